@@ -1,15 +1,13 @@
-"""Build small test setups: definitions with two tracks, a context in which they are published, leads."""
+"""Builders for tests: definitions with two tracks, a context in which they are published, leads."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from nurture.db import clock_row
 from nurture.db.engine import Database
@@ -21,7 +19,7 @@ from nurture.publishing import approval, publish
 from nurture.runtime.context import AppContext
 
 START: Final = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
-"""A Monday morning, before the send window of the tiny definitions opens."""
+"""A Monday morning, before the send window of `sample_rules` opens."""
 
 _TEMPLATES: Final = Path(__file__).parents[2] / "templates"
 _numbers = itertools.count(1)
@@ -112,7 +110,7 @@ on_expiry: {label: Nobody answered, then: resume, cool_off: 7 days}
 
 
 def sample_rules() -> dict[str, str]:
-    """Return the tracks `welcome` (two emails, heads only) and `keep` (endless), and a policy with two reps."""
+    """Return tracks `welcome` (two emails, heads only) and `keep` (endless), and a policy with two reps."""
     sources = {
         "defaults.yaml": _DEFAULTS,
         "sales/policy.yaml": _POLICY,
@@ -138,7 +136,7 @@ def _email(subject: str) -> str:
 def make_context(
     db: Database, tmp_path: Path, now: datetime = START, rules: dict[str, str] | None = None
 ) -> AppContext:
-    """Return a context in virtual time in which *rules* (the tiny ones) are published."""
+    """Return a context in virtual time in which *rules* (default: `sample_rules`) are published."""
     clock_row.bind_mode(db, "virtual", now)
     ctx = AppContext(db, MaildirProvider(tmp_path / "maildir"))
     publish.publish(ctx, rules or sample_rules(), now)
@@ -146,7 +144,7 @@ def make_context(
 
 
 def publish_approved(ctx: AppContext, rules: dict[str, str], now: datetime) -> None:
-    """Publish *rules*, and have their policy approved by the person it names."""
+    """Publish *rules*, and approve their policy as its approver."""
     for change in publish.publish(ctx, rules, now):
         if change.activation == approval.PENDING:
             approval.approve(ctx, change.approver, now)
@@ -165,7 +163,7 @@ def add_lead(
     first_contact_at: datetime | None = None,
     **fields: Any,
 ) -> int:
-    """Bring a lead to intake as an import does; return its id. *email* "" generates an address, None sets none."""
+    """Insert a lead in intake as an import does; return its id. *email* "" generates one, None leaves it out."""
     number = next(_numbers)
     address = f"lead{number}@people.example" if email == "" else email
     with ctx.database.write() as connection:
@@ -199,7 +197,7 @@ def add_lead(
             "version": 1,
         }
         connection.execute(insert(_CUSTODY).values(custody))
-        line = {
+        entry = {
             "lead_id": lead_id,
             "at": at,
             "stage": "intake",
@@ -208,12 +206,12 @@ def add_lead(
             "custody_to": "intake",
             "ref": source,
         }
-        connection.execute(insert(_JOURNAL).values(line))
+        connection.execute(insert(_JOURNAL).values(entry))
     return lead_id
 
 
 def run_at(ctx: AppContext, *times: datetime) -> None:
-    """Run all stages once at each of these times."""
+    """Run every stage once at each of these times."""
     for at in times:
         run_once.run_once(ctx, at)
 
@@ -223,16 +221,3 @@ _LEAD = core.Lead.__table__  # type: ignore[attr-defined]
 _IDENTITY = core.Identity.__table__  # type: ignore[attr-defined]
 _CUSTODY = core.Custody.__table__  # type: ignore[attr-defined]
 _JOURNAL = core.Journal.__table__  # type: ignore[attr-defined]
-
-
-@contextmanager
-def statements(db: Database) -> Iterator[list[str]]:
-    """Record the SQL statements executed inside the block."""
-    found: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        found.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    yield found
-    event.remove(db.engine, "before_cursor_execute", note)

@@ -19,7 +19,8 @@ from nurture.reporting.audit import AuditReport, run_audit
 from nurture.reporting.tracks import report_handoffs
 from nurture.runtime.context import AppContext
 from nurture.simulation import engine
-from tests.journey.builders import START, add_lead, make_context, run_at, statements
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.observe import recorded_statements
 from tests.reporting.daily_ledger import ledger_by_day
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -264,12 +265,12 @@ def test_an_audit_costs_the_same_number_of_statements_however_many_leads(ctx: Ap
     add_lead(ctx)
     run_at(ctx, START)
     run_audit(ctx, START)
-    with statements(ctx.database) as few:
+    with recorded_statements(ctx.database) as few:
         run_audit(ctx, START)
     for _ in range(30):
         add_lead(ctx, title="Head")
     run_at(ctx, START)
-    with statements(ctx.database) as many:
+    with recorded_statements(ctx.database) as many:
         assert run_audit(ctx, START).ok
     assert len(many) == len(few) <= 20
 

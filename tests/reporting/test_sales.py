@@ -15,7 +15,8 @@ from nurture.journey.outcomes import close
 from nurture.reporting.sales import SalesReport, percentile, report_sales
 from nurture.reporting.sales_rates import SalesRate
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at, statements
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.observe import recorded_statements
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -88,7 +89,7 @@ def test_the_report_costs_the_same_number_of_statements_however_many_hand_offs(c
         for _ in range(count):
             add_lead(ctx, demo_requested=True)
         run_at(ctx, START)
-        with statements(ctx.database) as executed:
+        with recorded_statements(ctx.database) as executed:
             report_sales(ctx, START)
         return len(executed)
 

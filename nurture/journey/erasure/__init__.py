@@ -1,1 +1,1 @@
-"""Erase a person, and name what a person must clear by hand."""
+"""Erase a person, and list the copies that must be cleared by hand."""

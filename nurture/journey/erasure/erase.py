@@ -1,6 +1,6 @@
-"""Erase a person: what is left of a lead are numbers, times, and the rules' own words.
+"""Erase a person: of a lead, only ids, times and names from definitions remain.
 
-The address leaves a hash, so that whoever brings it in again finds that it must not be mailed.
+The address is replaced by a keyed hash, so that it is still suppressed if it is imported again.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _REASON: Final = "the person asked to be erased"
 
 @dataclass(frozen=True, slots=True)
 class ErasureResult:
-    """What was erased. *ambiguous_leads* are rows of a file that named this lead and another.
+    """The result of an erasure. *ambiguous_leads* come from rows that matched this lead and another.
 
-    *rows* mentioned the address elsewhere. *files* and *systems* hold the person still: somebody must clear
-    them by hand.
+    *rows* is the number of other rows that mentioned the address. *files* and *systems* still contain the person and
+    must be cleared by hand.
     """
 
     lead: int | None
@@ -50,7 +50,7 @@ class ErasureResult:
 
 @dataclass(frozen=True, slots=True)
 class _Person:
-    """Whom it is about. *spellings* are how the address is written, *normal* is the usual one of them."""
+    """The person to erase, with all *spellings* of the address and the *normal* one."""
 
     lead: int | None
     address: int | None = None
@@ -59,10 +59,10 @@ class _Person:
 
 
 def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Collection[Path] = ()) -> ErasureResult:
-    """Erase the lead, or the address without a lead, that *identifier* names. It cannot be taken back.
+    """Erase the lead, or the address without a lead, with this *identifier*. This cannot be undone.
 
-    The lead is closed for good, its address never mailed again unless it opts in anew. What came in and waits
-    is applied first, so that it is not lost to others. *folders* are searched for files that hold the person.
+    The lead is closed permanently, and its address suppressed until it opts in again. Pending events and replies are
+    applied first, because they may concern other leads. *folders* are searched for files that contain the person.
     Raises NotFound.
     """
     provider_events.apply_pending(ctx, now)
@@ -71,7 +71,7 @@ def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Co
     with ctx.database.read() as connection:
         mentioned = queries.find_mentions(connection, person.spellings) if person.spellings else {}
     with ctx.database.write() as connection:
-        for lock in (Lock.INTAKE, Lock.SIGNALS):  # an import may bring the lead in, a verdict write of it
+        for lock in (Lock.INTAKE, Lock.SIGNALS):  # an import or a verdict may write the lead
             acquire(ctx.database, connection, lock)
         ambiguous_leads = queries.find_ambiguous(connection, [person.lead or 0], [person.normal])
         leads = sorted({*ambiguous_leads, *([person.lead] if person.lead is not None else [])})
@@ -97,18 +97,20 @@ def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Co
 
 
 def _scrub_copies(ctx: AppContext) -> list[str]:
-    """Overwrite what was freed, and say where copies of it may be."""
+    """Overwrite freed space of the database; return where copies of the data may remain."""
     database = ctx.database
-    copies = [f"backups and exports of {database.name} that were made before now"]
+    copies = [f"backups and exports of {database.name} from before this erasure"]
     if database.skips_locked:
-        return [*copies, "PostgreSQL: dead rows until VACUUM, its write-ahead log and replicas for longer"]
+        return [*copies, "PostgreSQL: dead rows until VACUUM, the write-ahead log and replicas for longer"]
     if not queries.vacuum(database):
-        copies.append(f"free pages of {database.name}: stop what uses it and run `nurture leads erase` again")
+        copies.append(
+            f"free pages of {database.name}: stop all processes that use it and run `nurture leads erase` again"
+        )
     return copies
 
 
 def _database_files(ctx: AppContext) -> set[Path]:
-    """Return the files of the database itself, which holds the person no more."""
+    """Return the files of the database itself, from which the person is already erased."""
     path = ctx.database.url.database
     return {Path(f"{path}{suffix}").resolve() for suffix in ("", "-wal", "-shm")} if path else set()
 
@@ -128,12 +130,12 @@ def _find_person(ctx: AppContext, identifier: str) -> _Person:
 
 
 def _spellings(*written: str) -> frozenset[str]:
-    """Return an address as it may stand in texts, and in the query of a link."""
+    """Return an address as it may occur in texts and in the query of a URL."""
     return frozenset(spelled for one in written for spelled in (one, one.replace("@", "%40")))
 
 
 def _close_leads(ctx: AppContext, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """Take leads from whoever keeps them, and call off what was to go out."""
+    """Close leads, withdraw their open offers and cancel their unsent messages."""
     database = ctx.database
     transitions = LeadTransitions(ctx.definitions.current(connection), now, "manual")
     rows = snapshot.load_rows(database, connection, lead_ids)

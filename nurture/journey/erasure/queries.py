@@ -1,4 +1,4 @@
-"""Take everything out of the database that tells who a lead is. Numbers, times and rules stay."""
+"""Delete personal data of a lead from the database. Ids, times and names from definitions are retained."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _DELETED_TABLES: Final = (
     _table(sales.MissingField),
     crm_link,
 )
-"""Tables whose rows of a lead go."""
+"""Tables whose rows of a lead are deleted."""
 
 _ERASED_PREFIX: Final = literal("erased|")
 _CLEARED_COLUMNS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
@@ -67,24 +67,24 @@ _CLEARED_COLUMNS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
     (_table(core.Journal), {"reason": "", "detail": null()}),
     (_table(core.Offer), {"handoff_reason": "", "routing_reason": "", "follow_up_method": null()}),
 )
-"""Tables whose rows stay, but not what somebody wrote, nor the names of the lead in other systems."""
+"""Tables whose rows are retained without free texts and without ids of the lead in other systems."""
 
 RETAINED_TABLES: Final = frozenset({"custody", "enrollment", "message", "link_token", "queue_priority", "signal"})
-"""Tables whose rows of a lead stay, some of them changed: they hold ids, times, and words of the rules."""
+"""Tables whose rows of a lead are retained, some changed: they contain ids, times and names from definitions."""
 
 CLEARED_TABLES: Final = frozenset(table.name for table in (*_DELETED_TABLES, *(table for table, _ in _CLEARED_COLUMNS)))
 
 _DELETED_WHERE_MENTIONED: Final = frozenset(
     {"raw_batch", "idempotency_key", "identity", "personal_link_destination", "crm_link"}
 )
-"""Tables whose rows go where they mention an address of somebody else's lead."""
+"""Tables whose rows of other leads are deleted if they mention the address."""
 
 _NOT_SEARCHED: Final = frozenset({"address", "publication", "approval", "custody"})
-"""Tables that hold what authors wrote, our own words, and the addresses themselves."""
+"""Tables that contain definitions, generated texts, and the addresses themselves."""
 
 
 class LeadAddress(NamedTuple):
-    """The address of a lead: its id, as it was written, and normalised."""
+    """The address of a lead: its id, as written, and normalized."""
 
     address_id: int
     email: str
@@ -99,7 +99,7 @@ def load_address(connection: Connection, lead_id: int) -> LeadAddress | None:
 
 
 def find_ambiguous(connection: Connection, lead_ids: Iterable[int], normals: Iterable[str]) -> list[int]:
-    """Return the leads that may be one of these: a file named it by one's id and by another's address."""
+    """Return the leads of ambiguous rows that matched one of these leads or addresses."""
     ids, normals = {str(id_) for id_ in lead_ids}, set(normals)
     statement = select(lead.c.id, lead.c.fields).join(identity, identity.c.lead_id == lead.c.id)
     rows = connection.execute(statement.where(identity.c.source.startswith("ambiguous ")))
@@ -113,9 +113,9 @@ def find_ambiguous(connection: Connection, lead_ids: Iterable[int], normals: Ite
 
 
 def erase_lead(connection: Connection, lead_id: int, now: datetime) -> None:
-    """Empty a lead's row for good, and take from every other table what tells of it.
+    """Clear a lead's row, and delete or clear its rows in every other table.
 
-    Its links end, but for those to unsubscribe; mail that has not gone never goes.
+    Its links are deleted except those to unsubscribe; unsent messages are cancelled.
     """
     connection.execute(update(lead).where(lead.c.id == lead_id).values(**_CLEARED_LEAD, erased_at=now))
     mails = select(message.c.id).where(message.c.lead_id == lead_id)
@@ -137,14 +137,14 @@ def _erase_messages(connection: Connection, lead_id: int, now: datetime) -> None
     not_sent = message.c.state.in_(("planned", "claimed"))
     cancelled = {"state": "cancelled", "state_at": now, "claimed_at": null(), "reason": "erased"}
     connection.execute(statement.where(not_sent).values(**cancelled, lease_token=null(), lease_until=null()))
-    # What a server answered may repeat whom the mail was for.
+    # A server's reply may repeat the recipient.
     connection.execute(
         statement.where(message.c.state != "cancelled").values(reason=null(), provider_message_id=null())
     )
 
 
 def _erase_signals(connection: Connection, lead_id: int) -> None:
-    """Take what was sent out of signals; links and steps of our own mail are named by their template."""
+    """Clear posted data of signals; links and steps of tracks are kept, because definitions name them."""
     statement = update(signal).where(signal.c.lead_id == lead_id)
     connection.execute(statement.where(signal.c.source != "link").values(link=null()))
     connection.execute(statement.where(signal.c.message_id.is_(None)).values(track=null(), step=null()))
@@ -170,17 +170,17 @@ _CLEARED_LEAD: Final[Mapping[str, object]] = {
 
 
 def erase_address(connection: Connection, address_id: int, address_hash: str) -> None:
-    """Leave of an address a hash alone, by which it is known should it come in again."""
+    """Replace an address by its keyed hash, by which it is recognized if it is imported again."""
     connection.execute(update(address).where(address.c.id == address_id).values(email="", normalized=address_hash))
     connection.execute(update(suppression).where(suppression.c.address_id == address_id).values(evidence=null()))
 
 
 Mentions = Mapping[Table, Sequence[tuple[Any, ...]]]
-"""The primary keys of rows that mention somebody, by table."""
+"""The primary keys of rows that mention the person, by table."""
 
 
 def find_mentions(connection: Connection, spellings: Iterable[str]) -> Mentions:
-    """Search every text of every table for the spellings of an address. Slow: it reads the whole database."""
+    """Search every text column for the spellings of an address. Slow: it reads the whole database."""
     found: dict[Table, Sequence[tuple[Any, ...]]] = {}
     for table in core.metadata.sorted_tables:
         texts = _text_columns(table)
@@ -198,7 +198,7 @@ def _text_columns(table: Table) -> list[ColumnElement[Any]]:
 
 
 def erase_mentions(connection: Connection, found: Mentions, spellings: Iterable[str]) -> int:
-    """Take an address out of the rows that mention it, or delete them; return how many rows that was."""
+    """Remove an address from the rows that mention it, or delete the rows; return the number of rows."""
     pattern = re.compile("|".join(map(re.escape, spellings)), re.IGNORECASE)
     count = 0
     for table, keys in found.items():
@@ -208,7 +208,7 @@ def erase_mentions(connection: Connection, found: Mentions, spellings: Iterable[
             values = dict(zip((one.name for one in _text_columns(table)), row or (), strict=row is not None))
             changed = {name: new for name, old in values.items() if (new := _without_matches(old, pattern)) != old}
             if not changed:
-                continue  # it went with its lead
+                continue  # already erased with the lead
             count += 1
             if table.name in _DELETED_WHERE_MENTIONED or (table is reply and "sender" in changed):
                 connection.execute(delete(table).where(same_row))
@@ -218,7 +218,7 @@ def erase_mentions(connection: Connection, found: Mentions, spellings: Iterable[
 
 
 def _allowed_values(table: Table, changed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what may be written: a log takes no other words than none, and a key stays one of a kind."""
+    """Return the values to write: append-only logs accept only empty texts, and natural keys must stay unique."""
     if table.name in ("journal", "suppression"):
         return {name: "" if name == "reason" else null() for name in changed}
     keys = {"natural_key": _ERASED_PREFIX + cast(table.c.id, String)} if "natural_key" in changed else {}
@@ -228,7 +228,7 @@ def _allowed_values(table: Table, changed: Mapping[str, Any]) -> dict[str, Any]:
 def _without_matches(value: Any, pattern: re.Pattern[str]) -> Any:
     if isinstance(value, str):
         return pattern.sub("[erased]", value)
-    if isinstance(value, Mapping):  # the owner is a colleague of ours, and stays
+    if isinstance(value, Mapping):  # the owner is a rep, and is retained
         return {name: one if name == "owner" else _without_matches(one, pattern) for name, one in value.items()}
     if isinstance(value, list):
         return [_without_matches(one, pattern) for one in value]
@@ -236,7 +236,7 @@ def _without_matches(value: Any, pattern: re.Pattern[str]) -> Any:
 
 
 class SentMessage(NamedTuple):
-    """What went about a lead to somebody: by mail, or as a notice to the place that *email* names."""
+    """A sent message about a lead: an email, or a notice to the notifier target in *email*."""
 
     send_key: str
     kind: str
@@ -246,7 +246,7 @@ class SentMessage(NamedTuple):
 
 
 def list_sent_messages(connection: Connection, lead_ids: Sequence[int]) -> list[SentMessage]:
-    """Return every message about these leads that may have gone."""
+    """Return every message about these leads that may have been sent."""
     is_sent = message.c.state.not_in(("planned", "claimed", "cancelled"))
     statement = select(*(message.c[name] for name in SentMessage._fields)).where(
         message.c.lead_id.in_(lead_ids), is_sent
@@ -255,7 +255,7 @@ def list_sent_messages(connection: Connection, lead_ids: Sequence[int]) -> list[
 
 
 def list_crm_records(connection: Connection, lead_ids: Sequence[int]) -> list[tuple[str, str]]:
-    """Return (CRM, id there) of the records that hold these leads, or a hand-off of one."""
+    """Return (CRM, record id) of the CRM records of these leads and their hand-offs."""
     both = [
         select(table.c.crm, table.c.crm_id).where(table.c.lead_id.in_(lead_ids), table.c.crm_id.is_not(None))
         for table in (crm_record, crm_link)
@@ -264,10 +264,10 @@ def list_crm_records(connection: Connection, lead_ids: Sequence[int]) -> list[tu
 
 
 def vacuum(database: Database) -> bool:
-    """Leave no copy of what was deleted in SQLite's file and its log; return whether that was possible.
+    """Remove copies of deleted rows from the SQLite file and its write-ahead log; return whether that succeeded.
 
-    Where a page was split, copies of rows that were moved stay behind although `secure_delete` is on
-    (measured: of 1 in 100 rows), so the file is written anew. Others may hold it up, or the disk be full.
+    Page splits leave copies of moved rows although `secure_delete` is on (measured: 1 in 100 rows), so the file is
+    rewritten. That fails if other connections block it or the disk is full.
     """
     if not database.is_sqlite:
         return False

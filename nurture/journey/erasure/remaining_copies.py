@@ -1,4 +1,4 @@
-"""Find what an erasure cannot clear: files, other systems and copies that a person must see to by hand."""
+"""Find the files and systems that an erasure cannot clear, for manual follow-up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nurture.mail.rendering.mime import safe_file_name
 from nurture.runtime.context import AppContext
 
 MAX_FILE_SIZE: Final = 256 * 1024 * 1024
-"""Files that are larger are named without being read, if they may hold people."""
+"""Larger files are listed without being read, if they may contain people."""
 
 _CHUNK_SIZE: Final = 1024 * 1024
 _MAILDIR_FOLDERS: Final = ("new", "cur", "html")
@@ -20,7 +20,7 @@ _MAILDIR_FOLDERS: Final = ("new", "cur", "html")
 def find_files(
     folders: Collection[Path], sent: Sequence[SentMessage], search_terms: Collection[str], excluded: Collection[Path]
 ) -> list[str]:
-    """Return the files in *folders*, but *excluded*, that hold a mail of *sent* or one of *search_terms*."""
+    """Return the files in *folders*, except *excluded*, that contain a message of *sent* or one of *search_terms*."""
     mails = {safe_file_name(one.send_key) for one in sent}
     needles = [word.lower().encode() for word in search_terms if word]
 
@@ -32,21 +32,21 @@ def find_files(
 
 
 def list_systems(ctx: AppContext, sent: Sequence[SentMessage], records: Sequence[tuple[str, str]]) -> list[str]:
-    """Return where else the person is known: who carried mail, who was told of the lead, the CRM."""
+    """Return the other systems that know the person: mail providers, mailboxes of reps, notifiers, the CRM."""
     providers = sorted({one.provider for one in sent if one.provider and one.kind != "notice"} - {"maildir"})
     reps = sorted({one.rep for one in sent if one.rep and one.kind != "notice"})
     notice_targets = sorted({one.email for one in sent if one.kind == "notice"})
-    lines = [f"{name}: its lists of recipients, its log, its suppressions" for name in providers]
+    lines = [f"{name}: recipient lists, logs and suppressions" for name in providers]
     lines += [f"{crm}: record {id_}" for crm, id_ in records]
     lines += [f"the mailbox of rep {rep}: mail about this lead" for rep in reps]
     lines += [f"{target}: notices about this lead" for target in notice_targets]
     if ctx.reply_domain or ctx.inbox is not None:
-        lines.append("the mailbox or service that receives answers: mail from this person")
+        lines.append("the mailbox or service that receives replies: mail from this person")
     return lines
 
 
 def _iterate_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder of ours; of the working folder those that lie in it itself."""
+    """Yield the files of a folder, recursively except for the working directory."""
     return (path for path in (folder.glob("*") if folder == Path() else folder.rglob("*")) if path.is_file())
 
 
@@ -60,7 +60,7 @@ def _is_mail(path: Path, names: Collection[str]) -> bool:
 
 
 def _contains(path: Path, needles: Sequence[bytes]) -> bool:
-    """Say whether a file holds one of *needles*, in capitals or not; an unreadable one may."""
+    """Return whether a file contains one of *needles*, ignoring case; True for an unreadable file."""
     longest = max(map(len, needles), default=0)
     try:
         if not needles or path.stat().st_size > MAX_FILE_SIZE:

@@ -1,1 +1,1 @@
-"""What a lead does on its own pages: unsubscribe, topics, frequency, pauses."""
+"""Public pages of a lead: unsubscribe, preference center, question."""

@@ -1,4 +1,4 @@
-"""Take the answer of a lead to the one question that routing waits for."""
+"""Record the answer of a lead to the question that routing waits for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True)
 class QuestionPage:
-    """A question to the lead of a link, who asks, and what is known by now."""
+    """A question to the lead of a link, with its sender and the current answer."""
 
     question: Question
     sender: str
@@ -35,7 +35,7 @@ class QuestionPage:
 
 
 def load_question(ctx: AppContext, token: TokenRecord) -> QuestionPage | None:
-    """Return the question that the link of an email asks; None if nothing is known of it."""
+    """Return the question of a link, None if it is no longer known."""
     with ctx.database.read() as connection:
         field = connection.execute(
             select(_message.c.step).where(_message.c.id == token.message_id, _message.c.kind == QUESTION_KIND)
@@ -50,7 +50,7 @@ def load_question(ctx: AppContext, token: TokenRecord) -> QuestionPage | None:
 
 
 def parse_answer(question: Question, text: str) -> FieldValue:
-    """Return what an answer means; None for none, or for one that the question does not know."""
+    """Return the value of an answer, None if it is empty or not among the choices of the question."""
     plain = " ".join(text.split())
     if not plain or len(plain) > MAX_ANSWER_LENGTH:
         return None
@@ -62,7 +62,7 @@ def parse_answer(question: Question, text: str) -> FieldValue:
 
 
 def save_answer(ctx: AppContext, token: TokenRecord, page: QuestionPage, value: FieldValue, now: datetime) -> None:
-    """Keep what the lead answered as a fact; if it waited for that, it is routed at once."""
+    """Store the answer in the lead's fields; a lead that waited for it becomes due for routing."""
     field = page.question.field
     with ctx.database.write() as connection:
         rows = snapshot.load_rows(ctx.database, connection, [token.lead_id])
@@ -75,7 +75,7 @@ def save_answer(ctx: AppContext, token: TokenRecord, page: QuestionPage, value: 
         custody_change = None
         if lead.view.custodian is Custodian.QUEUE and lead.ref == f"{MISSING_FIELD_QUEUE_PREFIX}{field}":
             custody_change = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
-        reason = f"the lead answered {field}, by the link in message {token.message_id}"
+        reason = f"the lead answered {field} by the link in message {token.message_id}"
         transitions.add_journal_entry(lead, "answered", reason, custody_change, ref=field)
         transitions.changes.write(ctx.database, connection, now)
         if field == "country" and isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What a lead may choose about its mail on its own page: what, how often, not now, and when it decides."""
+"""The preference center of a lead: topics, frequency, pause and decision date."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PREFERENCE_PAGE: Final = "on the preference page"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something that a lead can get mail about, or not. *stopped_elsewhere*: not by a link of ours."""
+    """A topic of mail. *stopped_elsewhere*: the opt-out did not come from a link in an email."""
 
     name: str
     subscribed: bool
@@ -47,12 +47,12 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a lead has chosen. *address* is masked: whoever a mail was forwarded to sees this too.
+    """The choices of a lead. *address* is masked, because recipients of a forwarded email see this page too.
 
-    *contact* is where the sender reads mail. *today* is the lead's own. *stopped_elsewhere*: all mail was
-    stopped, and not by a link of ours, so that no such link starts it again. *bounced*: mail to the address
-    came back, whatever the lead chose. *paused_on_page*: the pause was asked for on this page, and may be
-    ended here. *decides_on*: the date that was stated on this page, unless another was learned since.
+    *contact* is the sender's reply address. *today* is in the lead's zone. *stopped_elsewhere*: all mail was stopped
+    outside this page and email links, so that these cannot resume it. *bounced*: mail to the address bounced.
+    *paused_on_page*: the pause was set on this page and can be ended here. *decides_on*: the date that was stated on
+    this page, unless another was stated later.
     """
 
     sender: str
@@ -70,12 +70,12 @@ class Preferences:
     decides_on: date | None
 
     def topic(self, name: str) -> Topic | None:
-        """Return the topic of this name, however it is written; None if there is none."""
+        """Return the topic with this name in any spelling, None if there is none."""
         return next((one for one in self.topics if normalize_ref(one.name) == normalize_ref(name)), None)
 
 
 def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Preferences:
-    """Return what the lead of this link has chosen so far."""
+    """Return the current choices of the lead of this link."""
     statement = (
         select(
             _lead.c.zone,
@@ -122,7 +122,7 @@ def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Pref
 
 
 def unsubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: datetime) -> None:
-    """Stop mail about one topic. All mail is stopped by `unsubscribe.unsubscribe`."""
+    """Opt the lead out of one topic. `unsubscribe.unsubscribe` stops all mail."""
     database = ctx.database
     with database.write() as connection:
         address_id = suppression_queries.load_address_ids(database, connection, [token.lead_id]).get(token.lead_id)
@@ -132,35 +132,35 @@ def unsubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: da
 
 
 def resubscribe(ctx: AppContext, token: TokenRecord, now: datetime) -> bool:
-    """Log that the lead wants mail again; return whether that lifted anything. Topics stay as they are.
+    """Opt the lead in to mail again, without changing topics; return whether that lifted anything.
 
-    Whoever has the mail has this link: it lifts only what was said by such a link.
+    Everybody who has the email has this link, so it lifts only opt-outs that came from such a link.
     """
     return _opt_in(ctx, token, ALL_MAIL, now)
 
 
 def resubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: datetime) -> bool:
-    """Log that the lead wants mail about one topic again; return whether that lifted anything."""
+    """Opt the lead in to one topic again; return whether that lifted anything."""
     return _opt_in(ctx, token, SuppressionTarget(SuppressionScope.TOPIC, topic.name), now)
 
 
 def pause_until(ctx: AppContext, token: TokenRecord, day: date, zone: str, now: datetime) -> None:
-    """Send the lead nothing until *day* begins where it lives, or longer if others asked for that."""
+    """Pause mail until *day* begins in *zone*; a longer pause of somebody else is kept."""
     manual.pause(ctx, token.lead_id, calendar.start_of_day(day, zone), now, by=PREFERENCE_PAGE, only_by=PREFERENCE_PAGE)
 
 
 def end_pause(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
-    """End the lead's pause. Raises InvalidState for one that was not set on its page."""
+    """End the lead's pause. Raises InvalidState if it was not set on this page."""
     manual.pause(ctx, token.lead_id, None, now, by=PREFERENCE_PAGE, only_by=PREFERENCE_PAGE)
 
 
 def set_touch_interval(ctx: AppContext, token: TokenRecord, days: int | None, now: datetime) -> None:
-    """Write to the lead once in *days* at most; None: as often as its track allows."""
+    """Send the lead at most one email in *days*; None leaves the frequency to its track."""
     manual.set_touch_interval(ctx, token.lead_id, days, now, by=PREFERENCE_PAGE)
 
 
 def set_timeline(ctx: AppContext, token: TokenRecord, day: date, now: datetime) -> None:
-    """Note when the lead says that it decides. Saying the same again says nothing new."""
+    """Record the date on which the lead decides; the same date again records nothing."""
     with ctx.database.read() as connection:
         current = connection.execute(select(_lead.c.decides_on).where(_lead.c.id == token.lead_id)).scalar_one()
     if current == day:
@@ -171,7 +171,7 @@ def set_timeline(ctx: AppContext, token: TokenRecord, day: date, now: datetime) 
 
 
 def clear_timeline(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
-    """Note that the lead takes back the date that it stated on its page; of others this changes nothing."""
+    """Withdraw the decision date if it was stated on this page."""
     with ctx.database.read() as connection:
         current = _stated_on_page(connection, token.lead_id)
     if current is not None:
@@ -179,7 +179,7 @@ def clear_timeline(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
 
 
 def _stated_on_page(connection: Connection, lead_id: int) -> date | None:
-    """Return the date on which the lead decides if it was stated on its page; None for one of others."""
+    """Return the decision date if it was stated on this page, else None."""
     is_stated_on_page = select(_signal.c.id).where(
         _signal.c.lead_id == _lead.c.id,
         _signal.c.kind == SignalKind.DECIDING.value,
@@ -196,15 +196,15 @@ def _opt_in(ctx: AppContext, token: TokenRecord, target: SuppressionTarget, now:
         email = connection.execute(statement).scalar_one_or_none()
     if email is None:
         return False
-    evidence = f"pressed the button on the preferences page, by the link in message {token.message_id}"
+    evidence = f"button on the preference page, opened by the link in message {token.message_id}"
     try:
         return bool(opt_in.opt_in(ctx, email, target, evidence, now, source=SuppressionSource.PAGE).lifted)
-    except InvalidState:  # what stands was not said by a link of ours
+    except InvalidState:  # the opt-out did not come from a link in an email
         return False
 
 
 def _topics(ctx: AppContext, connection: Connection, suppressions: Sequence[ActiveSuppression]) -> list[Topic]:
-    """Return the topics of the published tracks, and those that the lead opted out of before they went."""
+    """Return the topics of published tracks, and topics no longer published that the lead opted out of."""
     try:
         programs = list(ctx.definitions.current(connection).programs.values())
     except NotFound:

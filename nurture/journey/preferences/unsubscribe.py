@@ -1,4 +1,4 @@
-"""What somebody who follows a public link sees, and the one thing that each link does."""
+"""Unsubscribe a lead by a public link, and load what the page shows."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _address: Table = core.Address.__table__  # type: ignore[attr-defined]
 _message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 SOURCE: Final = "link"
-"""Where signals of public links come from."""
+"""The source of signals that public links record."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnsubscribePage:
-    """Who writes to whom. *address* is masked: whoever a mail was forwarded to sees this too."""
+    """The data of the unsubscribe page. *address* is masked, because recipients of a forwarded email see it too."""
 
     sender: str
     address: str
@@ -37,7 +37,7 @@ class UnsubscribePage:
 
 
 def load_page(ctx: AppContext, token: TokenRecord) -> UnsubscribePage:
-    """Return what a lead needs to know before the mail stops."""
+    """Return the data of the unsubscribe page."""
     with ctx.database.read() as connection:
         address_id, email = _load_address(connection, token.lead_id)
         return UnsubscribePage(
@@ -53,19 +53,19 @@ def unsubscribe(
     *,
     by: SuppressionSource = SuppressionSource.ONE_CLICK,
 ) -> None:
-    """Stop all mail to the lead's address. Each link counts once, unless the lead opted in again since."""
+    """Suppress all mail to the lead's address. A link counts once, and again after a later opt-in."""
     signal = link_signal(ctx, token, SignalKind.UNSUBSCRIBED, f"unsubscribe|{digest(raw_token)}", now)
     signals.record(ctx, [signal._replace(value=by.value)], now)
 
 
 def mask_address(email: str) -> str:
-    """Return an address that its owner recognises, and nobody else can write to."""
+    """Return a masked address, which its owner recognizes but nobody else can use."""
     name, separator, domain = email.rpartition("@")
     return f"{name[:1]}•••{separator}{domain}" if separator else ""
 
 
 def link_signal(ctx: AppContext, token: TokenRecord, kind: SignalKind, natural_key: str, now: datetime) -> NewSignal:
-    """Return what the lead does by its link, as an answer to the touch that brought the link."""
+    """Return a signal that the lead gives by a link, attributed to the touch of the link."""
     signal = NewSignal(token.lead_id, kind.value, now, now, natural_key, SOURCE)
     touch = select(_message.c.enrollment_id, _message.c.track, _message.c.step).where(_message.c.id == token.message_id)
     with ctx.database.read() as connection:
@@ -84,7 +84,7 @@ def _load_address(connection: Connection, lead_id: int) -> tuple[int | None, str
 def _is_unsubscribed(ctx: AppContext, connection: Connection, address_id: int | None) -> bool:
     if address_id is None:
         return False
-    # A mailbox that bounced is no opt-out: who wants to leave must be able to, should it ever work again.
+    # A bounce is not an opt-out: the lead must be able to opt out, because the bounce can be lifted.
     suppressions = suppression_queries.load_suppressions(ctx.database, connection, [address_id]).get(address_id, ())
     return any(
         one.scope is SuppressionScope.GLOBAL and one.source is not SuppressionSource.BOUNCE for one in suppressions
@@ -92,13 +92,13 @@ def _is_unsubscribed(ctx: AppContext, connection: Connection, address_id: int | 
 
 
 def load_sender_name(ctx: AppContext, connection: Connection, token: TokenRecord) -> str:
-    """Return whose mail the link came in; "" if that is no longer known."""
+    """Return the sender of the email with the link, "" if it is no longer known."""
     program = load_program(ctx, connection, token)
     return program.sender.name if program is not None else ""
 
 
 def load_program(ctx: AppContext, connection: Connection, token: TokenRecord) -> Program | None:
-    """Return the version of the track whose mail the link came in; None if that is no longer known."""
+    """Return the track version of the email with the link, None if it is no longer known."""
     sent = select(_message.c.track, _message.c.track_version).where(_message.c.id == token.message_id)
     row = connection.execute(sent).one_or_none()
     if row is None or row.track is None or row.track_version is None:

@@ -1,1 +1,1 @@
-"""Keep scores current and show how they come about."""
+"""Recompute and explain scores."""

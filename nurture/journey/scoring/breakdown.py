@@ -1,4 +1,4 @@
-"""Show a lead's score as arithmetic: every deed, what it is worth today and why, and when the sum falls."""
+"""Explain a lead's score: each signal with its remaining points, and when the score falls below thresholds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nurture.runtime.context import AppContext
 
 @dataclass(frozen=True, slots=True)
 class ScoreLine:
-    """One line of the sum. *remaining* is what is left of *points*, *reason* why it counts, or does not."""
+    """One signal of the score. *remaining* is what is left of *points*; *reason* is why it counts or not."""
 
     at: datetime
     kind: str
@@ -41,7 +41,7 @@ class ScoreLine:
 
 @dataclass(frozen=True, slots=True)
 class HalfLifeTotal:
-    """What the deeds of one half-life come to."""
+    """The score of the signals with one half-life."""
 
     name: str
     days: float
@@ -50,7 +50,7 @@ class HalfLifeTotal:
 
 @dataclass(frozen=True, slots=True)
 class ScoreThreshold:
-    """A number that the policy asks for. *falls_below_at* is None if the engagement is below it."""
+    """A score that the policy requires. *falls_below_at* is None if the engagement is already below it."""
 
     value: float
     used_by: str
@@ -60,9 +60,9 @@ class ScoreThreshold:
 
 @dataclass(frozen=True, slots=True)
 class ScoreBreakdown:
-    """The score of one lead at one moment, line by line.
+    """The score of one lead at one time, signal by signal.
 
-    *stored* is the sum as it is stored; it differs from *engagement* only until signals that wait are heard.
+    *stored* is the stored score; it differs from *engagement* only while signals are not yet applied.
     """
 
     at: datetime
@@ -79,7 +79,7 @@ class ScoreBreakdown:
 
 
 def score_breakdown(ctx: AppContext, lead_id: int, now: datetime) -> ScoreBreakdown:
-    """Reckon the score of a lead at *now* (UTC), without writing. Raises NotFound."""
+    """Compute the score of a lead at *now* (UTC), without writing. Raises NotFound."""
     database = ctx.database
     with database.read() as connection:
         locks.use_snapshot(database, connection)
@@ -143,23 +143,23 @@ def _score_line(record: SignalRecord, policy: Policy, since: datetime | None, no
 def _counts(
     record: SignalRecord, signal: Signal, worth: float, policy: Policy, since: datetime | None, now: datetime
 ) -> tuple[bool, str]:
-    """Say whether a deed counts today, and why."""
+    """Return whether a signal counts at *now*, and why."""
     if signal.kind in scoring.UNSCORED_KINDS:
-        return False, "opens never count: mail programs open mail by themselves"
+        return False, "opens never count: mail clients load images on their own"
     if signal.verdict is not SignalVerdict.HUMAN:
-        return False, record.verdict_reason or "not a human's"
+        return False, record.verdict_reason or "not a human"
     if not worth:
         return False, "the policy gives it no points"
     if since is not None and record.occurred_at < since:
-        return False, "from before a rep answered"
+        return False, "occurred before a rep answered"
     if record.occurred_at > now:
-        return False, "has not happened yet"
+        return False, "is in the future"
     if record.applied_at is None:
         return False, "not applied yet; the next run applies it"
     grace_until = grace_ends_at(signal, policy.click_filtering.grace_period)
     if grace_until is not None and grace_until > now:
-        return True, f"counts; nothing acts on it before {grace_until:%H:%M:%S} UTC"
-    return True, "a human's, as far as we can tell" if signal.auto_classified else "as reported"
+        return True, f"counts; no decision uses it before {grace_until:%H:%M:%S} UTC"
+    return True, "classified as human" if signal.auto_classified else "as reported"
 
 
 def _half_life_name(points: Points, slot: int) -> str:

@@ -1,4 +1,4 @@
-"""Engagement as it is kept: one sum for each half-life, all at one moment, and the points they were under."""
+"""Stored engagement: one score per half-life, all at the same time, and the key of the points used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 
 
 class EngagementUpdate(NamedTuple):
-    """What a lead's engagement is now."""
+    """The new engagement of a lead."""
 
     lead_id: int
     engagement: float
@@ -35,7 +35,7 @@ class EngagementUpdate(NamedTuple):
 
     @classmethod
     def from_engagement(cls, lead_id: int, engagement: Engagement) -> EngagementUpdate:
-        """Return *engagement* as it is written."""
+        """Return *engagement* as it is stored."""
         sums: list[float | None] = [None] * len(ENGAGEMENT_COLUMNS)
         sums[: len(engagement.values)] = engagement.values
         first, second, third, fourth = sums
@@ -43,7 +43,7 @@ class EngagementUpdate(NamedTuple):
 
 
 class TimelineUpdate(NamedTuple):
-    """When a lead decides, and when it said so."""
+    """When a lead decides, and when it stated that."""
 
     lead_id: int
     decides_on: date
@@ -64,7 +64,7 @@ _TIMELINE_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = {
 def write_engagement(
     database: Database, connection: Connection, rows: Sequence[EngagementUpdate], now: datetime
 ) -> None:
-    """Write what the leads' engagement is now."""
+    """Write the engagement of leads."""
     if not rows:
         return
     new = database.rows("new", _ENGAGEMENT_UPDATE, rows)
@@ -73,7 +73,7 @@ def write_engagement(
 
 
 def write_timelines(database: Database, connection: Connection, rows: Sequence[TimelineUpdate]) -> None:
-    """Write when leads decide."""
+    """Write the decision dates of leads."""
     if not rows:
         return
     new = database.rows("new", _TIMELINE_UPDATE, rows)
@@ -85,14 +85,14 @@ def write_timelines(database: Database, connection: Connection, rows: Sequence[T
 
 
 def find_stale(connection: Connection, key: str, limit: int) -> list[int]:
-    """Return leads whose engagement was reckoned under other points than those of *key*: an index probe."""
+    """Return leads whose engagement was computed with points other than those of *key*, by one index probe."""
     other = or_(lead.c.points_key < key, lead.c.points_key > key)
     statement = select(lead.c.id).where(lead.c.points_key.is_not(None), other)
     return list(connection.execute(statement.limit(limit)).scalars())
 
 
 def mark_stale(database: Database, connection: Connection, lead_ids: Sequence[int]) -> None:
-    """Have the engagement of these leads reckoned again."""
+    """Mark the engagement of these leads for recomputation."""
     if not lead_ids:
         return
     chosen = database.ids("chosen", sorted(set(lead_ids)))
@@ -102,7 +102,7 @@ def mark_stale(database: Database, connection: Connection, lead_ids: Sequence[in
 def load_counted_signals(
     database: Database, connection: Connection, lead_ids: Sequence[int]
 ) -> dict[int, tuple[datetime | None, list[Signal]]]:
-    """Hold the leads and return since when their deeds count, and those deeds that had their effect."""
+    """Lock the leads; return since when their signals count, and their applied human signals."""
     lock_leads(database, connection, lead_ids)
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     leads = select(lead.c.id, lead.c.signals_since).join(chosen, chosen.c.id == lead.c.id)
@@ -119,7 +119,7 @@ def load_counted_signals(
 
 
 class SignalRecord(NamedTuple):
-    """One signal with all that says whether it counts."""
+    """One signal, with everything that decides whether it counts."""
 
     kind: str
     occurred_at: datetime
@@ -133,7 +133,7 @@ class SignalRecord(NamedTuple):
 
 
 def load_signals(connection: Connection, lead_id: int) -> list[SignalRecord]:
-    """Return everything that a lead did, in order."""
+    """Return the signals of a lead, oldest first."""
     statement = select(*(signal.c[name] for name in SignalRecord._fields)).where(signal.c.lead_id == lead_id)
     return [
         SignalRecord._make(row) for row in connection.execute(statement.order_by(signal.c.occurred_at, signal.c.id))

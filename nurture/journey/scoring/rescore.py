@@ -1,4 +1,4 @@
-"""Keep the scores true: where the policy counts otherwise, or a verdict fell, reckon from the signals."""
+"""Recompute scores from signals after the points of the policy or a verdict changed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nurture.runtime.context import AppContext
 
 
 def rescore(ctx: AppContext, now: datetime) -> int:
-    """Reckon every score anew that was kept under other points than today's; return how many were.
+    """Recompute every score that was computed with other points; return how many.
 
-    Batches commit one by one: what was done stays done, wherever it stops. Until it comes to a lead, whoever
-    decides about the lead reckons from its signals, so nobody waits for it.
+    Each batch commits on its own. Decisions about leads that are not recomputed yet compute the score from the
+    signals, so nothing has to wait.
     """
     total = 0
     while result := rescore_batch(ctx, now, ctx.batch_size):
@@ -30,7 +30,7 @@ def rescore(ctx: AppContext, now: datetime) -> int:
 
 
 def rescore_batch(ctx: AppContext, now: datetime, limit: int) -> int:
-    """Reckon at most *limit* scores in one transaction; where none is stale, this is one index probe."""
+    """Recompute at most *limit* scores in one transaction; if none is stale, this is one index probe."""
     database = ctx.database
     with database.read() as connection:
         try:
@@ -51,7 +51,7 @@ def rescore_batch(ctx: AppContext, now: datetime, limit: int) -> int:
 
 
 def compute_engagement(points: Points, signals: Sequence[Signal], since: datetime | None) -> Engagement:
-    """Return the engagement of a lead whose deeds count from *since*, as adding them one by one would."""
+    """Return the engagement of a lead whose signals count from *since*, equal to adding them one by one."""
     return scoring.add_signals(
         Engagement(), points, [one for one in signals if since is None or one.occurred_at >= since]
     )

@@ -1,4 +1,4 @@
-"""A person who asks to be erased is nowhere in the database, and is not mailed when brought in again."""
+"""Tests that an erased person is nowhere in the database and is not mailed after another import."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 
 def make_erasure_context(db: Database, tmp_path: Path) -> AppContext:
-    """Return a context that asks for answers, and writes an address of its own into a link."""
+    """Return a context with a question to the lead and with a personal destination in a link."""
     rules = sample_rules()
     rules["tracks/welcome/01-hello.md"] += "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
     ctx = make_context(db, tmp_path, rules=rules)
@@ -60,13 +60,13 @@ def import_person(ctx: AppContext, folder: Path, now: object = START) -> None:
 
 
 def find_secrets(ctx: AppContext) -> dict[str, set[str]]:
-    """Return which secrets stand where."""
+    """Return which secrets occur in which tables."""
     texts = {name: json.dumps(found, default=str, ensure_ascii=False).lower() for name, found in all_rows(ctx).items()}
     return {name: found for name, text in texts.items() if (found := {one for one in SECRETS if one in text})}
 
 
 def create_full_history(ctx: AppContext, folder: Path) -> int:
-    """Let a lead leave its traces everywhere; return its id."""
+    """Add a lead with data in every table; return its id."""
     import_person(ctx, folder)
     lead: int = one(ctx, "SELECT lead_id FROM identity WHERE external_id = 'c-4711'")
     clicks.set_open_tracking(ctx, lead, granted=True, source="form", now=START)
@@ -114,7 +114,9 @@ def test_nothing_in_the_whole_database_identifies_an_erased_person(ctx: AppConte
     assert find_secrets(ctx) == {}
 
 
-def test_who_is_brought_in_again_is_a_new_lead_that_is_not_mailed(ctx: AppContext, tmp_path: Path) -> None:
+def test_an_erased_person_who_is_imported_again_is_a_new_lead_that_is_not_mailed(
+    ctx: AppContext, tmp_path: Path
+) -> None:
     lead = create_full_history(ctx, tmp_path)
     erase.erase_person(ctx, str(lead), NOW + DAY)
     import_person(ctx, tmp_path, NOW + 2 * DAY)
@@ -142,7 +144,7 @@ def test_an_address_that_no_lead_has_is_erased_too(ctx: AppContext) -> None:
     assert suppression.suppress(ctx, [ADDRESS], NOW + DAY).known == 1
 
 
-def test_erasing_twice_changes_nothing_and_nobody_is_not_found(ctx: AppContext, tmp_path: Path) -> None:
+def test_erasing_twice_changes_nothing_and_an_unknown_person_is_not_found(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     erase.erase_person(ctx, str(lead), NOW + DAY)
     assert erase.erase_person(ctx, str(lead), NOW + DAY).address is False
@@ -150,7 +152,7 @@ def test_erasing_twice_changes_nothing_and_nobody_is_not_found(ctx: AppContext, 
         erase.erase_person(ctx, ADDRESS, NOW + DAY)
 
 
-def test_a_lead_with_a_rep_is_taken_from_it_and_a_won_one_stays_won(ctx: AppContext, tmp_path: Path) -> None:
+def test_a_lead_with_a_rep_is_closed_and_a_won_lead_stays_won(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), NOW + HOUR)
     erase.erase_person(ctx, str(lead), NOW + timedelta(hours=2))
@@ -160,7 +162,7 @@ def test_a_lead_with_a_rep_is_taken_from_it_and_a_won_one_stays_won(ctx: AppCont
     assert (ana.open_leads, ben.open_leads) == (0, 0)
 
 
-def test_what_people_wrote_of_a_closed_lead_stands_nowhere_afterwards(ctx: AppContext, tmp_path: Path) -> None:
+def test_free_texts_about_a_closed_lead_are_erased(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     close.close(ctx, lead, Closing.LOST, NOW + HOUR, reason="Mia Holm left Quayside")
     erase.erase_person(ctx, str(lead), NOW + timedelta(hours=2))
@@ -169,6 +171,6 @@ def test_what_people_wrote_of_a_closed_lead_stands_nowhere_afterwards(ctx: AppCo
     assert rows(ctx, "SELECT DISTINCT reason FROM outcome WHERE lead_id = :id", id=lead) == [("",)]
 
 
-def test_for_each_table_that_names_leads_it_is_said_what_becomes_of_its_rows() -> None:
+def test_each_table_with_leads_is_either_cleared_or_retained() -> None:
     naming = {name for name, table in core.metadata.tables.items() if "lead_id" in table.c}
     assert naming == erasure_queries.RETAINED_TABLES | erasure_queries.CLEARED_TABLES

@@ -1,4 +1,4 @@
-"""An erased lead stays erased: nothing brings it back, nothing more is kept of it, no page holds it."""
+"""Tests that an erased lead stays erased: it is never reopened, and no new data of it is stored."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def import_row(ctx: AppContext, folder: Path, now: Any, *cells: str) -> None:
     import_file.import_file(ctx, file, now, source="crm")
 
 
-def test_rows_that_may_be_about_the_lead_go_with_it(ctx: AppContext, tmp_path: Path) -> None:
+def test_ambiguous_rows_that_may_be_the_lead_are_erased_with_it(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     import_row(ctx, tmp_path, NOW, "c-1", ADDRESS, "Mia", "Quayside", "Yes")
     import_row(ctx, tmp_path, NOW, "c-4711", "noor@other.example", "Mia", "Quayside", "Yes")
@@ -149,7 +149,7 @@ SOURCES: list[Callable[[AppContext, Path, int, str], None]] = [
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_nothing_brings_an_erased_lead_back_or_leaves_anything_of_it(
+def test_no_source_reopens_an_erased_lead_or_stores_data_of_it(
     ctx: AppContext, tmp_path: Path, source: Callable[[AppContext, Path, int, str], None]
 ) -> None:
     lead = create_full_history(ctx, tmp_path)
@@ -175,7 +175,7 @@ def test_the_audit_still_passes(ctx: AppContext, tmp_path: Path) -> None:
     assert (report.ok, report.findings) == (True, ())
 
 
-def test_its_links_end_but_for_unsubscribing(ctx: AppContext, tmp_path: Path) -> None:
+def test_its_links_are_revoked_except_to_unsubscribe(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     erase.erase_person(ctx, str(lead), ERASED_AT)
     purposes = rows(ctx, "SELECT DISTINCT purpose FROM link_token WHERE lead_id = :id", id=lead)
@@ -208,7 +208,7 @@ RETAINED_TEXTS = {
     "enrollment": {"track", "step", "end_reason"},
     "message": {"send_key", "kind", "track", "step", "email", "rep", "state", "provider",
                 "sender_domain", "lease_token"},
-    "signal": {"kind", "verdict", "verdict_reason", "source", "link", "track", "step"},  # of our own mail
+    "signal": {"kind", "verdict", "verdict_reason", "source", "link", "track", "step"},  # from definitions
     "offer": {"rep", "rule", "state", "reason"},
     "outcome": {"closing", "source"},
     "outcome_report": {"closing", "source", "verdict", "resolution"},
@@ -217,16 +217,16 @@ RETAINED_TEXTS = {
     "crm_record": {"key", "target_state", "pushed_state", "state", "lease_token", "crm"},
     "queue_priority": {"rule"},
     "lead": {"source", "points_key", "readiness"},
-    "routing_decision": {"queue"},  # its rows go, and hold a rep or a queue
+    "routing_decision": {"queue"},  # its rows are deleted; it contains a rep or a queue
     "reply": {"kind"},
     "lead_account": {"method"},
     "provider_event": {"natural_key", "event_key", "provider", "event_type", "raw_event_type",
                        "installation_id", "ref"},
 }  # fmt: skip
-"""Texts that stay: ids, states, and names that the rules, sales or the CRM's type gave."""
+"""Texts that are retained: ids, states, and names from definitions, sales or the CRM type."""
 
 
-def test_every_other_text_about_a_lead_is_gone(ctx: AppContext, tmp_path: Path) -> None:
+def test_every_other_text_about_a_lead_is_erased(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     mails = {row[0] for row in rows(ctx, "SELECT id FROM message WHERE lead_id = :id", id=lead)}
     filled = []
@@ -252,7 +252,7 @@ def test_every_other_text_about_a_lead_is_gone(ctx: AppContext, tmp_path: Path) 
     assert remaining == set()
 
 
-def test_the_journal_keeps_what_happened_and_no_words(ctx: AppContext, tmp_path: Path) -> None:
+def test_the_journal_keeps_events_and_no_texts(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     before = rows(ctx, "SELECT event, ref FROM journal WHERE lead_id = :id ORDER BY id", id=lead)
     erase.erase_person(ctx, str(lead), ERASED_AT)
@@ -262,7 +262,7 @@ def test_the_journal_keeps_what_happened_and_no_words(ctx: AppContext, tmp_path:
     assert words == [("", None)]
 
 
-def test_no_page_of_sqlite_holds_the_person(sqlite_db: Database, tmp_path: Path) -> None:
+def test_no_page_of_the_sqlite_file_contains_the_person(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_erasure_context(sqlite_db, tmp_path)
     create_full_history(ctx, tmp_path)
     key = "SELECT lead_id FROM identity WHERE external_id = 'c-4711'"
@@ -280,7 +280,7 @@ def test_no_page_of_sqlite_holds_the_person(sqlite_db: Database, tmp_path: Path)
     assert not any("free pages" in line for line in done.systems)
 
 
-def test_a_reader_that_holds_up_the_overwriting_is_reported(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_reader_that_blocks_the_overwriting_is_reported(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_erasure_context(sqlite_db, tmp_path)
     create_full_history(ctx, tmp_path)
     with closing(sqlite3.connect(str(ctx.database.url.database), isolation_level=None)) as reader:
@@ -291,7 +291,7 @@ def test_a_reader_that_holds_up_the_overwriting_is_reported(sqlite_db: Database,
     assert find_secrets(ctx) == {}
 
 
-def test_files_and_systems_that_hold_the_person_still_are_named(ctx: AppContext, tmp_path: Path) -> None:
+def test_files_and_systems_that_still_contain_the_person_are_listed(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     (tmp_path / "crm" / "out").mkdir(parents=True)
     (tmp_path / "crm" / "out" / "handoffs-000001.csv").write_text(f"email\n{ADDRESS.lower()}\n")
@@ -309,9 +309,7 @@ def test_files_and_systems_that_hold_the_person_still_are_named(ctx: AppContext,
     assert any("PostgreSQL" in line for line in done.systems) is not ctx.database.is_sqlite
 
 
-def test_an_erased_lead_stays_erased_when_it_comes_in_again_and_is_erased_again(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_a_lead_that_is_imported_again_can_be_erased_again(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     erase.erase_person(ctx, ADDRESS, ERASED_AT)
     import_person(ctx, tmp_path, LATER)

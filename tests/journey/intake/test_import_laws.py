@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import shutil
 import tracemalloc
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,25 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
 
 from nurture.db.engine import Database
 from nurture.journey.intake.import_file import import_file
 from tests.journey.intake.lead_files import NOW, Row, import_leads, lead_states, plain_context, row, rows_of, write_file
+from tests.journey.observe import recorded_statements
 
 _numbers = itertools.count(1)
-
-
-@contextmanager
-def counting(db: Database) -> Iterator[Counter[str]]:
-    counts: Counter[str] = Counter()
-
-    def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        counts["statements"] += 1
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    yield counts
-    event.remove(db.engine, "before_cursor_execute", note)
 
 
 def mixed(count: int, offset: int = 0) -> list[Row]:
@@ -51,9 +38,9 @@ def test_a_batch_costs_the_same_statements_for_ten_rows_and_a_thousand(db: Datab
         moved = [one | {"Email": f"q{one['Email']}"} for one in mixed(count, offset)]
         ambiguous = [one | {"Lead ID": str(int(one["Lead ID"]) - n % 2)} for n, one in enumerate(moved)]
         for rows in (mixed(count, offset + 100_000), changed, moved, ambiguous):
-            with counting(db) as counts:
+            with recorded_statements(db) as statements:
                 import_leads(ctx, tmp_path, *rows)
-            costs.append(counts.total())
+            costs.append(len(statements))
     assert costs[:4] == costs[4:]
     assert max(costs) < 35
 

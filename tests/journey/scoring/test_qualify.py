@@ -1,4 +1,4 @@
-"""What somebody learned of a lead is kept with its source, and rules may ask it."""
+"""Tests of qualification: answers are stored with their source, and conditions can use them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ctx(sqlite_db: Database, tmp_path: Path) -> AppContext:
     return make_context(sqlite_db, tmp_path, rules=rules)
 
 
-def test_a_lead_is_handed_off_when_enough_is_known_of_it_and_says_why(ctx: AppContext) -> None:
+def test_a_qualified_lead_is_handed_off_with_the_reason(ctx: AppContext) -> None:
     lead = add_lead(ctx, need="less stock")
     run_at(ctx, START)
     qualify(ctx, lead, {"budget": "some"}, START, source="ana")
@@ -54,14 +54,14 @@ def test_a_lead_is_handed_off_when_enough_is_known_of_it_and_says_why(ctx: AppCo
     assert shown["need"] == "less stock (imported with the lead)"
 
 
-def test_the_journal_says_who_stated_it_and_not_what(ctx: AppContext) -> None:
+def test_the_journal_records_the_source_of_an_answer_and_not_its_text(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     run_at(ctx, START)
     qualify(ctx, lead, {"authority": "SECRET"}, START, source="form")
     assert one(ctx, "SELECT reason FROM journal WHERE event = 'qualified'") == "authority stated by form on 2026-01-05"
 
 
-def test_what_is_not_said_or_yet_to_come_is_refused(ctx: AppContext) -> None:
+def test_an_empty_answer_and_a_future_date_are_refused(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     run_at(ctx, START)
     before = all_rows(ctx)

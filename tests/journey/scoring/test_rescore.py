@@ -1,4 +1,4 @@
-"""Scores that follow the policy: recomputed when it counts otherwise, and shown as arithmetic."""
+"""Tests that scores are recomputed when the policy changes, and of the score breakdown."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sums(ctx: AppContext, lead: int) -> tuple[float, float | None]:
     return first, second
 
 
-def test_new_points_are_counted_from_what_leads_did_before_anything_else_is_applied(ctx: AppContext) -> None:
+def test_scores_are_recomputed_with_new_points_before_other_signals_are_applied(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     for kind in (CLICKED, VISITED, REPLIED, OPENED):
         record_signal(ctx, lead, kind, START)
@@ -59,7 +59,7 @@ def test_new_points_are_counted_from_what_leads_did_before_anything_else_is_appl
     assert sums(ctx, lead) == (pytest.approx(5 + 8), pytest.approx(50 * 0.5**0.1))
 
 
-def test_a_kind_that_had_no_points_before_counts_once_it_has(ctx: AppContext) -> None:
+def test_a_kind_of_signal_counts_once_it_gets_points(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     record_signal(ctx, lead, VISITED, START)
     assert sums(ctx, lead) == (0, None)
@@ -68,14 +68,14 @@ def test_a_kind_that_had_no_points_before_counts_once_it_has(ctx: AppContext) ->
     assert sums(ctx, lead) == (2, 0)
 
 
-def test_a_policy_that_counts_as_before_recomputes_nothing(ctx: AppContext) -> None:
+def test_a_policy_with_the_same_points_recomputes_nothing(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     record_signal(ctx, lead, CLICKED, START)
     publish_points(ctx, START, OLD, FIT)
     assert rescore.rescore(ctx, START) == 0
 
 
-def test_until_it_is_recomputed_decisions_are_made_from_the_signals(ctx: AppContext) -> None:
+def test_decisions_use_the_signals_until_the_score_is_recomputed(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Clerk")
     run_at(ctx, START)
     record_signal(ctx, lead, CLICKED, START + HOUR)
@@ -84,7 +84,7 @@ def test_until_it_is_recomputed_decisions_are_made_from_the_signals(ctx: AppCont
     assert sums(ctx, lead) == (10, None)
 
 
-def test_signals_that_come_before_the_recomputation_are_not_lost_in_it(ctx: AppContext) -> None:
+def test_signals_that_arrive_before_the_recomputation_are_not_lost(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     record_signal(ctx, lead, CLICKED, START)
     publish_points(ctx, START)
@@ -95,7 +95,7 @@ def test_signals_that_come_before_the_recomputation_are_not_lost_in_it(ctx: AppC
     assert sums(ctx, lead) == (10, 0)
 
 
-def test_what_a_rep_answered_stays_answered_under_new_points(ctx: AppContext) -> None:
+def test_signals_before_a_rep_answered_do_not_count_with_new_points(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     write(ctx, "UPDATE lead SET signals_since = :at", at=f"{START + DAY:%Y-%m-%dT%H:%M:%S}+00:00")
     record_signal(ctx, lead, REPLIED, START)
@@ -105,7 +105,7 @@ def test_what_a_rep_answered_stays_answered_under_new_points(ctx: AppContext) ->
     assert sums(ctx, lead) == (8, 0)
 
 
-def test_ten_thousand_leads_are_recomputed_in_batches_of_constant_cost_that_go_on_where_they_stopped(
+def test_ten_thousand_leads_are_recomputed_in_resumable_batches_of_constant_cost(
     ctx: AppContext,
 ) -> None:
     leads = add_leads(ctx, 10_000)
@@ -126,7 +126,7 @@ def test_ten_thousand_leads_are_recomputed_in_batches_of_constant_cost_that_go_o
     assert one(ctx, "SELECT count(*) FROM lead WHERE engagement = 8") == 10_000
 
 
-def test_a_score_is_shown_line_by_line_with_what_counts_and_why(ctx: AppContext) -> None:
+def test_a_score_is_shown_signal_by_signal_with_reasons(ctx: AppContext) -> None:
     publish_points(ctx, START, NEW, FIT)
     lead = add_lead(ctx, title="Head of Tea", employees=20)
     run_at(ctx, START, START + 2 * HOUR)
@@ -153,7 +153,7 @@ def test_a_score_is_shown_line_by_line_with_what_counts_and_why(ctx: AppContext)
     assert reasons[1] == "the policy gives it no points"
     assert reasons[2] == "as reported"
     assert reasons[3] == "asked with HEAD"
-    assert reasons[4] == "counts; nothing acts on it before 11:01:30 UTC"
+    assert reasons[4] == "counts; no decision uses it before 11:01:30 UTC"
     assert [(part.name, part.total) for part in shown.half_lives] == [
         ("fast (10 days)", 8),
         ("slow (100 days)", round(50 * 0.5**0.01, 4)),
@@ -169,15 +169,15 @@ def test_a_score_is_shown_line_by_line_with_what_counts_and_why(ctx: AppContext)
     assert not breakdown.score_breakdown(ctx, lead, falls_at).thresholds[0].reached
 
 
-def test_a_score_of_what_a_rep_answered_says_so(ctx: AppContext) -> None:
+def test_a_signal_before_a_rep_answered_is_shown_as_not_counted(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     record_signal(ctx, lead, CLICKED, START)
     write(ctx, "UPDATE lead SET signals_since = :at", at=f"{START + DAY:%Y-%m-%dT%H:%M:%S}+00:00")
     shown = breakdown.score_breakdown(ctx, lead, START + DAY)
-    assert (shown.engagement, shown.lines[0].reason) == (0, "from before a rep answered")
+    assert (shown.engagement, shown.lines[0].reason) == (0, "occurred before a rep answered")
 
 
-def test_a_score_of_nobody_is_refused_and_of_a_quiet_lead_is_nothing(ctx: AppContext) -> None:
+def test_the_score_of_an_unknown_lead_is_refused_and_of_an_inactive_lead_is_zero(ctx: AppContext) -> None:
     with pytest.raises(NotFound, match="`nurture leads list` lists them"):
         breakdown.score_breakdown(ctx, 999, START)
     shown = breakdown.score_breakdown(ctx, add_lead(ctx), START)
@@ -187,7 +187,7 @@ def test_a_score_of_nobody_is_refused_and_of_a_quiet_lead_is_nothing(ctx: AppCon
     ]
 
 
-def test_the_fit_letter_stands_in_the_brief_and_in_the_explanation(ctx: AppContext, tmp_path: Path) -> None:
+def test_the_fit_is_shown_in_the_brief_and_in_the_explanation(ctx: AppContext, tmp_path: Path) -> None:
     publish_points(ctx, START, NEW, FIT)
     lead = add_lead(ctx, title="Head", employees=500)
     run_at(ctx, START)
@@ -199,7 +199,7 @@ def test_the_fit_letter_stands_in_the_brief_and_in_the_explanation(ctx: AppConte
     assert "Fit A (employees at least 200)" in brief.read_text("utf-8")
 
 
-def test_leads_may_be_chosen_by_fit(ctx: AppContext) -> None:
+def test_conditions_can_use_the_fit(ctx: AppContext) -> None:
     sources = sample_rules()
     sources["sales/policy.yaml"] += FIT
     sources["sales/policy.yaml"] = sources["sales/policy.yaml"].replace(

@@ -102,7 +102,7 @@ def test_a_topic_is_stopped_alone_and_wanted_again_only_by_a_logged_opt_in(world
         advance_clock(world, minutes=5)
     _, opted_in = _rows(world, _LOG)
     assert opted_in[:4] == ("opt_in", "topic", "News", "page")
-    assert "preferences page" in opted_in[4]
+    assert "preference page" in opted_in[4]
     assert _open(world).count("Stop emails about") == len(TOPICS)
     assert _rows(world, _LOG, "noor") == []
 

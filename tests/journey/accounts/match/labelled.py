@@ -1,7 +1,7 @@
-"""Leads of which we know where they come from: the traps that lead-to-account matching falls into.
+"""Leads with known accounts, for the typical errors of lead-to-account matching.
 
-Wrong is a lead that goes to somebody who should not have it: the account found is not its own, or it has one
-and none was found. A choice for a person is not wrong, and is counted apart.
+A lead is wrong if it gets another account than its own, or none although it has one. Candidates for a person are not
+wrong and are counted separately.
 """
 
 # ruff: noqa: RUF001 - names in Greek and Cyrillic letters
@@ -130,7 +130,7 @@ def labelled(others: int = 10_000) -> LabelledSet:
             found.lead("website only", f"lead{number}@{next(free)}", spelling, own, f"https://www.{domain}/about")
         found.lead("same domain, other ending", f"lead@{slug(name)}{number}.test", spellings[0], own)
         found.lead("a slip in the name", f"lead{number}@{next(free)}", _slip(name), own)
-        if number % 5 == 0:  # known to its customers by a brand: nobody can tell
+        if number % 5 == 0:  # known by a brand name, which cannot be matched
             found.lead("brand", f"lead{number}@{next(free)}", f"Planwerk {number}", own)
         found.lead("namesake elsewhere", f"lead@other{number}.example", spellings[0], None)
     for name in SHORT:

@@ -89,7 +89,7 @@ def test_a_lead_is_named_by_its_key_in_another_system(world: World, token: str) 
 def test_bad_items_come_back_with_index_field_reason_and_remedy_and_stop_no_others(world: World, token: str) -> None:
     future, old = (NOW + timedelta(minutes=6)).isoformat(), (NOW - timedelta(days=731)).isoformat()
     wrong: list[tuple[Any, str, str]] = [
-        (visit(kind="clickd"), "kind", "There is no kind of signal 'clickd'."),
+        (visit(kind="clickd"), "kind", "Unknown signal kind 'clickd'."),
         (visit(lead={"email": "nobody@example.com"}), "lead", "No lead matches this reference."),
         (visit(lead={"id": 2**62}), "lead", "No lead matches this reference."),
         (visit(lead={"id": 2**70}), "lead.id", "An id is a whole number, 1 or higher."),
@@ -105,7 +105,7 @@ def test_bad_items_come_back_with_index_field_reason_and_remedy_and_stop_no_othe
         (visit(occurred_at="0001-01-01T00:00:00+23:59"), "occurred_at", "'0001-01-01T00:00:00+23:59' is not a time."),
         (visit(occurred_at=None), "occurred_at", "A signal needs occurred_at."),
         (visit(occured_at=THEN), "occured_at", "A signal has no such field."),
-        (visit(kind="deciding", value="soon"), "value", "A lead decides on a date, not 'soon'."),
+        (visit(kind="deciding", value="soon"), "value", "Invalid decision date 'soon'."),
         (visit(value="x" * 501), "value", "The value is over 500 characters long."),
         (visit(link=5), "link", "The value is not text."),
         ("visit", "", "A signal is an object."),

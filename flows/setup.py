@@ -40,6 +40,7 @@ def init(settings: Settings) -> list[str]:
     Prefect's part is skipped, and said so, where PREFECT_API_URL names no server that answers.
     """
     with open_app(settings, upgrade=True) as app:
+        app.ctx.open_all()  # creates the mailbox, and finds faulty keys and URLs
         lines = [f"Database {app.database.name}: up to date"]
     lines.append(_write_templates(settings.templates))
     return lines + _set_up_prefect()

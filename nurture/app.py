@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
+
+from pydantic import SecretStr
 
 from nurture.clock import Clock, RealClock, VirtualClock
-from nurture.crm.base import Crm
-from nurture.crm.csv_folder import CsvFolderCrm
 from nurture.db import clock_row, instance, schema
 from nurture.db.engine import Database
 from nurture.db.machine import Machine
 from nurture.errors import InvalidState, Misconfigured
-from nurture.mail.inbound.imap import Inbox
-from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
-from nurture.mail.providers.base import Provider
-from nurture.mail.providers.maildir import MaildirProvider
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
+from nurture.runtime.deferred import Deferred
 from nurture.settings import Settings
 from nurture.versions import require_installed
+
+if TYPE_CHECKING:
+    from nurture.crm.base import Crm
+    from nurture.mail.inbound.imap import Inbox
+    from nurture.mail.providers.base import Provider
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closable)
 
 
 @dataclass
@@ -47,9 +57,11 @@ def open_app(
     """Open the app on the database that the settings name, and close it again.
 
     The database decides the clock: a live one has the real one, a virtual one stands where it was left
-    (*at* moves it forward; *live* refuses it). *upgrade* creates or upgrades the tables first.
+    (*at* moves it forward; *live* refuses it). *upgrade* creates or upgrades the tables first. What reaches
+    outside is built when it is first used, with *live* at once, so that its faults stop the start.
 
     Raises:
+        Misconfigured: a setting that the provider or the CRM needs is missing.
         InvalidState: the clock is of the other kind, or virtual while the provider mails real people.
     """
     settings = settings or Settings.read()
@@ -66,31 +78,14 @@ def open_app(
         durable = isinstance(clock, RealClock)  # a demo's mail may be lost with the power
         if durable and (database.file is not None or not database.is_sqlite):
             database.machine = make_machine(database, settings.journal_dir, clock)
-        provider = make_provider(settings, durable=durable)
-        # Virtual time is for looking at: no real CRM hears of it.
-        crm = make_crm(settings) if durable or settings.crm == "csv" else None
-        ctx = AppContext(
-            database,
-            provider,
-            base_url=settings.base_url or "",
-            installation_id=clock_row.read_installation_id(database),
-            batch_size=settings.batch_size,
-            track_clicks=settings.track_clicks,
-            honeypot=settings.honeypot,
-            spool=settings.spool,
-            reply_domain=settings.reply_domain or "",
-            inbox=Inbox(settings.imap_url) if settings.imap_url is not None else None,
-            notifiers=make_notifiers(settings) if isinstance(clock, RealClock) else None,
-            crm=crm,
-        )
-        try:
-            with suppress(Misconfigured):  # who sends says so; pages and opt-outs go on
-                quarantine.find_reason(ctx, clock.now())
+        with ExitStack() as opened:
+            ctx = _make_context(settings, database, opened, durable=durable)
+            if live:
+                ctx.open_all()
+            if _names_outside(settings, durable=durable):
+                with suppress(Misconfigured):  # who sends says so; pages and opt-outs go on
+                    quarantine.find_reason(ctx, clock.now(), exempt=False)
             yield App(settings, clock, ctx)
-        finally:
-            provider.close()
-            if crm is not None:
-                crm.close()
     finally:
         database.close()
 
@@ -110,71 +105,159 @@ def make_machine(database: Database, folder: Path, clock: Clock) -> Machine:
     return machine
 
 
+def _make_context(settings: Settings, database: Database, opened: ExitStack, *, durable: bool) -> AppContext:
+    """Return the context; what is built of it on the way is closed with *opened*."""
+
+    def closed_at_end(build: Callable[[], C]) -> Deferred[C]:
+        def build_and_note() -> C:
+            built = build()
+            opened.callback(built.close)
+            return built
+
+        return Deferred(build_and_note)
+
+    # Virtual time is for looking at: no real CRM hears of it.
+    build_crm = crm_factory(settings) if durable or settings.crm == "csv" else None
+    return AppContext(
+        database,
+        closed_at_end(provider_factory(settings, durable=durable)),
+        base_url=settings.base_url or "",
+        installation_id=clock_row.read_installation_id(database),
+        batch_size=settings.batch_size,
+        track_clicks=settings.track_clicks,
+        honeypot=settings.honeypot,
+        spool=settings.spool,
+        reply_domain=settings.reply_domain or "",
+        inbox=Deferred(partial(_make_inbox, settings.imap_url)) if settings.imap_url is not None else None,
+        notifiers=Deferred(partial(_make_notifiers, settings)) if durable else None,
+        crm=closed_at_end(build_crm) if build_crm is not None else None,
+    )
+
+
+def _names_outside(settings: Settings, *, durable: bool) -> bool:
+    """Tell whether anything that the settings name reaches somebody outside this machine."""
+    names = [settings.provider, *([settings.crm] if settings.crm != "none" else []), *settings.notify_urls]
+    return durable and not all(quarantine.is_local(name) for name in names)
+
+
+# The imports below stand in functions: each loads a library that takes up to half a second, and a command needs
+# at most one of them.
+
+
 def make_provider(settings: Settings, *, durable: bool) -> Provider:
     """Return who carries mail away. Raises Misconfigured when its settings are not complete."""
+    return provider_factory(settings, durable=durable)()
+
+
+def make_crm(settings: Settings) -> Crm | None:
+    """Return where sales keeps its leads, None if nowhere. Raises Misconfigured if settings are missing."""
+    build = crm_factory(settings)
+    return build() if build is not None else None
+
+
+def provider_factory(settings: Settings, *, durable: bool) -> Callable[[], Provider]:
+    """Return what builds the mail provider. Raises Misconfigured when its settings are not complete."""
     match settings.provider:
         case "maildir":
-            return MaildirProvider(settings.maildir, html_copies=True, durable=durable)
+            return partial(_make_maildir, settings.maildir, durable=durable)
         case "sendgrid":
             if settings.sendgrid_key is None:
                 raise Misconfigured(
                     "NURTURE_PROVIDER is sendgrid, but NURTURE_SENDGRID_KEY is not set. Make an API key "
                     "with the permission Mail Send in SendGrid's settings, and set it."
                 )
-            from nurture.mail.providers.sendgrid.provider import SendGridProvider  # noqa: PLC0415 - other providers do without
-
-            return SendGridProvider(
-                settings.sendgrid_key,
-                url=settings.sendgrid_url,
-                sandbox=settings.sendgrid_sandbox,
-                asm_group=settings.sendgrid_asm_group,
-                ip_pool=settings.sendgrid_ip_pool,
-            )
+            return partial(_make_sendgrid, settings, settings.sendgrid_key)
         case "smtp":
             if settings.smtp_url is None:
                 raise Misconfigured(
                     "NURTURE_PROVIDER is smtp, but NURTURE_SMTP_URL is not set. "
                     "Write smtp://user:password@smtp.example.com:587."
                 )
-            from nurture.mail.providers.smtp.provider import SmtpProvider  # noqa: PLC0415 - other providers do without
-
-            return SmtpProvider(settings.smtp_url)
+            return partial(_make_smtp, settings.smtp_url)
         case _:
             assert_never(settings.provider)
 
 
-def make_notifiers(settings: Settings) -> dict[str, Provider]:
+def _make_maildir(folder: Path, *, durable: bool) -> Provider:
+    from nurture.mail.providers.maildir import MaildirProvider  # noqa: PLC0415
+
+    return MaildirProvider(folder, html_copies=True, durable=durable)
+
+
+def _make_sendgrid(settings: Settings, key: SecretStr) -> Provider:
+    from nurture.mail.providers.sendgrid.provider import SendGridProvider  # noqa: PLC0415
+
+    return SendGridProvider(
+        key,
+        url=settings.sendgrid_url,
+        sandbox=settings.sendgrid_sandbox,
+        asm_group=settings.sendgrid_asm_group,
+        ip_pool=settings.sendgrid_ip_pool,
+    )
+
+
+def _make_smtp(url: SecretStr) -> Provider:
+    from nurture.mail.providers.smtp.provider import SmtpProvider  # noqa: PLC0415
+
+    return SmtpProvider(url)
+
+
+def _make_inbox(url: SecretStr) -> Inbox:
+    from nurture.mail.inbound.imap import Inbox  # noqa: PLC0415
+
+    return Inbox(url)
+
+
+def _make_notifiers(settings: Settings) -> Mapping[str, Provider]:
     """Return what tells reps at each place that the settings name."""
+    from nurture.mail.notifiers.apprise_notifier import AppriseNotifier  # noqa: PLC0415
+
     return {name: AppriseNotifier(name, url) for name, url in settings.notify_urls.items()}
 
 
-def make_crm(settings: Settings) -> Crm | None:
-    """Return where sales keeps its leads, None if nowhere. Raises Misconfigured if settings are missing."""
+def crm_factory(settings: Settings) -> Callable[[], Crm] | None:
+    """Return what builds the CRM of sales, None if there is none. Raises Misconfigured if settings are missing."""
     match settings.crm:
         case "none":
             return None
         case "csv":
-            return CsvFolderCrm(settings.crm_folder)
+            return partial(_make_csv_folder, settings.crm_folder)
         case "salesforce":
             if settings.salesforce_url is None or not settings.salesforce_key or settings.salesforce_secret is None:
                 raise Misconfigured(
                     "NURTURE_CRM is salesforce, which needs NURTURE_SALESFORCE_URL, NURTURE_SALESFORCE_KEY "
                     "and NURTURE_SALESFORCE_SECRET: make a connected app with the client credentials flow."
                 )
-            from nurture.crm.salesforce import SalesforceCrm  # noqa: PLC0415 - other CRMs do without
-
-            return SalesforceCrm(settings.salesforce_url, settings.salesforce_key, settings.salesforce_secret)
+            return partial(
+                _make_salesforce, settings.salesforce_url, settings.salesforce_key, settings.salesforce_secret
+            )
         case "hubspot":
             if settings.hubspot_token is None:
                 raise Misconfigured(
                     "NURTURE_CRM is hubspot, but NURTURE_HUBSPOT_TOKEN is not set. Make a private app in "
                     "HubSpot's settings that may read and write contacts, and set its access token."
                 )
-            from nurture.crm.hubspot import HubSpotCrm  # noqa: PLC0415
-
-            return HubSpotCrm(settings.hubspot_token, url=settings.hubspot_url)
+            return partial(_make_hubspot, settings.hubspot_token, settings.hubspot_url)
         case _:
             assert_never(settings.crm)
+
+
+def _make_csv_folder(folder: Path) -> Crm:
+    from nurture.crm.csv_folder import CsvFolderCrm  # noqa: PLC0415
+
+    return CsvFolderCrm(folder)
+
+
+def _make_salesforce(url: str, key: str, secret: SecretStr) -> Crm:
+    from nurture.crm.salesforce import SalesforceCrm  # noqa: PLC0415
+
+    return SalesforceCrm(url, key, secret)
+
+
+def _make_hubspot(token: SecretStr, url: str) -> Crm:
+    from nurture.crm.hubspot import HubSpotCrm  # noqa: PLC0415
+
+    return HubSpotCrm(token, url=url)
 
 
 def _open_clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:

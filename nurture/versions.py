@@ -8,8 +8,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
-from packaging.requirements import Requirement
-
 from nurture.errors import DatabaseUnavailable, Misconfigured
 
 MIN_SQLITE: Final = (3, 35, 0)
@@ -32,6 +30,8 @@ def unmet_requirements(
     requirements: Iterable[str] | None = None, installed: Callable[[str], str] = version
 ) -> Iterator[str]:
     """Yield in words each of *requirements* that is not met, by default nurture's own."""
+    from packaging.requirements import Requirement  # noqa: PLC0415 - only who looks at versions needs it
+
     for requirement in map(Requirement, (requires("nurture") or ()) if requirements is None else requirements):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue

@@ -14,7 +14,8 @@ from nurture.app import open_app
 from nurture.cli.arguments import parse_time
 from nurture.cli.output import JsonOption, err, format_local_time, has_display, make_table, out, print_json
 from nurture.clock import RealClock
-from nurture.definitions import load, read_folder, scan_folder
+from nurture.definitions.folder import read_folder, scan_folder
+from nurture.definitions.project import load
 from nurture.errors import InvalidDefinitions, InvalidState, Misconfigured, NotFound, NurtureError
 from nurture.files import make_folder, write_private
 from nurture.journey.leads.find import find_lead

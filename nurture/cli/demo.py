@@ -20,7 +20,7 @@ from nurture.cli import reports
 from nurture.cli.demo_folder import demo_folder
 from nurture.cli.leads import print_import
 from nurture.cli.output import format_counts, make_table, out
-from nurture.definitions import read_folder
+from nurture.definitions.folder import read_folder
 from nurture.journey.intake import import_file
 from nurture.journey.run_once import RunResult, run_once
 from nurture.publishing.publish import publish

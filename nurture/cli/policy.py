@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
-from nurture.definitions import read_folder
+from nurture.definitions.folder import read_folder
 from nurture.errors import InvalidDefinitions, InvalidState
 from nurture.publishing import approval, policy_check, policy_diff
 from nurture.settings import Settings

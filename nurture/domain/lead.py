@@ -113,3 +113,9 @@ class Lead:
     paused_by: str = ""
     call_on: date | None = None
     touch_interval: timedelta | None = None
+
+
+def full_name(fields: Mapping[str, object]) -> str:
+    """Return the lead's full name on one line, "" if it is unknown."""
+    name = f"{fields.get('first_name') or ''} {fields.get('last_name') or ''}".strip()
+    return " ".join((name or str(fields.get("full_name") or "")).split())

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from nurture import definitions
 from nurture.db import clock_row, health, schema
 from nurture.db.engine import Database
+from nurture.definitions import folder, project
 from nurture.domain.planning.program import Program, Sender
 from nurture.errors import NotFound, NurtureError
 from nurture.journey.delivery import unknown_queries
@@ -128,7 +128,7 @@ def senders(setup: DoctorContext) -> dict[str, Address]:
         pass
     if not programs:
         try:
-            written = definitions.load(definitions.read_folder(setup.settings.templates)).tracks
+            written = project.load(folder.read_folder(setup.settings.templates)).tracks
         except (NurtureError, OSError):
             return {}
         programs = {name: track.program(0) for name, track in written.items()}

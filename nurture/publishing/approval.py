@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture import definitions
+from nurture.definitions import project
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.routing import REROUTED_QUEUES
@@ -166,7 +166,7 @@ def _programs_in_force(
 
 
 def _require_compatible(connection: Connection, published: PublishedVersion, programs: Mapping[str, Program]) -> None:
-    problems = definitions.find_policy_mismatches(
+    problems = project.find_policy_mismatches(
         publication_queries.load_sources(connection, published.id), programs.values()
     )
     if problems:

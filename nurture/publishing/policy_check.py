@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from nurture import definitions
-from nurture.definitions import Sources
+from nurture.definitions import project, yaml_reader
+from nurture.definitions.folder import Sources
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import AllOf, FieldCondition, FitCondition, ScoreCondition
 from nurture.domain.planning.program import ToClosed
@@ -67,11 +67,11 @@ def check_policy(
     problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
     if problems:
         raise InvalidDefinitions(problems)
-    policy = definitions.read(sources)[0].policy(0)
+    policy = project.read(sources)[0].policy(0)
     survey = survey_leads(ctx, policy, now, on_progress)
     with ctx.database.read() as connection:
         leads_per_rep = snapshot.count_leads_by_rep(connection)
-    lines = definitions.line_numbers(POLICY, sources[POLICY])
+    lines = yaml_reader.line_numbers(POLICY, sources[POLICY])
     found = [
         *_find_overlaps(survey, lines),
         *_find_gaps(policy, survey, lines),

@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Table, select
 
 from nurture.db.tables import core
-from nurture.definitions import Sources, load
+from nurture.definitions.folder import Sources
+from nurture.definitions.project import load
+from nurture.domain.lead import full_name
 from nurture.errors import NotFound
-from nurture.journey.tracks.touch_email import full_name, sender_address, touch_values
+from nurture.journey.tracks.touch_email import sender_address, touch_values
 from nurture.mail.rendering.compile import EmailSource, compile_email
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 from nurture.runtime.context import AppContext

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.db import locks
-from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, is_parked
+from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, full_name, is_parked
 from nurture.domain.planning.planner import GUARDS, DecisionContext, HoldReason, decide, requested
 from nurture.domain.policy.business_hours import EscalationAction, EscalationStep
 from nurture.domain.scoring import bant
@@ -21,7 +21,6 @@ from nurture.journey.leads import history_queries, snapshot, suppression_queries
 from nurture.journey.leads.history_queries import LeadRecord
 from nurture.journey.leads.snapshot import SnapshotRow
 from nurture.journey.tracks.advance import load_reps_full_until
-from nurture.journey.tracks.touch_email import full_name
 from nurture.reporting.leads import current_engagement, load_fit, load_points
 from nurture.runtime.context import AppContext
 

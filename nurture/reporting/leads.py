@@ -8,13 +8,12 @@ from difflib import get_close_matches
 
 from sqlalchemy import Connection
 
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import Custodian, full_name
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
 from nurture.errors import NotFound
 from nurture.journey.leads import history_queries, snapshot
 from nurture.journey.leads.history_queries import LeadRecord
-from nurture.journey.tracks.touch_email import full_name
 from nurture.runtime.context import AppContext
 
 

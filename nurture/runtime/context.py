@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nurture.crm.base import Crm
 from nurture.db.engine import Database
 from nurture.definitions.holidays import public_holidays
 from nurture.domain.planning.calendar import Holidays
-from nurture.mail.inbound.imap import Inbox
-from nurture.mail.inbound.reader import MailReader, shared_reader
-from nurture.mail.notifiers.unconfigured import UnconfiguredNotifier
-from nurture.mail.providers.base import Provider
-from nurture.mail.rendering.link_tracking import LinkTracking
+from nurture.runtime.deferred import Deferred, DeferredField
 from nurture.runtime.published import PublishedDefinitions
 from nurture.runtime.stamped_cache import StampedCache
+
+if TYPE_CHECKING:
+    from nurture.crm.base import Crm
+    from nurture.mail.inbound.imap import Inbox
+    from nurture.mail.inbound.reader import MailReader
+    from nurture.mail.providers.base import Provider
+    from nurture.mail.rendering.link_tracking import LinkTracking
+
+
+def _shared_reader() -> MailReader:
+    from nurture.mail.inbound.reader import shared_reader  # noqa: PLC0415 - for inbound mail only
+
+    return shared_reader()
 
 
 @dataclass
@@ -30,10 +38,12 @@ class AppContext:
     database is busy. *reply_domain*: domain of `reply+TOKEN@` addresses, "" if replies are not routed to us;
     *inbox*: mailbox to read them from. *notifiers*: by name; None sends notices through *provider*, as on a
     virtual clock. *mail_reader*: parses inbound email in a separate process.
+
+    What reaches outside is given as a value, or as a `Deferred` that builds it when it is first used.
     """
 
     database: Database
-    provider: Provider
+    provider: DeferredField[Provider] = DeferredField()
     base_url: str = ""
     installation_id: str = ""
     batch_size: int = 2_000
@@ -44,20 +54,31 @@ class AppContext:
     honeypot: bool = True
     spool: Path = Path("spool")
     reply_domain: str = ""
-    inbox: Inbox | None = None
-    crm: Crm | None = None
-    notifiers: Mapping[str, Provider] | None = None
-    mail_reader: MailReader = field(default_factory=shared_reader)
+    inbox: DeferredField[Inbox | None] = DeferredField(None)
+    crm: DeferredField[Crm | None] = DeferredField(None)
+    notifiers: DeferredField[Mapping[str, Provider] | None] = DeferredField(None)
+    mail_reader: DeferredField[MailReader] = DeferredField(Deferred(_shared_reader))
 
     def notifier(self, target: str) -> Provider:
         """Return the notifier *target*, or one that delivers nothing if it is not in the settings."""
         if self.notifiers is None:
             return self.provider
-        return self.notifiers.get(target) or UnconfiguredNotifier(target)
+        known = self.notifiers.get(target)
+        if known is not None:
+            return known
+        from nurture.mail.notifiers.unconfigured import UnconfiguredNotifier  # noqa: PLC0415 - where notices are sent
+
+        return UnconfiguredNotifier(target)
+
+    def open_all(self) -> None:
+        """Build now what is deferred."""
+        _ = (self.provider, self.inbox, self.crm, self.notifiers)
 
     @property
     def tracking(self) -> LinkTracking | None:
         """Return how links in email are rewritten; None if clicks are not tracked or no pages are served."""
         if not self.base_url or not self.track_clicks:
             return None
+        from nurture.mail.rendering.link_tracking import LinkTracking  # noqa: PLC0415 - where emails are composed
+
         return LinkTracking(self.base_url, honeypot=self.honeypot)

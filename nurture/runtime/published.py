@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from nurture import definitions
 from nurture.definitions.folder import BRIEF
 from nurture.domain.delivery.sending_limits import SendingRules
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.crm_status import CrmStatusMap
 from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
-from nurture.mail.rendering.compile import CompiledEmail, EmailSource, compile_email
-from nurture.mail.rendering.email_file import get_layout_name
-from nurture.mail.rendering.link_tracking import LinkTracking
 from nurture.runtime import link_destination_queries, publication_queries
 from nurture.runtime.publication_queries import POLICY, PublishedVersion
+
+if TYPE_CHECKING:
+    from nurture.definitions.project import ProjectDefinitions
+    from nurture.mail.rendering.compile import CompiledEmail
+    from nurture.mail.rendering.link_tracking import LinkTracking
 
 SENDING = "sending"
 """Kind, and only name, of the published sending rules."""
@@ -40,7 +42,7 @@ class PublishedDefinitions:
 
     _programs: dict[tuple[str, int], Program] = field(default_factory=dict)
     _policies: dict[int, Policy] = field(default_factory=dict)
-    _loaded: dict[int, definitions.ProjectDefinitions] = field(default_factory=dict)
+    _loaded: dict[int, ProjectDefinitions] = field(default_factory=dict)
     _emails: dict[tuple[object, ...], CompiledEmail] = field(default_factory=dict)
     _sending_rules: dict[int, SendingRules] = field(default_factory=dict)
     _current: tuple[tuple[PublishedVersion, ...], Definitions] | None = None
@@ -79,7 +81,7 @@ class PublishedDefinitions:
                     tracking,
                     known_destinations=link_destination_queries.load_shared_urls(connection, track, version, name),
                 )
-            self._emails[key] = compile_email(EmailSource(path, found.emails[name]), layout, tracking)
+            self._emails[key] = _compile(path, found.emails[name], layout, tracking)
         return self._emails[key]
 
     def brief(self, connection: Connection, version: int) -> CompiledEmail:
@@ -91,23 +93,23 @@ class PublishedDefinitions:
         known = self._emails.get((POLICY, POLICY, version, path))
         if known is not None:
             return known
-        return self.internal_email(connection, version, self._policy_email(connection, version, path))
+        return self.internal_email(connection, version, path, self._policy_email(connection, version, path))
 
     def lead_email(self, connection: Connection, version: int, path: str) -> CompiledEmail:
         """Return a compiled email to leads of one version of the policy. Raises NotFound."""
         key = (POLICY, POLICY, version, path)
         if key not in self._emails:
-            source = self._policy_email(connection, version, path)
+            text = self._policy_email(connection, version, path)
             layouts = self._policy_definitions(connection, version).layouts
-            self._emails[key] = compile_email(source, layouts[get_layout_name(source)])
+            self._emails[key] = _compile(path, text, layouts[_layout_name(path, text)])
         return self._emails[key]
 
-    def internal_email(self, connection: Connection, version: int, source: EmailSource) -> CompiledEmail:
+    def internal_email(self, connection: Connection, version: int, path: str, text: str) -> CompiledEmail:
         """Return a compiled email to our own team, in the layout of one version of the policy."""
-        key = (POLICY, POLICY, version, source.name)
+        key = (POLICY, POLICY, version, path)
         if key not in self._emails:
             layouts = self._policy_definitions(connection, version).layouts
-            self._emails[key] = compile_email(source, layouts["brief"])
+            self._emails[key] = _compile(path, text, layouts["brief"])
         return self._emails[key]
 
     def policy(self, connection: Connection, version: int) -> Policy:
@@ -120,15 +122,15 @@ class PublishedDefinitions:
         """Return the CRM status mapping that was published with the policy in force."""
         return self._policy_definitions(connection, self.current(connection).policy.version).crm
 
-    def _policy_email(self, connection: Connection, version: int, path: str) -> EmailSource:
+    def _policy_email(self, connection: Connection, version: int, path: str) -> str:
         sources = self._policy_definitions(connection, version).sources
         if path not in sources:
             raise NotFound(
                 f"Version {version} of the policy has no templates/{path}. Create it, then run `nurture publish`."
             )
-        return EmailSource(path, sources[path])
+        return sources[path]
 
-    def _policy_definitions(self, connection: Connection, version: int) -> definitions.ProjectDefinitions:
+    def _policy_definitions(self, connection: Connection, version: int) -> ProjectDefinitions:
         return self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
 
     def _require_version(self, connection: Connection, kind: str, name: str, version: int) -> PublishedVersion:
@@ -137,11 +139,11 @@ class PublishedDefinitions:
             raise NotFound(f"Version {version} of {kind} {name} is not published in this database.")
         return row
 
-    def _load_definitions(self, connection: Connection, row: PublishedVersion) -> definitions.ProjectDefinitions:
+    def _load_definitions(self, connection: Connection, row: PublishedVersion) -> ProjectDefinitions:
         if row.id not in self._loaded:
-            self._loaded[row.id] = definitions.load(
-                publication_queries.load_sources(connection, row.id), complete=False
-            )
+            from nurture.definitions import project  # noqa: PLC0415 - once rules are published
+
+            self._loaded[row.id] = project.load(publication_queries.load_sources(connection, row.id), complete=False)
         return self._loaded[row.id]
 
     def _program(self, connection: Connection, row: PublishedVersion) -> Program:
@@ -157,7 +159,22 @@ class PublishedDefinitions:
 
     def _sending(self, connection: Connection, row: PublishedVersion) -> SendingRules:
         if row.version not in self._sending_rules:
-            self._sending_rules[row.version] = definitions.load_sending(
+            from nurture.definitions import sending_limits  # noqa: PLC0415 - once rules are published
+
+            self._sending_rules[row.version] = sending_limits.load_sending(
                 publication_queries.load_sources(connection, row.id)
             )
         return self._sending_rules[row.version]
+
+
+def _compile(path: str, text: str, layout: str, tracking: LinkTracking | None = None) -> CompiledEmail:
+    # Jinja, Markdown and MJML are for whoever composes emails.
+    from nurture.mail.rendering.compile import EmailSource, compile_email  # noqa: PLC0415
+
+    return compile_email(EmailSource(path, text), layout, tracking)
+
+
+def _layout_name(path: str, text: str) -> str:
+    from nurture.mail.rendering.email_file import EmailSource, get_layout_name  # noqa: PLC0415 - as above
+
+    return get_layout_name(EmailSource(path, text))

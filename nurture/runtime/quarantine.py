@@ -62,8 +62,7 @@ def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str |
     and CRMs unless *exempt* is False. Raises Misconfigured if the folder of this machine cannot be used.
     """
     machine, database = ctx.database.machine, ctx.database
-    names = [ctx.provider.name, *([ctx.crm.name] if ctx.crm is not None else []), *(ctx.notifiers or ())]
-    if machine is None or (exempt and all(is_local(name) for name in names)):
+    if machine is None or (exempt and _only_writes_files(ctx)):
         return None
     with _require_usable_folder(machine):
         with database.read() as connection:
@@ -86,6 +85,11 @@ def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str |
             with database.write() as connection:
                 record_location(ctx, connection, machine)
     return None
+
+
+def _only_writes_files(ctx: AppContext) -> bool:
+    names = [ctx.provider.name, *([ctx.crm.name] if ctx.crm is not None else []), *(ctx.notifiers or ())]
+    return all(is_local(name) for name in names)
 
 
 def _find_reason_to_quarantine(

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, Table, func, insert, select
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.definitions import Sources
+from nurture.definitions.folder import Sources
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning import calendar as calendar_times
 from nurture.errors import InvalidState, NotFound

@@ -23,6 +23,7 @@ from tests.bench import (
     reading,
     routing,
     signalling,
+    starting,
     webhooks,
 )
 from tests.bench.figures import Figure, Skipped, figure_table, notes
@@ -39,6 +40,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "olist": olist.measure,
     "routing": routing.measure,
     "signals": signalling.measure,
+    "start": starting.measure,
     "webhooks": webhooks.measure,
 }
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench.json"

@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2.sandbox import SandboxedEnvironment
 
-from nurture.journey.tracks.touch_email import full_name, sender_address, touch_values
+from nurture.domain.lead import full_name
+from nurture.journey.tracks.touch_email import sender_address, touch_values
 from nurture.mail.rendering.link_tracking import LinkTracking, TrackedLinks
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 from tests.bench import seed_data

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from nurture.definitions import read_folder
+from nurture.definitions.folder import read_folder
 from nurture.journey.accounts import queries as accounts_queries
 from nurture.journey.accounts.queries import NewAccount
 from nurture.journey.handoff.queue import offer_all

@@ -11,7 +11,7 @@ from nurture.db import clock_row, schema
 from nurture.db.engine import Database
 from nurture.db.tables import core
 from nurture.db.types import Json, UtcDateTime
-from nurture.definitions import Sources, read_folder
+from nurture.definitions.folder import Sources, read_folder
 from nurture.journey.leads.changeset import insert_rows
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext

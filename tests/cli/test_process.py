@@ -50,6 +50,12 @@ def test_daily_commands_never_load_prefect(seeded_cli: CliSession) -> None:
     assert not _loaded(done) & {"prefect", "flows"}
 
 
+def test_explain_loads_no_library_that_it_does_without(seeded_cli: CliSession) -> None:
+    done = _run(seeded_cli, sys.executable, "-c", _LOADED, "explain 1")
+    without = {"aiohttp", "alembic", "apprise", "fastapi", "flows", "jinja2", "markdown_it", "prefect"}
+    assert not _loaded(done) & without
+
+
 @pytest.mark.parametrize("group", ["", *GROUPS])
 def test_help_imports_no_command(cli: CliSession, group: str) -> None:
     done = _run(cli, sys.executable, "-c", _LOADED, f"{group} --help")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nurture.definitions import Sources, check, load
+from nurture.definitions.folder import Sources
+from nurture.definitions.project import check, load
 from nurture.domain.planning.program import Program
 
 SHIPPED = Path(__file__).parents[2] / "templates"

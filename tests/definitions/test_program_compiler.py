@@ -4,7 +4,8 @@ from datetime import time, timedelta
 
 import pytest
 
-from nurture.definitions import load, removed_steps
+from nurture.definitions.project import load
+from nurture.definitions.track_change import removed_steps
 from nurture.domain.lead import Closing
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import AllOf, AnyOf, SignalCondition

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nurture.definitions import check, load, read_folder, scan_folder
+from nurture.definitions.folder import read_folder, scan_folder
+from nurture.definitions.project import check, load
 from nurture.errors import FileUnreadable, InvalidDefinitions, NotFound
 from tests.definitions.build import EMAIL, POLICY, SHIPPED, TRACK, TRACK_FILE, bundle
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.definitions import load, load_sending, read_folder
+from nurture.definitions.folder import read_folder
+from nurture.definitions.project import load
 from nurture.definitions.schema_check import InvalidValue
-from nurture.definitions.sending_limits import read_limit, read_percent
+from nurture.definitions.sending_limits import load_sending, read_limit, read_percent
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules, WarmUp
 from nurture.errors import InvalidDefinitions
 from tests.definitions.build import SHIPPED, bundle, problems

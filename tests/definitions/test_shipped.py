@@ -9,18 +9,11 @@ from datetime import UTC, datetime, timedelta
 import holidays
 import pytest
 
-from nurture.definitions import (
-    ProjectDefinitions,
-    conditions,
-    defaults,
-    load,
-    read_folder,
-    sending_limits,
-    steps,
-    tracks,
-)
+from nurture.definitions import conditions, defaults, sending_limits, steps, tracks
+from nurture.definitions.folder import read_folder
 from nurture.definitions.policy import policy as policy_policy
 from nurture.definitions.policy import priority, routing, sla, team
+from nurture.definitions.project import ProjectDefinitions, load
 from nurture.definitions.schema_check import keys_of
 from nurture.domain.lead import Closing, Custodian, FieldValue, Lead
 from nurture.domain.planning import calendar

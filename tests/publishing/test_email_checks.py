@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nurture.definitions import read_folder
+from nurture.definitions.folder import read_folder
 from nurture.domain.problems import Problem
 from nurture.publishing.publish import check_definitions
 from tests.journey.builders import sample_rules

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
-from nurture.definitions import read_folder
+from nurture.definitions.folder import read_folder
 from nurture.errors import InvalidDefinitions, NotFound
 from nurture.publishing.preview import SAMPLE_RECIPIENT, Recipient, load_recipient, readdress, render_preview
 from nurture.runtime.context import AppContext

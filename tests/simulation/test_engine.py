@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nurture.definitions import read_folder
+from nurture.definitions.folder import read_folder
 from nurture.errors import InvalidDefinitions, NotFound
 from nurture.simulation.engine import SimulatedCalendar, simulate
 

@@ -13,7 +13,7 @@ from sqlalchemy import Table, select
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.definitions import read_folder
+from nurture.definitions.folder import read_folder
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
 from nurture.publishing.publish import publish

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
 from typing import Annotated, Any, Final
 
-import holidays
 from pydantic import Field, PlainValidator
 
+from nurture.definitions.holidays import countries_with_holidays
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import Address, Day, Line, Name, Names, Zone, read_between, read_name, read_weekday
 from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
@@ -63,16 +62,11 @@ def _days(text: str) -> frozenset[int]:
 def read_country(given: Any) -> str:
     """Read a country whose public holidays are known, as ISO 3166 alpha-2."""
     code = str(given).upper()
-    if code not in _countries():
+    if code not in countries_with_holidays():
         raise InvalidValue(
             f"the public holidays of `{given}` are not known", "Write a country's two letters, such as `DE`."
         )
     return code
-
-
-@cache
-def _countries() -> frozenset[str]:
-    return frozenset(holidays.list_supported_countries())
 
 
 _Hours = Annotated[Window, PlainValidator(read_hours)]

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from nurture.domain.lead import full_name
 from nurture.domain.planning import calendar
 from nurture.domain.planning.program import Sender
 from nurture.domain.policy.policy import Policy
@@ -17,7 +18,7 @@ from nurture.errors import NotFound
 from nurture.journey.handoff import queries
 from nurture.journey.handoff.lead_profile import LeadProfiles, TemplateValues
 from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.tracks.touch_email import full_name, sender_address
+from nurture.journey.tracks.touch_email import sender_address
 from nurture.mail.rendering.inert_text import defang_values, escape_markup
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 from nurture.outbox.messages import DueMessage

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import Custodian, full_name
 from nurture.domain.planning.program import Sender
 from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
@@ -17,8 +17,7 @@ from nurture.journey.handoff.lead_profile import reply_values
 from nurture.journey.leads import changeset, reply_queries
 from nurture.journey.leads.changeset import Changes, JournalEntry, NewMessage
 from nurture.journey.leads.reply_queries import ForwardableReply, ReplyText
-from nurture.journey.tracks.touch_email import full_name, lead_values, sender_address
-from nurture.mail.rendering.compile import EmailSource
+from nurture.journey.tracks.touch_email import lead_values, sender_address
 from nurture.mail.rendering.inert_text import defang_values
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 from nurture.outbox.messages import DueMessage
@@ -30,9 +29,8 @@ TEMPLATE: Final = "reply"
 EXPIRES_AFTER: Final = timedelta(days=30)
 
 _KEY: Final = "reply:"
-_SOURCE: Final = EmailSource(
-    "the forwarded reply",
-    """---
+_TEMPLATE_NAME: Final = "the forwarded reply"
+_TEMPLATE: Final = """---
 subject: "{{ lead.full_name or lead.email or 'Your lead' }} replied"
 preheader: Forwarded to {{ rep.name }}, because you have this lead.
 layout: brief
@@ -54,8 +52,7 @@ Reply to this email to write to {{ lead.email }}.
 
 - Lead number: {{ lead.id }}; `nurture leads replies {{ lead.id }}` shows all replies,
   `nurture explain {{ lead.id }}` the full history
-""",
-)
+"""
 _AUTO_SUBMITTED: Final = ("Auto-Submitted", "auto-generated")
 """So that no out-of-office reply of the rep goes to the lead, to whom answers to this mail are addressed."""
 
@@ -134,7 +131,7 @@ class ForwardedReplies:
             labels=("reply",),
             installation_id=self.ctx.installation_id,
         )
-        compiled = self.ctx.definitions.internal_email(self.connection, self.policy.version, _SOURCE)
+        compiled = self.ctx.definitions.internal_email(self.connection, self.policy.version, _TEMPLATE_NAME, _TEMPLATE)
         email = compose(compiled, values, envelope)
         return replace(email, headers=(*email.headers, _AUTO_SUBMITTED))
 

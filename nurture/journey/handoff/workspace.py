@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from nurture.domain.lead import Custodian, Queue
+from nurture.domain.lead import Custodian, Queue, full_name
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
@@ -19,7 +19,6 @@ from nurture.journey.handoff.workspace_queries import AcceptedLead, FormerLead, 
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import SnapshotRow
 from nurture.journey.tracks import manual
-from nurture.journey.tracks.touch_email import full_name
 from nurture.runtime.context import AppContext
 
 MAX_ROWS: Final = 200

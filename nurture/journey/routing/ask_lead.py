@@ -9,13 +9,14 @@ from typing import Final
 from sqlalchemy import Connection, Table
 
 from nurture.db.tables import core
+from nurture.domain.lead import full_name
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import AllOf, AnyOf, Condition, FieldCondition, Not
 from nurture.formats.places import countries, country_code
 from nurture.journey.leads.changeset import NewMessage
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.routing.queries import MissingField
-from nurture.journey.tracks.touch_email import ComposedTouch, full_name, sender_address, touch_values
+from nurture.journey.tracks.touch_email import ComposedTouch, sender_address, touch_values
 from nurture.mail.rendering.render import Address, Envelope, compose
 from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links

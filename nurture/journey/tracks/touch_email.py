@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from nurture.domain.lead import full_name
 from nurture.domain.planning.program import Program, Sender
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
@@ -174,12 +175,6 @@ def lead_values(fields: Mapping[str, Any]) -> dict[str, object]:
     values: dict[str, object] = {name: "" if fields.get(name) is None else fields[name] for name in FIELDS}
     values["full_name"] = full_name(fields)
     return values
-
-
-def full_name(fields: Mapping[str, Any]) -> str:
-    """Return the lead's full name on one line, "" if it is unknown."""
-    name = f"{fields.get('first_name') or ''} {fields.get('last_name') or ''}".strip()
-    return " ".join((name or str(fields.get("full_name") or "")).split())
 
 
 def sender_address(sender: Sender) -> Address:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 _MAX_WORDS: Final = 25
@@ -153,10 +154,17 @@ _POLITE_WORDS: Final = (
     r"|and|und|et|y)"
 )
 _ANY_PHRASE: Final = "|".join(_PHRASES)
-_OPT_OUT: Final = re.compile(
-    rf"\A(?:{_POLITE_WORDS} )*+(?:{_ANY_PHRASE})(?: {_POLITE_WORDS}\b)*+"
-    rf"(?: (?:{_ANY_PHRASE}))?(?: {_POLITE_WORDS}\b)*+"
-)
+
+
+@cache
+def _opt_out() -> re.Pattern[str]:
+    """Return what a whole text that says "no more mail" matches; building it takes a twentieth of a second."""
+    return re.compile(
+        rf"\A(?:{_POLITE_WORDS} )*+(?:{_ANY_PHRASE})(?: {_POLITE_WORDS}\b)*+"
+        rf"(?: (?:{_ANY_PHRASE}))?(?: {_POLITE_WORDS}\b)*+"
+    )
+
+
 _OPT_OUT_SUBJECT: Final = re.compile(
     r"(?:un ?subscribe|stop|opt out|remove(?: me)?|abmelden|abbestellen|abmeldung|désinscription"
     r"|désabonnement|baja|"
@@ -192,7 +200,7 @@ def is_opt_out(text: str, subject: str = "") -> bool:
 
 def _matches_opt_out(text: str) -> bool:
     normalized = _normalize(text)
-    return 0 < len(normalized.split()) <= _MAX_WORDS and _OPT_OUT.fullmatch(normalized) is not None
+    return 0 < len(normalized.split()) <= _MAX_WORDS and _opt_out().fullmatch(normalized) is not None
 
 
 def _normalize(text: str) -> str:

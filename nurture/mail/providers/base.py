@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
-from nurture.mail.rendering.render import ComposedEmail
+if TYPE_CHECKING:
+    from nurture.mail.rendering.render import ComposedEmail
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from nurture.definitions import check, load, read_folder
+from nurture.definitions.folder import read_folder
+from nurture.definitions.project import check, load
 from nurture.domain.planning.conditions import NewerThan, SignalCondition
 from nurture.domain.signals import SignalKind
 from tests.definitions.build import POLICY, SHIPPED, bundle

@@ -19,7 +19,7 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.gc_pause import gc_paused
 from tests.bench import seed_data
 from tests.bench.figures import Figure, Skipped, measure_time
-from tests.journey.accounts.match.labelled import labelled, score
+from tests.journey.accounts.match.labeled_leads import labeled_set, score
 
 LEADS = 100_000
 BATCH = 2_000
@@ -51,7 +51,7 @@ routing:
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
-    """Route 100,000 leads among 10,000 accounts, and match the labelled set."""
+    """Route 100,000 leads among 10,000 accounts, and match the labeled leads."""
     made = _make_context(folder)
     ids = list(range(1, LEADS + 1))
     with gc_paused():
@@ -64,8 +64,8 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         f"with the whole offer {LEADS / whole.wall:,.0f} a second; {checked.decisions:,} asked again, "
         f"{len(checked.differences)} differ"
     )
-    found = score(labelled())
-    match_note = f"of {found.leads:,} labelled leads; {found.unsure_percent:.1f} % are left to a person"
+    found = score(labeled_set())
+    match_note = f"of {found.leads:,} labeled leads; {found.unsure_percent:.1f} % are left to a person"
     return [
         Figure("route_leads_per_s", LEADS / alone.wall, "leads/s", minimum=5_000, note=note),
         Figure("match_wrong_owner_percent", found.wrong_percent, "%", maximum=2, note=match_note),

@@ -247,7 +247,7 @@ def _update_leads(database: Database, connection: Connection, rows: Sequence[Lea
 
 
 def _withdraw(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """End the enrollments and withdraw the open offers of leads that an import marks as won.
+    """End the enrollments and withdraw the open offers of leads that an import closes or gives to a rep.
 
     Offers that a rep accepted count as closed, which frees the rep's capacity.
     """

@@ -114,9 +114,8 @@ def expedite(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY
         program = transitions.definitions.programs.get(enrollment.track)
         if program is None:
             raise NotFound(f"Track {enrollment.track} is not published. Run `nurture publish`.")
-        track_view = replace(
-            lead.view, lead=replace(lead.view.lead, call_on=None)
-        )  # a requested callback must not count as a wait
+        # Without the requested callback, which is not a wait of the track.
+        track_view = replace(lead.view, lead=replace(lead.view.lead, call_on=None))
         decision = decide(track_view, program, replace(transitions.definitions.policy, criteria=()), now)
         position, wake_at = decision.position or enrollment.position, decision.wake_at
         if decision.hold not in (HoldReason.WAITING, HoldReason.NOT_DUE) or wake_at is None:

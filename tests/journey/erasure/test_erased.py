@@ -71,20 +71,20 @@ def test_ambiguous_rows_that_may_be_the_lead_are_erased_with_it(ctx: AppContext,
 
 
 def _answers(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
-    for number, said in enumerate(("Please confirm: my data are gone.", "I am out of office until 30 June 2026.")):
-        process_replies(ctx, mail(said, to=to, sender=f"Mia <{ADDRESS}>", number=f"late{number}"), now=LATER)
+    for number, item in enumerate(("Please confirm: my data are gone.", "I am out of office until 30 June 2026.")):
+        process_replies(ctx, mail(item, to=to, sender=f"Mia <{ADDRESS}>", number=f"late{number}"), now=LATER)
 
 
 def _signals(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
-    said = {"kind": "requested_demo", "occurred_at": ERASED_AT.isoformat(), "value": "I am Mia Holm", "link": "/mia"}
-    names: list[dict[str, Any]] = [{"id": lead}, {"email": ADDRESS}, {"external_id": "c-4711", "source": "crm"}]
-    done = batches.post_signals(ctx, [said | {"lead": name} for name in names], LATER)
+    item = {"kind": "requested_demo", "occurred_at": ERASED_AT.isoformat(), "value": "I am Mia Holm", "link": "/mia"}
+    lead_refs: list[dict[str, Any]] = [{"id": lead}, {"email": ADDRESS}, {"external_id": "c-4711", "source": "crm"}]
+    done = batches.post_signals(ctx, [item | {"lead": lead_ref} for lead_ref in lead_refs], LATER)
     assert (done.accepted, len(done.rejected)) == (0, 3)
 
 
 def _outcomes(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
-    said = {"closing": "lost", "happened_at": ERASED_AT.isoformat(), "reason": "Mia Holm left Quayside"}
-    assert outcome_batches.post_outcomes(ctx, [said | {"lead": {"id": lead}}], LATER).accepted == 0
+    item = {"closing": "lost", "happened_at": ERASED_AT.isoformat(), "reason": "Mia Holm left Quayside"}
+    assert outcome_batches.post_outcomes(ctx, [item | {"lead": {"id": lead}}], LATER).accepted == 0
     with pytest.raises(NotFound):
         outcomes.record_outcomes(
             ctx, [outcomes.OutcomeReport(lead, Closing.LOST, None, None, "Mia left")], "crm", LATER
@@ -136,8 +136,8 @@ def _suppressions(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
 def _crm(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
     ctx.crm = ScriptedCrm()
     keys = (push.lead_key(ctx, lead), ADDRESS, "c-4711")
-    words = {"owner": "mia@home.example", "crm_status": "Sold to Mia", "closing": "won", "reason": "Mia Holm"}
-    ctx.crm.pages = [[RemoteRecord(key, f"r{number}", ERASED_AT, **words) for number, key in enumerate(keys)]]
+    values = {"owner": "mia@home.example", "crm_status": "Sold to Mia", "closing": "won", "reason": "Mia Holm"}
+    ctx.crm.pages = [[RemoteRecord(key, f"r{number}", ERASED_AT, **values) for number, key in enumerate(keys)]]
     read = pull.pull(ctx, LATER)
     assert len(read.problems) == len(read.skipped) == 3
     assert not re.search("(?i)mia|c-4711", "".join(read.skipped))

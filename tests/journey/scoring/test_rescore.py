@@ -105,9 +105,7 @@ def test_signals_before_a_rep_answered_do_not_count_with_new_points(ctx: AppCont
     assert sums(ctx, lead) == (8, 0)
 
 
-def test_ten_thousand_leads_are_recomputed_in_resumable_batches_of_constant_cost(
-    ctx: AppContext,
-) -> None:
+def test_ten_thousand_leads_are_recomputed_in_resumable_batches_of_constant_cost(ctx: AppContext) -> None:
     leads = add_leads(ctx, 10_000)
     with ctx.database.write() as connection:
         signals = [new_signal(lead, CLICKED, START - HOUR * (lead % 7)) for lead in leads]

@@ -8,12 +8,12 @@ from nurture.domain.routing.account import Account
 from nurture.journey.accounts.match.domains import company_domain, registrable_domain
 from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
 from nurture.journey.accounts.match.names import parse_name
-from tests.journey.accounts.match.labelled import Score, labelled, score
+from tests.journey.accounts.match.labeled_leads import Score, labeled_set, score
 
 
 @pytest.fixture(scope="module")
 def found() -> Score:
-    return score(labelled(others=2_000))
+    return score(labeled_set(others=2_000))
 
 
 def test_less_than_two_percent_go_to_the_wrong_owner(found: Score) -> None:

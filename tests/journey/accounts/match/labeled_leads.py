@@ -64,7 +64,7 @@ INITIALS = (("International Harvesting Machines Inc.", "IHM"), ("Rheinische Wass
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabeledLead:
     """A lead with the id of its account, None for none."""
 
     trap: str
@@ -75,11 +75,11 @@ class Labelled:
 
 
 @dataclass
-class LabelledSet:
+class LabeledSet:
     """Accounts and leads, in arbitrary order."""
 
     known: list[IndexedAccount] = field(default_factory=list)
-    leads: list[Labelled] = field(default_factory=list)
+    leads: list[LabeledLead] = field(default_factory=list)
 
     def account(self, name: str, *domains: str, parent: int | None = None) -> int:
         number = len(self.known) + 1
@@ -89,15 +89,15 @@ class LabelledSet:
         return number
 
     def lead(self, trap: str, email: str, company: str, truth: int | None, website: str = "") -> None:
-        self.leads.append(Labelled(trap, email, company, truth, website))
+        self.leads.append(LabeledLead(trap, email, company, truth, website))
 
 
 @dataclass(frozen=True)
 class Score:
-    """The results for the labelled leads, in total and by trap."""
+    """The results for the labeled leads, in total and by trap."""
 
     leads: int
-    wrong: list[Labelled]
+    wrong: list[LabeledLead]
     unsure: Counter[str]
     right: Counter[str]
 
@@ -115,9 +115,9 @@ def slug(name: str) -> str:
     return kept[:14] or "firma"
 
 
-def labelled(others: int = 10_000) -> LabelledSet:
+def labeled_set(others: int = 10_000) -> LabeledSet:
     """Return the set; *others* is the number of additional accounts that have no leads."""
-    found = LabelledSet()
+    found = LabeledSet()
     free = cycle(FREE)
     for number, (name, spellings) in enumerate(COMPANIES.items()):
         domain = f"{slug(name)}{number}.example"
@@ -158,7 +158,7 @@ def labelled(others: int = 10_000) -> LabelledSet:
     return found
 
 
-def _group(found: LabelledSet, name: str, free_mail: str) -> None:
+def _group(found: LabeledSet, name: str, free_mail: str) -> None:
     """Add a parent and two subsidiaries: one with its own domain, one that shares the parent's."""
     top = f"{slug(name)}-group.example"
     parent = found.account(f"{name} Holding AG", top)
@@ -207,10 +207,10 @@ def _others(count: int) -> list[str]:
     return list(islice(names, count))
 
 
-def score(found: LabelledSet) -> Score:
+def score(found: LabeledSet) -> Score:
     """Match every lead, and compare the result with the known account."""
     index = AccountIndex(found.known)
-    wrong: list[Labelled] = []
+    wrong: list[LabeledLead] = []
     unsure, right = Counter[str](), Counter[str]()
     for lead in found.leads:
         match = index.match(lead.email, lead.company, lead.website)

@@ -13,10 +13,9 @@ from typing import Any
 import alembic.op
 import pytest
 from sqlalchemy import CheckConstraint
-from sqlmodel import SQLModel
 
 from nurture.cli.commands import COMMANDS, GROUPS
-from nurture.db.tables import crm  # noqa: F401 - importing it fills the metadata
+from nurture.db.metadata import metadata
 from tests.test_layout import MAX_LINES
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +23,7 @@ PAGES = ("docs/architecture.md", "docs/developers.md", "CONTRIBUTING.md")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
 FOLDERS = ("nurture", "flows", "templates", "tests")
 GENERATED = ("build/", ".venv/")
-TABLES = SQLModel.metadata.tables
+TABLES = metadata.tables
 NO_ROW = "—"
 
 _PATH = re.compile(r"([\w.*-]+/[\w./*-]*|[\w.*-]+\.(?:py|md|yaml|toml|mjml|html|csv))(?::([\w.]+))?")

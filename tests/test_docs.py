@@ -12,7 +12,7 @@ from sqlalchemy import CheckConstraint
 from flows.deployments import SCHEDULE
 from nurture.cli.app import load
 from nurture.cli.commands import COMMANDS, GROUPS
-from nurture.db.tables.core import Message
+from nurture.db.tables.delivery import Message
 from nurture.journey.intake.api.tokens import TokenScope
 from nurture.settings import Settings, Variable, list_settings
 from tests.doc_examples import (

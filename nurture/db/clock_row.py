@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import installation as installation_tables
 from nurture.errors import ClockWentBackwards, InvalidState
 
 Mode = Literal["live", "virtual"]
@@ -25,7 +25,7 @@ TOLERANCE: Final = timedelta(minutes=5)
 WRITE_INTERVAL: Final = timedelta(minutes=1)
 """Written once a minute: parallel workers do not queue for this one row."""
 
-_clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
+_clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
 
 
 def read_mode(db: Database) -> Mode | None:

@@ -9,10 +9,11 @@ from sqlalchemy import Connection, Table, func, select, text, update
 
 from nurture.db.clock_row import Mode
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import installation as installation_tables
 
-_clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
-_message: Table = core.Message.__table__  # type: ignore[attr-defined]
+_clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
+_message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 
 
 class ClockState(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Table, select, text, update
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import installation as installation_tables
 from nurture.files import write_private
 
-_clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
+_clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
 
 GENERATION_LEAP: Final = 1 << 40
 """How far a restore moves the generation on: beyond whatever another machine may have seen meanwhile."""

@@ -13,7 +13,6 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
-from nurture.db.tables.crm import metadata
 from nurture.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -82,6 +81,8 @@ def _run(connection: Connection, scripts: ScriptDirectory) -> list[str]:
     from alembic.config import Config  # noqa: PLC0415 - only an upgrade needs it
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
 
+    from nurture.db.metadata import metadata  # noqa: PLC0415 - as above
+
     applied: list[str] = []
 
     def steps(revision: Any, _context: MigrationContext) -> Any:
@@ -135,6 +136,8 @@ def _require_known(db: Database, found: str | None, known: frozenset[str]) -> No
 
 
 def _require_empty(db: Database, connection: Connection) -> None:
+    from nurture.db.metadata import metadata  # noqa: PLC0415 - for a new database only
+
     ours = sorted(set(inspect(connection).get_table_names()) & set(metadata.tables))
     if ours:
         raise DatabaseUnavailable(

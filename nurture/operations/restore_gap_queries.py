@@ -10,17 +10,19 @@ from sqlalchemy import BigInteger, Connection, Table, case, func, literal, or_, 
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.changeset import lock_leads
 from nurture.outbox.messages import PRESUMED_SENT, TO_LEADS
 
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
 
 _WAITING_STATES: Final = ("planned", "claimed")
 _EXTERNALLY_KNOWN_TABLES: Final = ("lead", "enrollment", "offer")

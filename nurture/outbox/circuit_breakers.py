@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Table, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
 
-breaker: Table = core.CircuitBreaker.__table__  # type: ignore[attr-defined]
+breaker: Table = delivery_tables.CircuitBreaker.__table__  # type: ignore[attr-defined]
 
 Kind = Literal["provider", "domain", "database"]
 

@@ -26,15 +26,16 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
 from nurture.db.tables import crm as tables_crm
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
 
 record: Table = tables_crm.CrmRecord.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-identity: Table = core.Identity.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+identity: Table = lead_tables.Identity.__table__  # type: ignore[attr-defined]
 
 _Columns = Mapping[str, TypeEngine[Any]]
 _OPEN: Final = ("planned", "claimed", "sending", "unknown")

@@ -27,15 +27,18 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import tracks as track_tables
 from nurture.db.types import UtcDateTime
 
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
 
 
 TO_LEADS: Final = ("touch", "question")

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Table, select
 
-from nurture.db.tables import core
+from nurture.db.tables import leads as lead_tables
 from nurture.definitions.folder import Sources
 from nurture.definitions.project import load
 from nurture.domain.lead import full_name
@@ -19,8 +19,8 @@ from nurture.mail.rendering.compile import EmailSource, compile_email
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 from nurture.runtime.context import AppContext
 
-_lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-_address: Table = core.Address.__table__  # type: ignore[attr-defined]
+_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+_address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,21 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, String, Table, and_, case, cast, exists, func, literal, or_, select
 
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import tracks as track_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Custodian, Queue
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
 
 MOST_IDS: Final = 20
 STUCK_AFTER: Final = timedelta(days=1)

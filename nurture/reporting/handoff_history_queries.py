@@ -8,14 +8,17 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, func, select
 
-from nurture.db.tables import core, crm, sales
+from nurture.db.tables import crm as crm_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import outcomes as outcome_tables
 
-crm_link: Table = crm.CrmLink.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
-vote: Table = sales.OfferRating.__table__  # type: ignore[attr-defined]
+crm_link: Table = crm_tables.CrmLink.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
+vote: Table = handoff_tables.OfferRating.__table__  # type: ignore[attr-defined]
 
 
 class OfferRecord(NamedTuple):

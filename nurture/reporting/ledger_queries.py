@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Integer, String, Table, case, cast, func, select
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import leads as lead_tables
 from nurture.domain.lead import Custodian
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 LedgerKey = tuple[str, str]
 """A source, and the day (UTC, ISO text) on which its leads were created."""

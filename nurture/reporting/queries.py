@@ -9,19 +9,24 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Select, Table, and_, case, distinct, func, select
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import outcomes as outcome_tables
+from nurture.db.tables import tracks as track_tables
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.decision import HoldReason
 from nurture.reporting.ledger_queries import days_between, week_of
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
-signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
+signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
 
 # Excluded: the journal uses these two events for leads that leave, not for leads that are held.
 _HOLD_EVENTS: Final = [

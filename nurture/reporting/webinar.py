@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Table, select
 
-from nurture.db.tables import core
+from nurture.db.tables import leads as lead_tables
 from nurture.runtime.context import AppContext
 
-_lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-_journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
+_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+_journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from sqlalchemy import BigInteger, Connection, Integer, String, Table, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, engagement
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import links as link_tables
 from nurture.db.types import Json
 
-link_destination: Table = engagement.LinkDestination.__table__  # type: ignore[attr-defined]
-personal_link_destination: Table = engagement.PersonalLinkDestination.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
+link_destination: Table = link_tables.LinkDestination.__table__  # type: ignore[attr-defined]
+personal_link_destination: Table = link_tables.PersonalLinkDestination.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 
 
 class SharedDestination(NamedTuple):

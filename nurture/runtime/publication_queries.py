@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Date, Integer, Select, String, Table, func, i
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, sales
+from nurture.db.tables import publishing as publishing_tables
 from nurture.db.types import UtcDateTime
 
-publication: Table = core.Publication.__table__  # type: ignore[attr-defined]
-approval: Table = sales.Approval.__table__  # type: ignore[attr-defined]
+publication: Table = publishing_tables.Publication.__table__  # type: ignore[attr-defined]
+approval: Table = publishing_tables.Approval.__table__  # type: ignore[attr-defined]
 
 POLICY: Final = "policy"
 """Kind, and only name, of the publication that needs approval."""

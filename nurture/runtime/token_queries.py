@@ -10,11 +10,12 @@ from sqlalchemy import BigInteger, Connection, String, Table, delete, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import links as link_tables
 from nurture.db.types import UtcDateTime
 
-link_token: Table = core.LinkToken.__table__  # type: ignore[attr-defined]
-_offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+link_token: Table = link_tables.LinkToken.__table__  # type: ignore[attr-defined]
+_offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
 
 _COLUMNS: Mapping[str, TypeEngine[Any]] = {
     "digest": String(),

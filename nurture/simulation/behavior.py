@@ -19,7 +19,9 @@ from typing import Final
 
 from sqlalchemy import Row, Table, select
 
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState
@@ -34,9 +36,9 @@ MEDIAN_MONTHS: Final = 11.08
 SIGMA: Final = 1.065
 DAYS_PER_MONTH: Final = 30.4375
 
-_message: Table = core.Message.__table__  # type: ignore[attr-defined]
-_offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-_lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+_message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+_offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)

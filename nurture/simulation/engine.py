@@ -13,7 +13,9 @@ from sqlalchemy import Connection, Select, Table, func, insert, select
 
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.definitions.folder import Sources
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning import calendar as calendar_times
@@ -24,9 +26,9 @@ from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
 
 MAX_ROUNDS_PER_TIMESTAMP = 50
 
@@ -186,7 +188,7 @@ def _run_in_memory(
 def _insert_lead(
     connection: Connection, track: str, step: str, fields: Mapping[str, Any], zone: str, country: str, start: datetime
 ) -> None:
-    address, lead, enrollment = (core.metadata.tables[name] for name in ("address", "lead", "enrollment"))
+    address, lead, enrollment = (metadata.tables[name] for name in ("address", "lead", "enrollment"))
     connection.execute(insert(address).values(id=1, email="lead@example.com", normalized="lead@example.com"))
     connection.execute(
         insert(lead).values(

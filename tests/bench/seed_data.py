@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Float, Integer, String
 
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.db.types import Json, UtcDateTime
 from nurture.definitions.folder import Sources, read_folder
 from nurture.journey.leads.changeset import insert_rows
@@ -39,7 +39,7 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
     for begin in range(first, first + count, page):
         ids = range(begin, min(begin + page, first + count))
         with made.database.write() as connection:
-            by_name = core.metadata.tables
+            by_name = metadata.tables
             insert_rows(
                 made.database,
                 connection,

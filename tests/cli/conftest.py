@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from nurture.cli import main
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from tests.journey.builders import sample_rules
 
 
@@ -81,7 +81,7 @@ class CliSession:
             with database.read() as connection:
                 return {
                     name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
-                    for name in sorted(core.metadata.tables)
+                    for name in sorted(metadata.tables)
                 }
         finally:
             database.close()

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from nurture.db.clock_row import TOLERANCE, Mode, advance_to, bind_mode, read_mode, read_virtual_now
 from nurture.db.engine import Database
-from nurture.db.tables.core import metadata
+from nurture.db.metadata import metadata
 from nurture.errors import ClockWentBackwards, InvalidState
 
 NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)

@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.errors import raise_database_unusable
-from nurture.db.tables.core import metadata
+from nurture.db.metadata import metadata
 from nurture.db.types import Json, UtcDateTime
 from nurture.errors import DatabaseUnavailable, format_error_chain
 

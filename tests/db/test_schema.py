@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, inspect, select, text
 
 from nurture.db import schema
 from nurture.db.engine import Database
-from nurture.db.tables.crm import metadata
+from nurture.db.metadata import metadata
 from nurture.errors import DatabaseUnavailable
 
 

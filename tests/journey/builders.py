@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from nurture.db import clock_row
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import leads as lead_tables
 from nurture.domain.address import normalize_address
 from nurture.journey import run_once
 from nurture.mail.providers.maildir import MaildirProvider
@@ -216,8 +216,8 @@ def run_at(ctx: AppContext, *times: datetime) -> None:
         run_once.run_once(ctx, at)
 
 
-_ADDRESS = core.Address.__table__  # type: ignore[attr-defined]
-_LEAD = core.Lead.__table__  # type: ignore[attr-defined]
-_IDENTITY = core.Identity.__table__  # type: ignore[attr-defined]
-_CUSTODY = core.Custody.__table__  # type: ignore[attr-defined]
-_JOURNAL = core.Journal.__table__  # type: ignore[attr-defined]
+_ADDRESS = lead_tables.Address.__table__  # type: ignore[attr-defined]
+_LEAD = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+_IDENTITY = lead_tables.Identity.__table__  # type: ignore[attr-defined]
+_CUSTODY = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+_JOURNAL = lead_tables.Journal.__table__  # type: ignore[attr-defined]

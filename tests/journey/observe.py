@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import event, insert, text
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.db.types import UtcDateTime
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
@@ -68,7 +68,7 @@ def write(ctx: AppContext, sql: str, **values: Any) -> None:
 
 def all_rows(ctx: AppContext) -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of every table, to compare states."""
-    return {name: sorted(rows(ctx, f"SELECT * FROM {name}"), key=repr) for name in core.metadata.tables}
+    return {name: sorted(rows(ctx, f"SELECT * FROM {name}"), key=repr) for name in metadata.tables}
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def recorded_statements(database: Database) -> Iterator[list[str]]:
 
 def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) -> list[int]:
     """Bring *count* leads to intake at once."""
-    names = core.metadata.tables
+    names = metadata.tables
     with ctx.database.write() as connection:
         ids = ctx.database.reserve_ids(connection, "lead", count)
         address_ids = ctx.database.reserve_ids(connection, "address", count)

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Table, select
 
-from nurture.db.tables import core
+from nurture.db.tables import leads as lead_tables
 from nurture.domain.lead import Custodian
 from nurture.runtime.context import AppContext
 
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Table, select
 
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.definitions.folder import read_folder
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
@@ -40,7 +40,7 @@ def context_in_memory(start: datetime, rules: dict[str, str] | None = None, **se
 
 
 def table(name: str) -> Table:
-    return core.metadata.tables[name]
+    return metadata.tables[name]
 
 
 Happening = tuple[datetime, Callable[[datetime], object]]
@@ -68,7 +68,7 @@ def rows(ctx: AppContext, name: str) -> list[Any]:
 
 
 def everything(ctx: AppContext) -> dict[str, list[Any]]:
-    return {name: rows(ctx, name) for name in core.metadata.tables}
+    return {name: rows(ctx, name) for name in metadata.tables}
 
 
 def touches(ctx: AppContext, *lead_ids: int) -> list[tuple[datetime, str]]:

@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.journey.handoff import workspace_links
 from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
@@ -67,8 +67,7 @@ class World:
         """Return every row of every table."""
         with self.ctx.database.read() as connection:
             return {
-                name: sorted(map(repr, connection.execute(select(table))))
-                for name, table in core.metadata.tables.items()
+                name: sorted(map(repr, connection.execute(select(table)))) for name, table in metadata.tables.items()
             }
 
 

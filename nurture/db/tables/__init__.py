@@ -1,1 +1,1 @@
-"""Every table, one file per area."""
+"""Every table, one file per capability; `nurture.db.metadata` has them all. The domain never sees a row."""

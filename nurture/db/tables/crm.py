@@ -1,4 +1,4 @@
-"""Tables of what the CRM knows of us and we of it, on the same metadata as those in `tables`."""
+"""What the CRM knows of our hand-offs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import Any, ClassVar
 from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field, SQLModel
 
-from nurture.db.tables import sales
-from nurture.db.tables.core import index_where, timestamp
+from nurture.db.tables.base import index_where, timestamp
 from nurture.db.types import Id, generated_id, shared_primary_key
-
-metadata = sales.metadata
 
 
 class CrmRecord(SQLModel, table=True):
@@ -78,31 +75,3 @@ class CrmCursor(SQLModel, table=True):
     crm: str = Field(primary_key=True)
     cursor: str
     read_at: datetime = timestamp()
-
-
-class OutcomeReport(SQLModel, table=True):
-    """An outcome as somebody told it, once by its natural key, and what it did.
-
-    *verdict*: `closed` the lead, was the `same` as what was known, `completed` it with an amount, or
-    be in `conflict` with it; then a person resolves it (*resolution*).
-    """
-
-    __tablename__ = "outcome_report"
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint("verdict in ('closed', 'same', 'completed', 'conflict')", name="verdict"),
-        CheckConstraint("resolution in ('accepted', 'dismissed')", name="resolution"),
-        Index("ix_outcome_report_unresolved", "id", **index_where("verdict = 'conflict' and resolution is null")),
-    )
-
-    id: int | None = generated_id()
-    natural_key: str = Field(unique=True)
-    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
-    closing: str
-    happened_at: datetime = timestamp()
-    amount: float | None = None
-    reason: str = ""
-    source: str
-    reported_at: datetime = timestamp()
-    verdict: str
-    resolution: str | None = None
-    resolved_at: datetime | None = timestamp(null=True)

@@ -1,4 +1,4 @@
-"""Tables of what comes in from outside, on the same metadata as those in `tables`."""
+"""Signals of leads, and the events, replies and clicks that they come from."""
 
 from __future__ import annotations
 
@@ -8,14 +8,43 @@ from typing import Any, ClassVar
 from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
-from nurture.db.tables import core
-from nurture.db.tables.core import timestamp
-from nurture.db.types import Id, Json, UtcDateTime, generated_id, shared_primary_key
+from nurture.db.tables.base import index_where, timestamp
+from nurture.db.types import Id, generated_id, shared_primary_key
 
-metadata = core.metadata
 _UNPROCESSED = text("processed_at is null")
 _READABLE = text("error is null")
-_UNREVOKED = text("revoked_at is null")
+
+
+class Signal(SQLModel, table=True):
+    """Something that a lead did; recorded once, by its natural key.
+
+    *click_filter_key* names the rules of evidence that found the verdict: null where somebody declared it,
+    "" to have it judged.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
+        Index("ix_signal_click_filter_key", "click_filter_key", **index_where("click_filter_key is not null")),
+        Index("ix_signal_unapplied", "id", **index_where("applied_at is null")),
+    )
+
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
+    kind: str
+    occurred_at: datetime = timestamp()
+    recorded_at: datetime = timestamp()
+    natural_key: str = Field(unique=True)
+    verdict: str = "human"
+    verdict_reason: str = ""
+    click_filter_key: str | None = None
+    enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
+    track: str | None = None
+    step: str | None = None
+    link: str | None = None
+    message_id: int | None = Field(default=None, sa_type=Id, foreign_key="message.id")
+    value: str | None = None
+    source: str
+    applied_at: datetime | None = timestamp(null=True)
 
 
 class RawBatch(SQLModel, table=True):
@@ -73,90 +102,6 @@ class ProviderEvent(SQLModel, table=True):
     ref: str
     provider_message_id: str | None = None
     reason: str
-
-
-class ApiToken(SQLModel, table=True):
-    """A token of a program that calls the API. Only its SHA-256 is kept.
-
-    *scopes* are words with a space between; *last_used_on* is the last day (UTC) on which it was
-    used, *rate_limited_at* when it last posted too much in an hour.
-    """
-
-    __tablename__ = "api_token"
-    __table_args__: ClassVar[Any] = (
-        Index("uq_api_token_name", "name", unique=True, sqlite_where=_UNREVOKED, postgresql_where=_UNREVOKED),
-    )
-
-    id: int | None = generated_id()
-    name: str
-    digest: str = Field(unique=True)
-    scopes: str
-    created_at: datetime = timestamp()
-    last_used_on: date | None = None
-    revoked_at: datetime | None = timestamp(null=True)
-    rate_limited_at: datetime | None = timestamp(null=True)
-
-
-class IdempotencyKey(SQLModel, table=True):
-    """What was answered to a request with an idempotency key; *status_code* is null while it is worked on.
-
-    An answer may quote what was sent, addresses too, and is forgotten after two days.
-    """
-
-    __tablename__ = "idempotency_key"
-
-    token_id: int = shared_primary_key("api_token.id")
-    key: str = Field(primary_key=True)
-    digest: str
-    requested_at: datetime = Field(sa_type=UtcDateTime, index=True)
-    status_code: int | None = None
-    response: str | None = None
-
-
-class LinkDestination(SQLModel, table=True):
-    """Where a numbered link leads in one version of a track's email. Written once, before it is mailed.
-
-    What is out there must lead to the same place for ever, also if a later nurture would number links
-    otherwise: so this is kept, and not worked out again from the template.
-    """
-
-    __tablename__ = "link_destination"
-
-    track: str = Field(primary_key=True)
-    track_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    email: str = Field(primary_key=True)
-    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    url: str
-
-
-class PersonalLinkDestination(SQLModel, table=True):
-    """Where links lead whose address was written for one lead, as [url, pattern] pairs.
-
-    Such an address may hold personal data: whoever erases a lead deletes the rows of its messages.
-    """
-
-    __tablename__ = "personal_link_destination"
-
-    message_id: int = shared_primary_key("message.id")
-    links: list[list[str]] = Field(sa_type=Json, nullable=False)
-
-
-class OpenTrackingConsent(SQLModel, table=True):
-    """Whether a lead agreed to hear of opens; without a row, or withdrawn, nothing is asked or kept.
-
-    Of opens themselves only the newest day (UTC) is kept, and who it seems to have been on that day: the one
-    most like a person. No hand-off ever rests on it.
-    """
-
-    __tablename__ = "open_tracking_consent"
-
-    lead_id: int = shared_primary_key("lead.id")
-    granted: bool
-    source: str
-    stated_at: datetime = timestamp()
-    last_open_on: date | None = None
-    last_open_verdict: str | None = None
-    last_open_reason: str | None = None
 
 
 class Reply(SQLModel, table=True):

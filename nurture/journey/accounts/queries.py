@@ -10,11 +10,11 @@ from sqlalchemy import BigInteger, Connection, String, Table, delete, func, sele
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import sales
+from nurture.db.tables import accounts as account_tables
 from nurture.db.types import Json, UtcDateTime
 
-account: Table = sales.Account.__table__  # type: ignore[attr-defined]
-lead_account: Table = sales.LeadAccount.__table__  # type: ignore[attr-defined]
+account: Table = account_tables.Account.__table__  # type: ignore[attr-defined]
+lead_account: Table = account_tables.LeadAccount.__table__  # type: ignore[attr-defined]
 
 
 class AccountRow(NamedTuple):

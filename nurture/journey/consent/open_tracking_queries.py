@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Table, insert, or_, select, update
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, engagement
+from nurture.db.tables import consent as consent_tables
+from nurture.db.tables import delivery as delivery_tables
 
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-open_consent: Table = engagement.OpenTrackingConsent.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+open_consent: Table = consent_tables.OpenTrackingConsent.__table__  # type: ignore[attr-defined]
 
 
 class OpenTrackingConsent(NamedTuple):

@@ -11,15 +11,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
 from nurture.db.tables import crm as tables_crm
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
 
 link: Table = tables_crm.CrmLink.__table__  # type: ignore[attr-defined]
 cursor: Table = tables_crm.CrmCursor.__table__  # type: ignore[attr-defined]
 record: Table = tables_crm.CrmRecord.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
 
 
 class CrmLeadState(NamedTuple):

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, select
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import leads as lead_tables
 
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 
 
 class UnknownMessage(NamedTuple):

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Table, case, func, select, union_all
 
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
 from nurture.outbox.circuit_breakers import breaker
 
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 
 _RELEASED_BY_OPERATOR: Final = breaker.c.released_at.is_not(None) & breaker.c.until.is_(None)
 

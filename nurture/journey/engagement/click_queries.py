@@ -10,18 +10,21 @@ from sqlalchemy import BigInteger, Boolean, Connection, Select, String, Table, a
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, engagement
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import installation as installation_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.scoring.click_filtering import AgentType, TrackedEvent
 from nurture.domain.signals import SignalKind
 from nurture.journey.leads.changeset import insert_rows
 
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
-tracking_request: Table = engagement.TrackingRequest.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+tracking_request: Table = engagement_tables.TrackingRequest.__table__  # type: ignore[attr-defined]
 
 
 class ClickedMessage(NamedTuple):

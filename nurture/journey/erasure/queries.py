@@ -28,7 +28,17 @@ from sqlalchemy import (
 from sqlmodel import AutoString, SQLModel
 
 from nurture.db.engine import BUSY_TIMEOUT_MS, Database
-from nurture.db.tables import core, crm, engagement, sales
+from nurture.db.metadata import metadata
+from nurture.db.tables import accounts as account_tables
+from nurture.db.tables import consent as consent_tables
+from nurture.db.tables import crm as crm_tables
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import links as link_tables
+from nurture.db.tables import outcomes as outcome_tables
+from nurture.db.tables import routing as routing_tables
 
 
 def _table(model: type[SQLModel]) -> Table:
@@ -36,36 +46,40 @@ def _table(model: type[SQLModel]) -> Table:
     return found
 
 
-address, identity, lead = _table(core.Address), _table(core.Identity), _table(core.Lead)
-message, signal, token = _table(core.Message), _table(core.Signal), _table(core.LinkToken)
-reply, visit = _table(engagement.Reply), _table(engagement.TrackingRequest)
-mail_event = _table(engagement.ProviderEvent)
-mail_destination = _table(engagement.PersonalLinkDestination)
-suppression = _table(core.Suppression)
-crm_link, crm_record = _table(crm.CrmLink), _table(crm.CrmRecord)
+address, identity, lead = _table(lead_tables.Address), _table(lead_tables.Identity), _table(lead_tables.Lead)
+message, signal, token = (
+    _table(delivery_tables.Message),
+    _table(engagement_tables.Signal),
+    _table(link_tables.LinkToken),
+)
+reply, visit = _table(engagement_tables.Reply), _table(engagement_tables.TrackingRequest)
+mail_event = _table(engagement_tables.ProviderEvent)
+mail_destination = _table(link_tables.PersonalLinkDestination)
+suppression = _table(consent_tables.Suppression)
+crm_link, crm_record = _table(crm_tables.CrmLink), _table(crm_tables.CrmRecord)
 
 _DELETED_TABLES: Final = (
     identity,
     reply,
-    _table(engagement.InboundMail),
-    _table(engagement.OpenTrackingConsent),
-    _table(sales.LeadAccount),
-    _table(sales.RoutingDecision),
-    _table(sales.MissingField),
+    _table(engagement_tables.InboundMail),
+    _table(consent_tables.OpenTrackingConsent),
+    _table(account_tables.LeadAccount),
+    _table(routing_tables.RoutingDecision),
+    _table(routing_tables.MissingField),
     crm_link,
 )
 """Tables whose rows of a lead are deleted."""
 
 _ERASED_PREFIX: Final = literal("erased|")
 _CLEARED_COLUMNS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
-    (_table(core.Outcome), {"reason": ""}),
+    (_table(outcome_tables.Outcome), {"reason": ""}),
     (
-        _table(crm.OutcomeReport),
-        {"reason": "", "natural_key": _ERASED_PREFIX + cast(_table(crm.OutcomeReport).c.id, String)},
+        _table(outcome_tables.OutcomeReport),
+        {"reason": "", "natural_key": _ERASED_PREFIX + cast(_table(outcome_tables.OutcomeReport).c.id, String)},
     ),
     (crm_record, {"reason": null(), "crm_id": null()}),
-    (_table(core.Journal), {"reason": "", "detail": null()}),
-    (_table(core.Offer), {"handoff_reason": "", "routing_reason": "", "follow_up_method": null()}),
+    (_table(lead_tables.Journal), {"reason": "", "detail": null()}),
+    (_table(handoff_tables.Offer), {"handoff_reason": "", "routing_reason": "", "follow_up_method": null()}),
 )
 """Tables whose rows are retained without free texts and without ids of the lead in other systems."""
 
@@ -182,7 +196,7 @@ Mentions = Mapping[Table, Sequence[tuple[Any, ...]]]
 def find_mentions(connection: Connection, spellings: Iterable[str]) -> Mentions:
     """Search every text column for the spellings of an address. Slow: it reads the whole database."""
     found: dict[Table, Sequence[tuple[Any, ...]]] = {}
-    for table in core.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         texts = _text_columns(table)
         if texts and table.name not in _NOT_SEARCHED:
             lowered = [func.lower(cast(text, String)) for text in texts]

@@ -10,15 +10,19 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, Table, func, select
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, sales
+from nurture.db.tables import accounts as account_tables
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
 
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-account: Table = sales.Account.__table__  # type: ignore[attr-defined]
-lead_account: Table = sales.LeadAccount.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+account: Table = account_tables.Account.__table__  # type: ignore[attr-defined]
+lead_account: Table = account_tables.LeadAccount.__table__  # type: ignore[attr-defined]
 
 
 class LeadRecord(NamedTuple):

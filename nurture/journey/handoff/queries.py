@@ -10,15 +10,16 @@ from typing import Final, NamedTuple
 from sqlalchemy import BigInteger, Connection, Integer, Select, String, Table, func, select, update
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.domain.lead import Custodian
 from nurture.journey.leads.changeset import lock_leads
 from nurture.journey.routing.queries import IN_HAND
 from nurture.outbox import crm_records
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
 
 
 _ENDED_STATES: Final = ("rejected", "expired", "lapsed", "reassigned")

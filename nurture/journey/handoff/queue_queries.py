@@ -9,15 +9,16 @@ from typing import Final, NamedTuple
 from sqlalchemy import BigInteger, Connection, Table, func, insert, literal, select, tuple_, update
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, sales
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import routing as routing_tables
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.routing.priority import CapacityForecast
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-queue_priority: Table = sales.QueuePriority.__table__  # type: ignore[attr-defined]
-queue_scan: Table = sales.QueueScan.__table__  # type: ignore[attr-defined]
-capacity_forecast: Table = sales.CapacityForecast.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+queue_priority: Table = routing_tables.QueuePriority.__table__  # type: ignore[attr-defined]
+queue_scan: Table = routing_tables.QueueScan.__table__  # type: ignore[attr-defined]
+capacity_forecast: Table = routing_tables.CapacityForecast.__table__  # type: ignore[attr-defined]
 
 _WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
 _RANK: Final = func.coalesce(queue_priority.c.rank, custody.c.since, type_=custody.c.since.type)

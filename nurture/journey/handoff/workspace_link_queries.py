@@ -10,11 +10,11 @@ from sqlalchemy import Connection, String, Table, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import sales
+from nurture.db.tables import links as link_tables
 from nurture.db.types import UtcDateTime
 from nurture.journey.leads.changeset import insert_rows
 
-link: Table = sales.WorkspaceLink.__table__  # type: ignore[attr-defined]
+link: Table = link_tables.WorkspaceLink.__table__  # type: ignore[attr-defined]
 
 _COLUMNS: Mapping[str, TypeEngine[Any]] = {
     "digest": String(),

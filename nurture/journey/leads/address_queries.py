@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.db import clock_row
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import leads as lead_tables
 from nurture.domain.address import erasure_hash
 from nurture.journey.leads.changeset import insert_rows
 
@@ -18,8 +18,8 @@ _ID, _TEXT = BigInteger(), String()
 
 _ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normalized": _TEXT}
 
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 
 def get_or_create_addresses(

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Table, select
 
-from nurture.db.tables import sales
+from nurture.db.tables import routing as routing_tables
 
-capacity_forecast: Table = sales.CapacityForecast.__table__  # type: ignore[attr-defined]
+capacity_forecast: Table = routing_tables.CapacityForecast.__table__  # type: ignore[attr-defined]
 
 
 def load_full_until(connection: Connection, now: datetime) -> datetime | None:

@@ -28,21 +28,26 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, sales
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import outcomes as outcome_tables
+from nurture.db.tables import routing as routing_tables
+from nurture.db.tables import tracks as track_tables
 from nurture.db.types import Json, UtcDateTime
 from nurture.outbox import crm_records
 
 _ID, _INT, _FLOAT, _TEXT, _TIME, _DATE = BigInteger(), Integer(), Float(), String(), UtcDateTime(), Date()
 _BOOL = Boolean()
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-queue_priority: Table = sales.QueuePriority.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+queue_priority: Table = routing_tables.QueuePriority.__table__  # type: ignore[attr-defined]
 
 
 class CustodyUpdate(NamedTuple):

@@ -8,10 +8,11 @@ from datetime import datetime
 from sqlalchemy import Connection, Table, func, select, update
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import tracks as track_tables
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
 
 
 def count_leads_by_step(connection: Connection) -> dict[tuple[str, str], int]:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, select
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import leads as lead_tables
 
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 
 class Origin(NamedTuple):

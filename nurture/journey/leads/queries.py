@@ -9,14 +9,16 @@ from typing import Final
 from sqlalchemy import BigInteger, Connection, String, Table, func, or_, select, union, update
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import tracks as track_tables
 from nurture.domain.plain_text import index_key
 
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-identity: Table = core.Identity.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+identity: Table = lead_tables.Identity.__table__  # type: ignore[attr-defined]
 
 MAX_ID_DIGITS: Final = 18
 """A longer number is not a lead id: ids fit into 64 bits."""

@@ -25,19 +25,23 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, engagement
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import links as link_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
 from nurture.journey.leads.changeset import insert_rows
 
-reply: Table = engagement.Reply.__table__  # type: ignore[attr-defined]
-inbox: Table = engagement.MailboxCursor.__table__  # type: ignore[attr-defined]
-token: Table = core.LinkToken.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
+reply: Table = engagement_tables.Reply.__table__  # type: ignore[attr-defined]
+inbox: Table = engagement_tables.MailboxCursor.__table__  # type: ignore[attr-defined]
+token: Table = link_tables.LinkToken.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 
 
 class RepliedMessage(NamedTuple):

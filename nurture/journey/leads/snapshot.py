@@ -12,7 +12,10 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, func, select
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import tracks as track_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.consent.suppression import ActiveSuppression, describe_suppression, find_covering
 from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Timeline
@@ -25,11 +28,11 @@ from nurture.journey.leads.suppression_queries import load_suppressions
 ENGAGEMENT_COLUMNS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
 """The columns of the score, one per half-life, in the order of the policy."""
 
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
 
 TOUCH_STATES: Final[Mapping[str, TouchState]] = {
     "planned": TouchState.IN_FLIGHT,

@@ -14,7 +14,9 @@ from sqlalchemy.types import TypeEngine
 from nurture.db.engine import Database
 from nurture.db.suppression_journal import ERASED as ERASE
 from nurture.db.suppression_journal import JournalLine
-from nurture.db.tables import core
+from nurture.db.tables import consent as consent_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.address import ERASED_PREFIX
 from nurture.domain.consent.suppression import (
@@ -29,11 +31,11 @@ from nurture.domain.consent.suppression import (
 from nurture.domain.signals import SignalKind
 from nurture.journey.leads.changeset import insert_rows
 
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
-suppression: Table = core.Suppression.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+suppression: Table = consent_tables.Suppression.__table__  # type: ignore[attr-defined]
 
 _PAGE: Final = 2_000  # rows in memory while the whole log is read
 

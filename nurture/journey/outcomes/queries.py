@@ -11,15 +11,19 @@ from sqlalchemy.sql.selectable import NamedFromClause
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, crm
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import outcomes as outcome_tables
+from nurture.db.tables import tracks as track_tables
 from nurture.db.types import UtcDateTime
 
-outcome_report: Table = crm.OutcomeReport.__table__  # type: ignore[attr-defined]
-outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-message: Table = core.Message.__table__  # type: ignore[attr-defined]
-enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+outcome_report: Table = outcome_tables.OutcomeReport.__table__  # type: ignore[attr-defined]
+outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 _Columns = Mapping[str, TypeEngine[Any]]
 

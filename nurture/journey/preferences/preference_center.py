@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, select
 
-from nurture.db.tables import core
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.domain.consent.suppression import (
     ActiveSuppression,
     SuppressionScope,
@@ -29,9 +30,9 @@ from nurture.journey.tracks import manual
 from nurture.runtime.context import AppContext
 from nurture.runtime.token_queries import TokenRecord
 
-_lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-_address: Table = core.Address.__table__  # type: ignore[attr-defined]
-_signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
+_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+_address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+_signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
 
 PREFERENCE_PAGE: Final = "on the preference page"
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, select
 
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.domain.planning.program import Program
 from nurture.domain.signals import SignalKind
@@ -19,9 +20,9 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import digest
 from nurture.runtime.token_queries import TokenRecord
 
-_lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
-_address: Table = core.Address.__table__  # type: ignore[attr-defined]
-_message: Table = core.Message.__table__  # type: ignore[attr-defined]
+_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+_address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+_message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 
 SOURCE: Final = "link"
 """The source of signals that public links record."""

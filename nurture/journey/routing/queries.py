@@ -11,17 +11,19 @@ from sqlalchemy import BigInteger, Connection, Integer, String, Table, func, or_
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, sales
+from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import routing as routing_tables
 from nurture.db.types import Json, UtcDateTime
 from nurture.domain.planning.callback import CALLBACK_RULE
 
-routing_decision: Table = sales.RoutingDecision.__table__  # type: ignore[attr-defined]
-rep_leave: Table = sales.RepLeave.__table__  # type: ignore[attr-defined]
-round_robin_count: Table = sales.RoundRobinCount.__table__  # type: ignore[attr-defined]
-missing_field: Table = sales.MissingField.__table__  # type: ignore[attr-defined]
-offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+routing_decision: Table = routing_tables.RoutingDecision.__table__  # type: ignore[attr-defined]
+rep_leave: Table = routing_tables.RepLeave.__table__  # type: ignore[attr-defined]
+round_robin_count: Table = routing_tables.RoundRobinCount.__table__  # type: ignore[attr-defined]
+missing_field: Table = routing_tables.MissingField.__table__  # type: ignore[attr-defined]
+offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 IN_HAND: Final = (offer.c.state.in_(("offered", "accepted")), offer.c.followed_up_at.is_(None))
 

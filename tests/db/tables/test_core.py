@@ -10,7 +10,7 @@ from sqlalchemy import Executable, Table, delete, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from nurture.db.engine import Database
-from nurture.db.tables.core import metadata
+from nurture.db.metadata import metadata
 
 NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)
 LEAD = {

@@ -15,7 +15,7 @@ from nurture.clock import VirtualClock
 from nurture.crm.base import HandoffStatus
 from nurture.crm.csv_folder import CsvFolderCrm
 from nurture.db.engine import Database
-from nurture.db.tables.core import Offer
+from nurture.db.tables.handoff import Offer
 from nurture.journey import run_once
 from nurture.journey.crm_sync import push
 from nurture.journey.delivery import circuit_breakers

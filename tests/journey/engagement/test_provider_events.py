@@ -15,7 +15,7 @@ from sqlalchemy import insert
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.domain.address import normalize_address
 from nurture.domain.delivery.delivery_status import DeliveryEventType
 from nurture.domain.signals import SignalKind
@@ -286,7 +286,7 @@ def test_a_resubscription_is_stored_and_lifts_nothing(ctx: AppContext) -> None:
 
 def test_a_late_bounce_of_an_old_address_leaves_the_new_one_alone(ctx: AppContext) -> None:
     with ctx.database.write() as connection:
-        table = core.metadata.tables["address"]
+        table = metadata.tables["address"]
         key = connection.execute(
             insert(table).values(email="new@people.example", normalized="new@people.example")
         ).inserted_primary_key

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.domain.lead import Closing
 from nurture.errors import NotFound
 from nurture.journey.consent import opt_in, suppression
@@ -172,5 +172,5 @@ def test_free_texts_about_a_closed_lead_are_erased(ctx: AppContext, tmp_path: Pa
 
 
 def test_each_table_with_leads_is_either_cleared_or_retained() -> None:
-    naming = {name for name, table in core.metadata.tables.items() if "lead_id" in table.c}
+    naming = {name for name, table in metadata.tables.items() if "lead_id" in table.c}
     assert naming == erasure_queries.RETAINED_TABLES | erasure_queries.CLEARED_TABLES

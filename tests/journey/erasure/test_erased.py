@@ -16,7 +16,7 @@ from sqlmodel import AutoString
 
 from nurture.crm.base import RemoteRecord
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound
@@ -230,7 +230,7 @@ def test_every_other_text_about_a_lead_is_erased(ctx: AppContext, tmp_path: Path
     lead = create_full_history(ctx, tmp_path)
     mails = {row[0] for row in rows(ctx, "SELECT id FROM message WHERE lead_id = :id", id=lead)}
     filled = []
-    for table in core.metadata.sorted_tables:
+    for table in metadata.sorted_tables:
         condition = table.c.id == lead if table.name == "lead" else None
         if condition is None and "lead_id" in table.c:
             condition = table.c.lead_id == lead

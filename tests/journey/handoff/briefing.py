@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.journey.delivery.run import deliver
 from nurture.journey.engagement import signals
@@ -65,7 +65,7 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
     activities = [new_signal(lead_id, SignalKind.CLICKED, day, "www.evil.example", "01-hello") for day in days]
     bot = new_signal(lead_id, SignalKind.VISITED, START - timedelta(hours=1), "robots.txt")
     signals.record(ctx, [*activities, bot._replace(verdict=SignalVerdict.BOT.value)], START)
-    names = core.metadata.tables
+    names = metadata.tables
     with database.write() as connection:
         leads_queries.set_timeline(connection, lead_id, date(2026, 9, 30), days[0])
         replies = [

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import bindparam, func, select, text
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import delivery as delivery_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing
@@ -206,7 +206,7 @@ def with_sales(ctx: AppContext, lead: int) -> bool:
 
 
 def mailed_since(ctx: AppContext, lead: int, since: datetime) -> int:
-    message = core.Message.__table__  # type: ignore[attr-defined]
+    message = delivery_tables.Message.__table__  # type: ignore[attr-defined]
     of_lead = (message.c.lead_id == lead) & (message.c.kind == "touch") & (message.c.planned_at >= since)
     with ctx.database.read() as connection:
         return int(connection.execute(select(func.count()).where(of_lead)).scalar_one())

@@ -12,7 +12,9 @@ from typing import Any
 from sqlalchemy import text
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.tables import consent as consent_tables
+from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.journey.intake.import_file import ImportResult, import_file
 from nurture.mail.providers.maildir import MaildirProvider
 from nurture.runtime.context import AppContext
@@ -115,12 +117,12 @@ def lead_states(db: Database) -> list[Any]:
     return sorted(states, key=repr)
 
 
-_ADDRESS = core.Address.__table__  # type: ignore[attr-defined]
-LEAD = core.Lead.__table__  # type: ignore[attr-defined]
-CUSTODY = core.Custody.__table__  # type: ignore[attr-defined]
-_IDENTITY = core.Identity.__table__  # type: ignore[attr-defined]
-SIGNAL = core.Signal.__table__  # type: ignore[attr-defined]
-_SUPPRESSION = core.Suppression.__table__  # type: ignore[attr-defined]
+_ADDRESS = lead_tables.Address.__table__  # type: ignore[attr-defined]
+LEAD = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+CUSTODY = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+_IDENTITY = lead_tables.Identity.__table__  # type: ignore[attr-defined]
+SIGNAL = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+_SUPPRESSION = consent_tables.Suppression.__table__  # type: ignore[attr-defined]
 
 
 def custody_of(db: Database) -> list[Any]:

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import insert
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
+from nurture.db.tables import consent as consent_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.journey.intake.import_file import import_file
 from tests.journey.intake.lead_files import (
     LEAD,
@@ -111,7 +113,7 @@ def test_importing_the_same_file_again_records_only_the_import(db: Database, tmp
         ],
     )
     assert import_file(ctx, path, NOW).new == 5
-    tables_but = [table for table in core.metadata.sorted_tables if table.name != "import_file"]
+    tables_but = [table for table in metadata.sorted_tables if table.name != "import_file"]
     with db.read() as connection:
         before = {table.name: connection.execute(table.select()).all() for table in tables_but}
     again = import_file(ctx, path, NOW + timedelta(days=40))
@@ -227,9 +229,11 @@ def test_a_re_import_never_lifts_a_suppression_and_adds_one_once(db: Database, t
 
 def test_an_address_that_was_suppressed_before_its_lead_came_stays_suppressed(db: Database, tmp_path: Path) -> None:
     with db.write() as connection:
-        connection.execute(insert(core.Address).values(id=5, email="ann@example.com", normalized="ann@example.com"))
         connection.execute(
-            insert(core.Suppression).values(
+            insert(lead_tables.Address).values(id=5, email="ann@example.com", normalized="ann@example.com")
+        )
+        connection.execute(
+            insert(consent_tables.Suppression).values(
                 address_id=5, action="suppress", scope="global", ref="", source="complained", recorded_at=NOW
             )
         )
@@ -243,7 +247,7 @@ def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(db: 
     import_leads(ctx, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
     with db.write() as connection:
         connection.execute(
-            insert(core.Suppression).values(
+            insert(consent_tables.Suppression).values(
                 [
                     {
                         "address_id": id_,

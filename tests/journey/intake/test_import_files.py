@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from nurture.db.engine import Database
-from nurture.db.tables import core
+from nurture.db.metadata import metadata
 from nurture.errors import FileUnreadable, InvalidState
 from nurture.journey.intake.import_file import import_file
 from tests.journey.intake.lead_files import (
@@ -75,7 +75,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(db: Database, tmp_path: P
         ],
     )
     dry = import_file(ctx, path, NOW, dry_run=True)
-    assert all(rows_of(db, f"SELECT count(*) FROM {table.name}") == [(0,)] for table in core.metadata.sorted_tables)
+    assert all(rows_of(db, f"SELECT count(*) FROM {table.name}") == [(0,)] for table in metadata.sorted_tables)
     assert import_file(ctx, path, NOW) == dry
     assert (dry.new, dry.updated, dry.rejected, dry.signals) == (4, 1, 1, 1)
 

@@ -10,14 +10,15 @@ from sqlalchemy import BigInteger, Connection, String, Table, delete, select, un
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import core, engagement
+from nurture.db.tables import intake as intake_tables
+from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
 
-token: Table = engagement.ApiToken.__table__  # type: ignore[attr-defined]
-api_response: Table = engagement.IdempotencyKey.__table__  # type: ignore[attr-defined]
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
-identity: Table = core.Identity.__table__  # type: ignore[attr-defined]
-lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+token: Table = intake_tables.ApiToken.__table__  # type: ignore[attr-defined]
+api_response: Table = intake_tables.IdempotencyKey.__table__  # type: ignore[attr-defined]
+address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+identity: Table = lead_tables.Identity.__table__  # type: ignore[attr-defined]
+lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 
 class TokenRecord(NamedTuple):

@@ -1,80 +1,15 @@
-"""Tables of the sales side, on the same metadata as those in `tables`."""
+"""Which rep gets a lead."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Column, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Column, Index, text
 from sqlmodel import Field, SQLModel
 
-from nurture.db.tables import engagement
-from nurture.db.tables.core import timestamp
+from nurture.db.tables.base import timestamp
 from nurture.db.types import Id, Json, generated_id, shared_primary_key
-
-metadata = engagement.metadata
-
-
-class Approval(SQLModel, table=True):
-    """Who approved a version of the policy, for which day, and when that was recorded. Append-only.
-
-    *method*: `first` (there was none before it), `approved`, or `unchanged` (it means what the one before it
-    meant). Hand-offs refer to it: none is made under a version that nobody approved.
-    """
-
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint("method in ('first', 'approved', 'unchanged')", name="method"),
-        CheckConstraint("approved_by <> ''", name="approved_by"),
-    )
-
-    policy_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    publication_id: int = Field(sa_type=Id, foreign_key="publication.id", unique=True)
-    approved_by: str
-    approved_on: date
-    recorded_at: datetime = timestamp()
-    method: str
-
-
-class Account(SQLModel, table=True):
-    """A company that somebody owns. *domains* are registrable ones; *owner* is a rep's id, "" for nobody."""
-
-    __table_args__: ClassVar[Any] = (
-        UniqueConstraint("source", "external_id"),
-        CheckConstraint("kind in ('customer', 'prospect', 'partner')", name="kind"),
-        CheckConstraint("name <> ''", name="name"),
-        Index("ix_account_parent_id", "parent_id"),
-    )
-
-    id: int | None = generated_id()
-    source: str
-    external_id: str
-    name: str
-    domains: list[str] = Field(sa_column=Column(Json, nullable=False))
-    owner: str = ""
-    kind: str = "prospect"
-    parent_id: int | None = Field(default=None, sa_type=Id, foreign_key="account.id")
-    created_at: datetime = timestamp()
-    updated_at: datetime = timestamp()
-
-
-class LeadAccount(SQLModel, table=True):
-    """To which account a lead belongs, the *method* by which that is known, and why.
-
-    `manual` without an account: it has none.
-    """
-
-    __tablename__ = "lead_account"
-    __table_args__: ClassVar[Any] = (
-        CheckConstraint("method in ('matched', 'manual')", name="method"),
-        CheckConstraint("account_id is not null or method = 'manual'", name="account_id"),
-        Index("ix_lead_account_account_id", "account_id"),
-    )
-
-    lead_id: int = shared_primary_key("lead.id")
-    account_id: int | None = Field(default=None, sa_type=Id, foreign_key="account.id")
-    method: str
-    reason: str
-    at: datetime = timestamp()
 
 
 class RepLeave(SQLModel, table=True):
@@ -196,27 +131,3 @@ class QueueScan(SQLModel, table=True):
     id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
     at: datetime = timestamp()
     available_reps: list[str] = Field(sa_column=Column(Json, nullable=False))
-
-
-class WorkspaceLink(SQLModel, table=True):
-    """A link to a rep's own page. Only its token's SHA-256 is kept; it ends at *expires_at*, or revoked."""
-
-    __tablename__ = "workspace_link"
-    __table_args__: ClassVar[Any] = (Index("ix_workspace_link_rep", "rep"),)
-
-    digest: str = Field(primary_key=True)
-    rep: str
-    created_at: datetime = timestamp()
-    expires_at: datetime = timestamp()
-    revoked_at: datetime | None = timestamp(null=True)
-
-
-class OfferRating(SQLModel, table=True):
-    """Whether a lead was useful to the rep who took it; the last word counts."""
-
-    __tablename__ = "offer_rating"
-
-    offer_id: int = shared_primary_key("offer.id")
-    rep: str
-    useful: bool
-    rated_at: datetime = timestamp()

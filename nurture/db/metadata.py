@@ -1,0 +1,21 @@
+"""The metadata of all tables; a command that reads some of them imports only their files."""
+
+from nurture.db.tables import (  # noqa: F401 - importing a file adds its tables to the metadata
+    accounts,
+    consent,
+    crm,
+    delivery,
+    engagement,
+    handoff,
+    installation,
+    intake,
+    leads,
+    links,
+    outcomes,
+    publishing,
+    routing,
+    tracks,
+)
+from nurture.db.tables.base import metadata
+
+__all__ = ["metadata"]

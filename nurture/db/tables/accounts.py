@@ -1,0 +1,54 @@
+"""Companies that own leads."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, Column, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from nurture.db.tables.base import timestamp
+from nurture.db.types import Id, Json, generated_id, shared_primary_key
+
+
+class Account(SQLModel, table=True):
+    """A company that somebody owns. *domains* are registrable ones; *owner* is a rep's id, "" for nobody."""
+
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("source", "external_id"),
+        CheckConstraint("kind in ('customer', 'prospect', 'partner')", name="kind"),
+        CheckConstraint("name <> ''", name="name"),
+        Index("ix_account_parent_id", "parent_id"),
+    )
+
+    id: int | None = generated_id()
+    source: str
+    external_id: str
+    name: str
+    domains: list[str] = Field(sa_column=Column(Json, nullable=False))
+    owner: str = ""
+    kind: str = "prospect"
+    parent_id: int | None = Field(default=None, sa_type=Id, foreign_key="account.id")
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class LeadAccount(SQLModel, table=True):
+    """To which account a lead belongs, the *method* by which that is known, and why.
+
+    `manual` without an account: it has none.
+    """
+
+    __tablename__ = "lead_account"
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("method in ('matched', 'manual')", name="method"),
+        CheckConstraint("account_id is not null or method = 'manual'", name="account_id"),
+        Index("ix_lead_account_account_id", "account_id"),
+    )
+
+    lead_id: int = shared_primary_key("lead.id")
+    account_id: int | None = Field(default=None, sa_type=Id, foreign_key="account.id")
+    method: str
+    reason: str
+    at: datetime = timestamp()

@@ -1,0 +1,35 @@
+"""What all tables share: the metadata, names of constraints, kinds of columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import MetaData, text
+from sqlmodel import Field, SQLModel
+
+from nurture.db.types import UtcDateTime
+
+SQLModel.metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+metadata = SQLModel.metadata
+
+
+def index_where(clause: str) -> dict[str, Any]:
+    """Limit an index to the rows for which *clause* holds, on both databases."""
+    return {"sqlite_where": text(clause), "postgresql_where": text(clause)}
+
+
+def timestamp(*, null: bool = False) -> Any:
+    """Return a column of moments in UTC."""
+    return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
+
+
+NEVER_REUSE_IDS: dict[str, Any] = {"sqlite_autoincrement": True}
+"""Of tables whose ids other systems know: a restore moves the next id on, beyond those that were lost."""

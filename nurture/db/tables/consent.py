@@ -1,0 +1,51 @@
+"""What people allowed and what they refused."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint
+from sqlmodel import Field, SQLModel
+
+from nurture.db.tables.base import timestamp
+from nurture.db.types import Id, generated_id, shared_primary_key
+
+
+class Suppression(SQLModel, table=True):
+    """An append-only log: an opt-out, or a newer opt-in by the lead that lifts it.
+
+    *evidence* says how an opt-in was given, in words without names or addresses.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("scope in ('global', 'topic', 'track')", name="scope"),
+        CheckConstraint("action in ('suppress', 'opt_in')", name="action"),
+    )
+
+    id: int | None = generated_id()
+    address_id: int = Field(sa_type=Id, foreign_key="address.id", index=True)
+    action: str = "suppress"
+    scope: str = "global"
+    ref: str = ""
+    source: str
+    evidence: str | None = None
+    recorded_at: datetime = timestamp()
+
+
+class OpenTrackingConsent(SQLModel, table=True):
+    """Whether a lead agreed to hear of opens; without a row, or withdrawn, nothing is asked or kept.
+
+    Of opens themselves only the newest day (UTC) is kept, and who it seems to have been on that day: the one
+    most like a person. No hand-off ever rests on it.
+    """
+
+    __tablename__ = "open_tracking_consent"
+
+    lead_id: int = shared_primary_key("lead.id")
+    granted: bool
+    source: str
+    stated_at: datetime = timestamp()
+    last_open_on: date | None = None
+    last_open_verdict: str | None = None
+    last_open_reason: str | None = None

@@ -1,0 +1,80 @@
+"""Messages to send, and what stops them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, Index
+from sqlmodel import Field, SQLModel
+
+from nurture.db.tables.base import index_where, timestamp
+from nurture.db.types import Id, generated_id
+
+
+class Message(SQLModel, table=True):
+    """The outbox: one row per mail that was ever intended, unique on `send_key`."""
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("kind in ('touch', 'question', 'brief', 'sla', 'notice')", name="kind"),
+        CheckConstraint(
+            "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'unknown', 'cancelled', "
+            "'delivered', 'bounced', 'dropped', 'complained')",
+            name="state",
+        ),
+        Index("ix_message_due", "send_at", **index_where("state = 'planned'")),
+        Index("ix_message_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
+        Index("ix_message_unknown", "state_at", **index_where("state = 'unknown'")),
+        Index("ix_message_sender", "sender_domain", "claimed_at", **index_where("claimed_at is not null")),
+    )
+
+    id: int | None = generated_id()
+    send_key: str = Field(unique=True)
+    kind: str
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
+    enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
+    offer_id: int | None = Field(default=None, sa_type=Id, foreign_key="offer.id")
+    track: str | None = None
+    track_version: int | None = None
+    step: str = ""
+    visit: int = 1
+    email: str
+    rep: str | None = None
+    planned_at: datetime = timestamp()
+    send_at: datetime = timestamp()
+    expires_at: datetime = timestamp()
+    state: str = "planned"
+    state_at: datetime = timestamp()
+    accepted_at: datetime | None = timestamp(null=True)
+    sender_domain: str | None = None
+    claimed_at: datetime | None = timestamp(null=True)
+    lease_token: str | None = None
+    lease_until: datetime | None = timestamp(null=True)
+    attempts: int = 0
+    provider: str | None = None
+    provider_message_id: str | None = None
+    reason: str | None = None
+
+
+class CircuitBreaker(SQLModel, table=True):
+    """What keeps mail back: a provider that is down or refuses us, a sender domain whose mail bounces.
+
+    The kind `database` is the quarantine of a copy, or of a restored backup: it keeps everything back.
+
+    *until* is when it is tried again; without one a person releases it. Released ones are kept as history.
+    """
+
+    __tablename__ = "circuit_breaker"
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("kind in ('provider', 'domain', 'database')", name="kind"),
+        Index("uq_circuit_breaker_active", "kind", "name", unique=True, **index_where("released_at is null")),
+    )
+
+    id: int | None = generated_id()
+    kind: str
+    name: str
+    reason: str
+    since: datetime = timestamp()
+    until: datetime | None = timestamp(null=True)
+    released_at: datetime | None = timestamp(null=True)
+    released_by: str | None = None

@@ -1,0 +1,68 @@
+"""Imported files, and programs that call the API."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Index, text
+from sqlmodel import Field, SQLModel
+
+from nurture.db.tables.base import timestamp
+from nurture.db.types import UtcDateTime, generated_id, shared_primary_key
+
+_UNREVOKED = text("revoked_at is null")
+
+
+class ImportFile(SQLModel, table=True):
+    """One run of an import: what came in, what did not."""
+
+    __tablename__ = "import_file"
+
+    id: int | None = generated_id()
+    name: str
+    source: str
+    digest: str
+    imported_at: datetime = timestamp()
+    rows: int
+    created: int
+    updated: int
+    rejected: int
+
+
+class ApiToken(SQLModel, table=True):
+    """A token of a program that calls the API. Only its SHA-256 is kept.
+
+    *scopes* are words with a space between; *last_used_on* is the last day (UTC) on which it was
+    used, *rate_limited_at* when it last posted too much in an hour.
+    """
+
+    __tablename__ = "api_token"
+    __table_args__: ClassVar[Any] = (
+        Index("uq_api_token_name", "name", unique=True, sqlite_where=_UNREVOKED, postgresql_where=_UNREVOKED),
+    )
+
+    id: int | None = generated_id()
+    name: str
+    digest: str = Field(unique=True)
+    scopes: str
+    created_at: datetime = timestamp()
+    last_used_on: date | None = None
+    revoked_at: datetime | None = timestamp(null=True)
+    rate_limited_at: datetime | None = timestamp(null=True)
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """What was answered to a request with an idempotency key; *status_code* is null while it is worked on.
+
+    An answer may quote what was sent, addresses too, and is forgotten after two days.
+    """
+
+    __tablename__ = "idempotency_key"
+
+    token_id: int = shared_primary_key("api_token.id")
+    key: str = Field(primary_key=True)
+    digest: str
+    requested_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    status_code: int | None = None
+    response: str | None = None

@@ -1,0 +1,127 @@
+"""Leads: their addresses, who keeps them, and the journal of what happened. Personal data lives here only."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, Index
+from sqlmodel import Field, SQLModel
+
+from nurture.db.tables.base import NEVER_REUSE_IDS, index_where, timestamp
+from nurture.db.types import Id, Json, generated_id, shared_primary_key
+
+
+class Address(SQLModel, table=True):
+    """An email address. Suppression is a fact about it, with or without a lead."""
+
+    id: int | None = generated_id()
+    email: str
+    normalized: str = Field(unique=True)
+
+
+class Lead(SQLModel, table=True):
+    """What is known about a lead.
+
+    *engagement* and its fellows are the sums of the policy's half-lives at *engagement_at*, under the points
+    that *points_key* names: null for a lead that never did a thing, "" to have it reckoned again.
+    *touch_interval_days*: it asked for one touch at most in so many days. *call_on*: it asked to be called
+    that day.
+    *erased_at*: the person asked to be erased; nothing is recorded of the lead and nothing moves it any more.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        Index("ix_lead_points_key", "points_key", **index_where("points_key is not null")),
+        Index("ix_lead_source_created_at", "source", "created_at"),
+        NEVER_REUSE_IDS,
+    )
+
+    id: int | None = generated_id()
+    address_id: int | None = Field(default=None, sa_type=Id, foreign_key="address.id", unique=True)
+    source: str = ""
+    fields: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
+    zone: str = ""
+    country: str = ""
+    consent_basis: str | None = None
+    consent_source: str | None = None
+    consent_at: datetime | None = timestamp(null=True)
+    engagement: float = 0.0
+    engagement_2: float | None = None
+    engagement_3: float | None = None
+    engagement_4: float | None = None
+    engagement_at: datetime | None = timestamp(null=True)
+    points_key: str | None = None
+    decides_on: date | None = None
+    decides_stated_at: datetime | None = timestamp(null=True)
+    call_on: date | None = None
+    paused_until: datetime | None = timestamp(null=True)
+    paused_at: datetime | None = timestamp(null=True)
+    paused_by: str | None = None
+    touch_interval_days: int | None = None
+    signals_since: datetime | None = timestamp(null=True)
+    readiness: str = ""
+    first_contact_at: datetime = timestamp()
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+    erased_at: datetime | None = timestamp(null=True)
+
+
+class Identity(SQLModel, table=True):
+    """The name under which another system knows a lead."""
+
+    source: str = Field(primary_key=True)
+    external_id: str = Field(primary_key=True)
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
+
+
+class Custody(SQLModel, table=True):
+    """Who keeps a lead: one row each. `due_at` is the one wake-up column; null exactly when closed."""
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("kind in ('intake', 'track', 'queue', 'offer', 'rep', 'closed')", name="kind"),
+        CheckConstraint("(kind = 'closed') = (due_at is null)", name="due"),
+        CheckConstraint("ref <> ''", name="ref"),
+        CheckConstraint("next_action <> '' or kind = 'closed'", name="next_action"),
+        Index("ix_custody_due", "kind", "due_at", **index_where("due_at is not null")),
+    )
+
+    lead_id: int = shared_primary_key("lead.id")
+    kind: str
+    ref: str
+    since: datetime = timestamp()
+    next_action: str
+    due_at: datetime | None = timestamp(null=True)
+    version: int = Field(default=1, sa_type=Id, nullable=False)
+
+
+class Journal(SQLModel, table=True):
+    """Every decision and every change of custodian, with its reason. Append-only; holds ids, no names."""
+
+    __table_args__: ClassVar[Any] = (
+        Index("ix_journal_lead_id", "lead_id", "id"),
+        Index(
+            "ix_journal_custody_changes",
+            "lead_id",
+            "id",
+            "custody_from",
+            "custody_to",
+            **index_where("custody_to is not null"),
+        ),
+        Index("ix_journal_custody_changes_at", "at", **index_where("custody_to is not null")),
+    )
+
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
+    at: datetime = timestamp()
+    stage: str
+    event: str
+    reason: str
+    enrollment_id: int | None = Field(default=None, sa_type=Id)
+    track: str | None = None
+    track_version: int | None = None
+    policy_version: int | None = None
+    step: str | None = None
+    detail: dict[str, Any] | None = Field(default=None, sa_type=Json, nullable=True)
+    custody_from: str | None = None
+    custody_to: str | None = None
+    ref: str | None = None

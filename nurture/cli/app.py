@@ -70,14 +70,14 @@ def load(path: str) -> click.Command:
     return typer.main.get_command(one)
 
 
-def _help_of(place: str) -> str:
+def _help_of(target: str) -> str:
     """Return the docstring of a command, read from its source: importing takes a second."""
-    module, function = place.split(":")
+    module, function = target.split(":")
     source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return ast.get_docstring(node) or ""
-    raise LookupError(place)
+    raise LookupError(target)
 
 
 app = typer.Typer(

@@ -78,7 +78,7 @@ def make_table(
 
 
 def _columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[tuple[str, Sequence[str]]]:
-    return ((name, [row[place] for row in rows]) for place, name in enumerate(names))
+    return ((name, [row[index] for row in rows]) for index, name in enumerate(names))
 
 
 def _widths(columns: Sequence[Sequence[str]], line_width: int) -> Sequence[int | None]:
@@ -96,14 +96,14 @@ def _widths(columns: Sequence[Sequence[str]], line_width: int) -> Sequence[int |
         return [None] * len(columns)
     for _ in range(available - sum(widths)):  # the rest goes to what is nearly whole, then to where most is missing
         shortfalls = [full - width for full, width in zip(natural, widths, strict=True)]
-        place = min(
-            (place for place, shortfall in enumerate(shortfalls) if shortfall),
+        index = min(
+            (index for index, shortfall in enumerate(shortfalls) if shortfall),
             key=lambda one: (
                 shortfalls[one] > _NEARLY_COMPLETE,
                 shortfalls[one] if shortfalls[one] <= _NEARLY_COMPLETE else -shortfalls[one],
             ),
         )
-        widths[place] += 1
+        widths[index] += 1
     return widths
 
 

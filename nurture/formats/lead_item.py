@@ -24,7 +24,7 @@ MAX_VALUE_LENGTH: Final = 2_000
 """Characters of one value."""
 
 _MAX_NAME: Final = 64
-_POSITIONS: Final = {name: place for place, name in enumerate(FIELD_NAMES)}
+_POSITIONS: Final = {name: position for position, name in enumerate(FIELD_NAMES)}
 _DATE_HINT: Final = "Write it as 2027-03-31T09:00:00Z or 2027-03-31."
 
 
@@ -40,7 +40,7 @@ class ItemReader:
     """Reads leads of one *source*, the system whose ids they carry."""
 
     def __init__(self, source: str) -> None:
-        steps = [ColumnBinding(place, name, name, cell_reader(name)) for name, place in _POSITIONS.items()]
+        steps = [ColumnBinding(position, name, name, cell_reader(name)) for name, position in _POSITIONS.items()]
         self._dates = DateReader()
         dates = {_POSITIONS[name]: self._dates for name in DATE_FIELDS}
         self._builder = RowBuilder(RowPlan(source, steps), {}, dates)

@@ -61,10 +61,10 @@ class OutcomeRows:
         self._file = open_rows(path, lambda cells: any(_column_for(cell) == "lead" for cell in cells))
         self.header = self._file.header
         self._positions: dict[str, int] = {}
-        for place, cell in enumerate(self.header):
+        for position, cell in enumerate(self.header):
             name = _column_for(cell)
             if name is not None:
-                self._positions.setdefault(name, place)
+                self._positions.setdefault(name, position)
         missing = [name for name in ("lead", *required) if name not in self._positions]
         if missing:
             self._file.close()
@@ -75,12 +75,12 @@ class OutcomeRows:
                 f"and may name {optional_names}."
             )
         self._readers = {
-            name: DateReader(day_first=self._date_evidence(place).is_day_first())
-            for name, place in self._positions.items()
+            name: DateReader(day_first=self._date_evidence(position).is_day_first())
+            for name, position in self._positions.items()
             if name in _DATES
         }
 
-    def _date_evidence(self, place: int) -> DateOrderEvidence:
+    def _date_evidence(self, position: int) -> DateOrderEvidence:
         """Weigh the dates of one column: the first rows tell whether the day comes first."""
         found = DateOrderEvidence()
         with self._file.reopen() as sample:
@@ -88,7 +88,7 @@ class OutcomeRows:
                 if number > _SAMPLE_ROWS:
                     break
                 if not isinstance(row, BadRow):
-                    found.add(row[1][place])
+                    found.add(row[1][position])
         return found
 
     @property
@@ -108,7 +108,7 @@ class OutcomeRows:
                 yield BadRow.trimmed(line, str(error), cells)
 
     def _parse_row(self, line: int, cells: Sequence[str]) -> OutcomeRow:
-        values = {name: cells[place].strip() for name, place in self._positions.items()}
+        values = {name: cells[position].strip() for name, position in self._positions.items()}
         if not values["lead"]:
             raise ValueError("nothing says which lead it is; write its id, its address or its external id")
         dates = {name: read(values[name]) if values[name] else None for name, read in self._readers.items()}

@@ -71,8 +71,8 @@ def best_of(work: Callable[[], object], repeats: int) -> Duration:
 
 def notes(figures: list[Figure | Skipped]) -> str:
     """Return what stands behind the figures, one line each."""
-    said = [(one.name, one.reason if isinstance(one, Skipped) else one.note) for one in figures]
-    return "\n".join(f"{name}: {text}" for name, text in said if text)
+    lines = [(one.name, one.reason if isinstance(one, Skipped) else one.note) for one in figures]
+    return "\n".join(f"{name}: {text}" for name, text in lines if text)
 
 
 def figure_table(figures: list[Figure | Skipped]) -> Table:

@@ -50,8 +50,8 @@ def measure(folder: Path) -> list[Figure | Skipped]:
     peaks = [_peak(folder, path) for path in (few, many)]
     note = f"{ROWS:,} rows; {ROWS / engine.cpu:,.0f} per s of CPU; the loop does {ROWS / loop.wall:,.0f}"
     ratio = loop.wall / engine.wall
-    least, most = (peak / 2**20 for peak in peaks)
-    memory = f"peak of Python's memory: {least:.1f} MB with {FEW:,} rows, {most:.1f} with {ROWS:,}"
+    smallest, largest = (peak / 2**20 for peak in peaks)
+    memory = f"peak of Python's memory: {smallest:.1f} MB with {FEW:,} rows, {largest:.1f} with {ROWS:,}"
     return [
         Figure("import_rows_per_s", ROWS / engine.wall, "rows/s", ratio, minimum=10_000, note=note),
         Figure("import_memory_growth", peaks[1] / peaks[0], "times", note=memory),

@@ -99,12 +99,12 @@ class _Run:
         finally:
             database.close()
 
-    def opt_out(self, most: int = 3) -> None:
+    def opt_out(self, max_people: int = 3) -> None:
         """Let a few people opt out."""
         with self.make_context() as ctx:
             with ctx.database.read() as connection:
                 people = sorted(set(connection.execute(text(_PEOPLE)).scalars()) - self.opted_out)
-            chosen = self.rng.sample(people, min(self.rng.randint(0, most), len(people)))
+            chosen = self.rng.sample(people, min(self.rng.randint(0, max_people), len(people)))
             if chosen:
                 suppress(ctx, chosen, self.now)
                 self.opted_out |= set(chosen)
@@ -145,7 +145,7 @@ def restore_run(
             wrong += _copy(run, oracle)
         for _ in range(SCENARIOS[scenario]):
             here.restore(backup)
-            wrong += _restore(run, since, oracle, look=scenario != "restored at once")
+            wrong += _restore(run, since, oracle, work_first=scenario != "restored at once")
             run.resume()
         run.resume()
         oracle.lines()  # what was on its way has been read
@@ -188,10 +188,10 @@ def _copy(run: _Run, oracle: Oracle) -> list[str]:
     return [f"a copy sent {sent}"] if sent else []
 
 
-def _restore(run: _Run, since: datetime, oracle: Oracle, *, look: bool) -> list[str]:
-    """Bring the restored database to today; before that, with *look*, let the machine work on it."""
+def _restore(run: _Run, since: datetime, oracle: Oracle, *, work_first: bool) -> list[str]:
+    """Bring the restored database to today; before that, with *work_first*, let the machine work on it."""
     before = len(oracle.accepted())
-    if look:
+    if work_first:
         run.resume()
         run.opt_out(1)
     with run.make_context() as ctx:
@@ -202,8 +202,8 @@ def _restore(run: _Run, since: datetime, oracle: Oracle, *, look: bool) -> list[
 
 def _sent_emails(run: _Run) -> list[tuple[str, str]]:
     """Return (address, email and visit) of all that was accepted; ids are others after a restore."""
-    mine = [one for one in run.double.accepted() if (one.ref or "").startswith(f"{run.origin}:touch:")]
-    return [(one.to, (one.ref or "").split(":", 3)[3]) for one in mine]
+    sent = [one for one in run.double.accepted() if (one.ref or "").startswith(f"{run.origin}:touch:")]
+    return [(one.to, (one.ref or "").split(":", 3)[3]) for one in sent]
 
 
 def _judge(run: _Run) -> RestoreRuns:

@@ -129,11 +129,11 @@ class Worker:
 
     def __init__(self, job: Any, work: Callable[[Any, Connection], None] | None = None) -> None:
         self.job = job
-        theirs, self._ours = _forks.Pipe(duplex=False)
-        given = (job, theirs)
+        receiver, self._sender = _forks.Pipe(duplex=False)
+        given = (job, receiver)
         self.process: ForkServerProcess = _forks.Process(target=work or _run_job, args=given, daemon=True)
         self.process.start()
-        theirs.close()
+        receiver.close()
 
     @property
     def pid(self) -> int:
@@ -143,7 +143,7 @@ class Worker:
 
     def go(self) -> Worker:
         """Let it begin."""
-        self._ours.send_bytes(b"go")
+        self._sender.send_bytes(b"go")
         return self
 
     def end(self, seconds: float = WAIT) -> int:

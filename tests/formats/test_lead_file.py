@@ -294,7 +294,7 @@ def test_a_column_without_evidence_says_so(tmp_path: Path) -> None:
         assert [isinstance(row, BadRow) for row in file] == [True, False]
 
 
-def test_custom_facts_are_bounded_and_the_file_says_so(tmp_path: Path) -> None:
+def test_custom_fields_are_bounded_and_the_file_says_so(tmp_path: Path) -> None:
     names = [f"Fact {i}" for i in range(MAX_CUSTOM + 5)]
     with open_leads(saved(tmp_path, ",".join(["email", *names]), ",".join(["a@example.com", *names]))) as file:
         (lead,) = file
@@ -303,7 +303,7 @@ def test_custom_facts_are_bounded_and_the_file_says_so(tmp_path: Path) -> None:
         assert any("5 columns" in note for note in file.notes)
 
 
-def test_columns_without_or_with_one_name_keep_their_facts(tmp_path: Path) -> None:
+def test_columns_without_or_with_one_name_keep_their_values(tmp_path: Path) -> None:
     lead = one(tmp_path, "email,,colour,colour", "a@example.com,x,red,blue")
     assert lead.custom == {"column_2": "x", "colour": "red", "colour_2": "blue"}
     lead = one(tmp_path, "title,firstname,email,points,address1,zipcode", "Mr,Bo,a@example.com,4,,")

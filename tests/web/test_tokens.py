@@ -39,8 +39,8 @@ def test_a_token_acts_on_its_own_lead_only(world: World) -> None:
     assert world.custodian("dana") == ("rep", "ana")
     for who in ("erik", "mia", "noor"):  # mia's track ends at the next sweep
         assert world.custodian(who) == before[who]
-    asked = "SELECT lead.id FROM suppression JOIN lead ON lead.address_id = suppression.address_id"
-    assert world.value(asked) == world.ids["mia"]
+    query = "SELECT lead.id FROM suppression JOIN lead ON lead.address_id = suppression.address_id"
+    assert world.value(query) == world.ids["mia"]
     assert world.value("SELECT count(*) FROM suppression") == 1
     assert world.value("SELECT state FROM offer WHERE lead_id = :id", id=world.ids["erik"]) == "offered"
 

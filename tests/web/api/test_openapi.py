@@ -61,24 +61,24 @@ def test_whatever_the_description_allows_or_forbids_is_answered_as_it_says(
 ) -> None:
     token = tokens.create_token(sqlite_world.ctx, "program", list(TokenScope), NOW)
     operation = list(schemathesis.openapi.from_dict(openapi_document()).get_all_operations())[place].ok()
-    seen: list[int] = []
+    statuses: list[int] = []
 
     @a_few
     @given(case=operation.as_strategy(generation_mode=mode))
     def answered(case: Case) -> None:
         answer = _answer(sqlite_world, token, case)
-        seen.append(answer.status_code)
+        statuses.append(answer.status_code)
         case.validate_response(answer, checks=CHECKS)
         if mode is GenerationMode.POSITIVE:
             assert answer.status_code in (202, 409)  # the same key may come with another body
 
     answered()
-    assert 202 in seen
+    assert 202 in statuses
 
 
 def _answer(world: World, token: str, case: Case) -> Any:
     keys = {name: text for name, text in (case.headers or {}).items() if name.lower() == "idempotency-key"}
-    said = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    all_headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     body = json.dumps(case.body if isinstance(case.body, dict | list | str | int | float) else None)
-    headers = {**said, **{name: text.encode("utf-8", "replace") for name, text in keys.items()}}
+    headers = {**all_headers, **{name: text.encode("utf-8", "replace") for name, text in keys.items()}}
     return world.client.request(case.method, case.path, content=body, headers=headers)

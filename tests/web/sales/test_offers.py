@@ -174,10 +174,10 @@ def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(sqlite_db
     ctx = make_context(sqlite_db, tmp_path, rules=rules)
     ctx.base_url = BASE
     lead = add_lead(ctx, email="dana@people.example", title="Head", demo_requested=True)
-    with ChatServer() as room:
-        ctx.notifiers = {"sales": AppriseNotifier("sales", SecretStr(f"json://127.0.0.1:{room.port}?rto=5"))}
+    with ChatServer() as server:
+        ctx.notifiers = {"sales": AppriseNotifier("sales", SecretStr(f"json://127.0.0.1:{server.port}?rto=5"))}
         run_at(ctx, START, START + timedelta(hours=3), START + timedelta(hours=5))
-        (notice,) = room.received
+        (notice,) = server.received
     assert f"{BASE}/a/" in notice["message"]
     sent = "SELECT count(*) FROM message WHERE lead_id = :id AND kind IN ('brief', 'sla', 'notice')"
     assert one(ctx, sent, id=lead) == 4  # the brief, the notice, a reminder, a word to the manager

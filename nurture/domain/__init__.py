@@ -1,1 +1,1 @@
-"""The ground floor: values in, values out. No I/O, no clock, no database, no logging."""
+"""Define values and pure functions: no I/O, no clock, no database, no logging."""

@@ -1,4 +1,4 @@
-"""Who a lead is, and who keeps it."""
+"""Define a lead, its custodian and the queues."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from enum import StrEnum
 from typing import Final
 
 MAX_TOUCH_INTERVAL_DAYS: Final = 60
-"""The longest interval that a lead can ask for; who wants less mail than that pauses it, or leaves."""
+"""The longest interval between touches that a lead can ask for; to get less mail it can pause or opt out."""
 
 FieldValue = str | int | float | bool | None
 FieldValues = Mapping[str, FieldValue]
 
 
+def has_value(value: FieldValue) -> bool:
+    """Return whether a field is known: neither None nor blank."""
+    return bool(value.strip()) if isinstance(value, str) else value is not None
+
+
 class Custodian(StrEnum):
-    """Who is accountable for a lead. Every lead has exactly one."""
+    """Who is responsible for a lead. Every lead has exactly one."""
 
     INTAKE = "intake"
     TRACK = "track"
@@ -36,34 +41,34 @@ class Closing(StrEnum):
 
 
 class Queue(StrEnum):
-    """The named queues that ship; policy may name more."""
+    """The built-in queues; the policy may name more."""
 
-    HAND_OFF = "hand-off"  # ready, waits for a rep with room
-    NO_CONSENT_BASIS = "no-consent-basis"  # nothing allows us to mail this lead
+    HAND_OFF = "hand-off"  # ready, waits for a rep with capacity
+    NO_CONSENT_BASIS = "no-consent-basis"  # no recorded reason why we may mail this lead
     NO_ADDRESS = "no-address"
     SUPPRESSED = "suppressed"  # opted out or undeliverable; a person may call
     AMBIGUOUS = "ambiguous"  # two known leads match
-    NO_REP = "no-rep"  # ready, and every rep gave it back
+    NO_REP = "no-rep"  # ready, and every rep declined it
     NO_TRACK = "no-track"  # not ready, and no track's audience fits
 
 
 MANUAL_DECISION_QUEUES: Final = frozenset(
     {Queue.NO_REP, Queue.AMBIGUOUS, "account-ambiguous", "account-owner-unavailable"}
 )
-"""Queues of leads about which a person must decide before a rep can have them."""
+"""Queues of leads for which a person must decide before a rep can get them."""
 
 SALES_QUEUES: Final = MANUAL_DECISION_QUEUES | {Queue.HAND_OFF}
-"""Queues of leads that sales has, or about which a person must decide first."""
+"""Queues of leads that are with sales, or for which a person must decide first."""
 
 MISSING_FIELD_QUEUE_PREFIX: Final = "needs-"
-"""Begins the names of the queues in which sales waits for a field of the lead; no field has a hyphen."""
+"""Prefix of the queues in which leads wait for a missing field; no field name contains a hyphen."""
 
 PAUSED_BY_OUT_OF_OFFICE: Final = "out-of-office"
-"""Who paused a lead whose automatic answer says that it is away."""
+"""The `paused_by` of a lead that was paused by its out-of-office reply."""
 
 
 def is_parked(queue: str) -> bool:
-    """Return whether the leads of *queue* wait for nobody in sales: a request takes them out of it."""
+    """Return whether leads in *queue* wait for nobody in sales, so that a request moves them out of it."""
     is_missing_field_queue = queue.startswith(MISSING_FIELD_QUEUE_PREFIX) and "-" not in queue.removeprefix(
         MISSING_FIELD_QUEUE_PREFIX
     )
@@ -72,7 +77,7 @@ def is_parked(queue: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """When the lead says that it decides, and when it said so."""
+    """The decision date that a lead stated, and when it stated it."""
 
     decides_on: date
     stated_at: datetime
@@ -80,9 +85,9 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
-    """Exponentially decaying sums, one for each half-life, and the moment at which they had these values.
+    """Exponentially decaying sums, one for each half-life, and the time at which they had these values.
 
-    *points_key* is the key of the points by which they were reckoned.
+    *points_key* identifies the points from which they were computed.
     """
 
     values: tuple[float, ...] = ()
@@ -92,12 +97,12 @@ class Engagement:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The facts that rules may ask about.
+    """What rules may use of a lead.
 
     *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of the
-    lead's country, as local dates. Signals before *signals_since* was answered by a rep already. *call_on*:
-    it asked to be called that day. *touch_interval*: it asked for one touch at most in so long, None for as
-    often as its track allows. *paused_at* is when the pause was asked for, *paused_by* by whom.
+    lead's country, as local dates. A rep has already answered the signals before *signals_since*. *call_on*:
+    the lead asked to be called on that day. *touch_interval*: it asked for at most one touch in this time, None
+    for as often as its track allows. *paused_at* is when the pause was requested, *paused_by* who requested it.
     """
 
     id: int

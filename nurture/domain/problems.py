@@ -1,4 +1,4 @@
-"""What is wrong in a file that people write, and what to write instead."""
+"""Describe a problem in a definition file, and how to fix it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One fault in one file; prints as "file:line: what. instead"."""
+    """One problem in one file; prints as "file:line: message. suggestion"."""
 
     file: str
     line: int

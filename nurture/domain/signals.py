@@ -1,4 +1,4 @@
-"""What a lead did, and how far it is believed."""
+"""Define signals, what a lead did, and their verdicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class SignalKind(StrEnum):
-    """Everything that a lead, its mail server or its salesperson can tell us."""
+    """Everything that a lead, its mail server or its rep can report."""
 
     CLICKED = "clicked"
     OPENED = "opened"
@@ -20,9 +20,9 @@ class SignalKind(StrEnum):
     VISITED = "visited"
     SUBMITTED = "submitted"  # a form
     REQUESTED_DEMO = "requested_demo"
-    DECIDING = "deciding"  # stated when it decides; value = ISO date
-    USED = "used"  # the product; link or value = what of it
-    CHANGED = "changed"  # its record in the CRM; value = what
+    DECIDING = "deciding"  # stated its decision date; value = ISO date
+    USED = "used"  # used the product; link or value = which part
+    CHANGED = "changed"  # its CRM record changed; value = what
     UNSUBSCRIBED = "unsubscribed"
     BOUNCED = "bounced"
     COMPLAINED = "complained"
@@ -30,7 +30,7 @@ class SignalKind(StrEnum):
 
 
 class SignalVerdict(StrEnum):
-    """Who probably did it."""
+    """Who probably caused the signal."""
 
     HUMAN = "human"
     SUSPECT = "suspect"
@@ -45,10 +45,9 @@ SUPPRESSING_KINDS: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.BOUNCE
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One thing that a lead did. *step* and *enrollment_id* name the touch it answers, if any.
+    """One thing that a lead did. *step* and *enrollment_id* name the touch that it responds to, if any.
 
-    *auto_classified*: its verdict was found by rules, which later facts may overturn; others are as somebody
-    declared.
+    *auto_classified*: rules found the verdict, and later events may change it; otherwise somebody declared it.
     """
 
     kind: SignalKind
@@ -64,15 +63,15 @@ class Signal:
 
     @property
     def effective_at(self) -> datetime:
-        """Return when the lead did it, as opt-outs and pauses see it, which carry the time of our own clock.
+        """Return when the lead did it, comparable with opt-outs and pauses, which use our own clock.
 
-        What is heard soon counts from then: mail is under way for a while, and its sender's clock may be
-        wrong. What is told of the past counts from when it occurred.
+        A signal reported within a day counts from when it was recorded: mail takes time, and the sender's clock
+        may be wrong. One reported later counts from when it occurred.
         """
         recorded_at = self.recorded_at or self.occurred_at
         return recorded_at if recorded_at - self.occurred_at <= MAX_LIVE_DELAY else self.occurred_at
 
 
 def human_signals(signals: Iterable[Signal]) -> list[Signal]:
-    """Return the signals that are evidence: made by a human, as far as we can tell."""
+    """Return the signals with the verdict human."""
     return [signal for signal in signals if signal.verdict is SignalVerdict.HUMAN]

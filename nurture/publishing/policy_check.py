@@ -181,7 +181,7 @@ def _find_unknown_reps(
             yield PolicyFinding(
                 POLICY,
                 _line_of(lines, "reps"),
-                f"{_count_leads(count)} {verb} to `{ref}`, who is no rep of this policy",
+                f"{_count_leads(count)} {verb} to `{ref}`, who is not a rep of this policy",
                 "Keep them in the list with `left_on:`, or close or hand on their leads",
                 count,
                 is_error=True,

@@ -107,7 +107,7 @@ def test_a_rep_with_leads_must_be_in_the_policy(ctx: AppContext) -> None:
     run_at(ctx, START)
     sweep.accept(ctx, 1, START)
     sources_without_ana = rules(("id: ana,", "id: anna,"))
-    finding = find_finding(ctx, sources_without_ana, "1 lead belongs to `ana`, who is no rep of this policy")
+    finding = find_finding(ctx, sources_without_ana, "1 lead belongs to `ana`, who is not a rep of this policy")
     assert finding.is_error
 
 
@@ -143,7 +143,7 @@ def test_a_diff_says_what_differs_and_for_which_leads_the_verdict_changes(ctx: A
     comparison = compare_policies(ctx, START)
     assert [str(each) for each in comparison.differences] == [
         "approver: Sam, sales becomes Ada, sales",
-        "hand off when replied: taken out (was name replied, when did replied)",
+        "hand off when replied: removed (was name replied, when replied)",
         "hand off when rich: new: name rich, when budget at least 5",
         "accept within: 1 day becomes 4 hours",
     ]

@@ -1,1 +1,1 @@
-"""Decide from a log of opt-outs and opt-ins whether an address may be mailed."""
+"""Decide from an address's log of opt-outs and opt-ins whether it may be mailed."""

@@ -1,4 +1,4 @@
-"""What an address's log of opt-outs and opt-ins means: about what it may not be mailed, and since when."""
+"""Derive current suppressions from an address's log of opt-outs and opt-ins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SuppressionScope(StrEnum):
 
 
 class SuppressionSource(StrEnum):
-    """Who said that an address is not to be mailed."""
+    """Who caused a suppression."""
 
     ONE_CLICK = "one-click"
     PAGE = "page"
@@ -37,12 +37,12 @@ class LiftedBy(StrEnum):
     """What can lift an opt-out, in the order in which opt-outs are listed."""
 
     LOGGED_OPT_IN = "logged"  # an opt-in that a person logged with its evidence
-    PAGE = "page"  # the same, or the reader's button on the preferences page: it was said by a link of ours
-    MAILBOX_WORKS = "works"  # that the mailbox takes mail
+    PAGE = "page"  # also the reader's button on the preferences page: the opt-out came by a link of ours
+    MAILBOX_WORKS = "works"  # evidence that the mailbox accepts mail
 
 
 class LogAction(StrEnum):
-    """What an entry of the log does."""
+    """What a log entry does."""
 
     SUPPRESS = "suppress"
     OPT_IN = "opt_in"
@@ -51,8 +51,8 @@ class LogAction(StrEnum):
 class SuppressionLogEntry(NamedTuple):
     """One entry of an address's log. *ref* names the topic or track, "" for all mail.
 
-    An opt-in whose *source* is a bounce says that the mailbox works again; any other, that it is wanted. One
-    by a link of ours lifts only opt-outs by such a link, as the link may be in other hands.
+    An opt-in whose *source* is a bounce says that the mailbox works again; any other says that mail is wanted.
+    An opt-in by a link of ours lifts only opt-outs by such a link, because somebody else may have the link.
     """
 
     action: LogAction
@@ -63,7 +63,7 @@ class SuppressionLogEntry(NamedTuple):
 
 
 class ActiveSuppression(NamedTuple):
-    """An opt-out that stands: who said so first, since when, and when it was last said."""
+    """An opt-out in force: its first source, since when, and when it was last stated."""
 
     scope: SuppressionScope
     ref: str
@@ -88,11 +88,11 @@ _SOURCE_BY_SIGNAL: Final = {
 
 
 def parse_source(text: str) -> SuppressionSource:
-    """Return the source that *text* names; an unknown word is no reason to lose an opt-out."""
+    """Return the source that *text* names; ADMIN for an unknown word, so that no opt-out is lost."""
     try:
         return SuppressionSource(text)
     except ValueError:
-        # Older entries carry the kind of the signal.
+        # An entry may carry the kind of the signal instead.
         return (
             _SOURCE_BY_SIGNAL.get(SignalKind(text), SuppressionSource.ADMIN)
             if text in set(SignalKind)
@@ -101,9 +101,9 @@ def parse_source(text: str) -> SuppressionSource:
 
 
 def source_for_signal(kind: SignalKind, signal_source: str, value: str | None = None) -> SuppressionSource:
-    """Return who opted out by a signal of *kind* that came in by *signal_source*.
+    """Return the source of an opt-out by a signal of *kind* that arrived by *signal_source*.
 
-    *value* names the source where our own code wrote it; what callers write there counts for nothing.
+    *value* names the source if our own code wrote it; values from API callers are ignored.
     """
     if kind is not SignalKind.UNSUBSCRIBED:
         return _SOURCE_BY_SIGNAL.get(kind, SuppressionSource.ADMIN)
@@ -116,19 +116,19 @@ def source_for_signal(kind: SignalKind, signal_source: str, value: str | None = 
 
 
 def normalize_ref(ref: str) -> str:
-    """Return the one spelling by which topics and tracks are matched: no case, no double spaces, composed."""
+    """Return the normal form by which topics and tracks are matched: case-folded, single spaces, composed."""
     return unicodedata.normalize("NFKC", re.sub(r"\s+", " ", unicodedata.normalize("NFKC", ref)).strip().casefold())
 
 
 def lift_key(scope: SuppressionScope, ref: str, source: SuppressionSource) -> LiftKey:
-    """Return what an opt-in must match to lift this."""
+    """Return what an opt-in must match to lift this opt-out."""
     return scope, normalize_ref(ref) if ref else "", _LIFTED_BY.get(source, LiftedBy.LOGGED_OPT_IN)
 
 
 def active_opt_outs(log: Collection[SuppressionLogEntry]) -> list[SuppressionLogEntry]:
     """Return the opt-outs of *log* that no newer opt-in lifts, each once, the oldest first.
 
-    Neither the order of the log nor repeats matter. At the same moment the opt-out wins.
+    The result does not depend on order or duplicates. At the same time the opt-out wins.
     """
     lifted: dict[LiftKey, datetime] = {}
     for one in log:
@@ -147,7 +147,7 @@ def active_opt_outs(log: Collection[SuppressionLogEntry]) -> list[SuppressionLog
 
 
 def current_suppressions(log: Collection[SuppressionLogEntry]) -> tuple[ActiveSuppression, ...]:
-    """Return what stands against an address by its *log*, all mail first, then topics, then tracks."""
+    """Return the suppressions in force by an address's *log*: all mail first, then topics, then tracks."""
     found: dict[LiftKey, ActiveSuppression] = {}
     for one in active_opt_outs(log):
         key = lift_key(one.scope, one.ref, one.source)
@@ -160,7 +160,7 @@ def current_suppressions(log: Collection[SuppressionLogEntry]) -> tuple[ActiveSu
 
 
 def is_new_opt_out(log: Iterable[SuppressionLogEntry], entry: SuppressionLogEntry) -> bool:
-    """Say whether the opt-out *entry* could ever matter beside *log*: nothing alike is as new."""
+    """Return whether the opt-out *entry* adds to *log*: no equal opt-out is as new."""
     key = lift_key(entry.scope, entry.ref, entry.source)
     return not any(
         one.action is LogAction.SUPPRESS and one.at >= entry.at and lift_key(one.scope, one.ref, one.source) == key
@@ -169,12 +169,12 @@ def is_new_opt_out(log: Iterable[SuppressionLogEntry], entry: SuppressionLogEntr
 
 
 def is_reader_opt_out(one: ActiveSuppression) -> bool:
-    """Whether the reader said so by a link of ours, and may take it back by one."""
+    """Return whether the reader opted out by a link of ours, and may undo it by one."""
     return _LIFTED_BY.get(one.source) is LiftedBy.PAGE
 
 
 def find_covering(suppressions: Iterable[ActiveSuppression], track: str, topic: str = "") -> ActiveSuppression | None:
-    """Return what keeps mail of *track* (about *topic*, "" for none) from an address, None if nothing."""
+    """Return the suppression that covers mail of *track* (about *topic*, "" for none), None if none does."""
     for one in suppressions:
         match one.scope:
             case SuppressionScope.GLOBAL:
@@ -189,5 +189,5 @@ def find_covering(suppressions: Iterable[ActiveSuppression], track: str, topic: 
 
 
 def describe_suppression(one: ActiveSuppression) -> str:
-    """Return an opt-out in words, without a person in it."""
+    """Return an opt-out in words, without personal data."""
     return f"{one.source} ({one.scope}{f' {one.ref}' if one.ref else ''})"

@@ -1,1 +1,1 @@
-"""Delivery statuses, retry backoff and sending limits."""
+"""Define delivery statuses, retry backoff and sending limits."""

@@ -1,4 +1,4 @@
-"""How long to wait before something that failed is tried again."""
+"""Compute the delay before a retry."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MAX_DELAY: Final = timedelta(hours=1)
 
 
 def backoff(attempts: int, name: str) -> timedelta:
-    """Return how long to wait after so many failed *attempts* (0 before the first) of what is called *name*.
+    """Return the delay after *attempts* failures (0 before the first) of *name*.
 
-    Twice as long each time, up to MAX_DELAY, and shortened by up to a half as a hash of the name says: those
-    that failed together do not come back together.
+    Doubles each time, up to MAX_DELAY, and is shortened by up to half by a hash of the name, so that what
+    failed together is not retried together.
     """
     longest = min(FIRST_DELAY * (1 << min(attempts, 30)), MAX_DELAY)
     spread = int.from_bytes(sha256(f"{name}:{attempts}".encode()).digest()[:4]) / 2**32

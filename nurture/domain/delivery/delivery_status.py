@@ -1,6 +1,6 @@
-"""What became of a message, from what its provider tells of it: in any order, late, and any number of times.
+"""Merge delivery statuses from provider events; a status never moves backward, in any order of events.
 
-A fate only rises: `merge_event` takes the later of two by one total order, so copies and order cannot matter.
+`merge_event` takes the later of two states by one total order, so duplicates and order do not matter.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 
 
 class DeliveryEventType(StrEnum):
-    """Everything that a provider can tell of a message."""
+    """Every event that a provider can report of a message."""
 
     PROCESSED = "processed"
     DEFERRED = "deferred"
     DELIVERED = "delivered"
-    DROPPED = "dropped"  # taken over, and never sent
-    BLOCKED = "blocked"  # turned away, but not for its address
+    DROPPED = "dropped"  # accepted, and never sent
+    BLOCKED = "blocked"  # refused, but not because of its address
     BOUNCED = "bounced"  # the address does not exist
     COMPLAINED = "complained"
     OPENED = "opened"
@@ -31,7 +31,7 @@ class DeliveryEventType(StrEnum):
 
 
 STATE_BY_EVENT_TYPE: Final[Mapping[DeliveryEventType, str]] = {
-    # Whatever is told of a message proves that the provider took it.
+    # Any event of a message proves that the provider accepted it.
     DeliveryEventType.PROCESSED: "accepted",
     DeliveryEventType.DEFERRED: "accepted",
     DeliveryEventType.OPENED: "accepted",
@@ -45,17 +45,17 @@ STATE_BY_EVENT_TYPE: Final[Mapping[DeliveryEventType, str]] = {
     DeliveryEventType.BOUNCED: "bounced",
     DeliveryEventType.COMPLAINED: "complained",
 }
-"""The message's state that each implies; what we do not know implies none."""
+"""The message state that each event implies; an unknown event implies none."""
 
 _RANKS: Final[Mapping[str, int]] = {
     state: rank for rank, state in enumerate(("accepted", "delivered", "dropped", "bounced", "complained"), 1)
 }
-"""From the least to the most severe; states before the provider took it have none of these ranks."""
+"""From the least to the most severe; states before the provider accepted the message have no rank."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryEvent:
-    """One thing that the provider tells. *reason* explains a failure, without a person in it."""
+    """One event of a provider. *reason* explains a failure, without personal data."""
 
     event_type: DeliveryEventType
     at: datetime
@@ -63,7 +63,7 @@ class DeliveryEvent:
 
 
 class DeliveryStatus(NamedTuple):
-    """What is known of a message: its state since when, when the provider took it, why it failed."""
+    """What is known of a message: its state and since when, when the provider accepted it, why it failed."""
 
     state: str
     state_at: datetime
@@ -72,10 +72,10 @@ class DeliveryStatus(NamedTuple):
 
 
 def merge_event(status: DeliveryStatus, event: DeliveryEvent) -> DeliveryStatus:
-    """Return what is known after *event*. Commutative, associative and idempotent over news.
+    """Return the status after *event*. Commutative, associative and idempotent over events.
 
-    Of two alike the earlier counts. What was planned, in doubt or rejected is settled by any news of it: the
-    provider knows better what it did.
+    Of two equal events the earlier counts. Any event resolves a message that is planned, unknown or rejected:
+    the provider knows best what it did.
     """
     state = STATE_BY_EVENT_TYPE.get(event.event_type)
     if state is None:
@@ -89,7 +89,7 @@ def merge_event(status: DeliveryStatus, event: DeliveryEvent) -> DeliveryStatus:
 
 
 def is_accepted_by_provider(state: str) -> bool:
-    """Whether the provider is known to have taken a message in *state*."""
+    """Return whether the provider is known to have accepted a message in *state*."""
     return state in _RANKS
 
 

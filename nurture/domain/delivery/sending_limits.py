@@ -1,4 +1,4 @@
-"""What a sender's domain may send: caps, the warm-up of a new domain, and when it must stop."""
+"""Define the sending limits of a sender domain: caps, the warm-up of a new domain, and when to pause."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _HOURS_A_DAY: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """A ramp: *first_day* emails on the day it *start_date*, each later day *growth* times as many.
+    """A ramp: *first_day* emails on *start_date*, on each later day *growth* times as many.
 
-    Before *start_date* nothing goes. Days are days in UTC.
+    Nothing is sent before *start_date*. Days are days in UTC.
     """
 
     start_date: date
@@ -28,10 +28,10 @@ class WarmUp:
 
     def __post_init__(self) -> None:
         if self.first_day < 1 or self.growth < 1:
-            raise ValueError("a warm-up begins with at least one email and does not shrink")
+            raise ValueError("a warm-up needs first_day and growth of at least 1")
 
     def max_on_day(self, day: date) -> int | None:
-        """Return how many emails may go on *day*; None where the ramp has outgrown all numbers."""
+        """Return how many emails may go on *day*; None if the number overflows."""
         passed = (day - self.start_date).days
         if passed < 0:
             return 0
@@ -45,7 +45,7 @@ class WarmUp:
 class SendingLimits:
     """What one sender domain may send.
 
-    None is no limit; *max_bounce_rate* and *max_complaint_rate* are shares of 1.
+    None means no limit; *max_bounce_rate* and *max_complaint_rate* are fractions of 1.
     """
 
     per_hour: int | None = None
@@ -58,7 +58,7 @@ class SendingLimits:
 
     def __post_init__(self) -> None:
         if any(limit is not None and limit < 1 for limit in (self.per_hour, self.per_day)):
-            raise ValueError("a limit lets at least one email go")
+            raise ValueError("a limit must be at least 1")
 
     def max_on_day(self, day: date) -> int | None:
         """Return how many emails may go on *day* in UTC, None if there is no limit."""
@@ -68,36 +68,36 @@ class SendingLimits:
 
 @dataclass(frozen=True)
 class SendingRules:
-    """One published version of sending.yaml. *resend_after* None: a message in doubt is held."""
+    """One published version of sending.yaml. *resend_after* None: a message of unknown delivery is held."""
 
     default: SendingLimits = field(default_factory=SendingLimits)
     domains: Mapping[str, SendingLimits] = field(default_factory=dict)
     resend_after: timedelta | None = None
 
     def for_domain(self, domain: str) -> SendingLimits:
-        """Return the limits of *domain*: its own, else those of the closest domain above it that has some."""
+        """Return the limits of *domain*, or else of its closest parent domain that has some."""
         labels = normalize_domain(domain).split(".")
         parents = (".".join(labels[start:]) for start in range(len(labels)))
         return next((self.domains[name] for name in parents if name in self.domains), self.default)
 
 
 def normalize_domain(domain: str) -> str:
-    """Return the one spelling of *domain*: lower case, in ASCII, without a dot at its end."""
+    """Return the normal form of *domain*: lower case, in ASCII, without a final dot."""
     return normalize_address(f"@{domain.strip()}").removeprefix("@").rstrip(".")
 
 
 def remaining_capacity(limits: SendingLimits, used_this_hour: int, used_today: int, now: datetime) -> int | None:
-    """Return how many more emails may go now, None if there is no limit. Hours and days are those of UTC."""
+    """Return how many more emails may go now, None without a limit. Hours and days are in UTC."""
     per_day = limits.max_on_day(now.astimezone(UTC).date())
     limits_and_usage = ((limits.per_hour, used_this_hour), (per_day, used_today))
     return min((max(0, limit - used) for limit, used in limits_and_usage if limit is not None), default=None)
 
 
 def next_slot(limits: SendingLimits, used_this_hour: int, used_today: int, position: int, now: datetime) -> datetime:
-    """Return when the email at *position* (from 0) of those for which there is no room now may go, in UTC.
+    """Return when the email at *position* (from 0) of those beyond the current capacity may go, in UTC.
 
-    It counts on the room of now being used up. Turns fill the hours after this one in order, evenly within
-    each hour; on a day with a cap but no hourly one they share its first hour.
+    Assumes that the current capacity is used up. Slots fill the following hours in order, evenly within each
+    hour; on a day with a daily but no hourly cap they share its first hour.
     """
     now = now.astimezone(UTC)
     today = now.date()
@@ -114,13 +114,13 @@ def next_slot(limits: SendingLimits, used_this_hour: int, used_today: int, posit
 
 
 def _slot_from_day(limits: SendingLimits, day: date, position: int) -> datetime:
-    """Return the turn of *position* among the emails that begin to go on *day*."""
+    """Return the slot of *position* among the emails that begin to go on *day*."""
     if limits.warm_up is not None:
         day = max(day, limits.warm_up.start_date)
     while True:
         left = limits.max_on_day(day)
         slots = _slots_in_hours(limits, left, _HOURS_A_DAY)
-        if slots is not None and position >= slots and left == limits.per_day:  # the ramp is over: all days alike
+        if slots is not None and position >= slots and left == limits.per_day:  # the ramp is over: all days are alike
             day, position = day + position // slots * _DAY, position % slots
         if slots is None or position < slots:
             return _slot_in_day(datetime.combine(day, time(), UTC), position, limits.per_hour, left)
@@ -128,26 +128,26 @@ def _slot_from_day(limits: SendingLimits, day: date, position: int) -> datetime:
 
 
 def _slots_in_hours(limits: SendingLimits, left: int | None, hours: int) -> int | None:
-    """Return how many fit into so many whole *hours* of a day on which *left* more may go."""
+    """Return how many emails fit into *hours* whole hours of a day with *left* more allowed."""
     by_hour = None if limits.per_hour is None else limits.per_hour * hours
     return min((limit for limit in (by_hour, left) if limit is not None), default=None)
 
 
 def _slot_in_day(start: datetime, position: int, per_hour: int | None, left: int | None) -> datetime:
-    """Return the turn of *position* from the hour *start* on; it fits into the day."""
+    """Return the slot of *position* from the hour *start* on; it fits into the day."""
     if per_hour is None:
         return start if left is None else start + _HOUR * position / left
     return start + position // per_hour * _HOUR + _HOUR * (position % per_hour) / per_hour
 
 
 def sending_pause_reason(limits: SendingLimits, sent: int, hard_bounces: int, complaints: int) -> str | None:
-    """Say why a domain must stop, None if it may go on; the counts are of its last `sample_size` emails.
+    """Return why a domain must stop sending, None if it may continue; the counts are of its last `sample_size` emails.
 
-    Few emails prove little: a share of bounces counts over at least `min_sample_size`, one of complaints over
-    at least `sample_size` emails.
+    Few emails prove little: the bounce rate counts over at least `min_sample_size` emails, the complaint rate
+    over at least `sample_size`.
     """
     checks = (
-        ("bounced for good", hard_bounces, limits.max_bounce_rate, limits.min_sample_size),
+        ("bounced permanently", hard_bounces, limits.max_bounce_rate, limits.min_sample_size),
         ("were reported as spam", complaints, limits.max_complaint_rate, limits.sample_size),
     )
     for what, count, max_rate, min_sample in checks:
@@ -155,7 +155,7 @@ def sending_pause_reason(limits: SendingLimits, sent: int, hard_bounces: int, co
             total = max(sent, count)
             return (
                 f"{count:,} of the last {total:,} emails {what}, "
-                f"which is {_percent(count / total)}; no more than {_percent(max_rate)} may"
+                f"which is {_percent(count / total)}; the limit is {_percent(max_rate)}"
             )
     return None
 

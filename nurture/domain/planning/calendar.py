@@ -1,17 +1,17 @@
-"""Tell when a lead may be written to and when a delay is over, on the lead's own wall clock.
+"""Compute send windows and delays on the lead's local clock.
 
-Moments come and go as aware UTC ``datetime``; the lead's zone is used only in here. When clocks change:
+Datetimes come in and go out as aware UTC; the lead's zone is used only in this module. When clocks change:
 
-- a wall time that does not exist (the clock jumps over it) means the first valid minute after the gap;
-- a wall time that occurs twice means its first pass;
-- a send window is a stretch of the wall clock: when an hour repeats, so does its part of the window.
+- a local time that does not exist (skipped in spring) means the first valid minute after the gap;
+- a local time that occurs twice means its first occurrence;
+- a send window is a span of local time: when an hour repeats, so does its part of the window.
 
 ``holidays`` are local dates of the lead's country. ``zone`` is an IANA name.
 """
 
-# Python compares and subtracts two wall times of one zone by what the clock shows, not by when it is. So wall
-# times are only added to here, and everything is compared in UTC. zoneinfo and not pendulum, because a sweep
-# asks for ten thousand leads a second.
+# Python compares and subtracts two local times of one zone by their wall-clock reading, ignoring the UTC offset. So
+# this module only adds to local times, and compares in UTC. zoneinfo, not pendulum, because a run calls this for
+# ten thousand leads a second.
 
 from __future__ import annotations
 
@@ -24,32 +24,31 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 Holidays = Callable[[str, datetime], Collection[date]]
-
-"""The public holidays of a country (ISO code) around a moment, as local dates."""
+"""Return the public holidays of a country (ISO code) around a time, as local dates."""
 
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
 _MAX_SEARCH: Final = timedelta(days=370)
 _WEEKDAYS: Final = frozenset(range(7))
 _WEEKDAY_NAMES: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_SCAN_STEP: Final = timedelta(days=7)  # no zone changes its clock to and fro within a week
+_SCAN_STEP: Final = timedelta(days=7)  # no zone changes its clock twice within a week
 
 
 class NeverOpens(ValueError):
-    """Say that a send window has no opening in the next 370 days."""
+    """Raised when a send window does not open in the next 370 days."""
 
 
 class UnknownZone(ValueError):
-    """Say that a time zone's name is not in the time zone database."""
+    """Raised when a time zone's name is not in the time zone database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Say when a track may send, on the lead's wall clock.
+    """A track's send window, in the lead's local time.
 
-    *closes* is exclusive; before *opens* it lies on the next day (22:00-06:00), equal to it means 24 hours.
-    *days* (Monday is 0) and holidays are judged by the day on which the window opens: Friday's 22:00-06:00 is
-    open on Saturday at 03:00.
+    *closes* is exclusive. If it is before *opens*, the window ends on the next day (22:00-06:00); if equal, the
+    window lasts 24 hours. *days* (Monday is 0) and holidays apply to the day on which the window opens:
+    Friday's 22:00-06:00 is open on Saturday at 03:00.
     """
 
     days: frozenset[int] = frozenset({0, 1, 2, 3, 4})
@@ -66,10 +65,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Say how long to wait.
+    """How long to wait.
 
-    At most one of *hours*, *days* and *business_days*. Then *on* (Monday is 0) moves to the first such
-    weekday at or after, and *at* sets the wall time of that day.
+    Set at most one of *hours*, *days* and *business_days*. Then *on* (Monday is 0) moves to that weekday on the
+    same day or later, and *at* sets the local time of that day.
     """
 
     hours: float = 0
@@ -81,9 +80,9 @@ class Delay:
     def __post_init__(self) -> None:
         lengths = (self.hours, self.days, self.business_days)
         if sum(map(bool, lengths)) > 1:
-            raise ValueError(f"a delay has hours or days or business days, not several of them: {self}")
+            raise ValueError(f"a delay takes only one of hours, days and business days: {self}")
         if not all(isfinite(length) and length >= 0 for length in lengths):
-            raise ValueError(f"a delay cannot be negative or endless: {self}")
+            raise ValueError(f"a delay cannot be negative or infinite: {self}")
         if self.on is not None and self.on not in _WEEKDAYS:
             raise ValueError(f"a delay's weekday is 0 (Monday) to 6 (Sunday), not {self.on}")
         if self.at is not None:
@@ -91,7 +90,7 @@ class Delay:
 
 
 class Opening(NamedTuple):
-    """Say from when until when, exclusive, a window is open; *day* is the local day that it counts to."""
+    """One opening of a window, *end* exclusive; *day* is the local day on which the window opened."""
 
     day: date
     start: datetime
@@ -99,15 +98,15 @@ class Opening(NamedTuple):
 
 
 def is_open(window: Window, zone: str, holidays: Collection[date], at: datetime) -> bool:
-    """Tell whether *at* lies inside *window* on the wall clock of *zone*."""
+    """Return whether *at* lies inside *window* in the local time of *zone*."""
     return _is_open_on(window, holidays, _to_zone(at, _zone(zone)))
 
 
 def next_open(window: Window, zone: str, holidays: Collection[date], at: datetime) -> datetime:
-    """Find the first moment at or after *at* inside *window*: *at* itself if it is open then.
+    """Return the first time at or after *at* inside *window*: *at* itself if it is open then.
 
-    A window whose opening time falls into a gap opens at the first valid minute; one that lies wholly in the
-    gap does not open that day. Raises NeverOpens if none of the next 370 days opens it.
+    A window whose opening time does not exist that day opens at the first valid minute; one that lies entirely
+    in the gap does not open that day. Raises NeverOpens if it does not open in the next 370 days.
     """
     tz = _zone(zone)
     wall = _to_zone(at, tz)
@@ -117,7 +116,7 @@ def next_open(window: Window, zone: str, holidays: Collection[date], at: datetim
     start = at
     while True:
         day = _next_opening_day(window, holidays, wall, last)
-        # Right as long as the clock does not change before it; if it does, look again from the change on.
+        # Correct only if the clock does not change before it; if it does, search again from the change.
         opening = datetime.combine(day, window.opens, UTC) - _offset(wall)
         change = _first_change(tz, start, opening)
         if change is None:
@@ -129,10 +128,10 @@ def next_open(window: Window, zone: str, holidays: Collection[date], at: datetim
 
 
 def openings(window: Window, zone: str, holidays: Collection[date], at: datetime) -> Iterator[Opening]:
-    """Yield when *window* is open from *at* on, in order; an opening that *at* lies in begins there.
+    """Yield the openings of *window* from *at* on, in order; an opening that contains *at* begins at *at*.
 
-    Where an hour repeats, so does its part of the window; if it was closed between, as two openings.
-    Raises NeverOpens when 370 days pass without any.
+    Where an hour repeats, so does its part of the window; if the window was closed in between, as two openings.
+    Raises NeverOpens if 370 days pass without an opening.
     """
     tz = _zone(zone)
     start, pending = _to_zone(at, tz).astimezone(UTC), None
@@ -155,7 +154,7 @@ def openings(window: Window, zone: str, holidays: Collection[date], at: datetime
 def _openings_between(
     window: Window, holidays: Collection[date], start: datetime, end: datetime, tz: ZoneInfo
 ) -> Iterator[Opening]:
-    """Yield openings between two moments between which the clock of *tz* does not change."""
+    """Yield the openings between two times between which the clock of *tz* does not change."""
     offset = _offset(start.astimezone(tz))
     day, last = (start + offset).date(), (end + offset).date()
     while day <= last:
@@ -169,7 +168,7 @@ def _openings_between(
 
 
 def _window_spans(window: Window, day: date, tz: ZoneInfo) -> list[tuple[date, timedelta, timedelta]]:
-    """Return the stretches of *day* that the window covers: the day each counts to, from and until when."""
+    """Return the parts of *day* inside the window: the day on which each opened, its start and its end."""
     opens, closes = _since_midnight(window.opens), _since_midnight(window.closes)
     if opens < closes:
         return [(day, opens, closes)]
@@ -181,12 +180,12 @@ def _since_midnight(clock: time) -> timedelta:
 
 
 def add_delay(delay: Delay, zone: str, holidays: Collection[date], anchor: datetime) -> datetime:
-    """Find the moment at which *delay*, counted from *anchor*, is over. Never earlier than *anchor*.
+    """Return when *delay*, counted from *anchor*, is over. Never earlier than *anchor*.
 
-    Hours are absolute. Days are calendar days and keep the wall-clock hour, so one may last 23 or 25 hours.
-    Business days leave out Saturdays, Sundays and *holidays*. With *at* the answer may be earlier than the
-    bare delay ("2 days, at 09:00" from Monday 15:00 is Wednesday 09:00); if it would be earlier than *anchor*
-    it is the next such weekday or wall time. *on* and *at* do not skip holidays: the send window does.
+    Hours are absolute. Days are calendar days and keep the local hour, so a day may last 23 or 25 hours.
+    Business days skip Saturdays, Sundays and *holidays*. With *at* the result may be earlier than the delay
+    alone ("2 days, at 09:00" from Monday 15:00 is Wednesday 09:00); if it would be earlier than *anchor*, it is
+    the next such weekday or local time. *on* and *at* do not skip holidays: the send window does.
     """
     if delay.hours:
         due = anchor + timedelta(hours=delay.hours)
@@ -204,22 +203,22 @@ def add_delay(delay: Delay, zone: str, holidays: Collection[date], anchor: datet
 
 @lru_cache(maxsize=4096)
 def start_of_day(day: date, zone: str) -> datetime:
-    """Find the first moment of *day* on the wall clock of *zone*; zone "" is UTC.
+    """Return the start of *day* in the local time of *zone*, in UTC; zone "" is UTC.
 
-    If midnight is jumped over, the day starts at the first valid minute after it; if it occurs twice, at its
-    first pass.
+    If midnight does not exist, the day starts at the first valid minute after it; if it occurs twice, at its
+    first occurrence.
     """
     return _first_pass(datetime.combine(day, time.min, _zone(zone or "UTC")))
 
 
 def to_local(at: datetime, zone: str) -> datetime:
-    """Show *at* on the wall clock of *zone*: aware, for printing; do not compare or subtract it."""
+    """Convert *at* to the local time of *zone*, for display only; do not compare or subtract it."""
     return _to_zone(at, _zone(zone))
 
 
 def _require_naive(clock: time, name: str) -> None:
     if clock.tzinfo is not None:
-        raise ValueError(f"{name} is a time on the lead's wall clock and has no zone of its own: {clock}")
+        raise ValueError(f"{name} is in the lead's local time and takes no zone: {clock}")
 
 
 @cache
@@ -227,12 +226,12 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not found, not a name, a folder such as "America"
-        raise UnknownZone(f"time zone {name!r} is not known: write a name such as Europe/Berlin") from None
+        raise UnknownZone(f"unknown time zone {name!r}: write an IANA name such as Europe/Berlin") from None
 
 
 def _to_zone(at: datetime, tz: ZoneInfo) -> datetime:
     if at.tzinfo is None:
-        raise ValueError(f"{at} has no time zone: moments are aware UTC datetimes")
+        raise ValueError(f"{at} has no time zone: pass an aware UTC datetime")
     return at.astimezone(tz)
 
 
@@ -264,7 +263,7 @@ def _is_open_on(window: Window, holidays: Collection[date], wall: datetime) -> b
 
 
 def _next_opening_day(window: Window, holidays: Collection[date], wall: datetime, last: date) -> date:
-    """Find the day of the first opening after *wall*, a closed time, on a clock that does not change."""
+    """Return the day of the first opening after *wall*, a closed time, on a clock that does not change."""
     day = wall.date() if wall.time() < window.opens else wall.date() + _DAY
     while day <= last:
         if day.weekday() in window.days and not (window.skip_holidays and day in holidays):
@@ -272,7 +271,7 @@ def _next_opening_day(window: Window, holidays: Collection[date], wall: datetime
         day += _DAY
     raise NeverOpens(
         f"a send window on {_day_names(window.days)} from {window.opens:%H:%M} does not open until {last}: "
-        "give it a day that is not always a holiday, or skip_holidays: no"
+        "add a day that is not always a holiday, or set skip_holidays: no"
     )
 
 
@@ -281,7 +280,7 @@ def _day_names(days: frozenset[int]) -> str:
 
 
 def _first_change(tz: ZoneInfo, start: datetime, end: datetime) -> datetime | None:
-    """Find the first moment after *start*, up to *end*, at which the clock of *tz* is put forward or back."""
+    """Return the first time after *start*, up to *end*, at which the clock of *tz* changes."""
     offset = start.astimezone(tz).utcoffset()
     while start < end:
         stop = min(end, start + _SCAN_STEP)
@@ -292,7 +291,7 @@ def _first_change(tz: ZoneInfo, start: datetime, end: datetime) -> datetime | No
 
 
 def _change_between(tz: ZoneInfo, start: datetime, end: datetime) -> datetime:
-    """Find the one clock change after *start* and up to *end*, to the second, by halving."""
+    """Return the only clock change after *start* and up to *end*, to the second, by bisection."""
     offset = start.astimezone(tz).utcoffset()
     origin = start.replace(microsecond=0)  # clocks change on whole seconds
     before, changed = 0, (end - origin) // _SECOND
@@ -306,11 +305,11 @@ def _change_between(tz: ZoneInfo, start: datetime, end: datetime) -> datetime:
 
 
 def _first_pass(wall: datetime) -> datetime:
-    """Turn *wall* (aware, fold 0, perhaps not a valid time) into its moment."""
+    """Convert *wall* (aware, fold 0, possibly a time that does not exist) to UTC."""
     later = wall.replace(fold=1)
     if _offset(wall) >= _offset(later):
         return wall.astimezone(UTC)
-    # In a gap, fold 0 counts with the offset before the change and so lies behind it; fold 1 lies before it.
+    # In a gap, fold 0 uses the offset before the change and so lies after it; fold 1 lies before it.
     return _change_between(_tz(wall), later.astimezone(UTC), wall.astimezone(UTC))
 
 
@@ -343,6 +342,6 @@ def _day_before(day: date, tz: ZoneInfo) -> date:
 
 
 def _is_missing(day: date, tz: ZoneInfo) -> bool:
-    """Tell whether the whole of *day* was left out, as Samoa left out 30 December 2011."""
+    """Return whether *zone* skipped the whole of *day*, as Samoa skipped 30 December 2011."""
     noon = datetime(day.year, day.month, day.day, 12, tzinfo=tz)
     return _offset(noon.replace(fold=1)) - _offset(noon) >= _DAY

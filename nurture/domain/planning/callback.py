@@ -1,4 +1,4 @@
-"""Leads that asked to be called on a day: they are offered when it begins, whatever else they do."""
+"""Offer leads on the day on which they asked to be called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nurture.domain.planning import calendar
 from nurture.domain.planning.decision import Decision, EndEnrollment, HoldReason
 
 CALLBACK_RULE: Final = "call-back"
-"""The rule by which such a lead is offered, and the reason for which its rep gave it back before."""
+"""The rule name for such an offer, and the reject reason with which its rep returned the lead before."""
 
 
 class Callback(NamedTuple):
@@ -29,7 +29,7 @@ def requested_callback(lead: Lead, zone_fallback: str) -> Callback | None:
 
 
 def hold_for_callback(decision: Decision, lead: Lead, wake_at: datetime | None) -> Decision:
-    """Keep a lead at its track's end whose call is to come; it wakes at *wake_at*, then or sooner."""
+    """Keep a lead on its finished track while a call is still to come; it wakes at *wake_at*."""
     if lead.call_on is None or not any(isinstance(action, EndEnrollment) for action in decision.actions):
         return decision
     actions = tuple(action for action in decision.actions if not isinstance(action, EndEnrollment))

@@ -1,4 +1,4 @@
-"""Clicks settle before anything acts on them: what follows may show that a machine made them."""
+"""Hold decisions that depend on recent clicks: later events may show that a bot made them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nurture.domain.signals import Signal, SignalVerdict
 
 
 def grace_ends_at(signal: Signal, grace_period: timedelta) -> datetime | None:
-    """Return when a click may be acted on, None for what needs none."""
+    """Return when a click may be acted on, None for a signal without a grace period."""
     if not signal.auto_classified or signal.verdict is not SignalVerdict.HUMAN:
         return None
     return signal.occurred_at + grace_period
 
 
 def exclude_recent_clicks(view: LeadView, policy: Policy, now: datetime) -> tuple[LeadView, datetime | None]:
-    """Return the view without clicks that settle at *now*, and when the first of them has settled.
+    """Return the view without clicks that are in their grace period at *now*, and when the first of these ends.
 
-    None, with the view as it is, where nothing settles. Clicks of the future are not looked at yet.
+    Returns the view unchanged and None if no click is in its grace period. Clicks after *now* are ignored.
     """
     recent: list[tuple[datetime, Signal]] = []
     for signal in view.signals:
@@ -41,9 +41,9 @@ def exclude_recent_clicks(view: LeadView, policy: Policy, now: datetime) -> tupl
 
 
 def hold_for_click_grace(decision: Decision, view: LeadView, grace_ends: datetime) -> Decision:
-    """Return the hold that stands for *decision*, made without a click that settles at *grace_ends*."""
+    """Return the hold that replaces *decision* until the grace period of a click ends at *grace_ends*."""
     until = grace_ends.isoformat(" ", "seconds")[:19]
-    reason = f"a click is in its grace period until {until} UTC; else: {decision.reason}"
+    reason = f"a click is in its grace period until {until} UTC; without it: {decision.reason}"
     wake_at = earliest((grace_ends, decision.wake_at if decision.hold is not None else None))
     position = view.enrollment.position if view.enrollment is not None else None
     return Decision((), position, wake_at, reason, HoldReason.CLICK_GRACE)

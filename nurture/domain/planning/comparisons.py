@@ -1,4 +1,4 @@
-"""Compare the value of a lead's field: text without regard to case, numbers as numbers, postcodes."""
+"""Compare field values: text ignoring case, numbers as numbers, postcodes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 from math import isfinite
 from typing import assert_never
 
-from nurture.domain.lead import FieldValue
+from nurture.domain.lead import FieldValue, has_value
 
 
 class Comparison(StrEnum):
-    """How a fact is compared."""
+    """How a field is compared."""
 
     IS = "is"
     IS_NOT = "is_not"
@@ -27,7 +27,7 @@ def _fold_text(value: FieldValue) -> FieldValue:
 
 
 def to_number(value: FieldValue) -> float | None:
-    """Return a fact as a number, None where it is none."""
+    """Return a field's value as a number, None if it is not one."""
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -47,9 +47,9 @@ def _equal(actual: FieldValue, value: FieldValue) -> bool:
 
 
 def matches(comparison: Comparison, actual: FieldValue, value: FieldValue | tuple[FieldValue, ...]) -> bool:
-    """Tell whether the field's value compares as asked with *value*, or with one of several."""
+    """Return whether the field's value compares as requested with *value*, or with one of several."""
     options = value if isinstance(value, tuple) else (value,)
-    present = bool(actual.strip()) if isinstance(actual, str) else actual is not None
+    present = has_value(actual)
     match comparison:
         case Comparison.EXISTS:
             return present is bool(value)
@@ -74,9 +74,9 @@ def matches(comparison: Comparison, actual: FieldValue, value: FieldValue | tupl
 
 
 def normalize_postcode(code: FieldValue, like: str = "") -> str:
-    """Return a postcode without spaces, hyphens and a country's letters before the digits ("D-80331").
+    """Return a postcode without spaces, hyphens and a country prefix ("D-80331").
 
-    What came in as a number has lost the zeros that it began with: it gets those of *like* back.
+    A postcode that arrived as a number has lost its leading zeros: it is padded to the length of *like*.
     """
     if isinstance(code, bool) or code is None:
         return ""

@@ -1,6 +1,6 @@
-"""Conditions on facts, made ready once: routing asks them of thousands of leads a second.
+"""Compile conditions on fields into functions: routing evaluates them for thousands of leads a second.
 
-Each gives the same answer, in the same words, as `conditions.evaluate` does.
+Each returns the same answer and the same reason as `conditions.evaluate`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.scoring.scoring import Points
 
 CompiledCondition = Callable[[FieldValues, str], tuple[bool, str]]
-"""Answers about (facts, fit letter): yes or no, and why."""
+"""Takes (fields, fit letter); returns whether the condition holds, and why."""
 
 ALWAYS: Final = AllOf(())
-ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)  # facts have no time
+ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)  # fields have no time
 _NO_POINTS: Final = Points()
 
 
 def field_context(fields: FieldValues, fit_letter: str) -> EvaluationContext:
-    """Return what conditions are asked about; the fit letter was found before, and holds for everything."""
+    """Return an evaluation context for *fields* with a fit letter that is already known."""
     view = LeadView(Lead(0, fields), Custodian.QUEUE, None)
     return EvaluationContext(view, _NO_POINTS, fit_rules=(FitRule(fit_letter, ALWAYS),) if fit_letter else ())
 
 
 def compile_condition(condition: Condition) -> CompiledCondition:
-    """Return *condition* as a test."""
+    """Return *condition* as a function of fields and fit letter."""
     match condition:
         case FieldCondition():
             return _compile_field(condition)
@@ -102,7 +102,7 @@ def _compile_not(part: CompiledCondition) -> CompiledCondition:
 
 
 def _compile_field(condition: FieldCondition) -> CompiledCondition:
-    """Remember the answer to each value that the fact had: there are few that differ."""
+    """Cache the answer for each value of the field: few values differ."""
     name, cache = condition.name, dict[tuple[type, FieldValue], tuple[bool, str]]()
 
     def test(fields: FieldValues, _: str) -> tuple[bool, str]:

@@ -1,7 +1,7 @@
-"""The questions that audiences, branches and hand-off criteria ask about a lead.
+"""Evaluate the conditions of audiences, branches and hand-off criteria.
 
-Each question answers yes or no, says why, and says when the answer could next change by itself, so
-that nothing has to be polled. Answers name conditions, never a lead's personal facts.
+Each result says whether the condition holds, why, and when time alone could next change it, so that nothing has
+to be polled. Reasons name conditions, never a lead's personal data.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LATEST_DAY: Final = date(9998, 12, 31)
 
 
 class ConditionResult(NamedTuple):
-    """Yes or no, why, and the next moment (after the one asked about) at which time alone may change it."""
+    """Whether the condition holds, why, and the next time at which this may change by itself."""
 
     met: bool
     reason: str
@@ -34,7 +34,7 @@ class ConditionResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FieldCondition:
-    """A fact of the lead compared with *value*; text is compared without regard to case."""
+    """A field of the lead compared with *value*; text is compared ignoring case."""
 
     name: str
     comparison: Comparison
@@ -43,10 +43,10 @@ class FieldCondition:
 
 @dataclass(frozen=True, slots=True)
 class SignalCondition:
-    """The lead did something, *times* times, *within* a span of the moment asked about.
+    """The lead has at least *times* such signals, *within* a span before the evaluation time.
 
-    Naming an email counts from its acceptance; otherwise from the enrollment (or, for the policy's
-    criteria, from the last answer of a rep).
+    With *email*, signals count from its acceptance; otherwise from the enrollment (or, for the policy's
+    criteria, from a rep's last answer).
     """
 
     kind: SignalKind
@@ -54,7 +54,7 @@ class SignalCondition:
     link: str | None = None
     times: int = 1
     within: timedelta | None = None
-    description: str = field(init=False, repr=False, compare=False)  # in words, found once: every sweep asks for it
+    description: str = field(init=False, repr=False, compare=False)  # built once: every run reads it
 
     def __post_init__(self) -> None:
         named = " ".join(word for word in (self.kind.value, self.email) if word is not None)
@@ -64,7 +64,7 @@ class SignalCondition:
 
 @dataclass(frozen=True, slots=True)
 class ScoreCondition:
-    """Engagement is at least, or below, a number. Exactly one bound is given."""
+    """Engagement is at least, or below, a number. Set exactly one bound."""
 
     at_least: float | None = None
     below: float | None = None
@@ -72,7 +72,7 @@ class ScoreCondition:
 
 @dataclass(frozen=True, slots=True)
 class FitCondition:
-    """The fit letter is at least as good as, or worse than, a letter. Exactly one bound is given."""
+    """The fit letter is at least as good as, or worse than, a letter. Set exactly one bound."""
 
     at_least: str | None = None
     below: str | None = None
@@ -94,7 +94,7 @@ class InTrack:
 
 @dataclass(frozen=True, slots=True)
 class PostcodeCondition:
-    """The lead's postcode is from *first* to *last* in *country* (ISO code); beginnings of codes will do."""
+    """The lead's postcode is from *first* to *last* in *country* (ISO code); prefixes of postcodes are allowed."""
 
     country: str
     first: str
@@ -124,7 +124,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class NewerThan:
-    """The part holds by evidence that is not older than the question's *newer_than*."""
+    """The part holds by evidence that is not older than the context's *newer_than*."""
 
     part: Condition
 
@@ -147,23 +147,22 @@ Condition = (
 
 @dataclass(frozen=True, slots=True)
 class FitRule:
-    """Which leads are given a letter; the first rule that holds gives it."""
+    """Which leads get a fit letter; the first matching rule decides."""
 
     letter: str
     when: Condition
 
 
 WORST_FIT: Final = "D"
-"""The letter of leads for which no rule holds."""
+"""The letter of leads that match no rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What a condition is asked about: a view, the points of signals, and since when deeds count.
+    """What a condition is evaluated against: a view, the points of signals, and since when signals count.
 
-    *answered_at* is for the policy's criteria: a rep has answered older evidence, which counts no more.
-    *fit_rules* are the rules that give the fit letter. *newer_than*: what `NewerThan` conditions rest on is
-    not older.
+    *answered_at* is for the policy's criteria: a rep has answered older evidence, which no longer counts.
+    *fit_rules* give the fit letter. *newer_than*: evidence for `NewerThan` conditions is not older.
     """
 
     view: LeadView
@@ -174,7 +173,7 @@ class EvaluationContext:
     newer_than: datetime | None = None
 
     def restrict_to_newer(self) -> EvaluationContext:
-        """Return the question about evidence that is not older than *newer_than*."""
+        """Return the context restricted to evidence that is not older than *newer_than*."""
         if (cutoff := self.newer_than) is None:
             return self
         view = replace(self.view, signals=tuple(one for one in self.view.signals if one.effective_at >= cutoff))
@@ -182,9 +181,9 @@ class EvaluationContext:
 
 
 def evaluate(condition: Condition, context: EvaluationContext, at: datetime) -> ConditionResult:
-    """Answer *condition* as things were at *at*; what happened later is not looked at.
+    """Evaluate *condition* as of *at*; later events are ignored.
 
-    `changes_at` also names the next recorded signal after *at*, so a caller can walk through time.
+    `changes_at` also names the next recorded signal after *at*, so a caller can step through time.
     """
     match condition:
         case FieldCondition():
@@ -219,7 +218,7 @@ def evaluate(condition: Condition, context: EvaluationContext, at: datetime) -> 
 
 
 def earliest(times: Sequence[datetime | None]) -> datetime | None:
-    """Return the first of the moments that are known."""
+    """Return the earliest of the times that are not None."""
     return min((time for time in times if time is not None), default=None)
 
 
@@ -242,7 +241,7 @@ def _evaluate_any_of(parts: tuple[Condition, ...], context: EvaluationContext, a
 
 
 def _evaluate_field(condition: FieldCondition, view: LeadView) -> ConditionResult:
-    """Compare a fact; of a list, a yes names only the option that fits."""
+    """Compare a field; a match against a list names only the option that matched."""
     actual = view.lead.fields.get(condition.name)
     met = matches(condition.comparison, actual, condition.value)
     options = condition.value if isinstance(condition.value, tuple) else (condition.value,)
@@ -285,7 +284,7 @@ def _matches_signal(condition: SignalCondition, signal: Signal, context: Evaluat
 
 
 def _evaluate_signal(condition: SignalCondition, context: EvaluationContext, at: datetime) -> ConditionResult:
-    if condition.email is None and not context.view.signals:  # as it is for most leads
+    if condition.email is None and not context.view.signals:  # true for most leads
         return ConditionResult(False, f"{condition.description} not seen")
     since = context.since
     if condition.email is not None:
@@ -312,7 +311,7 @@ def _evaluate_signal(condition: SignalCondition, context: EvaluationContext, at:
     reason = f"{condition.description} on {occurrences[-1].date()}"
     if condition.within is None:
         return ConditionResult(True, reason, next_one)
-    # The answer turns to no a moment after the span has passed for the deed that tips the count.
+    # The answer turns to no just after the span has passed for the signal that completes the count.
     ends = occurrences[-condition.times] + condition.within + ONE_MICROSECOND
     return ConditionResult(True, reason, ends if next_one is None or ends < next_one else next_one)
 
@@ -334,18 +333,18 @@ def _evaluate_score(condition: ScoreCondition, context: EvaluationContext, at: d
         changes = earliest((scoring.falls_below_at(engagement, points, bound), changes))
     if condition.at_least is not None:
         if reached and not scoring.shows_intent(points, signals, context.answered_at or lead.signals_since, at):
-            return ConditionResult(False, f"engagement {value:.1f}, all of it from deeds of low intent", changes)
+            return ConditionResult(False, f"engagement {value:.1f}, all of it from signals of low intent", changes)
         return ConditionResult(reached, f"engagement {value:.1f}, at least {bound:g} asked", changes)
     return ConditionResult(not reached, f"engagement {value:.1f}, below {bound:g} asked", changes)
 
 
 def grade_fit(context: EvaluationContext, at: datetime) -> tuple[str, str]:
-    """Return the lead's fit letter at *at*, and why it has this one."""
+    """Return the lead's fit letter at *at*, and the reason for it."""
     for rule in context.fit_rules:
         result = evaluate(rule.when, context, at)
         if result.met:
             return rule.letter, result.reason
-    return (WORST_FIT, "no rule for a better letter holds" if context.fit_rules else "the policy has no fit rules")
+    return (WORST_FIT, "no rule for a better letter matches" if context.fit_rules else "the policy has no fit rules")
 
 
 def _evaluate_fit(condition: FitCondition, context: EvaluationContext, at: datetime) -> ConditionResult:
@@ -375,7 +374,7 @@ def _evaluate_decides_within(days: int, context: EvaluationContext, at: datetime
 
 
 def _days_before(day: date, days: int) -> date:
-    """Return the day *days* before *day*, not so far off that no zone can tell its start."""
+    """Return the day *days* before *day*, clamped to the range for which every zone has a start of day."""
     try:
         return min(max(day - timedelta(days=days), EARLIEST_DAY), LATEST_DAY)
     except OverflowError:

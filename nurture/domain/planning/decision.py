@@ -1,4 +1,4 @@
-"""What the planner answers: actions, or a hold with its reason, where the lead stands then, until when."""
+"""Define the planner's result: actions or a hold, the reason, the next position and the wake-up time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nurture.domain.policy.policy import Policy
 
 
 class HoldReason(StrEnum):
-    """Why nothing happens now."""
+    """Why the planner does nothing now."""
 
     NOT_ENROLLED = "not_enrolled"
     CLOSED = "closed"
@@ -31,7 +31,7 @@ class HoldReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SendTouch:
-    """Put an email into the outbox. It is not sent before *send_at* nor after *expires_at*."""
+    """Put an email into the outbox. It is not sent before *send_at* or after *expires_at*."""
 
     step: str
     visit: int
@@ -43,7 +43,7 @@ class SendTouch:
 
 @dataclass(frozen=True, slots=True)
 class OfferToSales:
-    """Hand the lead off; *rule* is the criterion or step that says so."""
+    """Hand off the lead; *rule* is the criterion or step that triggered it."""
 
     rule: str
     reason: str
@@ -51,7 +51,7 @@ class OfferToSales:
 
 @dataclass(frozen=True, slots=True)
 class UpdateField:
-    """Write a fact of the lead."""
+    """Set a field of the lead."""
 
     name: str
     value: FieldValue
@@ -59,7 +59,7 @@ class UpdateField:
 
 @dataclass(frozen=True, slots=True)
 class EndEnrollment:
-    """End the enrollment; the lead goes to *destination*."""
+    """End the enrollment and move the lead to *destination*."""
 
     destination: Destination
     reason: str
@@ -70,10 +70,10 @@ Action = SendTouch | OfferToSales | UpdateField | EndEnrollment
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, where the lead stands then, when to look again, and why.
+    """What to do, the position afterward, when to decide again, and why.
 
-    *wake_at* None: nothing on this track wakes the lead (it left, or sales has it). *hold* is None
-    exactly when something other than a note happens.
+    *wake_at* None: nothing on this track wakes the lead (it left, or sales has it). *hold* is None exactly when
+    an action other than a field update happens.
     """
 
     actions: tuple[Action, ...]
@@ -85,7 +85,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """The arguments of one decision, and the next moment at which a hand-off criterion may change.
+    """The arguments of one decision, and when a hand-off criterion may next change.
 
     *current_program* is the program of the lead's track, None for a lead on no track.
     """
@@ -104,20 +104,20 @@ class DecisionContext:
 
     @property
     def zone_fallback(self) -> str:
-        """Return the zone of a lead whose own is not known."""
+        """Return the time zone for a lead whose own is unknown."""
         return self.current_program.zone_fallback if self.current_program is not None else "UTC"
 
     @property
     def zone(self) -> str:
-        """Return the zone in which the lead lives."""
+        """Return the lead's time zone."""
         return self.view.lead.zone or self.zone_fallback
 
     def earliest_wake(self, until: datetime) -> datetime:
-        """Return *until*, or when a hand-off criterion may change, whichever is first."""
+        """Return *until*, or when a hand-off criterion may change, whichever is earlier."""
         change_at = self.criteria_change_at
         return change_at if change_at is not None and self.now < change_at < until else until
 
 
 def format_minute(at: datetime) -> str:
-    """Write a moment (UTC) as reasons do."""
+    """Format a UTC time for a reason, to the minute."""
     return f"{at.isoformat(' ', 'minutes')[:16]} UTC"

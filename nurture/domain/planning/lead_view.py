@@ -1,4 +1,4 @@
-"""Everything that a decision about one lead may look at."""
+"""Define everything that a decision about one lead depends on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNKNOWN_COUNTS_AS_SENT_AFTER: Final = timedelta(hours=72)
 
 
 class TouchState(StrEnum):
-    """Where a touch is, seen from the planner."""
+    """The state of a touch as the planner sees it."""
 
     IN_FLIGHT = "in_flight"  # planned, claimed or sending
     ACCEPTED = "accepted"
@@ -26,7 +26,7 @@ class TouchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """One email of this enrollment. *at* is when it took its state (planned for IN_FLIGHT)."""
+    """One email of this enrollment. *at* is when it entered its state (for IN_FLIGHT, when it was planned)."""
 
     step: str
     visit: int
@@ -34,7 +34,7 @@ class Touch:
     at: datetime
 
     def completed_at(self, now: datetime) -> datetime | None:
-        """Return when the touch stopped being in the air, or None while it is."""
+        """Return when the touch stopped being in flight, or None while it is."""
         match self.state:
             case TouchState.IN_FLIGHT:
                 return None
@@ -47,10 +47,10 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where an enrollment stands. Both times are logical: never the time of a sweep.
+    """An enrollment's place in its program. Both times are logical: never the time of a run.
 
-    *anchor* is when the last touch was accepted or cancelled (else entry); delays count from it.
-    *reached_at* is when this step came to be the next one.
+    *anchor* is when the last touch was accepted or cancelled (initially, when the lead enrolled); delays count
+    from it. *reached_at* is when this step became the next one.
     """
 
     step: str
@@ -61,7 +61,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Enrollment:
-    """One lead's stay on one track."""
+    """One lead on one track."""
 
     id: int
     track: str
@@ -72,13 +72,13 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class LeadView:
-    """One lead at one moment. *signals* are in order of occurrence, *touches* are this enrollment's.
+    """One lead at one point in time. *signals* are in order of occurrence, *touches* belong to this enrollment.
 
     *recent_touch_times* holds the planned or accepted times of the lead's touches in every track, as far back
-    as the frequency cap and the lead's pace look from when the step was reached (not from now: sweeps may be
-    late). *suppressed_by* says which suppression covers this track, "" for none; *suppressions* is all that
-    the lead opted out of, topics too. *reps_full_until* is when the reps are foreseen to have room, None
-    while they have. *queue* names the queue that keeps the lead, "" if none does.
+    as the frequency cap and the lead's touch interval reach from when the step was reached (not from now: runs
+    may be late). *suppressed_by* names the suppression that covers this track, "" for none; *suppressions* is
+    everything that the lead opted out of, including topics. *reps_full_until* is when reps are forecast to have
+    capacity, None if they have it now. *queue* names the queue that holds the lead, "" for none.
     """
 
     lead: Lead
@@ -93,14 +93,14 @@ class LeadView:
     queue: str = ""
 
     def find_touch(self, step: str, visit: int) -> Touch | None:
-        """Return this enrollment's touch of *step* at *visit*, if it was planned."""
+        """Return this enrollment's touch of *step* at *visit*, None if it was never planned."""
         for touch in self.touches:
             if touch.step == step and touch.visit == visit:
                 return touch
         return None
 
     def last_accepted_at(self, step: str) -> datetime | None:
-        """Return when the newest touch of *step* was accepted (or is held to be), None if none was."""
+        """Return when the newest touch of *step* was accepted (unknown counts as accepted), None if none was."""
         sent = [
             touch.at
             for touch in self.touches
@@ -109,5 +109,5 @@ class LeadView:
         return max(sent, default=None)
 
     def with_field(self, name: str, value: FieldValue) -> LeadView:
-        """Return the view after a track set a fact."""
+        """Return the view after a track set a field."""
         return replace(self, lead=replace(self.lead, fields={**self.lead.fields, name: value}))

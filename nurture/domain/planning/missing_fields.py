@@ -1,4 +1,4 @@
-"""Whether a question can be answered although some facts are not known."""
+"""Decide whether a condition can be evaluated although some fields are unknown."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from nurture.domain.planning.conditions import (
 
 
 def depends_on(condition: Condition, unknown: Collection[str], context: EvaluationContext) -> bool:
-    """Tell whether a fact that is not known can decide *condition*; if not, nobody need be asked for it.
+    """Return whether an unknown field can change the result of *condition*; if not, nobody needs to be asked for it.
 
-    A condition that names none of *unknown* hinges on them if it holds: whoever wrote that they are needed
-    needs them for what comes next.
+    A condition that uses none of *unknown* depends on them if it holds: the rule's author needs them for what
+    follows.
     """
     result = _evaluate_partially(condition, unknown, context)
     return result is None or (result and not fields_used(condition) & set(unknown))
 
 
 def _evaluate_partially(condition: Condition, unknown: Collection[str], context: EvaluationContext) -> bool | None:
-    """Answer yes, no, or None: it depends."""
+    """Return True, False, or None if it depends on unknown fields."""
     match condition:
         case AllOf(parts=parts):
             results = [_evaluate_partially(part, unknown, context) for part in parts]
@@ -47,7 +47,7 @@ def _evaluate_partially(condition: Condition, unknown: Collection[str], context:
 
 
 def fields_used(condition: Condition) -> frozenset[str]:
-    """Return the facts that a condition asks about; not those behind a fit letter."""
+    """Return the fields that a condition uses, without those behind a fit letter."""
     match condition:
         case FieldCondition(name=name):
             return frozenset({name})
@@ -62,7 +62,7 @@ def fields_used(condition: Condition) -> frozenset[str]:
 
 
 def uses_fit(condition: Condition) -> bool:
-    """Tell whether a condition asks for the fit letter."""
+    """Return whether a condition uses the fit letter."""
     match condition:
         case FitCondition():
             return True

@@ -1,17 +1,17 @@
-"""What happens to a lead next. Read this first.
+"""Decide what happens to a lead next. Read this first.
 
-`decide` is pure: a view of one lead, the program of its track, the policy and the time go in; actions,
-the next position, a wake-up time and a reason come out. Nothing here reads a clock or a database.
+`decide` is pure: it takes a view of one lead, the program of its track, the policy and the time, and returns
+actions, the next position, a wake-up time and a reason. Nothing here reads a clock or a database.
 
-The order of questions is policy:
-    1. exits: left, closed
-    2. with a rep or offered
+The order of checks is policy:
+    1. exits: not enrolled, closed
+    2. with a rep, or offered to one
     3. requests (a demo, a reply, a call-back day, a stated date that is near) that are newer than the opt-out
        or the pause that silences our mail; a missing address or consent basis silences no request
-    4. off the tracks in a queue; suppressed, no consent basis, paused
-    5. the policy's hand-off criteria: interest (score, clicks), and requests however old
+    4. in a queue; suppressed, no consent basis, paused
+    5. the policy's hand-off criteria: interest (score, clicks), and requests of any age
     6. the step
-    7. only for a touch: send window, frequency cap, grace, room with the reps if it calls to action
+    7. only for a touch: send window, frequency cap, grace, rep capacity if it is a call to action
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ __all__ = [
 ]
 
 MAX_STEPS_PER_DECISION: Final = 500
-_CONTROL_FLOW: Final = (Jump, NextRound)  # instructions at which no lead ever stands
+_CONTROL_FLOW: Final = (Jump, NextRound)  # instructions at which no lead ever rests
 
 
 def decide(view: LeadView, program: Program | None, policy: Policy, now: datetime) -> Decision:
     """Return what happens to the lead of *view* at *now* (UTC). Same arguments, same answer.
 
-    *program* is that of the lead's track, None for a lead in a queue: it is asked for requests alone.
+    *program* is that of the lead's track, None for a lead in a queue: then only requests are evaluated.
     """
     filtered, grace_ends = exclude_recent_clicks(view, policy, now)
     decision, offered = _decide_once(DecisionContext(filtered, program, policy, now))
@@ -91,7 +91,7 @@ def decide(view: LeadView, program: Program | None, policy: Policy, now: datetim
 
 
 def _decide_once(context: DecisionContext) -> tuple[Decision, bool]:
-    """Return the decision, and whether it is an offer that the policy's criteria made."""
+    """Return the decision, and whether it is an offer made by the policy's criteria."""
     for guard in GUARDS:
         decision = guard(context)
         if decision is not None:
@@ -107,7 +107,7 @@ def _decide_once(context: DecisionContext) -> tuple[Decision, bool]:
 
 
 def apply_decision(enrollment: Enrollment, decision: Decision) -> Enrollment:
-    """Return the enrollment as *decision* leaves it; replaying stored decisions rebuilds the stored one."""
+    """Return the enrollment after *decision*; replaying stored decisions rebuilds the stored enrollment."""
     ended = enrollment.ended or any(isinstance(action, EndEnrollment) for action in decision.actions)
     return replace(enrollment, position=decision.position or enrollment.position, ended=ended)
 
@@ -128,7 +128,7 @@ def _end_enrollment(view: LeadView, destination: Destination, reason: str) -> De
 
 
 def not_enrolled(context: DecisionContext) -> Decision | None:
-    """Answer for a lead that is on no track, and in no queue that a request takes it out of."""
+    """Hold a lead that is on no track, and in no queue from which a request can move it."""
     enrollment = context.view.enrollment
     if (enrollment is not None and not enrollment.ended) or is_parked(context.view.queue):
         return None
@@ -136,17 +136,17 @@ def not_enrolled(context: DecisionContext) -> Decision | None:
 
 
 def closed(context: DecisionContext) -> Decision | None:
-    """Answer for a closed lead."""
+    """Hold a closed lead."""
     if context.view.custodian is not Custodian.CLOSED:
         return None
     return _hold(context.view, HoldReason.CLOSED, None, "the lead is closed")
 
 
-# 2. Not ours to move now
+# 2. With sales
 
 
 def with_sales(context: DecisionContext) -> Decision | None:
-    """Hold while a rep has the lead, or is asked to take it."""
+    """Hold while a rep has the lead or an open offer of it."""
     if context.view.custodian is Custodian.TRACK or is_parked(context.view.queue):
         return None
     return _hold(context.view, HoldReason.WITH_SALES, None, f"custodian is {context.view.custodian.value}")
@@ -156,7 +156,7 @@ def with_sales(context: DecisionContext) -> Decision | None:
 
 
 def requested(context: DecisionContext) -> Decision | None:
-    """Offer a lead that asked for a person since it wanted no mail, or while nothing silences our mail."""
+    """Offer a lead that made a request after its opt-out or pause, or while it has neither."""
     return _evaluate_requests(context)[0]
 
 
@@ -166,7 +166,7 @@ def _evaluate_requests(context: DecisionContext) -> tuple[Decision | None, datet
 
 
 def unanswered_request(view: LeadView, policy: Policy, now: datetime) -> str:
-    """Return why the lead asks for a person, by a request that no rep has answered; "" if it does not."""
+    """Return the reason of a request that no rep has answered; "" if there is none."""
     decision, _ = _evaluate_criteria(DecisionContext(view, None, policy, now), policy.requests, None, ())
     return decision.reason if decision is not None else ""
 
@@ -175,7 +175,7 @@ def unanswered_request(view: LeadView, policy: Policy, now: datetime) -> str:
 
 
 def queue(context: DecisionContext) -> Decision | None:
-    """Keep a lead in its queue until it may ask for a person."""
+    """Hold a lead in its queue until a request can move it."""
     if not is_parked(context.view.queue):
         return None
     reason = f"waits in the queue {context.view.queue}"
@@ -183,7 +183,7 @@ def queue(context: DecisionContext) -> Decision | None:
 
 
 def suppressed(context: DecisionContext) -> Decision | None:
-    """Take a lead off the track whose address may not be mailed, or not about this topic."""
+    """End the enrollment of a lead whose address may not be mailed, or not about this topic."""
     suppression = context.view.suppressed_by
     if not suppression:
         refused = find_covering(context.view.suppressions, context.program.track, context.program.topic)
@@ -194,14 +194,14 @@ def suppressed(context: DecisionContext) -> Decision | None:
 
 
 def no_consent_basis(context: DecisionContext) -> Decision | None:
-    """Take a lead off the track that nothing allows us to mail."""
+    """End the enrollment of a lead without a consent basis."""
     if context.view.lead.consent_basis:
         return None
     return _end_enrollment(context.view, ToQueue(Queue.NO_CONSENT_BASIS), "no consent or other legal basis is recorded")
 
 
 def paused(context: DecisionContext) -> Decision | None:
-    """Hold while the lead wants no mail for a time, or is away; a request to come wakes it sooner."""
+    """Hold while the lead is paused; a coming request wakes it earlier."""
     until = context.view.lead.paused_until
     if until is None or until <= context.now:
         return None
@@ -222,9 +222,9 @@ def _evaluate_criteria(
     field_updates: tuple[Action, ...],
     newer_than: datetime | None = None,
 ) -> tuple[Decision | None, datetime | None]:
-    """Return the offer of the first criterion that holds, and when the next one may; calls come first.
+    """Return the offer of the first criterion that holds, and when the next one may; call-backs come first.
 
-    A call counts from the day on which it is to be made, a stated date from when it is near.
+    A call-back counts from its day, a stated date from when it is near.
     """
     callback = requested_callback(context.view.lead, context.zone_fallback)
     change_at = callback.at if callback is not None and callback.at > context.now else None
@@ -250,10 +250,10 @@ def _evaluate_criteria(
 
 
 def _run_steps(context: DecisionContext, position: Position) -> Decision:
-    """Run instructions from *position* until one holds, sends, hands off or leaves."""
+    """Run instructions from *position* until one holds, sends, hands off or ends the enrollment."""
     program = context.program
     if position.reached_at > context.now:
-        not_due_reason = f"{position.step} is left in peace until {format_minute(position.reached_at)}"
+        not_due_reason = f"{position.step} is in its cool-off until {format_minute(position.reached_at)}"
         return Decision((), position, context.earliest_wake(position.reached_at), not_due_reason, HoldReason.NOT_DUE)
     located = _locate(context, position)
     if isinstance(located, Decision):
@@ -300,19 +300,19 @@ def _run_steps(context: DecisionContext, position: Position) -> Decision:
                 offered = OfferToSales(instruction.step, reason)
                 return Decision((*field_updates, offered), _position_at(context, index + 1, position), None, reason)
             case End(destination=to):
-                reason = f"the steps of {program.track} have run out"
+                reason = f"{program.track} has no more steps"
                 return Decision((*field_updates, EndEnrollment(to, reason)), position, None, reason)
             case _:
                 assert_never(instruction)
         if position.reached_at > last_reached_at:
-            # Time went on, so this is no endless round: a lead may have years to catch up with.
+            # Time advanced, so this is no endless loop: a lead may have years to catch up with.
             steps_left, last_reached_at = MAX_STEPS_PER_DECISION, position.reached_at
-    loop_reason = f"{program.track} goes round without an email or a wait at step {position.step}"
+    loop_reason = f"{program.track} loops without an email or a wait at step {position.step}"
     return _end_enrollment(context.view, ToQueue(Queue.NO_TRACK), loop_reason)
 
 
 def _locate(context: DecisionContext, position: Position) -> Decision | tuple[int, Position]:
-    """Find *position* in the program; a touch of a step that is gone is waited for before the lead moves."""
+    """Find *position* in the program; if its step was removed, wait for its touch before the lead moves."""
     program = context.program
     index = program.index_of(position.step)
     if index is None:
@@ -341,7 +341,7 @@ def _evaluation_context(context: DecisionContext) -> EvaluationContext:
 def _set_field(
     instruction: SetField, next_position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> tuple[Decision | None, DecisionContext]:
-    """Ask the criteria again where a fact changes: nothing else would, until the lead wakes."""
+    """Evaluate the criteria again after a field changes: nothing else would until the lead wakes."""
     changed = replace(context, view=context.view.with_field(instruction.name, instruction.value))
     if context.view.lead.fields.get(instruction.name) == instruction.value:
         return None, changed
@@ -360,7 +360,7 @@ def _choose_branch(branch: Branch, position: Position, context: DecisionContext)
 def _run_wait(
     wait: WaitFor, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> Decision | tuple[int, Position]:
-    """Walk through time from when the wait began; a signal exactly at the deadline still counts."""
+    """Step through time from when the wait began; a signal exactly at the deadline still counts."""
     evaluation_context = _evaluation_context(context)
     deadline = calendar.add_delay(wait.up_to, context.zone, context.view.lead.holidays, position.reached_at)
     at = position.reached_at

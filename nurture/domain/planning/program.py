@@ -1,4 +1,4 @@
-"""A track as the planner sees it: a flat program of instructions with stable step ids."""
+"""Define a track as the planner runs it: a flat list of instructions with stable step ids."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import Condition
 
 FINALLY: Final = "finally"
-"""The step id of the instruction behind the last step."""
+"""The step id of the instruction after the last step."""
 
 MAX_PAUSE_DAYS: Final = 3650
 
 
 @dataclass(frozen=True, slots=True)
 class ToTrack:
-    """The lead goes on to another track."""
+    """Move the lead to another track."""
 
     track: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToQueue:
-    """The lead waits for a person."""
+    """Move the lead to a queue for a person."""
 
     queue: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToClosed:
-    """The lead is closed, with a reason."""
+    """Close the lead, with a reason."""
 
     closing: Closing
     reason: str
@@ -45,20 +45,20 @@ Destination = ToTrack | ToQueue | ToClosed
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """Send one of *emails* (the visit's turn) after a delay since the last touch."""
+    """Send one of *emails*, rotating by visit, after a delay since the last touch."""
 
     step: str
     emails: tuple[str, ...]
     after: Delay
 
     def email(self, visit: int) -> str:
-        """Return the email that is due at *visit*; several take turns."""
+        """Return the email that is due at *visit*."""
         return self.emails[(visit - 1) % len(self.emails)]
 
 
 @dataclass(frozen=True, slots=True)
 class WaitFor:
-    """Wait until the condition holds, at most *up_to*; then go on at one of two places."""
+    """Wait until the condition holds, at most *up_to*; then continue at *then* or *otherwise*."""
 
     step: str
     until: Condition
@@ -69,7 +69,7 @@ class WaitFor:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Go on at the first case that holds."""
+    """Continue at the first case that holds."""
 
     step: str
     cases: tuple[tuple[Condition, int], ...]
@@ -78,19 +78,19 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Go on at an arm that is chosen by a hash of the lead, in proportion to the weights."""
+    """Continue at an arm that is chosen by a hash of the lead, in proportion to the weights."""
 
     step: str
     arms: tuple[tuple[str, int, int], ...]
-    """(name, weight, where to go on)"""
+    """(name, weight, index of the next instruction)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Go round the body; the k-th pause lasts every * growth^(k-1), at most *max_pause* (days).
+    """Repeat the body; the k-th pause lasts every * growth^(k-1), at most *max_pause* (days).
 
-    A pause counts from the end of the round before. *times* None means for ever. The visit number of a
-    position inside the body is the round it is in.
+    A pause counts from the end of the previous round. *times* None means without end. The visit number of a
+    position inside the body is the number of its round.
     """
 
     step: str
@@ -102,9 +102,9 @@ class Repeat:
     then: int
 
     def pause(self, rounds_done: int) -> Delay:
-        """Return the pause after *rounds_done* rounds, in whole days where it is a day or more.
+        """Return the pause after *rounds_done* rounds, in whole days if it is a day or more.
 
-        An hour at least and ten years at most, so that going round always takes time and never overflows.
+        At least one hour and at most ten years, so that a round always takes time and never overflows.
         """
         try:
             days = self.every * self.growth ** (rounds_done - 1)
@@ -124,7 +124,7 @@ class HandOff:
 
 @dataclass(frozen=True, slots=True)
 class SetField:
-    """Note a fact about the lead."""
+    """Set a field of the lead."""
 
     step: str
     name: str
@@ -141,14 +141,14 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """Go on elsewhere; never rested on, so it has no id."""
+    """Continue elsewhere; no lead rests on it, so it has no id."""
 
     target: int
 
 
 @dataclass(frozen=True, slots=True)
 class NextRound:
-    """The end of a repeat's body: the next round, at the repeat itself."""
+    """End of a repeat's body: start the next round, at the repeat itself."""
 
     repeat: int
 
@@ -165,12 +165,14 @@ class FrequencyCap:
 
     def __post_init__(self) -> None:
         if self.touches < 1 or self.per <= timedelta():
-            raise ValueError(f"a frequency cap is one touch or more in a span, not {self.touches}/{self.per}")
+            raise ValueError(
+                f"a frequency cap needs at least one touch and a positive span, not {self.touches}/{self.per}"
+            )
 
     def next_allowed_at(self, sent: Sequence[datetime], at: datetime) -> datetime | None:
         """Return when a touch may follow those *sent*, None if it may at *at*.
 
-        A touch later than *at* counts too: it is on its way.
+        A touch later than *at* counts too: it is already planned.
         """
         if len(sent) < self.touches:
             return None
@@ -180,7 +182,7 @@ class FrequencyCap:
     def next_allowed_at_interval(
         self, touch_interval: timedelta | None, sent: Sequence[datetime], at: datetime
     ) -> datetime | None:
-        """Answer as `next_allowed_at`, for a lead that asked for one touch at most in *touch_interval*."""
+        """Return as `next_allowed_at`, for a lead that asked for at most one touch per *touch_interval*."""
         by_cap = self.next_allowed_at(sent, at)
         if touch_interval is None:
             return by_cap
@@ -190,7 +192,7 @@ class FrequencyCap:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who the mail is from."""
+    """The From header of a track's emails, their postal address and reply address."""
 
     name: str
     email: str
@@ -200,7 +202,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class ReEntry:
-    """Whether an audience may bring the same lead in again; None days means never."""
+    """After how many days an audience may enroll the same lead again; None means never."""
 
     after_days: int | None = None
 
@@ -223,7 +225,7 @@ class Program:
     zone_fallback: str = "UTC"
     topic: str = ""
     moved_steps: Mapping[str, str] = field(default_factory=dict)
-    """Where leads go on who stand on a step that is gone."""
+    """Where leads continue whose step no longer exists."""
     calls_to_action: frozenset[str] = frozenset()
     """Emails that ask the lead to talk to sales: they are held while the reps are full."""
     index: Mapping[str, int] = field(init=False, compare=False, repr=False)
@@ -238,11 +240,11 @@ class Program:
 
     @property
     def first_step(self) -> str:
-        """Return the id of the step on which a new enrollment stands."""
+        """Return the id of the step at which a new enrollment starts."""
         return self.resolve(0, 1)[0]
 
     def resolve(self, index: int, visit: int) -> tuple[str, int]:
-        """Return the step id at *index* and its visit number, with jumps followed."""
+        """Return the step id at *index* and its visit number, following jumps."""
         instruction = self.instructions[index]
         while isinstance(instruction, Jump | NextRound):
             if isinstance(instruction, NextRound):
@@ -252,7 +254,7 @@ class Program:
         return instruction.step, visit
 
     def index_of(self, step: str) -> int | None:
-        """Return where *step* is, following `moved_steps`; None if this version knows no such step."""
+        """Return the index of *step*, following `moved_steps`; None if this version does not have it."""
         seen: set[str] = set()
         while step not in self.index:
             if step in seen or step not in self.moved_steps:
@@ -263,7 +265,7 @@ class Program:
 
 
 def choose_arm(split: Split, track: str, lead_id: int) -> tuple[str, int]:
-    """Return the name and target of the arm for this lead: a hash of stable ids, so always the same."""
+    """Return the name and target of this lead's arm: a hash of stable ids, so always the same."""
     digest = sha256(f"{track}:{split.step}:{lead_id}".encode()).digest()
     total = sum(weight for _, weight, _ in split.arms)
     draw = int.from_bytes(digest[:8], "big") % total

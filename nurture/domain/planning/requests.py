@@ -1,7 +1,8 @@
-"""Requests: what a lead asks of a person, unlike interest, which it merely shows.
+"""Separate requests, by which a lead asks to talk to a person, from interest, which it only shows.
 
-Who asked for a demo, answered, or named a date that is near wants to hear from sales, whatever silences our
-mail. So requests that are newer than an opt-out or a pause are asked before these.
+A lead that asked for a demo, replied, or stated a date that is near wants to hear from sales even while our
+mail to it is silenced. So the planner evaluates requests that are newer than an opt-out or a pause before
+either.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.signals import SignalKind
 
 REQUEST_KINDS: Final = frozenset({SignalKind.REQUESTED_DEMO, SignalKind.REPLIED})
-"""Signals that ask for a person by themselves; a policy may name others with `kind: request`."""
+"""Signals that are requests by themselves; a policy may name others with `kind: request`."""
 
 _OPT_OUT_KINDS: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.COMPLAINED})
 
 
 class CriterionKind(StrEnum):
-    """Whether a hand-off criterion rests on what a lead asked for, or on the interest that it shows."""
+    """Whether a hand-off criterion depends on a request of the lead, or on its interest."""
 
     REQUEST = "request"
     INTEREST = "interest"
 
 
 def request_part(when: Condition, kind: CriterionKind | None = None) -> Condition | None:
-    """Return the condition under which *when* holds by a newer request, None if no request is in it.
+    """Return the condition under which *when* holds because of a newer request, None if it contains no request.
 
-    Without *kind* a demo, a reply and a stated date are requests; REQUEST adds every other signal that *when*
-    asks for. Of parts of which one is enough, those that can hold without a request are left out.
+    Without *kind*, a demo, a reply and a stated date are requests; REQUEST adds every other signal that *when*
+    names. Alternatives of an AnyOf that can hold without a request are left out.
     """
     if kind is CriterionKind.INTEREST:
         return None
@@ -58,7 +59,7 @@ def _newer_part(when: Condition, kinds: Collection[SignalKind]) -> Condition | N
             return NewerThan(when)
         case AnyOf(parts=parts):
             return _one_of([_newer_part(part, kinds) for part in parts])
-        case AllOf(parts=parts):  # one of the requests in it must be newer, whichever
+        case AllOf(parts=parts):  # any of its requests must be newer
             found = [(index, _newer_part(part, kinds)) for index, part in enumerate(parts)]
             return _one_of(
                 [
@@ -87,7 +88,7 @@ def _signal_kinds_in(when: Condition) -> Iterator[SignalKind]:
 
 
 def request_signals(part: Condition) -> Iterator[SignalKind]:
-    """Yield the signals that are requests in a condition that `request_part` returned."""
+    """Yield the signals that are requests in a condition returned by `request_part`."""
     match part:
         case NewerThan(part=SignalCondition(kind=kind)):
             yield kind
@@ -101,8 +102,8 @@ def request_signals(part: Condition) -> Iterator[SignalKind]:
 def silenced_since(view: LeadView, now: datetime) -> datetime | None:
     """Return from when on a request counts although our mail is silenced at *now*; None: from any time.
 
-    An opt-out wins over a request of the same moment, a pause does not. A mailbox that bounces, an absence, a
-    missing address and a missing basis are nobody's wish: they silence no request.
+    An opt-out wins over a request at the same time, a pause does not. A bouncing mailbox, an out-of-office
+    reply, a missing address and a missing consent basis are not the lead's wish, so they silence no request.
     """
     lead = view.lead
     times = [

@@ -1,4 +1,4 @@
-"""A touch of a track: whether its email goes now, is on its way, or waits, and for what."""
+"""Plan one touch of a track: send it now, or hold it and say why."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from nurture.domain.planning.decision import Action, Decision, DecisionContext, 
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER, Position, Touch, TouchState
 from nurture.domain.planning.program import Email
 
-MIN_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, where a track gives no grace
+MIN_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, if a track gives no grace
 
 
 def send_or_hold(
     email: Email, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> Decision | Position:
-    """Send the touch, hold it, or go on behind it once it is settled."""
+    """Send the touch, hold it, or return the position after it once it is completed."""
     return completed_touch(position, context, field_updates) or _plan_touch(email, position, context, field_updates)
 
 
 def completed_touch(
     position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> Decision | Position | None:
-    """Go on behind the touch of *position* or hold while it is in the air; None if there is none."""
+    """Return the position after the touch of *position*, a hold while it is in flight, or None if there is none."""
     touch = context.view.find_touch(position.step, position.visit)
     if touch is None:
         return None
@@ -39,7 +39,7 @@ def _hold_in_flight(
     until = touch.at + UNKNOWN_COUNTS_AS_SENT_AFTER
     if until <= context.now:
         until += ((context.now - until) // UNKNOWN_COUNTS_AS_SENT_AFTER + 1) * UNKNOWN_COUNTS_AS_SENT_AFTER
-    state = "in doubt" if touch.state is TouchState.UNKNOWN else "on its way"
+    state = "unconfirmed" if touch.state is TouchState.UNKNOWN else "in flight"
     reason = f"{touch.step} is {state}"
     return Decision(field_updates, position, context.earliest_wake(until), reason, HoldReason.IN_FLIGHT)
 
@@ -47,22 +47,22 @@ def _hold_in_flight(
 def _plan_touch(
     email: Email, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> Decision:
-    for touch in context.view.touches:  # a new version may have taken the lead away from it
+    for touch in context.view.touches:  # a new version may have moved the lead to another step
         if touch.completed_at(context.now) is None:
             return _hold_in_flight(touch, position, context, field_updates)
     now, grace = context.now, context.program.grace
     due = _due_at(email, position, context)
     planned, limited_by = _next_allowed(due, context)
     if planned + grace < now:
-        # Overdue beyond the grace: this one touch goes in the next window, and later steps count from it.
+        # Overdue beyond the grace: send this touch in the next window; later steps count from it.
         planned, limited_by = _next_allowed(now, context)
     if planned > now:
-        reason = f"{email.step} is due on {format_minute(due)}, and may go on {format_minute(planned)}"
+        reason = f"{email.step} is due on {format_minute(due)}, and may be sent on {format_minute(planned)}"
         hold = HoldReason.NOT_DUE if due > now else limited_by
         return Decision(field_updates, position, context.earliest_wake(planned), reason, hold)
     full_until = context.view.reps_full_until
     if full_until is not None and now < full_until and _is_call_to_action(email, position, context):
-        reason = f"{email.step} calls to action, and reps are full until {format_minute(full_until)}"
+        reason = f"{email.step} is a call to action, and reps are full until {format_minute(full_until)}"
         return Decision(field_updates, position, context.earliest_wake(full_until), reason, HoldReason.REPS_FULL)
     send_at = planned
     if planned < now:
@@ -84,7 +84,7 @@ def _is_call_to_action(email: Email, position: Position, context: DecisionContex
 
 
 def _due_at(email: Email, position: Position, context: DecisionContext) -> datetime:
-    """Return when the delay is over, or else when the step was reached, a pause ended or a rep answered."""
+    """Return when the delay is over, or if later, when the step was reached, a pause ended or a rep answered."""
     lead = context.view.lead
     due = calendar.add_delay(email.after, context.zone, lead.holidays, position.anchor)
     for earliest in (position.reached_at, lead.paused_until, lead.signals_since):
@@ -94,7 +94,7 @@ def _due_at(email: Email, position: Position, context: DecisionContext) -> datet
 
 
 def _next_allowed(at: datetime, context: DecisionContext) -> tuple[datetime, HoldReason]:
-    """Return the first time from *at* on that window and cap allow, and which of them moved it last."""
+    """Return the first time from *at* on that window and cap allow, and which of them set it."""
     window, zone, holidays = context.program.window, context.zone, context.view.lead.holidays
     limited_by = HoldReason.SEND_WINDOW
     while True:

@@ -1,1 +1,1 @@
-"""The sales policy as values: reps, hours, readiness, and the effect of a change."""
+"""Define the sales policy: reps, hours, readiness, and the effect of a change."""

@@ -1,7 +1,7 @@
-"""Working time, and what is due in it: remind, escalate, take back.
+"""Compute working time, and SLA escalation: remind, escalate, take back.
 
-Working time passes only while somebody works. It adds up: from a to b and from b to c is from a to c, over
-clock changes, holidays and weekends. Moments are aware UTC, as everywhere.
+Working time passes only in business hours. It is additive: from a to b plus from b to c is from a to c, across
+clock changes, holidays and weekends. All times are aware UTC.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOOK_BACK: Final = (4, 16, 64, 370)
 
 @dataclass(frozen=True, slots=True)
 class WorkCalendar:
-    """When somebody works: a window on the wall clock of *zone*, but not on *days_off* (local dates)."""
+    """When somebody works: a window in the local time of *zone*, except on *days_off* (local dates)."""
 
     window: Window
     zone: str = "UTC"
@@ -29,7 +29,7 @@ class WorkCalendar:
 
     @property
     def day_length(self) -> timedelta:
-        """Return how long one working day is on the clock."""
+        """Return the length of one working day."""
         opens, closes = self.window.opens, self.window.closes
         minutes = (closes.hour - opens.hour) * 60 + closes.minute - opens.minute
         length = timedelta(minutes=minutes, seconds=closes.second - opens.second)
@@ -37,7 +37,7 @@ class WorkCalendar:
 
 
 class BusinessDay(NamedTuple):
-    """The day to which what comes in counts: from the end of the one before until its own, exclusive."""
+    """A business day: from the closing time of the one before until its own, exclusive."""
 
     day: date
     starts_at: datetime
@@ -45,7 +45,7 @@ class BusinessDay(NamedTuple):
 
 
 def working_time_between(calendar: WorkCalendar, since: datetime, until: datetime) -> timedelta:
-    """Return how much working time lies from *since* to *until*; nothing if *until* is not later."""
+    """Return the working time from *since* to *until*; zero if *until* is not later."""
     total = timedelta()
     if until <= since:
         return total
@@ -60,9 +60,9 @@ def working_time_between(calendar: WorkCalendar, since: datetime, until: datetim
 
 
 def add_working_time(calendar: WorkCalendar, at: datetime, length: timedelta) -> datetime:
-    """Return the first moment by which *length* of working time has passed since *at*.
+    """Return the first time by which *length* of working time has passed since *at*.
 
-    Where nobody works for a year, time passes as on the wall: what is due never waits for ever.
+    If nobody works for a year, clock time counts, so that everything falls due at some time.
     """
     remaining = length
     if remaining <= timedelta():
@@ -81,9 +81,9 @@ def add_working_time(calendar: WorkCalendar, at: datetime, length: timedelta) ->
 
 
 def business_day(calendar: WorkCalendar, at: datetime) -> BusinessDay:
-    """Return the business day of *at*: after closing time, the next one's has begun.
+    """Return the business day of *at*: after closing time, the next one has begun.
 
-    So what comes in over a weekend counts to Monday. Raises NeverOpens where nobody works for a year.
+    So what comes in over a weekend counts to Monday. Raises NeverOpens if nobody works for a year.
     """
     for days in _LOOK_BACK:
         start, today = at - timedelta(days=days), date.min
@@ -103,7 +103,7 @@ def business_day(calendar: WorkCalendar, at: datetime) -> BusinessDay:
 def next_business_day_start(calendar: WorkCalendar, at: datetime, days: int = 1) -> datetime:
     """Return when the business day opens that is *days* after that of *at*.
 
-    Where nobody works for a year, so many days later on the wall.
+    If nobody works for a year, that many calendar days later.
     """
     try:
         today, seen = business_day(calendar, at).day, 0
@@ -118,7 +118,7 @@ def next_business_day_start(calendar: WorkCalendar, at: datetime, days: int = 1)
 
 
 class DurationUnit(StrEnum):
-    """What a length of time is counted in."""
+    """The unit of a duration."""
 
     CLOCK_HOURS = "hours"
     BUSINESS_HOURS = "business hours"
@@ -127,7 +127,7 @@ class DurationUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SlaDuration:
-    """A length of time, of working time or on the wall. A business day is one working day of the desk."""
+    """A duration in working time or clock time. A business day is one working day of the calendar."""
 
     amount: float
     unit: DurationUnit = DurationUnit.BUSINESS_HOURS
@@ -140,7 +140,7 @@ class SlaDuration:
 
     @classmethod
     def from_clock_time(cls, span: timedelta) -> SlaDuration:
-        """Return a length of time on the wall."""
+        """Return a duration of clock time."""
         return cls(span / timedelta(hours=1), DurationUnit.CLOCK_HOURS)
 
     def after(self, at: datetime, calendar: WorkCalendar) -> datetime:
@@ -155,7 +155,7 @@ class SlaDuration:
 
 
 class EscalationAction(StrEnum):
-    """What is done when somebody does not act."""
+    """What happens when somebody does not act."""
 
     REMIND = "remind"
     ESCALATE = "escalate"
@@ -163,7 +163,7 @@ class EscalationAction(StrEnum):
 
 
 class EscalationLevel(IntEnum):
-    """How far up an offer is. Each level is reached once; the first two wait for an answer."""
+    """How far an offer has escalated. Each level is reached once; the first two concern the answer to the offer."""
 
     OFFERED = 0
     REMINDED = 1
@@ -174,9 +174,9 @@ class EscalationLevel(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class EscalationPolicy:
-    """When somebody who does not act is reminded, their manager is told, and the lead is taken back.
+    """When a rep who does not act is reminded, the manager is notified, and the lead is taken back.
 
-    *levels* are those that reminding and escalating reach. None leaves a step out.
+    *levels* are those reached by reminding and escalating. None omits a step.
     """
 
     take_back: SlaDuration | None = None
@@ -186,7 +186,7 @@ class EscalationPolicy:
 
 
 class EscalationStep(NamedTuple):
-    """A step, when it is due, and the level that it reaches; taking back reaches none."""
+    """An escalation step, when it is due, and the level that it reaches; taking back reaches none."""
 
     action: EscalationAction
     due_at: datetime
@@ -194,9 +194,9 @@ class EscalationStep(NamedTuple):
 
 
 def escalation_steps(policy: EscalationPolicy, calendar: WorkCalendar, since: datetime) -> tuple[EscalationStep, ...]:
-    """Return what is due, in the order of time, for somebody who should act from *since* on.
+    """Return what is due, in order of time, for a rep who should act from *since* on.
 
-    Taking back ends it: what would fall due then or later is left out.
+    Taking back ends the escalation: steps due at that time or later are omitted.
     """
     reminded, escalated = policy.levels
     steps = (
@@ -215,14 +215,14 @@ def escalation_steps(policy: EscalationPolicy, calendar: WorkCalendar, since: da
 
 
 class EscalationStatus(NamedTuple):
-    """What is due now, if anything, and what will be next."""
+    """The step due now, if any, and the next one."""
 
     due: EscalationStep | None
     upcoming: EscalationStep | None
 
 
 def next_step(steps: tuple[EscalationStep, ...], level: int, now: datetime) -> EscalationStatus:
-    """Return what to do at *now* for who is at *level*. After a long sleep only the latest step is done."""
+    """Return what to do at *now* at *level*. After a long pause only the latest step is done."""
     pending = [step for step in steps if step.level is None or step.level > level]
     due = [step for step in pending if step.due_at <= now]
     last = max(due, key=lambda step: (step.due_at, step.level is None, step.level or 0), default=None)
@@ -233,7 +233,7 @@ def next_step(steps: tuple[EscalationStep, ...], level: int, now: datetime) -> E
 
 @dataclass(frozen=True, slots=True)
 class SlaPolicy:
-    """What sales and marketing agreed: how soon an offer is answered and an accepted lead is followed up.
+    """The agreement of sales and marketing: how soon an offer is answered and an accepted lead is followed up.
 
     An offer that is taken back goes to *max_reroutes* further reps before it counts as expired.
     """
@@ -246,5 +246,5 @@ class SlaPolicy:
 
     @classmethod
     def without_sla(cls, accept_within: timedelta) -> SlaPolicy:
-        """Return what holds where the policy has no `sla:`: offers expire, nobody is written to."""
+        """Return the SLA of a policy without `sla:`: offers expire, nobody is notified."""
         return cls(EscalationPolicy(take_back=SlaDuration.from_clock_time(accept_within)))

@@ -1,4 +1,4 @@
-"""What sales' own words for a lead mean here: a word that nobody has told us means nothing, never a guess."""
+"""Map CRM statuses to sales statuses; an unmapped status has no meaning, never a guessed one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from enum import StrEnum
 
 
 class SalesStatus(StrEnum):
-    """What a status in the CRM says of a lead that sales was handed."""
+    """What a CRM status says about a lead that was handed to sales."""
 
-    OPEN = "open"  # nobody has been in touch yet
+    OPEN = "open"  # no contact yet
     FOLLOWED_UP = "followed up"
     WON = "won"
     LOST = "lost"
-    RECYCLED = "recycled"  # sales gives it back
+    RECYCLED = "recycled"  # sales returned it
 
 
 @dataclass(frozen=True, slots=True)
 class MappedStatus:
-    """A status's meaning; *reason* is the policy's reject reason by which a recycled lead goes back."""
+    """A status's meaning; *reason* is the policy's reject reason for a recycled lead."""
 
     status: SalesStatus
     reason: str = ""
@@ -27,15 +27,15 @@ class MappedStatus:
 
 @dataclass(frozen=True, slots=True)
 class CrmStatusMap:
-    """What each status means, by its text without regard to case and spaces."""
+    """The meaning of each status, by its text ignoring case and spaces."""
 
     statuses: Mapping[str, MappedStatus] = field(default_factory=dict)
 
     def map_status(self, status: str) -> MappedStatus | None:
-        """Return what *status* means, None for a word that stands nowhere."""
+        """Return what *status* means, None if it is not mapped."""
         return self.statuses.get(normalize_status(status))
 
 
 def normalize_status(status: str) -> str:
-    """Return *status* as it is compared."""
+    """Return *status* in the form in which it is compared."""
     return " ".join(status.split()).casefold()

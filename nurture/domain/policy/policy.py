@@ -1,4 +1,4 @@
-"""What sales approved: who is ready, who gets whom, and what a rejection means."""
+"""Define the policy that sales approved: readiness, hand-off criteria, routing, and reject reasons."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from nurture.domain.signals import SignalKind
 
 @dataclass(frozen=True, slots=True)
 class ToSales:
-    """A new lead goes straight to sales."""
+    """A new lead goes directly to sales."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enroll:
-    """A new lead goes to the track whose audience fits, the highest priority first."""
+    """A new lead goes to the track whose audience matches, the highest priority first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadinessRule:
-    """What happens to a new lead for which *when* holds; the first rule that holds decides."""
+    """What happens to a new lead that matches *when*; the first matching rule decides."""
 
     name: str
     when: Condition
@@ -43,7 +43,7 @@ class ReadinessRule:
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """When a lead is offered to sales. *kind* None: as its condition tells, see `requests`."""
+    """When a lead is offered to sales. *kind* None: derived from its condition, see `requests`."""
 
     name: str
     when: Condition
@@ -52,15 +52,15 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """The lead goes on where its track was held."""
+    """The lead resumes its track where it was held."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectReason:
-    """What a reason means for the lead: where it goes, and how long it is left in peace first.
+    """What happens to a lead rejected for this reason: where it goes, and for how long it cools off first.
 
-    *not_same_rep*: whoever gave it back does not get it again. *suppress*: its address gets no more mail.
-    *ask_date*: the rep is to say when the lead may be called again.
+    *not_same_rep*: the rep who returned it does not get it again. *suppress*: its address gets no more mail.
+    *ask_date*: the rep is asked when the lead may be called again.
     """
 
     code: str
@@ -74,7 +74,7 @@ class RejectReason:
 
 @dataclass(frozen=True)
 class Policy:
-    """One published version of what sales approved."""
+    """One published version of the policy that sales approved."""
 
     version: int
     approved_by: str
@@ -96,12 +96,12 @@ class Policy:
     routing: tuple[RoutingRule, ...] = DEFAULT_RULES
     missing_fields: MissingFieldPolicy = field(default_factory=MissingFieldPolicy)
     sla: SlaPolicy | None = None
-    """What was agreed of answering and following up; None: offers expire after `accept_within`."""
+    """The agreed times to answer and follow up; None: offers expire after `accept_within`."""
     priority: PriorityPolicy = field(default_factory=PriorityPolicy)
 
     @cached_property
     def requests(self) -> tuple[Criterion, ...]:
-        """Return the criteria as far as they rest on what a lead asks for."""
+        """Return the criteria reduced to their parts that are requests."""
         parts = [(one, request_part(one.when, one.kind)) for one in self.criteria]
         return tuple(Criterion(one.name, part, one.kind) for one, part in parts if part is not None)
 
@@ -117,16 +117,16 @@ class Policy:
 
     @cached_property
     def effective_sla(self) -> SlaPolicy:
-        """Return what holds for open offers and accepted leads."""
+        """Return the SLA for open offers and accepted leads."""
         return self.sla or SlaPolicy.without_sla(self.accept_within)
 
     @cached_property
     def team(self) -> Team:
-        """Return everybody whom this policy names in sales, and their pools."""
+        """Return all salespeople whom this policy names, and their pools."""
         return Team(self.reps, self.managers, self.pools, self.business_hours)
 
     def rep(self, rep_id: str) -> Rep | None:
-        """Return the rep of this id, None if the policy names none."""
+        """Return the rep with this id, None if there is none."""
         return self.team.rep(rep_id)
 
     def evaluation_context(
@@ -137,11 +137,11 @@ class Policy:
         answered_at: datetime | None = None,
         newer_than: datetime | None = None,
     ) -> EvaluationContext:
-        """Return what conditions are asked about, by what this policy counts."""
+        """Return a context to evaluate conditions with this policy's points and fit rules."""
         return EvaluationContext(view, self.points, since, answered_at, self.fit, newer_than)
 
     def grade(self, fields: FieldValues) -> tuple[str, str]:
-        """Return the fit letter of a lead with these facts, and why; ("", "") where no rule gives letters."""
+        """Return the fit letter of a lead with these fields, and why; ("", "") without fit rules."""
         if not self.fit:
             return "", ""
         return grade_fit(self.evaluation_context(LeadView(Lead(0, fields), Custodian.TRACK, None)), ANY_TIME)

@@ -1,4 +1,4 @@
-"""What one version of the policy changes, in the words of sales."""
+"""Describe what a new version of the policy changes, in the words of sales."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from nurture.domain.lead import Custodian, Lead
+from nurture.domain.lead import Custodian, Lead, has_value
 from nurture.domain.planning.calendar import Window
 from nurture.domain.planning.conditions import AllOf, Condition, evaluate
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.missing_fields import depends_on
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.policy_wording import describe_value, is_condition
-from nurture.domain.routing.routing import ToPool, ToRep, is_known
+from nurture.domain.routing.routing import ToPool, ToRep
 
 _IGNORED_FIELDS: Final = frozenset({"version", "approved_on", "key", "description"})
 _LABELS: Final = {
@@ -32,7 +32,7 @@ _KEYS: Final = ("id", "code", "letter", "name")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is otherwise: where it stands, what it was, and what it is to be; None for not there."""
+    """One change: its location, the old value, and the new value; None if absent."""
 
     location: str
     before: str | None
@@ -42,12 +42,12 @@ class Difference:
         if self.before is None:
             return f"{self.location}: new: {self.after}"
         if self.after is None:
-            return f"{self.location}: taken out (was {self.before})"
+            return f"{self.location}: removed (was {self.before})"
         return f"{self.location}: {self.before} becomes {self.after}"
 
 
 def diff_policies(old: Policy, new: Policy) -> list[Difference]:
-    """Return everything that *new* says otherwise, in the order of the file."""
+    """Return every difference between *old* and *new*, in the order of the file."""
     found: list[Difference] = []
     for one in fields(Policy):
         if one.name not in _IGNORED_FIELDS:
@@ -99,7 +99,7 @@ def _is_compared_by_field(value: Any) -> bool:
 
 
 def _by_name(value: Any) -> Mapping[str, Any] | None:
-    """Return what is named one by one, by its names."""
+    """Return a collection of named items as a mapping by name, None if it is not one."""
     if isinstance(value, Mapping):
         return {describe_value(key): one for key, one in value.items()}
     if not isinstance(value, tuple) or not all(is_dataclass(one) for one in value):
@@ -110,7 +110,7 @@ def _by_name(value: Any) -> Mapping[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class PolicyEvaluation:
-    """What a policy says of a lead: as a new one, on its track, its fit, and which routing rule takes it."""
+    """What a policy decides for a lead: as a new one, on its track, its fit, and its routing rule."""
 
     readiness: str
     hand_off: str
@@ -119,7 +119,7 @@ class PolicyEvaluation:
 
 
 def evaluate_lead(policy: Policy, view: LeadView, country: str, now: datetime) -> PolicyEvaluation:
-    """Return what *policy* says of a lead at *now*; owners of accounts are not asked."""
+    """Return what *policy* decides for a lead at *now*; account owners are not considered."""
     context = policy.evaluation_context(view)
     ready = next((rule for rule in policy.readiness if evaluate(rule.when, context, now).met), None)
     offered = None
@@ -140,7 +140,7 @@ def _describe_routing(policy: Policy, view: LeadView, now: datetime) -> str:
     for rule in policy.routing:
         if not isinstance(rule.target, ToRep | ToPool):
             continue
-        missing = [name for name in rule.required_fields if not is_known(view.lead.fields.get(name))]
+        missing = [name for name in rule.required_fields if not has_value(view.lead.fields.get(name))]
         if missing and depends_on(rule.when, missing, context):
             return f"waits for {missing[0]}"
         if evaluate(rule.when, context, now).met:

@@ -1,4 +1,4 @@
-"""What a policy does to the leads that there are: whom each rule takes, and which rules take nobody."""
+"""Count what a policy does to existing leads: which leads each rule takes, and which rules take none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from nurture.domain.lead import Custodian, FieldValues, Lead
+from nurture.domain.lead import Custodian, FieldValues, Lead, has_value
 from nurture.domain.planning.comparisons import Comparison, to_number
 from nurture.domain.planning.compiled_conditions import ANY_TIME
 from nurture.domain.planning.conditions import (
@@ -26,7 +26,7 @@ from nurture.domain.planning.conditions import (
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.missing_fields import depends_on
 from nurture.domain.policy.policy import Policy
-from nurture.domain.routing.routing import RoutingRule, ToPool, ToRep, is_known
+from nurture.domain.routing.routing import RoutingRule, ToPool, ToRep
 from nurture.domain.scoring.scoring import engagement_at, total_engagement
 
 _EXAMPLES: Final = 5
@@ -35,13 +35,13 @@ Threshold = FieldCondition | ScoreCondition | FitCondition
 
 @dataclass(slots=True)
 class Tally:
-    """How many leads, and a few of them."""
+    """A count of leads, with a few examples."""
 
     count: int = 0
     examples: list[int] = field(default_factory=list)
 
     def add(self, lead_id: int) -> None:
-        """Count one more."""
+        """Count one more lead."""
         self.count += 1
         if len(self.examples) < _EXAMPLES:
             self.examples.append(lead_id)
@@ -49,7 +49,7 @@ class Tally:
 
 @dataclass(slots=True)
 class RuleImpact:
-    """The leads for which a rule holds, those that it gets, and who got the others before."""
+    """The leads that a rule matches, those that it gets, and which earlier rules got the others."""
 
     matched: Tally = field(default_factory=Tally)
     assigned: Tally = field(default_factory=Tally)
@@ -58,7 +58,7 @@ class RuleImpact:
 
 @dataclass(slots=True)
 class ThresholdImpact:
-    """How many leads meet a threshold, of how many the value is known, and the value closest to it."""
+    """How many leads meet a threshold, for how many the value is known, and the closest value."""
 
     met: int = 0
     known: int = 0
@@ -67,7 +67,7 @@ class ThresholdImpact:
 
 @dataclass
 class PolicyImpact:
-    """Asks a policy about leads, one by one."""
+    """Evaluates a policy for leads, one by one."""
 
     policy: Policy
     leads: int = 0
@@ -83,7 +83,7 @@ class PolicyImpact:
     )
 
     def add_lead(self, view: LeadView, country: str, now: datetime) -> None:
-        """Ask everything about one lead; *country* is its ISO code, "" where it is not known."""
+        """Evaluate the policy for one lead; *country* is its ISO code, "" if unknown."""
         self.leads += 1
         context = self.policy.evaluation_context(view)
         self._add_readiness(view, context, now)
@@ -119,12 +119,12 @@ class PolicyImpact:
         first, territories = "", []
         for rule in self.policy.routing:
             if not isinstance(rule.target, ToRep | ToPool):
-                continue  # who owns an account is not asked here
-            missing = [name for name in rule.required_fields if not is_known(fields.get(name))]
+                continue  # account owners are not considered here
+            missing = [name for name in rule.required_fields if not has_value(fields.get(name))]
             if missing and depends_on(rule.when, missing, context):
                 if not first:
                     self.missing_fields[missing[0]].add(lead_id)
-                    first = rule.name  # it waits for the fact, and the pool of `missing_fields:` has it then
+                    first = rule.name  # it waits for the field, then the fallback of `missing_fields:` gets it
                 continue
             if evaluate(rule.when, context, ANY_TIME).met:
                 _add_match(self.routing[rule.name], lead_id, first)
@@ -151,7 +151,7 @@ def _add_match(impact: RuleImpact, lead_id: int, first: str) -> None:
 
 
 def conditions_of(policy: Policy) -> Iterator[tuple[str, str, Condition]]:
-    """Return every condition with the part of the file and the name under which it stands."""
+    """Yield every condition with its section of the file and its name."""
     for rule in policy.readiness:
         yield "readiness", rule.name, rule.when
     for criterion in policy.criteria:
@@ -163,7 +163,7 @@ def conditions_of(policy: Policy) -> Iterator[tuple[str, str, Condition]]:
 
 
 def thresholds_in(when: Condition) -> Iterator[Threshold]:
-    """Return the bounds that somebody has to reach, wherever they stand; what is denied is no threshold."""
+    """Yield the thresholds in a condition; what is negated is not a threshold."""
     match when:
         case FieldCondition(comparison=Comparison.AT_LEAST | Comparison.AT_MOST) | ScoreCondition() | FitCondition():
             yield when
@@ -198,7 +198,7 @@ def _is_closer(threshold: Threshold, value: float | str, known: float | str) -> 
 
 
 def rep_references(policy: Policy) -> Iterator[tuple[str, str, str]]:
-    """Return every place that names a rep: the part of the file, the name there, and the rep's id."""
+    """Yield every reference to a rep: the section of the file, the name there, and the rep's id."""
     for pool in policy.pools.values():
         for rep in pool.reps:
             yield "pools", pool.name, rep

@@ -1,4 +1,4 @@
-"""Values of the policy in the words of the people who wrote them."""
+"""Describe values of the policy in words."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _CONFIDENCE_WORDS: Final = {
 
 
 def is_condition(value: object) -> bool:
-    """Tell whether *value* is a question that rules ask."""
+    """Return whether *value* is a condition."""
     return isinstance(value, _CONDITIONS)
 
 
@@ -125,7 +125,7 @@ def _default(one: DataclassField[Any]) -> object:
 
 
 def describe_duration(value: timedelta) -> str:
-    """Return "2 days"."""
+    """Return a duration in words, such as "2 days"."""
     for unit, length in _UNITS:
         if value and not value % length:
             count = value // length
@@ -134,7 +134,7 @@ def describe_duration(value: timedelta) -> str:
 
 
 def describe_window(value: Window) -> str:
-    """Return "Monday to Friday 09:00-17:00"."""
+    """Return a window in words, such as "Monday to Friday 09:00-17:00"."""
     days = sorted(value.days)
     if len(days) > 2 and days == list(range(days[0], days[-1] + 1)):
         named = f"{DAYS[days[0]]} to {DAYS[days[-1]]}"
@@ -150,7 +150,7 @@ def describe_condition(condition: Condition) -> str:
         case FieldCondition(name=name, comparison=comparison, value=value):
             return f"{name} {comparison.value.replace('_', ' ')} {describe_value(value)}"
         case SignalCondition(description=description, within=within):
-            return f"did {description}" + (f" within {describe_duration(within)}" if within is not None else "")
+            return description + (f" within {describe_duration(within)}" if within is not None else "")
         case ScoreCondition(at_least=least, below=below):
             return f"score at least {least:g}" if least is not None else f"score below {below:g}"
         case FitCondition(at_least=least, below=below):

@@ -1,4 +1,4 @@
-"""Who sells: reps, their managers, the pools that take turns, and when they work."""
+"""Define the sales team: reps, managers, pools and working hours."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final
 from nurture.domain.planning.calendar import Window
 
 EVERYONE_POOL: Final = "everyone"
-"""The pool of all reps who are no partners, unless the policy writes one of this name."""
+"""The pool of all reps except partners, unless the policy defines a pool of this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkingHours:
-    """When somebody works, on the wall clock of *zone*.
+    """When somebody works, in the local time of *zone*.
 
-    *country* (ISO 3166 alpha-2, "" for none) says whose public holidays are left out.
+    *country* (ISO 3166 alpha-2, "" for none) determines the public holidays.
     """
 
     window: Window = field(default_factory=Window)
@@ -27,12 +27,12 @@ class WorkingHours:
 
 
 ROUND_THE_CLOCK: Final = WorkingHours(Window(frozenset(range(7)), time.min, time.min, skip_holidays=False))
-"""Where the policy says nothing of hours: every hour counts."""
+"""Used if the policy has no hours: every hour counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class BusinessHours:
-    """When sales works; each rep may have hours of its own."""
+    """When sales works; each rep may have their own hours."""
 
     hours: WorkingHours = ROUND_THE_CLOCK
 
@@ -41,10 +41,10 @@ class BusinessHours:
 class Rep:
     """A salesperson.
 
-    *capacity* is how many new leads a day they take, *max_open_leads* how much open work at most.
-    *hours* has what the desk says where the rep says nothing; *weight* is the share in a weighted pool.
-    *manager* and *deputy* are ids, *notify* names the targets that hear of their hand-offs. *left_on* is the
-    last day on which they take leads.
+    *capacity* is the number of new leads per day, *max_open_leads* the maximum of open leads. *hours* are the
+    team's unless the rep has their own; *weight* is the share in a weighted pool. *manager* and *deputy* are
+    ids, *notify* names the notification targets of their hand-offs. *left_on* is the last day on which they
+    take leads.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Rep:
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """Who hears of hand-offs that nobody answers."""
+    """Gets the escalations of hand-offs that nobody answers."""
 
     id: str
     name: str
@@ -72,7 +72,7 @@ class Manager:
 
 
 class RotationMethod(StrEnum):
-    """How the reps of a pool take turns."""
+    """How the leads of a pool are distributed."""
 
     ROUND_ROBIN = "round robin"
     WEIGHTED = "weighted"
@@ -81,7 +81,7 @@ class RotationMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Reps, by id, who share leads; their order settles ties."""
+    """Reps, by id, who share leads; their order breaks ties."""
 
     name: str
     reps: tuple[str, ...]
@@ -90,7 +90,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Team:
-    """Everybody whom the policy names in sales; *pools* always has the one of everyone."""
+    """All salespeople whom the policy names; *pools* always contains the pool of everyone."""
 
     reps: tuple[Rep, ...] = ()
     managers: tuple[Manager, ...] = ()
@@ -102,11 +102,11 @@ class Team:
             object.__setattr__(self, "pools", {**self.pools, EVERYONE_POOL: everyone_pool(self.reps)})
 
     def rep(self, rep_id: str) -> Rep | None:
-        """Return the rep of this id, None if the policy names none."""
+        """Return the rep with this id, None if there is none."""
         return next((rep for rep in self.reps if rep.id == rep_id), None)
 
     def manager_of(self, rep: Rep) -> Manager | None:
-        """Return whom the rep answers to, None if the policy names nobody; it may be a rep too."""
+        """Return the rep's manager, None if the policy names none; a rep may be the manager too."""
         named = (one for one in self.managers if one.id == rep.manager)
         found = next(named, None)
         if found is not None or rep.manager is None:
@@ -116,6 +116,6 @@ class Team:
 
 
 def everyone_pool(reps: tuple[Rep, ...]) -> Pool:
-    """Return the pool of all reps; of partners only where there is nobody else."""
+    """Return the pool of all reps except partners; of partners if there are only partners."""
     own = tuple(rep.id for rep in reps if not rep.partner)
     return Pool(EVERYONE_POOL, own or tuple(rep.id for rep in reps))

@@ -1,4 +1,4 @@
-"""Companies that somebody owns already, and how surely a lead comes from one of them."""
+"""Define accounts that reps own, and how certainly a lead belongs to one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class AccountKind(StrEnum):
-    """What a company is to us."""
+    """Our relationship with the company."""
 
     CUSTOMER = "customer"
     PROSPECT = "prospect"
@@ -16,7 +16,7 @@ class AccountKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A company as routing sees it; *owner* is a rep's id, "" for nobody. *domains* are registrable ones."""
+    """A company as routing sees it; *owner* is a rep's id, "" for none. *domains* are registrable domains."""
 
     id: int
     owner: str
@@ -26,7 +26,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AccountMatch:
-    """The account of a lead if that is certain, else the candidates, the likeliest first; and why."""
+    """The account of a lead if it is certain, else the candidates, the most likely first; and why."""
 
     account: Account | None = None
     candidates: tuple[Account, ...] = ()
@@ -34,7 +34,7 @@ class AccountMatch:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Tell whether a person must choose: there are candidates, and none is certain."""
+        """Return whether a person must choose: there are candidates, and none is certain."""
         return self.account is None and bool(self.candidates)
 
 

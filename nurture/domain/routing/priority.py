@@ -1,9 +1,9 @@
-"""Who waits how long: urgency with ageing, and how full the reps are.
+"""Order waiting leads by priority with aging, and forecast how full the reps are.
 
-A lead's place in the queue is a moment: when it came, moved back by its points times `aging_interval`. That
-order never changes while leads wait, so it is kept, not computed anew: waiting one `aging_interval` is worth
-one point. So whoever comes more than (most points - own points) x age later never overtakes, and nobody waits
-for ever.
+A lead's rank in the queue is a time: when it came, moved back by its points times `aging_interval`, so waiting
+one `aging_interval` is worth one point. The order of waiting leads never changes, so the rank is stored, not
+recomputed. A lead that comes more than (highest points - own points) * `aging_interval` later never overtakes,
+so no lead waits forever.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Final
 from nurture.domain.policy.business_hours import WorkCalendar, next_business_day_start
 
 HOT_POINTS: Final = 30
-"""What it is worth that a lead cannot wait: as much as having waited for so many `aging_interval`."""
+"""The points of a hot lead: as much as having waited this many `aging_interval`."""
 
 MAX_FORECAST_DAYS: Final = 30
-"""Room is not foreseen further ahead than so many business days; then it is looked for again."""
+"""Capacity is forecast at most this many business days ahead; then the forecast is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriorityPolicy:
-    """How leads reach reps: which jump the queue, and when tracks stop asking for more.
+    """How leads are prioritized for reps, and when tracks hold calls to action.
 
-    *hot* names hand-off criteria, readiness rules and steps. *fit_points* is what fit letters are worth, in
-    points. *hold_calls_to_action_at* is the share of the reps' day from which on touches that call to action
-    are held, None for never.
+    *hot* names hand-off criteria, readiness rules and steps. *fit_points* are the points of fit letters.
+    *hold_calls_to_action_at* is the share of the reps' daily capacity from which on touches that are calls to
+    action are held, None for never.
     """
 
     hot: frozenset[str] = frozenset()
@@ -37,18 +37,18 @@ class PriorityPolicy:
     hold_calls_to_action_at: float | None = None
 
     def points_for(self, rule: str, fit: str) -> int:
-        """Return what a lead is worth that *rule* handed off."""
+        """Return the points of a lead that *rule* handed off."""
         return (HOT_POINTS if rule in self.hot else 0) + self.fit_points.get(fit, 0)
 
     @property
     def max_points(self) -> int:
-        """Return what the most urgent lead is worth."""
+        """Return the highest points that a lead can have."""
         return (HOT_POINTS if self.hot else 0) + max(self.fit_points.values(), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePriority:
-    """How much a waiting lead matters, and why. *since* is when it came to the queue."""
+    """A waiting lead's points. *since* is when it entered the queue."""
 
     points: int
     since: datetime
@@ -57,17 +57,17 @@ class QueuePriority:
 
     @property
     def rank(self) -> datetime:
-        """Return its place in the queue: the earlier the sooner. It does not change while the lead waits."""
+        """Return its rank in the queue, the earliest first. It does not change while the lead waits."""
         return self.since - self.points * self.aging_interval
 
     def score_at(self, now: datetime) -> float:
-        """Return the urgency at *now*: points, and one for each `aging_interval` waited."""
+        """Return the priority at *now*: the points, plus one for each `aging_interval` waited."""
         return round((now - self.rank) / self.aging_interval, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityForecast:
-    """How full the reps are: what they take a day together, what of it is given today, and who waits."""
+    """How full the reps are: their joint daily capacity, leads offered today, and leads waiting."""
 
     daily_capacity: int
     offered_today: int
@@ -75,7 +75,7 @@ class CapacityForecast:
 
     @property
     def utilization(self) -> float:
-        """Return how much of a day's places is given or asked for; 1 means full."""
+        """Return the fraction of a day's capacity that is offered or waited for; 1 means full."""
         return (
             (self.offered_today + self.waiting) / self.daily_capacity
             if self.daily_capacity
@@ -83,9 +83,9 @@ class CapacityForecast:
         )
 
     def full_until(self, threshold: float | None, calendar: WorkCalendar, now: datetime) -> datetime | None:
-        """Return when the share is foreseen to fall below *threshold*, None if it is below now.
+        """Return when utilization is forecast to fall below *threshold*, None if it is below now.
 
-        Foreseen: each business day of *calendar* takes its places off those who wait.
+        The forecast assumes that each business day of *calendar* takes its capacity off the waiting leads.
         """
         if threshold is None or self.utilization < threshold:
             return None

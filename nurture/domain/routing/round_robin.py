@@ -1,4 +1,4 @@
-"""Whose turn it is in a pool: round robin, weighted, or least loaded."""
+"""Pick the next rep of a pool: round robin, weighted, or least loaded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nurture.domain.policy.team import Pool, Rep, RotationMethod
 
 @dataclass(frozen=True, slots=True)
 class RepAvailability:
-    """Where a rep stands today.
+    """A rep's availability and load today.
 
     *away_reason* says why they take no leads (on leave until ..., left on ..., a public holiday), "" if they
-    do; *away_today_only* tells that they are away for today only, so that their own leads wait for them.
-    *deputy* takes theirs while they are away for longer. *offers_today* counts the leads offered to them this
-    day, *open_leads* their open work, *last_offer* is the number of their newest offer ever (0 for none).
+    do; *away_today_only*: only today, so leads of their own wait for them. *deputy* gets their leads while they
+    are away for longer. *offers_today* counts the leads offered to them today, *open_leads* their open leads,
+    *last_offer* is the number of their newest offer ever (0 for none).
     """
 
     away_reason: str = ""
@@ -28,19 +28,19 @@ class RepAvailability:
 
     @property
     def available(self) -> bool:
-        """Tell whether they take leads today."""
+        """Return whether the rep takes leads today."""
         return not self.away_reason
 
 
 DEFAULT_AVAILABILITY = RepAvailability()
 TeamAvailability = Mapping[str, RepAvailability]
 RotationCounts = Mapping[str, Mapping[str, int]]
-"""How many leads each rep was ever given in turn, by the key of the turn."""
+"""How many leads each rep ever got, by rotation key."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotationPick:
-    """Whose turn it is, why, and the key under which this turn is counted, "" if it is not."""
+    """The picked rep, why, and the key under which the pick is counted, "" if it is not."""
 
     rep: str
     reason: str
@@ -49,9 +49,9 @@ class RotationPick:
 
 @dataclass(frozen=True, slots=True)
 class RotationCandidates:
-    """Who of a pool can take a lead.
+    """Which reps of a pool can take a lead.
 
-    *with_capacity* are those of *available* who have room and did not refuse it.
+    *with_capacity* are those of *available* who have capacity and did not decline this lead.
     """
 
     pool: Pool
@@ -61,19 +61,19 @@ class RotationCandidates:
     availability: TeamAvailability = field(default_factory=dict)
 
     def availability_of(self, rep: str) -> RepAvailability:
-        """Return where a rep stands."""
+        """Return a rep's availability."""
         return self.availability.get(rep, DEFAULT_AVAILABILITY)
 
 
 def has_capacity(rep: Rep, availability: RepAvailability) -> bool:
-    """Tell whether a rep may be given one more lead today."""
+    """Return whether a rep may get one more lead today."""
     return availability.offers_today < rep.capacity and (
         rep.max_open_leads is None or availability.open_leads < rep.max_open_leads
     )
 
 
 def next_rep(candidates: RotationCandidates, counts: RotationCounts) -> RotationPick:
-    """Return the rep whose turn it is; somebody must be free. The pool's order settles ties."""
+    """Return the next rep; at least one must have capacity. The pool's order breaks ties."""
     match candidates.pool.rotation:
         case RotationMethod.ROUND_ROBIN:
             rep = min(candidates.with_capacity, key=lambda one: candidates.availability_of(one).last_offer)
@@ -90,10 +90,10 @@ def _load(availability: RepAvailability) -> tuple[int, int, int]:
 
 
 def _pick_by_weight(candidates: RotationCandidates, counts: RotationCounts) -> RotationPick:
-    """Share by weight: exactly where all that are present are free, as nearly as it goes where not.
+    """Distribute by weight: exactly while all available reps have capacity, else approximately.
 
-    Only turns that were open to all are counted, apart for each set of people and weights: so a rep who comes
-    back, is new, or was full is not flooded with what the others had meanwhile.
+    Only picks for which all had capacity are counted, separately for each set of reps and weights: so a rep who
+    returns, is new, or was full does not get a backlog of what the others received meanwhile.
     """
     weights = {rep: candidates.reps[rep].weight for rep in candidates.available}
     if len(candidates.with_capacity) == len(candidates.available):
@@ -101,7 +101,7 @@ def _pick_by_weight(candidates: RotationCandidates, counts: RotationCounts) -> R
         rep = next_by_quota(weights, counts.get(key, {}))
         return RotationPick(rep, f"weighted, {weights[rep]} of {sum(weights.values())}", key)
     rep = min(candidates.with_capacity, key=lambda one: _weighted_load(candidates.availability_of(one), weights[one]))
-    return RotationPick(rep, f"weighted, {weights[rep]} of {sum(weights.values())}, others cannot take it")
+    return RotationPick(rep, f"weighted, {weights[rep]} of {sum(weights.values())}, others have no capacity")
 
 
 def _weighted_load(availability: RepAvailability, weight: int) -> tuple[float, int]:
@@ -109,18 +109,19 @@ def _weighted_load(availability: RepAvailability, weight: int) -> tuple[float, i
 
 
 def rotation_key(pool: str, weights: Mapping[str, int]) -> str:
-    """Return the key under which turns of these people with these weights are counted."""
+    """Return the key under which picks among these reps with these weights are counted."""
     encoded = ",".join(f"{rep}={weight}" for rep, weight in weights.items())
     return f"{pool}:{sha256(encoded.encode()).hexdigest()[:16]}"
 
 
 def next_by_quota(weights: Mapping[str, int], counts: Mapping[str, int]) -> str:
-    """Return who is next so that at any prefix everybody is less than 1 away from their ideal share.
+    """Return the next rep such that at any time every rep is less than 1 away from their ideal share.
 
-    The quota method of Balinski and Young: of those who stay below their upper quota with one more lead, the
-    one whose next lead falls due first. That is scheduling unit jobs by the earliest deadline: the k-th lead
-    of somebody with share s may be given from lead floor((k-1)/s)+1 on and falls due at lead ceil(k/s). An
-    ideal fractional schedule meets all these dates, so a whole one exists: earliest deadline first finds it.
+    This is the quota method of Balinski and Young: among reps who stay below their upper quota with one more
+    lead, pick the one whose next lead is due first. It is scheduling of unit jobs by earliest deadline: the
+    k-th lead of a rep with share s may be given from lead floor((k-1)/s)+1 on and is due at lead ceil(k/s). An
+    ideal fractional schedule meets all these dates, so an integral one exists, and earliest deadline first
+    finds it.
     """
     total = sum(weights.values())
     position = sum(counts.get(rep, 0) for rep in weights) + 1

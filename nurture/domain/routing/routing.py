@@ -1,6 +1,6 @@
-"""Which rep gets a lead, and why: the policy's rules are asked in order, the first that gives a rep decides.
+"""Route a lead to a rep by the policy's rules: the first rule that gives a rep decides.
 
-Everything is an argument: the same stored input gives the same owner, whenever it is asked again.
+Everything is an argument, so the same stored request always gives the same rep.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, assert_never
 
-from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, FieldValues
+from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, FieldValues, has_value
 from nurture.domain.planning.compiled_conditions import ALWAYS, CompiledCondition, compile_condition, field_context
 from nurture.domain.planning.conditions import Condition
 from nurture.domain.planning.missing_fields import depends_on
@@ -28,31 +28,31 @@ from nurture.domain.routing.round_robin import (
 )
 
 ACCOUNT_AMBIGUOUS: Final = "account-ambiguous"
-"""The queue of leads of which a person must say to which account they belong."""
+"""Queue of leads for which a person must choose the account."""
 
 ACCOUNT_OWNER_UNAVAILABLE: Final = "account-owner-unavailable"
-"""The queue of customers' leads whose account nobody can take: they never go to new business."""
+"""Queue of customers' leads whose account owner cannot take them: they never go to new-business reps."""
 
 NO_REP: Final = "no-rep"
-"""The queue of leads that no rule could place."""
+"""Queue of leads for which no rule found a rep."""
 
 REROUTED_QUEUES: Final = (NO_REP, ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE)
-"""Queues whose leads are routed again now and then: leave ends, reps come, accounts are told apart."""
+"""Queues whose leads are routed again periodically: leave ends, reps join, account matches are resolved."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountOwner:
-    """Whoever owns the lead's account."""
+    """The owner of the lead's account."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormerOwner:
-    """Whoever took this lead over before."""
+    """The rep who had this lead before."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedAccounts:
-    """The rep who is named for the lead's company, by its registrable domain."""
+    """The rep named for the lead's company, by its registrable domain."""
 
     reps: Mapping[str, str]
 
@@ -66,26 +66,26 @@ class ToRep:
 
 @dataclass(frozen=True, slots=True)
 class ToPool:
-    """Whose turn it is in a pool."""
+    """The next rep of a pool."""
 
     pool: str
 
 
 DEFAULT_OWNER_WAIT: Final = timedelta(days=5)
-"""How long a lead waits for room with its own rep, where its rule says nothing: a working week."""
+"""How long a lead waits for its own rep's capacity if its rule does not say: a working week."""
 
 Target = AccountOwner | FormerOwner | NamedAccounts | ToRep | ToPool
 OWNER_TARGETS: Final = (AccountOwner, FormerOwner, NamedAccounts)
-"""Targets that know the lead or its company: rules of these kinds take customers' leads too."""
+"""Targets that know the lead or its company: rules with these targets take customers' leads too."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingRule:
-    """To whom leads go for which *when* holds.
+    """Which leads (*when*) go to which target.
 
-    *required_fields* are those without which it cannot be asked. *territory*: sales calls it one, and no two
-    may overlap. *includes_customers*: it may take the leads of existing customers. *max_wait*: how long a
-    lead waits for room with its own rep before the next rule is asked, None for as long as it takes.
+    *required_fields* must be known to evaluate the rule. *territory*: sales calls it one, and no two may
+    overlap. *includes_customers*: it may take leads of existing customers. *max_wait*: how long a lead waits
+    for its own rep's capacity before the next rule applies, None for no limit.
     """
 
     name: str
@@ -98,13 +98,13 @@ class RoutingRule:
 
     @property
     def takes_customers(self) -> bool:
-        """Tell whether this rule may give a rep the lead of an existing customer."""
+        """Return whether this rule may give a rep the lead of an existing customer."""
         return self.includes_customers or isinstance(self.target, OWNER_TARGETS)
 
 
 @dataclass(frozen=True, slots=True)
 class MissingFieldPolicy:
-    """How long a fact is waited for that is not known, and who gets the lead then."""
+    """How long to wait for a missing field, and who gets the lead then."""
 
     max_wait: timedelta = timedelta(days=3)
     fallback: ToRep | ToPool = ToPool(EVERYONE_POOL)
@@ -115,12 +115,12 @@ DEFAULT_RULES: Final = (
     RoutingRule("former", FormerOwner(), max_wait=DEFAULT_OWNER_WAIT),
     RoutingRule("everyone", ToPool(EVERYONE_POOL)),
 )
-"""What is asked where the policy writes no rules."""
+"""The rules if the policy has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingPlan:
-    """How one version of the policy routes: its rules in their order, and who can be given leads."""
+    """How one version of the policy routes: its rules in order, and the reps and pools."""
 
     reps: Mapping[str, Rep]
     pools: Mapping[str, Pool]
@@ -140,19 +140,19 @@ class RoutingPlan:
         rules: tuple[RoutingRule, ...] = DEFAULT_RULES,
         missing_fields: MissingFieldPolicy | None = None,
     ) -> RoutingPlan:
-        """Return the plan of these reps; there always is the pool of everyone."""
+        """Return the plan of these reps; it always has the pool of everyone."""
         all_pools = {EVERYONE_POOL: everyone_pool(tuple(reps)), **pools}
         return cls({rep.id: rep for rep in reps}, all_pools, rules, missing_fields or MissingFieldPolicy())
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingRequest:
-    """All that the rules are asked about: nothing else may sway the answer.
+    """Everything that the rules use; nothing else affects the result.
 
     *fields* are those that some rule names, with `country` as ISO code. *domain* is the registrable domain of
-    the lead's company, "" for none or public mail. *former_owner* took the lead over before. *declined_by*
-    are those who rejected it or let it expire. *waited* is how long it has waited for a rep. *overdue_fields*
-    are those that were waited for in vain. *rotation_counts* counts the turns of pools.
+    the lead's company, "" for none or free mail. *former_owner* had the lead before. *declined_by* are reps who
+    rejected it or let it expire. *waited* is how long it has waited for a rep. *overdue_fields* are those for
+    which the wait is over. *rotation_counts* counts the picks of pools.
     """
 
     fields: FieldValues = field(default_factory=dict)
@@ -169,11 +169,11 @@ class RoutingRequest:
 
 @dataclass(frozen=True, slots=True)
 class RoutingResult:
-    """Who gets the lead, or in which queue it waits for what; neither: it waits for a rep to have room.
+    """The rep who gets the lead, or the queue in which it waits; with neither, it waits for a rep's capacity.
 
-    *reasons* has one sentence for each rule that was asked. *rule* decided. *rotation_key* is the key under
-    which a turn of a pool is counted. *missing_field* is the field that is waited for, *candidate_ids* are
-    accounts' ids.
+    *reasons* has one sentence for each rule evaluated. *rule* decided. *rotation_key* is the key under which a
+    pool's pick is counted. *missing_field* is the field that the lead waits for, *candidate_ids* are account
+    ids.
     """
 
     rep: str | None
@@ -186,13 +186,13 @@ class RoutingResult:
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether the lead is to wait where it is until a rep has room."""
+        """Return whether the lead waits where it is until a rep has capacity."""
         return self.rep is None and self.queue is None
 
 
 @dataclass(frozen=True, slots=True)
 class _RuleResult:
-    """What one rule says; *final* ends the asking."""
+    """The result of one rule; *final* ends the evaluation."""
 
     reason: str
     rep: str | None = None
@@ -203,7 +203,7 @@ class _RuleResult:
 
 
 def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
-    """Ask the rules in their order; the first that gives a rep, or tells the lead to wait, decides."""
+    """Evaluate the rules in order; the first that gives a rep, or makes the lead wait, decides."""
     reasons: list[str] = []
     for rule, condition in zip(plan.rules, plan.compiled_conditions, strict=True):
         result = _apply_rule(rule, condition, request, plan)
@@ -215,9 +215,9 @@ def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
             )
     owned = request.account_match.account
     if owned is not None and owned.kind is AccountKind.CUSTOMER:
-        reasons.append("end: an existing customer's lead, and nobody who may take it can: a person decides")
+        reasons.append("end: a lead of an existing customer, and no rep who may take it is available: a person decides")
         return RoutingResult(None, ACCOUNT_OWNER_UNAVAILABLE, tuple(reasons))
-    reasons.append("end: no rule gave a rep")
+    reasons.append("end: no rule found a rep")
     return RoutingResult(None, NO_REP, tuple(reasons))
 
 
@@ -227,7 +227,7 @@ def _apply_rule(
     blocked = _block_customers(rule, request)
     if blocked is not None:
         return blocked
-    missing = [name for name in rule.required_fields if not is_known(request.fields.get(name))]
+    missing = [name for name in rule.required_fields if not has_value(request.fields.get(name))]
     if missing and depends_on(rule.when, missing, field_context(request.fields, request.fit_letter)):
         overdue = [name for name in missing if name in request.overdue_fields]
         if not overdue:
@@ -238,7 +238,7 @@ def _apply_rule(
                 missing_field=missing[0],
             )
         result = _assign(rule, plan.missing_fields.fallback, request, plan)
-        return _with_reason(result, f"{overdue[0]} is still not known, waited for in vain; {result.reason}")
+        return _with_reason(result, f"{overdue[0]} is still not known after the wait; {result.reason}")
     met, reason = condition(request.fields, request.fit_letter)
     if not met:
         return _RuleResult(reason)
@@ -250,21 +250,16 @@ def _with_reason(result: _RuleResult, reason: str) -> _RuleResult:
     return _RuleResult(reason, result.rep, result.queue, result.final, result.rotation_key, result.missing_field)
 
 
-def is_known(value: object) -> bool:
-    """Tell whether a fact has a value."""
-    return bool(value.strip()) if isinstance(value, str) else value is not None
-
-
 def _block_customers(rule: RoutingRule, request: RoutingRequest) -> _RuleResult | None:
-    """Keep what is, or may be, a customer's lead from whoever sells to new ones."""
+    """Keep leads of customers, or of possible customers, from new-business reps."""
     if rule.takes_customers:
         return None
     match = request.account_match
     if match.account is not None and match.account.kind is AccountKind.CUSTOMER:
-        return _RuleResult(f"not asked: account {match.account.id} is a customer")
+        return _RuleResult(f"skipped: account {match.account.id} is a customer")
     if any(one.kind is AccountKind.CUSTOMER for one in match.candidates):
         return _RuleResult(
-            "it may be a customer's lead: " + _describe_candidates(match), queue=ACCOUNT_AMBIGUOUS, final=True
+            "may be a customer's lead: " + _describe_candidates(match), queue=ACCOUNT_AMBIGUOUS, final=True
         )
     return None
 
@@ -279,15 +274,15 @@ def _assign(rule: RoutingRule, target: Target, request: RoutingRequest, plan: Ro
             return _assign_to_account_owner(rule, request, plan)
         case FormerOwner():
             if request.former_owner is None:
-                return _RuleResult("nobody had it before")
+                return _RuleResult("no rep had it before")
             return _assign_to_rep(rule, request.former_owner, "had it before", request, plan)
         case NamedAccounts(reps=reps):
             named = next((reps[one] for one in _domains(request) if one in reps), None)
             if named is None:
                 return _RuleResult("not one of the named accounts")
-            return _assign_to_rep(rule, named, "is named for this account", request, plan)
+            return _assign_to_rep(rule, named, "is the named rep of this account", request, plan)
         case ToRep(rep=rep):
-            return _assign_to_rep(rule, rep, "takes these", request, plan)
+            return _assign_to_rep(rule, rep, "is named by the rule", request, plan)
         case ToPool(pool=pool):
             return _assign_from_pool(plan.pools[pool], request, plan)
         case _:
@@ -318,15 +313,15 @@ def _assign_to_account_owner(rule: RoutingRule, request: RoutingRequest, plan: R
 def _assign_to_rep(
     rule: RoutingRule, rep_id: str, role: str, request: RoutingRequest, plan: RoutingPlan
 ) -> _RuleResult:
-    """Give the lead to one rep, or to whoever stands in for them; wait for their room, within the rule's."""
+    """Give the lead to one rep or their deputy; wait for their capacity, up to the rule's *max_wait*."""
     explanation = f"{rep_id} {role}"
     tried: list[str] = []
     while True:
         rep, availability = plan.reps.get(rep_id), request.availability.get(rep_id, DEFAULT_AVAILABILITY)
         if rep is None:
-            return _RuleResult(f"{explanation}, but {rep_id} is no rep of this policy")
+            return _RuleResult(f"{explanation}, but {rep_id} is not a rep of this policy")
         if rep_id in request.declined_by:
-            return _RuleResult(f"{explanation}, but {rep_id} gave it back before")
+            return _RuleResult(f"{explanation}, but {rep_id} declined it before")
         if availability.available or availability.away_today_only:
             return _assign_if_capacity(rule, rep, availability, explanation, request)
         explanation += f", {rep_id} is {availability.away_reason}"
@@ -334,9 +329,9 @@ def _assign_to_rep(
         if availability.deputy is None:
             return _RuleResult(f"{explanation}, and has no deputy")
         if availability.deputy in tried:
-            return _RuleResult(f"{explanation}, and {availability.deputy}, who stands in, is away too")
+            return _RuleResult(f"{explanation}, and the deputy {availability.deputy} is away too")
         rep_id = availability.deputy
-        explanation += f": {rep_id} stands in"
+        explanation += f": {rep_id} is the deputy"
 
 
 def _assign_if_capacity(
@@ -350,25 +345,25 @@ def _assign_if_capacity(
         else f"is away today: {availability.away_reason}"
     )
     if rule.max_wait is not None and request.waited >= rule.max_wait:
-        return _RuleResult(f"{explanation}, {capacity_reason}, waited for long enough")
+        return _RuleResult(f"{explanation}, {capacity_reason}, the maximum wait is over")
     return _RuleResult(f"{explanation}, {capacity_reason}: it waits", final=True)
 
 
 def _describe_capacity(rep: Rep, availability: RepAvailability) -> str:
     if rep.max_open_leads is not None and availability.open_leads >= rep.max_open_leads:
-        return f"{availability.open_leads} of {rep.max_open_leads} in hand"
+        return f"{availability.open_leads} of {rep.max_open_leads} open leads"
     return f"{availability.offers_today} of {rep.capacity} today"
 
 
 def _assign_from_pool(pool: Pool, request: RoutingRequest, plan: RoutingPlan) -> _RuleResult:
-    """Give the lead to whose turn it is; wait while those who could take it are full."""
+    """Give the lead to the pool's next rep; wait while all who could take it are full."""
     team = request.availability
     present = [one for one in pool.reps if one in plan.reps and team.get(one, DEFAULT_AVAILABILITY).available]
     eligible = [one for one in present if one not in request.declined_by]
     declined = [one for one in pool.reps if one in request.declined_by]
     explanation = f"pool {pool.name}"
     if declined:
-        explanation += f", {', '.join(declined)} gave it back before"
+        explanation += f", {', '.join(declined)} declined it before"
     if not eligible:
         away_today = [
             one
@@ -377,46 +372,14 @@ def _assign_from_pool(pool: Pool, request: RoutingRequest, plan: RoutingPlan) ->
         ]
         if away_today:
             return _RuleResult(f"{explanation}, {', '.join(away_today)} away today: it waits", final=True)
-        return _RuleResult(f"{explanation}, nobody is left who is there")
+        return _RuleResult(f"{explanation}, no other rep is available")
     with_capacity = [one for one in eligible if has_capacity(plan.reps[one], team.get(one, DEFAULT_AVAILABILITY))]
     if not with_capacity:
-        return _RuleResult(f"{explanation}, no rep has room today", final=True)
+        return _RuleResult(f"{explanation}, no rep has capacity today", final=True)
     pick: RotationPick = next_rep(
         RotationCandidates(pool, plan.reps, present, with_capacity, team), request.rotation_counts
     )
     rep = plan.reps[pick.rep]
     capacity = _describe_capacity(rep, team.get(rep.id, DEFAULT_AVAILABILITY))
-    reason = f"{explanation}, {pick.reason}: it is {rep.name}'s turn, {capacity}"
+    reason = f"{explanation}, {pick.reason}: {rep.name} is next, {capacity}"
     return _RuleResult(reason, rep.id, final=True, rotation_key=pick.rotation_key)
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a rep was given: offers today, and the number of the newest one ever (0 for none)."""
-
-    today: int = 0
-    newest: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The rep, and why."""
-
-    rep: Rep
-    reason: str
-
-
-def choose(pool: Sequence[Rep], loads: Mapping[str, Load], without: Collection[str] = ()) -> Chosen | None:
-    """Choose the rep whose turn it is: the longest not served who has room today; None if nobody has.
-
-    Reps in *without* (they refused this lead, or let it expire) are passed over.
-    Same arguments, same rep; the pool's order settles ties.
-    """
-    free = [rep for rep in pool if rep.id not in without and loads.get(rep.id, Load()).today < rep.capacity]
-    if not free:
-        return None
-    rep = min(free, key=lambda rep: loads.get(rep.id, Load()).newest)
-    load = loads.get(rep.id, Load())
-    refused = f", {len(without)} who had it before passed over" if without else ""
-    reason = f"round robin: it is {rep.name}'s turn, {load.today} of {rep.capacity} today{refused}"
-    return Chosen(rep, reason)

@@ -1,4 +1,4 @@
-"""What routing was asked, as it is stored: plain values, from which the same is asked again."""
+"""Convert a routing request to and from stored JSON, so that a routing can be replayed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nurture.domain.routing.routing import RoutingRequest
 def to_dict(
     request: RoutingRequest, availability: Mapping[str, list[Any]], rotation_counts: RotationCounts
 ) -> dict[str, Any]:
-    """Return *request* as JSON can hold it; what is as it is by default is left out.
+    """Return *request* as JSON values; defaults are left out.
 
-    *availability* and *rotation_counts* are its own, made plain before: most of them stay as they are from
+    *availability* and *rotation_counts* are its own, converted by the caller: most of them do not change from
     lead to lead.
     """
     stored: dict[str, Any] = {
@@ -35,7 +35,7 @@ def to_dict(
 
 
 def from_dict(stored: Mapping[str, Any]) -> RoutingRequest:
-    """Return what was asked when *stored* was stored."""
+    """Return the request that `to_dict` stored."""
     return RoutingRequest(
         stored.get("fields", {}),
         stored.get("fit", ""),
@@ -51,7 +51,7 @@ def from_dict(stored: Mapping[str, Any]) -> RoutingRequest:
 
 
 def availability_to_list(one: RepAvailability) -> list[Any]:
-    """Return where a rep stands as JSON can hold it."""
+    """Return a rep's availability as JSON values."""
     return [one.away_reason, one.away_today_only, one.deputy, one.offers_today, one.open_leads, one.last_offer]
 
 

@@ -1,1 +1,1 @@
-"""Score engagement and fit, and filter clicks made by machines."""
+"""Score engagement and fit, and filter clicks made by bots."""

@@ -1,4 +1,4 @@
-"""Budget, authority, need and timeline: what is known of each, from whom, since when, and how surely."""
+"""Track budget, authority, need and timeline: the value, its source, its date and its confidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date
 from enum import IntEnum
 from typing import Final
 
-from nurture.domain.lead import FieldValue, FieldValues, Lead
+from nurture.domain.lead import FieldValue, FieldValues, Lead, has_value
 
 BUDGET, AUTHORITY, NEED, TIMELINE = "budget", "authority", "need", "timeline"
 BANT_FIELDS: Final = (BUDGET, AUTHORITY, NEED, TIMELINE)
@@ -16,7 +16,7 @@ _TIMELINE_FIELDS: Final = ("purchase_timeframe", "purchase_timeframe_days")
 
 
 class Confidence(IntEnum):
-    """How far what is known is believed."""
+    """How reliable a value is."""
 
     GUESSED = 1
     STATED = 2
@@ -25,7 +25,7 @@ class Confidence(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BantValue:
-    """What is known of one of the four; *source* and *stated_on* are "" and None if it came with the lead."""
+    """The value of one of the four fields; *source* and *stated_on* are "" and None if it came with the lead."""
 
     value: FieldValue
     source: str = ""
@@ -35,9 +35,9 @@ class BantValue:
 
 @dataclass(frozen=True, slots=True)
 class BantCondition:
-    """The four are known, or not, as *min_confidence* says: at least how surely, None for not known at all.
+    """The four fields are known with at least *min_confidence*; None means that the field must be unknown.
 
-    *at_least*: so many of the four are known, whichever.
+    *at_least*: this many of the four are known, whichever.
     """
 
     min_confidence: Mapping[str, Confidence | None]
@@ -45,11 +45,11 @@ class BantCondition:
 
 
 def find_bant_value(field: str, lead: Lead) -> BantValue | None:
-    """Return what is known of *field*, None if nothing is. A stated date is the lead's own word."""
+    """Return what is known of *field*, None if nothing is. A stated date is the lead's own statement."""
     if field == TIMELINE and lead.timeline is not None:
         return BantValue(lead.timeline.decides_on.isoformat(), "stated", lead.timeline.stated_at.date())
     names = _TIMELINE_FIELDS if field == TIMELINE else (field,)
-    value = next((lead.fields[name] for name in names if _has_value(lead.fields.get(name))), None)
+    value = next((lead.fields[name] for name in names if has_value(lead.fields.get(name))), None)
     if value is None:
         return None
     on, confidence = lead.fields.get(f"{field}_stated_on"), lead.fields.get(f"{field}_confidence")
@@ -63,12 +63,8 @@ def find_bant_value(field: str, lead: Lead) -> BantValue | None:
     )
 
 
-def _has_value(value: FieldValue) -> bool:
-    return bool(value.strip()) if isinstance(value, str) else value is not None
-
-
 def bant_fields(field: str, value: str, source: str, stated_on: date, confidence: Confidence) -> FieldValues:
-    """Return the facts that keep what somebody said of *field*, with whom and when."""
+    """Return the lead fields that store what somebody said of *field*, with source and date."""
     return {
         field: value,
         f"{field}_source": source,
@@ -78,7 +74,7 @@ def bant_fields(field: str, value: str, source: str, stated_on: date, confidence
 
 
 def drop_stale_details(before: FieldValues, after: FieldValues) -> dict[str, FieldValue]:
-    """Return *after* without the source and date of what it says otherwise than *before* did."""
+    """Return *after* without the source, date and confidence of values that differ from *before*."""
     stale = [
         f"{field}_{suffix}"
         for field in (BUDGET, AUTHORITY, NEED)
@@ -89,7 +85,7 @@ def drop_stale_details(before: FieldValues, after: FieldValues) -> dict[str, Fie
 
 
 def evaluate_bant(condition: BantCondition, lead: Lead) -> tuple[bool, str]:
-    """Answer the condition, and say which of the four decide; never what their values are."""
+    """Evaluate the condition; the reason names the fields that decide, never their values."""
     found = {field: find_bant_value(field, lead) for field in BANT_FIELDS}
     for field, min_confidence in condition.min_confidence.items():
         one = found[field]

@@ -1,8 +1,8 @@
-"""Who clicked: a human, a machine that looks at mail before its reader does, or somebody we cannot tell.
+"""Classify clicks as human, bot or suspect.
 
-`classify` is pure: visits of the own links in, a verdict with its reasons for each out. One certain sign
-makes a bot; one circumstance makes a suspect, two together a bot. What is not human is kept and counts for
-nothing.
+`classify` is pure: it takes tracked events and returns a verdict with its reason for each. One piece of
+evidence makes a bot; one suspicion makes a suspect, two a bot. Bot and suspect events are kept, but do not
+count.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import Final, NamedTuple
 from nurture.domain.signals import SignalKind, SignalVerdict
 
 RULES_VERSION: Final = 1
-"""To be raised with every change of these rules: stored verdicts are then found again."""
+"""Increase with every change of these rules: stored verdicts are then recomputed."""
 
 
 class AgentType(StrEnum):
-    """What kind of program asked."""
+    """What kind of program made the request."""
 
     BROWSER = "browser"
-    PROXY = "proxy"  # fetches for a mail program, whoever reads
+    PROXY = "proxy"  # fetches for a mail program, whether or not anybody reads
     SCANNER = "scanner"
-    MISSING = "nameless"  # says nothing of itself
-    UNKNOWN = "unknown"  # nobody told us
+    MISSING = "nameless"  # sent no user agent
+    UNKNOWN = "unknown"  # not reported to us
 
 
 _PROXIES: Final = re.compile(r"googleimageproxy|yahoomailproxy|outlook-ios-proxy|ggpht\.com", re.IGNORECASE)
@@ -42,11 +42,11 @@ _SCANNERS: Final = re.compile(
     r"|powershell|postman|ruby|perl|php/",
     re.IGNORECASE,
 )
-_BARE_MOZILLA: Final = re.compile(r"mozilla/\d\.\d", re.IGNORECASE)  # Apple's proxy says this and no more
+_BARE_MOZILLA: Final = re.compile(r"mozilla/\d\.\d", re.IGNORECASE)  # all that Apple's proxy sends
 
 
 def classify_user_agent(user_agent: str | None) -> AgentType:
-    """Tell what kind of program a user agent names; None is one that nobody told us."""
+    """Classify the program of a user agent; None means that it was not reported to us."""
     if user_agent is None:
         return AgentType.UNKNOWN
     text = user_agent.strip()
@@ -61,7 +61,7 @@ def classify_user_agent(user_agent: str | None) -> AgentType:
 
 @dataclass(frozen=True, slots=True)
 class ClickThresholds:
-    """The numbers in the rules, and how long a click waits before anything acts on it (*grace_period*)."""
+    """The numbers in the rules, and how long a click waits before it counts (*grace_period*)."""
 
     grace_period: timedelta = timedelta(seconds=90)
     min_time_after_delivery: timedelta = timedelta(seconds=10)
@@ -89,11 +89,10 @@ class ClickThresholds:
 
 @dataclass(frozen=True, slots=True)
 class TrackedEvent:
-    """A click or an open, and how it came in. Marks are short hashes: alike within one message, no address.
+    """A click or an open, and how it arrived. Hashes compare events of one message, and contain no address.
 
-    *delivered_at* is when the mail was delivered or else accepted, None if nobody knows. *company_hash* is a
-    mark of the address's domain, "" where many strangers share it. *is_machine*: the provider says that it
-    was one.
+    *delivered_at* is when the email was delivered or else accepted, None if unknown. *company_hash* is a hash
+    of the address's domain, "" for a free mail domain. *is_machine*: the provider reported a machine.
     """
 
     id: int
@@ -113,16 +112,16 @@ class TrackedEvent:
 
 
 class Classification(NamedTuple):
-    """A verdict and its reasons, in words; "" for a human of whom nothing speaks otherwise."""
+    """A verdict and its reason in words; "" for a human without any suspicion."""
 
     verdict: SignalVerdict
     reason: str
 
 
 def classify(events: Iterable[TrackedEvent], thresholds: ClickThresholds) -> dict[int, Classification]:
-    """Return the verdict on each visit, by its id; the order of *events* changes nothing.
+    """Return the verdict on each event, by its id, whatever the order of *events*.
 
-    A verdict is right if all visits of its message are there, and those of its company close by in time.
+    A verdict is correct if *events* contains all events of its message, and those of its company close in time.
     """
     ordered = sorted(events, key=lambda one: (one.at, one.id))
     company_clicks = _clicks_by_company(ordered)
@@ -152,23 +151,25 @@ def _clicks_by_company(ordered: Sequence[TrackedEvent]) -> _CompanyClicks:
 def _classify_message(
     events: Sequence[TrackedEvent], company_clicks: _CompanyClicks, thresholds: ClickThresholds
 ) -> dict[int, Classification]:
-    """Judge the visits of one message, in the order of time."""
+    """Classify the events of one message, in order of time."""
     rapid = _rapid_link_clicks(events, thresholds)
     classified: dict[int, Classification] = {}
-    last_bot_at: dict[str, datetime] = {}  # when a bot was last seen, by mark
+    last_bot_at: dict[str, datetime] = {}  # when a bot was last seen, by hash
     for event in events:
         evidence = list(_bot_evidence(event))
         suspicions = list(_suspicions(event, company_clicks, thresholds))
         if event.id in rapid:
             suspicions.append(f"{thresholds.links} links within {_format_duration(thresholds.links_within)}")
         is_bot_itself = bool(evidence) or len(suspicions) > 1
-        after = f"within {_format_duration(thresholds.bot_window)} after a bot on the same mail"
+        after = f"within {_format_duration(thresholds.bot_window)} after a bot on the same email"
         if _follows_bot(event, f"ip {event.ip_hash}", last_bot_at, thresholds):
-            evidence.append(f"the same place {after}")
+            evidence.append(f"same IP address {after}")
         elif _follows_bot(event, f"agent {event.agent_hash}", last_bot_at, thresholds):
-            suspicions.append(f"the same program {after}")
+            suspicions.append(f"same user agent {after}")
         classified[event.id] = _combine(evidence, suspicions)
-        if is_bot_itself:  # what only came after a bot makes no further bots: else one hit would go on for ever
+        if (
+            is_bot_itself
+        ):  # an event that only follows a bot does not extend the window: else one hit would last forever
             last_bot_at[f"ip {event.ip_hash}"] = last_bot_at[f"agent {event.agent_hash}"] = event.at
     return classified
 
@@ -182,15 +183,15 @@ def _combine(evidence: list[str], suspicions: list[str]) -> Classification:
 
 def _bot_evidence(event: TrackedEvent) -> Iterable[str]:
     if event.honeypot:
-        yield "followed a link that no reader sees"
+        yield "clicked a link that no reader sees"
     if event.is_machine:
-        yield "the provider says a machine did it"
+        yield "the provider reported a machine"
     if event.method not in ("GET", "POST"):
-        yield f"asked with {event.method}"
+        yield f"requested with {event.method}"
     if event.agent_type is AgentType.SCANNER:
-        yield "a scanner by its user agent"
+        yield "user agent of a scanner"
     if event.agent_type is AgentType.PROXY:
-        yield "a mail program's proxy by its user agent"
+        yield "user agent of a mail program's proxy"
 
 
 def _suspicions(event: TrackedEvent, company_clicks: _CompanyClicks, thresholds: ClickThresholds) -> Iterable[str]:
@@ -210,7 +211,7 @@ def _follows_bot(
 
 
 def _rapid_link_clicks(events: Sequence[TrackedEvent], thresholds: ClickThresholds) -> set[int]:
-    """Return the clicks in any span of *links_within* in which so many different links were followed."""
+    """Return the clicks in any span of *links_within* in which *links* different links were clicked."""
     clicks = [one for one in events if one.kind is SignalKind.CLICKED and one.link is not None]
     found: set[int] = set()
     counts: dict[str | None, int] = defaultdict(int)
@@ -229,7 +230,7 @@ def _rapid_link_clicks(events: Sequence[TrackedEvent], thresholds: ClickThreshol
 
 
 def _is_company_burst(event: TrackedEvent, company_clicks: _CompanyClicks, thresholds: ClickThresholds) -> bool:
-    """Tell whether a span around the visit holds clicks of so many leads of its company."""
+    """Return whether a span around the event holds clicks of *leads* leads of its company."""
     if not event.company_hash:
         return False
     times, leads = company_clicks[event.company_hash]

@@ -1,4 +1,4 @@
-"""Engagement: points that halve with time, one sum for each half-life, and the moment it was true."""
+"""Compute engagement: points that halve with time, one sum per half-life, as of a time."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 SECONDS_PER_DAY: Final = 86_400.0
 MAX_HALF_LIVES: Final = 4
 TOLERANCE: Final = 1e-3
-"""Of the number asked for: forty points are still forty after an hour of a month's half-life. Else a deed
-that just reaches a number would have missed it by the time when anybody looks, or its click has settled."""
+"""Relative. Forty points still count as forty after an hour of a half-life of a month. Otherwise a signal that
+just reaches a threshold would miss it by the time of the next run, or of the end of its click's grace period."""
 UNSCORED_KINDS: Final = frozenset({SignalKind.OPENED})
 """Kinds without points whatever the policy says: mail programs open mail by themselves."""
 
-_CONVERGENCE: Final = 1e-12  # of the days until a fall
-_MAX_ITERATIONS: Final = 200  # of Newton's; a few do
+_CONVERGENCE: Final = 1e-12  # relative to the days until the value falls below the threshold
+_MAX_ITERATIONS: Final = 200  # of Newton's method; a few suffice
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """How much each kind of signal is worth (never below 0), and after how many days the worth has halved.
+    """The points of each kind of signal (never below 0), and the half-lives in days.
 
-    *half_life_index* says which half-life a kind has, by its place in *half_lives*; the first where none is
-    said. *low_intent* are kinds that show no intent: points from them alone never reach a bound. *key* names
-    this way of scoring: sums that were kept under another key mean something else.
+    *half_life_index* gives the index in *half_lives* of a kind, by default the first. *low_intent* are kinds
+    that show no intent: their points alone never reach a threshold. *key* identifies this scoring: sums stored
+    under another key are not comparable.
     """
 
     points_by_kind: Mapping[SignalKind, float] = field(default_factory=dict)
@@ -46,17 +46,17 @@ class Points:
         object.__setattr__(self, "key", sha256(scoring).hexdigest()[:12])
 
     def points_for(self, signal: Signal) -> float:
-        """Return the signal's points; only what a human did counts."""
+        """Return the signal's points; only signals of humans count."""
         if signal.verdict is not SignalVerdict.HUMAN or signal.kind in UNSCORED_KINDS:
             return 0.0
         return self.points_by_kind.get(signal.kind, 0.0)
 
     def index_for(self, kind: SignalKind) -> int:
-        """Return the place of the half-life that signals of *kind* have."""
+        """Return the index of the half-life of signals of *kind*."""
         return self.half_life_index.get(kind, 0)
 
     def decay(self, slot: int, seconds: float) -> float:
-        """Return the factor that is left after *seconds*."""
+        """Return the factor that remains after *seconds*."""
         return math.exp2(-seconds / (self.half_lives[slot] * SECONDS_PER_DAY))
 
 
@@ -66,7 +66,7 @@ def total_engagement(engagement: Engagement) -> float:
 
 
 def decay_to(engagement: Engagement, points: Points, at: datetime) -> Engagement:
-    """Return the engagement as it is at *at*, which is not before its `as_of`, if nothing happens."""
+    """Return the engagement at *at*, not before its `as_of`, without new signals."""
     if engagement.as_of is None or engagement.as_of == at:
         return engagement
     seconds = (at - engagement.as_of).total_seconds()
@@ -76,7 +76,7 @@ def decay_to(engagement: Engagement, points: Points, at: datetime) -> Engagement
 
 
 def shows_intent(points: Points, signals: Iterable[Signal], since: datetime | None, at: datetime) -> bool:
-    """Tell whether a signal until *at* that has points shows intent; all do where none is of low intent."""
+    """Return whether a signal with points until *at* shows intent; always True if no kind is of low intent."""
     return not points.low_intent or any(
         points.points_for(one) and one.kind not in points.low_intent
         for one in signals
@@ -85,19 +85,19 @@ def shows_intent(points: Points, signals: Iterable[Signal], since: datetime | No
 
 
 def engagement_value_at(engagement: Engagement, points: Points, at: datetime) -> float:
-    """Return the engagement at *at*, which is not before its `as_of`, as one number."""
+    """Return the engagement at *at*, not before its `as_of`, as one number."""
     return total_engagement(decay_to(engagement, points, at))
 
 
 def reaches(value: float, threshold: float) -> bool:
-    """Tell whether *value* is at least *threshold*, but for what fades or is rounded meanwhile."""
+    """Return whether *value* is at least *threshold*, within TOLERANCE for decay and rounding."""
     return value >= threshold - abs(threshold) * TOLERANCE
 
 
 def add_signals(engagement: Engagement, points: Points, signals: Iterable[Signal]) -> Engagement:
-    """Return the engagement after *signals*, in any order; late ones are decayed to the newest moment.
+    """Return the engagement after *signals*, in any order; late ones are decayed to the newest time.
 
-    *engagement* was kept under these *points*, or is nothing yet.
+    *engagement* was computed with these *points*, or is empty.
     """
     scored = [(signal.occurred_at, points.index_for(signal.kind), points.points_for(signal)) for signal in signals]
     scored = [one for one in scored if one[2]]
@@ -114,7 +114,7 @@ def add_signals(engagement: Engagement, points: Points, signals: Iterable[Signal
 
 
 def recompute_engagement(points: Points, signals: Iterable[Signal], since: datetime | None, at: datetime) -> Engagement:
-    """Return the engagement at *at* from the signals themselves: those between *since* and *at*."""
+    """Return the engagement at *at* from the signals between *since* and *at*."""
     values = [0.0] * len(points.half_lives)
     for signal in signals:
         worth = points.points_for(signal)
@@ -127,9 +127,9 @@ def recompute_engagement(points: Points, signals: Iterable[Signal], since: datet
 def engagement_at(
     engagement: Engagement, points: Points, signals: Iterable[Signal], since: datetime | None, at: datetime
 ) -> Engagement:
-    """Return the engagement at *at*: from the kept sums where they tell it, else from *signals*.
+    """Return the engagement at *at*: from the stored sums if they apply, else from *signals*.
 
-    They do not for a moment before they were true, nor where they were kept under other points.
+    They do not apply before their `as_of`, nor if they were computed with other points.
     """
     if engagement.points_key == points.key and (engagement.as_of is None or at >= engagement.as_of):
         return decay_to(engagement, points, at)
@@ -137,14 +137,14 @@ def engagement_at(
 
 
 def falls_below_at(engagement: Engagement, points: Points, threshold: float) -> datetime | None:
-    """Return the first whole second at which the engagement is below *threshold*, if nothing happens.
+    """Return the first whole second at which the engagement is below *threshold* without new signals.
 
-    None when it is below already at its `as_of`, or never falls (*threshold* not above 0).
+    None if it is below already at its `as_of`, or never falls (*threshold* not above 0).
     """
     if engagement.as_of is None or threshold <= 0 or not reaches(total_engagement(engagement), threshold):
         return None
     parts = [(value, days) for value, days in zip(engagement.values, points.half_lives, strict=False) if value]
-    # A whole second of the clock, not of `as_of`: asked at any moment before, the answer is the same.
+    # A whole second of the clock, not counted from `as_of`: the result is the same for any earlier `as_of`.
     try:
         crosses = engagement.as_of + timedelta(days=_days_until(parts, threshold - threshold * TOLERANCE))
         return crosses.replace(microsecond=0) + timedelta(seconds=1)
@@ -153,10 +153,10 @@ def falls_below_at(engagement: Engagement, points: Points, threshold: float) -> 
 
 
 def _days_until(parts: list[tuple[float, float]], least: float) -> float:
-    """Return after how many days a sum of (value, half-life in days) has come down to *least*.
+    """Return after how many days a sum of (value, half-life in days) has fallen to *least*.
 
-    The logarithm of such a sum falls and is convex, so Newton's steps from today come ever closer and never
-    go too far; with one half-life it is a straight line, and one step is exact.
+    The logarithm of such a sum falls and is convex, so Newton's steps from today converge without overshooting;
+    with one half-life it is a straight line, and one step is exact.
     """
     goal, days = math.log2(least), 0.0
     for _ in range(_MAX_ITERATIONS):

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from nurture.db.locks import Lock, acquire
-from nurture.domain.address import FREE_MAIL_DOMAINS
+from nurture.domain.address import is_free_mail
 from nurture.domain.plain_text import index_key
 from nurture.domain.scoring.click_filtering import (
     Classification,
@@ -139,7 +139,7 @@ def _short_hash(message_id: int, value: str) -> str:
 
 def _company_hash(message: ClickedMessage) -> str:
     domain = message.address.rpartition("@")[2].lower()
-    if not domain or domain in FREE_MAIL_DOMAINS:
+    if not domain or is_free_mail(domain):
         return ""
     return sha256(f"{message.salt}|{domain}".encode()).hexdigest()[:8]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nurture.domain.routing.routing import is_known
+from nurture.domain.lead import has_value
 from nurture.journey.leads.changeset import lock_leads
 from nurture.journey.routing import queries
 from nurture.runtime.context import AppContext
@@ -16,7 +16,7 @@ def recheck_filled_fields(ctx: AppContext, now: datetime) -> int:
         filled = [
             (lead_id, field)
             for lead_id, field, fields in queries.load_newly_filled(connection)
-            if is_known(fields.get(field))
+            if has_value(fields.get(field))
         ]
         ids = sorted({lead_id for lead_id, _ in filled})
         lock_leads(ctx.database, connection, ids)

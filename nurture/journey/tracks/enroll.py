@@ -82,7 +82,7 @@ def _classify_one(lead: LeadSnapshot, transitions: LeadTransitions, last_enrollm
         and not ready
         and rule is not _first_matching_rule(lead.view, transitions)[0]
     ):
-        reason = f"a click is in its grace period until {grace_until:%Y-%m-%d %H:%M:%S} UTC; else: {reason}"
+        reason = f"a click is in its grace period until {grace_until:%Y-%m-%d %H:%M:%S} UTC; without it: {reason}"
         return _wait_for_grace_period(lead, transitions, reason, grace_until)
     queue, queue_reason = block or (_target_queue(rule, lead, transitions, last_enrollments), reason)
     if queue and not _discards(rule):

@@ -56,7 +56,7 @@ def test_a_warm_up_without_a_daily_cap_ends_in_no_limit() -> None:
     ],
 )
 def test_limits_under_which_nothing_ever_goes_do_not_exist(wrong: object) -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="at least 1"):
         wrong()  # type: ignore[operator]
 
 
@@ -151,11 +151,11 @@ def test_a_sending_pause_names_its_figures(sent: int, bounced: int, complained: 
     ("counts", "reason"),
     [
         ((1000, 20, 1), None),
-        ((1000, 21, 0), "21 of the last 1,000 emails bounced for good, which is 2.1 %; no more than 2 % may"),
-        ((1000, 0, 2), "2 of the last 1,000 emails were reported as spam, which is 0.2 %; no more than 0.1 % may"),
+        ((1000, 21, 0), "21 of the last 1,000 emails bounced permanently, which is 2.1 %; the limit is 2 %"),
+        ((1000, 0, 2), "2 of the last 1,000 emails were reported as spam, which is 0.2 %; the limit is 0.1 %"),
         ((10, 2, 1), None),
-        ((10, 3, 0), "3 of the last 10 emails bounced for good, which is 30 %; no more than 2 % may"),
-        ((0, 3, 0), "3 of the last 3 emails bounced for good, which is 100 %; no more than 2 % may"),
+        ((10, 3, 0), "3 of the last 10 emails bounced permanently, which is 30 %; the limit is 2 %"),
+        ((0, 3, 0), "3 of the last 3 emails bounced permanently, which is 100 %; the limit is 2 %"),
     ],
 )  # fmt: skip
 def test_a_domain_stops_above_its_shares_of_bounces_and_complaints(

@@ -126,7 +126,7 @@ class TestSendWindow:
     def test_nonsense_is_refused(self) -> None:
         with pytest.raises(ValueError, match="not \\[7\\]"):
             Window(days=frozenset({7}))
-        with pytest.raises(ValueError, match="no zone of its own"):
+        with pytest.raises(ValueError, match="takes no zone"):
             Window(opens=time(9, tzinfo=UTC))
         with pytest.raises(ValueError, match="aware UTC"):
             is_open(Window(), BERLIN, (), datetime(2026, 1, 1))
@@ -193,7 +193,7 @@ class TestDelay:
         [{"hours": 1, "days": 1}, {"days": -1}, {"hours": float("nan")}, {"on": 7}, {"at": time(9, tzinfo=UTC)}],
     )
     def test_nonsense_is_refused(self, nonsense: dict[str, object]) -> None:
-        with pytest.raises(ValueError, match=r"delay|wall clock"):
+        with pytest.raises(ValueError, match=r"delay|local time"):
             Delay(**nonsense)  # type: ignore[arg-type]
 
 

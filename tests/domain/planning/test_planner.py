@@ -47,7 +47,7 @@ from tests.domain.builders import (
 CLICKED, REPLIED, VISITED = SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED
 NIGHTS = Window(frozenset({0, 1, 2, 3, 4}), time(22), time(6), skip_holidays=False)
 ONE = Mail(Delay(days=1))
-GONE = EndEnrollment(ToQueue("done"), "the steps of warm have run out")
+GONE = EndEnrollment(ToQueue("done"), "warm has no more steps")
 
 
 def accepted(step: str, when: datetime, visit: int = 1) -> Touch:
@@ -243,7 +243,7 @@ def test_a_window_may_cross_midnight() -> None:
 def test_a_hold_before_the_due_time_wakes_in_the_window() -> None:
     decision = ask(track(Mail(Delay(days=5)), window=OFFICE), view("s0"), at(2))
     assert held(decision, HoldReason.NOT_DUE, at(8, 9))
-    assert decision.reason == "s0 is due on 2026-06-06 08:00 UTC, and may go on 2026-06-08 09:00 UTC"
+    assert decision.reason == "s0 is due on 2026-06-06 08:00 UTC, and may be sent on 2026-06-08 09:00 UTC"
 
 
 def test_the_cap_counts_touches_of_every_track_and_frees_them_in_turn() -> None:

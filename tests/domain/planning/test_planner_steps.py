@@ -47,7 +47,7 @@ from tests.domain.builders import (
 
 CLICKED, REPLIED, VISITED = SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED
 ONE = Mail(Delay(days=1))
-GONE = EndEnrollment(ToQueue("done"), "the steps of warm have run out")
+GONE = EndEnrollment(ToQueue("done"), "warm has no more steps")
 
 
 def accepted(step: str, when: datetime, visit: int = 1) -> Touch:
@@ -222,7 +222,7 @@ def test_going_round_without_end_leaves_for_a_person() -> None:
     of = program(Email("a", ("a",), Delay()), Jump(2), Jump(1), End("end", ToQueue("x")))
     decision = ask(of, view("a", touches=(accepted("a", START),)), at(2))
     assert decision.actions[0].destination == ToQueue(Queue.NO_TRACK)  # type: ignore[union-attr]
-    assert "goes round without an email or a wait" in decision.reason
+    assert "loops without an email or a wait" in decision.reason
 
 
 def test_a_round_without_a_body_only_pauses() -> None:

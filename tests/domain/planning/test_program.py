@@ -93,5 +93,5 @@ def test_the_first_email_of_a_program_is_where_its_index_says() -> None:
 
 @pytest.mark.parametrize(("touches", "per"), [(0, DAY), (1, timedelta()), (-1, DAY)])
 def test_a_cap_of_nothing_is_refused(touches: int, per: timedelta) -> None:
-    with pytest.raises(ValueError, match="a frequency cap is one touch or more"):
+    with pytest.raises(ValueError, match="a frequency cap needs at least one touch"):
         FrequencyCap(touches, per)

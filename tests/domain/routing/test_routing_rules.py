@@ -68,9 +68,9 @@ def test_each_rule_that_was_asked_has_its_sentence() -> None:
     dach = RoutingRule("dach", ToPool("few"), DACH)
     assert route(RoutingRequest({"country": "FR"}), plan(*OWNERS, dach, REST)).reasons == (
         "account: no account matches",
-        "former: nobody had it before",
+        "former: no rep had it before",
         "dach: not true that country in DE, AT, CH",
-        "rest: pool all, round robin: it is Ada's turn, 0 of 5 today",
+        "rest: pool all, round robin: Ada is next, 0 of 5 today",
     )
 
 
@@ -78,7 +78,7 @@ def test_the_former_owner_gets_a_lead_back_unless_they_gave_it_back() -> None:
     assert route(RoutingRequest(former_owner="ben"), plan(*OWNERS, REST)).rep == "ben"
     again = route(RoutingRequest(former_owner="ben", declined_by={"ben"}), plan(*OWNERS, REST))
     assert again.rep == "ada"
-    assert again.reasons[1] == "former: ben had it before, but ben gave it back before"
+    assert again.reasons[1] == "former: ben had it before, but ben declined it before"
 
 
 @pytest.mark.parametrize("kind", list(AccountKind))
@@ -110,7 +110,7 @@ def test_a_customers_lead_never_goes_to_new_business() -> None:
     rules = (RoutingRule("first", ToPool("few")), *OWNERS, REST)
     found = route(gone, plan(*rules))
     assert (found.rep, found.queue) == (None, "account-owner-unavailable")
-    assert found.reasons[0] == "first: not asked: account 7 is a customer"
+    assert found.reasons[0] == "first: skipped: account 7 is a customer"
     care = RoutingRule("care", ToPool("all"), includes_customers=True)
     assert route(gone, plan(*rules, care)).rep == "ada"
 
@@ -153,7 +153,7 @@ def test_a_field_that_a_rule_requires_is_waited_for_then_somebody_gets_the_lead(
     assert (found.queue, found.missing_field) == ("needs-country", "country")
     late = route(replace(request, overdue_fields={"country"}), routing_plan)
     assert late.rep == "ben"
-    assert late.reasons[-1].startswith("dach: country is still not known, waited for in vain; ben takes these")
+    assert late.reasons[-1].startswith("dach: country is still not known after the wait; ben is named by the rule")
     assert route(RoutingRequest({"country": "AT"}), routing_plan).rep == "dan"
 
 
@@ -283,3 +283,22 @@ def test_a_day_of_weighted_leads_keeps_to_the_weights_and_nobody_gets_more_than_
         served[found.rep] += 1
     assert served == {"ada": 5, "ben": 5, "cleo": 5}
     assert sum(sum(one.values()) for one in counts.values()) == 7  # then Ada was full
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.integers(0, 40))
+def test_round_robin_fills_a_pool_evenly_within_capacity(capacities: list[int], leads: int) -> None:
+    reps = [Rep(f"rep{number}", "Rep", "rep@example.com", capacity) for number, capacity in enumerate(capacities)]
+    everyone = RoutingPlan.build(reps, {})
+    team = {one.id: RepAvailability() for one in reps}
+    for number in range(1, leads + 1):
+        found = route(RoutingRequest(availability=team), everyone)
+        if found.rep is None:
+            break
+        offers = team[found.rep].offers_today + 1
+        team[found.rep] = RepAvailability(offers_today=offers, last_offer=number)
+    given_to = {name: one.offers_today for name, one in team.items()}
+    assert sum(given_to.values()) == min(leads, sum(capacities))
+    assert all(given_to[one.id] <= one.capacity for one in reps)
+    free = [given_to[one.id] for one in reps if given_to[one.id] < one.capacity]
+    assert not free or max(given_to.values()) - min(free) <= 1

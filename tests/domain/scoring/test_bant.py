@@ -84,7 +84,7 @@ def test_signals_of_low_intent_count_but_never_reach_a_bound_alone() -> None:
     prizes = (signal(SignalKind.SUBMITTED, at(1)), signal(SignalKind.SUBMITTED, at(2)))
     alone = EvaluationContext(view("s0", signals=prizes), points)
     assert evaluate(ScoreCondition(at_least=40), alone, at(3))[:2] == (
-        False, "engagement 58.0, all of it from deeds of low intent",
+        False, "engagement 58.0, all of it from signals of low intent",
     )  # fmt: skip
     with_a_click = EvaluationContext(view("s0", signals=(*prizes, signal(SignalKind.CLICKED, at(4)))), points)
     assert not evaluate(ScoreCondition(at_least=40), with_a_click, at(3)).met

@@ -61,12 +61,12 @@ def test_a_click_without_any_sign_is_a_humans() -> None:
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ({"honeypot": True}, "followed a link that no reader sees"),
-        ({"method": "HEAD"}, "asked with HEAD"),
-        ({"method": "OPTIONS"}, "asked with OPTIONS"),
-        ({"agent_type": AgentType.SCANNER}, "a scanner by its user agent"),
-        ({"agent_type": AgentType.PROXY}, "a mail program's proxy by its user agent"),
-        ({"is_machine": True}, "the provider says a machine did it"),
+        ({"honeypot": True}, "clicked a link that no reader sees"),
+        ({"method": "HEAD"}, "requested with HEAD"),
+        ({"method": "OPTIONS"}, "requested with OPTIONS"),
+        ({"agent_type": AgentType.SCANNER}, "user agent of a scanner"),
+        ({"agent_type": AgentType.PROXY}, "user agent of a mail program's proxy"),
+        ({"is_machine": True}, "the provider reported a machine"),
     ],
 )
 def test_one_certain_sign_makes_a_bot(how: dict[str, Any], reason: str) -> None:

@@ -160,7 +160,7 @@ def test_a_backlog_is_not_checked_before_its_time(db: Database, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("state", "count", "reason"), [("bounced", 3, "bounced for good"), ("complained", 2, "reported as spam")]
+    ("state", "count", "reason"), [("bounced", 3, "bounced permanently"), ("complained", 2, "reported as spam")]
 )
 def test_a_domain_whose_mail_is_not_wanted_pauses_by_itself(
     db: Database, tmp_path: Path, state: str, count: int, reason: str

@@ -60,7 +60,7 @@ def test_reps_take_turns_and_each_offer_names_its_reasons(ctx: AppContext) -> No
     assert [row[0] for row in rows(ctx, "SELECT rep FROM offer ORDER BY id")] == ["ana", "ben", "ana", "ben"]
     ((handoff_reason, routing_reason),) = rows(ctx, "SELECT handoff_reason, routing_reason FROM offer WHERE id = 1")
     assert handoff_reason == "ready: demo_requested is yes"
-    assert "everyone: pool everyone, round robin: it is Ana's turn" in routing_reason
+    assert "everyone: pool everyone, round robin: Ana is next" in routing_reason
 
 
 def test_turns_go_on_over_the_days(ctx: AppContext) -> None:

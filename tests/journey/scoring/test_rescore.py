@@ -150,7 +150,7 @@ def test_a_score_is_shown_signal_by_signal_with_reasons(ctx: AppContext) -> None
     assert reasons[0].startswith("opens never count")
     assert reasons[1] == "the policy gives it no points"
     assert reasons[2] == "as reported"
-    assert reasons[3] == "asked with HEAD"
+    assert reasons[3] == "requested with HEAD"
     assert reasons[4] == "counts; no decision uses it before 11:01:30 UTC"
     assert [(part.name, part.total) for part in shown.half_lives] == [
         ("fast (10 days)", 8),

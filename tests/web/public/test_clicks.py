@@ -268,7 +268,7 @@ def test_opens_are_recorded_of_leads_who_agreed_and_only_the_day_is_kept(db: Dat
         return clicks.load_open_consent(ctx, yes)[3:]
 
     assert opened("Mozilla/5.0") == str(NOW.date())
-    assert consent_state() == ("bot", "a mail program's proxy by its user agent")
+    assert consent_state() == ("bot", "user agent of a mail program's proxy")
     opened("")
     assert consent_state() == ("suspect", "no user agent")
     opened("Mozilla/5.0")

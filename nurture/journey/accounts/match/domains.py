@@ -8,7 +8,7 @@ from typing import Final
 from publicsuffixlist import PublicSuffixList
 
 from nurture.domain.address import normalize_address
-from nurture.journey.accounts.match.free_mail import is_free_mail
+from nurture.journey.accounts.match.free_mail import is_shared_domain
 
 _MAX_LENGTH: Final = 253
 
@@ -38,7 +38,7 @@ def registrable_domain(text: str) -> str:
 def company_domain(text: str) -> str:
     """Return the registrable domain, "" for a free mail domain."""
     domain = registrable_domain(text)
-    return "" if is_free_mail(domain) else domain
+    return "" if is_shared_domain(domain) else domain
 
 
 def domain_label(domain: str) -> str:

@@ -1,1 +1,1 @@
-"""The files that marketers and sales write, checked as a whole and turned into domain values."""
+"""Read the files that marketing and sales write, check them as a whole, and turn them into domain values."""

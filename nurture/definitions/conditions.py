@@ -1,4 +1,4 @@
-"""Conditions: the questions that audiences, steps and the sales policy ask."""
+"""Read the conditions of audiences, steps and the sales policy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NUMBERS: Final = frozenset({Comparison.AT_LEAST, Comparison.AT_MOST})
 
 @dataclass(frozen=True, slots=True)
 class KnownEmails:
-    """Which emails a `did` may name: the step id by what people call it. None: they are not known here."""
+    """Which emails a `did` may name: the step id by each of its names. None: they are not known here."""
 
     emails: Mapping[str, str] | None
     unavailable_reason: str = ""
@@ -86,7 +86,7 @@ class _InTrackShape(Shape):
 
 
 def read_condition(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
-    """Read one condition; None, with its faults noted, where it is none."""
+    """Read one condition; None, with the problems reported, if it is not valid."""
     if node.value in ALWAYS:
         return AllOf(())
     if node.value in NEVER:
@@ -100,12 +100,10 @@ def read_condition(node: Node, known_emails: KnownEmails, context: ParseContext)
         return CONDITION_READERS[verbs[0]](node, known_emails, context)
     if verbs:
         both = " and ".join(f"`{verb}`" for verb in verbs)
-        context.add_problem(node, f"one condition asks {both}", "Put each into its own line under `all:` or `any:`.")
+        context.add_problem(node, f"one condition has {both}", "Put each on its own line under `all:` or `any:`.")
         return None
     key = next(iter(node.value))
-    context.add_problem(
-        node, f"`{key}` is not a question that a condition can ask", suggest_name(key, CONDITION_READERS)
-    )
+    context.add_problem(node, f"`{key}` is not a kind of condition", suggest_name(key, CONDITION_READERS))
     return None
 
 
@@ -114,7 +112,7 @@ def _parts(node: Node, verb: str, known_emails: KnownEmails, context: ParseConte
     _reject_other_keys(node, verb, context)
     if not isinstance(inner.value, list) or not inner.value:
         context.add_problem(
-            inner, f"`{verb}` needs a list of conditions", f"Write {verb}: and under it lines that begin with `- `."
+            inner, f"`{verb}` needs a list of conditions", f"Write {verb}: and below it lines that begin with `- `."
         )
         return None
     found = [read_condition(part, known_emails, context) for part in inner.items()]
@@ -126,7 +124,7 @@ def _reject_other_keys(node: Node, verb: str, context: ParseContext) -> None:
     for key, part in node.parts.items():
         if key != verb:
             context.add_problem(
-                part, f"`{key}` stands beside `{verb}`", f"Put it into the list under `{verb}:`, or take it out."
+                part, f"`{key}` is next to `{verb}`", f"Put it into the list under `{verb}:`, or remove it."
             )
 
 
@@ -152,7 +150,7 @@ def _field(node: Node, _: KnownEmails, context: ParseContext) -> Condition | Non
     if not isinstance(name, str) or not name.strip():
         context.add_problem(
             node.parts["field"],
-            "`field` does not name a fact",
+            "`field` needs the name of a field",
             "Write for example `{field: title, contains: director}`.",
         )
         return None
@@ -188,12 +186,12 @@ def _read_comparison_value(comparison: Comparison, given: Any) -> FieldValue | t
     if comparison in _NUMBERS and (isinstance(given, bool) or not isinstance(given, int | float)):
         raise InvalidValue(f"`{given}` is not a number", f"Write for example `{comparison.value}: 50`.")
     if comparison is Comparison.CONTAINS and (not isinstance(given, str) or not given.strip()):
-        raise InvalidValue(f"`{given}` is not a text", "Write a word, or a list of words, in quotes if need be.")
+        raise InvalidValue(f"`{given}` is not a text", "Write a word, or a list of words, in quotes if necessary.")
     return read_field_value(given)
 
 
 def read_field_value(given: Any) -> FieldValue:
-    """Read the value of a fact; dates become text, as facts hold them."""
+    """Read the value of a field; dates become text, as fields store them."""
     if given is None or isinstance(given, list | dict):
         raise InvalidValue("this is not one value", "Write a word, a number, yes or no.")
     if isinstance(given, date):
@@ -207,9 +205,7 @@ def read_kind(name: str) -> SignalKind:
     try:
         return SignalKind(name)
     except ValueError:
-        raise InvalidValue(
-            f"`{name}` is not something that a lead can do", suggest_name(name, list(SignalKind))
-        ) from None
+        raise InvalidValue(f"`{name}` is not a kind of signal", suggest_name(name, list(SignalKind))) from None
 
 
 def _did(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
@@ -228,9 +224,7 @@ def _did(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condit
 
 def _email(name: str, known_emails: KnownEmails) -> str:
     if known_emails.unavailable_reason:
-        raise InvalidValue(
-            f"email `{name}` cannot be asked about here: {known_emails.unavailable_reason}", "Leave `email:` out."
-        )
+        raise InvalidValue(f"email `{name}` cannot be used here: {known_emails.unavailable_reason}", "Remove `email:`.")
     if known_emails.emails is None:
         return name
     if name not in known_emails.emails:
@@ -249,7 +243,7 @@ def _fit(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
 
 
 def _read_bound(shape_of: type[Bounded], node: Node, name: str, example: str, context: ParseContext) -> Bounded | None:
-    """Read what asks for one of `at_least` and `below`."""
+    """Read a condition with one of `at_least` and `below`."""
     _reject_other_keys(node, name, context)
     inner = node.parts[name]
     shape = read_shape(shape_of, inner, context, f"`{name}`")
@@ -276,12 +270,14 @@ def _postcode(node: Node, _: KnownEmails, context: ParseContext) -> Condition | 
         return None
     country = shape.country.upper()
     if len(country) != 2 or not country.isalpha():
-        what = f"`{shape.country}` is not a country's code"
+        what = f"`{shape.country}` is not a country code"
         context.add_problem(inner.parts["country"], what, "Write its two letters, such as `DE`.")
         return None
     first, last = normalize_postcode(shape.first), normalize_postcode(shape.last)
     if first[: len(last)] > last[: len(first)]:
-        context.add_problem(inner, f"no postcode lies from `{shape.first}` to `{shape.last}`", "Write the lower first.")
+        context.add_problem(
+            inner, f"no postcode is from `{shape.first}` to `{shape.last}`", "Write the lower one first."
+        )
         return None
     return PostcodeCondition(country, first, last)
 
@@ -299,14 +295,14 @@ def _bant(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None
     _reject_other_keys(node, "bant", context)
     inner = node.parts["bant"]
     if not isinstance(inner.value, dict) or not inner.value:
-        context.add_problem(inner, "`bant` asks for nothing", _BANT_HINT)
+        context.add_problem(inner, "`bant` is empty", _BANT_HINT)
         return None
     min_confidence: dict[str, Confidence | None] = {}
     for key, part in inner.parts.items():
         if key == "at_least" and len(inner.parts) == 1 and part.value in (1, 2, 3, 4):
             return BantCondition({}, int(part.value))
         if key not in BANT_FIELDS or part.value not in _CONFIDENCE:
-            context.add_problem(part, f"`{key}: {part.value}` is nothing that `bant` can ask", _BANT_HINT)
+            context.add_problem(part, f"`{key}: {part.value}` is not a condition of `bant`", _BANT_HINT)
             return None
         min_confidence[str(key)] = _CONFIDENCE[part.value]
     return BantCondition(min_confidence)

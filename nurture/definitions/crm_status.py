@@ -1,4 +1,4 @@
-"""templates/sales/crm.yaml: what the CRM's statuses mean."""
+"""Read templates/sales/crm.yaml: the meaning of the CRM's statuses."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _HINT: Final = f"Write {', '.join(_STATUS_NAMES[:-1])}, or {{recycled: <a reject
 
 
 def read_crm_statuses(sources: Sources, reasons: Collection[str] | None, context: ParseContext) -> CrmStatusMap:
-    """Read crm.yaml; what is faulty is noted and left out. *reasons* are the policy's, None if not known."""
+    """Read crm.yaml; invalid entries are reported and omitted. *reasons* are the policy's, None if not known."""
     text = sources.get(CRM)
     node = read_yaml(CRM, text, context) if text is not None else None
     if node is None:
         return CrmStatusMap()
     for name, part in node.parts.items():
         if name != "statuses":
-            context.add_problem(part, f"`{name}` is no key of this file", suggest_name(str(name), ["statuses"]))
+            context.add_problem(part, f"`{name}` is not a key of this file", suggest_name(str(name), ["statuses"]))
     listed = node.part("statuses")
     if listed is None or not isinstance(listed.value, dict):
         what, instead = "`statuses` is not a list of `status: meaning` lines", "Write a status on each line."
@@ -31,7 +31,7 @@ def read_crm_statuses(sources: Sources, reasons: Collection[str] | None, context
     for status, part in listed.parts.items():
         meaning = _mapped_status(part, reasons, context)
         if normalize_status(str(status)) in found:
-            context.add_problem(part, f"the status `{status}` stands here twice", "Keep one of the two.")
+            context.add_problem(part, f"the status `{status}` is listed twice", "Keep one of the two.")
         elif meaning is not None:
             found[normalize_status(str(status))] = meaning
     return CrmStatusMap(found)
@@ -46,9 +46,9 @@ def _mapped_status(node: Node, reasons: Collection[str] | None, context: ParseCo
             return None
         return MappedStatus(SalesStatus.RECYCLED, reason)
     if value == SalesStatus.RECYCLED.value:
-        context.add_problem(node, "`recycled` does not say where the lead goes", _HINT)
+        context.add_problem(node, "`recycled` needs a reject reason", _HINT)
         return None
     if value not in _STATUS_NAMES:
-        context.add_problem(node, f"`{value}` is no meaning of a status", _HINT)
+        context.add_problem(node, f"`{value}` is not a status meaning", _HINT)
         return None
     return MappedStatus(SalesStatus(str(value)))

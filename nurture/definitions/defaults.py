@@ -1,4 +1,4 @@
-"""templates/defaults.yaml: what every track takes over unless it says otherwise."""
+"""Read templates/defaults.yaml, the defaults of every track."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAIN_LAYOUT = "plain"
 
 @dataclass(frozen=True, slots=True)
 class SendingDefaults:
-    """When a track sends."""
+    """The send window, fallback zone and grace of a track."""
 
     window: Window = field(default_factory=Window)
     zone_fallback: str = "UTC"
@@ -30,7 +30,7 @@ class SendingDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What tracks start from."""
+    """The defaults of every track."""
 
     sender: Sender = field(default_factory=lambda: Sender("", "", ""))
     sending: SendingDefaults = field(default_factory=SendingDefaults)
@@ -48,7 +48,7 @@ class DefaultsShape(Shape):
 
 
 class SenderShape(Shape):
-    """Who the mail is from."""
+    """The keys under `sender:`."""
 
     name: Line = Field(examples=["Nora from Larkfield"])
     email: Address = Field(examples=["nora@example.com"])
@@ -57,7 +57,7 @@ class SenderShape(Shape):
 
 
 class SenderOverrideShape(Shape):
-    """What a track says differently about its sender."""
+    """The keys under a track's `sender:`."""
 
     name: Line | None = Field(None, examples=["Nora from Larkfield"])
     email: Address | None = Field(None, examples=["nora@example.com"])
@@ -66,7 +66,7 @@ class SenderOverrideShape(Shape):
 
 
 class SendShape(Shape):
-    """What stands under `send:`."""
+    """The keys under `send:`."""
 
     days: Days | None = Field(None, examples=["[mon, tue, wed, thu, fri]"])
     between: Between | None = Field(None, examples=["09:00-17:00"])
@@ -76,14 +76,14 @@ class SendShape(Shape):
 
 
 class CapShape(Shape):
-    """What stands under `cap:`."""
+    """The keys under `cap:`."""
 
     touches: int = Field(ge=1, examples=["2"])
     per: PositiveSpan = Field(examples=["7 days"])
 
 
 def read_defaults(sources: Sources, context: ParseContext) -> Defaults:
-    """Read defaults.yaml; what is faulty is noted, and stands in with the built-in default."""
+    """Read defaults.yaml; invalid values are reported and replaced by the built-in default."""
     text = sources.get(DEFAULTS)
     if text is None:
         context.add_problem(
@@ -113,7 +113,7 @@ def _sender(node: Node | None, context: ParseContext) -> Sender:
 
 
 def override_sender(node: Node | None, sender: Sender, context: ParseContext) -> Sender:
-    """Return *sender* with what a track writes under `sender:`."""
+    """Return *sender* with a track's `sender:` applied."""
     shape = None if node is None else read_shape(SenderOverrideShape, node, context, "the sender")
     if node is None or shape is None:
         return sender
@@ -122,7 +122,7 @@ def override_sender(node: Node | None, sender: Sender, context: ParseContext) ->
 
 
 def read_sending(node: Node | None, start: SendingDefaults, context: ParseContext) -> SendingDefaults:
-    """Return *start* with what stands under `send:`."""
+    """Return *start* with `send:` applied."""
     shape = None if node is None else read_shape(SendShape, node, context, "`send`")
     if shape is None:
         return start

@@ -1,4 +1,4 @@
-"""Where a lead goes: a track, a queue, or closed."""
+"""Read the destination of a lead: a track, a queue, or closed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class _DestinationShape(Shape):
 def read_destination(
     node: Node, context: ParseContext, default_reason: str, instead: str = DESTINATION_HINT
 ) -> Destination | None:
-    """Read a destination; *default_reason* is the reason of a `close` that gives none."""
+    """Read a destination; *default_reason* is the reason of a `close` without one."""
     if isinstance(node.value, str) and node.value:
         return _track(node, node.value, context)
     if not isinstance(node.value, dict):
-        shown = "it says nothing" if node.value is None else f"`{node.value}` is not a place"
-        context.add_problem(node, f"this does not say where the lead goes: {shown}", instead)
+        shown = "it is empty" if node.value is None else f"`{node.value}` is not a destination"
+        context.add_problem(node, f"a destination is expected here: {shown}", instead)
         return None
     shape = read_shape(_DestinationShape, node, context, "a destination")
     if shape is None:
@@ -68,7 +68,7 @@ def _closed(node: Node, closing: str, reason: str, context: ParseContext) -> Des
 
 
 def check_track_references(context: ParseContext, tracks: Collection[str]) -> None:
-    """Note a fault for each named track that does not exist."""
+    """Report each referenced track that does not exist."""
     for named in context.track_references:
         if named.track not in tracks:
             instead = suggest_name(named.track, tracks)

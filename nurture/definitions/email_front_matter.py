@@ -1,4 +1,4 @@
-"""What the rules need to know of an email file: that it has a subject, and its layout."""
+"""Read what the definitions need of an email's front matter: subject, layout, call to action."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def layouts_in(sources: Sources) -> dict[str, str]:
 
 
 def check_front_matter(file: str, text: str, context: ParseContext) -> None:
-    """Note an email without front matter or subject, in the words that the mail floor uses."""
+    """Report an email without front matter or subject, in the same words as the mail package."""
     front = _front_matter(text)
     if front is None:
         context.add_problem(Node(file, 1, None), "the email has no front matter", _FRONT_MATTER_HINT)
@@ -38,7 +38,7 @@ def check_front_matter(file: str, text: str, context: ParseContext) -> None:
 
 
 def email_layout(file: str, text: str, default: str, sources: Sources, context: ParseContext) -> str:
-    """Return the layout that an email asks for, or *default*; one that does not exist is noted."""
+    """Return the layout that an email names, or *default*; one that does not exist is reported."""
     known = layouts_in(sources)
     line, layout = (_front_matter(text) or {}).get("layout", (1, default))
     if layout not in known:
@@ -48,7 +48,7 @@ def email_layout(file: str, text: str, default: str, sources: Sources, context: 
 
 
 def is_call_to_action(file: str, text: str, context: ParseContext) -> bool:
-    """Tell whether an email asks the lead to talk to sales; what is neither yes nor no is noted."""
+    """Return whether an email asks the lead to talk to sales; a value other than yes or no is reported."""
     line, value = (_front_matter(text) or {}).get("call_to_action", (1, "no"))
     if value.lower() not in _YES_OR_NO:
         what = f"`call_to_action: {value}` is neither yes nor no"
@@ -57,7 +57,7 @@ def is_call_to_action(file: str, text: str, context: ParseContext) -> bool:
 
 
 def _front_matter(text: str) -> dict[str, tuple[int, str]] | None:
-    """Return the keys of the front matter with line and value, as far as one line shows them."""
+    """Return the keys of the front matter with line and value, if on one line."""
     lines = text.split("\n")
     ends = [number for number, line in enumerate(lines) if _FENCE.match(line)][:2]
     if len(ends) < 2 or ends[0] != 0:

@@ -23,7 +23,7 @@ _SUFFIXES: Final = frozenset({".yaml", ".yml", ".md", ".mjml"})
 
 
 def read_folder(path: str | Path) -> Sources:
-    """Read the rules below *path*: YAML, Markdown and MJML; other files there are left alone.
+    """Read the definitions below *path*: YAML, Markdown and MJML; other files are ignored.
 
     Raises FileUnreadable, naming all files that are not readable UTF-8 text.
     """
@@ -41,13 +41,14 @@ def _format_problem(problem: Problem) -> str:
 
 
 def scan_folder(path: str | Path) -> tuple[Sources, list[Problem]]:
-    """Read the rules below *path* as far as they are readable, and name the files that are not.
+    """Read the definitions below *path* as far as they are readable, and report the other files.
 
-    Those stand in the texts with a sign for each byte that is none, so that what names them is not at fault.
+    Their texts are included with a replacement character for each invalid byte, so that references to them are
+    valid.
     """
     root = Path(path)
     if not root.exists():
-        raise FileUnreadable(f"there is no folder {root}. `nurture admin init` writes one to start from.")
+        raise FileUnreadable(f"there is no folder {root}. Run `nurture admin init` to create one from the templates.")
     if not root.is_dir():
         raise FileUnreadable(f"{root} is a file, not a folder. Name the folder that holds defaults.yaml and tracks/.")
     texts: dict[str, str] = {}
@@ -82,7 +83,7 @@ def _text(content: bytes) -> str:
 
 
 def _encoding_problems(name: str, content: bytes) -> list[Problem]:
-    """Name the first byte that is not of a UTF-8 text."""
+    """Report the first byte that is not valid UTF-8 text."""
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Compile the tree of a track's steps into the flat instructions that the planner runs."""
+"""Compile a track's tree of steps into the flat instructions that the planner runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PLACEHOLDER_CONDITION: Final = AllOf(())
 
 @dataclass(frozen=True, slots=True)
 class ProgramCompiler:
-    """Compiles the steps of one track. What cannot be read is noted as a fault and stands in as a blank."""
+    """Compiles the steps of one track. Invalid parts are reported and replaced by placeholders."""
 
     track: str
     known_emails: KnownEmails
@@ -46,7 +46,7 @@ class ProgramCompiler:
     context: ParseContext
 
     def program(self, steps: list[Step]) -> tuple[Instruction, ...]:
-        """Return the instructions of *steps* and, behind them, the end of the track."""
+        """Return the instructions of *steps*, followed by the end of the track."""
         return (*self._compile_steps(steps, 0, in_repeat=False), End(FINALLY, self.finally_))
 
     def _compile_steps(self, steps: list[Step], at: int, *, in_repeat: bool) -> list[Instruction]:
@@ -66,7 +66,7 @@ class ProgramCompiler:
                 return [Email(step.id, ("",), Delay())]
             case "email":
                 if len(shape.email) > 1 and not in_repeat:
-                    what = f"the emails of `{step.id}` take turns in no repeat: only the first would ever go"
+                    what = f"`{step.id}` has several emails outside a repeat: only the first would ever be sent"
                     self.context.add_problem(
                         step.node, what, "Put the step into a `repeat:`, or write one step for each email."
                     )
@@ -99,7 +99,7 @@ class ProgramCompiler:
         )
         if to == ToTrack(self.track):
             self.context.add_problem(
-                step.node, "this step ends the track and begins it again", "Use `repeat:`, or name another track."
+                step.node, "this step ends the track and starts it again", "Use `repeat:`, or name another track."
             )
         return End(step.id, to or self.finally_)
 
@@ -109,7 +109,7 @@ class ProgramCompiler:
         ) or _PLACEHOLDER_CONDITION
 
     def _compile_fork(self, step: Step, at: int, *, in_repeat: bool) -> list[Instruction]:
-        """Lay the blocks out behind the fork, each with a jump to what follows. An empty block is that."""
+        """Place the blocks after the fork, each followed by a jump to the end. An empty block goes to the end."""
         body: list[Instruction] = []
         starts: list[int | None] = []
         jumps: list[int] = []
@@ -142,7 +142,7 @@ class ProgramCompiler:
         names = [name for name, _, _ in arms]
         for name in sorted({name for name in names if names.count(name) > 1}):
             self.context.add_problem(
-                step.node, f"two arms of the split are called `{name}`", "Give each arm a name of its own."
+                step.node, f"two arms of the split are called `{name}`", "Give each arm its own name."
             )
         return Split(step.id, tuple(arms))
 
@@ -163,10 +163,10 @@ class ProgramCompiler:
             most = float(rounds.at_most / _DAY)
             if most < every:
                 self.context.add_problem(
-                    step.node, "`at_most` is shorter than `every`", "Make it longer, or take it out."
+                    step.node, "`at_most` is shorter than `every`", "Make it longer, or remove it."
                 )
         elif rounds.times is None and rounds.growth > 1:
-            what = "a repeat without end grows without end"
+            what = "the pauses of an endless repeat grow without limit"
             self.context.add_problem(step.node, what, "Write for example `at_most: 55 days`.")
             return float(every)
         else:
@@ -178,13 +178,13 @@ class ProgramCompiler:
 
 
 def case_part(block: Block, key: str, step: Step, place: int) -> Node | None:
-    """Return the part *key* of the case that *block* came from."""
+    """Return the part *key* of the case from which *block* was read."""
     case = step.node.parts["branch"].parts.get(place, block.node)
     return case.part(key)
 
 
 def check_program(instructions: tuple[Instruction, ...], steps: list[Step], context: ParseContext) -> None:
-    """Note steps that no lead ever reaches, and repeats that can go round without an email."""
+    """Report steps that no lead can reach, and repeats with a round without an email."""
     nodes = {step.id: step.node for step in every_step(steps)}
     reached = set(_reachable(instructions, 0, through_emails=True))
     previous_unreachable = False
@@ -193,28 +193,26 @@ def check_program(instructions: tuple[Instruction, ...], steps: list[Step], cont
             continue
         unreachable = place not in reached
         if unreachable and not previous_unreachable:
-            what = f"the step `{instruction.step}` is never reached: what is before it ends or goes round"
-            context.add_problem(
-                nodes[instruction.step], what, "Move it further up, or give the repeat before it `times:`."
-            )
+            what = f"the step `{instruction.step}` is never reached: the steps before it end or repeat forever"
+            context.add_problem(nodes[instruction.step], what, "Move it up, or give the repeat before it `times:`.")
         previous_unreachable = unreachable
         if isinstance(instruction, Repeat):
             without_email = (
                 instructions[at] for at in _reachable(instructions, instruction.body, through_emails=False)
             )
             if any(isinstance(other, NextRound) and other.repeat == place for other in without_email):
-                what = f"a round of `{instruction.step}` can pass without an email"
-                context.add_problem(nodes[instruction.step], what, "Put an email on each way through it.")
+                what = f"a round of `{instruction.step}` can end without an email"
+                context.add_problem(nodes[instruction.step], what, "Add an email on each path through it.")
 
 
 def tracks_reached_without_email(instructions: tuple[Instruction, ...]) -> set[str]:
-    """Return the tracks to which a lead can go on from here without having got an email."""
+    """Return the tracks to which a lead can move without getting an email first."""
     ends = (instructions[place] for place in _reachable(instructions, 0, through_emails=False))
     return {end.destination.track for end in ends if isinstance(end, End) and isinstance(end.destination, ToTrack)}
 
 
 def _reachable(instructions: tuple[Instruction, ...], start: int, *, through_emails: bool) -> Iterator[int]:
-    """Yield the places that can be reached from *start*."""
+    """Yield the indexes that can be reached from *start*."""
     seen: set[int] = set()
     pending = [start]
     while pending:
@@ -251,7 +249,7 @@ def _successors(instructions: tuple[Instruction, ...], place: int) -> tuple[int,
 
 
 def email_steps(steps: list[Step]) -> Mapping[str, str]:
-    """Map what people may call an email in a condition (its file, its step id) to the step's id."""
+    """Return the step id by each name that a condition may use for an email: its file or its step id."""
     called: dict[str, str] = {}
     for step in every_step(steps):
         if step.verb == "email" and step.shape is not None:
@@ -264,21 +262,21 @@ def email_steps(steps: list[Step]) -> Mapping[str, str]:
 def check_moved_steps(
     moved_steps: Mapping[str, Any], node: Node, ids: Mapping[str, Node], context: ParseContext
 ) -> None:
-    """Note entries of `moved_to` that move a step which is there, or to one which is not."""
+    """Report entries of `moved_to` that move an existing step, or move to a missing one."""
     for old, new in moved_steps.items():
         at = node.parts[old]
         if old in ids or old == FINALLY:
             context.add_problem(
-                at, f"`moved_to` moves `{old}`, which is still a step", "Take the line out, or rename the step."
+                at, f"`moved_to` moves `{old}`, which is still a step", "Remove the line, or rename the step."
             )
         if not isinstance(new, str):
             context.add_problem(at, f"`moved_to: {old}` does not name a step", f"Write `{old}: the-new-step`.")
         elif new not in ids and new not in moved_steps and new != FINALLY:
             context.add_problem(
-                at, f"`moved_to` leads to `{new}`, which is not a step", suggest_name(new, [*ids, FINALLY])
+                at, f"`moved_to` moves to `{new}`, which is not a step", suggest_name(new, [*ids, FINALLY])
             )
         elif _has_cycle(old, moved_steps):
-            context.add_problem(at, f"`moved_to` leads `{old}` round in a circle", "Name a step of this track.")
+            context.add_problem(at, f"`moved_to` moves `{old}` in a cycle", "Name a step of this track.")
 
 
 def _has_cycle(old: str, moved: Mapping[str, str]) -> bool:

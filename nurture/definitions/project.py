@@ -1,4 +1,4 @@
-"""The rules as a whole: all tracks, the sales policy, the defaults; every fault at once."""
+"""Read all definitions together: tracks, sales policy, defaults; report every problem at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["ProjectDefinitions", "TrackDefinition", "check", "find_policy_mismat
 
 @dataclass(frozen=True)
 class TrackDefinition:
-    """One track: its source, its emails (Markdown by name), the layout of each, and a digest of it all."""
+    """One track: its source, its emails (Markdown by name), the layout of each, and a digest of everything."""
 
     name: str
     program_source: str
@@ -41,7 +41,7 @@ class TrackDefinition:
 
     @property
     def audience(self) -> Condition | None:
-        """Return whom readiness may enroll here; None means nobody by itself."""
+        """Return which leads readiness may enroll here; None means none."""
         return self.unversioned.audience
 
     def program(self, version: int) -> Program:
@@ -51,7 +51,7 @@ class TrackDefinition:
 
 @dataclass(frozen=True)
 class ProjectDefinitions:
-    """Everything that templates/ says, without a fault."""
+    """Everything in templates/, valid."""
 
     sources: Sources = field(repr=False)
     tracks: Mapping[str, TrackDefinition]
@@ -70,28 +70,28 @@ class ProjectDefinitions:
     def policy(self, version: int) -> Policy:
         """Return the policy as its published *version*; raises NotFound if the bundle has none."""
         if self.unversioned_policy is None:
-            raise NotFound(f"these rules have no {POLICY}. Load the whole folder, or the published policy.")
+            raise NotFound(f"these definitions have no {POLICY}. Load the whole folder, or the published policy.")
         return replace(self.unversioned_policy, version=version)
 
     def sources_of(self, track: str) -> Sources:
-        """Return the texts that a published version of *track* needs, and no others."""
+        """Return only the texts that a published version of *track* needs."""
         if track not in self.tracks:
             raise NotFound(f"there is no track {track}. Tracks: {', '.join(sorted(self.tracks))}.")
         return _sources_of(self.sources, f"{FOLDER}{track}/", set(self.tracks[track].layouts.values()))
 
     def sources_of_sending(self) -> Sources:
-        """Return the text that a published version of the rules for sending needs."""
+        """Return the text that a published version of the sending rules needs."""
         return _sending_sources(self.sources)
 
     def sources_of_policy(self) -> Sources:
-        """Return the texts that a published version of the policy needs: it, the briefs, their layouts."""
+        """Return the texts that a published version of the policy needs: policy, CRM statuses, briefs, layouts."""
         return _policy_sources(self.sources)
 
 
 def load(sources: Sources, *, complete: bool = True) -> ProjectDefinitions:
-    """Return the rules in *sources*; raises InvalidDefinitions with all faults at once.
+    """Return the definitions in *sources*; raises InvalidDefinitions with all problems at once.
 
-    Not *complete*: the bundle is one published track or policy, so what it names elsewhere is not looked for.
+    Not *complete*: the bundle is one published track or policy, so references outside it are not checked.
     """
     definitions, problems = _read(sources, complete=complete)
     if problems:
@@ -100,17 +100,17 @@ def load(sources: Sources, *, complete: bool = True) -> ProjectDefinitions:
 
 
 def check(sources: Sources, *, complete: bool = True) -> list[Problem]:
-    """Return all faults of *sources*, sorted by file and line."""
+    """Return all problems of *sources*, sorted by file and line."""
     return _read(sources, complete=complete)[1]
 
 
 def read(sources: Sources) -> tuple[ProjectDefinitions, list[Problem]]:
-    """Return what can be read of *sources*, and all faults; tracks that cannot be read are left out."""
+    """Return what can be read of *sources*, and all problems; unreadable tracks are omitted."""
     return _read(sources, complete=True)
 
 
 def find_policy_mismatches(policy: Sources, programs: Iterable[Program]) -> list[Problem]:
-    """Return what a published policy asks for that these tracks do not have: emails, and tracks by name."""
+    """Return what a published policy refers to and these tracks do not have: emails, and tracks by name."""
     known = list(programs)
     context = ParseContext(complete=False)
     read_policy(policy, _email_steps(known), context)
@@ -128,7 +128,7 @@ def _read_once(
     files: tuple[tuple[str, str], ...],
     complete: bool,  # noqa: FBT001
 ) -> tuple[ProjectDefinitions, tuple[Problem, ...]]:
-    """Read the same text once: publishing checks it, loads it, and reads what was published."""
+    """Cache the result: publishing checks a text, loads it, and reads what was published."""
     sources = dict(files)
     context = ParseContext(complete=complete)
     defaults = read_defaults(sources, context)
@@ -144,7 +144,7 @@ def _read_once(
         _check_cycles(read, context)
         if not names:
             context.add_problem(
-                Node(DEFAULTS, 1, None), "there is no track in tracks/", "Write tracks/my-track/track.yaml."
+                Node(DEFAULTS, 1, None), "there are no tracks in tracks/", "Write tracks/my-track/track.yaml."
             )
     definitions = ProjectDefinitions(
         sources=sources,
@@ -167,7 +167,9 @@ def _policy(
     if POLICY not in sources:
         if complete:
             context.add_problem(
-                Node(POLICY, 1, None), "this file is missing", "Write what sales approved: readiness, reps, reasons."
+                Node(POLICY, 1, None),
+                "this file is missing",
+                "Write the sales policy: readiness, reps, reject reasons.",
             )
         return None
     _check_briefs(sources, defaults, context)
@@ -229,7 +231,7 @@ def _digest(sources: Sources) -> str:
 
 
 def _check_cycles(read: Mapping[str, ParsedTrack], context: ParseContext) -> None:
-    """Note tracks between which a lead could go round without ever getting an email."""
+    """Report tracks between which a lead could move in a cycle without ever getting an email."""
     onward = {name: tracks_reached_without_email(track.program.instructions) for name, track in read.items()}
     for name in sorted(onward):
         route = _find_cycle(name, onward)
@@ -237,12 +239,14 @@ def _check_cycles(read: Mapping[str, ParsedTrack], context: ParseContext) -> Non
             way = " to ".join(f"`{stop}`" for stop in [*route, name])
             at = read[name].node.part("finally") or read[name].node
             context.add_problem(
-                at, f"leads go round from {way} without an email", "Put an email into one of them, or end elsewhere."
+                at,
+                f"leads move in a cycle from {way} without an email",
+                "Add an email to one of them, or end elsewhere.",
             )
 
 
 def _find_cycle(start: str, onward: Mapping[str, set[str]]) -> list[str]:
-    """Return the shortest round from *start* through other tracks back to it, [] if there is none."""
+    """Return the shortest cycle from *start* through other tracks, [] if there is none."""
     paths = [[start]]
     seen: set[str] = set()
     while paths:

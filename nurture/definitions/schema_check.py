@@ -1,4 +1,4 @@
-"""Check a YAML mapping against a pydantic model, and say in plain words what is wrong."""
+"""Check a YAML mapping against a pydantic model, and explain problems in plain words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 
 
 class InvalidValue(ValueError):
-    """Say what is wrong with one value, and what to write instead."""
+    """Raised for an invalid value, with what is wrong and what to write instead."""
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(f"{what}. {instead}")
@@ -21,7 +21,7 @@ class InvalidValue(ValueError):
 
 
 class Shape(BaseModel):
-    """One kind of mapping: strict types, no unknown keys. Each field's first example is shown in faults."""
+    """One kind of mapping: strict types, no unknown keys. Each field's first example appears in problems."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
 
@@ -42,10 +42,10 @@ _KINDS = {
 
 
 def read_shape(model: type[M], node: Node, context: ParseContext, called: str) -> M | None:
-    """Return *node* as a *model*; None, with its faults noted, where it does not fit. *called* names it."""
+    """Return *node* as a *model*; None, with the problems reported, if invalid. *called* names it in problems."""
     if not isinstance(node.value, dict):
         keys = ", ".join(f"`{key}:`" for key in list(keys_of(model))[:4])
-        context.add_problem(node, f"{called} needs keys and values under it", f"Write {keys} ... on indented lines.")
+        context.add_problem(node, f"{called} needs keys and values below it", f"Write {keys} ... on indented lines.")
         return None
     empty = _empty(model, node)
     for key in empty:
@@ -65,14 +65,14 @@ def read_shape(model: type[M], node: Node, context: ParseContext, called: str) -
 
 
 def _misspelled(details: list[ErrorDetails]) -> set[str]:
-    """Name the missing keys that an unknown key stands for: one slip is one fault."""
+    """Return the missing keys for which an unknown key is a likely typo: a typo is one problem, not two."""
     missing = [str(detail["loc"][0]) for detail in details if detail["type"] == "missing"]
     unknown = [str(detail["loc"][0]) for detail in details if detail["type"] == "extra_forbidden"]
     return {near for key in unknown for near in get_close_matches(key, missing, n=1)}
 
 
 def _empty(model: type[Shape], node: Node) -> list[str]:
-    """List the keys that stand without a value; those that may hold anything are judged by their reader."""
+    """Return the keys without a value; keys of any type are checked by their reader."""
     known = keys_of(model)
     return [
         key for key, value in node.value.items() if value is None and key in known and not known[key].accepts_anything
@@ -81,14 +81,14 @@ def _empty(model: type[Shape], node: Node) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """One key of a shape: an example to show, and whether it may hold anything."""
+    """One key of a shape: an example, and whether it accepts any value."""
 
     example: str
     accepts_anything: bool
 
 
 def keys_of(model: type[Shape]) -> dict[str, KeyInfo]:
-    """Return the keys of *model* as files write them."""
+    """Return the keys of *model* as written in files."""
     return {
         field.alias or name: KeyInfo(str((field.examples or ["..."])[0]), field.annotation is _ANYTHING)
         for name, field in model.model_fields.items()
@@ -102,7 +102,7 @@ def _explain(model: type[Shape], detail: ErrorDetails, called: str) -> tuple[str
     if kind == "extra_forbidden" and detail["input"] is None and " " in key:
         return (
             f"`{key}` is not a key",
-            "If it belongs to the text before it, put the whole text in quotes: it has a comma",
+            "If it belongs to the text before it, quote the whole text: it contains a comma",
         )
     if kind == "extra_forbidden":
         return f"unknown key `{key}` in {called}", suggest_name(key, fields)

@@ -1,4 +1,4 @@
-"""What a sender must be before anything goes out in its name: reachable, real, and allowed to send."""
+"""Check that a sender is reachable, real, and allowed to send from its domain."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from nurture.definitions.yaml_reader import Node, ParseContext
+from nurture.domain.address import is_free_mail
 from nurture.domain.delivery.sending_limits import normalize_domain
 
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -23,25 +24,11 @@ _PLACEHOLDER: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _MIN_POSTAL_LETTERS: Final = 8
-_POSTAL_HINT: Final = "Write where letters reach you, for example `Larkfield Ltd, 1 Example Street, Exampletown`."
-_FREE_MAIL_DOMAINS: Final = frozenset(
-    """
-    gmail.com googlemail.com ymail.com rocketmail.com aim.com msn.com passport.com icloud.com me.com mac.com
-    web.de freenet.de t-online.de arcor.de mail.com email.com proton.me protonmail.com pm.me tutanota.com
-    tutanota.de tuta.io fastmail.com hey.com zohomail.com yandex.ru yandex.com ya.ru mail.ru bk.ru inbox.ru
-    list.ru rambler.ru qq.com foxmail.com 163.com 126.com yeah.net sina.com sohu.com naver.com hanmail.net
-    daum.net rediffmail.com orange.fr wanadoo.fr laposte.net free.fr sfr.fr libero.it virgilio.it tiscali.it
-    alice.it tin.it telenet.be skynet.be ziggo.nl kpnmail.nl bluewin.ch wp.pl o2.pl onet.pl interia.pl
-    seznam.cz centrum.cz abv.bg ukr.net comcast.net verizon.net att.net sbcglobal.net bellsouth.net cox.net
-    charter.net btinternet.com talktalk.net virginmedia.com sky.com bigpond.com optusnet.com.au uol.com.br
-    bol.com.br terra.com.br docomo.ne.jp ezweb.ne.jp
-    """.split()  # noqa: SIM905  (a list of a hundred lines reads worse)
-)
-_FREE_MAIL_FAMILIES: Final = re.compile(r"(yahoo|hotmail|live|outlook|gmx|aol)(\.[a-z]{2,3}){1,2}")
+_POSTAL_HINT: Final = "Write your postal address, for example `Larkfield Ltd, 1 Example Street, Exampletown`."
 
 
 def check_sender(node: Node, context: ParseContext) -> None:
-    """Note what of a sender, as `sender:` has it, must not go out. What was published once is left alone."""
+    """Report invalid parts of a `sender:`. Published versions are not checked again."""
     if not context.complete:
         return
     for key in ("email", "reply_to"):
@@ -53,7 +40,7 @@ def check_sender(node: Node, context: ParseContext) -> None:
         _check_postal(postal, context)
     name = node.part("name")
     if name is not None and (_CONTROL.search(str(name.value)) or _PLACEHOLDER.fullmatch(str(name.value))):
-        context.add_problem(name, f"`name`: `{name.value}` is nobody's name", "Write who the mail is from.")
+        context.add_problem(name, f"`name`: `{name.value}` is not a name", "Write who the mail is from.")
 
 
 def _check_address(key: str, at: Node, *, is_sender: bool, context: ParseContext) -> None:
@@ -63,27 +50,21 @@ def _check_address(key: str, at: Node, *, is_sender: bool, context: ParseContext
     if not (_LOCAL.fullmatch(local) and _DOMAIN.fullmatch(ascii_domain)) or (
         len(local) > _MAX_LOCAL_LENGTH or len(local) + 1 + len(ascii_domain) > _MAX_ADDRESS_LENGTH
     ):
-        what = f"`{key}`: mail programs take no answer to `{address}`"
+        what = f"`{key}`: mail programs cannot reply to `{address}`"
         context.add_problem(at, what, "Write for example `nora@example.com`, without accents, quotes or brackets.")
     elif not domain.isascii():
-        what = f"`{key}`: not every mail server takes the domain of `{address}` as it is written"
-        context.add_problem(at, what, f"Write its other form: `{local}@{ascii_domain}`.")
-    elif is_sender and _is_free(ascii_domain):
-        what = f"`{key}`: mail from `{address}` is refused: `{ascii_domain}` lets nobody else send in its name"
-        instead = "Write an address at a domain of your own; this one may stand as `reply_to`."
+        what = f"`{key}`: not every mail server accepts the domain of `{address}` in this form"
+        context.add_problem(at, what, f"Write its ASCII form: `{local}@{ascii_domain}`.")
+    elif is_sender and is_free_mail(ascii_domain):
+        what = f"`{key}`: mail from `{address}` is refused: `{ascii_domain}` lets only its own servers send"
+        instead = "Use an address at your own domain; this one may be the `reply_to`."
         context.add_problem(at, what, instead)
 
 
-def _is_free(domain: str) -> bool:
-    return domain in _FREE_MAIL_DOMAINS or _FREE_MAIL_FAMILIES.fullmatch(domain) is not None
-
-
 def _check_postal(at: Node, context: ParseContext) -> None:
-    """Note what is no place that a letter could go to: the law of most countries wants one in every email."""
+    """Report what cannot be a postal address: the law of most countries requires one in every email."""
     text = " ".join(str(at.value).split())
     signs = sum(sign.isalnum() for sign in text)
     one_word = text.isascii() and " " not in text
     if _PLACEHOLDER.search(text) or signs < _MIN_POSTAL_LETTERS or one_word:
-        context.add_problem(
-            at, f"`postal_address`: `{text[:60]}` is not a place that a letter could go to", _POSTAL_HINT
-        )
+        context.add_problem(at, f"`postal_address`: `{text[:60]}` is not a postal address", _POSTAL_HINT)

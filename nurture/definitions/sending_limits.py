@@ -1,4 +1,4 @@
-"""templates/sending.yaml: how fast each sender's domain may send, and what becomes of a doubtful message."""
+"""Read templates/sending.yaml: sending limits by domain, and what to do with messages of unknown delivery."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_percent(given: Any) -> float:
         raise InvalidValue(f"`{given}` is not a percentage", "Write for example `2 %`.")
     share = float(Decimal(found[1]) / 100)
     if not 0 < share <= 1:
-        raise InvalidValue(f"`{given}` is not a part of the emails", "Write more than 0 % and at most 100 %.")
+        raise InvalidValue(f"`{given}` is out of range", "Write more than 0 % and at most 100 %.")
     return share
 
 
@@ -59,13 +59,13 @@ class SendingShape(Shape):
 
 
 class OnUnknownShape(Shape):
-    """What stands under `on_unknown:` if it is not `hold`."""
+    """The keys under `on_unknown:` unless it is `hold`."""
 
     resend_after: PositiveSpan = Field(examples=["24 hours"])
 
 
 class LimitsShape(Shape):
-    """What a domain may send."""
+    """The limits of a domain."""
 
     per_hour: LimitValue | None = Field(None, examples=["500"])
     per_day: LimitValue | None = Field(None, examples=["4000"])
@@ -74,7 +74,7 @@ class LimitsShape(Shape):
 
 
 class WarmUpShape(Shape):
-    """What stands under `warm_up:`."""
+    """The keys under `warm_up:`."""
 
     from_: Day = Field(alias="from", examples=["2026-12-01"])
     first_day: int = Field(ge=1, examples=["50"])
@@ -82,7 +82,7 @@ class WarmUpShape(Shape):
 
 
 class PauseShape(Shape):
-    """What stands under `pause_over:`."""
+    """The keys under `pause_over:`."""
 
     hard_bounces: Percent | None = Field(None, examples=["2 %"])
     complaints: Percent | None = Field(None, examples=["0.1 %"])
@@ -90,7 +90,7 @@ class PauseShape(Shape):
 
 
 def load_sending(sources: Sources) -> SendingRules:
-    """Return the rules for sending in *sources*, the built-in ones if it has none.
+    """Return the sending rules in *sources*, the built-in ones without sending.yaml.
 
     Raises InvalidDefinitions.
     """
@@ -102,15 +102,15 @@ def load_sending(sources: Sources) -> SendingRules:
 
 
 def read_sending_rules(sources: Sources, context: ParseContext, senders: Collection[str] | None = None) -> SendingRules:
-    """Read sending.yaml; what is faulty is noted, and stands in with the built-in rule.
+    """Read sending.yaml; invalid values are reported and replaced by the built-in ones.
 
-    *senders* are the addresses that mail comes from, None where they are not known.
+    *senders* are the From addresses, None if they are not known.
     """
     text = sources.get(SENDING)
     node = read_yaml(SENDING, text, context) if text is not None else None
     if node is None:
         return SendingRules()
-    read_shape(SendingShape, node, context, "the rules for sending")
+    read_shape(SendingShape, node, context, "the sending rules")
     default = _limits(node.part("default"), SendingLimits(), "`default`", context)
     return SendingRules(
         default=default,
@@ -123,7 +123,7 @@ def _resend_after(node: Node | None, context: ParseContext) -> timedelta | None:
     if node is None or node.value in (HOLD, None):
         return None
     if not isinstance(node.value, dict):
-        context.add_problem(node, f"`on_unknown: {node.value}` is no answer", _ON_UNKNOWN_HINT)
+        context.add_problem(node, f"`on_unknown: {node.value}` is not valid", _ON_UNKNOWN_HINT)
         return None
     shape = read_shape(OnUnknownShape, node, context, "`on_unknown`")
     if shape is None:
@@ -131,7 +131,7 @@ def _resend_after(node: Node | None, context: ParseContext) -> timedelta | None:
     if not timedelta(hours=1) <= shape.resend_after <= UNKNOWN_COUNTS_AS_SENT_AFTER:
         most = UNKNOWN_COUNTS_AS_SENT_AFTER // timedelta(hours=1)
         what = f"`resend_after: {node.value['resend_after']}` is not between 1 and {most} hours"
-        instead = "Write for example `24 hours`: until then most providers have said what became of it."
+        instead = "Write for example `24 hours`: by then most providers have reported the delivery status."
         context.add_problem(node.parts["resend_after"], what, instead)
     return shape.resend_after
 
@@ -142,18 +142,18 @@ def _domains(
     if node is None or node.value is None:
         return {}
     if not isinstance(node.value, dict):
-        instead = "Write a domain on a line of its own, and its limits indented under it."
+        instead = "Write each domain on its own line, with its limits indented below it."
         context.add_problem(node, "`domains` is not a list of `domain: limits` lines", instead)
         return {}
     found: dict[str, SendingLimits] = {}
     for written, part in node.parts.items():
         domain = normalize_domain(str(written))
         if not _DOMAIN.fullmatch(domain):
-            instead = "Write what stands behind the @ of the sender's address, for example `example.com`."
+            instead = "Write the part after the @ of the sender's address, for example `example.com`."
             context.add_problem(part, f"`{written}` is not a domain", instead)
             continue
         if domain in found:
-            context.add_problem(part, f"the domain `{domain}` is named twice", "Keep one of the two.")
+            context.add_problem(part, f"the domain `{domain}` is listed twice", "Keep one of the two.")
         elif senders is not None:
             _check_used(domain, part, senders, context)
         found[domain] = _limits(part, default, f"`{written}`", context)
@@ -161,7 +161,7 @@ def _domains(
 
 
 def _check_used(domain: str, at: Node, senders: Collection[str], context: ParseContext) -> None:
-    """Note a domain from which no mail comes: its limits would hold nothing back."""
+    """Report a domain from which no mail is sent: its limits would have no effect."""
     used = {normalize_domain(address.rpartition("@")[2]) for address in senders if "@" in address}
     if used and not any(f".{name}".endswith(f".{domain}") for name in used):
         instead = suggest_name(domain, used, f"Mail comes from: {', '.join(sorted(used))}.")
@@ -169,7 +169,7 @@ def _check_used(domain: str, at: Node, senders: Collection[str], context: ParseC
 
 
 def _limits(node: Node | None, start: SendingLimits, called: str, context: ParseContext) -> SendingLimits:
-    """Return *start* with what stands under *node*."""
+    """Return *start* with the limits in *node* applied."""
     if node is None:
         return start
     shape = read_shape(LimitsShape, node, context, called)
@@ -200,11 +200,11 @@ def _warm_up(node: Node | None, context: ParseContext) -> WarmUp | None:
 
 def _check_warm_up(at: Node, warm_up: WarmUp, per_day: int | None, context: ParseContext) -> None:
     if per_day is None:
-        what = "the warm-up has no end: no `per_day` says how many emails a day it leads to"
-        context.add_problem(at, what, "Write for example `per_day: 4000` beside it.")
+        what = "the warm-up has no end: `per_day` is missing"
+        context.add_problem(at, what, "Write for example `per_day: 4000` next to it.")
     elif warm_up.first_day >= per_day:
         what = f"the warm-up begins with {warm_up.first_day} emails, which is all that `per_day` allows"
-        context.add_problem(at, what, "Write a smaller `first_day`, or take the warm-up out.")
+        context.add_problem(at, what, "Write a smaller `first_day`, or remove the warm-up.")
 
 
 def _with_pause(node: Node | None, start: SendingLimits, context: ParseContext) -> SendingLimits:

@@ -1,4 +1,4 @@
-"""The steps of a track as a tree, each with its id."""
+"""Read the steps of a track as a tree, each with its id."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class RepeatShape(Shape):
 
 
 class RoundsShape(Shape):
-    """What stands under `repeat:`."""
+    """The keys under `repeat:`."""
 
     every: PositiveSpan = Field(examples=["30 days"])
     growth: float = Field(1.0, ge=1, le=10, allow_inf_nan=False, examples=["1.3"])
@@ -126,7 +126,7 @@ SHAPES: Final[Mapping[str, type[Shape]]] = {
 
 @dataclass(slots=True)
 class Block:
-    """Steps that hang below a step; none: the lead goes on behind it. *shape* is a case's or arm's."""
+    """Steps below a step; if empty, the lead continues after the step. *shape* is a case's or an arm's."""
 
     node: Node
     steps: list[Step] = field(default_factory=list)
@@ -151,10 +151,10 @@ class StepReader:
         self._context = context
         self.ids: dict[str, Node] = {}
         self.has_unreadable_steps = False
-        """Some of it could not be read as steps, so which emails it sends is not known."""
+        """Some steps could not be read, so not all emails that the track sends are known."""
 
     def steps(self, node: Node, before: str, *, in_repeat: bool = False) -> list[Step]:
-        """Read a list of steps; *before* is the id that the first step's own id is made from."""
+        """Read a list of steps; *before* is the id from which the first step's id is derived."""
         if not isinstance(node.value, list):
             self._context.add_problem(node, "steps are a list", "Write each step on a line that begins with `- `.")
             self.has_unreadable_steps = True
@@ -177,8 +177,8 @@ class StepReader:
         if verb == "repeat" and in_repeat:
             self._context.add_problem(
                 node,
-                "a repeat stands inside a repeat",
-                "Write the inner steps out, or move them to a track of their own.",
+                "a repeat is inside a repeat",
+                "Write out the inner steps, or move them to their own track.",
             )
             self.has_unreadable_steps = True
             return None
@@ -270,23 +270,21 @@ class StepReader:
         inner = node.part(key)
         if inner is None or inner.value in (None, [], ""):
             at = inner or node
-            self._context.add_problem(
-                at, f"`{key}` leads nowhere: no step stands under it", f"Write steps under it, or `{key}: {CONTINUE}`."
-            )
+            self._context.add_problem(at, f"`{key}` has no steps", f"Write steps below it, or `{key}: {CONTINUE}`.")
             return Block(at)
         if inner.value == CONTINUE:
             return Block(inner)
         if isinstance(inner.value, str):
-            what = f"`{key}: {inner.value}` leads nowhere"
+            what = f"`{key}: {inner.value}` is not a list of steps"
             near = suggest_name(inner.value, [CONTINUE], "")
-            to = f"Write `{key}: {CONTINUE}`, or steps under it; to go to a track: `- end: {inner.value}`."
+            to = f"Write `{key}: {CONTINUE}`, or steps below it; to move to a track: `- end: {inner.value}`."
             self._context.add_problem(inner, what, near if near.startswith("Did") else to)
             return Block(inner)
         return Block(inner, self.steps(inner, before, in_repeat=in_repeat))
 
 
 def every_step(steps: list[Step]) -> Iterator[Step]:
-    """Yield *steps* and all that hang below them."""
+    """Yield *steps* and all steps below them."""
     for step in steps:
         yield step
         for block in step.blocks:

@@ -1,4 +1,4 @@
-"""What a new version of a track changes for the leads that are on it."""
+"""Compare two versions of a track."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from nurture.domain.planning.program import Program
 
 
 def removed_steps(old: Program, new: Program) -> list[str]:
-    """List the steps of *old* that *new* neither has nor moves: leads that stand there would be lost."""
+    """Return the steps of *old* that *new* neither has nor moves: leads on them would be lost."""
     return [step for step in old.index if new.index_of(step) is None]

@@ -1,4 +1,4 @@
-"""One track's folder: track.yaml and the emails beside it."""
+"""Read one track's folder: track.yaml and its emails."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TrackShape(Shape):
 
 @dataclass(frozen=True, slots=True)
 class ParsedTrack:
-    """A track as read: its program without a version, its emails and their layouts."""
+    """A parsed track: its program without a version, its emails and their layouts."""
 
     program: Program
     emails: Mapping[str, str]
@@ -53,12 +53,12 @@ class ParsedTrack:
 
 
 def track_names(sources: Sources) -> list[str]:
-    """List the folders below tracks/."""
+    """Return the names of the folders below tracks/."""
     return sorted({path.split("/")[1] for path in sources if path.startswith(FOLDER) and path.count("/") >= 2})
 
 
 def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseContext) -> ParsedTrack | None:
-    """Read the track in the folder *name*; None where there is too little to go on. Faults are noted."""
+    """Read the track in the folder *name*; None if track.yaml cannot be read. Problems are added to *context*."""
     file = f"{FOLDER}{name}/track.yaml"
     if file not in sources:
         what, instead = "this file is missing", "Write it, or remove the folder."
@@ -77,7 +77,7 @@ def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseCo
     steps = tree.steps(node.parts["steps"], "") if "steps" in node.parts else []
     if "steps" in node.parts and node.value["steps"] == []:
         context.add_problem(
-            node.parts["steps"], "the track has no step", "Write at least one, for example `- email: 01-hello`."
+            node.parts["steps"], "the track has no steps", "Write at least one, for example `- email: 01-hello`."
         )
     unread = tree.has_unreadable_steps or "steps" not in node.parts
     known_emails = KnownEmails(None if unread else email_steps(steps))
@@ -130,7 +130,7 @@ def _finally(name: str, node: Node, context: ParseContext) -> Destination | None
     inner = node.part("finally")
     if inner is None:
         return None
-    to = read_destination(inner, context, f"the steps of {name} have run out")
+    to = read_destination(inner, context, f"{name} has no more steps")
     if to == ToTrack(name):
         context.add_problem(inner, "`finally` leads back to this track", "Use `repeat:`, or name another track.")
     return to
@@ -140,7 +140,7 @@ def _audience(node: Node, context: ParseContext) -> Condition | None:
     inner = node.part("audience")
     if inner is None:
         return None
-    known_emails = KnownEmails(None, unavailable_reason="an audience is asked before any email has gone")
+    known_emails = KnownEmails(None, unavailable_reason="an audience is evaluated before any email is sent")
     return read_condition(inner, known_emails, context)
 
 
@@ -157,7 +157,7 @@ def _re_entry(node: Node, context: ParseContext) -> ReEntry:
 
 def _days_after(given: str) -> int:
     if not given.startswith("after "):
-        raise InvalidValue(f"`{given}` does not say when", "Write `never` or for example `after 90 days`.")
+        raise InvalidValue(f"`{given}` is not a re-entry rule", "Write `never` or for example `after 90 days`.")
     return read_span(given.removeprefix("after ")).days
 
 

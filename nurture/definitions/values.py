@@ -1,4 +1,4 @@
-"""The small languages inside values: lengths of time, delays, send windows, zones, addresses, names."""
+"""Parse values: durations, delays, send windows, zones, addresses, names."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _DELAY_HINT: Final = (
 
 
 def read_span(given: Any) -> timedelta:
-    """Read "3 days": hours, days, weeks, months of 30 days."""
+    """Read "3 days": hours, days, weeks, or months of 30 days."""
     found = _SPAN.fullmatch(_normalized(given))
     if not found:
-        raise InvalidValue(f"`{given}` is not a length of time", _SPAN_HINT)
+        raise InvalidValue(f"`{given}` is not a duration", _SPAN_HINT)
     hours = float(found[1]) * _HOURS[found[2]]
     if hours > _MAX_SPAN_DAYS * 24:
         raise InvalidValue(f"`{given}` is longer than ten years", _SPAN_HINT)
@@ -44,10 +44,10 @@ def read_span(given: Any) -> timedelta:
 
 
 def read_positive_span(given: Any) -> timedelta:
-    """Read a length of time that is not zero."""
+    """Read a duration that is not zero."""
     span = read_span(given)
     if not span:
-        raise InvalidValue(f"`{given}` is no time at all", _SPAN_HINT)
+        raise InvalidValue(f"`{given}` is zero", _SPAN_HINT)
     return span
 
 
@@ -101,7 +101,7 @@ def read_days(given: Any) -> frozenset[int]:
     days = given if isinstance(given, list) else [given]
     if not days:
         raise InvalidValue(
-            "the send window never opens: it has no day", "Write for example `days: [mon, tue, wed, thu, fri]`."
+            "the send window never opens: it has no days", "Write for example `days: [mon, tue, wed, thu, fri]`."
         )
     return frozenset(read_weekday(day) for day in days)
 
@@ -115,15 +115,15 @@ def read_time(given: Any) -> time:
 
 
 def read_between(given: Any) -> tuple[time, time]:
-    """Read "09:00-17:00"; an end before the start lies on the next day, the same time means 24 hours."""
+    """Read "09:00-17:00"; an end before the start is on the next day, equal times mean 24 hours."""
     found = _BETWEEN.fullmatch(_normalized(given))
     if not found:
-        raise InvalidValue(f"`{given}` is not a span of the day", "Write for example `between: 09:00-17:00`.")
+        raise InvalidValue(f"`{given}` is not a range of times", "Write for example `between: 09:00-17:00`.")
     return read_time(found[1]), read_time(found[2])
 
 
 def read_zone(given: Any) -> str:
-    """Read an IANA time zone's name."""
+    """Read an IANA time zone name."""
     name = str(given)
     try:
         ZoneInfo(name)
@@ -134,7 +134,7 @@ def read_zone(given: Any) -> str:
 
 
 def read_date(given: Any) -> date:
-    """Read a date; the YAML library may have read it already."""
+    """Read a date; the YAML reader may have parsed it already."""
     if isinstance(given, date):
         return given
     try:
@@ -151,7 +151,7 @@ def read_address(given: Any) -> str:
 
 
 def read_name(given: Any) -> str:
-    """Read a name that ids are built from."""
+    """Read a name that becomes part of ids."""
     if not isinstance(given, str):
         raise InvalidValue(f"`{given}` is not a name", f'Put it in quotes: "{given}".')
     if not _NAME.fullmatch(given) or len(given) > MAX_NAME_LENGTH:
@@ -174,7 +174,7 @@ def _normalized(given: Any) -> str:
 
 def _require_text(text: str) -> str:
     if not text.strip():
-        raise InvalidValue("there is nothing in it", "Write a text.")
+        raise InvalidValue("it is empty", "Write a text.")
     return text.strip()
 
 

@@ -1,7 +1,7 @@
-"""YAML with line numbers, and the collecting of faults."""
+"""Read YAML with line numbers, and collect problems."""
 
-# The library only parses. What a bare word means is decided here, so that no value has a surprising type, and
-# no tag can ask for one.
+# The library only parses. This module converts unquoted words, so that no value gets an unexpected type, and tags
+# have no effect.
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value of a YAML file: plain Python, with the line it stands on and its parts."""
+    """One value of a YAML file: plain Python, with its line and its parts."""
 
     file: str
     line: int
@@ -44,7 +44,7 @@ class Node:
         return self.parts.get(key)
 
     def deepest(self, path: Iterable[str | int]) -> Node:
-        """Return the part at *path*, or the last one on the way that exists."""
+        """Return the part at *path*, or the deepest one that exists."""
         node = self
         for key in path:
             found = node.parts.get(key)
@@ -60,7 +60,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class TrackReference:
-    """A place that names another track."""
+    """A reference to another track."""
 
     node: Node
     track: str
@@ -68,9 +68,9 @@ class TrackReference:
 
 @dataclass(slots=True)
 class ParseContext:
-    """What reading has found so far: faults, and the tracks that were named.
+    """What reading has found so far: problems, and references to tracks.
 
-    Not *complete*: what is read was published once, and is not judged anew.
+    Not *complete*: the text was already published, so it is not checked again for content.
     """
 
     complete: bool = True
@@ -78,12 +78,12 @@ class ParseContext:
     track_references: list[TrackReference] = field(default_factory=list)
 
     def add_problem(self, node: Node, message: str, suggestion: str) -> None:
-        """Note a fault at the line of *node*."""
+        """Report a problem at the line of *node*."""
         self.problems.append(Problem(node.file, node.line, message, suggestion.removesuffix(".")))
 
 
 def suggest_name(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Say which of the *known* names may have been meant."""
+    """Return a hint which of the *known* names may have been meant."""
     options = sorted(known)
     near = get_close_matches(name, options, n=1, cutoff=0.6)
     if near:
@@ -92,7 +92,7 @@ def suggest_name(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def read_yaml(file: str, text: str, context: ParseContext) -> Node | None:
-    """Read *text* as one YAML mapping; None, with one fault, where it is not."""
+    """Read *text* as one YAML mapping; None, with one problem reported, if it is not one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -127,7 +127,7 @@ def _explain(error: MarkedYAMLError) -> tuple[str, str]:
 
 
 class _Converter:
-    """Turns what the YAML library parsed into nodes; refuses files that unfold without end."""
+    """Converts parsed YAML into nodes; rejects files that expand without limit."""
 
     def __init__(self, file: str, context: ParseContext) -> None:
         self._file = file
@@ -137,7 +137,7 @@ class _Converter:
     def node(self, parsed: Any, line: int, depth: int) -> Node:
         self._count += 1
         if self._count > _MAX_VALUES or depth > _MAX_DEPTH:
-            raise ValueError("it nests too deep or unfolds into too many values")
+            raise ValueError("it nests too deeply or expands into too many values")
         match parsed:
             case MappingNode():
                 parts = self._mapping(parsed, depth)
@@ -160,9 +160,9 @@ class _Converter:
             key = key_node.value if isinstance(key_node, ScalarNode) else "?"
             if key in parts:
                 here = Node(self._file, line, None)
-                self._context.add_problem(here, f"the key `{key}` is written twice", "Keep one of the two.")
+                self._context.add_problem(here, f"the key `{key}` occurs twice", "Keep one of the two.")
             part = self.node(value, line, depth + 1)
-            # A bare yes or no is an answer; in quotes, or in a list, it is a word (Norway is NO).
+            # An unquoted yes or no is a boolean; in quotes, or in a list, it is a word (Norway is NO).
             if isinstance(value, ScalarNode) and value.style is None and value.value in _YES_NO:
                 part = Node(self._file, line, _YES_NO[value.value])
             parts[key] = part
@@ -188,7 +188,7 @@ def _scalar(parsed: ScalarNode) -> str | int | float | bool | date | None:
 
 
 def line_numbers(file: str, text: str) -> Mapping[tuple[str, str], int]:
-    """Return the line of each part of a faultless file, as ("routing", "") or ("routing", "dach").
+    """Return the line of each part of a valid file, as ("routing", "") or ("routing", "dach").
 
     The second is the key below the part, or the name or id of an entry of its list.
     """

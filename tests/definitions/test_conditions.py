@@ -76,13 +76,13 @@ def test_a_condition_is_read(text: str, condition: Condition) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{did: clikced}", "`clikced` is not something that a lead can do. Did you mean `clicked`?"),
+        ("{did: clikced}", "`clikced` is not a kind of signal. Did you mean `clicked`?"),
         ("{did: clicked, email: 01-two}", "email `01-two` is not sent by any step. Did you mean `01-one`?"),
         ("{did: clicked, emial: 01-one}", "unknown key `emial` in a `did` condition. Did you mean `email`?"),
         ("{did: clicked, email: }", "`email` is empty in a `did` condition. Write for example `email: 01-thanks`"),
         ("{did: clicked, times: 0}", "`times`: `0` is not greater than or equal to 1. Write for example `times: 2`"),
-        ("{did: clicked, within: a while}", "`within`: `a while` is not a length of time. Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)"),
-        ("{feild: title, is: x}", "`feild` is not a question that a condition can ask. Did you mean `field`?"),
+        ("{did: clicked, within: a while}", "`within`: `a while` is not a duration. Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)"),
+        ("{feild: title, is: x}", "`feild` is not a kind of condition. Did you mean `field`?"),
         ("{field: title}", "`field: title` has no test. Write one of: is, is_not, in, not_in, contains, at_least, at_most, exists"),
         ("{field: title, is: a, contains: b}", "`field: title` has `is` and `contains`. Write one of: is, is_not, in, not_in, contains, at_least, at_most, exists"),
         ("{field: size, at_least: many}", "`at_least`: `many` is not a number. Write for example `at_least: 50`"),
@@ -90,13 +90,13 @@ def test_a_condition_is_read(text: str, condition: Condition) -> None:
         ("{field: country, in: []}", "`in`: it needs a list. Write for example `in: [Germany, Austria]`"),
         ("{field: company, exists: maybe}", "`exists`: `maybe` is not yes or no. Write `exists: yes` or `exists: no`"),
         ("{field: title, is: }", "`is`: this is not one value. Write a word, a number, yes or no"),
-        ("{all: []}", "`all` needs a list of conditions. Write all: and under it lines that begin with `- `"),
-        ("{all: {did: replied}}", "`all` needs a list of conditions. Write all: and under it lines that begin with `- `"),
-        ("{did: replied, score: {below: 3}}", "one condition asks `did` and `score`. Put each into its own line under `all:` or `any:`"),
-        ("{not: {did: replied}, within: 3 days}", "`within` stands beside `not`. Put it into the list under `not:`, or take it out"),
+        ("{all: []}", "`all` needs a list of conditions. Write all: and below it lines that begin with `- `"),
+        ("{all: {did: replied}}", "`all` needs a list of conditions. Write all: and below it lines that begin with `- `"),
+        ("{did: replied, score: {below: 3}}", "one condition has `did` and `score`. Put each on its own line under `all:` or `any:`"),
+        ("{not: {did: replied}, within: 3 days}", "`within` is next to `not`. Put it into the list under `not:`, or remove it"),
         ("{score: {}}", "`score` needs one of `at_least` and `below`. Write for example `{score: {at_least: 40}}`"),
         ("{score: {at_least: 1, below: 2}}", "`score` needs one of `at_least` and `below`. Write for example `{score: {at_least: 40}}`"),
-        ("{score: 40}", "`score` needs keys and values under it. Write `at_least:`, `below:` ... on indented lines"),
+        ("{score: 40}", "`score` needs keys and values below it. Write `at_least:`, `below:` ... on indented lines"),
         ("{in_track: helo}", "there is no track `helo`. Did you mean `hello`?"),
         ("[{did: replied}]", "`[{'did': 'replied'}]` is not a condition. Write for example `{did: clicked, email: 01-thanks}`"),
         ("{}", "nothing is not a condition. Write for example `{did: clicked, email: 01-thanks}`"),
@@ -124,5 +124,5 @@ def test_an_email_further_down_may_be_named() -> None:
 def test_an_audience_cannot_ask_about_an_email() -> None:
     track = steps("- email: 01-one").replace("everybody", "{did: clicked, email: 01-one}")
     assert problems(bundle(track)) == [
-        "tracks/hello/track.yaml:3: email `01-one` cannot be asked about here: an audience is asked before any email has gone. Leave `email:` out"
+        "tracks/hello/track.yaml:3: email `01-one` cannot be used here: an audience is evaluated before any email is sent. Remove `email:`"
     ]

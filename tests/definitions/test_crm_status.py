@@ -32,10 +32,10 @@ def test_a_lead_that_is_given_back_goes_by_a_reason_of_the_policy() -> None:
 def test_what_cannot_be_meant_is_named_with_its_line() -> None:
     text = "statuses:\n  A: open\n  a: won\n  B: sold\n  C: recycled\nstates: {}\n"
     assert sorted(read(text)[1]) == [
-        "3: the status `a` stands here twice",
-        "4: `sold` is no meaning of a status",
-        "5: `recycled` does not say where the lead goes",
-        "6: `states` is no key of this file",
+        "3: the status `a` is listed twice",
+        "4: `sold` is not a status meaning",
+        "5: `recycled` needs a reject reason",
+        "6: `states` is not a key of this file",
     ]
     assert read("statuses: [open]\n")[1] == ["1: `statuses` is not a list of `status: meaning` lines"]
 

@@ -32,7 +32,7 @@ from nurture.domain.signals import SignalKind
 from tests.definitions.build import DEFAULTS, bundle, program, steps
 
 REPLIED = SignalCondition(SignalKind.REPLIED)
-OUT = ToClosed(Closing.UNREACHABLE, "the steps of hello have run out")
+OUT = ToClosed(Closing.UNREACHABLE, "hello has no more steps")
 
 
 def test_a_track_of_one_email_ends_behind_it() -> None:

@@ -27,8 +27,7 @@ def test_a_postal_address_is_a_place_that_a_letter_could_go_to(postal: str) -> N
     (problem,) = said(POSTAL, postal)
     assert problem.startswith("4: `postal_address`: `")
     assert problem.endswith(
-        "is not a place that a letter could go to. "
-        "Write where letters reach you, for example `Larkfield Ltd, 1 Example Street, Exampletown`"
+        "is not a postal address. Write your postal address, for example `Larkfield Ltd, 1 Example Street, Exampletown`"
     )
 
 
@@ -53,8 +52,8 @@ def test_real_postal_addresses_of_all_kinds_pass(postal: str) -> None:
 )  # fmt: skip
 def test_mail_in_the_name_of_a_free_mail_service_is_refused_but_may_be_answered_there(address: str) -> None:
     domain = address.lower().partition("@")[2]
-    what = f"3: `email`: mail from `{address}` is refused: `{domain}` lets nobody else send in its name"
-    instead = "Write an address at a domain of your own; this one may stand as `reply_to`"
+    what = f"3: `email`: mail from `{address}` is refused: `{domain}` lets only its own servers send"
+    instead = "Use an address at your own domain; this one may be the `reply_to`"
     assert said("nora@example.com", address) == [f"{what}. {instead}"]
     assert said("nora@example.com", f"nora@example.com\n  reply_to: {address}") == []
 
@@ -76,17 +75,17 @@ def test_addresses_at_domains_of_ones_own_pass(address: str) -> None:
 def test_an_address_is_one_that_every_mail_server_takes(key: str, address: str) -> None:
     new = address if key == "email" else f"nora@example.com\n  reply_to: {address}"
     (problem,) = said("nora@example.com", new)
-    assert f"`{key}`: mail programs take no answer to" in problem
+    assert f"`{key}`: mail programs cannot reply to" in problem
 
 
 def test_a_domain_with_accents_is_written_in_its_other_form() -> None:
-    what = "3: `email`: not every mail server takes the domain of `nora@bücher.example` as it is written"
-    instead = "Write its other form: `nora@xn--bcher-kva.example`"
+    what = "3: `email`: not every mail server accepts the domain of `nora@bücher.example` in this form"
+    instead = "Write its ASCII form: `nora@xn--bcher-kva.example`"
     assert said("nora@example.com", "nora@bücher.example") == [f"{what}. {instead}"]
 
 
 def test_a_placeholder_is_nobodys_name() -> None:
-    assert said("name: Nora", "name: TODO") == ["2: `name`: `TODO` is nobody's name. Write who the mail is from"]
+    assert said("name: Nora", "name: TODO") == ["2: `name`: `TODO` is not a name. Write who the mail is from"]
 
 
 def test_what_a_track_says_about_its_sender_is_checked_where_it_stands() -> None:

@@ -1,4 +1,4 @@
-"""templates/sales/policy.yaml: what sales approved."""
+"""Read templates/sales/policy.yaml, the policy that sales approved."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PolicyShape(Shape):
 
 
 class ApprovedShape(Shape):
-    """What stands under `approved:`."""
+    """The keys under `approved:`."""
 
     by: Line = Field(examples=["Mara Lindqvist, head of sales"])
     on: Day = Field(examples=["2026-01-15"])
@@ -72,7 +72,7 @@ class ReadinessShape(Shape):
 
 
 class CriterionShape(Shape):
-    """One reason to offer a lead to sales."""
+    """One hand-off criterion."""
 
     name: Name = Field(examples=["replied"])
     when: Any = Field(examples=["{did: replied}"])
@@ -80,7 +80,7 @@ class CriterionShape(Shape):
 
 
 class ReasonShape(Shape):
-    """One reason to give a lead back."""
+    """One reject reason."""
 
     label: Line = Field(examples=["Interested, but not now"])
     then: Any = Field(examples=["resume"])
@@ -91,7 +91,7 @@ class ReasonShape(Shape):
 
 
 class ExpiryShape(Shape):
-    """What stands under `on_expiry:`."""
+    """The keys under `on_expiry:`."""
 
     label: Line = Field(_DEFAULT_EXPIRY.label, examples=[_DEFAULT_EXPIRY.label])
     then: Any = Field(examples=["resume"])
@@ -99,7 +99,7 @@ class ExpiryShape(Shape):
 
 
 def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseContext) -> Policy | None:
-    """Read the policy; *steps* are the email steps that criteria may name, None where they are not known."""
+    """Read the policy; *steps* are the email steps that criteria may name, None if they are not known."""
     node = read_yaml(POLICY, sources[POLICY], context)
     if node is None:
         return None
@@ -118,7 +118,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
     team = read_team(node, context)
     routing = read_routing(node, team, context)
     if routing.uses_fit and not fit:
-        what = "`routing` asks for fit, and no rule gives a letter: everybody is D"
+        what = "`routing` uses fit, but no rule gives a letter: every lead is D"
         context.add_problem(node.parts["routing"], what, "Write `fit:` with rules for A, B and C.")
     accept_within = shape.accept_within if shape else day
     hand_off_rules = [rule.name for rule in readiness if rule.then == ToSales()] + [one.name for one in criteria]
@@ -152,12 +152,12 @@ def _check_fit_not_used(
 ) -> None:
     conditions = [rule.when for rule in readiness] + [criterion.when for criterion in criteria]
     if any(uses_fit(when) for when in conditions):
-        what = "fit is asked for, and no rule gives a letter: everybody is D"
+        what = "a condition uses fit, but no rule gives a letter: every lead is D"
         context.add_problem(node, what, "Write `fit:` with rules for A, B and C.")
 
 
 def _check_intent(node: Node | None, criteria: tuple[Criterion, ...], points: Points, context: ParseContext) -> None:
-    """Note criteria that hand a lead off for a gift, a prize or a download alone."""
+    """Report criteria that hand off for low-intent signals alone, such as a prize draw or a download."""
     named = {
         item.value["name"]: item for item in list_items(node) if isinstance(item.value, dict) and "name" in item.value
     }
@@ -165,8 +165,8 @@ def _check_intent(node: Node | None, criteria: tuple[Criterion, ...], points: Po
         if depends_on_low_intent(criterion.when, points.low_intent):
             context.add_problem(
                 named[criterion.name],
-                f"`{criterion.name}` hands off for deeds of low intent alone",
-                "Ask for something else too, or take `intent: low` out of `points`.",
+                f"`{criterion.name}` hands off for signals of low intent alone",
+                "Add another condition, or remove `intent: low` from `points`.",
             )
 
 
@@ -177,7 +177,7 @@ def _part(model: type[ApprovedShape], node: Node, key: str, context: ParseContex
 
 def _readiness(node: Node | None, context: ParseContext) -> tuple[ReadinessRule, ...]:
     rules: list[ReadinessRule] = []
-    known_emails = KnownEmails(None, unavailable_reason="readiness is asked before any email has gone")
+    known_emails = KnownEmails(None, unavailable_reason="readiness is evaluated before any email is sent")
     items = list_items(node)
     for item in items:
         shape = read_shape(ReadinessShape, item, context, "a readiness rule")
@@ -192,11 +192,13 @@ def _readiness(node: Node | None, context: ParseContext) -> tuple[ReadinessRule,
         if isinstance(item.value, dict) and item.value.get("when") in ALWAYS
     ]
     if node is not None and items and not everybody:
-        what = "a lead for which no readiness rule holds has nowhere to go"
+        what = "a lead that matches no readiness rule has no destination"
         context.add_problem(items[-1], what, "End the list with `- {name: the-rest, when: always, then: enroll}`.")
     elif everybody and everybody[0] < len(items):
         context.add_problem(
-            items[everybody[0]], "the rules behind the one for everybody are never asked", "Move that one to the end."
+            items[everybody[0]],
+            "the rules after this one, which matches every lead, never apply",
+            "Move it to the end.",
         )
     return tuple(rules)
 
@@ -212,7 +214,7 @@ def _then(node: Node, rule: str, context: ParseContext) -> ToSales | Enroll | De
     if node.value == "enroll":
         return Enroll()
     if isinstance(node.value, str):
-        context.add_problem(node, f"`then: {node.value}` leads nowhere", _THEN_HINT)
+        context.add_problem(node, f"`then: {node.value}` is not a destination", _THEN_HINT)
         return None
     return read_destination(node, context, f"readiness rule {rule}", _THEN_HINT)
 
@@ -225,15 +227,15 @@ def _criteria(node: Node | None, known_emails: KnownEmails, context: ParseContex
         when = _when(item, known_emails, context)
         if when == AllOf(()):
             context.add_problem(
-                item, "this criterion hands off every lead at once", "Ask for something that a lead did or said."
+                item, "this criterion hands off every lead at once", "Add a condition on what a lead did or stated."
             )
         if shape is not None and when is not None:
             kind = CriterionKind(shape.kind) if shape.kind is not None else None
             if kind is CriterionKind.REQUEST and request_part(when, kind) is None:
                 context.add_problem(
                     item,
-                    f"`{shape.name}` is no request: nothing in it is said or done at a time",
-                    "Ask for it with `did` or `timeline`, or write `kind: interest`.",
+                    f"`{shape.name}` is not a request: it contains no signal and no stated date",
+                    "Use `did` or `timeline`, or write `kind: interest`.",
                 )
             found.append(Criterion(shape.name, when, kind))
     check_unique_names(items, context)
@@ -269,7 +271,7 @@ def _rejection_target(inner: Node, context: ParseContext) -> Resume | Destinatio
     if then.value == "resume":
         return Resume()
     if isinstance(then.value, str):
-        context.add_problem(then, f"`then: {then.value}` leads nowhere", _REJECT_HINT)
+        context.add_problem(then, f"`then: {then.value}` is not a destination", _REJECT_HINT)
         return None
     to = read_destination(then, context, str(inner.value.get("label", "rejected by sales")), _REJECT_HINT)
     if isinstance(to, ToClosed) and to.closing not in (Closing.LOST, Closing.DISCARDED):

@@ -1,4 +1,4 @@
-"""`priority:` in templates/sales/policy.yaml: who jumps the queue, and when tracks stop asking for more."""
+"""Read `priority:` of templates/sales/policy.yaml: hot leads, aging, and when tracks hold calls to action."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def read_share(given: Any) -> float:
     """Read "90%" as 0.9."""
     found = _PERCENT.fullmatch(str(given).strip())
     if found is None or not 0 < float(found[1]) <= 1_000:
-        raise InvalidValue(f"`{given}` is not a share of a day's places", "Write for example `90%`.")
+        raise InvalidValue(f"`{given}` is not a percentage of the daily capacity", "Write for example `90%`.")
     return float(found[1]) / 100
 
 
 class PriorityShape(Shape):
-    """What stands under `priority:`."""
+    """The keys under `priority:`."""
 
     hot: Names = Field((), examples=["[replied, asked-for-demo]"])
     aging_interval: PositiveSpan = Field(_DAY, examples=["1 day"])
@@ -38,19 +38,19 @@ class PriorityShape(Shape):
 def read_priority(
     node: Node | None, rules: Collection[str], letters: Collection[str], context: ParseContext
 ) -> PriorityPolicy:
-    """Read `priority:`; *rules* are the names of what hands leads off, *letters* those of the fit rules."""
+    """Read `priority:`; *rules* are the names of hand-off rules, *letters* those of the fit rules."""
     shape = None if node is None else read_shape(PriorityShape, node, context, "`priority`")
     if shape is None or node is None:
         return PriorityPolicy()
     for name in shape.hot:
         if name not in rules:
-            what = f"no rule named `{name}` hands leads off"
+            what = f"no hand-off rule is named `{name}`"
             context.add_problem(node.parts["hot"], what, suggest_name(name, rules))
     for letter, points in shape.fit.items():
         if letter not in letters:
             what = f"no rule gives the letter `{letter}`"
             context.add_problem(node.parts["fit"], what, suggest_name(letter, letters, "Write `fit:` with its rule."))
         if not 0 <= points < HOT_POINTS:
-            what = f"`{letter}: {points}` is out of bounds; being hot is worth {HOT_POINTS}"
+            what = f"`{letter}: {points}` is out of range: a hot lead has {HOT_POINTS} points"
             context.add_problem(node.parts["fit"], what, f"Write 0 to {HOT_POINTS - 1}.")
     return PriorityPolicy(frozenset(shape.hot), shape.aging_interval, shape.fit, shape.hold_calls_to_action_at)

@@ -1,4 +1,4 @@
-"""`routing:` and `missing_fields:` in templates/sales/policy.yaml: which rep gets a lead."""
+"""Read `routing:` and `missing_fields:` of templates/sales/policy.yaml: which rep gets a lead."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RoutingRuleShape(Shape):
 
 
 class MissingFieldsShape(Shape):
-    """What stands under `missing_fields:`."""
+    """The keys under `missing_fields:`."""
 
     wait: PositiveSpan = Field(MissingFieldPolicy().max_wait, examples=["3 days"])
     then: Any = Field(None, examples=["{pool: everyone}"])
@@ -69,7 +69,7 @@ class MissingFieldsShape(Shape):
 
 @dataclass(frozen=True, slots=True)
 class RoutingDefinition:
-    """What the policy says of routing; *uses_fit*: some rule asks for the fit letter."""
+    """The routing part of the policy; *uses_fit*: some rule uses the fit letter."""
 
     rules: tuple[RoutingRule, ...]
     missing_fields: MissingFieldPolicy
@@ -77,7 +77,7 @@ class RoutingDefinition:
 
 
 def read_routing(node: Node, team: Team, context: ParseContext) -> RoutingDefinition:
-    """Read `routing:` and `missing_fields:` of the policy; without them owners come before everyone."""
+    """Read `routing:` and `missing_fields:` of the policy; by default owners come before everyone."""
     part = node.part("routing")
     rules = DEFAULT_RULES if part is None else tuple(_rules(part, team, context))
     missing = _missing_fields(node.part("missing_fields"), team, context)
@@ -86,7 +86,7 @@ def read_routing(node: Node, team: Team, context: ParseContext) -> RoutingDefini
 
 def _rules(node: Node, team: Team, context: ParseContext) -> list[RoutingRule]:
     if not isinstance(node.value, list) or not node.value:
-        context.add_problem(node, "`routing` has no rules: nobody would get a lead", _RULE_HINT)
+        context.add_problem(node, "`routing` has no rules: no rep would get a lead", _RULE_HINT)
         return []
     items = list_items(node)
     check_unique_names(items, context)
@@ -131,14 +131,14 @@ def _read_target(node: Node, called: str, team: Team, context: ParseContext, *, 
             return ToPool(name) if name in team.pools or name == EVERYONE_POOL else None
         if key == "rep" and isinstance(name, str):
             return ToRep(name) if _is_rep(part, name, called, team, context) else None
-    context.add_problem(node, f"`to: {value}` of {called} names nobody", _TARGET_HINT)
+    context.add_problem(node, f"`to: {value}` of {called} is not a target", _TARGET_HINT)
     return None
 
 
 def _is_rep(node: Node, name: str, called: str, team: Team, context: ParseContext) -> bool:
     known = [rep.id for rep in team.reps]
     if name not in known:
-        context.add_problem(node, f"{called} names `{name}`, who is no rep", suggest_name(name, known))
+        context.add_problem(node, f"{called} names `{name}`, who is not a rep", suggest_name(name, known))
     return name in known
 
 
@@ -162,11 +162,11 @@ def _named_accounts(node: Node, name: str, team: Team, context: ParseContext) ->
 def _when(node: Node | None, context: ParseContext) -> Condition | None:
     if node is None:
         return ALWAYS
-    known_emails = KnownEmails(None, unavailable_reason="routing asks about facts")
+    known_emails = KnownEmails(None, unavailable_reason="routing conditions use fields only")
     when = read_condition(node, known_emails, context)
     if when is not None and any(isinstance(part, _TIME_DEPENDENT) for part in _subconditions(when)):
-        what = "routing asks what a lead did, or what changes by itself: tomorrow the answer would be another"
-        context.add_problem(node, what, "Ask `field`, `fit` or `postcode`.")
+        what = "a routing rule uses signals or a condition that changes with time: its result would not be repeatable"
+        context.add_problem(node, what, "Use `field`, `fit` or `postcode`.")
         return None
     return when
 
@@ -184,21 +184,21 @@ def _subconditions(condition: Condition) -> Iterator[Condition]:
 
 
 def _check_order(items: list[Node], rules: list[RoutingRule], context: ParseContext) -> None:
-    """Note what the order of the rules makes impossible."""
+    """Report rules that can never apply because of their order."""
     if not any(isinstance(rule.target, AccountOwner) for rule in rules):
-        what = "nobody is asked who owns the account: customers' leads would all wait for a person"
+        what = "no rule goes to the account owner: customers' leads would all wait for a person"
         context.add_problem(items[0], what, "Begin with `- {name: account, to: account owner}`.")
     last = rules[-1]
     if last.when != ALWAYS or not isinstance(last.target, ToPool | ToRep):
-        what = "a lead for which no routing rule holds gets no rep"
+        what = "a lead that matches no routing rule gets no rep"
         context.add_problem(items[-1], what, "End with `- {name: rest, when: always, to: {pool: everyone}}`.")
     for item, rule in zip(items, rules, strict=True):
         if rule.required_fields and isinstance(rule.target, OWNER_TARGETS):
-            what = f"the rule `{rule.name}` needs {rule.required_fields[0]}, and finds its rep without it"
-            context.add_problem(item.parts["required_fields"], what, "Take `required_fields` out.")
+            what = f"the rule `{rule.name}` requires {rule.required_fields[0]}, but its target does not depend on it"
+            context.add_problem(item.parts["required_fields"], what, "Remove `required_fields`.")
         if "wait" in item.parts and isinstance(rule.target, ToPool):
-            what = f"the rule `{rule.name}` has `wait`: a pool's leads wait until somebody has room"
-            context.add_problem(item.parts["wait"], what, "Take it out; it is for rules that name one rep.")
+            what = f"the rule `{rule.name}` has `wait`: a pool's leads wait until a rep has capacity"
+            context.add_problem(item.parts["wait"], what, "Remove it; it is for rules that name one rep.")
 
 
 def _missing_fields(node: Node | None, team: Team, context: ParseContext) -> MissingFieldPolicy:

@@ -1,4 +1,4 @@
-"""What deeds are worth, how well a lead fits, and when a click is believed: three parts of policy.yaml."""
+"""Read `points:`, `fit:` and `click_filtering:` of templates/sales/policy.yaml."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HALF_LIVES_HINT: Final = "Write for example `half_lives: {fast: 7 days, slow: 9
 _SHORT_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) *(second|minute|hour)s?")
 _UNITS: Final = {"second": 1, "minute": 60, "hour": 3600}
 _MAX_SHORT_SPAN: Final = timedelta(hours=1)
-_SHORT_SPAN_HINT: Final = "Write for example `90 seconds` or `15 minutes`; one hour is the most."
+_SHORT_SPAN_HINT: Final = "Write for example `90 seconds` or `15 minutes`; at most one hour."
 _FIT_HINT: Final = "Write for example `A: {field: employees, at_least: 200}` under it."
 
 
@@ -67,12 +67,10 @@ def read_points(node: Node | None, context: ParseContext) -> Points:
 
 
 def _half_lives(node: Node, context: ParseContext) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return names and days; the one of `half_life:` has no name."""
+    """Return names and days; the name of `half_life:` is ""."""
     one, several = node.parts.get("half_life"), node.parts.get("half_lives")
     if one is not None and several is not None:
-        context.add_problem(
-            one, "`half_life` stands beside `half_lives`", "Keep one of them: both say how points fade."
-        )
+        context.add_problem(one, "both `half_life` and `half_lives` are set", "Keep one of them.")
     if several is None:
         days = _days(one, "half_life", context) if one is not None else None
         return ("",), Points().half_lives if days is None else (days,)
@@ -80,8 +78,8 @@ def _half_lives(node: Node, context: ParseContext) -> tuple[tuple[str, ...], tup
         context.add_problem(several, "`half_lives` has no half-lives", _HALF_LIVES_HINT)
         return ("",), Points().half_lives
     if len(several.parts) > MAX_HALF_LIVES:
-        what = f"`half_lives` has {len(several.parts)} half-lives, and {MAX_HALF_LIVES} are the most"
-        context.add_problem(several, what, "Give deeds that fade alike the same one.")
+        what = f"`half_lives` has {len(several.parts)} half-lives; at most {MAX_HALF_LIVES} are allowed"
+        context.add_problem(several, what, "Give signals with similar decay the same one.")
         return ("",), Points().half_lives
     found: dict[str, float] = {}
     for name, part in several.parts.items():
@@ -115,16 +113,16 @@ def _points(given: Any, kind: SignalKind) -> tuple[float, str | None]:
         raise InvalidValue(f"`{given}` is not a number of points", f"Write for example `{kind}: 10`.")
     if number < 0:
         raise InvalidValue(
-            f"`{given}` takes points away, and no deed does", "Ask for it in a condition: `{not: {did: ...}}`."
+            f"`{given}` is below 0, and points cannot be", "Use a condition instead: `{not: {did: ...}}`."
         )
     if number and kind in UNSCORED_KINDS:
-        raise InvalidValue("mail programs open mail by themselves: it has no points", "Take this line out.")
+        raise InvalidValue("mail programs open mail by themselves: it has no points", "Remove this line.")
     return number, None if name is None else str(name)
 
 
 def _is_low(given: Any) -> bool:
     if given not in ("low", "high"):
-        raise InvalidValue(f"`intent: {given}` is neither low nor high", "Write `intent: low`, or take it out.")
+        raise InvalidValue(f"`intent: {given}` is neither low nor high", "Write `intent: low`, or remove it.")
     return bool(given == "low")
 
 
@@ -137,7 +135,7 @@ def _slot(name: str, names: tuple[str, ...]) -> int:
 
 
 def read_fit(node: Node | None, context: ParseContext) -> tuple[FitRule, ...]:
-    """Read `fit:`: which facts give the letters A, B and C. D is for the rest."""
+    """Read `fit:`: the conditions for the letters A, B and C; all other leads get D."""
     if node is None:
         return ()
     letters = FIT_LETTERS[:-1]
@@ -145,19 +143,19 @@ def read_fit(node: Node | None, context: ParseContext) -> tuple[FitRule, ...]:
         context.add_problem(node, "`fit` has no letters", _FIT_HINT)
         return ()
     rules: dict[str, FitRule] = {}
-    known_emails = KnownEmails(None, unavailable_reason="fit is about who a lead is, not about what it did")
+    known_emails = KnownEmails(None, unavailable_reason="fit uses fields, not signals")
     for key, part in node.parts.items():
         letter = str(key)
         if letter not in letters:
-            remedy = "D is everybody else: take it out." if letter == FIT_LETTERS[-1] else _FIT_HINT
+            remedy = "All other leads get D: remove it." if letter == FIT_LETTERS[-1] else _FIT_HINT
             context.add_problem(part, f"`fit` gives the letters A, B and C, not `{letter}`", remedy)
             continue
         when = read_condition(part, known_emails, context)
         if when is not None and not _is_about_fields(when):
             context.add_problem(
                 part,
-                f"fit {letter} asks for more than facts",
-                "Ask only `field`, `all`, `any` and `not`: what a lead did belongs into `points`.",
+                f"fit {letter} uses more than fields",
+                "Use only `field`, `all`, `any` and `not`; signals belong in `points`.",
             )
         elif when is not None:
             rules[letter] = FitRule(letter, when)
@@ -165,7 +163,7 @@ def read_fit(node: Node | None, context: ParseContext) -> tuple[FitRule, ...]:
 
 
 def depends_on_low_intent(when: Condition, low: Collection[SignalKind]) -> bool:
-    """Tell whether deeds of low intent, with nothing else that a lead did or said, can make it hold."""
+    """Return whether signals of low intent alone, apart from fields, can make the condition hold."""
     match when:
         case SignalCondition(kind=kind):
             return kind in low
@@ -195,7 +193,7 @@ def _read_short_span(given: Any) -> timedelta:
     found = _SHORT_SPAN.fullmatch(" ".join(str(given).split()))
     span = timedelta(seconds=float(found[1]) * _UNITS[found[2]]) if found else None
     if span is None or span > _MAX_SHORT_SPAN:
-        raise InvalidValue(f"`{given}` is not a short length of time", _SHORT_SPAN_HINT)
+        raise InvalidValue(f"`{given}` is not a short duration", _SHORT_SPAN_HINT)
     return span
 
 
@@ -213,7 +211,7 @@ class _CompanyShape(Shape):
 
 
 class ClickFilteringShape(Shape):
-    """What stands under `click_filtering:`."""
+    """The keys under `click_filtering:`."""
 
     grace_period: _ShortSpan = Field(ClickThresholds().grace_period, examples=["90 seconds"])
     min_time_after_delivery: _ShortSpan = Field(ClickThresholds().min_time_after_delivery, examples=["10 seconds"])
@@ -223,7 +221,7 @@ class ClickFilteringShape(Shape):
 
 
 def read_click_filtering(node: Node | None, context: ParseContext) -> ClickThresholds:
-    """Read `click_filtering:`: when a click is believed; what is not written is as built in."""
+    """Read `click_filtering:`; missing keys keep their defaults."""
     defaults = ClickThresholds()
     shape = read_shape(ClickFilteringShape, node, context, "`click_filtering`") if node is not None else None
     if node is None or shape is None:

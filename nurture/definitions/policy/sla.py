@@ -1,4 +1,4 @@
-"""`sla:` in templates/sales/policy.yaml: how soon reps answer and follow up, and what happens if not."""
+"""Read `sla:` of templates/sales/policy.yaml: how soon reps answer and follow up, and what happens if not."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ MAX_REROUTES: Final = 20
 _BUSINESS: Final = re.compile(r"(\d+(?:\.\d+)?) +business +(hour|day)s?")
 _MAX_BUSINESS_HOURS: Final = 1_000
 _MAX_BUSINESS_DAYS: Final = 100
-_DURATION_HINT: Final = "Write for example `2 business hours`, `1 business day`, or `6 hours` for hours on the wall."
+_DURATION_HINT: Final = "Write for example `2 business hours`, `1 business day`, or `6 hours` for clock hours."
 
 
 def read_sla_duration(given: Any) -> SlaDuration:
-    """Read "2 business hours", "1 business day", or a length of time on the wall."""
+    """Read "2 business hours", "1 business day", or a duration of clock time."""
     text = " ".join(str(given).lower().split())
     found = _BUSINESS.fullmatch(text)
     if found is None:
         if "business" in text:
-            raise InvalidValue(f"`{given}` is not a length of working time", _DURATION_HINT)
+            raise InvalidValue(f"`{given}` is not a duration of working time", _DURATION_HINT)
         return SlaDuration.from_clock_time(read_positive_span(given))
     amount, days = float(found[1]), found[2] == "day"
     if not 0 < amount <= (_MAX_BUSINESS_DAYS if days else _MAX_BUSINESS_HOURS):
-        raise InvalidValue(f"`{given}` is no time at all, or longer than half a year of work", _DURATION_HINT)
+        raise InvalidValue(
+            f"`{given}` is zero, or over {_MAX_BUSINESS_HOURS} business hours or {_MAX_BUSINESS_DAYS} business days",
+            _DURATION_HINT,
+        )
     return SlaDuration(amount, DurationUnit.BUSINESS_DAYS if days else DurationUnit.BUSINESS_HOURS)
 
 
@@ -44,7 +47,7 @@ _SlaDuration = Annotated[SlaDuration, PlainValidator(read_sla_duration)]
 
 
 class EscalationShape(Shape):
-    """What stands under `accept:` and `follow_up:`."""
+    """The keys under `accept:` and `follow_up:`."""
 
     remind: _SlaDuration | None = Field(None, examples=["2 business hours"])
     escalate: _SlaDuration | None = Field(None, examples=["4 business hours"])
@@ -52,13 +55,13 @@ class EscalationShape(Shape):
 
 
 class AcceptShape(EscalationShape):
-    """What stands under `accept:`."""
+    """The keys under `accept:`."""
 
     reroute: int = Field(0, ge=0, le=MAX_REROUTES, examples=["2"])
 
 
 class SlaShape(Shape):
-    """What stands under `sla:`."""
+    """The keys under `sla:`."""
 
     accept: Any = Field(None, examples=["{remind: 2 business hours, take_back: 8 business hours}"])
     follow_up: Any = Field(None, examples=["{remind: 1 business day, take_back: 4 business days}"])
@@ -67,7 +70,7 @@ class SlaShape(Shape):
 def read_sla(
     node: Node | None, accept_within: timedelta, team: Team, sources: Sources, context: ParseContext
 ) -> SlaPolicy | None:
-    """Read `sla:`, None without it; an offer expires after *accept_within* if `take_back` is not written."""
+    """Read `sla:`, None without it; an offer expires after *accept_within* without `take_back`."""
     if node is None or read_shape(SlaShape, node, context, "`sla`") is None:
         return None
     default = SlaPolicy.without_sla(accept_within)
@@ -95,29 +98,29 @@ def _escalation_policy(
 
 
 def _check_order(shape: EscalationShape, node: Node, context: ParseContext) -> None:
-    """Note steps that come before those they follow, as far as they are counted alike."""
+    """Report steps that come before those they follow, if both use the same unit."""
     steps = [(name, getattr(shape, name)) for name in ("remind", "escalate", "take_back")]
     written = [(name, later_duration) for name, later_duration in steps if later_duration is not None]
     for (earlier, earlier_duration), (later, within) in pairwise(written):
         if earlier_duration.unit is within.unit and earlier_duration.amount >= within.amount:
-            what = f"`{later}` after {within} comes no later than `{earlier}` after {earlier_duration}"
-            context.add_problem(node.parts[later], what, f"Let `{later}` come later.")
+            what = f"`{later}` after {within} does not come after `{earlier}` after {earlier_duration}"
+            context.add_problem(node.parts[later], what, f"Make `{later}` longer.")
 
 
 def _check_managers(escalating: Iterable[tuple[EscalationShape, Node]], team: Team, context: ParseContext) -> None:
-    """Note reps without a manager who could be told."""
+    """Report reps without a manager to notify."""
     without = [rep.id for rep in team.reps if team.manager_of(rep) is None]
     for _, node in escalating:
         if without:
-            what = f"nobody could be told of {', '.join(without)}: they have no manager"
+            what = f"nobody to escalate to: no manager for {', '.join(without)}"
             instead = "Give each rep `manager: lena`, and write `managers:`, or leave out `escalate`."
             context.add_problem(node.parts["escalate"], what, instead)
 
 
 def _check_texts(read: Iterable[tuple[EscalationShape, Node]], sources: Sources, context: ParseContext) -> None:
-    """Note the emails that are to be sent and not written."""
+    """Report emails that the SLA sends but that do not exist."""
     for shape, node in read:
         for step, path in (("remind", REMIND), ("escalate", ESCALATE)):
             if getattr(shape, step) is not None and path not in sources:
                 what = f"`{step}` sends templates/{path}, which is missing"
-                context.add_problem(node.parts[step], what, "Write it; `nurture admin init` writes one to start from.")
+                context.add_problem(node.parts[step], what, "Write it, or run `nurture admin init` to get a template.")

@@ -1,4 +1,4 @@
-"""The people in templates/sales/policy.yaml: reps, managers, pools, and the hours in which they work."""
+"""Read the people of templates/sales/policy.yaml: reps, managers, pools, and their working hours."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _WORKDAYS: Final = frozenset(range(5))
 
 
 def read_hours(given: Any) -> Window:
-    """Read "monday to friday 09:00-17:00"; days left out are Monday to Friday. Public holidays are free."""
+    """Read "monday to friday 09:00-17:00"; without days Monday to Friday. Public holidays are free."""
     text = " ".join(str(given).lower().split())
     found = _HOURS.fullmatch(text)
     if not found:
-        raise InvalidValue(f"`{given}` does not say when somebody works", _HOURS_HINT)
+        raise InvalidValue(f"`{given}` does not give days and hours", _HOURS_HINT)
     try:
         opens, closes = read_between(found["between"])
         days = _WORKDAYS if found["days"] is None else _days(found["days"])
@@ -47,7 +47,7 @@ def read_hours(given: Any) -> Window:
 
 
 def _days(text: str) -> frozenset[int]:
-    """Read "monday to thursday, saturday"; "saturday to monday" goes round the week."""
+    """Read "monday to thursday, saturday"; "saturday to monday" wraps around the week."""
     found: set[int] = set()
     for part in text.split(","):
         ends = [read_weekday(word) for word in re.split(r" to | and ", part.strip())]
@@ -60,11 +60,11 @@ def _days(text: str) -> frozenset[int]:
 
 
 def read_country(given: Any) -> str:
-    """Read a country whose public holidays are known, as ISO 3166 alpha-2."""
+    """Read an ISO 3166 alpha-2 country code; its public holidays must be known."""
     code = str(given).upper()
     if code not in countries_with_holidays():
         raise InvalidValue(
-            f"the public holidays of `{given}` are not known", "Write a country's two letters, such as `DE`."
+            f"the public holidays of `{given}` are not known", "Write a two-letter country code, such as `DE`."
         )
     return code
 
@@ -74,7 +74,7 @@ _Country = Annotated[str, PlainValidator(read_country)]
 
 
 class BusinessHoursShape(Shape):
-    """What stands under `business_hours:`."""
+    """The keys under `business_hours:`."""
 
     zone: Zone = Field(examples=["Europe/Berlin"])
     country: _Country = Field("", examples=["DE"])
@@ -101,7 +101,7 @@ class RepShape(Shape):
 
 
 class ManagerShape(Shape):
-    """Who hears of hand-offs that nobody answers."""
+    """One manager, who gets escalations."""
 
     id: Name = Field(examples=["lena"])
     name: Line = Field(examples=["Lena Voss"])
@@ -110,7 +110,7 @@ class ManagerShape(Shape):
 
 
 class PoolShape(Shape):
-    """Reps who share leads."""
+    """One pool of reps who share leads."""
 
     reps: Names = Field(examples=["[mara, tomas]"])
     rotation: str = Field(RotationMethod.ROUND_ROBIN.value, examples=[RotationMethod.ROUND_ROBIN.value])
@@ -134,7 +134,7 @@ def _business_hours(node: Node | None, context: ParseContext) -> BusinessHours:
 def _reps(node: Node | None, default_hours: WorkingHours, context: ParseContext) -> tuple[Rep, ...]:
     items = list_items(node)
     if node is not None and node.value in (None, []):
-        context.add_problem(node, "the policy has no reps: nobody could be handed a lead", _REP_HINT)
+        context.add_problem(node, "the policy has no reps: no lead could be handed off", _REP_HINT)
     shapes = [read_shape(RepShape, item, context, "a rep") for item in items]
     check_unique_names(items, context, "id")
     return tuple(_rep(shape, default_hours) for shape in shapes if shape is not None)
@@ -172,7 +172,7 @@ def _managers(node: Node | None, context: ParseContext) -> tuple[Manager, ...]:
 
 
 def _check_people(node: Node | None, reps: Iterable[Rep], managers: Collection[str], context: ParseContext) -> None:
-    """Note the deputies and managers that nobody is."""
+    """Report deputies and managers that do not exist."""
     known = {rep.id for rep in reps}
     for item in list_items(node):
         if not isinstance(item.value, dict):
@@ -185,7 +185,7 @@ def _check_people(node: Node | None, reps: Iterable[Rep], managers: Collection[s
             if named == own:
                 context.add_problem(item.parts[role], f"`{own}` is their own {role}", "Name somebody else.")
             elif named not in people:
-                what = f"the {role} `{named}` of `{own}` is nobody in this policy"
+                what = f"the {role} `{named}` of `{own}` is not in this policy"
                 context.add_problem(item.parts[role], what, suggest_name(named, people))
 
 
@@ -214,29 +214,29 @@ def _check_pool(name: str, node: Node, shape: PoolShape, reps: Collection[str], 
     at = node.parts["reps"]
     for rep in shape.reps:
         if rep not in reps:
-            context.add_problem(at, f"the pool `{name}` names `{rep}`, who is no rep", suggest_name(rep, reps))
+            context.add_problem(at, f"the pool `{name}` names `{rep}`, who is not a rep", suggest_name(rep, reps))
     twice = sorted({rep for rep in shape.reps if shape.reps.count(rep) > 1})
     if twice:
         what = f"the pool `{name}` names {', '.join(twice)} twice"
         context.add_problem(at, what, "Name each once; `weight: 2` and `rotation: weighted` give a double share.")
     if shape.rotation not in _ROTATION_METHODS:
-        what = f"a pool does not take turns by `{shape.rotation}`"
+        what = f"unknown rotation `{shape.rotation}`"
         context.add_problem(node.parts["rotation"], what, suggest_name(shape.rotation, _ROTATION_METHODS))
 
 
 def check_pool_exists(node: Node, name: str, pools: Collection[str], context: ParseContext) -> None:
-    """Note a pool that the policy does not have; there always is one of everyone."""
+    """Report a pool that the policy does not have; the pool of everyone always exists."""
     if name not in pools and name != EVERYONE_POOL:
         context.add_problem(node, f"there is no pool `{name}`", suggest_name(name, {*pools, EVERYONE_POOL}))
 
 
 def list_items(node: Node | None) -> list[Node]:
-    """Return the entries of a list, none of what is not a list."""
+    """Return the entries of a list, [] for anything else."""
     return node.items() if node is not None and isinstance(node.value, list) else []
 
 
 def check_unique_names(items: Iterable[Node], context: ParseContext, key: str = "name") -> None:
-    """Note entries that share a name."""
+    """Report entries that share a name."""
     seen: set[str] = set()
     for item in items:
         name = item.value.get(key) if isinstance(item.value, dict) else None

@@ -38,8 +38,8 @@ def test_the_kind_is_derived_or_written(criterion: str, signals: set[SignalKind]
 @pytest.mark.parametrize(
     ("criterion", "problem"),
     [
-        ("{name: a, kind: request, when: {score: {at_least: 4}}}", "6: `a` is no request: nothing in it is said or done at a time. Ask for it with `did` or `timeline`, or write `kind: interest`"),
-        ("{name: a, kind: request, when: {field: demo_requested, is: yes}}", "6: `a` is no request: nothing in it is said or done at a time. Ask for it with `did` or `timeline`, or write `kind: interest`"),
+        ("{name: a, kind: request, when: {score: {at_least: 4}}}", "6: `a` is not a request: it contains no signal and no stated date. Use `did` or `timeline`, or write `kind: interest`"),
+        ("{name: a, kind: request, when: {field: demo_requested, is: yes}}", "6: `a` is not a request: it contains no signal and no stated date. Use `did` or `timeline`, or write `kind: interest`"),
         ("{name: a, kind: plea, when: {did: replied}}", "6: `kind`: `plea` is not 'request' or 'interest'. Write for example `kind: request`"),
     ],
 )  # fmt: skip

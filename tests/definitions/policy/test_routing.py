@@ -66,21 +66,21 @@ def test_rules_are_read_in_their_order() -> None:
     ("old", "new", "problem"),
     [
         ("to: {pool: dach}, t", "to: {pool: dahc}, t", "20: there is no pool `dahc`. Did you mean `dach`?"),
-        ("to: {rep: mara}, w", "to: {rep: maar}, w", "21: the rule `south` names `maar`, who is no rep."),
+        ("to: {rep: mara}, w", "to: {rep: maar}, w", "21: the rule `south` names `maar`, who is not a rep."),
         (
             "www.Contoso.example: mara",
             "contoso: mara",
             "19: `contoso` is not a company's domain. Write for example `contoso.example`",
         ),
         ("{name: key, a", "{name: key, to: account owner, a", "19: the rule `key` has both `to` and `accounts`."),
-        ("to: Former Owner", "to: former", "18: `to: former` of the rule `former` names nobody."),
+        ("to: Former Owner", "to: former", "18: `to: former` of the rule `former` is not a target."),
         (
             "{field: product, is: support}",
             "{did: replied}",
-            "22: routing asks what a lead did, or what changes by itself",
+            "22: a routing rule uses signals or a condition that changes with time",
         ),
-        ("to: account owner, w", "to: former owner, w", "17: nobody is asked who owns the account"),
-        ("  - {name: rest, when: always, to: {pool: everyone}}\n", "", "22: a lead for which no routing rule"),
+        ("to: account owner, w", "to: former owner, w", "17: no rule goes to the account owner"),
+        ("  - {name: rest, when: always, to: {pool: everyone}}\n", "", "22: a lead that matches no routing rule"),
         (
             "required_fields: [country], ",
             "required_fields: [country], wait: 2 days, ",
@@ -89,12 +89,16 @@ def test_rules_are_read_in_their_order() -> None:
         (
             "name: former, ",
             "name: former, required_fields: [country], ",
-            "18: the rule `former` needs country, and finds",
+            "18: the rule `former` requires country, but its target",
         ),
-        ('"80000"', '"90000"', "21: no postcode lies from `90000` to `89 999`. Write the lower first"),
-        ("country: de", "country: Germany", "21: `Germany` is not a country's code."),
-        ("{wait: 4 days, then: {rep: mara}}", "{then: {rep: tom}}", "24: `missing_fields` names `tom`, who is no rep"),
-        ("{field: product, is: support}", "{fit: {at_least: B}}", "16: `routing` asks for fit, and no rule gives"),
+        ('"80000"', '"90000"', "21: no postcode is from `90000` to `89 999`. Write the lower one first"),
+        ("country: de", "country: Germany", "21: `Germany` is not a country code."),
+        (
+            "{wait: 4 days, then: {rep: mara}}",
+            "{then: {rep: tom}}",
+            "24: `missing_fields` names `tom`, who is not a rep",
+        ),
+        ("{field: product, is: support}", "{fit: {at_least: B}}", "16: `routing` uses fit, but no rule gives"),
     ],
 )
 def test_a_invalid_rule_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:

@@ -49,17 +49,17 @@ def test_several_half_lives_have_names_and_the_first_is_for_who_names_none() -> 
 @pytest.mark.parametrize(
     ("points", "problem"),
     [
-        ("{half_life: 30 days, half_lives: {a: 7 days}}", "2: `half_life` stands beside `half_lives`. Keep one of them: both say how points fade"),
+        ("{half_life: 30 days, half_lives: {a: 7 days}}", "2: both `half_life` and `half_lives` are set. Keep one of them"),
         ("{half_lives: {}}", "2: `half_lives` has no half-lives. Write for example `half_lives: {fast: 7 days, slow: 90 days}`"),
         ("{half_lives: 7 days}", "2: `half_lives` has no half-lives. Write for example `half_lives: {fast: 7 days, slow: 90 days}`"),
-        ("{half_lives: {a: 1 day, b: 2 days, c: 3 days, d: 4 days, e: 5 days}}", "2: `half_lives` has 5 half-lives, and 4 are the most. Give deeds that fade alike the same one"),
-        ("{half_lives: {fast: soon}}", "2: `fast`: `soon` is not a length of time. Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)"),
+        ("{half_lives: {a: 1 day, b: 2 days, c: 3 days, d: 4 days, e: 5 days}}", "2: `half_lives` has 5 half-lives; at most 4 are allowed. Give signals with similar decay the same one"),
+        ("{half_lives: {fast: soon}}", "2: `fast`: `soon` is not a duration. Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)"),
         ("{half_lives: {fast: 7 days, slow: 90 days}, clicked: {points: 1, half_life: slwo}}", "2: `clicked`: there is no half-life `slwo`. Did you mean `slow`?"),
         ("{clicked: {points: 1, half_life: slow}}", "2: `clicked`: there is no half-life `slow`. Write for example `half_lives: {fast: 7 days, slow: 90 days}`"),
         ("{clicked: {worth: 1}}", "2: `clicked`: `worth` is not a key of points. Write for example `clicked: {points: 10, half_life: fast}`"),
         ("{clicked: {half_life: fast}}", "2: `clicked`: `points` is missing. Write for example `clicked: {points: 10, half_life: fast}`"),
-        ("{clicked: -5}", "2: `clicked`: `-5` takes points away, and no deed does. Ask for it in a condition: `{not: {did: ...}}`"),
-        ("{opened: 1}", "2: `opened`: mail programs open mail by themselves: it has no points. Take this line out"),
+        ("{clicked: -5}", "2: `clicked`: `-5` is below 0, and points cannot be. Use a condition instead: `{not: {did: ...}}`"),
+        ("{opened: 1}", "2: `opened`: mail programs open mail by themselves: it has no points. Remove this line"),
     ],
 )  # fmt: skip
 def test_invalid_points_say_line_problem_and_remedy(points: str, problem: str) -> None:
@@ -79,10 +79,10 @@ def test_fit_rules_are_asked_from_the_best_letter_on_whatever_their_order() -> N
     ("more", "problem"),
     [
         ("fit: {}\n", "`fit` has no letters. Write for example `A: {field: employees, at_least: 200}` under it"),
-        ("fit: {D: always}\n", "`fit` gives the letters A, B and C, not `D`. D is everybody else: take it out"),
-        ("fit: {A: {did: replied}}\n", "fit A asks for more than facts. Ask only `field`, `all`, `any` and `not`: what a lead did belongs into `points`"),
-        ("fit: {A: {fit: {at_least: B}}}\n", "fit A asks for more than facts. Ask only `field`, `all`, `any` and `not`: what a lead did belongs into `points`"),
-        ("fit: {A: {any: [{field: a, is: 1}, {not: {score: {below: 3}}}]}}\n", "fit A asks for more than facts. Ask only `field`, `all`, `any` and `not`: what a lead did belongs into `points`"),
+        ("fit: {D: always}\n", "`fit` gives the letters A, B and C, not `D`. All other leads get D: remove it"),
+        ("fit: {A: {did: replied}}\n", "fit A uses more than fields. Use only `field`, `all`, `any` and `not`; signals belong in `points`"),
+        ("fit: {A: {fit: {at_least: B}}}\n", "fit A uses more than fields. Use only `field`, `all`, `any` and `not`; signals belong in `points`"),
+        ("fit: {A: {any: [{field: a, is: 1}, {not: {score: {below: 3}}}]}}\n", "fit A uses more than fields. Use only `field`, `all`, `any` and `not`; signals belong in `points`"),
     ],
 )  # fmt: skip
 def test_invalid_fit_says_line_problem_and_remedy(more: str, problem: str) -> None:
@@ -96,7 +96,7 @@ def test_conditions_ask_for_a_letter_at_least_or_below() -> None:
     assert policy is not None
     assert policy.criteria[0].when == FitCondition(at_least="B")
     assert any(
-        "fit is asked for, and no rule gives a letter" in one.message for one in check(bundle(policy=policy_text))
+        "a condition uses fit, but no rule gives a letter" in one.message for one in check(bundle(policy=policy_text))
     )
     for invalid in ("{fit: {}}", "{fit: {at_least: B, below: A}}", "{fit: {at_least: E}}", "{fit: B}"):
         assert check(bundle(policy=policy_text.replace("{fit: {at_least: B}}", invalid) + fit))
@@ -120,12 +120,12 @@ def test_click_filtering_is_as_built_in_but_for_what_is_written() -> None:
 @pytest.mark.parametrize(
     ("click_filtering", "problem"),
     [
-        ("{grace_period: 2 days}", "`grace_period`: `2 days` is not a short length of time. Write for example `90 seconds` or `15 minutes`; one hour is the most"),
-        ("{grace_period: 2 hours}", "`grace_period`: `2 hours` is not a short length of time. Write for example `90 seconds` or `15 minutes`; one hour is the most"),
+        ("{grace_period: 2 days}", "`grace_period`: `2 days` is not a short duration. Write for example `90 seconds` or `15 minutes`; at most one hour"),
+        ("{grace_period: 2 hours}", "`grace_period`: `2 hours` is not a short duration. Write for example `90 seconds` or `15 minutes`; at most one hour"),
         ("{grace_perod: 9 seconds}", "unknown key `grace_perod` in `click_filtering`. Did you mean `grace_period`?"),
         ("{links_at_once: {links: 1, within: 2 seconds}}", "`links`: `1` is not greater than or equal to 2. Write for example `links: 2`"),
         ("{company_at_once: {leads: 3}}", "`within` is missing in `company_at_once`. Write for example `within: 10 seconds`"),
-        ("90 seconds", "`click_filtering` needs keys and values under it. Write `grace_period:`, `min_time_after_delivery:`, `links_at_once:`, `company_at_once:` ... on indented lines"),
+        ("90 seconds", "`click_filtering` needs keys and values below it. Write `grace_period:`, `min_time_after_delivery:`, `links_at_once:`, `company_at_once:` ... on indented lines"),
     ],
 )  # fmt: skip
 def test_invalid_click_filtering_says_line_problem_and_remedy(click_filtering: str, problem: str) -> None:

@@ -67,15 +67,15 @@ def test_what_is_no_length_of_time_is_refused(given: str) -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (SLA.replace("escalate: 4", "escalate: 2"), "comes no later than `remind` after 2 business hours"),
-        (SLA.replace("2 business hours", "2 busy hours"), "`2 busy hours` is not a length of time"),
+        (SLA.replace("escalate: 4", "escalate: 2"), "does not come after `remind` after 2 business hours"),
+        (SLA.replace("2 business hours", "2 busy hours"), "`2 busy hours` is not a duration"),
         (SLA.replace("reroute: 2", "reroute: 99"), "reroute"),
         (SLA.replace("take_back: 3 days", "give_back: 3 days"), "give_back"),
-        ("sla: {accept: {escalate: 2 hours}}\n", "nobody could be told of mara"),
+        ("sla: {accept: {escalate: 2 hours}}\n", "nobody to escalate to: no manager for mara"),
         (PRIORITY.replace("[replied]", "[repleid]"), "Did you mean `replied`?"),
         (PRIORITY.replace("fit: {A: 3}", "fit: {B: 3}"), "no rule gives the letter `B`"),
-        (PRIORITY.replace("fit: {A: 3}", "fit: {A: 30}"), "being hot is worth 30"),
-        (PRIORITY.replace("90%", "0.9"), "`0.9` is not a share of a day's places"),
+        (PRIORITY.replace("fit: {A: 3}", "fit: {A: 30}"), "a hot lead has 30 points"),
+        (PRIORITY.replace("90%", "0.9"), "`0.9` is not a percentage of the daily capacity"),
     ],
 )
 def test_each_problem_names_what_to_write(more: str, problem: str) -> None:

@@ -106,14 +106,14 @@ def test_hours_that_cannot_be_read_name_themselves(text: str) -> None:
 @pytest.mark.parametrize(
     ("reps", "more", "problem"),
     [
-        (f"  - {WHO}, deputy: tomos}}\n" + TOMAS, "", "8: the deputy `tomos` of `mara` is nobody in this policy"),
+        (f"  - {WHO}, deputy: tomos}}\n" + TOMAS, "", "8: the deputy `tomos` of `mara` is not in this policy"),
         (f"  - {WHO}, deputy: mara}}\n", "", "8: `mara` is their own deputy"),
-        (f"  - {WHO}, manager: lena}}\n", "", "8: the manager `lena` of `mara` is nobody in this policy"),
+        (f"  - {WHO}, manager: lena}}\n", "", "8: the manager `lena` of `mara` is not in this policy"),
         (f"  - {WHO}, country: XX}}\n", "", "8: `country`: the public holidays of `XX` are not known"),
         (MARA + MARA, "", "9: the id `mara` is used twice"),
-        (MARA, "pools: {south: {reps: [mara, anna]}}\n", "15: the pool `south` names `anna`, who is no rep"),
+        (MARA, "pools: {south: {reps: [mara, anna]}}\n", "15: the pool `south` names `anna`, who is not a rep"),
         (MARA, "pools: {south: {reps: [mara, mara]}}\n", "15: the pool `south` names mara twice"),
-        (MARA, "pools: {south: {reps: mara, rotation: luck}}\n", "15: a pool does not take turns by `luck`"),
+        (MARA, "pools: {south: {reps: mara, rotation: luck}}\n", "15: unknown rotation `luck`"),
         (MARA, "pools: []\n", "15: `pools` has no pools"),
         (MARA, "managers: {lena: Lena}\n", "15: `managers` is not a list"),
         (MARA, "business_hours: {hours: '09:00-17:00'}\n", "15: `zone` is missing in `business_hours`"),

@@ -32,7 +32,7 @@ TemplatesOption = Annotated[
     Path | None, typer.Option("--templates", help="The folder of rules; default NURTURE_TEMPLATES.")
 ]
 
-_LABELS = {"sending": "the rules for sending"}
+_LABELS = {"sending": "the sending rules"}
 
 
 def _templates_folder(given: Path | None) -> Path:

@@ -134,7 +134,7 @@ def _check_touch_email(source: EmailSource, loaded: ProjectDefinitions, program:
 
 
 def publish(ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool = False) -> list[PublishedChange]:
-    """Publish every track, the policy and the rules for sending that changed; return what did.
+    """Publish every track, the policy and the sending rules that changed; return what did.
 
     A policy that means something new waits until it is approved; everything else is in force at once.
     Raises InvalidDefinitions with all faults, and InvalidState where a step is gone on which leads stand, or
@@ -167,7 +167,7 @@ def find_removed_tracks(ctx: AppContext, sources: Sources) -> dict[str, int]:
 
 
 def keeps_sending_rules(ctx: AppContext, sources: Sources) -> bool:
-    """Tell whether the rules for sending go on as they were published, although *sources* have none."""
+    """Tell whether the sending rules go on as they were published, although *sources* have none."""
     with ctx.database.read() as connection:
         return "sending.yaml" not in sources and any(
             row.kind == SENDING for row in publication_queries.load_newest_versions(connection)

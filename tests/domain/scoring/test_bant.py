@@ -113,7 +113,7 @@ LOW = POLICY.replace("clicked: 10,", "clicked: 10, submitted: {points: 5, intent
 )
 def test_no_criterion_hands_off_for_signals_of_low_intent_alone(when: str, invalid: bool) -> None:
     said = problems(bundle(policy=LOW.replace("when: {did: replied}}", f"when: {when}}}")))
-    assert [("hands off for deeds of low intent alone" in one) for one in said] == ([True] if invalid else [])
+    assert [("hands off for signals of low intent alone" in one) for one in said] == ([True] if invalid else [])
 
 
 def test_conditions_are_read_in_the_words_of_marketers() -> None:

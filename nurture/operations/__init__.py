@@ -1,1 +1,1 @@
-"""Check and maintain an installation."""
+"""Checks and maintenance of an installation."""

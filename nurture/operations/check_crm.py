@@ -1,4 +1,4 @@
-"""What the doctor looks at in the CRM: whether it can be asked, and has the fields that we need."""
+"""Doctor check of the CRM."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from nurture.outbox import crm_records
 
 
 def check_crm(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Ask the CRM whether hand-offs can go there, and say what waits or was rejected. Nothing is written.
+    """Check access and fields of the CRM, and hand-offs that wait or were rejected; nothing is written.
 
-    Mail goes out without it: what is wrong here is a warning.
+    Problems are warnings: email is sent without a CRM.
     """
     if setup.make_crm is None:
         return []
     client = setup.make_crm()
     if client is None:
-        found = "none: sales hears of hand-offs by mail alone, and tells outcomes by hand"
+        found = "none: sales gets hand-offs by email only and records outcomes by hand"
         return [CheckResult("CRM", "warning", found, "Set NURTURE_CRM to csv, salesforce or hubspot.")]
     try:
         problems = list(client.check(setup.clock.now()))
@@ -28,7 +28,7 @@ def check_crm(setup: DoctorContext) -> Sequence[CheckResult]:
         client.close()
     if problems:
         return [
-            CheckResult("CRM", "warning", f"{client.name}: {problem}", "`nurture handoffs crm check`")
+            CheckResult("CRM", "warning", f"{client.name}: {problem}", "Run `nurture handoffs crm check`.")
             for problem in problems
         ]
     return [_check_waiting(setup, client.name)]
@@ -39,10 +39,9 @@ def _check_waiting(setup: DoctorContext, name: str) -> CheckResult:
         states = {one.state: one for one in crm_records.count_by_state(connection)}
     rejected = states.get("rejected")
     if rejected is not None:
-        found = f"{name}: {rejected.record_count} hand-offs were rejected, one of them: {rejected.reason}"
-        return CheckResult(
-            "CRM", "warning", found, "Mend it there; then `nurture handoffs crm sync --resync-since DATE`."
-        )
+        found = f"{name}: {rejected.record_count} hand-offs were rejected, one of them with: {rejected.reason}"
+        remedy = "Fix it in the CRM, then run `nurture handoffs crm sync --resync-since DATE`."
+        return CheckResult("CRM", "warning", found, remedy)
     waiting = sum(one.record_count for state, one in states.items() if state != "done")
-    where = "files in a folder, nothing is called" if name == "csv" else "it has all our fields"
-    return CheckResult("CRM", "ok", f"{name}: {where}; {waiting} hand-offs wait to be told")
+    where = "files in a folder" if name == "csv" else "it has all required fields"
+    return CheckResult("CRM", "ok", f"{name}: {where}; {waiting} hand-offs wait for the push")

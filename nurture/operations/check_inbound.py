@@ -1,4 +1,4 @@
-"""What the doctor looks at of listening: whether answers and events are heard."""
+"""Doctor checks of inbound data: replies, provider events, API tokens."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _PATIENCE: Final = 10.0  # seconds for a connection, and for each answer
 
 
 def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Say whether anybody hears what leads answer; their mailbox is opened, and nothing in it changed."""
+    """Check whether replies of leads are read; the mailbox is opened, and nothing in it is changed."""
     settings = setup.settings
     mailboxes = _list_mailboxes(settings)
     domain = settings.reply_domain
     worse: CheckState = "failed" if setup.is_live else "warning"
     if domain is None and not mailboxes:
-        found = "answers go to the sender alone, and nurture hears none, not even those that say stop"
+        found = "replies go to the sender only, and nurture reads none, not even opt-outs"
         remedy = (
-            "Set NURTURE_REPLY_DOMAIN, or tell of each by `nurture leads signal LEAD replied`, `nurture leads"
-            " suppress`."
+            "Set NURTURE_REPLY_DOMAIN, or record each reply with `nurture leads signal LEAD replied` and each "
+            "opt-out with `nurture leads suppress`."
         )
         return [CheckResult("replies", "warning", found, remedy)] if setup.is_live else []
     if domain is None:
-        found = f"{' and '.join(mailboxes)} may be read, but no mail asks for answers there"
-        return [CheckResult("replies", "warning", found, "Set NURTURE_REPLY_DOMAIN to the mail domain of it.")]
+        found = f"{' and '.join(mailboxes)} can be read, but no email has a reply address there"
+        return [CheckResult("replies", "warning", found, "Set NURTURE_REPLY_DOMAIN to its email domain.")]
     if not mailboxes:
-        found = f"mail asks for answers at {domain}, and nobody reads them"
+        found = f"email has reply addresses at {domain}, but replies are not read"
         remedy = "Set NURTURE_SENDGRID_INBOUND_KEY or NURTURE_IMAP_URL; else unset NURTURE_REPLY_DOMAIN."
         return [CheckResult("replies", worse, found, remedy)]
     if settings.imap_url is not None:
@@ -44,26 +44,25 @@ def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
         except InboxUnavailable as error:
             reason, _, remedy = str(error).partition(". ")
             return [CheckResult("replies", worse, reason, remedy)]
-    return [CheckResult("replies", "ok", f"mail asks for answers at {domain}, heard by {' and '.join(mailboxes)}")]
+    return [CheckResult("replies", "ok", f"replies to {domain} are read from {' and '.join(mailboxes)}")]
 
 
 def check_unread_mail(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Look for mails that could not be read."""
+    """Check for inbound email that could not be read."""
     with setup.open_database() as db:
         schema.require_current(db)
         with db.read() as connection:
             found = inbound_mail_queries.list_failed(connection, inbound_mail_queries.MAX_FAILED)
     if not found:
         return []
-    many = "1 mail" if len(found) == 1 else f"{len(found)} mails"
-    what = f"{many} could not be read and may hold answers, the newest of {found[0].received_at:%Y-%m-%d}"
-    return [
-        CheckResult("unread mail", "warning", what, "`nurture leads replies` says why; `--retry` tries them again.")
-    ]
+    many = "1 email" if len(found) == 1 else f"{len(found)} emails"
+    what = f"{many} could not be read and may contain replies, the newest of {found[0].received_at:%Y-%m-%d}"
+    remedy = "`nurture leads replies` shows why; `nurture leads replies --retry` tries again."
+    return [CheckResult("unread mail", "warning", what, remedy)]
 
 
 def check_api_tokens(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Look for tokens of the API that posted more in an hour than they may."""
+    """Check for API tokens that reached their hourly limit in the last week."""
     with setup.open_database() as db:
         schema.require_current(db)
         with db.read() as connection:
@@ -77,8 +76,8 @@ def check_api_tokens(setup: DoctorContext) -> Sequence[CheckResult]:
         CheckResult(
             "API",
             "warning",
-            f"the token {token.name!r} posted too much in one hour, at {token.rate_limited_at:%Y-%m-%d %H:%M} UTC",
-            f"Ask who has it. If it leaked: nurture admin tokens revoke {token.name}",
+            f"the token {token.name!r} reached its hourly limit at {token.rate_limited_at:%Y-%m-%d %H:%M} UTC",
+            f"Ask its owner. If it leaked, run `nurture admin tokens revoke {token.name}`.",
         )
         for token in found
         if token.revoked_at is None
@@ -92,7 +91,7 @@ def _list_mailboxes(settings: Settings) -> list[str]:
 
 
 def check_unapplied_events(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Look for batches of the provider's events of which not all could be applied."""
+    """Check for batches of provider events that were not fully applied."""
     with setup.open_database() as db:
         schema.require_current(db)
         with db.read() as connection:
@@ -100,6 +99,6 @@ def check_unapplied_events(setup: DoctorContext) -> Sequence[CheckResult]:
     if oldest is None:
         return []
     many = "1 batch" if count == 1 else f"{count:,} batches"
-    found = f"{many} of the provider's events could not be applied as a whole, the oldest of {oldest:%Y-%m-%d}"
-    remedy = "Each is kept, and tried again in every round; the log says why at event_batch_failed."
+    found = f"{many} of provider events could not be fully applied, the oldest of {oldest:%Y-%m-%d}"
+    remedy = "Each is stored and retried in every run; the log has the reason under event_batch_failed."
     return [CheckResult("events", "warning", found, remedy)]

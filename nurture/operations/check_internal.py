@@ -1,4 +1,4 @@
-"""What the doctor looks at inside: database, clock, published rules, sending pauses, unknown deliveries."""
+"""Doctor checks of the installation: database, clock, definitions, sending pauses, unknown deliveries."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from nurture.runtime import quarantine
 from nurture.runtime.published import PublishedDefinitions
 
 _MAX_CLOCK_SKEW: Final = timedelta(seconds=5)
-"""How far two machines' clocks may differ without a word."""
+"""A larger difference to the database server's clock is reported."""
 
-_PUBLISH: Final = "Correct it in templates/, then `nurture check` and `nurture publish`."
+_PUBLISH: Final = "Correct it in templates/, then run `nurture check` and `nurture publish`."
 
 
 def check_database(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Look whether the database answers, has today's tables, and can be written."""
+    """Check that the database answers, has current tables and can be written."""
     with setup.open_database() as db:
         schema.require_current(db)
         health.require_writable(db)
@@ -38,14 +38,14 @@ def check_database(setup: DoctorContext) -> Sequence[CheckResult]:
             with db.read() as connection:
                 mode = health.journal_mode(connection)
             if mode not in ("wal", "memory"):
-                remedy = "Put the file on a disk of this machine: network folders keep no WAL."
-                return [CheckResult("database", "warning", f"{found}, but its journal is {mode}", remedy)]
+                remedy = "Move the file to a disk of this machine: WAL does not work in network folders."
+                return [CheckResult("database", "warning", f"{found}, but its journal mode is {mode}", remedy)]
             found += ", WAL"
     return [CheckResult("database", "ok", found)]
 
 
 def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Compare this machine's clock with the newest time that the database has seen, and with its server."""
+    """Compare this machine's clock with the newest time in the database and with the database server."""
     now = setup.clock.now()
     shown = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     with setup.open_database() as db:
@@ -54,9 +54,9 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
             clock_state = health.read_clock_state(connection)
             skew = timedelta() if db.is_sqlite else abs(health.read_server_time(connection) - setup.clock.now())
     if clock_state is not None and clock_state.mode == "virtual":
-        found = f"virtual: a demo or a simulation stands at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
+        found = f"virtual: a demo or a simulation is at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
         if setup.is_live:
-            found += f", so commands refuse to work on it while NURTURE_PROVIDER is {setup.settings.provider}"
+            found += f", so commands refuse to use it while NURTURE_PROVIDER is {setup.settings.provider}"
             return [
                 CheckResult(
                     "clock", "failed", found, f"{_OTHER_DATABASE} For the demo's, set NURTURE_PROVIDER=maildir."
@@ -64,12 +64,12 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
             ]
         return [CheckResult("clock", "warning", f"{found}, where no mail is sent by itself", _OTHER_DATABASE)]
     if clock_state is not None and now < clock_state.seen_at - clock_row.TOLERANCE:
-        found = f"{shown}, but the database has seen {clock_state.seen_at:%Y-%m-%d %H:%M:%S} already"
-        return [CheckResult("clock", "failed", found, "Set the system's clock right.")]
+        found = f"{shown}, but the newest time in the database is {clock_state.seen_at:%Y-%m-%d %H:%M:%S}"
+        return [CheckResult("clock", "failed", found, "Correct the system clock.")]
     if skew > _MAX_CLOCK_SKEW:
-        found = f"{shown}, {skew.total_seconds():.0f} seconds apart from the database server's"
+        found = f"{shown}, {skew.total_seconds():.0f} seconds apart from the database server"
         state: CheckState = "failed" if skew > LEASE else "warning"
-        return [CheckResult("clock", state, found, "Let a time service (NTP) set both machines' clocks.")]
+        return [CheckResult("clock", state, found, "Synchronize both machines' clocks by NTP.")]
     first = "" if clock_state is not None else "; nothing has run in this database yet"
     return [CheckResult("clock", "ok", f"live, {shown}{first}")]
 
@@ -78,7 +78,7 @@ _OTHER_DATABASE: Final = "Name another database in NURTURE_DATABASE_URL for real
 
 
 def check_published(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Look at what is published: tracks, who writes, and a place that letters reach."""
+    """Check that tracks are published and that each sender has a name, an address and a postal address."""
     with setup.open_database() as db:
         schema.require_current(db)
         try:
@@ -86,7 +86,8 @@ def check_published(setup: DoctorContext) -> Sequence[CheckResult]:
         except NotFound:
             programs = {}
     if not programs:
-        return [CheckResult("tracks", "failed", "no track is published", "`nurture check`, then `nurture publish`.")]
+        remedy = "Run `nurture check`, then `nurture publish`."
+        return [CheckResult("tracks", "failed", "no track is published", remedy)]
     names = sorted(programs)
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     many = "1 track is" if len(names) == 1 else f"{len(names)} tracks are"
@@ -114,11 +115,11 @@ def _senders(programs: Mapping[str, Program]) -> Iterable[CheckResult]:
         if postal:
             yield CheckResult("sender", "ok", f"{who}; {postal}")
         else:
-            yield CheckResult("sender", "failed", f"{who} has no postal address, which the law asks for", _PUBLISH)
+            yield CheckResult("sender", "failed", f"{who} has no postal address, which the law requires", _PUBLISH)
 
 
 def senders(setup: DoctorContext) -> dict[str, Address]:
-    """Return who writes, by address: as published, else as the templates have it. Empty if nobody does."""
+    """Return the senders by address: of the published tracks, or else of the templates folder."""
     programs: Mapping[str, Program] = {}
     try:
         with setup.open_database() as db:
@@ -142,7 +143,7 @@ def senders(setup: DoctorContext) -> dict[str, Address]:
 
 
 def sender_domains(setup: DoctorContext) -> list[str]:
-    """Return the domains whose reputation the published mail makes."""
+    """Return the sender domains of the published tracks."""
     with setup.open_database() as db:
         schema.require_current(db)
         try:
@@ -152,34 +153,34 @@ def sender_domains(setup: DoctorContext) -> list[str]:
 
 
 def check_sending_pauses(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Look at what keeps mail back: nothing goes if the provider is paused, or every sender domain."""
+    """Check for sending pauses; one that stops all email is a failure."""
     now = setup.clock.now()
     domains = set(sender_domains(setup))
     with setup.open_database() as db, db.read() as connection:
-        on = [
+        active = [
             one
             for one in circuit_breakers.list_active(connection)
             if (one.kind == "provider" and one.name == setup.settings.provider)
             or (one.kind == "domain" and one.name in domains)
             or one is quarantine.find_quarantine([one], setup.settings.provider)
         ]
-    if not on:
+    if not active:
         return [CheckResult("pauses", "ok", "nothing is paused")]
-    all_off = domains <= {one.name for one in on if one.kind == "domain"}
-    return [_describe_pause(one, now, all_domains_paused=all_off) for one in on]
+    all_domains_paused = domains <= {one.name for one in active if one.kind == "domain"}
+    return [_describe_pause(one, now, all_domains_paused=all_domains_paused) for one in active]
 
 
 def _describe_pause(pause: Breaker, now: datetime, *, all_domains_paused: bool) -> CheckResult:
     stops_all = all_domains_paused if pause.kind == "domain" else pause.until is None or pause.until > now
-    what = {"domain": f"mail from {pause.name}", "database": "all that is sent"}.get(pause.kind, pause.name)
+    what = {"domain": f"email from {pause.name}", "database": "all sending"}.get(pause.kind, pause.name)
     since = f"{pause.since:%Y-%m-%d %H:%M} UTC"
     return CheckResult(
         "pauses",
         "failed" if stops_all else "warning",
-        f"{what} is paused since {since}{_describe_end(pause)}: {pause.reason}",
+        f"{what} has been paused since {since}{_describe_end(pause)}: {pause.reason}",
         quarantine.remedy_for(pause.reason)
         if pause.kind == quarantine.KIND
-        else f"Mend the cause; `nurture delivery resume {pause.name}` starts it at once.",
+        else f"Fix the cause, then run `nurture delivery resume {pause.name}`.",
     )
 
 
@@ -190,14 +191,14 @@ def _describe_end(pause: Breaker) -> str:
 
 
 def check_unknown_messages(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Look for messages of which nobody knows whether they went."""
+    """Check for messages with unknown delivery."""
     with setup.open_database() as db:
         schema.require_current(db)
         with db.read() as connection:
             found = unknown_queries.load_unknown(connection)
     if not found:
-        return [CheckResult("unknown", "ok", "no message has an unknown result")]
+        return [CheckResult("unknown", "ok", "no message has an unknown delivery status")]
     many = "1 message has" if len(found) == 1 else f"{len(found):,} messages have"
     since = f"{found[0].called_at:%Y-%m-%d %H:%M} UTC"
-    remedy = "`nurture delivery messages` says what is known, and how to resolve it."
-    return [CheckResult("unknown", "warning", f"{many} an unknown result, the oldest since {since}", remedy)]
+    remedy = "`nurture delivery messages` shows what is known and how to resolve it."
+    return [CheckResult("unknown", "warning", f"{many} an unknown delivery status, the oldest since {since}", remedy)]

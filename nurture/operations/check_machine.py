@@ -1,4 +1,4 @@
-"""What the doctor looks at on this machine: versions, the account, who may read our files."""
+"""Doctor checks of this machine: versions, account, file permissions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from nurture.operations.doctor import CheckResult, DoctorContext
 from nurture.versions import INSTALL_HINT, unmet_requirements
 
 _MOST: Final = 1_000
-"""How many files the doctor counts; more is "1,000 or more"."""
+"""How many exposed files are counted; more is "1,000 or more"."""
 
-
-ROOT_WARNING: Final = "nurture runs as root: give it an account that owns its folder alone."
-"""What to say to who runs nurture as root."""
+ROOT_WARNING: Final = "nurture runs as root: give it an account of its own."
 
 
 def check_versions(_setup: DoctorContext, *, root: bool | None = None) -> Sequence[CheckResult]:
-    """Say which nurture this is, on which Python, whether its libraries will do, and if it runs as root."""
+    """Report the versions of nurture and Python, unmet requirements, and whether it runs as root."""
     found = f"nurture {version('nurture')} on {platform.python_implementation()} {platform.python_version()}"
     if wrong := list(unmet_requirements()):
         return [CheckResult("nurture", "failed", f"{found}: {'; '.join(wrong)}", INSTALL_HINT)]
@@ -35,11 +33,11 @@ def check_versions(_setup: DoctorContext, *, root: bool | None = None) -> Sequen
 
 
 def check_file_permissions(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Look for files with people, links or secrets in them that other accounts may read or change."""
+    """Check for private files that other accounts may read or change."""
     private_paths = list(_list_private_paths(setup))
     found = list(islice(find_exposed(private_paths), _MOST))
     if not found:
-        return [CheckResult("files", "ok", "no other account can open what holds people, links or secrets")]
+        return [CheckResult("files", "ok", "private files are closed to other accounts")]
     tops = [
         private_path for private_path in private_paths if any(private_path in (path, *path.parents) for path in found)
     ]
@@ -49,7 +47,7 @@ def check_file_permissions(setup: DoctorContext) -> Sequence[CheckResult]:
         CheckResult(
             "files",
             "warning",
-            f"other accounts can open {many}, with people, links or secrets: {_join_paths(found)}",
+            f"other accounts can open {many}, with personal data, links or secrets: {_join_paths(found)}",
             f"`chmod -R go= {named}`",
         )
     ]
@@ -60,13 +58,13 @@ def _join_paths(paths: Sequence[Path]) -> str:
 
 
 def _list_private_paths(setup: DoctorContext) -> Iterator[Path]:
-    """Yield where this set-up keeps what is private; to crm/in others write."""
+    """Yield the private files and folders; crm/in is not one, as other accounts write to it."""
     settings = setup.settings
     database = Database(settings.database_url.get_secret_value())
     database.close()
     if database.file is not None:
         yield database.file
-        if not list(find_exposed([database.file])):  # else SQLite gives them its rights as they come and go
+        if not list(find_exposed([database.file])):  # otherwise SQLite creates them with the same permissions
             yield from (Path(f"{database.file}{end}") for end in ("-wal", "-shm"))
     yield from (settings.maildir, settings.spool, settings.crm_folder / "out", settings.crm_folder / ".sent")
     yield from (settings.state_dir, settings.journal_dir)

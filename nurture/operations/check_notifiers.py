@@ -1,4 +1,4 @@
-"""What the doctor looks at for sales: whether reps can be told where the policy says that they look."""
+"""Doctor check of the notifiers that the policy names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nurture.runtime.published import PublishedDefinitions
 
 
 def check_notifiers(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Compare the places that the policy names with those that the settings know; nobody is told anything."""
+    """Compare the notifiers in the policy with NURTURE_NOTIFY, and load each; nothing is sent."""
     known = setup.settings.notify_urls
     with setup.open_database() as db:
         schema.require_current(db)
@@ -26,8 +26,8 @@ def check_notifiers(setup: DoctorContext) -> Sequence[CheckResult]:
         CheckResult(
             "notifiers",
             "warning",
-            f"the policy tells reps at {target}, but NURTURE_NOTIFY does not say where that is",
-            f"Add {target}=URL to NURTURE_NOTIFY: any URL of apprise. Until then these notices wait.",
+            f"the policy notifies reps by {target}, which is not in NURTURE_NOTIFY",
+            f"Add {target}=URL to NURTURE_NOTIFY, with any Apprise URL. Until then these notices wait.",
         )
         for target in used
         if target not in known
@@ -39,4 +39,4 @@ def check_notifiers(setup: DoctorContext) -> Sequence[CheckResult]:
             findings.append(CheckResult("notifiers", "warning", str(error), "Correct it in NURTURE_NOTIFY."))
     if findings or not used:
         return findings
-    return [CheckResult("notifiers", "ok", f"reps are told at {', '.join(used)} too; nothing was sent there")]
+    return [CheckResult("notifiers", "ok", f"reps are also notified by {', '.join(used)}; nothing was sent")]

@@ -1,4 +1,4 @@
-"""Say whether a set-up can send: check by check, none of which can stop or hide another."""
+"""The doctor: independent checks that say whether an installation can send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nurture.mail.providers.base import Provider
 from nurture.settings import Settings
 
 CHECKS_TIMEOUT: Final = 30.0
-"""How many seconds all checks together may take; they run side by side."""
+"""Seconds that all checks together may take; they run in parallel."""
 
 _SHORTEST_SECRET: Final = 4
 
@@ -27,7 +27,7 @@ CheckState = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found, and what a person can do about it."""
+    """The finding of a check, and its remedy."""
 
     check: str
     state: CheckState
@@ -37,11 +37,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class DoctorContext:
-    """What is examined, and how.
-
-    *make_provider* builds the provider, *make_crm* the CRM (None: it is not looked at), *health_path* is the
-    path on which our pages say that they run, *prefect_url* the address of Prefect's API.
-    """
+    """What the checks need. *health_path* is the path of our health endpoint; without *make_crm*, no CRM is checked."""
 
     settings: Settings
     clock: Clock
@@ -52,12 +48,12 @@ class DoctorContext:
 
     @property
     def is_live(self) -> bool:
-        """Say whether mail leaves this machine."""
+        """Return whether email leaves this machine."""
         return self.settings.provider != "maildir"
 
     @contextmanager
     def open_database(self) -> Iterator[Database]:
-        """Open the database. Raises DatabaseUnavailable; a file that is not there is not made."""
+        """Open the database. Raises DatabaseUnavailable; a missing SQLite file is not created."""
         database = Database(self.settings.database_url.get_secret_value())
         try:
             if database.is_missing:
@@ -73,9 +69,9 @@ Check = Callable[[DoctorContext], Sequence[CheckResult]]
 def run_checks(
     setup: DoctorContext, checks: Sequence[tuple[str, Check]], timeout: float = CHECKS_TIMEOUT
 ) -> list[CheckResult]:
-    """Run *checks* (name, check) side by side, for *timeout* seconds; return their findings in their order.
+    """Run *checks* (name, check) in parallel for at most *timeout* seconds; return the findings in their order.
 
-    A check that fails or hangs is a finding itself. No finding holds a secret.
+    A check that fails or hangs becomes a finding. Secrets are masked in all findings.
     """
     running = [(name, _start(check, setup)) for name, check in checks]
     wait([future for _, future in running], timeout=timeout)
@@ -85,18 +81,18 @@ def run_checks(
 
 
 def can_send(findings: Sequence[CheckResult]) -> bool:
-    """Say whether nothing stands in the way."""
+    """Return whether no finding is a failure."""
     return all(one.state != "failed" for one in findings)
 
 
 def _start(check: Check, setup: DoctorContext) -> Future[Sequence[CheckResult]]:
-    """Run *check* in a thread that nobody waits for at the end: it may never end."""
+    """Run *check* in a daemon thread: it may never end."""
     future: Future[Sequence[CheckResult]] = Future()
 
     def run() -> None:
         try:
             future.set_result(check(setup))
-        except BaseException as error:  # noqa: BLE001 - it is said in the finding
+        except BaseException as error:  # noqa: BLE001 - reported as a finding
             future.set_exception(error)
 
     Thread(target=run, name="doctor", daemon=True).start()
@@ -106,22 +102,24 @@ def _start(check: Check, setup: DoctorContext) -> Future[Sequence[CheckResult]]:
 def _collect(name: str, future: Future[Sequence[CheckResult]], timeout: float) -> Sequence[CheckResult]:
     if not future.done():
         found = f"this check did not end within {timeout:g} seconds"
-        return [CheckResult(name, "failed", found, "See whether what it asks is overloaded, and try again.")]
+        return [
+            CheckResult(name, "failed", found, "Check whether the service that it calls is overloaded, and try again.")
+        ]
     error = future.exception()
     match error:
         case None:
             return future.result()
         case DatabaseUnavailable() if name != "database":
-            return [CheckResult(name, "warning", "cannot be looked at without the database")]
+            return [CheckResult(name, "warning", "cannot be checked without the database")]
         case NurtureError():
             return [CheckResult(name, "failed", str(error))]
         case _:
-            found = f"this check failed itself, with {type(error).__name__}: {error}"
+            found = f"this check itself failed with {type(error).__name__}: {error}"
             return [CheckResult(name, "failed", found, "Please report it with this line.")]
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """Return everything that no screen may show, the longest first."""
+    """Return all secrets in the settings, longest first."""
     found: set[str] = set()
     if settings.sendgrid_key is not None:
         found.add(settings.sendgrid_key.get_secret_value().strip())

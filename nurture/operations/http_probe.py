@@ -1,4 +1,4 @@
-"""Ask a web address once whether it answers: no redirects, no proxies, a short answer."""
+"""One GET request without redirects or proxies, with a bounded body."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _TIMEOUT: Final = 8.0  # seconds, for each wait
 
 
 class Unreachable(Exception):
-    """Nothing usable answers; the message says why, in plain words."""
+    """The URL gives no usable response; the message is the reason."""
 
 
 class ProbeResponse(NamedTuple):
-    """What an address answered: its status, the first bytes of its body, and where it points to instead."""
+    """A response: status, the first bytes of the body, and the Location header."""
 
     status: int
     body: bytes
@@ -25,7 +25,7 @@ class ProbeResponse(NamedTuple):
 
 
 def probe(url: str, timeout: float = _TIMEOUT) -> ProbeResponse:
-    """Get *url*, http or https. Raises Unreachable."""
+    """Request *url*, http or https. Raises Unreachable."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     connection: HTTPConnection
@@ -46,7 +46,7 @@ def probe(url: str, timeout: float = _TIMEOUT) -> ProbeResponse:
     except ssl.SSLError as error:
         raise Unreachable(f"TLS fails: {error.reason or error}") from error
     except socket.gaierror as error:
-        raise Unreachable(f"the name {host} is not known here") from error
+        raise Unreachable(f"the host name {host} cannot be resolved") from error
     except TimeoutError as error:
         raise Unreachable(f"no answer within {timeout:g} seconds") from error
     except (OSError, HTTPException, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Decide about the hand-offs of a restored database: offer them again, or leave them to people."""
+"""Hand-offs of a restored database: offer them again, or queue their leads for a person."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from nurture.operations import restore_gap_queries
 from nurture.runtime.context import AppContext
 
 HandoffChoice = Literal["reoffer", "leave"]
-"""What a manager says: send the briefs again, or leave them, as the reps have them."""
+"""A manager's choice: send the briefs again, or not, because the reps have them."""
 
 QUEUE: Final = "after-restore"
-"""Where leads wait whose briefs are not sent again: a person looks up what their reps did."""
+"""The queue of leads whose briefs are not sent again: a person looks up what their reps did."""
 
-_REOFFERED_REASON: Final = "the database was restored, and a manager had its hand-offs offered again"
+_REOFFERED_REASON: Final = "offered again after a restore, as a manager chose"
 _LEFT_REASON: Final = "the database was restored: look up what its rep did since"
 
 
 def reoffer_handoffs(
     ctx: AppContext, connection: Connection, choice: HandoffChoice, leads: Sequence[int], now: datetime
 ) -> None:
-    """Offer *leads* again from *now* on, or bring them to a queue of people."""
+    """Offer *leads* again from *now* on, or move them to QUEUE."""
     database = ctx.database
     if choice == "leave":
         restore_gap_queries.mark_sales_mail_unknown(connection)

@@ -1,8 +1,8 @@
-"""Bring a restored database to today: who opted out since, and what was sent that it does not know of.
+"""Bring a restored database up to date: opt-outs since its backup, and messages that may have been sent.
 
-The database stands where its backup was made. From then to now leads are moved by the same planner, and each
-touch that fell due counts as sent by somebody else; in the end all of these are in doubt. Whatever happens
-on the way, the quarantine ends last, and running it again goes on where it was.
+The gap from the backup to now is replayed with the same planner. Each touch that falls due in it is presumed
+sent; at the end these become `unknown`. The quarantine ends last, so an interrupted run can be repeated: it
+continues where it stopped.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from nurture.runtime.context import AppContext
 from nurture.simulation.engine import DiscardingProvider
 
 MIN_STEP: Final = timedelta(minutes=1)
-"""The shortest time between two looks at the gap."""
+"""The shortest step of the replay."""
 
 MAX_ROUNDS_PER_TIMESTAMP: Final = 50
 
 
 class _PresumedProvider(DiscardingProvider):
-    """Stands for whatever carried mail in the gap: nobody knows what it did."""
+    """Stands for the provider that sent email in the gap."""
 
     name = PRESUMED_SENT
 
 
 @dataclass
 class RestoreReport:
-    """What was found and done. *notes* are what a person should read.
+    """The result of a restore; *notes* are for a person to read.
 
-    *handoffs* are the leads whose brief may have been sent in the gap; *needs_decision* says that a manager
-    must say first what becomes of them, and that the quarantine is still on.
+    *handoffs* are the leads whose brief may have been sent in the gap. With *needs_decision*, a manager must
+    choose what to do with them, and the quarantine is still on.
     """
 
     since: datetime
@@ -80,15 +80,15 @@ def restore(
     without_journal: str = "",
     choice: HandoffChoice | None = None,
 ) -> RestoreReport:
-    """Bring the database from *since* (UTC), when its backup was made, to *now*, and end its quarantine.
+    """Replay the gap from *since* (UTC), when the backup was made, to *now*, and end the quarantine.
 
-    *journals* are suppression journals of other machines; *without_journal* says why there is none at all.
-    Raises InvalidState for a time that cannot be, or without a journal and a reason; ClockWentBackwards;
+    *journals* are suppression journals of other machines; *without_journal* is the reason why there is none.
+    Raises InvalidState for a *since* in the future, or without both a journal and a reason; ClockWentBackwards;
     FileUnreadable.
     """
     machine = quarantine.require_machine(ctx)
     if since > now:
-        raise InvalidState(f"{since:%Y-%m-%d %H:%M} UTC is in the future. Say when the backup was made.")
+        raise InvalidState(f"--since {since:%Y-%m-%d %H:%M} UTC is in the future. Give the time of the backup.")
     quarantine_reason = quarantine.find_reason(ctx, now, exempt=False)
     found = RestoreReport(since)
     with ctx.database.write() as connection:
@@ -100,12 +100,12 @@ def restore(
     journaled = _read_journals(files, found)
     if (journaled.started_at is None or journaled.started_at > since) and not without_journal.strip():
         raise InvalidState(
-            f"No journal of opt-outs in {machine.folder} reaches back to {since:%Y-%m-%d %H:%M} UTC, so "
-            "nobody knows who opted out since. Name those of the machines that ran then (--journal FILE), or "
-            'say why there is none with --without-journal "REASON", which is kept.'
+            f"No suppression journal in {machine.folder} reaches back to {since:%Y-%m-%d %H:%M} UTC, so opt-outs "
+            "since then are unknown. Give the journals of the machines that ran then (--journal FILE), or the "
+            'reason why there is none (--without-journal "REASON"), which is recorded.'
         )
     quarantine.start(
-        ctx, quarantine_reason or "the database is being brought to today by `nurture admin restored`", now
+        ctx, quarantine_reason or "the database is being brought up to date by `nurture admin restored`", now
     )
     with ctx.database.write() as connection:
         restore_gap_queries.leap_ids_after_restore(ctx.database, connection)
@@ -127,7 +127,7 @@ def restore(
         generation = instance.leap_generation(connection, newest_seen)
         quarantine.record_location(ctx, connection, machine)
         machine.suppression_journal.open_file()
-        machine.record_generation(generation)  # before the commit: if that fails, the quarantine goes on
+        machine.record_generation(generation)  # before the commit: if that fails, the quarantine stays on
         reason = f"; without a journal: {without_journal.strip()}" if without_journal.strip() else ""
         circuit_breakers.release(
             connection, quarantine.KIND, quarantine.NAME, _released_by(since, f" by {by}{reason}"), now
@@ -145,13 +145,13 @@ def _read_journals(files: Sequence[Path], report: RestoreReport) -> JournalConte
     except OSError as error:
         raise FileUnreadable(f"The journal {error.filename} cannot be read: {error.strerror}.") from error
     if journaled.unreadable:
-        report.notes.append(f"{journaled.unreadable} lines of the journals were cut short, and tell nothing")
+        report.notes.append(f"{journaled.unreadable} lines of the journals are incomplete and were skipped")
     report.journals = files
     return journaled
 
 
 def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: datetime, report: RestoreReport) -> None:
-    """Write what journals tell into the log of suppressions, also of addresses that are not known here."""
+    """Apply journal entries to the suppression log, also for addresses that are not in the database."""
     machine, database = quarantine.require_machine(ctx), ctx.database
     by_address_hash: dict[str, list[JournalLine]] = defaultdict(list)
     for entry in entries:
@@ -196,21 +196,21 @@ def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: dateti
 
 
 def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport) -> None:
-    """Take in whom the provider will not mail, where it keeps a list."""
+    """Suppress the addresses on the provider's suppression lists, if it has any."""
     if not isinstance(ctx.provider, SuppressionListProvider):
-        report.notes.append(f"{ctx.provider.name} keeps no list of opt-outs that could be read")
+        report.notes.append(f"{ctx.provider.name} has no suppression list to read")
         return
     try:
         provider_opt_outs: Sequence[SuppressedAddress] = ctx.provider.list_suppressions()
     except Misconfigured as error:
-        report.notes.append(f"{error} {ctx.provider.name} itself goes on to mail nobody on it")
+        report.notes.append(f"{error} {ctx.provider.name} itself still suppresses the addresses on it")
         return
     addressed = {}
     for one in provider_opt_outs:
         try:
             addressed[suppression.parse_address(one.email), one.source] = one
         except InvalidState:
-            report.notes.append("an entry of the provider's list is no address, and was passed over")
+            report.notes.append("an entry of the provider's list is not an address and was skipped")
     database = ctx.database
     with database.write() as connection:
         normals = sorted({normal for normal, _ in addressed})
@@ -223,7 +223,7 @@ def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport)
 
 
 def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:
-    """Move leads from *since* to *now* with everything that fell due counted as sent at its own time."""
+    """Advance leads from *since* to *now*, presuming that each due touch was sent at its time."""
     at = since
     while True:
         for _ in range(MAX_ROUNDS_PER_TIMESTAMP):

@@ -1,4 +1,4 @@
-"""The time between a backup and its restore: what fell due in it counts as sent, and ends in doubt."""
+"""The gap between a backup and its restore: messages due in it are presumed sent, then become unknown."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _EXTERNALLY_KNOWN_TABLES: Final = ("lead", "enrollment", "offer")
 _ID_LEAP: Final = 1_000_000
 _CALLED_STATES: Final = ("sending", "unknown")
 _SWEPT_CUSTODIANS: Final = (Custodian.INTAKE.value, Custodian.TRACK.value)
-_MAY_HAVE_BEEN_SENT: Final = "the database was restored; this fell due after its backup, and may have gone before"
+_MAY_HAVE_BEEN_SENT: Final = "the database was restored; this message was due after its backup and may have been sent"
 _RENEWED_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "expires_at": UtcDateTime()}
 
 
 def leap_ids_after_restore(database: Database, connection: Connection) -> None:
-    """Let new leads, enrollments and hand-offs have ids that none had in the gap.
+    """Skip ids that leads, enrollments and hand-offs may have had in the gap.
 
-    Providers and CRMs know them by these ids: what they tell of somebody of the gap must reach nobody else.
+    Providers and CRMs refer to them by id: an event about a row of the gap must not match a new row.
     """
     for name in _EXTERNALLY_KNOWN_TABLES:
         if database.is_sqlite:
@@ -51,15 +51,15 @@ def leap_ids_after_restore(database: Database, connection: Connection) -> None:
 
 
 def find_last_move(connection: Connection) -> datetime | None:
-    """Return when a lead was last moved on its track, None if never: the gap begins no later."""
+    """Return when a lead last advanced on its track, None if never; the gap begins no later."""
     query = select(journal.c.at).where(journal.c.stage == "advance").order_by(journal.c.id.desc()).limit(1)
     found: datetime | None = connection.execute(query).scalar()
     return found
 
 
 def find_next_due(connection: Connection) -> datetime | None:
-    """Return when a lead is moved or a touch goes next, None if never."""
-    # One kind each, and the filter on due_at, as the index has them: else every lead is read.
+    """Return when the next lead or touch is due, None if never."""
+    # One custody kind per subquery and the filter on due_at match the partial index; otherwise all leads are read.
     due_queries = [
         select(func.min(custody.c.due_at, type_=UtcDateTime()))
         .where(custody.c.due_at.is_not(None), custody.c.kind == kind)
@@ -74,10 +74,10 @@ def find_next_due(connection: Connection) -> datetime | None:
 
 
 def mark_as_sent(database: Database, connection: Connection, at: datetime, limit: int) -> int:
-    """Count at most *limit* touches that wait for a time until *at* as sent then; their tracks go on.
+    """Presume at most *limit* touches due by *at* to be sent at their time; return how many.
 
-    So are those that were being sent, or in doubt, when the backup was made: it became known since. The state
-    is that of a touch that went, so that the planner steps behind it; `mark_unknown` ends that.
+    Includes touches that were `sending` or `unknown` in the backup: they were resolved in the gap. They become
+    `accepted`, so that the planner continues behind them; `mark_unknown` changes that at the end.
     """
     is_waiting = message.c.state.in_(_WAITING_STATES) & (message.c.send_at <= at)
     was_called = message.c.state.in_(_CALLED_STATES) & (message.c.state_at <= at)
@@ -107,14 +107,14 @@ def mark_as_sent(database: Database, connection: Connection, at: datetime, limit
 
 
 def mark_unknown(connection: Connection) -> int:
-    """Put in doubt what was counted as sent; return how many messages that is."""
+    """Set the messages that `mark_as_sent` accepted to `unknown`; return how many."""
     counted = (message.c.state == "accepted") & (message.c.provider == PRESUMED_SENT)
     statement = update(message).where(counted)
     return connection.execute(statement.values(state="unknown", accepted_at=None)).rowcount
 
 
 def list_handed_off(connection: Connection) -> list[int]:
-    """Return the leads that are offered to a rep or wait for one: their briefs may have gone in the gap."""
+    """Return the leads that are offered to a rep or wait for one: their briefs may have been sent in the gap."""
     waits = (custody.c.kind == Custodian.QUEUE.value) & (custody.c.ref == Queue.HAND_OFF.value)
     query = select(custody.c.lead_id).where(or_(custody.c.kind == Custodian.OFFER.value, waits))
     return list(connection.execute(query.order_by(custody.c.lead_id)).scalars())
@@ -123,7 +123,7 @@ def list_handed_off(connection: Connection) -> list[int]:
 def renew_offers(
     database: Database, connection: Connection, offers: Sequence[tuple[int, datetime]], now: datetime
 ) -> None:
-    """Let (offer id, new end) begin anew at *now*, and send their briefs and notices again."""
+    """Restart each (offer id, new expiry) at *now*, and send the briefs and notices again."""
     if not offers:
         return
     renewed = database.rows("renewed", _RENEWED_COLUMNS, offers)
@@ -140,13 +140,13 @@ def renew_offers(
             claimed_at=None,
             lease_token=None,
             lease_until=None,
-            reason="offered again after a restore, as a person said",
+            reason="offered again after a restore, as a manager chose",
         )
     )
 
 
 def mark_sales_mail_unknown(connection: Connection) -> int:
-    """Put everything for people in sales in doubt that has not gone; return how many messages that is."""
+    """Set waiting messages to sales to `unknown`; return how many."""
     is_waiting = (message.c.state.in_(_WAITING_STATES)) & (message.c.kind.not_in(TO_LEADS))
     statement = update(message).where(is_waiting)
     return connection.execute(

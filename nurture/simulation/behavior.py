@@ -1,8 +1,8 @@
-"""Simulated leads for demos and stories: leads who click, reply, decide and buy, and reps who answer.
+"""The behavior model of demos and stories: leads click, reply, state dates and buy; reps answer offers.
 
-Everything is a hash of (seed, lead, occasion), so the same seed gives the same months. When a lead buys
-follows the Cahners study of business buyers: 90 % of those who ask buy in the end, at a log-normal time
-with a median of 11.08 months and a sigma of 1.065 (11 % by 3 months, 28 % by 6, 53 % by 12).
+Every choice is a hash of (seed, lead, occasion), so a seed always gives the same run. Purchase times follow the
+Cahners study of business buyers: 90 % of inquirers buy in the end, at a log-normal time with a median of
+11.08 months and a sigma of 1.065 (11 % by 3 months, 28 % by 6, 53 % by 12).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True)
 class ReactionRates:
-    """How likely a lead reacts to one email, far from buying and close to it."""
+    """Probabilities of a lead's reactions to one email."""
 
     click: float
     reply: float
@@ -65,7 +65,7 @@ ScheduledAction = Callable[[datetime], None]
 
 @dataclass
 class BehaviorModel:
-    """Watches what nurture does to its leads, and reacts in time."""
+    """Reacts to sent touches and to offers, on the virtual clock."""
 
     ctx: AppContext
     seed: str
@@ -89,7 +89,7 @@ class BehaviorModel:
         return self.start + timedelta(days=MEDIAN_MONTHS * exp(SIGMA * z) * DAYS_PER_MONTH)
 
     def advance_to(self, now: datetime) -> datetime | None:
-        """Do what is due by *now*; return when the crowd does something next."""
+        """Do the reactions that are due at *now*; return the time of the next one."""
         self._schedule_reactions()
         self._schedule_answers()
         while self._queue and self._queue[0][0] <= now:
@@ -174,7 +174,7 @@ class BehaviorModel:
         def run(now: datetime) -> None:
             purchase_at = self.purchase_time(lead_id)
             buys_soon = purchase_at is not None and purchase_at - now <= timedelta(days=120)
-            with suppress(InvalidState):  # it expired meanwhile
+            with suppress(InvalidState):  # the offer has expired
                 if self.random_value(lead_id, offer_id, "likes") < (0.85 if buys_soon else 0.25):
                     sweep.accept(self.ctx, offer_id, now)
                     self._schedule_call(lead_id, offer_id, now)
@@ -186,10 +186,10 @@ class BehaviorModel:
         return run
 
     def _schedule_call(self, lead_id: int, offer_id: int, accepted_at: datetime) -> None:
-        """Let the rep call the lead within two days, or forget about it."""
+        """Schedule a call by the rep within two days, except for a share of missed calls."""
 
         def run(now: datetime) -> None:
-            with suppress(InvalidState):  # it was taken back, or closed, meanwhile
+            with suppress(InvalidState):  # the lead was withdrawn or closed
                 follow_up.record_follow_up(self.ctx, lead_id, "call", now)
 
         if self.random_value(lead_id, offer_id, "forgets") >= MISSED_CALL_RATE:
@@ -210,7 +210,7 @@ class BehaviorModel:
         return ("wrong-person", None) if draw < 0.92 else ("bad-fit", None)
 
     def _schedule_outcome(self, lead_id: int, now: datetime, purchase_at: datetime | None) -> None:
-        """Let the rep win the lead on the day it buys, or give it up after three months."""
+        """Schedule a win when the lead buys, or a loss after 90 days."""
         gives_up = now + timedelta(days=90)
         won = purchase_at is not None and purchase_at <= gives_up
         at = max(purchase_at, now + timedelta(hours=4)) if won and purchase_at is not None else gives_up

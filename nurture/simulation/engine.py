@@ -1,4 +1,4 @@
-"""Run leads through the real engine on a virtual clock: months in seconds, the same code."""
+"""Simulation: run leads through the production code on a virtual clock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_ROUNDS_PER_TIMESTAMP = 50
 
 
 class DiscardingProvider:
-    """A provider for simulations: takes every email and keeps none."""
+    """A provider that accepts every email and discards it."""
 
     name = "simulation"
     max_concurrency = 10_000
@@ -45,16 +45,16 @@ class DiscardingProvider:
         return [Accepted(email.ref) for email in batch]
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
-        """Nothing can be wrong."""
+        """Accept every email."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing."""
 
 
 def find_next_due(ctx: AppContext) -> datetime | None:
-    """Return when a sweep has something to do next, for a lead or a mail; None if none ever has.
+    """Return when a sweep next has a lead or a message to process, None if never.
 
-    Leads with a rep, and in the queues of people, are due to a person: no sweep takes them.
+    Leads with a rep, or in a queue that people work, are excluded: no sweep takes them.
     """
     with ctx.database.read() as connection:
         return _read_next_due(connection)
@@ -67,8 +67,7 @@ def _read_next_due(connection: Connection) -> datetime | None:
 
 @cache
 def _next_due_query() -> Select[Any]:
-    """Return the statement that asks for the next moment of everything that waits."""
-    # The filter on due_at is the one of the index: without it SQLite reads every lead.
+    # The filter on due_at matches the partial index: without it SQLite scans all leads.
     first = select(func.min(custody.c.due_at, type_=custody.c.due_at.type)).where(custody.c.due_at.is_not(None))
     swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER)
     due_queries = [first.where(custody.c.kind == kind.value) for kind in swept]
@@ -88,11 +87,11 @@ def run_simulation(
     on_round: Callable[[datetime, RunResult], None] | None = None,
     min_step: timedelta = timedelta(),
 ) -> datetime:
-    """Jump from one due moment to the next until *until*; return the moment that was reached.
+    """Run each due time from *start* to *until*; return the last one.
 
-    *advance_world(now)* lets the world do what it does by *now* (it may record signals), and tells when it
-    does something next; it is asked before each round, so that nothing is sent to who has just left, and
-    after it. *min_step* is the shortest jump: moments closer together share a round.
+    *advance_world(now)* performs simulated reactions up to *now* (it may record signals) and returns the time
+    of its next one. It is called before each round, so that nothing is sent to a lead that has just left, and
+    after it. *min_step* is the shortest step: due times closer together share a round.
     """
     now = start
     while True:
@@ -117,7 +116,7 @@ def run_simulation(
 
 @dataclass(frozen=True, slots=True)
 class SimulatedEvent:
-    """One line of a simulated calendar."""
+    """One event of a simulated calendar."""
 
     at: datetime
     title: str
@@ -126,7 +125,7 @@ class SimulatedEvent:
 
 @dataclass
 class SimulatedCalendar:
-    """What one lead would get, when, and why."""
+    """What one lead would get, when and why."""
 
     track: str
     zone: str
@@ -142,10 +141,9 @@ def simulate(
     zone: str = "",
     country: str = "",
 ) -> SimulatedCalendar:
-    """Run one lead through *track* of the given rules, in memory, as if it entered at *start* (UTC).
+    """Simulate one lead that enters *track* at *start* (UTC), in a database in memory.
 
-    Raises NotFound for an unknown track, InvalidDefinitions for faulty rules, InvalidState for an unknown
-    zone.
+    Raises NotFound for an unknown track, InvalidDefinitions for invalid sources, InvalidState for an unknown zone.
     """
     try:
         calendar_times.to_local(start, zone or "UTC")
@@ -176,7 +174,7 @@ def _run_in_memory(
         definitions = ctx.definitions.current(connection)
         program = definitions.programs.get(track)
         if program is None:
-            raise NotFound(f"There is no track {track}. There are: {', '.join(sorted(definitions.programs))}.")
+            raise NotFound(f"There is no track {track}. Use one of: {', '.join(sorted(definitions.programs))}.")
         _insert_lead(connection, track, program.resolve(0, 1)[0], fields, zone, country, start)
     run_simulation(ctx, start, start + timedelta(days=days))
     calendar = SimulatedCalendar(track, zone or program.zone_fallback)

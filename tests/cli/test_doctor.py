@@ -187,7 +187,7 @@ def test_bounces_are_well_once_sendgrid_reports_them(live: CliSession, sendgrid:
 
 def test_a_clock_that_was_set_back_fails(live: CliSession) -> None:
     _sql("UPDATE clock SET seen_at = '2101-01-01T00:00:00+00:00'")
-    assert _run_doctor(live, 6)["clock"]["remedy"] == "Set the system's clock right."
+    assert _run_doctor(live, 6)["clock"]["remedy"] == "Correct the system clock."
 
 
 def _sql(statement: str) -> None:
@@ -204,7 +204,7 @@ def test_sending_pauses_and_unknown_messages_are_named_with_what_to_type(seeded_
     )
     findings = _run_doctor(seeded_cli, 6)
     assert "nurture delivery resume house.example" in findings["pauses"]["remedy"]
-    assert "1 message has an unknown result" in findings["unknown"]["message"]
+    assert "1 message has an unknown delivery status" in findings["unknown"]["message"]
 
 
 def test_a_wrong_setting_is_a_finding_too(cli: CliSession) -> None:

@@ -35,7 +35,7 @@ def test_it_may_be_tried_again(unread: CliSession) -> None:
 
 def test_the_doctor_reports_it(unread: CliSession) -> None:
     result = " ".join(unread.run("doctor").out.split())
-    assert "1 mail could not be read and may hold answers" in result
+    assert "1 email could not be read and may contain replies" in result
     assert "nurture leads replies" in result
 
 

@@ -1,4 +1,4 @@
-"""A live database on a machine of its own, for tests of copies and restores."""
+"""A live database on its own simulated machine, for tests of copies and restores."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PEOPLE = [f"p{number}@people.example" for number in range(20)]
 
 @dataclass
 class Mail(RecordingProvider):
-    """A provider that remembers who got which email; enrollments have new ids after a restore."""
+    """A provider that records emails by lead and step: enrollments have new ids after a restore."""
 
     received: list[tuple[str, str]] = field(default_factory=list)
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Take each email of *batch*."""
+        """Accept each email of *batch*."""
         receipts = super().send(batch, now)
         self.received += [(email.to.email, email.ref.split(":", 2)[2]) for email in batch if _is_touch(email)]
         return receipts
@@ -44,7 +44,7 @@ def _is_touch(email: ComposedEmail) -> bool:
 
 @dataclass
 class Host:
-    """A machine whose private folder is *folder*. What it opens is live, and sends by *provider*."""
+    """A machine with the private folder *folder*; its databases are live and send by *provider*."""
 
     folder: Path
     provider: Any = field(default_factory=Mail)
@@ -52,7 +52,7 @@ class Host:
     opened: list[AppContext] = field(default_factory=list)
 
     def close(self) -> None:
-        """Give back what was opened."""
+        """Close what was opened."""
         for ctx in self.opened:
             ctx.database.close()
 
@@ -78,7 +78,7 @@ class Host:
         return run_once.run_once(ctx, now, VirtualClock(now))
 
     def begin(self, url: str) -> AppContext:
-        """Return a new database in which the first email of twenty leads is on its way in an hour."""
+        """Return a new database in which the first email to twenty leads is due in an hour."""
         ctx = self.open(url)
         publish(ctx, sample_rules(), START)
         for email in PEOPLE:

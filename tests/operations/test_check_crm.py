@@ -1,4 +1,4 @@
-"""The doctor looks at the CRM too: what is missing there is said, and stops no mail."""
+"""The doctor's check of the CRM, whose problems are only warnings."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def found(url: str, folder: Path, crm: Crm | None) -> list[CheckResult]:
     return run_checks(setup, [("CRM", check_crm.check_crm)])
 
 
-def test_a_crm_that_has_all_it_needs_is_well(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_crm_with_all_fields_is_ok(sqlite_url: str, tmp_path: Path) -> None:
     (one,) = found(sqlite_url, tmp_path, Examined())
-    assert (one.state, one.message) == ("ok", "scripted: it has all our fields; 0 hand-offs wait to be told")
+    assert (one.state, one.message) == ("ok", "scripted: it has all required fields; 0 hand-offs wait for the push")
 
 
 @pytest.mark.parametrize(
     ("crm", "message"),
     [
-        (None, "none: sales hears of hand-offs by mail alone"),
+        (None, "none: sales gets hand-offs by email only"),
         (Examined(faults=["The field X is missing."]), "scripted: The field X is missing."),
         (Examined(down=f"it refuses {SECRET}"), "scripted: it refuses ***"),
     ],

@@ -1,4 +1,4 @@
-"""The doctor: each check stands alone, hides every secret, and says what to do."""
+"""The doctor: independent checks that mask every secret and name a remedy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PASSWORD = "p%40ss-word"
 
 @pytest.fixture
 def setup(database_url: str, tmp_path: Path) -> DoctorContext:
-    """A set-up for SendGrid whose provider takes everything."""
+    """A configuration for SendGrid with a provider that accepts everything."""
     return _setup(database_url, tmp_path)
 
 
@@ -70,7 +70,7 @@ def db(setup: DoctorContext) -> Iterator[Database]:
 
 @pytest.fixture
 def live(db: Database) -> AppContext:
-    """A context in real time in which the tiny rules are published."""
+    """A context on a live clock with published sample definitions."""
     clock_row.bind_mode(db, "live", START)
     ctx = AppContext(db, RecordingProvider())
     publish.publish(ctx, sample_rules(), START)
@@ -119,7 +119,7 @@ def test_warnings_do_not_stop_anybody_from_sending() -> None:
     assert not can_send([CheckResult("a", "ok", ""), CheckResult("b", "failed", "")])
 
 
-def test_a_sound_database_is_said_to_be_so_and_left_alone(setup: DoctorContext, live: AppContext) -> None:
+def test_a_working_database_is_ok_and_is_not_changed(setup: DoctorContext, live: AppContext) -> None:
     before = all_rows(live)
     (found,) = check_internal.check_database(setup)
     assert (found.state, "can be written" in found.message) == ("ok", True)
@@ -155,9 +155,9 @@ def test_the_clock_is_compared_with_what_the_database_has_seen(setup: DoctorCont
         with live.database.write() as connection:
             clock_row.advance_to(connection, START + timedelta(hours=1))
         (late,) = check_internal.check_clock(setup)
-        assert (late.state, late.remedy) == ("failed", "Set the system's clock right.")
+        assert (late.state, late.remedy) == ("failed", "Correct the system clock.")
     else:
-        assert "apart from the database server's" in found.message
+        assert "apart from the database server" in found.message
 
 
 def test_a_virtual_clock_never_goes_with_real_mail(setup: DoctorContext, db: Database, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_nothing_published_fails(setup: DoctorContext, db: Database) -> None:
 
 @dataclass
 class ProbedProvider(RecordingProvider):
-    """A provider that is only asked, and refuses with *error* if it has one."""
+    """A provider whose `check` raises *error*, if given."""
 
     error: str = ""
     probed: list[tuple[str, str]] = field(default_factory=list)
@@ -238,7 +238,7 @@ def test_a_pause_stops_what_it_is_on(
         assert f"nurture delivery resume {name}" in found.remedy
 
 
-def test_answers_that_nobody_reads_are_said(setup: DoctorContext, imap_box: Mailbox) -> None:
+def test_replies_that_are_not_read_are_reported(setup: DoctorContext, imap_box: Mailbox) -> None:
     def check(**given: Any) -> CheckResult:
         changed = replace(setup, settings=setup.settings.model_copy(update=given))
         [found] = check_inbound.check_replies(changed)
@@ -249,7 +249,7 @@ def test_answers_that_nobody_reads_are_said(setup: DoctorContext, imap_box: Mail
     domain = {"reply_domain": "in.example.com"}
     assert (check().state, check(imap_url=box).state) == ("warning", "warning")
     lost = check(**domain)
-    assert (lost.state, "nobody reads them" in lost.message) == ("failed", True)
+    assert (lost.state, "replies are not read" in lost.message) == ("failed", True)
     shut = check(**domain, imap_url=wrong)
     assert (shut.state, "refused the login" in shut.message, shut.remedy) == ("failed", True, "Check NURTURE_IMAP_URL.")
     assert check(**domain, imap_url=box).state == "ok"
@@ -257,7 +257,7 @@ def test_answers_that_nobody_reads_are_said(setup: DoctorContext, imap_box: Mail
     assert check_inbound.check_replies(replace(setup, settings=Settings())) == []
 
 
-def test_events_that_could_not_be_applied_are_said(setup: DoctorContext, live: AppContext) -> None:
+def test_events_that_could_not_be_applied_are_reported(setup: DoctorContext, live: AppContext) -> None:
     assert check_inbound.check_unapplied_events(setup) == []
     with live.database.write() as connection:
         store.store_batch(live.database, connection, store.NewBatch("unheard-of", "x", START, 1, "[]"))
@@ -283,7 +283,7 @@ def test_notifiers_that_the_policy_names_must_be_configured(sqlite_url: str, tmp
         )
         make_context(database, tmp_path, rules=rules)
     missing, unread = check_notifiers.check_notifiers(made)
-    assert "slack-sales, but NURTURE_NOTIFY does not say where" in missing.message
+    assert "slack-sales, which is not in NURTURE_NOTIFY" in missing.message
     assert "has a URL for odd that apprise cannot read" in unread.message
     assert "hush" not in f"{missing}{unread}"
     assert can_send([missing, unread])

@@ -1,4 +1,4 @@
-"""After a restore nothing goes out twice, and nobody is mailed who opted out since the backup."""
+"""After a restore nothing is sent twice, and opt-outs since the backup hold."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def ctx(host: Host, lone_url: str) -> Iterator[AppContext]:
 
 
 def put_back(host: Host, ctx: AppContext, url: str, backup: Path) -> AppContext:
-    """Put *backup* in the place of the database, and open that."""
+    """Replace the database by *backup*, and open it."""
     ctx.database.close()
     backups_of(url).restore(backup)
     return host.open(url)
 
 
 def restore_at(host: Host, ctx: AppContext, since: datetime, now: datetime, **options: Any) -> restore.RestoreReport:
-    """Do what `nurture admin restored` does."""
+    """Run `nurture admin restored`."""
     host.now = now
     return restore.restore(ctx, since, now, by="ana", **options)
 
@@ -66,7 +66,7 @@ def run_days(host: Host, ctx: AppContext, first: int, last: int) -> None:
 
 
 def most_copies(provider: Mail) -> int:
-    """Return how often somebody got an email that somebody got most often."""
+    """Return the highest number of copies of one email to one lead."""
     return max(Counter(provider.received).values(), default=0)
 
 
@@ -87,7 +87,7 @@ def test_a_restored_backup_sends_nothing_twice_and_keeps_opt_outs(
     again.database.close()
 
 
-def test_several_touches_that_fell_due_in_the_gap_are_all_behind_the_leads(
+def test_leads_are_past_all_touches_that_were_due_in_the_gap(
     host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
     backup = backups_of(lone_url).back_up(tmp_path)
@@ -124,9 +124,7 @@ def test_touches_on_their_way_at_the_backup_are_unknown_too(
     again.database.close()
 
 
-def test_a_time_later_than_the_backup_is_not_believed(
-    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
-) -> None:
+def test_a_since_later_than_the_backup_is_corrected(host: Host, ctx: AppContext, lone_url: str, tmp_path: Path) -> None:
     backup = backups_of(lone_url).back_up(tmp_path)
     run_days(host, ctx, 0, 12)
     again = put_back(host, ctx, lone_url, backup)
@@ -136,9 +134,7 @@ def test_a_time_later_than_the_backup_is_not_believed(
     again.database.close()
 
 
-def test_it_is_done_once_and_the_second_time_says_so(
-    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
-) -> None:
+def test_a_second_restore_reports_the_first(host: Host, ctx: AppContext, lone_url: str, tmp_path: Path) -> None:
     backup = backups_of(lone_url).back_up(tmp_path)
     host.run(ctx, SENT)
     again = put_back(host, ctx, lone_url, backup)
@@ -226,7 +222,7 @@ def test_opt_outs_of_the_gap_come_back_with_their_scope_and_opt_ins_too(
     again = put_back(host, ctx, lone_url, backup)
     done = restore_at(host, again, START, START + 5 * HOUR)
     assert (done.suppressed, done.opted_in) == (5, 1)
-    with again.database.write() as connection:  # known by a hash alone, until a lead comes in with it
+    with again.database.write() as connection:  # known only by its hash until a lead is imported with it
         address_queries.get_or_create_addresses(
             again.database, connection, ["stranger@elsewhere.example"], restore_erased=True
         )
@@ -258,7 +254,7 @@ def test_without_a_journal_it_refuses_unless_a_reason_is_given(
     again = put_back(host, ctx, lone_url, backup)
     with pytest.raises(InvalidState, match="--without-journal"):
         restore_at(host, again, START, START + 4 * HOUR)
-    suppression.suppress(again, PEOPLE[1:2], START + 4 * HOUR)  # begins a journal that knows nothing of before
+    suppression.suppress(again, PEOPLE[1:2], START + 4 * HOUR)  # starts a journal without earlier entries
     with pytest.raises(InvalidState, match="--without-journal"):
         restore_at(host, again, START, START + 4 * HOUR)
     assert quarantine.is_on(again, host.now)
@@ -325,7 +321,7 @@ def test_hand_offs_that_are_left_wait_for_a_person(host: Host, ctx: AppContext, 
 
 
 class Listing(Mail):
-    """A provider that keeps a list of its own."""
+    """A provider with a suppression list."""
 
     def list_suppressions(self) -> list[SuppressedAddress]:
         return [
@@ -355,7 +351,7 @@ class Silent(Mail):
         raise Misconfigured("SendGrid's list cannot be read (403).")
 
 
-def test_a_list_that_cannot_be_read_is_said(lone_url: str, tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_read_is_reported(lone_url: str, tmp_path: Path) -> None:
     host = Host(tmp_path / "machine", Silent())
     ctx = host.begin(lone_url)
     done = restore_at(host, ctx, START, START + HOUR)

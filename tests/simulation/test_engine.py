@@ -1,4 +1,4 @@
-"""Simulation: the calendars of the tracks that ship."""
+"""Simulated calendars of the shipped tracks."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_keep_warm_is_never_silent_for_more_than_sixty_days(zone: str, country: 
     assert max(gaps) > min(gaps)  # they grow
 
 
-def test_times_are_those_of_the_leads_own_clock() -> None:
+def test_times_are_in_the_time_zone_of_the_lead() -> None:
     emails = _emails(_simulated("webinar-attended", 10, "America/New_York"))
-    assert emails[0] == ("03-02 14:00", "01-recording")  # nine in the morning there
+    assert emails[0] == ("03-02 14:00", "01-recording")  # 09:00 local time
     assert emails[1] == ("03-09 13:00", "02-five-minute-version")  # after the clock change
 
 
-def test_a_holiday_of_the_leads_country_is_passed_over() -> None:
+def test_holidays_of_the_leads_country_are_skipped() -> None:
     at = datetime(2026, 5, 1, 5, tzinfo=UTC)  # Labour Day, a Friday
     shown = simulate(read_folder(TEMPLATES), "webinar-attended", at, 10, {}, "Europe/Berlin", "DE")
     assert _emails(shown)[0] == ("05-04 07:00", "01-recording")

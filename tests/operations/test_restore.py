@@ -83,7 +83,7 @@ def test_a_restored_backup_sends_nothing_twice_and_keeps_opt_outs(
     host.run(again, START + 5 * HOUR)
     assert Counter(Counter(host.provider.received).values()) == {1: len(PEOPLE)}
     assert [listed.email for listed in suppression_files.list_current(again)] == [PEOPLE[3]]
-    assert len(unknown.list_unknown(again)) == len(PEOPLE) - 1
+    assert len(unknown.list_pending_resolutions(again)) == len(PEOPLE) - 1
     again.database.close()
 
 

@@ -198,7 +198,7 @@ class _PageApplier:
                 and previous_link is not None
                 and link.owner not in (previous_link.owner, "", handoff.rep)
             ):
-                reason = f"{link.owner if link.owner != UNKNOWN_OWNER else 'somebody else'} owns it in the CRM now"
+                reason = f"{link.owner if link.owner != UNKNOWN_OWNER else 'another person'} owns it in the CRM now"
                 transitions.add_journal_entry(
                     lead, "owner_changed", f"{reason}, after {handoff.rep}", None, ref=link.owner
                 )

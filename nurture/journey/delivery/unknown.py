@@ -30,12 +30,6 @@ class PendingResolution:
     at: datetime | None
 
 
-def list_unknown(ctx: AppContext) -> list[UnknownMessage]:
-    """Return every unknown message, the oldest first."""
-    with ctx.database.read() as connection:
-        return unknown_queries.load_unknown(connection)
-
-
 def list_pending_resolutions(ctx: AppContext) -> list[PendingResolution]:
     """Return every unknown message, the oldest first, with its default resolution."""
     with ctx.database.read() as connection:

@@ -37,7 +37,7 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Spooled:
-    """A queue item that says: a click was written to a file."""
+    """A queue item: a click was written to a file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,8 @@ from nurture.journey.leads import changeset, reply_queries, signal_queries, snap
 from nurture.journey.leads.reply_queries import InboundReply, MailboxCursor, RepliedMessage, ReplyRecord
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.leads.transitions import LeadTransitions
-from nurture.mail.inbound.classify import ClassifiedMail, InboundKind, classify_mail
+from nurture.mail.inbound.classify import ClassifiedMail, InboundKind
 from nurture.mail.inbound.imap import ImapFolder, InboxUnavailable
-from nurture.mail.inbound.message import ParsedMail
 from nurture.mail.inbound.raw_mail import RawMail
 from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import REPLY, digest
@@ -76,11 +75,6 @@ class _MatchedReply(NamedTuple):
     reply: ClassifiedMail
     message: RepliedMessage
     at: datetime
-
-
-def process_mails(ctx: AppContext, mails: Sequence[ParsedMail], now: datetime) -> ReplyResult:
-    """Parse mails in this process, and apply them; for trusted mail only, see `receive` for other mail."""
-    return apply_replies(ctx, [classify_mail(mail, now.date()) for mail in mails], now)
 
 
 def apply_replies(ctx: AppContext, read: Sequence[ClassifiedMail], now: datetime) -> ReplyResult:

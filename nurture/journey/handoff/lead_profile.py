@@ -179,7 +179,7 @@ def _bant_value(record: LeadRecord, label: str, bant_field: bant.BantValue, *, i
     value = f"by {format_day(record.decides_on)}" if is_stated else _one_line(bant_field.value)
     if bant_field.confidence is not bant.Confidence.STATED:
         value += f", {bant_field.confidence.name.lower()}"
-    source = "said so" if is_stated else _one_line(bant_field.source) or record.source
+    source = "stated" if is_stated else _one_line(bant_field.source) or record.source
     return {
         "name": label,
         "value": value,

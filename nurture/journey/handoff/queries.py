@@ -79,16 +79,6 @@ def load_open_offers(database: Database, connection: Connection, lead_ids: Seque
     return {row.lead_id: row for row in map(OfferRow._make, rows)}
 
 
-def list_offers(connection: Connection, *, state: str | None, rep: str | None, limit: int) -> list[OfferRow]:
-    """Return offers, the newest first."""
-    query = _select_offers().order_by(offer.c.id.desc()).limit(limit)
-    if state is not None:
-        query = query.where(offer.c.state == state)
-    if rep is not None:
-        query = query.where(offer.c.rep == rep)
-    return [OfferRow._make(row) for row in connection.execute(query)]
-
-
 def load_past_offers(
     database: Database, connection: Connection, lead_ids: Sequence[int]
 ) -> Mapping[int, list[PastOffer]]:

@@ -156,7 +156,7 @@ def _describe_custody(former: FormerLead, policy: Policy) -> str:
         case Custodian.OFFER:
             return "now offered again"
         case Custodian.QUEUE if former.ref == Queue.HAND_OFF:
-            return "ready again, and waits for a rep with capacity"
+            return "ready again, waiting for a rep with capacity"
         case Custodian.CLOSED:
             return f"closed as {former.ref}"
         case _:

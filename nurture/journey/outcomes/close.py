@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from nurture.domain.lead import Closing, Custodian
 from nurture.errors import InvalidState, NotFound
@@ -13,9 +13,8 @@ from nurture.journey.handoff.follow_up import CLOSED
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import LeadTransitions
+from nurture.journey.outcomes.outcomes import FINAL_CLOSINGS
 from nurture.runtime.context import AppContext
-
-_FINAL_CLOSINGS: Final = (Closing.WON.value, Closing.LOST.value)
 
 
 class Deal(NamedTuple):
@@ -73,7 +72,7 @@ def close_many(ctx: AppContext, deals: Sequence[Deal], now: datetime, *, source:
 
 def _needs_closing(lead: LeadSnapshot, closing: Closing) -> bool:
     """Return whether the lead needs closing. Raises InvalidState if it is won or lost already."""
-    if lead.view.custodian is not Custodian.CLOSED or lead.ref not in (*_FINAL_CLOSINGS, closing.value):
+    if lead.view.custodian is not Custodian.CLOSED or lead.ref not in (*FINAL_CLOSINGS, closing.value):
         return True
     if lead.ref == closing.value:
         return False

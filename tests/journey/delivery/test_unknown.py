@@ -53,7 +53,7 @@ def _refs(ctx: AppContext) -> list[str]:
 
 def test_unknown_messages_are_listed_with_their_details(ctx: AppContext) -> None:
     lead = _add_unknown(ctx)
-    (found,) = unknown.list_unknown(ctx)
+    (found,) = (one.message for one in unknown.list_pending_resolutions(ctx))
     assert (found.lead_id, found.track, found.step) == (lead, "welcome", "01-hello")
     assert (found.called_at, found.attempts, found.reason) == (OPEN, 1, "the line broke")
     assert found.email == one(ctx, "SELECT email FROM address")
@@ -88,7 +88,7 @@ def test_a_message_that_was_sent_counts_from_its_call_and_its_track_goes_on(ctx:
     lead = _add_unknown(ctx)
     unknown.resolve_unknown(ctx, [_message(ctx)], OPEN + DAY, sent=True)
     assert _state(ctx) == ("accepted", "resolved by hand: it was sent")
-    assert unknown.list_unknown(ctx) == []
+    assert unknown.list_pending_resolutions(ctx) == []
     run_at(ctx, OPEN + DAY)
     assert _refs(ctx) == []
     assert one(ctx, "SELECT step FROM enrollment WHERE lead_id = :id", id=lead) == "wait-for-click"

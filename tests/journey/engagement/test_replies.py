@@ -11,6 +11,7 @@ import pytest
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import replies, signals
+from nurture.mail.inbound.classify import classify_mail
 from nurture.mail.inbound.message import parse_mail
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
@@ -46,7 +47,8 @@ def reply_address(ctx: AppContext, folder: Path, to: str = "mia@people.example")
 
 
 def process_replies(ctx: AppContext, *raw: bytes, now: datetime = NOW) -> replies.ReplyResult:
-    return replies.process_mails(ctx, [parse_mail(one) for one in raw], now)
+    read = [classify_mail(parse_mail(one), now.date()) for one in raw]
+    return replies.apply_replies(ctx, read, now)
 
 
 def test_a_touch_asks_for_answers_to_an_address_of_its_own(ctx: AppContext, lead: int, tmp_path: Path) -> None:

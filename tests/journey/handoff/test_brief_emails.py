@@ -41,7 +41,7 @@ def test_a_brief_shows_reason_activities_replies_and_profile(db: Database, tmp_p
         "Budget: EUR 60,000 this year (test, 05 Jan 2026)",
         "Authority: decides with the CFO, confirmed (call, 18 Dec 2025)",
         "Need: fewer write-offs # and no headings (test, 05 Jan 2026)",
-        "Decides: by 30 Sep 2026 (said so, 04 Jan 2026)",
+        "Decides: by 30 Sep 2026 (stated, 04 Jan 2026)",
         "Fit A (employees at least 200), score 0.0",
         "Account: Acme Group, prospect, of Ben",
         "01 Jan 2026: Ben gave it back: Not now",

@@ -18,7 +18,6 @@ from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut, SuppressionTarget
-from nurture.journey.engagement import replies
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.handoff import call_back, responses
 from nurture.journey.intake import import_file
@@ -26,12 +25,11 @@ from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
 from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
-from nurture.mail.inbound.message import parse_mail
 from nurture.reporting import explain
 from nurture.reporting.leads import list_leads
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
-from tests.journey.engagement.test_replies import reply_address
+from tests.journey.engagement.test_replies import process_replies, reply_address
 from tests.journey.observe import (
     add_leads,
     custody,
@@ -447,11 +445,11 @@ def _pause(ctx: AppContext) -> tuple[object, ...]:
 
 def test_a_personal_answer_ends_an_out_of_office_pause_and_hands_off(ctx: AppContext, tmp_path: Path) -> None:
     lead = on_track(ctx)
-    replies.process_mails(ctx, [parse_mail(_away(ctx, tmp_path))], NOW)
+    process_replies(ctx, _away(ctx, tmp_path), now=NOW)
     run_at(ctx, NOW)
     assert (bool(_pause(ctx)[0]), _pause(ctx)[1]) == (False, "out-of-office")
     said = mail("Yes, we want to buy. Please call me today.", to=reply_address(ctx, tmp_path), number="2")
-    replies.process_mails(ctx, [parse_mail(said)], NOW + HOUR)
+    process_replies(ctx, said, now=NOW + HOUR)
     assert (bool(_pause(ctx)[0]), _pause(ctx)[1]) == (True, None)
     run_at(ctx, NOW + 2 * HOUR)
     assert with_sales(ctx, lead)
@@ -461,7 +459,7 @@ def test_a_personal_answer_ends_an_out_of_office_pause_and_hands_off(ctx: AppCon
 def test_a_colleagues_answer_hands_off_and_keeps_the_out_of_office_pause(ctx: AppContext, tmp_path: Path) -> None:
     lead = on_track(ctx)
     said = mail("Call us.", to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>", number="2")
-    replies.process_mails(ctx, [parse_mail(_away(ctx, tmp_path)), parse_mail(said)], NOW)
+    process_replies(ctx, _away(ctx, tmp_path), said, now=NOW)
     run_at(ctx, NOW + HOUR)
     assert _pause(ctx)[1] == "out-of-office"
     assert with_sales(ctx, lead)
@@ -469,9 +467,9 @@ def test_a_colleagues_answer_hands_off_and_keeps_the_out_of_office_pause(ctx: Ap
 
 def test_a_pause_by_the_lead_stays_after_an_answer(ctx: AppContext, tmp_path: Path) -> None:
     lead = paused("on the preference page")(ctx)
-    replies.process_mails(ctx, [parse_mail(_away(ctx, tmp_path, "30 August 2026"))], NOW + HOUR)
+    process_replies(ctx, _away(ctx, tmp_path, "30 August 2026"), now=NOW + HOUR)
     said = mail("Call me.", to=reply_address(ctx, tmp_path), number="2")
-    replies.process_mails(ctx, [parse_mail(said)], NOW + 2 * HOUR)
+    process_replies(ctx, said, now=NOW + 2 * HOUR)
     run_at(ctx, NOW + 2 * HOUR)
     assert with_sales(ctx, lead)
     assert _pause(ctx)[1] == "on the preference page"
@@ -485,9 +483,9 @@ def test_an_answer_written_before_the_out_of_office_reply_does_not_end_the_pause
     ctx: AppContext, tmp_path: Path
 ) -> None:
     on_track(ctx)
-    replies.process_mails(ctx, [parse_mail(_away(ctx, tmp_path))], NOW + HOUR)
+    process_replies(ctx, _away(ctx, tmp_path), now=NOW + HOUR)
     early = mail("Call me.", to=reply_address(ctx, tmp_path), number="2").replace(b" 11:30:", b" 10:30:")
-    replies.process_mails(ctx, [parse_mail(early)], NOW + 2 * HOUR)
+    process_replies(ctx, early, now=NOW + 2 * HOUR)
     assert _pause(ctx)[1] == "out-of-office"
 
 
@@ -495,7 +493,7 @@ def test_an_answer_written_before_the_out_of_office_reply_does_not_end_the_pause
 def test_an_answer_that_asks_to_be_left_alone_is_no_request(ctx: AppContext, tmp_path: Path, state: str) -> None:
     lead = STATES[state](ctx)
     said = mail("Please stop writing to me.", to=reply_address(ctx, tmp_path), number="2")
-    replies.process_mails(ctx, [parse_mail(said)], NOW + HOUR)
+    process_replies(ctx, said, now=NOW + HOUR)
     run_at(ctx, NOW + HOUR, NOW + DAY)
     assert custody(ctx, lead) == ("queue", "suppressed")
 

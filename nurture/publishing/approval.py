@@ -1,4 +1,4 @@
-"""Sales approves its policy: a changed one is published, and in force only when its approver has said so."""
+"""Approval of the policy: a changed policy is published, and in force only after its approver approves it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ FIRST_VERSION: Final = "first"
 APPROVED: Final = "approved"
 UNCHANGED: Final = "unchanged"
 PENDING: Final = "pending"
-"""How a version came into force, or that it is not."""
+"""How a version came into force, or that it is pending."""
 
 
 def comparable_policy(policy: Policy) -> Policy:
-    """Return what the policy says without its number and the day of its approval, to compare it by."""
+    """Return the policy without version and approval date, for comparison."""
     return replace(policy, version=0, approved_on=date.min)
 
 
 def decide_activation(ctx: AppContext, connection: Connection, new: Policy) -> str:
-    """Tell how a version comes into force that is about to be published."""
+    """Return how a version that is about to be published comes into force."""
     before = policy_in_force(connection)
     if before is None:
         return FIRST_VERSION
@@ -42,12 +42,12 @@ def decide_activation(ctx: AppContext, connection: Connection, new: Policy) -> s
 
 
 def policy_in_force(connection: Connection) -> PolicyVersion | None:
-    """Return the version of the policy that is in force, None before the first."""
+    """Return the policy version in force, or None before the first."""
     return next((one for one in publication_queries.list_policy_versions(connection) if one.approval is not None), None)
 
 
 def pending_versions(connection: Connection) -> list[PolicyVersion]:
-    """Return the versions that would be in force if they were approved, the newest first."""
+    """Return the versions that can still be approved, newest first."""
     pending = []
     for one in publication_queries.list_policy_versions(connection):
         if one.approval is not None:
@@ -59,7 +59,7 @@ def pending_versions(connection: Connection) -> list[PolicyVersion]:
 def activate(
     ctx: AppContext, connection: Connection, published: PublishedVersion, policy: Policy, activation: str, now: datetime
 ) -> None:
-    """Record the approval of a first version, or of one that means what was approved before."""
+    """Record the approval of a first version, or of one with unchanged content."""
     before = policy_in_force(connection)
     by, on = policy.approved_by, policy.approved_on
     if activation == UNCHANGED and before is not None and before.approval is not None:
@@ -71,27 +71,29 @@ def activate(
 def approve(
     ctx: AppContext, by: str, now: datetime, approved_on: date | None = None, version: int | None = None
 ) -> Approval:
-    """Put a published policy in force: the newest that waits, or *version*. *approved_on* is the day of it.
+    """Approve a published policy, the newest pending or *version*, and put it in force.
 
-    Raises InvalidState if none waits, if *by* is not the approver whom the policy names, if the day is yet to
-    come, or if it asks for what the published tracks do not have; NotFound for a version never published.
+    Raises InvalidState if none is pending, if *by* is not the approver that the policy names, if *approved_on* is
+    in the future, or if the published tracks lack an email that it refers to; NotFound for an unknown version.
     """
     day = approved_on or now.date()
     if day > now.date():
-        raise InvalidState(f"{day} is yet to come. Approve it then, or write the day on which it was approved.")
+        raise InvalidState(f"{day} is in the future. Enter the day on which the policy was approved.")
     with ctx.database.write() as connection:
         chosen = _version_to_approve(connection, version)
         policy = ctx.definitions.policy(connection, chosen.published.version)
         if not matches_approver(policy.approved_by, by):
             raise InvalidState(
                 f"Version {policy.version} of the policy names {policy.approved_by} as its approver, "
-                f"not {by}. Let them approve it; or write another name under `approved:` in "
-                "sales/policy.yaml, and publish that."
+                f"not {by}. Ask them to approve it, or change the name under `approved:` in "
+                "sales/policy.yaml and publish again."
             )
         _require_compatible(connection, chosen.published, _programs_in_force(ctx, connection, {}))
         record = Approval(policy.version, chosen.published.id, policy.approved_by, day, now, APPROVED)
         if not publication_queries.insert_approval(ctx.database, connection, record):
-            raise InvalidState(f"Version {policy.version} of the policy was approved meanwhile; nothing was changed.")
+            raise InvalidState(
+                f"Version {policy.version} of the policy was approved in the meantime; nothing was changed."
+            )
         changeset.lock_open_leads(ctx.database, connection)
         enrollment_queries.make_tracks_due(ctx.database, connection, None, now)
         _wake_waiting_leads(ctx, connection, policy, now)
@@ -99,14 +101,14 @@ def approve(
 
 
 def _wake_waiting_leads(ctx: AppContext, connection: Connection, policy: Policy, now: datetime) -> None:
-    """Look at all that waits for a rep: there are others now, other rules, and whom it no longer names."""
+    """Make queued leads and open hand-offs due: the reps and the routing may have changed."""
     database = ctx.database
     signal_queries.make_queues_due(database, connection, REROUTED_QUEUES, now)
     handoff_queries.schedule_checks(database, connection, [rep.id for rep in policy.reps], now, others=True)
 
 
 def matches_approver(named: str, given: str) -> bool:
-    """Tell whether *given* is who is named: the whole line, or the name before the comma."""
+    """Return whether *given* is the approver: the whole line, or the name before the comma."""
     given_name = _normalize(given)
     return bool(given_name) and given_name in (_normalize(named), _normalize(named.partition(",")[0]))
 
@@ -124,28 +126,28 @@ def _version_to_approve(connection: Connection, version: int | None) -> PolicyVe
         return pending[0]
     found = next((one for one in versions if one.published.version == version), None)
     if found is None and version is not None:
-        raise NotFound(f"Version {version} of the policy was never published here. `nurture policy show` lists them.")
+        raise NotFound(f"Version {version} of the policy does not exist. `nurture policy show` lists the versions.")
     if found is not None and found in pending:
         return found
     current = next(one for one in versions if one.approval is not None)
     approved = current.approval
-    assert approved is not None  # by the line above
+    assert approved is not None  # filtered in the line above
     in_force_text = f"version {approved.policy_version} is in force, approved by {approved.approved_by}"
     if found is None:
-        raise InvalidState(f"No version of the policy waits for approval: {in_force_text} on {approved.approved_on}.")
+        raise InvalidState(f"No version of the policy is pending: {in_force_text} on {approved.approved_on}.")
     if found.approval is not None:
-        raise InvalidState(f"Version {version} of the policy is approved already; {in_force_text}.")
+        raise InvalidState(f"Version {version} of the policy is already approved; {in_force_text}.")
     raise InvalidState(
-        f"Version {version} of the policy is older than what counts: {in_force_text}. Publish its text again."
+        f"Version {version} of the policy is older than the one in force: {in_force_text}. Publish its text again."
     )
 
 
 def require_compatible_tracks(
     ctx: AppContext, connection: Connection, new_programs: Mapping[str, Program], new_policy: Policy | None
 ) -> None:
-    """Refuse tracks, about to be published, which lack what the policy asks for that stays in force.
+    """Raise InvalidState if *new_programs* lack an email that the policy in force refers to.
 
-    *new_policy* is the policy of the same folder: where it means what is in force, it was checked with them.
+    *new_policy* is the policy of the same folder: if its content is the one in force, it was already checked.
     """
     before = policy_in_force(connection)
     if before is None:
@@ -171,9 +173,9 @@ def _require_compatible(connection: Connection, published: PublishedVersion, pro
     )
     if problems:
         raise InvalidState(
-            f"The tracks do not have what version {published.version} of the policy asks for:\n"
+            f"The tracks lack what version {published.version} of the policy refers to:\n"
             f"{_format_lines(problems)}\n"
-            "Keep it in the tracks until a policy that does not ask for it is approved."
+            "Keep it in the tracks until a policy without it is approved."
         )
 
 
@@ -183,9 +185,9 @@ def _format_lines(problems: Iterable[object]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PolicyVersionSummary:
-    """One version of the policy: in_force, pending, superseded, or never_approved where a newer one was.
+    """One version of the policy: in_force, pending, superseded, or never_approved if a newer one was approved.
 
-    *approver* approved it, or is to; *offers* is how many hand-offs were made under it.
+    *approver* approved it or has to approve it; *offers* counts the hand-offs made under it.
     """
 
     version: int
@@ -199,7 +201,7 @@ class PolicyVersionSummary:
 
 
 def list_versions(ctx: AppContext) -> list[PolicyVersionSummary]:
-    """Return every version of the policy, the newest first."""
+    """Return every version of the policy, newest first."""
     with ctx.database.read() as connection:
         counts = handoff_queries.count_by_policy(connection)
         found: list[PolicyVersionSummary] = []

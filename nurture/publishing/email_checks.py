@@ -1,4 +1,4 @@
-"""Rehearse an email before it is published: written for made-up leads, it must be fit for any real one."""
+"""Check an email before it is published, by composing it for sample leads."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from nurture.mail.rendering.render import (
 from nurture.mail.rendering.required_content import RenderedPage, always_prints
 
 MAX_SUBJECT_LENGTH: Final = 128
-"""Characters. Some mail stores keep no more of a subject; a phone shows about 40."""
+"""Characters. Some mail stores truncate longer subjects; a phone shows about 40."""
 
 MAX_HTML_BYTES: Final = 102_000
-"""Bytes. Gmail shows no more of an email, and hides the rest with the unsubscribe link in it."""
+"""Bytes. Gmail clips longer emails and hides the rest, with the unsubscribe link."""
 
 SAMPLE_UNSUBSCRIBE_URL: Final = "https://go.example.com/u/0123456789abcdefghijkl"
 SAMPLE_PREFERENCES_URL: Final = "https://go.example.com/p/0123456789abcdefghijkl"
-_FIRST_MARK: Final = 0xE000  # a private sign for each field: no text of anybody has it
+_FIRST_MARK: Final = 0xE000  # a private-use character per field, which occurs in no text
 _MARKS: Final = re.compile(r"[\ue000-\ue0ff]|\\ue0[0-9a-f]{2}")
 _GAP: Final = re.compile(
     r"(?:^|(?<=[\s(\[*_\"'“«>]))[\ue000-\ue0ff](?=[ \t,.;:!?)\]*_\"'”»\u2019]|[\ue000-\ue0ff])", re.MULTILINE
@@ -48,7 +48,7 @@ _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
 class _MissingValue(str):
-    """A fact that is not known: empty to every question, but seen where it is shown."""
+    """A missing field: empty in every test, but marked where it is printed."""
 
     __slots__ = ()
 
@@ -91,7 +91,7 @@ _HOSTILE_VALUES: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class EmailUnderTest:
-    """An email of a track, ready to be rehearsed: its source, its layout, and both compiled."""
+    """An email of a track to check: source, layout and compiled email."""
 
     source: EmailSource
     layout: Piece
@@ -101,7 +101,7 @@ class EmailUnderTest:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A made-up lead. Of a *hostile* one, a link that cannot be followed may stop its own email."""
+    """A sample lead. For a *hostile* one, an unsafe link may fail the composition."""
 
     description: str
     lead: Mapping[str, Any]
@@ -117,12 +117,12 @@ _EMPTY_SAMPLE: Final = _Sample("a lead of whom only the address is known", _MISS
 _SAMPLES: Final = (
     _EMPTY_SAMPLE,
     _Sample("a lead with a long name and company", touch_email.lead_values(_LONG_VALUES)),
-    _Sample("a lead whose facts are meant to do harm", touch_email.lead_values(_HOSTILE_VALUES), hostile=True),
+    _Sample("a lead whose fields are hostile", touch_email.lead_values(_HOSTILE_VALUES), hostile=True),
 )
 
 
 def check_email_rendering(email_under_test: EmailUnderTest) -> list[Problem]:
-    """Return what would go wrong with an email of a track, each fault once."""
+    """Return the problems of an email of a track, each once."""
     email, _ = parse_email(email_under_test.source)
     attempts = [(sample, _compose_sample(email_under_test, sample)) for sample in _SAMPLES]
     copies = [(sample, copy) for sample, copy in attempts if isinstance(copy, ComposedEmail)]
@@ -142,54 +142,54 @@ def check_email_rendering(email_under_test: EmailUnderTest) -> list[Problem]:
 
 
 def _compose_sample(email_under_test: EmailUnderTest, sample: _Sample) -> ComposedEmail | Problem | None:
-    """Compose the email; None where a hostile fact has stopped it as it should."""
+    """Compose the email; return None if a hostile field failed it, as it should."""
     address = Address("", "someone@example.com")
     try:
         return compose(
             email_under_test.compiled, sample.values(email_under_test.program), Envelope("check", address, address)
         )
     except EmailTooLarge:
-        message = f"the email has more than {MAX_CHARACTERS:,} characters, and asks to be refused"
-        return Problem(*_locate(email_under_test, ""), message, "Shorten it, and link to what is long")
+        message = f"the email has more than {MAX_CHARACTERS:,} characters, which mail servers may refuse"
+        return Problem(*_locate(email_under_test, ""), message, "Shorten it, and link to long content")
     except CompositionFailed as error:
         cause = error.__cause__
     if isinstance(cause, UnsafeLink) and sample.hostile:
         return None
     if isinstance(cause, SecurityError):
         message, _, advice = str(cause).partition("; ")
-        suggestion = advice.capitalize() or "Write it more simply"
-        return Problem(*_locate(email_under_test, ""), f"the email cannot be written: {message}", suggestion)
+        suggestion = advice.capitalize() or "Simplify it"
+        return Problem(*_locate(email_under_test, ""), f"the email cannot be composed: {message}", suggestion)
     field, message = _find_marked_field(str(cause)), _MARKS.sub("", str(cause)).rstrip(".")
     if isinstance(cause, UnsafeLink):
         at = _locate(email_under_test, f"lead.{field}") if field else _locate_pattern(email_under_test, _LINK_TAG)
         condition = f"{{% if lead.{field or 'website'} %}} ... {{% endif %}}"
-        suggestion = f"{LINK_ADVICE}; where a lead may have none, ask first: {condition}"
+        suggestion = f"{LINK_ADVICE}; if a lead may have none, test it first: {condition}"
         return Problem(*at, f"{message.partition('. ')[0]} for {sample.description}", suggestion)
     compared = _COMPARED.match(message)
     sign = re.escape(compared[1]) if compared else "(?!)"
-    reason = f"`{compared[1]}` cannot compare what is not known" if compared else message
-    suggestion = "Ask first whether the value is there: {% if lead.employees and lead.employees > 100 %}"
+    reason = f"`{compared[1]}` cannot compare a missing value" if compared else message
+    suggestion = "Test first whether the value exists: {% if lead.employees and lead.employees > 100 %}"
     at = _locate_pattern(email_under_test, re.compile(rf"\{{[{{%][^}}]*{sign}"))
-    return Problem(*at, f"the email cannot be written for {sample.description}: {reason}", suggestion)
+    return Problem(*at, f"the email cannot be composed for {sample.description}: {reason}", suggestion)
 
 
 def _find_gaps(email_under_test: EmailUnderTest, email: ParsedEmail) -> Iterator[Problem]:
-    """Name what is left of an email without the facts it shows: nothing, or holes in its sentences."""
+    """Yield a problem for each part that is empty, or has a gap in a sentence, if the lead's fields are missing."""
     values = _EMPTY_SAMPLE.values(email_under_test.program)
     for piece, label in ((email.subject, "subject"), (email.preheader, "preheader"), (email.body, "text")):
         try:
             rendered = TEXT.from_string(_COMMENT.sub("", piece.text)).render(values)
-        except Exception:  # noqa: BLE001, S112  (composing it has named why)
+        except Exception:  # noqa: BLE001, S112 - composing it reported why
             continue
         if label != "preheader" and not any(sign.isalnum() for sign in _MARKS.sub("", rendered)):
             message = f"the {label} is empty for {_EMPTY_SAMPLE.description}"
-            yield Problem(piece.file, piece.line, message, "Write words around the values, or behind `or`")
+            yield Problem(piece.file, piece.line, message, "Write words around the values, or after `or`")
             continue
         for field in dict.fromkeys(_field_of_mark(gap[0]) for gap in _GAP.finditer(rendered)):
             suggestion = f'{{{{ lead.{field} or "there" }}}}'
             if field not in _NAME_FIELDS:
                 suggestion = f"{{% if lead.{field} %}} ... {{% endif %}} around the words that need it"
-            message = f"the {label} has a hole for a lead without `{field}`: {_excerpt_around(rendered, field)}"
+            message = f"the {label} has a gap for a lead without `{field}`: {_excerpt_around(rendered, field)}"
             yield Problem(*_locate(email_under_test, f"lead.{field}", piece), message, f"Write {suggestion}")
 
 
@@ -197,12 +197,14 @@ def _find_unsafe_content(email_under_test: EmailUnderTest, copy: ComposedEmail) 
     for part in dict.fromkeys(RenderedPage(copy.html).unsafe):
         excerpt = _MARKS.sub("", part)[:80]
         if part.startswith("<"):
-            suggestion = "Take it out: mail programs do not run it, and spam filters look for it"
+            suggestion = "Remove it: mail programs do not run it, and spam filters look for it"
             yield Problem(
-                *_locate(email_under_test, part.strip(">").split()[0]), f"{excerpt} is not for emails", suggestion
+                *_locate(email_under_test, part.strip(">").split()[0]),
+                f"{excerpt} is not allowed in emails",
+                suggestion,
             )
         else:
-            message = f"the link `{excerpt}` is not one an email may carry"
+            message = f"the link `{excerpt}` is not allowed in an email"
             yield Problem(*_locate(email_under_test, part), message, LINK_ADVICE)
 
 
@@ -218,14 +220,14 @@ def _check_sizes(
     html = len(copy.html.encode())
     if html > MAX_HTML_BYTES:
         message = (
-            f"the email has {html:,} bytes of HTML: Gmail cuts it off at {MAX_HTML_BYTES:,}, "
+            f"the email has {html:,} bytes of HTML: Gmail clips it at {MAX_HTML_BYTES:,}, "
             "and hides the unsubscribe link"
         )
-        yield Problem(*_locate(email_under_test, ""), message, "Shorten it, or take styles out of the layout")
+        yield Problem(*_locate(email_under_test, ""), message, "Shorten it, or remove styles from the layout")
 
 
 def _check_legal_content(email_under_test: EmailUnderTest, copy: ComposedEmail) -> Iterator[Problem]:
-    """Name what the law wants in every copy, in the HTML and in the text, and is not there."""
+    """Yield a problem for legally required content that is not in HTML and text of every copy."""
     _, html, text = email_under_test.compiled.sources
     postal = " ".join(email_under_test.program.sender.postal_address.split())
     required = (
@@ -234,13 +236,13 @@ def _check_legal_content(email_under_test: EmailUnderTest, copy: ComposedEmail) 
     )
     for name, label, parts in required:
         if name not in email_under_test.compiled.variables:
-            continue  # the mail floor has said that it is missing
+            continue  # `compile_and_check` reports that it is missing
         at = _locate(email_under_test, name)
         if always_prints(html, name) and any(part not in copy.text for part in parts):
             message = f"{label} is in the HTML of this email, but not in its text"
             yield Problem(*at, message, f"Show {{{{ {name} }}}} in a part of the layout without `no-text`")
         elif not (always_prints(html, name) and always_prints(text, name)):
-            message = f"{label} is not in every copy of this email: it stands inside an {{% if %}} or {{% for %}}"
+            message = f"{label} is not in every copy of this email: it is inside an {{% if %}} or {{% for %}}"
             yield Problem(*at, message, f"Show {{{{ {name} }}}} outside of them")
         elif name == "unsubscribe_url" and SAMPLE_UNSUBSCRIBE_URL not in RenderedPage(copy.html).links:
             message = f"{label} is in this email, but cannot be clicked"
@@ -252,7 +254,7 @@ def _field_of_mark(mark: str) -> str:
 
 
 def _find_marked_field(text: str) -> str:
-    """Return the field whose sign is in *text*, "" if there is none."""
+    """Return the field whose mark is in *text*, or ""."""
     found = re.search(r"[\ue000-\ue0ff]", text) or re.search(r"\\u(e0[0-9a-f]{2})", text)
     if found is None:
         return ""
@@ -260,7 +262,7 @@ def _find_marked_field(text: str) -> str:
 
 
 def _excerpt_around(text: str, field: str) -> str:
-    """Show the words around the hole that *field* leaves."""
+    """Return the words around the gap that *field* leaves."""
     mark = str.__str__(_MISSING_VALUES[field])
     line = next(line for line in text.split("\n") if mark in line)
     at = line.index(mark)
@@ -268,7 +270,7 @@ def _excerpt_around(text: str, field: str) -> str:
 
 
 def _locate(email_under_test: EmailUnderTest, text: str, piece: Piece | None = None) -> tuple[str, int]:
-    """Return file and line of *text*: in the email, else in its layout, else the email's first line."""
+    """Return file and line of *text* in the email or else its layout; by default the email's first line."""
     return _locate_pattern(email_under_test, re.compile(re.escape(text) if text else "(?!)"), piece)
 
 

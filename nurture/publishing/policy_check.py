@@ -1,4 +1,4 @@
-"""Check the sales policy on the leads that there are: overlaps, gaps, absent people, rules for nobody."""
+"""Check the sales policy against the current leads: overlaps, gaps, departed reps and unused rules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ProgressCallback = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class PolicyFinding:
-    """What is wrong, where, what to do, and how many leads it concerns; *is_error*: mend it first."""
+    """A problem of the policy and the leads that it concerns. *is_error*: fix it before publishing."""
 
     file: str
     line: int
@@ -46,23 +46,23 @@ class PolicyFinding:
 
 @dataclass(frozen=True, slots=True)
 class PolicyCheckResult:
-    """What was found, by line, among how many leads."""
+    """The findings, ordered by line, and the number of checked leads."""
 
     findings: tuple[PolicyFinding, ...]
     leads: int
 
     @property
     def ok(self) -> bool:
-        """Tell whether no error was found."""
+        """Return whether no error was found."""
         return not any(finding.is_error for finding in self.findings)
 
 
 def check_policy(
     ctx: AppContext, sources: Sources, now: datetime, on_progress: ProgressCallback = lambda _: None
 ) -> PolicyCheckResult:
-    """Check the policy of a folder on every lead that is not closed; *on_progress* gets how many were asked.
+    """Check the policy of a folder against every open lead; *on_progress* gets the size of each batch.
 
-    Raises InvalidDefinitions if the file itself has faults.
+    Raises InvalidDefinitions if the file itself has problems.
     """
     problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
     if problems:
@@ -85,7 +85,7 @@ def check_policy(
 def survey_leads(
     ctx: AppContext, policy: Policy, now: datetime, on_progress: ProgressCallback = lambda _: None
 ) -> PolicyImpact:
-    """Ask *policy* about every lead that is not closed, a batch at a time."""
+    """Evaluate *policy* for every open lead, in batches."""
     survey, last = PolicyImpact(policy), 0
     while True:
         with ctx.database.read() as connection:
@@ -122,7 +122,7 @@ def _find_overlaps(survey: PolicyImpact, lines: _LineNumbers) -> Iterator[Policy
         yield _finding(
             _line_of(lines, "routing", second),
             f"the territories `{first}` and `{second}` both claim {_count_leads(tally.count)}: `{first}` gets them",
-            "Make one of them narrower, or take `territory: yes` out of the one that is no territory.",
+            "Make one of them narrower, or remove `territory: yes` from the one that is not a territory.",
             tally,
             is_error=True,
         )
@@ -141,30 +141,30 @@ def _find_gaps(policy: Policy, survey: PolicyImpact, lines: _LineNumbers) -> Ite
     if any(rule.territory for rule in policy.routing) and survey.no_territory.count:
         yield _finding(
             end,
-            f"{_count_leads(survey.no_territory.count)} of {survey.leads:,} lie in no territory",
-            "Add a territory for them, or leave them to the rules that are none.",
+            f"{_count_leads(survey.no_territory.count)} of {survey.leads:,} are in no territory",
+            "Add a territory for them, or leave them to the other rules.",
             survey.no_territory,
         )
     for name, tally in survey.missing_fields.items():
         rule = next(one for one in policy.routing if name in one.required_fields)
         yield _finding(
             _line_of(lines, "routing", rule.name),
-            f"`{rule.name}` needs `{name}`, which is not known of {_count_leads(tally.count)}: they wait for it",
-            "Bring it in with the import, ask for it on a form, or shorten `missing:`.",
+            f"`{rule.name}` needs `{name}`, which {_count_leads(tally.count)} lack: they wait for it",
+            "Import it, ask for it on a form, or shorten `missing:`.",
             tally,
         )
 
 
 def _find_departed_reps(policy: Policy, today: date, lines: _LineNumbers) -> Iterator[PolicyFinding]:
-    """Name those who left and are still counted on."""
+    """Yield a finding for each reference to a rep who has left."""
     departed = {rep.id: rep.left_on for rep in policy.reps if rep.left_on is not None and rep.left_on < today}
     for part, name, rep in rep_references(policy):
-        is_built_in = part == "pools" and (part, name) not in lines  # the built-in pool passes over who left
+        is_built_in = part == "pools" and (part, name) not in lines  # the built-in pool skips departed reps
         if rep in departed and name not in departed and not is_built_in:
             yield _finding(
                 _line_of(lines, part, name),
                 f"`{name}` under `{part}` names `{rep}`, who left on {departed[rep]}",
-                "Name somebody who is there.",
+                "Name a rep who has not left.",
                 is_error=True,
             )
     if policy.reps and all(rep.id in departed for rep in policy.reps):
@@ -174,7 +174,7 @@ def _find_departed_reps(policy: Policy, today: date, lines: _LineNumbers) -> Ite
 def _find_unknown_reps(
     policy: Policy, leads_per_rep: Mapping[str, int], lines: _LineNumbers
 ) -> Iterator[PolicyFinding]:
-    """Name those who have leads and are not in the policy."""
+    """Yield a finding for each rep who has leads and is not in the policy."""
     for ref, count in sorted(leads_per_rep.items()):
         if policy.rep(ref) is None:
             verb = "belongs" if count == 1 else "belong"
@@ -182,16 +182,16 @@ def _find_unknown_reps(
                 POLICY,
                 _line_of(lines, "reps"),
                 f"{_count_leads(count)} {verb} to `{ref}`, who is not a rep of this policy",
-                "Keep them in the list with `left_on:`, or close or hand on their leads",
+                "Keep the rep in the list with `left_on:`, or close or reassign the leads",
                 count,
                 is_error=True,
             )
 
 
 def _find_unused_rules(survey: PolicyImpact, lines: _LineNumbers) -> Iterator[PolicyFinding]:
-    """Name thresholds that nobody meets, and rules that take nobody: each rule once, by the nearest reason.
+    """Yield a finding for each threshold that no lead meets and each rule that matches no lead, once per rule.
 
-    Whom a rule closes is not among the leads that were asked, and a rule for everybody is meant for the rest.
+    Skip rules that close leads, as closed leads are not evaluated, and rules for all leads, which are defaults.
     """
     policy = survey.policy
     closing = {rule.name for rule in policy.readiness if isinstance(rule.then, ToClosed)}
@@ -213,15 +213,15 @@ def _find_unused_rules(survey: PolicyImpact, lines: _LineNumbers) -> Iterator[Po
 
 def _unused_rule_finding(line: int, part: str, name: str, impact: RuleImpact, leads: int) -> PolicyFinding:
     if not impact.matched.count:
-        message = f"`{name}` under `{part}` takes nobody: it holds for none of {_count_leads(leads)}"
-        remedy = "If that surprises you, compare it with the facts: `nurture explain LEAD` shows them."
+        message = f"`{name}` under `{part}` applies to no lead: it matches none of {_count_leads(leads)}"
+        remedy = "If that is unexpected, compare it with a lead's fields: `nurture explain LEAD` shows them."
     else:
         before, _ = impact.taken_by_earlier.most_common(1)[0]
         message = (
-            f"`{name}` under `{part}` takes nobody: all {_count_leads(impact.matched.count)} for which it "
-            f"holds go to rules before it, most to `{before}`"
+            f"`{name}` under `{part}` applies to no lead: earlier rules, mostly `{before}`, take all "
+            f"{_count_leads(impact.matched.count)} that it matches"
         )
-        remedy = "Move it up, or take it out."
+        remedy = "Move it up, or remove it."
     return _finding(line, message, remedy, impact.matched)
 
 
@@ -230,15 +230,15 @@ def _unmet_threshold_finding(
 ) -> PolicyFinding:
     condition = _describe_threshold(threshold)
     if not met.known:
-        message = f"`{name}` under `{part}` asks for {condition}, and of no lead it is known"
-        remedy = "Bring it in with the import, or ask for something that is known."
+        message = f"`{name}` under `{part}` requires {condition}, which is not known for any lead"
+        remedy = "Import it, or require a field that is known."
     else:
         closest = met.closest if isinstance(met.closest, str) else f"{met.closest:,g}"
         message = (
-            f"`{name}` under `{part}` asks for {condition}, which none of {_count_leads(leads)} reaches; "
+            f"`{name}` under `{part}` requires {condition}, which none of {_count_leads(leads)} reaches; "
             f"the closest is {closest}"
         )
-        remedy = "Lower it, unless it is meant for leads to come."
+        remedy = "Lower it, unless it is meant for future leads."
     return _finding(line, message, remedy)
 
 

@@ -1,4 +1,4 @@
-"""What a policy that waits changes: its text in words, and the verdicts on the leads that there are."""
+"""Compare two policies: differences in their content, and in their verdicts on the current leads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ProgressCallback = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class VerdictChange:
-    """So many leads of which one verdict becomes another; *part* is readiness, hand_off, fit or routing."""
+    """The leads whose verdict changes from *before* to *after*; *part* is readiness, hand_off, fit or routing."""
 
     part: str
     before: str
@@ -35,7 +35,7 @@ class VerdictChange:
 
 @dataclass(frozen=True, slots=True)
 class PolicyComparison:
-    """The two sides in words, what differs, and how many of the leads any verdict changes for."""
+    """The labels of both policies, their differences, and the number of leads with a changed verdict."""
 
     old_label: str
     new_label: str
@@ -52,9 +52,9 @@ def compare_policies(
     version: int | None = None,
     on_progress: ProgressCallback = lambda _: None,
 ) -> PolicyComparison:
-    """Compare the policy in force with *version*, else a folder's, else the newest that waits.
+    """Compare the policy in force with *version*, else the policy of *sources*, else the newest pending version.
 
-    Raises NotFound if there is nothing to compare, InvalidDefinitions if the folder's policy has faults.
+    Raises NotFound if there is nothing to compare, InvalidDefinitions if the folder's policy has problems.
     """
     with ctx.database.read() as connection:
         in_force = approval.policy_in_force(connection)
@@ -76,7 +76,7 @@ def compare_policies(
 
 def _read_folder_policy(sources: Sources | None) -> Policy:
     if sources is None:
-        raise NotFound("No version of the policy waits for approval, and no folder is named to compare with.")
+        raise NotFound("No version of the policy is pending. Name a version or a folder to compare with.")
     problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
     if problems:
         raise InvalidDefinitions(problems)
@@ -86,7 +86,7 @@ def _read_folder_policy(sources: Sources | None) -> Policy:
 def _verdict_changes(
     ctx: AppContext, old: Policy, new: Policy, now: datetime, on_progress: ProgressCallback
 ) -> tuple[list[VerdictChange], int, int]:
-    """Ask both policies about every lead that is not closed."""
+    """Evaluate both policies for every open lead."""
     tallies: dict[tuple[str, str, str], Tally] = defaultdict(Tally)
     changed = leads = last = 0
     is_same = approval.comparable_policy(old) == approval.comparable_policy(new)

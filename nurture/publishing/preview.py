@@ -1,4 +1,4 @@
-"""Show an email before it is published, as one lead would get it."""
+"""Preview an email for one lead before it is published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True)
 class Recipient:
-    """Who the preview is written to."""
+    """The recipient of a preview."""
 
     email: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -38,11 +38,11 @@ SAMPLE_RECIPIENT = Recipient(
     "ana.souza@example.com",
     {"first_name": "Ana", "last_name": "Souza", "company": "Souza Foods", "title": "Head of Planning", "country": "BR"},
 )
-"""A lead for previews without one."""
+"""The recipient of previews without a lead."""
 
 
 def load_recipient(ctx: AppContext, lead_id: int) -> Recipient:
-    """Return a stored lead as a recipient. Raises NotFound."""
+    """Return a lead as a recipient. Raises NotFound."""
     statement = (
         select(_lead.c.fields, _lead.c.zone, _lead.c.country, _lead.c.consent_basis, _address.c.email)
         .outerjoin(_address, _address.c.id == _lead.c.address_id)
@@ -60,7 +60,7 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> C
     definitions = load(sources)
     track_definition = definitions.tracks.get(track)
     if track_definition is None:
-        raise NotFound(f"There is no track {track}. There are: {', '.join(sorted(definitions.tracks))}.")
+        raise NotFound(f"There is no track {track}. The tracks are: {', '.join(sorted(definitions.tracks))}.")
     text = track_definition.emails.get(email)
     if text is None:
         raise NotFound(f"Track {track} has no email {email}. It has: {', '.join(sorted(track_definition.emails))}.")
@@ -79,7 +79,7 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> C
 
 
 def readdress(email: ComposedEmail, to: str, now: datetime) -> ComposedEmail:
-    """Return the email as a test to somebody else, with a ref of its own."""
+    """Return the email as a test to another address, with its own ref."""
     return replace(
         email, ref=f"test:{email.ref}:{now.timestamp():.6f}", to=Address("", to), subject=f"[test] {email.subject}"
     )

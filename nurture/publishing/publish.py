@@ -1,4 +1,4 @@
-"""Check the rules as a whole, and publish what changed as new immutable versions."""
+"""Check all definitions, and publish the changed ones as new immutable versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nurture.journey.handoff import sla_emails
 from nurture.journey.leads import enrollment_queries
 from nurture.journey.routing import ask_lead
 from nurture.journey.tracks import touch_email
-from nurture.mail.rendering.compile import EmailSource, check_email, compile_and_check
+from nurture.mail.rendering.compile import UNKNOWN_NAME, EmailSource, check_email, compile_and_check
 from nurture.mail.rendering.email_file import Piece, get_layout_name
 from nurture.publishing import approval
 from nurture.publishing.email_checks import EmailUnderTest, check_email_rendering
@@ -66,16 +66,15 @@ BRIEF_VARIABLES = frozenset(
         )
     }
 )
-"""Every name that a brief may use."""
-
+"""The names that a brief may use."""
 
 ASK_VARIABLES = touch_email.KNOWN_VARIABLES | {"ask.url", "ask.question", "ask.field"}
-"""Every name that the email may use that asks a lead for a fact."""
+"""The names that a question to the lead may use."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedChange:
-    """One new version: what it is, how many leads it moves, and which of their steps lead elsewhere."""
+    """One new version. *moved_steps* maps each removed step that has leads to the step where they continue."""
 
     kind: str
     name: str
@@ -84,21 +83,21 @@ class PublishedChange:
     leads_on_track: int = 0
     moved_steps: Mapping[str, str] = field(default_factory=dict)
     activation: str = ""
-    """How a policy comes into force: first, unchanged, or pending until its approval; "" for all else."""
+    """How a policy comes into force: first, unchanged or pending approval; "" for other kinds."""
     approver: str = ""
 
 
 def check_definitions(sources: Sources, unreadable: Sequence[Problem] = ()) -> list[Problem]:
-    """Return every fault in the rules and in the emails, by file and line; empty means publishable.
+    """Return every problem of the definitions and emails, by file and line; none means publishable.
 
-    Of files that were *unreadable* (see survey_folder), only that is said.
+    For *unreadable* files (see survey_folder), return only that problem.
     """
     return list(_check_once(tuple(sorted(sources.items())), tuple(unreadable)))
 
 
 @lru_cache(maxsize=8)
 def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    """Check once what is asked about again: `publish` follows `check`, on the same text."""
+    """Check and cache: `publish` follows `check` with the same text."""
     sources = dict(files)
     loaded, problems = project.read(sources)
     for path, text in sorted(sources.items()):
@@ -114,7 +113,7 @@ def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, .
 
 
 def _template_variables(path: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names that a text in handoff/ may use, and those that it must."""
+    """Return the names that an email in handoff/ may use, and those that it must use."""
     if path == ask_lead.TEMPLATE:
         return ASK_VARIABLES, touch_email.REQUIRED_VARIABLES | {"ask.url"}
     return sla_emails.ALLOWED_VARIABLES if path in (REMIND, ESCALATE) else BRIEF_VARIABLES, frozenset()
@@ -123,10 +122,10 @@ def _template_variables(path: str) -> tuple[frozenset[str], frozenset[str]]:
 def _check_touch_email(source: EmailSource, loaded: ProjectDefinitions, program: Program | None) -> list[Problem]:
     layout = get_layout_name(source)
     if layout not in loaded.layouts:
-        return []  # the rules floor has named the missing layout
+        return []  # `definitions.read` reports the missing layout
     mjml = loaded.layouts[layout]
     compiled, problems = compile_and_check(source, mjml, touch_email.KNOWN_VARIABLES, touch_email.REQUIRED_VARIABLES)
-    if compiled is None or program is None or any("nothing is called" in problem.message for problem in problems):
+    if compiled is None or program is None or any(problem.message.startswith(UNKNOWN_NAME) for problem in problems):
         return problems
     return problems + check_email_rendering(
         EmailUnderTest(source, Piece(f"layouts/{layout}.mjml", 1, mjml), compiled, program)
@@ -134,11 +133,11 @@ def _check_touch_email(source: EmailSource, loaded: ProjectDefinitions, program:
 
 
 def publish(ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool = False) -> list[PublishedChange]:
-    """Publish every track, the policy and the sending rules that changed; return what did.
+    """Publish the changed tracks, policy and sending rules; return the changes.
 
-    A policy that means something new waits until it is approved; everything else is in force at once.
-    Raises InvalidDefinitions with all faults, and InvalidState where a step is gone on which leads stand, or
-    an email for which the policy asks that stays in force.
+    A policy with new content is pending until it is approved; everything else is in force at once. Raises
+    InvalidDefinitions with all problems, and InvalidState if a step with leads on it is missing, or an email that
+    the policy in force refers to.
     """
     problems = check_definitions(sources)
     if problems:
@@ -155,9 +154,9 @@ def publish(ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool =
 
 
 def find_removed_tracks(ctx: AppContext, sources: Sources) -> dict[str, int]:
-    """Return the published tracks that *sources* no longer have, and how many leads are on each.
+    """Return the published tracks that are missing in *sources*, and the number of leads on each.
 
-    They go on as published, and still take leads in: somebody may have deleted a folder by mistake.
+    They stay published and still enroll leads: the folder may have been deleted by mistake.
     """
     with ctx.database.read() as connection:
         published = [row.name for row in publication_queries.load_newest_versions(connection) if row.kind == "track"]
@@ -167,7 +166,7 @@ def find_removed_tracks(ctx: AppContext, sources: Sources) -> dict[str, int]:
 
 
 def keeps_sending_rules(ctx: AppContext, sources: Sources) -> bool:
-    """Tell whether the sending rules go on as they were published, although *sources* have none."""
+    """Return whether the published sending rules stay in force because *sources* have none."""
     with ctx.database.read() as connection:
         return "sending.yaml" not in sources and any(
             row.kind == SENDING for row in publication_queries.load_newest_versions(connection)
@@ -175,7 +174,7 @@ def keeps_sending_rules(ctx: AppContext, sources: Sources) -> bool:
 
 
 def _wake(ctx: AppContext, connection: Connection, changes: Sequence[PublishedChange], now: datetime) -> None:
-    """Look at the leads that the new versions rule: some sleep until a day that the old ones named."""
+    """Make the leads of the changed definitions due: their next action may have a date of the old version."""
     if any(change.kind == POLICY and change.activation != approval.PENDING for change in changes):
         enrollment_queries.make_tracks_due(ctx.database, connection, None, now)
         return
@@ -219,13 +218,13 @@ def _require_compatible_tracks(ctx: AppContext, connection: Connection, loaded: 
 
 
 def _resolve_moved_steps(program: Program, leads_on_steps: Mapping[str, int]) -> Mapping[str, str]:
-    """Return where leads go on whose step is gone; refuse to leave any of them without one."""
+    """Return the new step for each removed step with leads. Raises InvalidState if one has none."""
     moved = {}
     for step, count in sorted(leads_on_steps.items()):
         instruction_index = program.index_of(step)
         if instruction_index is None:
             raise InvalidState(
-                f"{count} {'leads stand' if count != 1 else 'lead stands'} on step {step} of track "
+                f"{count} {'leads are' if count != 1 else 'lead is'} on step {step} of track "
                 f"{program.track}, which the new version does not have. Write "
                 f"`moved_to: {{{step}: <a step>}}` in tracks/{program.track}/track.yaml, or keep the step."
             )
@@ -256,7 +255,7 @@ def _activate_policies(
     changes: Sequence[PublishedChange],
     now: datetime,
 ) -> None:
-    """Put a policy in force that needs nobody's word: the first one, and one that means what was approved."""
+    """Activate a policy that needs no approval: the first, or one with unchanged content."""
     for change in changes:
         if change.kind == POLICY and change.activation != approval.PENDING:
             published = publication_queries.find_version(connection, POLICY, POLICY, change.version)

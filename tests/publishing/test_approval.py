@@ -1,4 +1,4 @@
-"""Approval: a policy is in force when the approver whom it names has said so, and no sooner."""
+"""A policy is in force only after the approver that it names has approved it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_tracks_published_beside_a_pending_policy_are_in_force_at_once(ctx: AppC
         pytest.param("handoff/brief.md", "Hello ", "Dear ", id="the words of the brief"),
     ],
 )
-def test_a_policy_that_means_the_same_needs_nobody(ctx: AppContext, path: str, old: str, new: str) -> None:
+def test_a_policy_with_unchanged_content_needs_no_approval(ctx: AppContext, path: str, old: str, new: str) -> None:
     (change,) = publish(ctx, changed((old, new), path=path), START + DAY)
     assert (change.version, change.activation) == (2, "unchanged")
     newest, _ = list_versions(ctx)
@@ -105,7 +105,7 @@ def test_going_back_to_what_is_in_force_leaves_the_pending_version_unapproved(ct
     (change,) = publish(ctx, sample_rules(), START)
     assert (change.version, change.activation) == (3, "unchanged")
     assert states_by_version(ctx) == {3: "in_force", 2: "never_approved", 1: "superseded"}
-    with pytest.raises(InvalidState, match="Version 2 of the policy is older than what counts: version 3"):
+    with pytest.raises(InvalidState, match="Version 2 of the policy is older than the one in force: version 3"):
         approve(ctx, SAM, START, version=2)
 
 
@@ -128,14 +128,14 @@ def test_only_the_named_approver_approves(ctx: AppContext) -> None:
 
 
 def test_what_cannot_be_approved_is_refused_with_the_reason(ctx: AppContext) -> None:
-    with pytest.raises(InvalidState, match="No version of the policy waits for approval: version 1 is in force"):
+    with pytest.raises(InvalidState, match="No version of the policy is pending: version 1 is in force"):
         approve(ctx, SAM, START)
-    with pytest.raises(InvalidState, match="Version 1 of the policy is approved already"):
+    with pytest.raises(InvalidState, match="Version 1 of the policy is already approved"):
         approve(ctx, SAM, START, version=1)
-    with pytest.raises(NotFound, match="Version 7 of the policy was never published"):
+    with pytest.raises(NotFound, match="Version 7 of the policy does not exist"):
         approve(ctx, SAM, START, version=7)
     publish(ctx, changed(LESS_CAPACITY), START)
-    with pytest.raises(InvalidState, match="is yet to come"):
+    with pytest.raises(InvalidState, match="is in the future"):
         approve(ctx, SAM, START, START.date() + DAY)
 
 
@@ -148,7 +148,7 @@ def test_a_track_does_not_lose_the_email_for_which_the_policy_in_force_asks(ctx:
     del shorter["tracks/welcome/02-more.md"]
     before = all_rows(ctx)
     with pytest.raises(
-        InvalidState, match=r"what version 2 of the policy asks for:\n.*`02-more` is not sent by any step"
+        InvalidState, match=r"what version 2 of the policy refers to:\n.*`02-more` is not sent by any step"
     ):
         publish(ctx, shorter, START)
     assert all_rows(ctx) == before
@@ -161,7 +161,7 @@ def test_a_policy_is_not_approved_for_emails_that_were_taken_out_meanwhile(ctx: 
     del shorter["tracks/welcome/02-more.md"]
     shorter[POLICY] = changed(LESS_CAPACITY)[POLICY]
     publish(ctx, shorter, START)
-    with pytest.raises(InvalidState, match="what version 2 of the policy asks for"):
+    with pytest.raises(InvalidState, match="what version 2 of the policy refers to"):
         approve(ctx, SAM, START, version=2)
     approve(ctx, SAM, START)
 

@@ -1,5 +1,5 @@
-# ruff: noqa: E501  (a fault stands on one line, as it prints)
-"""An email is rehearsed for made-up leads before it may go to real ones."""
+# ruff: noqa: E501  - a problem is one line, as printed
+"""Emails are checked with sample leads before they are published."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LAYOUT = "layouts/plain.mjml"
 LINK = '<a href="{{ unsubscribe_url }}">Unsubscribe</a>'
 POSTAL = "{{ sender.postal_address | one_line }}"
 EMPTY = "for a lead of whom only the address is known"
-NOT_ONE = "is not one an email may carry"
+NOT_ONE = "is not allowed in an email"
 SCHEMES = "Begin it with https://, http://, mailto: or tel:"
-ASK_FIRST = SCHEMES + "; where a lead may have none, ask first: {% if lead.website %} ... {% endif %}"
-NOT_FOR_EMAIL = "is not for emails. Take it out: mail programs do not run it, and spam filters look for it"
+ASK_FIRST = SCHEMES + "; if a lead may have none, test it first: {% if lead.website %} ... {% endif %}"
+NOT_FOR_EMAIL = "is not allowed in emails. Remove it: mail programs do not run it, and spam filters look for it"
 
 
 def problems_of(body: str = "Read on.", subject: str = "Hello") -> list[str]:
-    """Return the faults of an email of this text, without the file's name."""
+    """Return the problems of an email with this text, without the file name."""
     rules = sample_rules() | {EMAIL: f"---\nsubject: {subject}\npreheader: From us\n---\n{body}\n"}
     return [str(problem).removeprefix(f"{EMAIL}:") for problem in check_definitions(rules)]
 
@@ -49,14 +49,14 @@ def test_definitions_without_a_problem_have_none() -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ("Hello {{ lead.first_name }},\n\nread on.", '5: the text has a hole for a lead without `first_name`: `Hello ,`. Write {{ lead.first_name or "there" }}'),
-        ("Well, {{ lead.last_name }} is here.", '5: the text has a hole for a lead without `last_name`: `Well,  is here.`. Write {{ lead.last_name or "there" }}'),
-        ("Hi.\n\n{{ lead.company }}, think of it.", "7: the text has a hole for a lead without `company`: `, think of it.`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
-        ("We like **{{ lead.title }}**.", "5: the text has a hole for a lead without `title`: `We like ****.`. Write {% if lead.title %} ... {% endif %} around the words that need it"),
-        ("Is {{ lead.company | upper }}'s plan good?", "5: the text has a hole for a lead without `company`: `Is 's plan good?`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
-        ("{% if lead.company %}Hello{% endif %}", f"5: the text is empty {EMPTY}. Write words around the values, or behind `or`"),
-        ("{{ lead.company }} <!-- nothing else -->", f"5: the text is empty {EMPTY}. Write words around the values, or behind `or`"),
-        ("A {% if lead.employees > 100 %}big{% endif %} team.", f"5: the email cannot be written {EMPTY}: `>` cannot compare what is not known. Ask first whether the value is there: {{% if lead.employees and lead.employees > 100 %}}"),
+        ("Hello {{ lead.first_name }},\n\nread on.", '5: the text has a gap for a lead without `first_name`: `Hello ,`. Write {{ lead.first_name or "there" }}'),
+        ("Well, {{ lead.last_name }} is here.", '5: the text has a gap for a lead without `last_name`: `Well,  is here.`. Write {{ lead.last_name or "there" }}'),
+        ("Hi.\n\n{{ lead.company }}, think of it.", "7: the text has a gap for a lead without `company`: `, think of it.`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
+        ("We like **{{ lead.title }}**.", "5: the text has a gap for a lead without `title`: `We like ****.`. Write {% if lead.title %} ... {% endif %} around the words that need it"),
+        ("Is {{ lead.company | upper }}'s plan good?", "5: the text has a gap for a lead without `company`: `Is 's plan good?`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
+        ("{% if lead.company %}Hello{% endif %}", f"5: the text is empty {EMPTY}. Write words around the values, or after `or`"),
+        ("{{ lead.company }} <!-- nothing else -->", f"5: the text is empty {EMPTY}. Write words around the values, or after `or`"),
+        ("A {% if lead.employees > 100 %}big{% endif %} team.", f"5: the email cannot be composed {EMPTY}: `>` cannot compare a missing value. Test first whether the value exists: {{% if lead.employees and lead.employees > 100 %}}"),
         ("[Your page]({{ lead.website }})", f"5: the link '' {NOT_ONE} {EMPTY}. {ASK_FIRST}"),
         ("[x]({{ 'JavaScript:alert(1)' }})", f"5: the link 'JavaScript:alert(1)' {NOT_ONE} {EMPTY}. {ASK_FIRST}"),
         ("[x]({{ 'data' ~ ':text/html,x' }})", f"5: the link 'data:text/html,x' {NOT_ONE} {EMPTY}. {ASK_FIRST}"),
@@ -71,7 +71,7 @@ def test_definitions_without_a_problem_have_none() -> None:
         ("<a href='javascript:x'>x</a>", "5: HTML in an email's text: <a href='javascript:x'>. Write Markdown, or put the HTML into the layout"),
     ],
 )  # fmt: skip
-def test_an_email_that_is_not_fit_for_every_lead_is_refused(body: str, problem: str) -> None:
+def test_an_email_with_a_problem_for_any_lead_is_refused(body: str, problem: str) -> None:
     assert problems_of(body) == [problem]
 
 
@@ -103,13 +103,13 @@ def test_an_email_that_handles_missing_values_passes(body: str) -> None:
 @pytest.mark.parametrize(
     ("subject", "problem"),
     [
-        ('"{{ lead.title }}"', f"2: the subject is empty {EMPTY}. Write words around the values, or behind `or`"),
-        ("A word for {{ lead.company }}, please", "2: the subject has a hole for a lead without `company`: `A word for , please`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
+        ('"{{ lead.title }}"', f"2: the subject is empty {EMPTY}. Write words around the values, or after `or`"),
+        ("A word for {{ lead.company }}, please", "2: the subject has a gap for a lead without `company`: `A word for , please`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
         ("long " * 30, "2: the subject is longer than 128 characters: 149. Shorten it, or its values: {{ lead.company | truncate(40) }}"),
         ("Hello{% if lead.title %}, {{ lead.title }} of {{ lead.company }} in {{ lead.city }}{% endif %}", "2: the subject is longer than 128 characters for a lead with a long name and company: 154. Shorten it, or its values: {{ lead.company | truncate(40) }}"),
     ],
 )  # fmt: skip
-def test_a_subject_is_there_and_not_too_long_for_any_lead(subject: str, problem: str) -> None:
+def test_a_subject_is_neither_empty_nor_too_long(subject: str, problem: str) -> None:
     assert problems_of(subject=subject) == [problem]
 
 
@@ -123,11 +123,11 @@ def test_a_subject_that_shortens_its_values_passes() -> None:
 @pytest.mark.parametrize(
     ("repeats", "message"),
     [
-        (1, r"[\d,]+ bytes of HTML: Gmail cuts it off at 102,000, and hides the unsubscribe link\. Shorten it"),
-        (10, r"more than 1,000,000 characters, and asks to be refused\. Shorten it"),
+        (1, r"[\d,]+ bytes of HTML: Gmail clips it at 102,000, and hides the unsubscribe link\. Shorten it"),
+        (10, r"more than 1,000,000 characters, and mail servers may refuse\. Shorten it"),
     ],
 )
-def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_problem(repeats: int, message: str) -> None:
+def test_an_email_that_is_too_large_is_a_problem(repeats: int, message: str) -> None:
     (problem,) = problems_of(f"{{% for a in '{'a' * repeats}' %}}{'word ' * 30_000}{{% endfor %}}")
     assert re.match(rf"1: the email has {message}", problem)
 
@@ -135,16 +135,16 @@ def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_problem(repeats: 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        (LINK, f'{{% if lead.country != "DE" %}}{LINK}{{% endif %}}', "the unsubscribe link is not in every copy of this email: it stands inside an {% if %} or {% for %}. Show {{ unsubscribe_url }} outside of them"),
-        (LINK, f"{{% for way in [] %}}{LINK}{{% endfor %}}", "the unsubscribe link is not in every copy of this email: it stands inside an {% if %} or {% for %}. Show {{ unsubscribe_url }} outside of them"),
+        (LINK, f'{{% if lead.country != "DE" %}}{LINK}{{% endif %}}', "the unsubscribe link is not in every copy of this email: it is inside an {% if %} or {% for %}. Show {{ unsubscribe_url }} outside of them"),
+        (LINK, f"{{% for way in [] %}}{LINK}{{% endfor %}}", "the unsubscribe link is not in every copy of this email: it is inside an {% if %} or {% for %}. Show {{ unsubscribe_url }} outside of them"),
         (LINK, f'<span class="no-text">{LINK}</span>', "the unsubscribe link is in the HTML of this email, but not in its text. Show {{ unsubscribe_url }} in a part of the layout without `no-text`"),
         (LINK, f'<span style="display: none">{LINK}</span>', "the unsubscribe link is in the HTML of this email, but not in its text. Show {{ unsubscribe_url }} in a part of the layout without `no-text`"),
         (LINK, "{{ unsubscribe_url }}", 'the unsubscribe link is in this email, but cannot be clicked. Write <a href="{{ unsubscribe_url }}">Unsubscribe</a>'),
-        (POSTAL, f"{{% if lead.title %}}{POSTAL}{{% endif %}}", "the postal address is not in every copy of this email: it stands inside an {% if %} or {% for %}. Show {{ sender.postal_address }} outside of them"),
+        (POSTAL, f"{{% if lead.title %}}{POSTAL}{{% endif %}}", "the postal address is not in every copy of this email: it is inside an {% if %} or {% for %}. Show {{ sender.postal_address }} outside of them"),
         (POSTAL, f'<span class="no-text">{POSTAL}</span>', "the postal address is in the HTML of this email, but not in its text. Show {{ sender.postal_address }} in a part of the layout without `no-text`"),
     ],
 )  # fmt: skip
-def test_what_the_law_wants_is_in_every_copy_in_html_and_in_text(old: str, new: str, problem: str) -> None:
+def test_legally_required_content_is_in_html_and_text_of_every_copy(old: str, new: str, problem: str) -> None:
     assert problems_of_layout(old, new) == [f"{LAYOUT}:{line_of(old)}: {problem}"]
 
 
@@ -169,7 +169,7 @@ def test_a_layout_may_show_the_unsubscribe_link_in_each_of_its_branches() -> Non
         ("<script>alert(1)</script>", f"<script> {NOT_FOR_EMAIL}"),
     ],
 )  # fmt: skip
-def test_a_layout_carries_no_link_or_script_that_mail_may_not(markup: str, problem: str) -> None:
+def test_unsafe_links_and_scripts_in_a_layout_are_problems(markup: str, problem: str) -> None:
     assert problems_of_layout("<hr style", f"{markup}<hr style") == [f"{LAYOUT}:{line_of('<hr style')}: {problem}"]
 
 

@@ -1,4 +1,4 @@
-"""The policy on the leads that there are: what is wrong with it, and what a new version changes."""
+"""Findings of the policy check, and differences of a new version, on the current leads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rules(*edits: tuple[str, str], more: str = "") -> dict[str, str]:
 
 
 def find_finding(ctx: AppContext, sources: dict[str, str], text: str) -> PolicyFinding:
-    """Return the one finding that has these words; its line says what it is about."""
+    """Return the only finding whose message contains *text*."""
     (only,) = [finding for finding in check_policy(ctx, sources, START).findings if text in finding.message]
     assert only.file == POLICY
     assert only.remedy
@@ -73,7 +73,7 @@ def test_leads_in_no_territory_and_those_with_a_missing_field_are_counted(ctx: A
     no_territory, unknown_country = add_lead(ctx, country="BR"), add_lead(ctx)
     add_lead(ctx, country="AT")
     sources = rules(more=TERRITORIES)
-    assert find_finding(ctx, sources, "lie in no territory").examples == (no_territory, unknown_country)
+    assert find_finding(ctx, sources, "are in no territory").examples == (no_territory, unknown_country)
     finding = find_finding(ctx, sources, "`dach` needs `country`")
     assert (finding.line, finding.leads, finding.examples) == (line_of(sources, "name: dach"), 1, (unknown_country,))
 
@@ -89,8 +89,8 @@ def test_a_threshold_that_nobody_meets_is_named_with_what_comes_closest(ctx: App
 
 def test_a_rule_behind_one_that_takes_all_its_leads_is_named(ctx: AppContext) -> None:
     add_lead(ctx, country="AT", employees=9000)
-    finding = find_finding(ctx, rules(more=TERRITORIES), "`again` under `routing` takes nobody")
-    assert "all 1 lead for which it holds go to rules before it, most to `dach`" in finding.message
+    finding = find_finding(ctx, rules(more=TERRITORIES), "`again` under `routing` applies to no lead")
+    assert "earlier rules, mostly `dach`, take all 1 lead that it matches" in finding.message
     assert not finding.is_error
 
 
@@ -153,7 +153,7 @@ def test_a_diff_says_what_differs_and_for_which_leads_the_verdict_changes(ctx: A
     assert change.examples == (hot,)
     assert plain not in change.examples
     approve(ctx, "Ada", START)
-    with pytest.raises(NotFound, match="No version of the policy waits"):
+    with pytest.raises(NotFound, match="No version of the policy is pending"):
         compare_policies(ctx, START)
 
 

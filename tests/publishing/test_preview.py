@@ -1,4 +1,4 @@
-"""Previews: an email as one lead would get it."""
+"""Previews of an email for one lead."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_a_step_on_which_leads_stand_is_not_removed_without_saying_where_they_go
         run_at(ctx, START + HOUR + day * DAY)
     assert one(ctx, "SELECT step FROM enrollment") == "wait"
     before = all_rows(ctx)
-    with pytest.raises(InvalidState, match=r"1 lead stands on step wait .*moved_to: \{wait: "):
+    with pytest.raises(InvalidState, match=r"1 lead is on step wait .*moved_to: \{wait: "):
         publish(ctx, sample_rules(), START + 4 * DAY)
     assert all_rows(ctx) == before
 

@@ -1,1 +1,1 @@
-"""Compile an email once per template version and render it per lead."""
+"""Compile emails per template version and render them per lead."""

@@ -1,7 +1,7 @@
-"""Compile an email once per template version: Markdown, layout, CSS and text part, down to Jinja templates.
+"""Compile an email from Markdown, layout and CSS to Jinja templates, once per template version.
 
-Every Jinja tag is hidden behind a word before anything reads the text, and shown again at the end: a `<` in a
-tag harms nobody, and a rendered text is never rendered again.
+Jinja tags are replaced by placeholders before the text is parsed and restored at the end, so that a `<` in a
+tag breaks no markup and rendered values are never parsed again.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ from nurture.mail.rendering.markdown import render_body
 from nurture.mail.rendering.placeholders import Placeholders
 from nurture.mail.rendering.plain_text import derive_plain_text
 
-__all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_and_check", "compile_email", "variables_of"]
+__all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_and_check", "compile_email"]
+
+
+UNKNOWN_NAME = "unknown name"
+"""How the message of a problem with an unknown name begins."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledEmail:
-    """An email ready to be composed for any lead; *variables* are the dotted names it and its layout need.
+    """A compiled email. *variables* are the dotted names that it and its layout need.
 
-    With *tracking* its links are our own: number 1 leads to the first of the *destinations*. *patterns* are
-    the links whose address is written for each lead, as the template has them.
+    With *tracking*, its links are numbered links to nurture: number 1 leads to the first of *destinations*.
+    *patterns* are the templates of the links whose URL depends on the lead.
     """
 
     name: str
@@ -46,9 +50,9 @@ class CompiledEmail:
 
 
 def compile_email(source: EmailSource, layout: str, tracking: LinkTracking | None = None) -> CompiledEmail:
-    """Compile *source* inside the MJML text *layout*. Raises InvalidDefinitions with every fault found.
+    """Compile *source* in the MJML text *layout*. Raises InvalidDefinitions with every problem.
 
-    With *tracking* clicks on its links come to us first, by the TrackedLinks that each mail is composed with.
+    With *tracking*, its links are rewritten to the TrackedLinks that each email is composed with.
     """
     compiled, problems = _compile(source, layout, tracking)
     if compiled is None:
@@ -59,17 +63,17 @@ def compile_email(source: EmailSource, layout: str, tracking: LinkTracking | Non
 def check_email(
     source: EmailSource, layout: str, known: Collection[str], required: Collection[str] = ()
 ) -> list[Problem]:
-    """List every fault of *source* in *layout*; see examine_email."""
+    """Return every problem of *source* in *layout*, as `compile_and_check` does."""
     return compile_and_check(source, layout, known, required)[1]
 
 
 def compile_and_check(
     source: EmailSource, layout: str, known: Collection[str], required: Collection[str] = ()
 ) -> tuple[CompiledEmail | None, list[Problem]]:
-    """Return *source* compiled in *layout*, None where it cannot be, and every fault.
+    """Return *source* compiled in *layout*, or None if it cannot be compiled, and every problem.
 
-    Names outside *known* are faults, and so are *required* names that it does not use. A known name also
-    allows what lies under it: `lead.fields` allows `lead.fields.region`.
+    Names outside *known* are problems, and so are *required* names that the email does not use. A known name
+    includes the names below it: `lead.fields` allows `lead.fields.region`.
     """
     compiled, problems = _compile(source, layout)
     email, _ = parse_email(source)
@@ -78,16 +82,10 @@ def compile_and_check(
         _unknown_name_problem(piece, name, line, known) for piece, name, line in names if not _is_known(name, known)
     ]
     for name in sorted(set(required) - {name for _, name, _ in names}) if compiled else ():
-        message = f"the email does not show `{name}`, which every email must"
+        message = f"the email does not show `{name}`, which is required"
         advice = f"Use `layout: plain`, or add {{{{ {name} }}}} to layouts/{email.layout}.mjml"
         problems.append(Problem(source.name, source.first_line, message, advice))
     return compiled, sorted(set(problems))
-
-
-def variables_of(source: EmailSource) -> set[str]:
-    """Name what *source* itself needs from outside, as dotted names. Pieces with faults are left out."""
-    email, _ = parse_email(source)
-    return {name for piece in (email.subject, email.preheader, email.body) for name, _ in _names_in_piece(piece)}
 
 
 def _compile(
@@ -101,7 +99,7 @@ def _compile(
 def _compile_once(
     source: EmailSource, layout: str, tracking: LinkTracking | None
 ) -> tuple[CompiledEmail | None, tuple[Problem, ...]]:
-    """Compile the same text once: it is checked, rehearsed and published before it is sent."""
+    """Compile and cache: the same text is checked, simulated and published before it is sent."""
     email, problems = parse_email(source)
     pieces = _pieces(email, layout)
     invalid = {piece: found for piece in pieces if (found := _inspect_piece(piece)[0])}
@@ -117,7 +115,7 @@ def _compile_once(
     html, tags_kept = mjml_layout.fill_layout(compiled_layout, contents, placeholders)
     if not tags_kept:
         advice = "Keep each {% if %} and its {% endif %} inside one cell, or around whole sections"
-        return None, (Problem(pieces[-1].file, 1, "tags lost their place in the HTML", advice),)
+        return None, (Problem(pieces[-1].file, 1, "tags moved in the HTML", advice),)
     return _build_email(source.name, email.subject.text, html, _required_names(pieces), placeholders, tracking), ()
 
 
@@ -129,7 +127,7 @@ def _build_email(
     placeholders: Placeholders,
     tracking: LinkTracking | None,
 ) -> CompiledEmail:
-    """Make the templates of *html*, its tags still hidden, and of the text that says the same."""
+    """Build the templates from *html* with placeholders, and from the plain text derived from it."""
     if tracking is None:
         text = placeholders.restore_escaped(derive_plain_text(html, placeholders))
         html = placeholders.restore_escaped(
@@ -174,7 +172,7 @@ def _find_raw_tags(piece: Piece) -> list[Problem]:
     if position < 0:
         return []
     line = piece.line + piece.text[:position].count("\n")
-    return [Problem(piece.file, line, "`raw` is not for emails", 'Write literal braces as {{ "{{" }}')]
+    return [Problem(piece.file, line, "`raw` is not allowed in emails", 'Write literal braces as {{ "{{" }}')]
 
 
 def _names_in_piece(piece: Piece) -> tuple[tuple[str, int], ...]:
@@ -183,7 +181,7 @@ def _names_in_piece(piece: Piece) -> tuple[tuple[str, int], ...]:
 
 @lru_cache(maxsize=128)
 def _inspect_piece(piece: Piece) -> tuple[tuple[Problem, ...], tuple[tuple[str, int], ...]]:
-    """Return the faults of *piece* and, if it has none, the names it needs; a layout serves many emails."""
+    """Return the problems of *piece* or, without any, the names it needs. Cached, as emails share layouts."""
     problems = find_template_problems(piece)
     slots = mjml_layout.SLOTS if piece.file.startswith("layouts/") else ()
     names = () if problems else tuple((name, line) for name, line in find_names(piece) if name not in slots)
@@ -207,4 +205,4 @@ def _unknown_name_problem(piece: Piece, name: str, line: int, known: Collection[
     suggestions = [fields[other] for other in get_close_matches(field, fields, n=1)]
     suggestions = suggestions or get_close_matches(name, sorted(known), n=1, cutoff=0.75)
     remedy = f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known here: {', '.join(family or sorted(known))}"
-    return Problem(piece.file, line, f"nothing is called `{name}`", remedy)
+    return Problem(piece.file, line, f"{UNKNOWN_NAME} `{name}`", remedy)

@@ -1,4 +1,4 @@
-"""Read one email file: YAML front matter, then Markdown with Jinja."""
+"""Parse an email file: YAML front matter, then Markdown with Jinja."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXPECTED_FORMAT: Final = "Begin the file with a line `---`, then `subject:` and
 
 @dataclass(frozen=True, slots=True)
 class EmailSource:
-    """One email as its author wrote it; faults show *name*, and count from *first_line*."""
+    """The source of one email. Problems name *name* and count lines from *first_line*."""
 
     name: str
     text: str
@@ -30,7 +30,7 @@ class EmailSource:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text with Jinja tags, and where it stands."""
+    """Text with Jinja tags, and its position in a file."""
 
     file: str
     line: int
@@ -39,7 +39,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ParsedEmail:
-    """An email file, taken apart."""
+    """A parsed email file."""
 
     subject: Piece
     preheader: Piece
@@ -49,14 +49,14 @@ class ParsedEmail:
 
 @dataclass(frozen=True, slots=True)
 class _FrontMatter:
-    """The front matter's keys, and the line of each."""
+    """The values of the front matter, and the line of each key."""
 
     values: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
 
 
 def parse_email(source: EmailSource) -> tuple[ParsedEmail, list[Problem]]:
-    """Take *source* apart; what is missing is empty and named in the faults."""
+    """Parse *source* and return its problems; a missing piece is empty."""
     lines = source.text.lstrip("\ufeff").replace("\r\n", "\n").split("\n")
     ends = [number for number, line in enumerate(lines) if _FENCE.match(line)][:2]
     if len(ends) < 2 or ends[0] != 0:
@@ -67,13 +67,13 @@ def parse_email(source: EmailSource) -> tuple[ParsedEmail, list[Problem]]:
     front, problems = _parse_front_matter(source.name, front_matter_text, source.first_line + 1)
     email = _build_email(source, front, "\n".join(lines[ends[1] + 1 :]), body_line)
     if not email.body.text.strip():
-        advice = "Write it in Markdown under the second `---`"
+        advice = "Write it in Markdown below the second `---`"
         problems.append(Problem(source.name, body_line, "the email has no text", advice))
     return email, problems
 
 
 def get_layout_name(source: EmailSource) -> str:
-    """Name the layout that *source* asks for, or the default one."""
+    """Return the layout that *source* names, or the default."""
     return parse_email(source)[0].layout
 
 
@@ -114,7 +114,7 @@ def _parse_front_matter(file: str, text: str, first_line: int) -> tuple[_FrontMa
 
 
 def _load(text: str, placeholders: Placeholders) -> Any:
-    """Load YAML as it stands, or, where Jinja's braces confuse it, with its tags hidden."""
+    """Load YAML, with placeholders for Jinja tags if the braces are not valid YAML."""
     try:
         loaded = YAML(typ="rt").load(text)
         if isinstance(loaded, dict) and all(not isinstance(value, dict | list) for value in loaded.values()):

@@ -1,4 +1,4 @@
-"""Make what strangers wrote inert where people in sales read it: no link, no mention, no markup."""
+"""Neutralize links, mentions and markup in untrusted text that is shown to sales."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _DOT: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_]{2})")
 _MARKUP: Final = str.maketrans({one: chr(ord(one) + 0xFEE0) for one in "[]<>@*`~|\\#"})
 _ENTITY: Final = re.compile(r"&(?=#?\w++;)")
 _EMPHASIS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
-"""An underscore that is not within a word, as the names of our fields have them."""
+"""An underscore outside of a word; field names contain underscores."""
 
 
 def defang_links(text: str) -> str:
-    """Return text in which mail programs find no link to make clickable; plain email addresses stay."""
+    """Return text in which mail programs detect no links; email addresses stay unchanged."""
     return "".join(_defang_word(word) for word in re.split(r"(\s+)", text))
 
 
@@ -26,7 +26,7 @@ def _defang_word(word: str) -> str:
         return _WEB.sub(_defang_url, word)
     if "://" in word or ":" in word or "\\" in word:
         word = _UNC_PATH.sub(r"[\\\\]", _SCHEME.sub(lambda found: found[0].replace(":", "[:]"), word))
-    # A bare domain is made a link too: acme.example/login.
+    # Mail programs also link bare domains such as acme.example/login.
     return word if "@" in word else _DOT.sub("[.]", word)
 
 
@@ -35,7 +35,7 @@ def _defang_url(match: re.Match[str]) -> str:
 
 
 def defang_values(value: Any) -> Any:
-    """Return the values of a template with every text in them unlinked."""
+    """Return template values with `defang_links` applied to every string."""
     if isinstance(value, str):
         return defang_links(value)
     if isinstance(value, Mapping):
@@ -46,9 +46,9 @@ def defang_values(value: Any) -> Any:
 
 
 def escape_markup(text: str) -> str:
-    """Return text on one line in which no chat program finds a link, a mention or formatting.
+    """Return text on one line in which chat programs detect no link, mention or formatting.
 
-    Slack, Teams, Discord and the others each read another markup: its signs become their full-width forms.
+    The markup characters of Slack, Teams, Discord and others become their full-width forms.
     """
     plain = _ENTITY.sub("\N{FULLWIDTH AMPERSAND}", " ".join(defang_links(text).split()))
     return _EMPHASIS.sub("\N{FULLWIDTH LOW LINE}", plain).translate(_MARKUP)

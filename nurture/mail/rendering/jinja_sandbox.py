@@ -1,4 +1,4 @@
-"""The two Jinja environments that emails are written for, and what they refuse."""
+"""The Jinja environments for text and HTML of emails, and their restrictions."""
 
 from __future__ import annotations
 
@@ -39,35 +39,39 @@ _ALLOWED_TESTS: Final = (
     *("odd", "even", "string", "sequence"),
 )
 MAX_CHARACTERS: Final = 200_000
-"""In one file: no mail program shows as much."""
+"""Characters in one file; no mail program shows as many."""
 
 MAX_TAGS: Final = 1_000
 MAX_TOKENS: Final = 15_000
-"""Words, signs and blanks in the tags of one file: each takes time to read, long before it is rendered."""
+"""Tokens in the tags of one file: each costs time to parse, before any rendering."""
 
 MAX_DEPTH: Final = 20
-"""Blocks in blocks."""
+"""Levels of nested blocks."""
 
 _FORBIDDEN_NODES: Final[tuple[tuple[type[nodes.Node], str, str], ...]] = (
-    (nodes.Include, "`include` is not for emails", "Write the text here, or put it into the layout"),
-    (nodes.Import, "`import` is not for emails", "Write the text here"),
-    (nodes.FromImport, "`import` is not for emails", "Write the text here"),
-    (nodes.Extends, "`extends` is not for emails", "Choose a layout with `layout:` in the front matter"),
-    (nodes.Block, "`block` is not for emails", "Use the layout's slots"),
-    (nodes.Macro, "`macro` is not for emails", "Write the text out"),
-    (nodes.CallBlock, "`call` is not for emails", "Write the text out"),
-    (nodes.FilterBlock, "`filter` blocks are not for emails", "Put the filter behind the value: {{ value | upper }}"),
-    (nodes.ScopedEvalContextModifier, "`autoescape` cannot be switched off", "Take the tag out"),
+    (nodes.Include, "`include` is not allowed in emails", "Write the text here, or put it into the layout"),
+    (nodes.Import, "`import` is not allowed in emails", "Write the text here"),
+    (nodes.FromImport, "`import` is not allowed in emails", "Write the text here"),
+    (nodes.Extends, "`extends` is not allowed in emails", "Choose a layout with `layout:` in the front matter"),
+    (nodes.Block, "`block` is not allowed in emails", "Use the layout's slots"),
+    (nodes.Macro, "`macro` is not allowed in emails", "Write the text out"),
+    (nodes.CallBlock, "`call` is not allowed in emails", "Write the text out"),
+    (
+        nodes.FilterBlock,
+        "`filter` blocks are not allowed in emails",
+        "Put the filter after the value: {{ value | upper }}",
+    ),
+    (nodes.ScopedEvalContextModifier, "`autoescape` cannot be turned off", "Remove the tag"),
     (nodes.Call, "an email cannot call a function", "Use a filter: {{ value | upper }}"),
-    (nodes.Pow, "`**` is not for emails", "Write the number"),
+    (nodes.Pow, "`**` is not allowed in emails", "Write the number"),
 )
-_RENAME_ADVICE: Final = "Choose a name without the underscore in front"
+_RENAME_ADVICE: Final = "Choose a name without a leading underscore"
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """Renders plain nested dicts: a field is a key, never a method; no loader, no functions, few filters.
+    """Renders plain nested dicts: attributes are keys, never methods; no loader, no functions, few filters.
 
-    What one rendering may cost is bounded.
+    The cost of a rendering is limited.
     """
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%"})
@@ -85,7 +89,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         } | METERING_FILTERS
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Read a field; a dict's own methods are out of reach, so a field may be called `items`."""
+        """Return the key *attribute* of a dict, never a method, so that a field may be named `items`."""
         if type(obj) is dict:
             try:
                 return obj[attribute]
@@ -94,7 +98,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Calculate with numbers and dates, and add text to text: a repeated one could fill the memory."""
+        """Calculate with numbers and dates, and concatenate text; `*` on text could exhaust the memory."""
         assert isinstance(context, MeteredContext)
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return context.charge_value(context.charge_value(left) + context.charge_value(right))
@@ -118,24 +122,24 @@ _PRINTABLE_TYPES: Final = (str, int, float, date, time, timedelta, *CONTAINERS, 
 
 @pass_context
 def _finalize_value(context: MeteredContext, value: Any) -> Any:
-    if type(value) is str:  # nearly all are: this runs for each value in each email
+    if type(value) is str:  # the common case; this runs for each value of each email
         context.cost += len(value)
         if context.cost <= MAX_COST:
             return value
     if value is None:
         return ""
     if not isinstance(value, _PRINTABLE_TYPES):
-        raise SecurityError(f"a {type(value).__name__} cannot be shown")
+        raise SecurityError(f"a {type(value).__name__} cannot be printed")
     return context.charge_value(value)
 
 
 def _default(value: Any, fallback: Any = "") -> Any:
-    """Treat empty like missing: a lead without a first name has an empty one. An unknown name still fails."""
+    """Return *fallback* for None and "", which a missing field is. An unknown name still fails."""
     return fallback if value is None or value == "" else value
 
 
 def _format_date(value: date, pattern: str = "") -> str:
-    """Write a date; without a pattern as "4 March 2026"."""
+    """Format a date, by default as "4 March 2026"."""
     return value.strftime(pattern) if pattern else f"{value.day} {value:%B %Y}"
 
 
@@ -148,13 +152,13 @@ HTML: Final = TemplateSandbox(autoescape=True)
 
 
 def find_template_problems(piece: Piece) -> list[Problem]:
-    """Name what Jinja cannot read in *piece*, and what emails may not do."""
+    """Return syntax errors and forbidden constructs of *piece*."""
     if len(piece.text) > MAX_CHARACTERS or piece.text.count("{{") + piece.text.count("{%") > MAX_TAGS:
         message = f"it has more than {MAX_CHARACTERS:,} characters or {MAX_TAGS:,} tags"
         return [Problem(piece.file, piece.line, message, "Shorten it")]
     try:
         if any(True for _ in islice(TEXT.lex(piece.text), MAX_TOKENS, None)):
-            message = f"its tags have more than {MAX_TOKENS:,} words and signs"
+            message = f"its tags have more than {MAX_TOKENS:,} tokens"
             return [Problem(piece.file, piece.line, message, "Shorten them")]
         tree = TEXT.parse(piece.text)
         problems = [
@@ -166,34 +170,34 @@ def find_template_problems(piece: Piece) -> list[Problem]:
     except TemplateSyntaxError as error:
         return [Problem(piece.file, piece.line + error.lineno - 1, *_explain_syntax_error(error.message or ""))]
     except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError):
-        message = "a tag is too deep in others, or its number too long, to be read"
-        return [Problem(piece.file, piece.line, message, "Write it more simply")]
+        message = "a tag is nested too deep, or has a number that is too long"
+        return [Problem(piece.file, piece.line, message, "Simplify it")]
     return problems
 
 
 def _find_forbidden(tree: nodes.Template) -> Iterator[tuple[int, str, str]]:
-    """Yield the line of each thing that an email may not do, what it is and what to do instead."""
+    """Yield line, message and remedy for each forbidden construct."""
     for kind, message, suggestion in _FORBIDDEN_NODES:
         for node in tree.find_all(kind):
             yield node.lineno, message, suggestion
     for name in tree.find_all(nodes.Name):
         if name.ctx == "store" and name.name.startswith("_"):
-            yield name.lineno, f"the name `{name.name}` is kept for nurture", _RENAME_ADVICE
+            yield name.lineno, f"the name `{name.name}` is reserved", _RENAME_ADVICE
     for number in tree.find_all(nodes.Const):
         if isinstance(number.value, int) and abs(number.value) > MAX_NUMBER:
-            yield number.lineno, f"a number is above {MAX_NUMBER:,}", "Write a smaller one"
+            yield number.lineno, f"a number is above {MAX_NUMBER:,}", "Use a smaller one"
     for container in tree.find_all((nodes.List, nodes.Tuple, nodes.Dict)):
         is_loaded = getattr(container, "ctx", "load") == "load"
         if is_loaded and not all(isinstance(part, nodes.Const | nodes.Pair) for part in container.iter_child_nodes()):
-            yield (container.lineno, "a list may hold only plain texts and numbers", "Write the values one by one")
+            yield (container.lineno, "a list may contain only strings and numbers", "Write the values one by one")
     for pair in tree.find_all(nodes.Pair):
         if not isinstance(pair.value, nodes.Const):
-            yield pair.lineno, "a dict may hold only plain texts and numbers", "Write the values one by one"
+            yield pair.lineno, "a dict may contain only strings and numbers", "Write the values one by one"
     for loop in tree.find_all(nodes.For):
         for nested in loop.find_all(nodes.For):
-            yield nested.lineno, "a loop in a loop is not for emails", "Use `join`, or loop once"
+            yield nested.lineno, "a nested loop is not allowed in emails", "Use `join`, or loop once"
     if _depth(tree) > MAX_DEPTH:
-        yield 1, f"there are more than {MAX_DEPTH} blocks in one another", "Write it more simply"
+        yield 1, f"there are more than {MAX_DEPTH} nested blocks", "Simplify it"
 
 
 def _depth(node: nodes.Node) -> int:
@@ -202,18 +206,18 @@ def _depth(node: nodes.Node) -> int:
 
 
 def _explain_syntax_error(message: str) -> tuple[str, str]:
-    """Turn Jinja's message into what is wrong and what to do."""
+    """Return message and remedy for a message of Jinja."""
     if message.startswith("No filter named"):
         name = message.split("'")[1]
         filters = sorted(TEXT.filters.keys() - METERING_FILTERS.keys())
         suggestions = get_close_matches(name, filters, n=1)
         known = f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known filters: {', '.join(filters)}"
         return f"there is no filter `{name}`", known
-    return f"a tag cannot be read: {message.rstrip('.')}", "Check its braces, quotes and its `{% end... %}`"
+    return f"a tag is invalid: {message.rstrip('.')}", "Check its braces, quotes and its `{% end... %}`"
 
 
 def find_names(piece: Piece) -> Iterator[tuple[str, int]]:
-    """Yield each dotted name that a faultless *piece* needs from outside, with its line."""
+    """Yield each dotted name that a valid *piece* needs as a value, with its line."""
     tree = TEXT.parse(piece.text)
     roots = meta.find_undeclared_variables(tree)
     for name, line in _find_paths(tree):
@@ -231,7 +235,7 @@ def _find_paths(node: nodes.Node) -> Iterator[tuple[str, int]]:
 
 
 def dotted_name(node: nodes.Node) -> str:
-    """Return the dotted name that an expression is, "" if it is another one."""
+    """Return an expression as a dotted name, or "" if it is none."""
     if isinstance(node, nodes.Name):
         return node.name
     key = node.attr if isinstance(node, nodes.Getattr) else None

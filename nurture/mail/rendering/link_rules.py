@@ -1,4 +1,4 @@
-"""Say which links an email may carry."""
+"""Check that links in emails are safe."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ LINK_ADVICE: Final = "Begin it with https://, http://, mailto: or tel:"
 
 
 class UnsafeLink(NurtureError):
-    """A link in the email leads nowhere safe. Begin it with https://, http://, mailto: or tel:."""
+    """A link in the email is unsafe. Begin it with https://, http://, mailto: or tel:."""
 
 
 def is_safe_url(url: str) -> bool:
-    """Tell whether *url* is absolute and of a scheme that an email may carry."""
+    """Return whether *url* is absolute and has an allowed scheme."""
     return url.startswith(ALLOWED_SCHEMES) or url[:8].lower().startswith(ALLOWED_SCHEMES)
 
 
 def safe_link(url: object) -> object:
-    """Return *url* as it is, for use in an attribute; anything but a safe link raises BadLink."""
+    """Return *url* unchanged. Raises UnsafeLink."""
     text = unescape(str(url)) if isinstance(url, Markup) else str(url)
     if is_safe_url(text):
         return url
-    raise UnsafeLink(f"the link {text[:80]!r} is not one an email may carry. {LINK_ADVICE}.")
+    raise UnsafeLink(f"the link {text[:80]!r} is not allowed in an email. {LINK_ADVICE}.")

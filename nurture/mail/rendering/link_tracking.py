@@ -1,7 +1,7 @@
-"""Put numbered links of our own in the place of an email's links, once per template version.
+"""Rewrite the links of an email to numbered tracking links, once per template version.
 
-What is written for each lead is then one short token; where a number leads is kept on our side and never
-stands in the mail. Links whose address has tags are numbered as they are written, for each mail anew.
+Rendering then inserts only one short token per lead. The destinations are stored by nurture and do not appear
+in the email. Links whose URL has Jinja tags are numbered per email, when it is rendered.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from nurture.mail.rendering.link_rules import LINK_ADVICE, UnsafeLink, is_safe_u
 from nurture.mail.rendering.placeholders import Placeholders
 
 HONEYPOT_LINK_NUMBER: Final = 0
-"""The number of the link that no reader sees."""
+"""The number of the hidden link."""
 
 FIRST_PERSONAL_LINK_NUMBER: Final = 1_000
-"""From this number on a link is the mail's own: its address was written for one lead."""
+"""Links from this number on are personal: their URL was rendered for one lead."""
 
 _ANCHOR: Final = re.compile(r"<(?:a|area|v:[a-z]+)\s(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>", re.IGNORECASE)
 _HREF: Final = re.compile(r"(\shref\s*=\s*)(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
@@ -43,10 +43,10 @@ _PIXEL_HTML: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LinkTracking:
-    """How to rewrite links. Those to *base_url*, the address of our pages, stay as they are.
+    """How to rewrite links. Links to *base_url*, nurture's own pages, stay unchanged.
 
-    *honeypot* adds a link that no reader sees: whoever follows it is a machine. *known_destinations* have
-    numbers in mail that is out already, from number 1 on.
+    *honeypot* adds a hidden link, which only machines follow. *known_destinations* already have numbers in sent
+    email, starting with 1.
     """
 
     base_url: str
@@ -54,7 +54,7 @@ class LinkTracking:
     known_destinations: tuple[str, ...] = ()
 
     def is_tracked(self, url: str) -> bool:
-        """Tell whether clicks on *url* are counted."""
+        """Return whether clicks on *url* are tracked."""
         lowered = url.lower()
         if not lowered.startswith(_WEB_SCHEMES):
             return False
@@ -64,7 +64,7 @@ class LinkTracking:
 
 @dataclass(frozen=True, slots=True)
 class RewrittenHtml:
-    """HTML with its tags still hidden, whose links are ours. *original_urls*: what stood in place of each."""
+    """HTML with placeholders and rewritten links. *original_urls* maps each new URL to the original."""
 
     html: str
     destinations: tuple[str, ...]
@@ -74,7 +74,7 @@ class RewrittenHtml:
 
 
 def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking) -> RewrittenHtml:
-    """Rewrite each link of *html*, its tags hidden by *placeholders*, that *tracking* follows."""
+    """Rewrite the tracked links of *html*, which contains *placeholders*."""
     numbers = {url: number for number, url in enumerate(tracking.known_destinations, 1)}
     prefix, closing = placeholders.add("{{ _link_prefix }}"), placeholders.add("{% endfilter %}")
     patterns: list[str] = []
@@ -82,7 +82,7 @@ def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking)
     trusted_words = {prefix}
 
     def tracked_url(url: str) -> str | None:
-        """Return what takes the place of *url*, None if it stays."""
+        """Return the replacement of *url*, or None if it is not tracked."""
         tags = placeholders.pattern.findall(url)
         if not tags:
             if not tracking.is_tracked(url) or (url not in numbers and len(numbers) + 1 >= FIRST_PERSONAL_LINK_NUMBER):
@@ -119,12 +119,12 @@ def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking)
 
 
 def strip_no_track_attributes(html: str) -> str:
-    """Take out the marks of links that are to be left alone, where all are."""
+    """Remove the no-track attributes, which have no effect without tracking."""
     return _ANCHOR.sub(lambda anchor: _NO_TRACK_ATTRIBUTE.sub("", anchor[0]), html)
 
 
 def _may_be_tracked(fixed_start: str, tracking: LinkTracking) -> bool:
-    """Tell whether an address that begins like this, with a tag behind it, may be one to follow."""
+    """Return whether a URL with this start before its first tag may be tracked."""
     return (
         not fixed_start
         or any(scheme.startswith(fixed_start.lower()) for scheme in _WEB_SCHEMES)
@@ -133,7 +133,7 @@ def _may_be_tracked(fixed_start: str, tracking: LinkTracking) -> bool:
 
 
 def append_tracking(html: str, *, honeypot: bool) -> str:
-    """Add to Jinja source what stands at the end of every followed email: the unseen link, the pixel."""
+    """Append the honeypot link and the open pixel to the Jinja source of a tracked email."""
     added = (_HONEYPOT_HTML.format(HONEYPOT_LINK_NUMBER) if honeypot else "") + _PIXEL_HTML
     position = html.lower().rfind("</body>")
     return html + added if position < 0 else html[:position] + added + html[position:]
@@ -141,19 +141,19 @@ def append_tracking(html: str, *, honeypot: bool) -> str:
 
 @dataclass(slots=True)
 class TrackedLinks:
-    """The links of one mail: what stands before each number, and the addresses written for this lead alone.
+    """The tracked links of one email: the URL *prefix* before each number, and the links of this lead.
 
-    *pixel_url* is the address of the picture that tells of an open, "" for a lead who never agreed to that.
+    *pixel_url* is the URL of the open pixel, or "" for a lead without consent to open tracking.
     """
 
     prefix: str
     tracking: LinkTracking
     pixel_url: str = ""
     personal_links: dict[str, int] = field(default_factory=dict)
-    """Addresses in the order of their numbers, each with the place of its pattern."""
+    """URLs in the order of their numbers, each with the index of its pattern."""
 
     def tracked_url(self, url: str, pattern: int) -> str | None:
-        """Return our link to *url*, None if it stays as it is."""
+        """Return the tracking link for *url*, or None if it is not tracked."""
         if not self.tracking.is_tracked(url):
             return None
         self.personal_links.setdefault(url, pattern)
@@ -162,10 +162,10 @@ class TrackedLinks:
 
 @pass_context
 def _tracked_filter(context: Context, url: object, pattern: int) -> object:
-    """Return our link to *url*; it must be one that an email may carry."""
+    """Return the tracking link for *url*. Raises UnsafeLink."""
     address = (unescape(str(url)) if isinstance(url, Markup) else str(url)).strip()
     if not is_safe_url(address):
-        raise UnsafeLink(f"the link {address[:80]!r} is not one an email may carry. {LINK_ADVICE}.")
+        raise UnsafeLink(f"the link {address[:80]!r} is not allowed in an email. {LINK_ADVICE}.")
     tracked_links: TrackedLinks = context["_tracked_links"]
     return tracked_links.tracked_url(address, pattern) or url
 

@@ -1,4 +1,4 @@
-"""Turn an email's Markdown into HTML: links checked, buttons drawn, tags on their own line left standing."""
+"""Convert an email's Markdown to HTML: check links, build buttons, keep Jinja statements on their own lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nurture.mail.rendering.placeholders import Placeholders
 from nurture.mail.rendering.tag_nesting import find_crossing_tags
 
 _MARKDOWN: Final = MarkdownIt("commonmark")
-# Its own check drops a bad link silently; ours reports it.
+# The library's check drops an unsafe link silently; ours reports it.
 _MARKDOWN.validateLink = lambda url: bool(url) or True  # type: ignore[method-assign]
 _NO_HTML: Final = "Write Markdown, or put the HTML into the layout"
 _BUTTON_CELL: Final = '<td class="{0}"><a class="{0}" href="{1}"{3}>{2}</a></td>'
@@ -30,14 +30,14 @@ _BUTTONS: Final = f"{_BUTTON_TABLE}<tr>{{}}</tr></table>\n"
 
 @dataclass(frozen=True, slots=True)
 class RenderedBody:
-    """The HTML of an email's body, with its tags still hidden, and its faults."""
+    """The HTML of an email's body, with placeholders, and its problems."""
 
     html: str
     problems: list[Problem]
 
 
 def render_body(body: Piece, placeholders: Placeholders) -> RenderedBody:
-    """Turn *body* into HTML with its Jinja tags hidden by *placeholders*."""
+    """Convert *body* to HTML, with *placeholders* for its Jinja tags."""
     lines = _isolate_statements(placeholders.hide(body.text, body.line), placeholders)
     tokens = _MARKDOWN.parse("\n".join(line for _, line in lines))
     _mark_no_track_links(tokens)
@@ -52,7 +52,7 @@ def render_body(body: Piece, placeholders: Placeholders) -> RenderedBody:
 
 
 def _isolate_statements(lines: list[tuple[int, str]], placeholders: Placeholders) -> list[tuple[int, str]]:
-    """Set blank lines around each line that holds statements only, so that they stand between paragraphs."""
+    """Add blank lines around lines that contain only statements, to keep them between paragraphs."""
     spaced: list[tuple[int, str]] = []
     for number, line in lines:
         is_statement = _is_only_statements(line, placeholders)
@@ -65,7 +65,7 @@ def _is_only_statements(text: str, placeholders: Placeholders) -> bool:
 
 
 def _find_token_problems(token: Token, placeholders: Placeholders) -> Iterator[tuple[str, str, str]]:
-    """Yield what was written, what is wrong with it, and what to do."""
+    """Yield source text, message and remedy of each problem."""
     for part in [token, *(token.children or [])]:
         written = part.content.strip().split("\n")[0]
         if part.type.startswith("html_") and not written.startswith(("<!--", "</")):
@@ -74,13 +74,13 @@ def _find_token_problems(token: Token, placeholders: Placeholders) -> Iterator[t
         if part.type in ("link_open", "image") and not placeholders.pattern.match(url) and not is_safe_url(url):
             yield (
                 url,
-                f"the link `{placeholders.restore_escaped(url)[:80]}` is not one an email may carry",
+                f"the link `{placeholders.restore_escaped(url)[:80]}` is not allowed in an email",
                 LINK_ADVICE,
             )
 
 
 def _mark_no_track_links(tokens: Sequence[Token]) -> None:
-    """Mark the links titled "no-track", alone or beside "button": clicks on them are nobody's business."""
+    """Mark links titled "no-track", alone or with "button", as not tracked."""
     for link in (part for token in tokens for part in token.children or [] if part.type == "link_open"):
         title = str(link.attrGet("title") or "").split()
         if _NO_TRACK in title:
@@ -92,7 +92,7 @@ def _mark_no_track_links(tokens: Sequence[Token]) -> None:
 
 
 def _render_blocks(tokens: Sequence[Token], placeholders: Placeholders) -> str:
-    """Render block by block, because buttons and standing tags take a paragraph's place."""
+    """Render block by block, because buttons and statements replace a paragraph."""
     rendered: list[str] = []
     remaining = list(tokens)
     while remaining:
@@ -107,7 +107,7 @@ def _render_blocks(tokens: Sequence[Token], placeholders: Placeholders) -> str:
 
 
 def _render(tokens: Sequence[Token]) -> str:
-    """Render *tokens* without comments, the only HTML that gets here: notes are not for the reader."""
+    """Render *tokens* without comments, the only HTML that is left at this point."""
     tokens = [token for token in tokens if token.type != "html_block"]
     for token in tokens:
         token.children = [part for part in token.children or [] if part.type != "html_inline"]
@@ -121,7 +121,7 @@ def _render_special(inline: Token, placeholders: Placeholders) -> str:
 
 
 def _merge_repeated_lists(html: str, placeholders: Placeholders) -> str:
-    """Make a list that a loop repeats one list with repeated items."""
+    """Turn a list inside a loop into one list with repeated items."""
     word = placeholders.statement_pattern.pattern
     repeated = re.compile(rf"({word})(<[uo]l>\n)((?:(?!{word}).)*)(</[uo]l>\n)({word})", re.DOTALL)
 
@@ -134,7 +134,7 @@ def _merge_repeated_lists(html: str, placeholders: Placeholders) -> str:
 
 
 def _render_buttons(inline: Token) -> str:
-    """Draw a paragraph of nothing but links titled "button" or "button quiet" as buttons; else say ""."""
+    """Return buttons for a paragraph that has only links titled "button" or "button quiet", else ""."""
     parts = inline.children or []
     remaining = [part for part in parts if part.type != "softbreak" and (part.content.strip() or part.nesting)]
     cells: list[str] = []

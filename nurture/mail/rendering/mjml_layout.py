@@ -1,4 +1,4 @@
-"""Put an email's body into its MJML layout and make the HTML that mail clients want."""
+"""Compile MJML layouts, insert the body and inline the CSS."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LONG_TAG: Final = re.compile(r"<(table|td|div|p|a|li) ")
 
 @dataclass(frozen=True, slots=True)
 class CompiledLayout:
-    """A compiled layout with its tags still hidden, and the words of its slots."""
+    """A compiled layout with placeholders; *slots* maps each slot to its placeholder."""
 
     html: str
     slots: dict[str, str]
@@ -38,7 +38,7 @@ class CompiledLayout:
 
 
 def compile_layout(layout: Piece, placeholders: Placeholders) -> CompiledLayout:
-    """Compile the MJML of *layout* once, its tags hidden by *placeholders*."""
+    """Compile the MJML of *layout*, with *placeholders* for its Jinja tags."""
     known_tags = set(placeholders.tags)
     lines = placeholders.hide(layout.text, layout.line)
     source = "\n".join(line for _, line in lines)
@@ -47,16 +47,16 @@ def compile_layout(layout: Piece, placeholders: Placeholders) -> CompiledLayout:
     problems = _find_markup_problems(layout, source, placeholders)
     if "body" not in slots:
         advice = "Write {{ body }} inside an mj-text"
-        problems.append(Problem(layout.file, layout.line, "the layout has no place for the body", advice))
+        problems.append(Problem(layout.file, layout.line, "the layout has no slot for the body", advice))
     try:
         html = mjml2html(source, fonts={})
     except ValueError as error:
-        message = f"the MJML cannot be read: {error}"
+        message = f"the MJML is invalid: {error}"
         return CompiledLayout("", slots, [*problems, Problem(layout.file, layout.line, message, _MJML_ADVICE)])
     lines_with_problems = {problem.line for problem in problems}
     for word, tag in layout_tags.items():
         if word not in html and tag.line not in lines_with_problems:
-            message = f"the tag {tag.text} does not survive MJML"
+            message = f"MJML drops the tag {tag.text}"
             advice = "Put it inside an mj-text or mj-raw, or write the value itself"
             problems.append(Problem(layout.file, tag.line, message, advice))
     problems += _find_link_problems(layout, html, placeholders) + find_crossing_tags(layout.file, html, placeholders)
@@ -64,7 +64,7 @@ def compile_layout(layout: Piece, placeholders: Placeholders) -> CompiledLayout:
 
 
 def fill_layout(layout: CompiledLayout, contents: dict[str, str], placeholders: Placeholders) -> tuple[str, bool]:
-    """Put masked *contents* into the slots and inline the CSS; also say whether every tag kept its place."""
+    """Insert *contents* with placeholders and inline the CSS; also return whether every tag kept its place."""
     html = layout.html
     for slot, word in layout.slots.items():
         html = html.replace(word, contents[slot])
@@ -73,19 +73,19 @@ def fill_layout(layout: CompiledLayout, contents: dict[str, str], placeholders: 
 
 
 def break_lines(html: str) -> str:
-    """Break lines inside tags, where white space means nothing: mail allows 998 octets a line."""
+    """Break lines inside tags, where white space has no effect: mail allows 998 bytes per line."""
     return _LONG_TAG.sub(r"<\1\n", html)
 
 
 def escape_text(piece: Piece, placeholders: Placeholders) -> str:
-    """Hide the tags of a one-line *piece* and escape the rest for HTML."""
+    """Replace the tags of a one-line *piece* by placeholders and escape the rest for HTML."""
     return escape(" ".join(line for _, line in placeholders.hide(piece.text, piece.line)))
 
 
 def guard_links(html: str, placeholders: Placeholders, trusted: Collection[str] = ()) -> str:
-    """Have each link that begins with a tag checked when rendered: escaping does not stop `javascript:`.
+    """Apply `safe_link` to each link that begins with a tag: escaping does not stop `javascript:`.
 
-    Not those that begin with one of the *trusted* words: these are checked by what the words stand for.
+    Skip links that begin with a *trusted* placeholder, whose own tag checks them.
     """
     opening, closing = placeholders.add("{% filter safe_link %}"), placeholders.add("{% endfilter %}")
 
@@ -98,22 +98,22 @@ def guard_links(html: str, placeholders: Placeholders, trusted: Collection[str] 
 
 
 def _find_markup_problems(layout: Piece, source: str, placeholders: Placeholders) -> list[Problem]:
-    """Name the tags that stand where no engine keeps them."""
+    """Return a problem for each tag at a position where MJML or CSS inlining drops it."""
 
     def problem(word: str, message: str, suggestion: str) -> Problem:
         tag = placeholders.tags[word]
         return Problem(layout.file, tag.line, message.format(tag.text), suggestion)
 
     style_words = placeholders.pattern.findall(" ".join(_STYLE.findall(source)))
-    problems = [problem(word, "a style cannot hold the tag {0}", "Write the value itself") for word in style_words]
+    problems = [problem(word, "a style cannot contain the tag {0}", "Write the value itself") for word in style_words]
     for element in _ELEMENT.findall(source):
         advice = "Put it inside an attribute's quotes, or around the element"
         outside = placeholders.pattern.findall(_QUOTED.sub("", element))
-        problems += [problem(word, "the tag {0} stands between attributes", advice) for word in outside]
+        problems += [problem(word, "the tag {0} is between attributes", advice) for word in outside]
         for name, value in _SIZE_ATTRIBUTE.findall(element):
             words = placeholders.pattern.findall(value)
             problems += [
-                problem(word, f"`{name}` cannot hold the tag {{0}}", "Write the size, like 120px") for word in words
+                problem(word, f"`{name}` cannot contain the tag {{0}}", "Write the size, like 120px") for word in words
             ]
     return problems
 
@@ -126,13 +126,13 @@ def _find_link_problems(layout: Piece, html: str, placeholders: Placeholders) ->
             lines = enumerate(layout.text.split("\n"), layout.line)
             line = next((number for number, text in lines if displayed in text), layout.line)
             problems.append(
-                Problem(layout.file, line, f"the link `{displayed}` is not one an email may carry", LINK_ADVICE)
+                Problem(layout.file, line, f"the link `{displayed}` is not allowed in an email", LINK_ADVICE)
             )
     return problems
 
 
 def _tags_in_body(html: str, placeholders: Placeholders) -> list[str]:
-    """List the hidden tags in order, attributes apart: inlining sorts those within an element."""
+    """Return the placeholders in order, those in attributes sorted: CSS inlining reorders attributes."""
     body = html[html.find("<body") :]
     attributes = " ".join(_ELEMENT.findall(body))
     return placeholders.pattern.findall(_ELEMENT.sub("", body)) + sorted(placeholders.pattern.findall(attributes))

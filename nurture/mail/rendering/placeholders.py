@@ -1,4 +1,4 @@
-"""Hide Jinja tags behind words that YAML, Markdown, MJML and CSS leave alone, and show them again."""
+"""Replace Jinja tags by placeholders that YAML, Markdown, MJML and CSS keep unchanged, and restore them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LITERAL_BRACE: Final = re.compile(r"\{(?=[{%#])")
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One hidden tag: the word that stands for it, its text, the line it began on."""
+    """A replaced tag: its placeholder, its text and its first line."""
 
     placeholder: str
     text: str
@@ -24,12 +24,12 @@ class Tag:
 
     @property
     def is_statement(self) -> bool:
-        """Tell a tag that prints nothing ({% %} or {# #}) from one that prints a value."""
+        """Return whether the tag prints nothing: {% %} or {# #}."""
         return not self.text.startswith("{{")
 
 
 class Placeholders:
-    """The hidden tags of one email. Each placeholder is letters and digits that are nowhere in *sources*."""
+    """The replaced tags of one email. A placeholder consists of letters and digits and does not occur in *sources*."""
 
     def __init__(self, *sources: str) -> None:
         stems = (f"jt{stem}" if stem else "jt" for stem in count())
@@ -39,9 +39,9 @@ class Placeholders:
         self.tags: dict[str, Tag] = {}
 
     def hide(self, text: str, first_line: int) -> list[tuple[int, str]]:
-        """Replace every tag of *text* by its placeholder; lines come with the source line they started on.
+        """Replace every tag of *text* by a placeholder; return lines with their source line numbers.
 
-        A text that Jinja cannot read is returned as it is: whoever compiles it reports that.
+        A text with invalid Jinja is returned unchanged: compiling it reports the error.
         """
         try:
             parts = list(_split_tags(text))
@@ -57,15 +57,15 @@ class Placeholders:
         return lines
 
     def add(self, text: str) -> str:
-        """Return a word that stands for *text*, a tag of our own."""
+        """Return a placeholder for *text*, a tag that is not in the source."""
         return self._placeholder_for(text, 0)
 
     def restore_escaped(self, text: str) -> str:
-        """Put the tags back; braces that were not a tag come out as literal braces."""
+        """Restore the tags; write other braces as literal braces."""
         return self.restore(_LITERAL_BRACE.sub('{{ "{" }}', text))
 
     def restore(self, text: str) -> str:
-        """Put the tags back, and change nothing else."""
+        """Restore the tags."""
         return self.pattern.sub(lambda match: self.tags[match[0]].text, text)
 
     def _placeholder_for(self, text: str, line: int) -> str:
@@ -76,7 +76,7 @@ class Placeholders:
 
 
 def _split_tags(text: str) -> Iterator[tuple[int, bool, str]]:
-    """Split *text* into plain parts and whole tags, each with its line within *text*."""
+    """Split *text* into plain parts and tags; yield line, whether it is a tag, and the part."""
     open_tag: list[str] = []
     started = 1
     for line, kind, value in _LEXER.lex(text):

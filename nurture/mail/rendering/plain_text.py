@@ -18,10 +18,10 @@ _SPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
 
 
 def derive_plain_text(html: str, placeholders: Placeholders, original_urls: Mapping[str, str] | None = None) -> str:
-    """Write *html* as readable text, links as "label (url)".
+    """Convert *html* to readable text, with links as "label (url)".
 
-    Hidden elements and those of class `no-text` are left out. Statements between paragraphs add no lines.
-    *original_urls* tells what stood in the place of a link: where a label is that, it is left out.
+    Hidden elements and those of class `no-text` are omitted. Statements between paragraphs add no lines.
+    *original_urls* maps rewritten links to the original URLs: a label that is the original URL is omitted.
     """
     builder = _TextBuilder(placeholders, original_urls or {})
     builder.feed(html)
@@ -35,8 +35,8 @@ class _TextBuilder(HTMLParser):
         self.out: list[str] = []
         self._placeholders = placeholders
         self._original_urls = original_urls
-        self._pending_newlines = 0  # line ends owed before the next visible text
-        self._prefix = ""  # a bullet or number owed before it
+        self._pending_newlines = 0  # line breaks to write before the next visible text
+        self._prefix = ""  # a bullet or number to write before it
         self._indents: list[str] = []
         self._counters: list[int | None] = []
         self._skip_depth = 0
@@ -98,9 +98,8 @@ class _TextBuilder(HTMLParser):
         if not text or (self._at_line_start() and not text.strip()):
             return
         if self._pending_newlines and not self._placeholders.statement_pattern.sub("", text).strip():
-            if (
-                self._counters and self._pending_newlines > 1
-            ):  # a loop over a list's items: the blank line stays outside
+            # A loop over a list's items: the blank line stays outside of it.
+            if self._counters and self._pending_newlines > 1:
                 self.out.append("\n" * (self._pending_newlines - 1))
                 self._pending_newlines = 1
             self.out.append(text.strip())

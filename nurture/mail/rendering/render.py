@@ -1,4 +1,4 @@
-"""Compose one email for one lead from a compiled email and plain values."""
+"""Compose an email for a lead from a compiled email and values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _ADDRESS: Final = re.compile(r"[^\s<>@,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s<>@,;:\"()\[\]\\\x00-\x1f\x7f]+")
 _URI: Final = re.compile(r"(https://|mailto:)[\x21\x23-\x2b\x2d-\x3b\x3d\x3f-\x7e]+")
 _LOCAL_URL: Final = re.compile(r"http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])[:/]")
-"""A page on this machine works in the body of a trial mail, but is no way out for anybody else."""
+"""A local URL works in the body of a test email, but not as unsubscribe link for other people."""
+
 _ONE_CLICK: Final = ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
 
-
 MAX_CHARACTERS: Final = 1_000_000
-"""Characters of html and text together. Gmail shows 102 KB; ten times that is a mistake."""
+"""Characters of HTML and text together. Gmail shows 102 KB; ten times that is a mistake."""
 
 
 class CompositionFailed(NurtureError):
@@ -31,30 +31,30 @@ class CompositionFailed(NurtureError):
 
 
 class EmailTooLarge(CompositionFailed):
-    """An email is larger than mail servers take. Shorten it."""
+    """An email exceeds the size limit. Shorten it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A mailbox with the name shown beside it. Raises CompositionFailed for what cannot stand in a header."""
+    """An email address with a display name. Raises CompositionFailed for a value that is invalid in a header."""
 
     name: str
     email: str
 
     def __post_init__(self) -> None:
         if _CONTROL.search(self.name):
-            raise CompositionFailed(f"the name {self.name!r} holds a line break or control character. Correct it.")
+            raise CompositionFailed(f"the name {self.name!r} contains a line break or control character. Correct it.")
         if not _ADDRESS.fullmatch(self.email):
             raise CompositionFailed(f"{self.email!r} is not an email address. Correct it.")
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Who writes to whom, under which message ref (its send key).
+    """Sender, recipient and message ref (the send key) of an email.
 
-    *unsubscribe_mailto* is a second way out (a mailto: URI) beside the values' `unsubscribe_url`. *labels*
-    are what a provider's statistics group by (track, step). *installation_id* tells apart installations that
-    count their messages alike.
+    *unsubscribe_mailto* is a mailto: URI for List-Unsubscribe, in addition to `unsubscribe_url` in the values.
+    *labels* group a provider's statistics (track, step). *installation_id* distinguishes installations that
+    use the same refs.
     """
 
     ref: str
@@ -68,7 +68,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class ComposedEmail:
-    """One email, ready for a provider. *headers* are those beside subject, addresses, date and message id."""
+    """An email for a provider. *headers* excludes subject, addresses, date and message id."""
 
     ref: str
     sender: Address
@@ -85,11 +85,11 @@ class ComposedEmail:
 def compose(
     compiled: CompiledEmail, values: Mapping[str, object], envelope: Envelope, tracked_links: TrackedLinks | None = None
 ) -> ComposedEmail:
-    """Render *compiled* with plain nested dicts, in which a missing fact is "".
+    """Render *compiled* with *values*: plain nested dicts in which a missing field is "".
 
-    `unsubscribe_url` in *values* (https: or mailto:) also becomes the List-Unsubscribe header. An email that
-    was compiled with tracking needs *tracked_links*, and adds the addresses of this lead alone to them.
-    Raises CompositionFailed for an unknown name or a bad link.
+    `unsubscribe_url` in *values* (https: or mailto:) also becomes the List-Unsubscribe header. An email compiled
+    with tracking needs *tracked_links*, and adds the links of this lead to them. Raises CompositionFailed for
+    an unknown name or an unsafe link.
     """
     if tracked_links is not None:
         values = {
@@ -107,8 +107,8 @@ def compose(
         raise CompositionFailed(f"{compiled.name} cannot be composed for {envelope.ref}: {reason}.") from error
     if (size := len(html) + len(text)) > MAX_CHARACTERS:
         raise EmailTooLarge(
-            f"{compiled.name} comes to {size / 1e6:.1f} MB for {envelope.ref}; an email has at most "
-            f"{MAX_CHARACTERS / 1e6:.0f} MB. Shorten what the lead's values or a loop make long."
+            f"{compiled.name} has {size / 1e6:.1f} MB for {envelope.ref}; the limit is "
+            f"{MAX_CHARACTERS / 1e6:.0f} MB. Shorten the lead's values or a loop."
         )
     return ComposedEmail(
         ref=envelope.ref,
@@ -125,7 +125,7 @@ def compose(
 
 
 def _unsubscribe_headers(url: object, mailto: str | None) -> tuple[tuple[str, str], ...]:
-    """Write List-Unsubscribe, and the one-click header (RFC 8058) where there is an https way."""
+    """Return List-Unsubscribe, and the one-click header (RFC 8058) if there is an https: URL."""
     uris = [str(uri) for uri in (url, mailto) if uri and not _LOCAL_URL.match(str(uri))]
     for uri in uris:
         if not _URI.fullmatch(uri):

@@ -1,4 +1,4 @@
-"""What a reader of an email gets to see: whatever a lead's facts are, and what a rendered page could do."""
+"""Check that an email always prints required names, and that its HTML is safe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IGNORED_CHARACTERS: Final = re.compile(r"[\x00-\x20\u200b-\u200f\u2060\ufeff]")
 
 
 def always_prints(source: str, name: str) -> bool:
-    """Tell whether the Jinja text *source* prints the dotted *name* whatever the values are."""
+    """Return whether the Jinja text *source* prints the dotted *name* for any values."""
     return _body_prints(TEXT.parse(source).body, name)
 
 
@@ -55,7 +55,7 @@ def _node_prints(node: nodes.Node, name: str) -> bool:
 
 
 class RenderedPage(HTMLParser):
-    """A rendered email as a mail program reads it: where its links lead, and what in it is not for mail."""
+    """The links of a rendered email, and its unsafe elements, attributes and URLs."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -65,7 +65,7 @@ class RenderedPage(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the links of one element, and what it could do."""
+        """Record links and unsafe parts of an element."""
         if tag in _ACTIVE_TAGS:
             self.unsafe.append(f"<{tag}>")
         for name, value in attrs:
@@ -81,7 +81,7 @@ class RenderedPage(HTMLParser):
                 self.unsafe.append(f'<{tag} style="{text[:60]}">')
 
     def handle_comment(self, data: str) -> None:
-        """Read what only some mail programs read."""
+        """Parse conditional comments, which Outlook renders."""
         if data.startswith("[if"):
             inner = RenderedPage(data.partition(">")[2].rpartition("<![endif]")[0])
             self.links += inner.links

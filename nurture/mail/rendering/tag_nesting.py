@@ -1,4 +1,4 @@
-"""Find statements that open in one HTML element and close in another, where a branch would break the page."""
+"""Find Jinja statements that open in one HTML element and close in another, which would break the HTML."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ADVICE: Final = "Keep the tag and its end in one paragraph or list item, or giv
 
 
 def find_crossing_tags(file: str, html: str, placeholders: Placeholders) -> list[Problem]:
-    """Name each statement of *html*, its tags hidden, that ends in another element than it began in."""
+    """Return a problem for each statement of *html* that ends in another element than it began in."""
     walk = _NestingParser(placeholders)
     walk.feed(html)
     walk.close()
     crossed = {tag.line: tag for tag in walk.crossed}
-    return [Problem(file, line, f"{tag.text} ends in another place", _ADVICE) for line, tag in crossed.items()]
+    return [Problem(file, line, f"{tag.text} ends in another element", _ADVICE) for line, tag in crossed.items()]
 
 
 class _NestingParser(HTMLParser):

@@ -1,7 +1,7 @@
-"""Bound what a template can cost: the size of its texts, the rounds of its loops, and its work in all.
+"""Limit the cost of rendering a template: text sizes, loop iterations and total work.
 
-Everything that can grow is counted where it grows, so a rendering ends after the same work on every machine,
-whatever the template says. Whatever is too much raises SecurityError.
+Work is counted, not timed, so that a rendering fails at the same point on every machine. Exceeding a limit raises
+SecurityError.
 """
 
 from __future__ import annotations
@@ -21,47 +21,47 @@ MAX_TEXT: Final = 1_000_000
 """Characters in one text."""
 
 MAX_OUTPUT: Final = 4 * MAX_TEXT
-"""Characters in a part of an email while it is written. Whoever composes it asks for less."""
+"""Characters in a part of an email during rendering. The limit of a composed email is lower."""
 
 MAX_COST: Final = 5_000_000
-"""Characters read or made in one rendering; a tag that a loop passes counts as STEP of them."""
+"""Characters read or written in one rendering; each tag in a loop iteration counts as COST_PER_ITERATION."""
 
 COST_PER_ITERATION: Final = 25
 
 MAX_ITERATIONS: Final = 10_000
-"""Rounds of all loops in one rendering."""
+"""Iterations of all loops in one rendering."""
 
 MAX_NUMBER: Final = 10**15
 MAX_ARGUMENT: Final = 1_000
-"""Characters in an argument of a filter: `trim` and `replace` take the product of both lengths."""
+"""Characters in an argument of a filter: the cost of `trim` and `replace` is the product of both lengths."""
 
 CONTAINERS: Final = (list, tuple, dict)
 MAX_DIGITS: Final = 15
-"""Places that `round` rounds to."""
+"""The maximum precision of `round`."""
 
 JOIN_FILTER, LOOP_FILTER, READ_FILTER = " joined", " looped", " read"
-"""Filters that stand for `~`, for a loop's start and for reading a text. No template can name them."""
+"""Filters inserted for `~`, for loops and for reading a text. Templates cannot name them."""
 
 
 class MeteredContext(Context):
-    """The state of one rendering, and what it has cost so far."""
+    """The context of one rendering, with its cost so far."""
 
     cost = 0
     iterations = 0
 
     def charge(self, amount: int) -> None:
-        """Add *amount* to the work. Raises SecurityError when that is more than an email may cost."""
+        """Add *amount* to the cost. Raises SecurityError above MAX_COST."""
         self.cost += amount
         if self.cost > MAX_COST:
-            raise SecurityError("it works through too much text; shorten its texts or its loops")
+            raise SecurityError("it processes too much text; shorten its texts or its loops")
 
     def charge_value(self, value: Any) -> Any:
-        """Return *value*, once its size is found to be small enough and added to the work."""
+        """Add the size of *value* to the cost and return it. Raises SecurityError if it is too large."""
         if isinstance(value, str):
             length = len(value)
             if length > MAX_TEXT:
                 _require_length(length)
-            self.cost += length  # as `spend` does: this runs for every value of every email
+            self.cost += length  # inlined from `charge`: this runs for every value of every email
             if self.cost > MAX_COST:
                 self.charge(0)
         elif isinstance(value, CONTAINERS):
@@ -75,13 +75,13 @@ def _require_length(length: int) -> None:
 
 
 def require_small_number(number: Any) -> None:
-    """Raise SecurityError for a whole number that no email needs: arithmetic on long ones takes forever."""
+    """Raise SecurityError for an integer above MAX_NUMBER: arithmetic on huge integers is slow."""
     if isinstance(number, int) and abs(number) > MAX_NUMBER:
-        raise SecurityError(f"a number is above {MAX_NUMBER:,}; write a smaller one")
+        raise SecurityError(f"a number is above {MAX_NUMBER:,}; use a smaller one")
 
 
 def limit_filter(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
-    """Return *filter_* as one that refuses what would grow too large, before it grows."""
+    """Return *filter_* with limits that are checked before it runs, where possible."""
     precheck = _PRECHECKS.get(name)
     charges_input = name in _CHARGED_BY_INPUT
     pass_argument = _PASS_ARGUMENTS[_PassArg.from_obj(filter_)]
@@ -93,7 +93,9 @@ def limit_filter(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
         if args or kwargs:
             for argument in (*args, *kwargs.values()):
                 if isinstance(argument, str) and len(argument) > MAX_ARGUMENT and name != "default":
-                    raise SecurityError(f"`{name}` is given more than {MAX_ARGUMENT:,} characters; shorten them")
+                    raise SecurityError(
+                        f"an argument of `{name}` has more than {MAX_ARGUMENT:,} characters; shorten it"
+                    )
         if precheck is not None:
             precheck(value, *args, **kwargs)
         if pass_argument is None:
@@ -114,7 +116,7 @@ _PASS_ARGUMENTS: Final[Mapping[_PassArg | None, Callable[[Context], Any] | None]
     _PassArg.eval_context: attrgetter("eval_ctx"),
     _PassArg.environment: attrgetter("environment"),
 }
-"""What Jinja's own filters ask for in front of the value."""
+"""The argument that some of Jinja's filters take before the value."""
 
 
 def _check_replace(text: Any, old: Any, new: Any, count: int | None = None) -> None:
@@ -139,7 +141,7 @@ def _check_round(number: Any, precision: Any = 0, method: Any = "common") -> Non
     if isinstance(number, Undefined):
         return
     if not isinstance(number, int | float) or not isinstance(precision, int) or abs(precision) > MAX_DIGITS:
-        raise SecurityError(f"`round` is for numbers, and for at most {MAX_DIGITS} places")
+        raise SecurityError(f"`round` takes a number and a precision of at most {MAX_DIGITS}")
 
 
 _PRECHECKS: Final[dict[str, Callable[..., None]]] = {
@@ -151,7 +153,7 @@ _PRECHECKS: Final[dict[str, Callable[..., None]]] = {
 
 
 _CHARGED_BY_INPUT: Final = frozenset({"trim", "replace", "truncate", "join", "one_line", "int", "float"})
-"""Filters that may read much more than they return: of the others the result says what they cost."""
+"""Filters that may read much more than they return; the others are charged for their result only."""
 
 
 def _length(value: Any) -> int:
@@ -171,7 +173,7 @@ def _charge_loop(context: MeteredContext, items: Any, weight: int) -> Any:
     if isinstance(items, Sized) and not isinstance(items, Undefined):
         context.iterations += len(items)
         if context.iterations > MAX_ITERATIONS:
-            raise SecurityError(f"its loops have more than {MAX_ITERATIONS:,} rounds; shorten their lists")
+            raise SecurityError(f"its loops have more than {MAX_ITERATIONS:,} iterations; shorten their lists")
         context.charge(len(items) * weight * COST_PER_ITERATION)
     return items
 
@@ -186,11 +188,11 @@ METERING_FILTERS: Final[dict[str, Callable[..., Any]]] = {
     LOOP_FILTER: _charge_loop,
     READ_FILTER: _charge_read,
 }
-"""The filters that templates cannot name."""
+"""Filters that templates cannot name."""
 
 
 def join_output(parts: Iterable[str]) -> str:
-    """Put what a template writes together: parts whose texts were weighed. Raises SecurityError."""
+    """Join the output of a template. Raises SecurityError above MAX_OUTPUT."""
     chunks = list(parts)
     if sum(map(len, chunks)) > MAX_OUTPUT:
         raise SecurityError(f"it writes more than {MAX_OUTPUT:,} characters; shorten it")
@@ -198,22 +200,22 @@ def join_output(parts: Iterable[str]) -> str:
 
 
 class MeteringTransformer(NodeTransformer):
-    """Makes each `~`, loop, comparison and slice of a template say what it costs."""
+    """Inserts filters that charge for each `~`, loop, comparison and slice of a template."""
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802 - Jinja names it
-        """Join the texts by a filter that looks at their lengths first."""
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802 - named by Jinja
+        """Join with a filter that checks the lengths first."""
         self.generic_visit(node)
         return _apply_filter(JOIN_FILTER, nodes.Tuple(node.nodes, "load", lineno=node.lineno))
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
-        """Count the rounds of a loop, each as heavy as the tags in it."""
+        """Charge for each iteration, weighted by the tags in the loop."""
         weight = sum(1 for part in node.body for _ in part.find_all(nodes.Node))
         self.generic_visit(node)
         node.iter = _apply_filter(LOOP_FILTER, node.iter, nodes.Const(weight, lineno=node.lineno))
         return node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
-        """Count what is compared."""
+        """Charge for the compared values."""
         self.generic_visit(node)
         node.expr = _apply_filter(READ_FILTER, node.expr)
         for operand in node.ops:
@@ -221,7 +223,7 @@ class MeteringTransformer(NodeTransformer):
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
-        """Count what is copied."""
+        """Charge for the value that a slice copies."""
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):
             node.node = _apply_filter(READ_FILTER, node.node)

@@ -1,4 +1,4 @@
-"""Bodies of emails that are meant to fill the memory, to take forever, or to leave the sandbox."""
+"""Email bodies that try to exhaust memory or CPU, or to escape the sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _sets(start: str, step: str, times: int, output: str = "{{ x | length }}") -
 
 
 _LONG = _sets(f'"{_TEN}"', "x ~ x", 16, "")
-"""A text of 655,360 characters: one that may be."""
+"""A text of 655,360 characters, which is allowed."""
 
 _MIDDLE = _sets(f'"{_TEN}"', "x ~ x", 13, "")
 """A text of 81,920 characters."""
@@ -82,7 +82,7 @@ BOMBS: Final[dict[str, str]] = {
     "lists in lists": "\n".join(f"{' ' * 2 * n}- a" for n in range(300)),
     "backticks": " ".join("`" * n for n in range(500)),
 }
-"""Each must be refused or rendered within 2 s of one processor and 512 MB."""
+"""Each must be refused or rendered within 2 s of CPU time and 512 MB."""
 
 ESCAPES: Final[tuple[str, ...]] = (
     "{{ ''.__class__ }}",
@@ -133,4 +133,4 @@ ESCAPES: Final[tuple[str, ...]] = (
     "{% do 1 %}",
     "{{ lead() }}",
 )
-"""Each must be refused: none may show an object, call one, or reach a file."""
+"""Each must be refused: none may print or call an object, or read a file."""

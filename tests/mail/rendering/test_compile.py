@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.errors import InvalidDefinitions
-from nurture.mail.rendering.compile import EmailSource, check_email, compile_email, variables_of
+from nurture.mail.rendering.compile import EmailSource, check_email, compile_email
 from nurture.mail.rendering.email_file import get_layout_name
 from nurture.mail.rendering.link_rules import LINK_ADVICE
 from tests.mail.build import BARE, BRIEF, PLAIN, compiled, composed, source
@@ -29,7 +29,7 @@ def test_a_link_whose_address_is_a_tag_is_a_link() -> None:
 
 
 @pytest.mark.parametrize("first_name", ["", "Bo"])
-def test_a_less_than_sign_in_a_tag_harms_nobody(first_name: str) -> None:
+def test_a_less_than_sign_in_a_tag_breaks_no_markup(first_name: str) -> None:
     body = "{% if 1 < 3 and lead.first_name %}\nHi **{{ lead.first_name }}**.\n{% endif %}\n\nBye <https://example.com>"
     email = composed(body, first_name=first_name)
     assert ("<strong>Bo</strong>" in email.html) == bool(first_name)
@@ -39,7 +39,7 @@ def test_a_less_than_sign_in_a_tag_harms_nobody(first_name: str) -> None:
 @given(
     st.lists(st.sampled_from(["{{ lead.company }}", "{{ 'a}}<b' }}", "{% if 2 > 1 < 3 %}*y*{% endif %}", "jtv0000x"]))
 )
-def test_every_tag_comes_back_where_it_stood(parts: list[str]) -> None:
+def test_every_tag_is_restored_at_its_position(parts: list[str]) -> None:
     email = composed("Start " + " ".join(parts))
     rendered = {"{{ lead.company }}": "Murphy & Sons", "{{ 'a}}<b' }}": "a}}<b", "jtv0000x": "jtv0000x"}
     assert email.text == "Start" + "".join(" " + rendered.get(part, "y") for part in parts)
@@ -111,7 +111,7 @@ def test_an_email_names_its_layout() -> None:
 
 def test_variables_are_dotted_names_from_outside() -> None:
     body = "{% for n in lead.notes %}{{ n.text }}{% endfor %} {{ offer['rep'].name }} {% set a = 1 %}{{ a }}"
-    assert variables_of(source(body, subject="Hi {{ lead.first_name }}")) == {
+    assert compile_email(source(body, subject="Hi {{ lead.first_name }}"), BARE).variables == {
         "lead.notes",
         "offer.rep.name",
         "lead.first_name",
@@ -125,30 +125,30 @@ def test_all_problems_come_together_each_with_its_line() -> None:
     )
     file = "tracks/webinar/01-thanks.md"
     assert problems_of(EmailSource(file, text)) == [
-        f"{file}:2: nothing is called `lead.firstname`. Did you mean `lead.first_name`?",
+        f"{file}:2: unknown name `lead.firstname`. Did you mean `lead.first_name`?",
         f"{file}:4: unknown key `layuot` in the front matter. Did you mean `layout`?",
-        f"{file}:8: the link `javascript:alert` is not one an email may carry. {LINK_ADVICE}",
+        f"{file}:8: the link `javascript:alert` is not allowed in an email. {LINK_ADVICE}",
         f"{file}:10: HTML in an email's text: <b>. Write Markdown, or put the HTML into the layout",
-        f"{file}:10: nothing is called `track.nothing`. Known here: track.consent_reason, track.url",
+        f"{file}:10: unknown name `track.nothing`. Known here: track.consent_reason, track.url",
     ]
 
 
 @pytest.mark.parametrize(
     ("body", "line", "says"),
     [
-        ("a\n\n{{ lead.company", 7, "a tag cannot be read"),
-        ("{% if lead.company %}a", 5, "a tag cannot be read"),
+        ("a\n\n{{ lead.company", 7, "a tag is invalid"),
+        ("{% if lead.company %}a", 5, "a tag is invalid"),
         ("a {{ lead.company | uper }}", 5, "Did you mean `upper`?"),
-        ("{% include 'x' %}", 5, "`include` is not for emails"),
-        ("{% autoescape false %}{{ lead.company }}{% endautoescape %}", 5, "`autoescape` cannot be switched off"),
+        ("{% include 'x' %}", 5, "`include` is not allowed in emails"),
+        ("{% autoescape false %}{{ lead.company }}{% endautoescape %}", 5, "`autoescape` cannot be turned off"),
         ("{{ lead.company.upper() }}", 5, "an email cannot call a function"),
-        ("x\n{% raw %}{{ a }}{% endraw %}", 6, "`raw` is not for emails"),
+        ("x\n{% raw %}{{ a }}{% endraw %}", 6, "`raw` is not allowed in emails"),
         ("{{ lead.company | safe }}", 5, "there is no filter `safe`"),
         ("[a](/relative)", 5, "the link `/relative`"),
         ("First\nsecond\n[a](/relative)", 7, "the link `/relative`"),
         ("[a]()", 5, "the link ``"),
-        ("a\n\n- {% if lead.company %}b\n- c{% endif %}", 7, "{% if lead.company %} ends in another place"),
-        ("**{% if lead.company %}b** c{% else %}d{% endif %}", 5, "{% if lead.company %} ends in another place"),
+        ("a\n\n- {% if lead.company %}b\n- c{% endif %}", 7, "{% if lead.company %} ends in another element"),
+        ("**{% if lead.company %}b** c{% else %}d{% endif %}", 5, "{% if lead.company %} ends in another element"),
         ("[a](java{{ lead.company }})", 5, "the link `java{{ lead.company }}`"),
         ("![a](data:image/png;base64,AA)", 5, "the link `data:image/png"),
         ("{% if lead.company\n%}\nx\n{% endif %}\n\n[a](bad:1)", 10, "the link `bad:1`"),
@@ -183,11 +183,11 @@ def test_a_problem_in_the_front_matter_names_its_line(text: str, line: int, says
     [
         ("<mj-text>{{ body }}</mj-text><mj-image width='{{ 9 }}px' src='https://example.com/a' />", "`width`"),
         ("<mj-text>{{ body }}<a {% if 1 %}class='k'{% endif %}>x</a></mj-text>", "between attributes"),
-        ("<mj-text>{{ body }}{% if 1 %}<p>a{% endif %}</p></mj-text>", "ends in another place"),
-        ("<mj-text>no slot</mj-text>", "no place for the body"),
+        ("<mj-text>{{ body }}{% if 1 %}<p>a{% endif %}</p></mj-text>", "ends in another element"),
+        ("<mj-text>no slot</mj-text>", "no slot for the body"),
         ("<mj-text>{{ body }}<a href='javascript:x'>x</a></mj-text>", "the link `javascript:x`"),
         ("<mj-text>{{ body }} {{ lead.compny }}</mj-text>", "Did you mean `lead.company`?"),
-        ("<mj-text>{{ body }}", "the MJML cannot be read"),
+        ("<mj-text>{{ body }}", "the MJML is invalid"),
     ],
 )
 def test_a_problem_in_the_layout_is_named_as_such(element: str, says: str) -> None:
@@ -210,7 +210,7 @@ def test_a_section_of_a_layout_may_be_conditional() -> None:
     assert composed("Hi", layout=layout, company="").text == "Hi"
 
 
-def test_an_email_must_show_what_the_law_wants() -> None:
+def test_an_email_must_show_the_required_names() -> None:
     required = {"unsubscribe_url", "sender.postal_address"}
     assert check_email(source("x"), PLAIN, KNOWN, required) == []
     problems = check_email(source("x"), BARE, KNOWN, required)
@@ -222,7 +222,7 @@ def test_an_invalid_email_does_not_compile() -> None:
         compile_email(source("[x](bad:1)"), BARE)
 
 
-def test_a_style_of_a_layout_cannot_hold_a_tag() -> None:
+def test_a_style_of_a_layout_cannot_contain_a_tag() -> None:
     head = "<mj-head><mj-style>.a { color: {{ lead.company }} }</mj-style></mj-head>"
     (problem,) = problems_of("x", BARE.replace("<mjml>", f"<mjml>{head}"))
-    assert "a style cannot hold the tag {{ lead.company }}" in problem
+    assert "a style cannot contain the tag {{ lead.company }}" in problem

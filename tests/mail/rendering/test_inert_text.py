@@ -1,4 +1,4 @@
-"""What strangers wrote stays text: no link in mail, no link, mention or markup in a chat."""
+"""Untrusted text contains no link in mail, and no link, mention or markup in chat."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINKS = {
 
 
 @pytest.mark.parametrize("text", LINKS)
-def test_what_mail_programs_make_clickable_is_taken_apart(text: str) -> None:
+def test_links_that_mail_programs_detect_are_defanged(text: str) -> None:
     assert defang_links(text) == LINKS[text]
     assert defang_links(f"see {text} now") == f"see {LINKS[text]} now"
 
@@ -36,7 +36,7 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert defang_links(text) == text
 
 
-def test_values_of_all_shapes_are_taken_apart() -> None:
+def test_nested_values_are_defanged() -> None:
     values = {"company": "www.evil.example", "rows": [{"on": "evil.example"}, 3, None]}
     assert defang_values(values) == {"company": "www[.]evil.example", "rows": [{"on": "evil[.]example"}, 3, None]}
 

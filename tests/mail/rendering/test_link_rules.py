@@ -1,4 +1,4 @@
-"""Links become ours once per template version, and lead where they led."""
+"""Links are rewritten once per template version and keep their destinations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sent(
 
 
 class Anchors(HTMLParser):
-    """The links that a reader can follow, and those that none sees."""
+    """The visible and the hidden links of an email."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Anchors(HTMLParser):
 
 
 def resolved(url: str, compiled: CompiledEmail, tracked_links: TrackedLinks) -> str:
-    """Return where a link of a mail leads, as the pages find it out."""
+    """Return the destination of a link, as the redirect page resolves it."""
     if not url.startswith(PREFIX):
         return url
     number = int(url.removeprefix(PREFIX))
@@ -75,7 +75,7 @@ def test_the_same_address_twice_is_one_number() -> None:
     assert compiled.destinations == ("https://www.example.com/a",)
 
 
-def test_what_is_no_page_of_others_stays_as_it_is() -> None:
+def test_links_that_are_not_tracked_stay_unchanged() -> None:
     body = (
         "[m](mailto:a@example.com) [t](tel:+4940123) [u]({{ unsubscribe_url }}) [p]({{ preferences_url }}) "
         f"[own]({BASE_URL}/help) [OWN](HTTPS://GO.example.com) [n](https://www.example.com/n 'no-track') "
@@ -92,7 +92,7 @@ def test_what_is_no_page_of_others_stays_as_it_is() -> None:
     assert not Anchors(email.html).hidden
 
 
-def test_a_site_whose_name_only_begins_like_ours_is_not_ours() -> None:
+def test_a_site_that_shares_only_a_prefix_with_ours_is_tracked() -> None:
     compiled = tracked(f"[a]({BASE_URL}.evil.example/x) [b]({BASE_URL}er/x)")
     assert compiled.destinations == (f"{BASE_URL}.evil.example/x", f"{BASE_URL}er/x")
 
@@ -144,10 +144,10 @@ def test_each_iteration_of_a_loop_has_its_own_number() -> None:
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "example.com", ""])
-def test_an_unsafe_address_stops_the_mail_as_ever(url: str) -> None:
+def test_an_unsafe_url_is_an_error(url: str) -> None:
     fields = values()
     fields["track"]["url"] = url
-    with pytest.raises(CompositionFailed, match="not one an email may carry"):
+    with pytest.raises(CompositionFailed, match="not allowed in an email"):
         sent(tracked("[y]({{ track.url }})"), fields=fields)
 
 
@@ -183,7 +183,7 @@ def test_without_a_honeypot_every_link_is_seen() -> None:
     assert not Anchors(sent(compiled)[0].html).hidden
 
 
-def test_the_pixel_is_in_the_mail_of_those_who_agreed_only() -> None:
+def test_the_pixel_is_only_in_email_with_consent() -> None:
     compiled = tracked("[a](https://www.example.com/a)")
     assert PIXEL not in sent(compiled)[0].html
     assert sent(compiled, PIXEL)[0].html.count(f'src="{PIXEL}"') == 1
@@ -200,9 +200,9 @@ def test_a_shipped_layout_looks_the_same_with_links_of_ours() -> None:
 
 
 @pytest.mark.parametrize("written", ["{% set _link_prefix = 'x' %}", "{% for _tracked_links in [1] %}a{% endfor %}"])
-def test_names_of_ours_cannot_be_taken(written: str) -> None:
+def test_reserved_names_cannot_be_assigned(written: str) -> None:
     problems = check_email(source(f"{written} [a](https://www.example.com/a)"), BARE, ())
-    assert ["is kept for nurture" in problem.message for problem in problems] == [True]
+    assert ["is reserved" in problem.message for problem in problems] == [True]
 
 
 _PATHS = st.text(st.sampled_from("abc/?&=%20#+~;'()é\"{}"), max_size=12).filter(
@@ -229,7 +229,7 @@ _BODIES = st.lists(_LINKS | _TEXTS, min_size=1, max_size=8).map("\n\n".join)
 
 @settings(deadline=None)
 @given(_BODIES, st.sampled_from([BARE, PLAIN]))
-def test_every_link_is_rewritten_once_and_leads_where_it_led(body: str, layout: str) -> None:
+def test_every_link_is_rewritten_once_and_keeps_its_destination(body: str, layout: str) -> None:
     fields = values()
     fields["lead"]["first_name"] = "Zoé"
     plain = compose(compile_email(source(body), layout), fields, envelope())
@@ -250,7 +250,7 @@ def test_every_link_is_rewritten_once_and_leads_where_it_led(body: str, layout: 
 
 
 def _titles(body: str) -> dict[int, str]:
-    """Return the title of each link of *body* that has one, by its place."""
+    """Return the title of each link of *body* that has one, by index."""
     found = re.findall(r'\[[^\]]*\]\(<[^>]*>(?: "([^"]*)")?\)|<https://www\.example\.com/auto>', body)
     return {place: title for place, title in enumerate(found) if title}
 

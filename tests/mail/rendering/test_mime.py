@@ -36,7 +36,7 @@ def bodies(message: EmailMessage) -> list[tuple[str, str]]:
 
 
 def mailbox_in(header: str) -> tuple[str, str]:
-    """Read a mailbox by the older functions: the newer parser adds spaces between encoded words of a name."""
+    """Parse a mailbox with the legacy API: the new parser adds spaces between encoded words of a name."""
     name, address = parseaddr(header.replace("\n", "").replace("\r", ""))
     return str(make_header(decode_header(name))), address
 
@@ -113,7 +113,7 @@ def test_an_address_that_mail_cannot_carry_is_refused_without_repeating_it(addre
 
 
 def renamed(name: str) -> Address:
-    """An address that never met the checks of its own type."""
+    """Return an address that bypasses the checks of its type."""
     address = Address("", "bo@example.org")
     object.__setattr__(address, "name", name)
     return address
@@ -132,15 +132,15 @@ def renamed(name: str) -> Address:
         lambda end: {"installation_id": f"a{end}Bcc: eve@example.org"},
     ],
 )
-def test_nothing_breaks_out_of_its_header(broken: Callable[[str], dict[str, Any]], end: str) -> None:
-    with pytest.raises(ValueError, match=r"line break or control character|may not be called") as refused:
+def test_header_injection_is_refused(broken: Callable[[str], dict[str, Any]], end: str) -> None:
+    with pytest.raises(ValueError, match=r"line break or control character|may not be named") as refused:
         build_mime(replace(EMAIL, **broken(end)), NOW)
     assert "eve" not in str(refused.value) or "called" in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["Bcc", "subject", "Content-Type", "X A", "", "Größe"])
 def test_a_header_that_the_message_writes_itself_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="may not be called"):
+    with pytest.raises(ValueError, match="may not be named"):
         build_mime(replace(EMAIL, headers=((name, "x"),)), NOW)
 
 
@@ -149,9 +149,9 @@ def test_a_header_longer_than_a_line_is_folded_and_one_long_word_is_refused() ->
     raw = build_mime(replace(EMAIL, headers=(("List-Unsubscribe", value),)), NOW)
     assert read(raw)["List-Unsubscribe"] == value
     assert max(map(len, raw.split(b"\r\n"))) <= 998
-    with pytest.raises(ValueError, match="longer than a line"):
+    with pytest.raises(ValueError, match="longer than the line limit"):
         build_mime(replace(EMAIL, headers=(("List-Unsubscribe", "x" * 1000),)), NOW)
-    with pytest.raises(ValueError, match="beyond ASCII"):
+    with pytest.raises(ValueError, match="non-ASCII"):
         build_mime(replace(EMAIL, headers=(("Feedback-ID", "größe"),)), NOW)
 
 
@@ -161,7 +161,7 @@ def test_blanks_in_a_subject_survive(subject: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8")))
-def test_for_a_server_of_seven_bits_everything_is_ascii(text: str) -> None:
+def test_without_8bitmime_everything_is_ascii(text: str) -> None:
     raw = build_mime(replace(EMAIL, text=text, html=text), NOW, eight_bit=False)
     expected = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
     assert raw.isascii()

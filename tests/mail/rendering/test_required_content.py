@@ -1,4 +1,4 @@
-"""What a reader sees whatever the facts are, and what a page could do."""
+"""Names that an email always prints, and unsafe parts of its HTML."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def test_a_value_is_printed_only_where_every_branch_prints_it(source: str, expec
         '<a href="">a</a>',
     ],
 )
-def test_what_a_mail_program_should_not_follow_or_run_is_found(html: str) -> None:
+def test_unsafe_links_and_active_content_are_found(html: str) -> None:
     assert len(RenderedPage(f"<p>{html}</p>").unsafe) == 1
 
 
-def test_an_ordinary_page_is_harmless_and_its_links_are_known() -> None:
+def test_an_ordinary_email_is_safe_and_its_links_are_found() -> None:
     page = RenderedPage(
         '<p style="scroll-behavior: auto; background: url(https://x.example/b)">'
         '<a href="HTTPS://x.example/?a=1&amp;b=2">a</a><a href="mailto:a@x.example">b</a>'

@@ -1,4 +1,4 @@
-"""No template takes more than its share, and none leaves the sandbox."""
+"""No template exceeds the limits or escapes the sandbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.mail.build import composed
 from tests.mail.rendering.hostile import BOMBS, ESCAPES
 
 EMAIL = "tracks/welcome/01-hello.md"
-TOO_LONG = "1: the email cannot be written: a text would have more than 1,000,000 characters. Shorten it"
+TOO_LONG = "1: the email cannot be composed: a text would have more than 1,000,000 characters. Shorten it"
 RULES = sample_rules()
 ROOT = Path(__file__).parents[2]
 _CHECKED_ALONE = """
@@ -61,20 +61,20 @@ def test_the_sandbox_holds(tag: str) -> None:
     [
         (BOMBS["a text doubled by ~"], TOO_LONG),
         (BOMBS["a text doubled by +"], TOO_LONG),
-        (BOMBS["a square of a square"], "a number is above 1,000,000,000,000,000. Write a smaller one"),
+        (BOMBS["a square of a square"], "a number is above 1,000,000,000,000,000. Use a smaller one"),
         (BOMBS["a number of a thousand digits"], "5: a number is above 1,000,000,000,000,000"),
-        (BOMBS["a loop in a loop"], "5: a loop in a loop is not for emails. Use `join`, or loop once"),
-        (BOMBS["long loops one after the other"], "its loops have more than 10,000 rounds"),
-        (BOMBS["many filters in a loop"], "it works through too much text. Shorten its texts or its loops"),
-        (BOMBS["many tags in a loop"], "it works through too much text. Shorten its texts or its loops"),
-        (BOMBS["a tree of lists"], "5: a list may hold only plain texts and numbers"),
-        (BOMBS["brackets in brackets"], "5: a tag is too deep in others"),
-        ("{% if 1 %}" * 21 + "x" + "{% endif %}" * 21, "there are more than 20 blocks in one another"),
-        (BOMBS["a list of fifty thousand"], "5: its tags have more than 15,000 words and signs"),
+        (BOMBS["a loop in a loop"], "5: a nested loop is not allowed in emails. Use `join`, or loop once"),
+        (BOMBS["long loops one after the other"], "its loops have more than 10,000 iterations"),
+        (BOMBS["many filters in a loop"], "it processes too much text. Shorten its texts or its loops"),
+        (BOMBS["many tags in a loop"], "it processes too much text. Shorten its texts or its loops"),
+        (BOMBS["a tree of lists"], "5: a list may contain only strings and numbers"),
+        (BOMBS["brackets in brackets"], "5: a tag is nested too deep"),
+        ("{% if 1 %}" * 21 + "x" + "{% endif %}" * 21, "there are more than 20 nested blocks"),
+        (BOMBS["a list of fifty thousand"], "5: its tags have more than 15,000 tokens"),
         (BOMBS["ten thousand tags"], "5: it has more than 200,000 characters or 1,000 tags"),
     ],
 )
-def test_what_is_too_much_is_named(body: str, says: str) -> None:
+def test_an_exceeded_limit_is_named(body: str, says: str) -> None:
     problems = checked(body)
     assert any(says in problem for problem in problems), problems
 
@@ -91,7 +91,7 @@ def test_the_bounds_are_where_they_are_documented() -> None:
         composed("{{ 1000 * 1000000000000 + 1 }}")
     rounds = "{% for a in lead.tags %}{% endfor %}{{ 1 }}"
     assert composed(rounds, tags=["a"] * template_bounds.MAX_ITERATIONS).text == "1"
-    with pytest.raises(NurtureError, match="more than 10,000 rounds"):
+    with pytest.raises(NurtureError, match="more than 10,000 iterations"):
         composed(rounds, tags=["a"] * (template_bounds.MAX_ITERATIONS + 1))
 
 

@@ -275,7 +275,7 @@ def test_invalid_emails_are_rejected_and_do_not_affect_the_others(run: Run) -> N
     receipts = provider.send([good[0], *bad, good[1]], NOW)
     assert kinds(receipts) == ["Accepted", *["Rejected"] * len(bad), "Accepted"]
     reasons = " ".join(receipt.reason for receipt in receipts if isinstance(receipt, Rejected))
-    for text in ("surrogates", "line break", "320 characters", "is 1,000,000", "may not be called"):
+    for text in ("surrogates", "line break", "320 characters", "is 1,000,000", "may not be named"):
         assert text in reasons
     assert not any(mail.message["Bcc"] for mail in server.accepted)
 

@@ -149,7 +149,7 @@ def _find_gaps(policy: Policy, survey: PolicyImpact, lines: _LineNumbers) -> Ite
         rule = next(one for one in policy.routing if name in one.required_fields)
         yield _finding(
             _line_of(lines, "routing", rule.name),
-            f"`{rule.name}` needs `{name}`, which {_count_leads(tally.count)} lack: they wait for it",
+            f"`{rule.name}` needs `{name}`, which is missing for {_count_leads(tally.count)}: they wait for it",
             "Import it, ask for it on a form, or shorten `missing:`.",
             tally,
         )

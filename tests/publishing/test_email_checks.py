@@ -124,7 +124,7 @@ def test_a_subject_that_shortens_its_values_passes() -> None:
     ("repeats", "message"),
     [
         (1, r"[\d,]+ bytes of HTML: Gmail clips it at 102,000, and hides the unsubscribe link\. Shorten it"),
-        (10, r"more than 1,000,000 characters, and mail servers may refuse\. Shorten it"),
+        (10, r"more than 1,000,000 characters, which mail servers may refuse\. Shorten it"),
     ],
 )
 def test_an_email_that_is_too_large_is_a_problem(repeats: int, message: str) -> None:

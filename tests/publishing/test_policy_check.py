@@ -82,7 +82,7 @@ def test_a_threshold_that_nobody_meets_is_named_with_what_comes_closest(ctx: App
     for employees in (40, "900", "many"):
         add_lead(ctx, country="BR", employees=employees)
     sources = rules(more=TERRITORIES)
-    finding = find_finding(ctx, sources, "`large` under `routing` asks for employees of at least 5000")
+    finding = find_finding(ctx, sources, "`large` under `routing` requires employees of at least 5000")
     assert "none of 3 leads reaches; the closest is 900" in finding.message
     assert finding.line == line_of(sources, "name: large")
 

@@ -1,4 +1,4 @@
-"""The port for everything that sales keeps its leads in: five verbs."""
+"""The interface of CRMs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class HandoffStatus(StrEnum):
-    """How far a hand-off is, in our own field of the CRM."""
+    """The state of a hand-off, in nurture's field of the CRM."""
 
     OFFERED = "offered"
     ACCEPTED = "accepted"
@@ -23,7 +23,7 @@ class HandoffStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What a CRM gets of a lead. *crm_id* is its id in this CRM, "" where it did not come from there."""
+    """The contact data of a lead for a CRM. *crm_id* is its id in this CRM, "" if it was not imported from there."""
 
     email: str = ""
     first_name: str = ""
@@ -37,10 +37,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class HandoffRecord:
-    """One lead as the CRM is to hold it: a record known by *key*, and how its newest hand-off stands.
+    """The record of one lead to write to the CRM: identified by *key*, with the state of its newest hand-off.
 
-    *owner* is the address of the rep who accepted; "" leaves the owner alone. *offered_to* is the name of
-    the rep who was asked, *reason* is why now, in words for sales.
+    *owner* is the address of the rep who accepted; "" leaves the owner unchanged. *offered_to* is the name of the
+    rep with the offer, *reason* is the reason of the hand-off.
     """
 
     key: str
@@ -55,10 +55,10 @@ class HandoffRecord:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRecord:
-    """A record as the CRM holds it. *handoff_key*, *handoff_status*: our own fields; the rest is sales' work.
+    """A record read from the CRM. *handoff_key* and *handoff_status* are nurture's fields.
 
-    *crm_status* is the CRM's own word. *closing* is "won" or "lost" where the CRM itself says so.
-    *owner* is an address, "" for nobody; *touched_at* the first touch by a person, as far as it is logged.
+    *crm_status* is the CRM's own status. *closing* is "won" or "lost" if the CRM has closed the deal. *owner* is an
+    address or "". *touched_at* is the first logged activity of a person.
     """
 
     key: str
@@ -77,7 +77,7 @@ class RemoteRecord:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The CRM holds the record, under *crm_id*. *note* says what it did not take, "" for nothing."""
+    """The CRM stored the record as *crm_id*. *note* says which part it did not store, or ""."""
 
     crm_id: str
     note: str = ""
@@ -85,7 +85,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Nothing changed there; try again, not before *retry_at* (UTC). *blocks_all*: nothing else is sent."""
+    """The CRM is unchanged; retry, not before *retry_at* (UTC) if set. *blocks_all*: no other record can be sent."""
 
     reason: str
     retry_at: datetime | None = None
@@ -94,14 +94,14 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The CRM will not take this record until a person has mended something."""
+    """The CRM refuses this record until a person corrects something."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody knows whether it went: look it up before anything else."""
+    """The record may or may not have been stored: look it up before the next write."""
 
     reason: str
 
@@ -111,9 +111,9 @@ Receipt = Accepted | NotSent | Rejected | Unknown
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """Changes in the order in which they happened. *cursor* is where the next page begins.
+    """Changes in chronological order. *cursor* is the start of the next page.
 
-    *problems* are lines of a file that could not be read, each with its remedy.
+    *problems* are unreadable lines of a file, each with its remedy.
     """
 
     records: Sequence[RemoteRecord]
@@ -123,7 +123,7 @@ class ChangePage:
 
 
 class CrmUnavailable(Exception):
-    """The CRM cannot be asked now. Its text says why, without secrets and without people's data."""
+    """The CRM is unavailable. *reason* contains no secrets and no personal data."""
 
     def __init__(self, reason: str, retry_at: datetime | None = None) -> None:
         super().__init__(reason)
@@ -132,40 +132,40 @@ class CrmUnavailable(Exception):
 
 
 class Crm(Protocol):
-    """Keeps sales' leads. A record written again under its key is the same record, on every backend."""
+    """A CRM. Writing a record again with the same key updates it, in every CRM."""
 
     @property
     def name(self) -> str:
-        """Name the backend as settings show it."""
+        """Return the name of the CRM, as in settings."""
         ...
 
     @property
     def batch_size(self) -> int:
-        """Say how many records one `upsert` should bring."""
+        """Return the recommended number of records per `upsert`."""
         ...
 
     def look_up(self, keys: Sequence[str]) -> Mapping[str, RemoteRecord]:
-        """Return the records of *keys* that there are. Raises CrmUnavailable."""
+        """Return the existing records of *keys*. Raises CrmUnavailable."""
         ...
 
     def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
-        """Create or update each of *records*; one receipt each, in order. Never raises for the network.
+        """Create or update *records*; return one receipt each, in order. Network errors become receipts.
 
-        Whoever has no record under its key is looked for first: by its id in this CRM, then by its address.
+        A record without its key in the CRM is searched first by its id in this CRM, then by its address.
         """
         ...
 
     def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
         """Return at most *limit* records changed since *cursor* ("": from the beginning).
 
-        Raises CrmUnavailable. The same cursor returns the same again, and nothing is left out.
+        Raises CrmUnavailable. A cursor can be read again, and no change is skipped.
         """
         ...
 
     def check(self, now: datetime) -> Sequence[str]:
-        """Return what is missing for this to work, each with its remedy. Raises CrmUnavailable."""
+        """Return what is missing in the setup of the CRM, each with its remedy. Raises CrmUnavailable."""
         ...
 
     def close(self) -> None:
-        """Give connections back. Closing twice is allowed."""
+        """Close connections. May be called twice."""
         ...

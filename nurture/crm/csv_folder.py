@@ -1,4 +1,4 @@
-"""The default CRM: a folder. Hand-offs go out as files, and what sales did comes in as files."""
+"""The default CRM: a folder to which hand-offs are written, and from which outcomes are read, as CSV files."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ OUT_COLUMNS: Final = (
 """The columns of the files in out/."""
 
 QUIET_SECONDS: Final = 5.0
-"""Seconds that a file in in/ is left alone after it was last written to."""
+"""Seconds after its last write before a file in in/ is read."""
 
 
 class CsvFolderCrm:
-    """A folder with out/ (for sales to import), in/ (for us to read) and .sent/, our list of what went out.
+    """A folder with out/ (read by sales), in/ (read by nurture) and .sent/ (the records already written).
 
-    A batch counts as sent at the moment at which its list stands in .sent/; its file follows, also after a
-    crash. So each hand-off stands in one file for each state, however often it is tried.
+    A batch counts as sent once its list is in .sent/; its file in out/ is then published, even after a crash. So
+    each state of a hand-off is in exactly one file, however often it is sent.
     """
 
     name = "csv"
@@ -57,7 +57,7 @@ class CsvFolderCrm:
         self._sent_records: dict[str, dict[str, RemoteRecord]] = {}
 
     def look_up(self, keys: Sequence[str]) -> Mapping[str, RemoteRecord]:
-        """Return how each of *keys* was sent last."""
+        """Return the last sent record of each of *keys*. Raises CrmUnavailable."""
         try:
             with self._locked():
                 self._recover_unpublished()
@@ -66,7 +66,7 @@ class CsvFolderCrm:
             raise CrmUnavailable(self._describe_error(error)) from error
 
     def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
-        """Write one file of *records*; what was sent alike before is left out."""
+        """Write one file with *records*, without those already sent in the same state."""
         del now
         if not records:
             return []
@@ -82,8 +82,8 @@ class CsvFolderCrm:
         return [Accepted(name if record.key in new_keys else last_sent[record.key].crm_id) for record in records]
 
     def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
-        """Return what the next file in in/ says. The file of *cursor* was read, and is put aside now."""
-        del limit  # a file is one page: its lines belong together
+        """Return the outcomes in the next file of in/, and move the file of *cursor* to processed/."""
+        del limit  # a file is one page
         if cursor:
             self._archive(cursor)
         try:
@@ -100,7 +100,7 @@ class CsvFolderCrm:
         return ChangePage(records, path.name, has_more=True, problems=problems)
 
     def check(self, now: datetime) -> Sequence[str]:
-        """Say whether the folder can be written."""
+        """Return a problem if the folder cannot be written."""
         del now
         folder = self._root if self._root.exists() else self._root.absolute().parent
         if os.access(folder, os.W_OK):
@@ -108,10 +108,10 @@ class CsvFolderCrm:
         return [f"{folder} cannot be written. Name another folder in NURTURE_CRM_FOLDER."]
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file stays open between calls."""
 
     def _write(self, records: Sequence[HandoffRecord]) -> str:
-        """Write the file and the list of a batch; the list's last step is what makes it count."""
+        """Write file and list of a batch; renaming the list marks the batch as sent."""
         number = max((int(path.stem) for path in self._sent_dir.glob("[0-9]*.csv")), default=0) + 1
         name = f"{number:06}.csv"
         out_part, list_part = self._out_dir / f".{name}.part", self._sent_dir / f".{name}.part"
@@ -131,7 +131,7 @@ class CsvFolderCrm:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let one worker at a time write here; the lock of one that dies is free at once."""
+        """Lock the folder for one worker; the lock of a worker that dies is released."""
         for folder in (self._out_dir, self._in_dir, self._sent_dir):
             make_folder(folder, owned=folder != self._in_dir)  # others write to in/
         with open_private(self._sent_dir / "lock") as lock:
@@ -139,7 +139,7 @@ class CsvFolderCrm:
             yield
 
     def _recover_unpublished(self) -> None:
-        """Publish the file of a worker that died between its list and its last step."""
+        """Publish the file of a worker that died after it wrote the list."""
         for part in self._out_dir.glob(".[0-9]*.csv.part"):
             name = part.name.removeprefix(".").removesuffix(".part")
             if (self._sent_dir / name).exists():
@@ -188,7 +188,7 @@ class CsvFolderCrm:
 
 
 def _is_quiet(path: Path, now: datetime) -> bool:
-    """Say whether nobody has written to the file for a while: it may be half a file till then."""
+    """Return whether the file was not written to recently; it may be incomplete until then."""
     return not 0 <= now.timestamp() - path.stat().st_mtime < QUIET_SECONDS
 
 

@@ -1,4 +1,4 @@
-"""HubSpot: hand-offs on contacts, known by a unique property of ours, looked up before anything is made."""
+"""HubSpot: hand-offs on contacts, identified by a unique custom property and looked up before each write."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from nurture.crm.hubspot_mapping import KEY_PROPERTY, READ_PROPERTIES
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 25.0  # seconds
 PAGE_SIZE: Final = 100
 CURSOR_OVERLAP: Final = timedelta(minutes=5)
-"""So far back the newest changes are read again: HubSpot's search shows them a little later."""
+"""How far back changes are read again: HubSpot's search lags behind."""
 
 _NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _API_EXCEPTIONS: Final = (OpenApiException, OwnersException, PropertiesException)
@@ -52,7 +52,7 @@ _NO_OWNER: Final = "no HubSpot user has the rep's address, so the owner was not 
 
 
 class HubSpotCrm:
-    """A HubSpot account, as a private app of it."""
+    """A HubSpot account, accessed as a private app."""
 
     name = "hubspot"
     batch_size = 1
@@ -65,7 +65,7 @@ class HubSpotCrm:
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
     ) -> None:
-        # What may have gone is looked up, not repeated.
+        # A request with an unknown outcome is looked up, not retried.
         no_retries = Retry(0, redirect=0, raise_on_redirect=False)
         self._url, self._timeouts = url, (connect_timeout, read_timeout)
         client = HubSpot(access_token=token.get_secret_value(), retry=no_retries, host=url)
@@ -77,7 +77,7 @@ class HubSpotCrm:
         return f"HubSpotCrm({self._url!r})"
 
     def look_up(self, keys: Sequence[str]) -> Mapping[str, RemoteRecord]:
-        """Return the contacts of *keys* that there are. Raises CrmUnavailable."""
+        """Return the existing contacts of *keys*. Raises CrmUnavailable."""
         found = {key: self._find_by_key(key) for key in keys}
         owners = self._load_owners() if any(found.values()) else {}
         return {
@@ -85,14 +85,14 @@ class HubSpotCrm:
         }
 
     def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
-        """Create or update each contact; one receipt each, in order."""
+        """Create or update each contact; return one receipt each, in order."""
         return [self._upsert_one(record, now) for record in records]
 
     def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
         """Return contacts that changed since *cursor*. Raises CrmUnavailable.
 
-        The next page begins at the time of this one's last contact: what changes meanwhile moves to the end,
-        and would shift the others under a page number.
+        The next page begins at the time of this page's last contact, not at a page number: a contact that changes
+        in the meantime moves to the end and shifts the others.
         """
         del now
         position: dict[str, str] = orjson.loads(cursor) if cursor else {"since": "0"}
@@ -125,19 +125,19 @@ class HubSpotCrm:
         return ChangePage(records, _format_cursor(position["since"], str(after)), has_more=True)
 
     def check(self, now: datetime) -> Sequence[str]:
-        """Return which of our properties are missing or made otherwise. Raises CrmUnavailable."""
+        """Return which custom properties are missing or misconfigured. Raises CrmUnavailable."""
         del now
         response = self._request(lambda: self._properties.get_all("contacts", _request_timeout=self._timeouts))
         existing = {one.name: one for one in response.results}
         missing = [
-            f"Contacts have no property {name}. Make it in Settings, Properties, Contact properties: {instructions}."
+            f"Contacts have no property {name}. Create it in Settings, Properties, Contact properties: {instructions}."
             for name, instructions in hubspot_mapping.CUSTOM_PROPERTIES.items()
             if name not in existing
         ]
         if KEY_PROPERTY in existing and not existing[KEY_PROPERTY].has_unique_value:
             missing.append(
                 f"The property {KEY_PROPERTY} must require unique values, which only a new property can: "
-                "delete it, and make it again."
+                "delete it and create it again."
             )
         self._owner_emails = None
         if not self._load_owners():
@@ -145,7 +145,7 @@ class HubSpotCrm:
         return missing
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close connections."""
         for api in (self._contacts, self._search, self._owner_api, self._properties):
             api.api_client.rest_client.pool_manager.clear()
 
@@ -186,12 +186,12 @@ class HubSpotCrm:
         return Accepted(str(created.id), note)
 
     def _link_contact(self, id_: str, record: HandoffRecord, owner: str | None, note: str) -> Receipt:
-        """Write our key on a contact that HubSpot had before us, unless it is another lead's."""
+        """Write the key to an existing contact without one, unless it belongs to another lead."""
         contact = self._request(
             lambda: self._contacts.get_by_id(id_, properties=[KEY_PROPERTY], _request_timeout=self._timeouts)
         )
         if contact.properties.get(KEY_PROPERTY) not in (None, "", record.key):
-            return Rejected("the HubSpot contact of this address is another lead of ours. Merge the leads.")
+            return Rejected("the HubSpot contact with this address belongs to another lead. Merge the leads.")
         return Accepted(self._update(id_, hubspot_mapping.custom_fields(record, owner)), note)
 
     def _update(self, id_: str, properties: Mapping[str, str]) -> str:
@@ -199,7 +199,7 @@ class HubSpotCrm:
         return str(self._contacts.update(id_, payload, _request_timeout=self._timeouts).id)
 
     def _find_by_key(self, key: str) -> Any:
-        """Return the contact of our key, None if there is none. Unlike the search, this is never behind."""
+        """Return the contact with *key*, or None. Unlike the search, this read does not lag."""
         try:
             return self._contacts.get_by_id(
                 key, id_property=KEY_PROPERTY, properties=list(READ_PROPERTIES), _request_timeout=self._timeouts
@@ -236,7 +236,7 @@ class HubSpotCrm:
         )
 
     def _request(self, call: Callable[[], Any]) -> Any:
-        """Ask for something that changes nothing. Raises CrmUnavailable."""
+        """Send a read-only request. Raises CrmUnavailable."""
         try:
             return call()
         except _API_EXCEPTIONS as error:
@@ -259,10 +259,10 @@ def _status_of(error: Exception) -> int:
 
 
 def _receipt_for_error(error: Exception, now: datetime) -> NotSent | Rejected | Unknown:
-    """Never from the error's own text: it repeats headers and what a lead wrote."""
+    """Return the receipt for *error*, without its text, which contains headers and lead data."""
     headers = {str(name): str(value) for name, value in dict(getattr(error, "headers", None) or {}).items()}
     if not _status_of(error):
-        return Unknown(f"HubSpot's answer cannot be read ({type(error).__name__})")
+        return Unknown(f"HubSpot's response cannot be read ({type(error).__name__})")
     return hubspot_mapping.receipt_for_error(_status_of(error), getattr(error, "body", None), headers, now)
 
 
@@ -277,4 +277,4 @@ def _unavailable(error: HTTPError) -> CrmUnavailable:
 def _receipt_for_network_error(error: HTTPError) -> Receipt:
     if isinstance(_cause(error), NewConnectionError | ConnectTimeoutError):
         return NotSent("HubSpot cannot be reached", blocks_all=True)
-    return Unknown(f"HubSpot did not answer ({type(_cause(error)).__name__})")
+    return Unknown(f"HubSpot did not respond ({type(_cause(error)).__name__})")

@@ -1,4 +1,4 @@
-"""HubSpot's words: properties, payloads and what its errors mean. Nothing here calls anybody."""
+"""Map records and errors to and from HubSpot, without I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CUSTOM_PROPERTIES: Final = {
     STATUS_PROPERTY: "a single-line text",
     REASON_PROPERTY: "a multi-line text",
 }
-"""Our own properties of contacts, and how an administrator makes them."""
+"""Custom properties of contacts, and how an administrator creates them."""
 
 READ_PROPERTIES: Final = (
     KEY_PROPERTY,
@@ -44,7 +44,7 @@ _MISSING_PROPERTY: Final = re.compile(r"(?:Property|property)[^a-z]{1,6}([a-z0-9
 
 
 def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
-    """Return what we write on every contact: our own properties, and the owner once a rep accepted."""
+    """Return the properties of every write: the custom properties, and the owner once a rep accepted."""
     fields = {
         KEY_PROPERTY: record.key,
         HANDOFF_PROPERTY: record.handoff_key,
@@ -55,7 +55,7 @@ def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, str]
 
 
 def full_record(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
-    """Return a new contact: who it is as well."""
+    """Return the properties of a new contact: contact data and custom properties."""
     person = record.person
     values = {
         "email": person.email,
@@ -70,7 +70,7 @@ def full_record(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
 
 
 def parse_record(contact: Any, owners: Mapping[str, str]) -> RemoteRecord:
-    """Return a contact as we see it. A customer is one that HubSpot itself calls so."""
+    """Return a contact as a record. It is won if its lifecycle stage in HubSpot is customer."""
     properties: Mapping[str, str | None] = contact.properties
     won = properties.get("lifecyclestage") == _CUSTOMER
     return RemoteRecord(
@@ -89,7 +89,7 @@ def parse_record(contact: Any, owners: Mapping[str, str]) -> RemoteRecord:
 
 
 def parse_timestamp(text: str | None) -> datetime | None:
-    """Return the time that HubSpot wrote, as ISO text or as milliseconds; None for none."""
+    """Parse a time, in ISO format or in milliseconds; return None if there is none."""
     if not text:
         return None
     if text.isdigit():
@@ -99,7 +99,7 @@ def parse_timestamp(text: str | None) -> datetime | None:
 
 
 def parse_existing_id(body: Any) -> str | None:
-    """Return the contact that HubSpot says is there already, None if it names none."""
+    """Return the id of the existing contact that a conflict names, or None."""
     match = _EXISTING_ID.search(_error_message(body))
     return match[1] if match else None
 
@@ -107,9 +107,7 @@ def parse_existing_id(body: Any) -> str | None:
 def receipt_for_error(
     status: int, body: Any, headers: Mapping[str, str], now: datetime
 ) -> NotSent | Rejected | Unknown:
-    """Return what an error means for a contact that was being written. Its text is left alone: it may repeat
-    what a lead wrote.
-    """
+    """Return the receipt for an error of a write, without its text, which may contain lead data."""
     error = _parse_body(body)
     if status == 429:
         daily = str(error.get("policyName", "")).upper() == "DAILY"
@@ -121,22 +119,24 @@ def receipt_for_error(
             if daily
             else _BURST_LIMIT_WAIT
         )
-        span = "today" if daily else "at the moment"
-        return NotSent(f"HubSpot takes no more calls {span} (429)", now + delay, blocks_all=True)
+        limit = "daily limit" if daily else "rate limit"
+        return NotSent(f"HubSpot's {limit} is reached (429)", now + delay, blocks_all=True)
     if status in (401, 403):
-        reason = "HubSpot refuses our token" if status == 401 else "our token may not do this"
+        reason = "HubSpot refuses the token" if status == 401 else "the token lacks a permission"
         remedy = "Check NURTURE_HUBSPOT_TOKEN and the scopes of its private app"
         return NotSent(f"{reason} ({status}). {remedy}.", now + _SETUP_RETRY_AFTER, blocks_all=True)
     missing = _MISSING_PROPERTY.search(_error_message(body).replace('\\"', '"'))
     if status == 400 and missing:
-        reason = f"HubSpot is not set up for us: contacts have no property {missing[1]}. `nurture handoffs crm check`"
+        reason = (
+            f"HubSpot is not set up for nurture: contacts have no property {missing[1]}. `nurture handoffs crm check`"
+        )
         return NotSent(f"{reason} says what is missing", now + _SETUP_RETRY_AFTER, blocks_all=True)
     if status in (409, 423):
         return NotSent(f"HubSpot was busy with this contact ({status})")
     if status >= 500:
-        return Unknown(f"HubSpot answered with status {status}")
+        return Unknown(f"HubSpot responded with status {status}")
     category = str(error.get("category", "")) or f"status {status}"
-    return Rejected(f"HubSpot refused it ({category[:60]}). Look at the contact there.")
+    return Rejected(f"HubSpot refused it ({category[:60]}). Check the contact in HubSpot.")
 
 
 def _error_message(body: Any) -> str:

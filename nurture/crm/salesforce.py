@@ -1,4 +1,4 @@
-"""Salesforce: hand-offs on Lead, known by an external id of ours, so that writing twice is writing once."""
+"""Salesforce: hand-offs on Lead, identified by an external id, so that writes are idempotent."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from nurture.crm.salesforce_mapping import KEY_FIELD, SELECT_LEAD, soql_list, so
 API_VERSION: Final = "59.0"
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 25.0  # seconds
 QUERY_BATCH: Final = 200
-"""Leads in one query; their ids must fit into a URL."""
+"""Leads per query; their ids must fit into a URL."""
 
 CURSOR_OVERLAP: Final = timedelta(minutes=5)
-"""So far back the newest changes are read again: a long transaction shows up late, under an early time."""
+"""How far back changes are read again: a long transaction appears late with an early timestamp."""
 
 _NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _BEGINNING: Final = "1970-01-01T00:00:00.000Z"
@@ -46,15 +46,15 @@ _CHANGE_QUERIES: Final = {
     "Task": "SELECT Id, WhoId, SystemModstamp FROM Task WHERE IsClosed = true AND WhoId IN "
     f"(SELECT Id FROM Lead WHERE {KEY_FIELD} != null)",
 }
-"""What changes of a lead: itself, the deal that came of it, and what reps did."""
+"""The objects whose changes are read: the lead, its closed opportunity, and its completed tasks."""
 
-# At DEBUG these write whole URLs, and a query names an address.
+# At DEBUG these loggers write whole URLs, and a query contains an address.
 for _name in ("urllib3.connectionpool", "simple_salesforce"):
     logging.getLogger(_name).setLevel(logging.INFO)
 
 
 class SalesforceCrm:
-    """A Salesforce by its REST API, as the user of a connected app with the client credentials flow."""
+    """A Salesforce org, accessed by its REST API as a connected app with the client credentials flow."""
 
     name = "salesforce"
     batch_size = 1
@@ -80,7 +80,7 @@ class SalesforceCrm:
         return f"SalesforceCrm({self._url!r})"
 
     def look_up(self, keys: Sequence[str]) -> Mapping[str, RemoteRecord]:
-        """Return the leads of *keys* that there are. Raises CrmUnavailable."""
+        """Return the existing leads of *keys*. Raises CrmUnavailable."""
         records: list[RemoteRecord] = []
         for start in range(0, len(keys), QUERY_BATCH):
             rows = self._query(f"{SELECT_LEAD} WHERE {KEY_FIELD} IN {soql_list(keys[start : start + QUERY_BATCH])}")
@@ -88,11 +88,11 @@ class SalesforceCrm:
         return {record.key: record for record in records}
 
     def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
-        """Create or update each lead; one receipt each, in order."""
+        """Create or update each lead; return one receipt each, in order."""
         return [self._upsert_one(record, now) for record in records]
 
     def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
-        """Return leads that changed since *cursor*, or whose deal or tasks did. Raises CrmUnavailable."""
+        """Return leads that changed since *cursor*, or whose opportunity or tasks did. Raises CrmUnavailable."""
         del now
         since: dict[str, str] = json.loads(cursor) if cursor else {}
         ids: set[str] = set()
@@ -124,28 +124,28 @@ class SalesforceCrm:
         return ChangePage(sorted(records, key=lambda record: record.changed_at), json.dumps(since), has_more)
 
     def check(self, now: datetime) -> Sequence[str]:
-        """Return which of our fields are missing on Lead, or made otherwise. Raises CrmUnavailable."""
+        """Return which custom fields are missing on Lead or misconfigured. Raises CrmUnavailable."""
         del now
         description = self._request("sobjects/Lead/describe")
         existing = {one["name"]: one for one in description["fields"]}
         missing = [
-            f"The field {name} on Lead is missing. Make it in Setup, Object Manager, Lead: {instructions}."
+            f"The field {name} on Lead is missing. Create it in Setup, Object Manager, Lead: {instructions}."
             for name, instructions in salesforce_mapping.CUSTOM_FIELDS.items()
             if name not in existing
         ]
         key = existing.get(KEY_FIELD)
         if key is not None and not (key["externalId"] and key["unique"]):
             missing.append(
-                f"The field {KEY_FIELD} on Lead must be an External ID and unique. Tick both in its settings."
+                f"The field {KEY_FIELD} on Lead must be an External ID and unique. Select both in its settings."
             )
         not_writable = [
             name for name in salesforce_mapping.CUSTOM_FIELDS if name in existing and not existing[name]["updateable"]
         ]
-        missing += [f"We may not write {name} on Lead. Let the app's user edit it." for name in not_writable]
+        missing += [f"The field {name} on Lead is read-only. Give the app's user edit access." for name in not_writable]
         return missing
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close connections."""
         self._session.close()
 
     def _upsert_one(self, record: HandoffRecord, now: datetime) -> Receipt:
@@ -169,7 +169,7 @@ class SalesforceCrm:
         return Accepted(str(crm_id), note)
 
     def _plan_write(self, record: HandoffRecord) -> tuple[str, dict[str, Any], str]:
-        """Look before writing: return where to write, what, and what cannot be said there."""
+        """Look the lead up; return the path and payload of the write, and a note on what is omitted."""
         owner, note = None, ""
         if record.owner:
             owner = self._find_user(record.owner)
@@ -196,7 +196,7 @@ class SalesforceCrm:
                 note,
             )
         if len(rows) > 1:
-            raise _AmbiguousMatch(f"{len(rows)} Salesforce leads have this lead's address. Merge them there.")
+            raise _AmbiguousMatch(f"{len(rows)} Salesforce leads have this lead's address. Merge them in Salesforce.")
         if rows:
             return (
                 f"sobjects/Lead/{rows[0]['Id']}",
@@ -231,7 +231,7 @@ class SalesforceCrm:
         return {deal["Id"]: deal for deal in self._query(soql + soql_list(ids))}
 
     def _load_last_touches(self, ids: Sequence[str]) -> dict[str, datetime]:
-        """Return when each lead's last task was completed."""
+        """Return the completion time of each lead's last task."""
         found: dict[str, datetime] = {}
         for start in range(0, len(ids), QUERY_BATCH):
             batch = soql_list(ids[start : start + QUERY_BATCH])
@@ -265,7 +265,7 @@ class SalesforceCrm:
         return rows
 
     def _request(self, path: str, params: dict[str, str] | None = None) -> Any:
-        """Ask for something that changes nothing. Raises CrmUnavailable."""
+        """Send a read-only request. Raises CrmUnavailable."""
         try:
             return self._call(path, "GET", params=params)
         except SalesforceError as error:
@@ -277,7 +277,7 @@ class SalesforceCrm:
             raise CrmUnavailable(f"Salesforce cannot be reached ({type(error).__name__})") from None
 
     def _call(self, path: str, method: str, **options: Any) -> Any:
-        """Call, with a new token where the old one has expired: a refused token has changed nothing."""
+        """Call, and retry with a new token if the old one has expired: a refused call changed nothing."""
         for fresh in (False, True):
             client = self._client(fresh=fresh)
             try:
@@ -309,7 +309,7 @@ class SalesforceCrm:
             raise CrmUnavailable(f"Salesforce cannot be reached ({type(error).__name__})") from None
         if response.status_code != 200 or "access_token" not in body:
             raise CrmUnavailable(
-                f"Salesforce gives us no token (status {response.status_code}). Check "
+                f"Salesforce refused to issue a token (status {response.status_code}). Check "
                 "NURTURE_SALESFORCE_URL, NURTURE_SALESFORCE_KEY and NURTURE_SALESFORCE_SECRET, and the app's "
                 "client credentials flow."
             )
@@ -317,12 +317,12 @@ class SalesforceCrm:
 
 
 def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Leave our token alone: without this, an entry in somebody's .netrc takes its place."""
+    """Keep the token: without this, requests replaces it by a login from ~/.netrc."""
     return request
 
 
 class _AmbiguousMatch(Exception):
-    """Several records may be meant."""
+    """Several records match a lead."""
 
 
 def _error_fields(error: SalesforceError) -> list[str]:
@@ -336,4 +336,4 @@ def _receipt_for_network_error(error: requests.RequestException) -> Receipt:
     reason = cause.reason if isinstance(cause, MaxRetryError) else None
     if isinstance(reason, NewConnectionError | ConnectTimeoutError):
         return NotSent("Salesforce cannot be reached", blocks_all=True)
-    return Unknown(f"Salesforce did not answer ({type(error).__name__})")
+    return Unknown(f"Salesforce did not respond ({type(error).__name__})")

@@ -1,4 +1,4 @@
-"""Salesforce's words: fields, queries, payloads and what its errors mean. Nothing here calls anybody."""
+"""Map records and errors to and from Salesforce, without I/O."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CUSTOM_FIELDS: Final = {
     STATUS_FIELD: "text of 40 characters",
     REASON_FIELD: "long text area",
 }
-"""Our own fields on Lead, and how an administrator makes them."""
+"""Custom fields on Lead, and how an administrator creates them."""
 
 SELECT_LEAD: Final = (
     f"SELECT Id, {KEY_FIELD}, {HANDOFF_FIELD}, {STATUS_FIELD}, Status, OwnerId, ConvertedOpportunityId, "
@@ -33,37 +33,37 @@ _SETUP_CODES: Final = frozenset(
 )
 _REMEDIES: Final = {
     "DUPLICATES_DETECTED": (
-        "a duplicate rule keeps this lead out. Merge the records that it found, or let "
-        "the connected app's user save duplicates"
+        "a duplicate rule blocks this lead. Merge the records that it found, or allow "
+        "the connected app's user to save duplicates"
     ),
-    "CANNOT_UPDATE_CONVERTED_LEAD": "the lead was converted there: sales works on it as a contact already",
-    "REQUIRED_FIELD_MISSING": "a field that your Salesforce requires is empty. Give it a default value there",
-    "FIELD_CUSTOM_VALIDATION_EXCEPTION": "a validation rule of your Salesforce keeps this lead out",
-    "INVALID_CROSS_REFERENCE_KEY": "the owner or the record is not there any more",
-    "ENTITY_IS_DELETED": "the record was deleted there. Take it out of the recycle bin",
-    "INVALID_EMAIL_ADDRESS": "Salesforce does not take the address",
+    "CANNOT_UPDATE_CONVERTED_LEAD": "the lead was converted in Salesforce and is a contact now",
+    "REQUIRED_FIELD_MISSING": "a field that your Salesforce requires is empty. Give it a default value in Salesforce",
+    "FIELD_CUSTOM_VALIDATION_EXCEPTION": "a validation rule of your Salesforce blocks this lead",
+    "INVALID_CROSS_REFERENCE_KEY": "the owner or the record no longer exists",
+    "ENTITY_IS_DELETED": "the record was deleted. Restore it from the recycle bin",
+    "INVALID_EMAIL_ADDRESS": "Salesforce rejects the address",
 }
 
 
 def soql_literal(text: str) -> str:
-    """Return *text* as a literal of SOQL."""
+    """Return *text* as a SOQL literal."""
     for letter, escaped in (("\\", "\\\\"), ("'", "\\'"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(letter, escaped)
     return f"'{text}'"
 
 
 def soql_list(texts: Iterable[str]) -> str:
-    """Return *texts* as a list of SOQL."""
+    """Return *texts* as a SOQL list."""
     return f"({', '.join(map(soql_literal, texts))})"
 
 
 def soql_timestamp(at: datetime) -> str:
-    """Return *at* as SOQL writes it."""
+    """Return *at* in SOQL format."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
 
 
 def parse_timestamp(text: str | None) -> datetime | None:
-    """Return the time that Salesforce wrote, None for none."""
+    """Parse a time of Salesforce; return None if there is none."""
     if not text:
         return None
     parsed = datetime.fromisoformat(text.replace("+0000", "+00:00"))
@@ -71,7 +71,7 @@ def parse_timestamp(text: str | None) -> datetime | None:
 
 
 def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, Any]:
-    """Return what we write on every lead: our own fields, and the owner once a rep accepted."""
+    """Return the fields of every write: the custom fields, and the owner once a rep accepted."""
     fields: dict[str, Any] = {
         HANDOFF_FIELD: record.handoff_key,
         STATUS_FIELD: record.handoff_status.value,
@@ -81,7 +81,7 @@ def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, Any]
 
 
 def full_record(record: HandoffRecord, owner_id: str | None) -> dict[str, Any]:
-    """Return a new lead: who it is as well. What is required there and nobody told is said to be unknown."""
+    """Return the fields of a new lead: contact data and custom fields. Missing required fields are "unknown"."""
     person = record.person
     values = {
         "FirstName": person.first_name,
@@ -101,7 +101,7 @@ def parse_record(
     deals: Mapping[str, Mapping[str, Any]],
     last_touches: Mapping[str, datetime],
 ) -> RemoteRecord:
-    """Return a lead as we see it; *deals*: closed opportunities, *last_touches*: the last completed tasks."""
+    """Return a lead as a record. *deals*: closed opportunities; *last_touches*: times of the last completed tasks."""
     deal = deals.get(row["ConvertedOpportunityId"] or "")
     changed = parse_timestamp(row["SystemModstamp"])
     assert changed is not None
@@ -122,7 +122,7 @@ def parse_record(
 
 
 def parse_error_codes(content: Any) -> list[str]:
-    """Return the error codes in an answer; texts are left alone: they may repeat what a lead wrote."""
+    """Return the error codes of a response, without texts, which may contain lead data."""
     errors = content if isinstance(content, list) else [content]
     return [str(one["errorCode"]) for one in errors if isinstance(one, dict) and "errorCode" in one]
 
@@ -130,22 +130,24 @@ def parse_error_codes(content: Any) -> list[str]:
 def receipt_for_error(
     status: int, codes: Sequence[str], fields: Sequence[str], now: datetime
 ) -> NotSent | Rejected | Unknown:
-    """Return what an error means for a record that was being written."""
+    """Return the receipt for an error of a write."""
     code = codes[0] if codes else f"status {status}"
     if "REQUEST_LIMIT_EXCEEDED" in codes or status == 429:
-        reason = "Salesforce takes no more calls today. Raise the limit there, or wait"
+        reason = "Salesforce's daily API limit is reached. Raise the limit in Salesforce, or wait"
         return NotSent(f"{reason} ({code}).", now + _RETRY_AFTER, blocks_all=True)
     if status == 401:
-        reason = "Salesforce refuses our token. Check the connected app and its user"
+        reason = "Salesforce refuses the token. Check the connected app and its user"
         return NotSent(f"{reason} ({code}).", now + _RETRY_AFTER, blocks_all=True)
     if codes and set(codes) <= _BUSY_CODES:
         return NotSent(f"Salesforce was busy with this record ({code})")
     if set(codes) & _SETUP_CODES or (status == 403 and not set(codes) & _REMEDIES.keys()):
         what = f" (field {', '.join(fields)})" if fields else ""
-        reason = f"Salesforce is not set up for us: {code}{what}. `nurture handoffs crm check` says what is missing"
+        reason = (
+            f"Salesforce is not set up for nurture: {code}{what}. `nurture handoffs crm check` says what is missing"
+        )
         return NotSent(reason, now + _SETUP_RETRY_AFTER, blocks_all=True)
     if status >= 500:
-        return Unknown(f"Salesforce answered with status {status}")
+        return Unknown(f"Salesforce responded with status {status}")
     if status == 300:
-        return Rejected("several Salesforce leads have this key. Merge them there, and make the field unique.")
-    return Rejected(f"Salesforce refused it: {_REMEDIES.get(code, 'look at the record there')} ({code}).")
+        return Rejected("several Salesforce leads have this key. Merge them in Salesforce, and make the field unique.")
+    return Rejected(f"Salesforce refused it: {_REMEDIES.get(code, 'check the record in Salesforce')} ({code}).")

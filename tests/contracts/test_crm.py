@@ -1,4 +1,4 @@
-"""What every CRM promises. A new backend adds one entry to BACKENDS."""
+"""The contract of every CRM. A new CRM adds one entry to BACKENDS."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ ONE = HandoffRecord("abc-lead-7", "abc-handoff-1", HandoffStatus.OFFERED, NOW, A
 
 @dataclass
 class Backend:
-    """A CRM, its double where it has one, and how many records it holds under a key."""
+    """A CRM, its double if it has one, and a function that counts its records with a key."""
 
     crm: Crm
     held: Callable[[str], int]
     double: CrmDouble | None = None
     rep_changes: Callable[[str, str, str], None] | None = None
-    """Given our key, a status and an owner's address: what a rep does there."""
+    """Sets status and owner of the record with a key, as a rep does in the CRM."""
 
 
 @contextmanager
@@ -111,14 +111,14 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
 
 @pytest.fixture(params=[name for name in BACKENDS if name != "csv"])
 def remote_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    """A backend that is called over the network."""
+    """A CRM that is called over the network."""
     with BACKENDS[request.param](tmp_path / "crm") as backend:
         yield backend
         backend.crm.close()
 
 
 def fetch_all_changes(crm: Crm, cursor: str = "", limit: int = 100) -> tuple[list[RemoteRecord], str]:
-    """Read changes until there are no more."""
+    """Return all changes since *cursor*."""
     seen: list[RemoteRecord] = []
     for _ in range(50):
         page = crm.fetch_changes(cursor, limit, NOW)

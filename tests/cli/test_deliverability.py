@@ -221,7 +221,7 @@ def test_the_report_shows_what_is_paused_and_resume_starts_it(seeded_cli: CliSes
     assert seeded_cli.ok("reports", "deliverability", "--json").json["breakers"] == []
 
 
-def test_nothing_is_resumed_that_is_not_paused(seeded_cli: CliSession) -> None:
+def test_only_paused_names_can_be_resumed(seeded_cli: CliSession) -> None:
     result = seeded_cli.fails("delivery", "resume", "house.example")
     assert (result.code, "Nothing is paused now" in result.err) == (4, True)
 

@@ -11,7 +11,7 @@ from nurture.db.engine import Database
 from tests.journey.builders import START, add_lead, make_context, run_at
 
 
-def test_a_head_is_greeted_on_the_first_day_and_everybody_else_is_kept(db: Database, tmp_path: Path) -> None:
+def test_a_head_enters_welcome_on_the_first_day_and_everybody_else_keep(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     head, other = add_lead(ctx, title="Head of it"), add_lead(ctx, title="Clerk")
     run_at(ctx, START, START + timedelta(hours=2), START + timedelta(hours=3))
@@ -22,7 +22,7 @@ def test_a_head_is_greeted_on_the_first_day_and_everybody_else_is_kept(db: Datab
     assert [tuple(row) for row in sent] == [(head, "01-hello")]
 
 
-def test_a_ready_lead_is_offered_to_a_rep_in_the_first_round(db: Database, tmp_path: Path) -> None:
+def test_a_ready_lead_is_offered_to_a_rep_in_the_first_run(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     add_lead(ctx, demo_requested=True)
     run_at(ctx, START)

@@ -80,7 +80,7 @@ def _clear(ctx: AppContext) -> None:
     write(ctx, "UPDATE custody SET kind = 'closed', ref = 'lost', due_at = NULL, version = version + 1")
 
 
-def test_a_second_round_at_the_same_time_changes_nothing(db: Database, tmp_path: Path) -> None:
+def test_a_second_run_at_the_same_time_changes_nothing(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     for title in ("Head", "Clerk", "student"):
         add_lead(ctx, title=title)
@@ -94,7 +94,7 @@ def test_a_second_round_at_the_same_time_changes_nothing(db: Database, tmp_path:
         assert (done.handed_off.total(), done.delivered.messages) == (0, 0)
 
 
-def test_a_round_after_a_long_silence_sends_one_touch_per_lead_and_no_more(db: Database, tmp_path: Path) -> None:
+def test_a_run_after_a_long_pause_sends_one_touch_per_lead_and_no_more(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START, START + 60 * DAY + 2 * HOUR)

@@ -75,7 +75,7 @@ def see(ctx: AppContext, lead_id: int, status: str = "New", *, after: timedelta 
     return pull.pull(ctx, START + after + HOUR)
 
 
-def test_a_status_that_says_so_is_the_first_touch_and_counts_once(ctx: AppContext, lead: int) -> None:
+def test_a_mapped_status_is_the_follow_up_and_counts_once(ctx: AppContext, lead: int) -> None:
     assert dict(see(ctx, lead).counts) == {}
     assert dict(see(ctx, lead, "Working", after=2 * DAY).counts) == {"status": 1, "followed up": 1}
     assert dict(see(ctx, lead, "Working", after=3 * DAY).counts) == {}
@@ -119,7 +119,7 @@ def test_a_loss_reported_late_closes_a_lead_that_is_back_on_a_track(ctx: AppCont
     assert len(outcomes.list_contradictions(ctx)) == 1
 
 
-def test_another_owner_in_the_crm_is_written_down(ctx: AppContext, lead: int) -> None:
+def test_another_owner_in_the_crm_is_recorded(ctx: AppContext, lead: int) -> None:
     see(ctx, lead)
     other = "ben" if rep(ctx) == "ana" else "ana"
     assert see(ctx, lead, owner=f"{other}@house.example", after=2 * DAY).counts["owner"] == 1
@@ -128,13 +128,13 @@ def test_another_owner_in_the_crm_is_written_down(ctx: AppContext, lead: int) ->
     assert refs == [(other,), ("?",)]
 
 
-def test_a_lead_that_sales_gives_back_there_is_recycled_by_its_reason(ctx: AppContext, lead: int) -> None:
+def test_a_lead_given_back_in_the_crm_is_recycled_by_its_reason(ctx: AppContext, lead: int) -> None:
     see(ctx, lead)
     assert see(ctx, lead, "Later", after=2 * DAY).counts["given back"] == 1
     assert custody(ctx, lead) == ("track", "keep")
 
 
-def test_who_gives_a_lead_back_there_does_not_get_it_again(ctx: AppContext, lead: int) -> None:
+def test_a_rep_who_gives_a_lead_back_in_the_crm_does_not_get_it_again(ctx: AppContext, lead: int) -> None:
     see(ctx, lead)
     see(ctx, lead, "Later", after=2 * DAY)
     assert rows(ctx, "SELECT state, reason FROM offer") == [("rejected", "not-now")]
@@ -144,7 +144,7 @@ def test_who_gives_a_lead_back_there_does_not_get_it_again(ctx: AppContext, lead
     assert first != then
 
 
-def test_an_offer_that_is_given_back_there_is_rejected(ctx: AppContext) -> None:
+def test_an_offer_given_back_in_the_crm_is_rejected(ctx: AppContext) -> None:
     lead_id = add_lead(ctx, demo_requested=True)
     run_once.run_once(ctx, START)
     see(ctx, lead_id)
@@ -153,7 +153,7 @@ def test_an_offer_that_is_given_back_there_is_rejected(ctx: AppContext) -> None:
     assert custody(ctx, lead_id) == ("track", "keep")
 
 
-def test_a_reason_that_stops_all_mail_stops_it_from_there_too(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_reject_reason_that_suppresses_does_so_from_the_crm_too(sqlite_db: Database, tmp_path: Path) -> None:
     rules = sample_rules() | {"sales/crm.yaml": STATUSES.replace("not-now", "bad-fit")}
     policy = rules["sales/policy.yaml"].replace("Nothing for them,", "Nothing for them, suppress: yes,")
     ctx = make_context(sqlite_db, tmp_path, rules=rules | {"sales/policy.yaml": policy})
@@ -224,7 +224,7 @@ def test_files_in_a_folder_say_the_same_as_a_crm(sqlite_db: Database, tmp_path: 
     assert dict(pull.pull(ctx, START + DAY).counts) == {}
 
 
-def test_the_first_file_that_tells_of_a_lead_counts(sqlite_db: Database, tmp_path: Path) -> None:
+def test_the_first_file_row_of_a_lead_counts(sqlite_db: Database, tmp_path: Path) -> None:
     rules = sample_rules() | {"sales/crm.yaml": STATUSES}
     ctx = replace(make_context(sqlite_db, tmp_path, rules=rules), crm=CsvFolderCrm(tmp_path / "crm"))
     called, returned = (add_lead(ctx, demo_requested=True, email=f"{name}@people.example") for name in ("ana", "bo"))

@@ -101,7 +101,9 @@ def test_an_answer_during_an_unknown_push_is_pushed_after_it(ctx: AppContext, cr
     assert [stage for _, stage in crm.written] == ["offered", "accepted"]
 
 
-def test_a_busy_crm_is_left_alone_until_it_said_and_then_tried_with_one(ctx: AppContext, crm: ScriptedCrm) -> None:
+def test_a_busy_crm_is_not_called_before_its_retry_time_and_then_probed_with_one(
+    ctx: AppContext, crm: ScriptedCrm
+) -> None:
     offered(ctx, 4)
     crm.script = ["writes", "is busy"]
     assert run(ctx) == {"pushed": 1, "postponed": 1, "breaker opened": 1}
@@ -190,7 +192,7 @@ def test_a_changed_offer_state_is_pushed_whoever_changed_it(ctx: AppContext, crm
     assert run(ctx) == {}
 
 
-def test_nothing_more_of_an_erased_lead_is_pushed(ctx: AppContext, crm: ScriptedCrm) -> None:
+def test_an_erased_lead_is_no_longer_pushed(ctx: AppContext, crm: ScriptedCrm) -> None:
     (lead_id,) = offered(ctx)
     erase.erase_person(ctx, str(lead_id), START)
     run(ctx)

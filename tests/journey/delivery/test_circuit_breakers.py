@@ -115,7 +115,7 @@ def test_mail_of_a_domain_that_was_resumed_goes_within_a_quarter_of_an_hour(ctx:
     assert _states(ctx) == ["accepted"]
 
 
-def test_who_resumed_what_is_stored(ctx: AppContext) -> None:
+def test_a_manual_resume_is_stored_with_the_person(ctx: AppContext) -> None:
     _trip(ctx)
     (released,) = circuit_breakers.resume(ctx, "House.Example.", "by hand: nora", OPEN)
     assert released.name == DOMAIN
@@ -158,7 +158,7 @@ def test_a_provider_that_was_resumed_is_tried_with_the_next_delivery(ctx: AppCon
     assert len(ctx.provider.refs) == 3
 
 
-def test_nothing_is_resumed_that_is_not_paused(ctx: AppContext) -> None:
+def test_only_paused_names_can_be_resumed(ctx: AppContext) -> None:
     with pytest.raises(InvalidState, match=r"post is not paused\. Nothing is paused now\."):
         circuit_breakers.resume(ctx, "post", "by hand: nora", OPEN)
     _trip(ctx)

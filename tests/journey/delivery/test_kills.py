@@ -57,7 +57,7 @@ def test_a_worker_killed_at_any_point_sends_nothing_twice_and_loses_nothing(kill
 
 
 @pytest.mark.parametrize("point", ["claimed", "before the call", "bytes sent"])
-def test_a_worker_that_slept_through_its_lease_sends_nothing_that_another_one_took(
+def test_a_worker_suspended_beyond_its_lease_sends_nothing_that_another_one_took(
     kill_setup: KillSetup, point: str
 ) -> None:
     slept = sleep_run(kill_setup, point, Random(f"{SEED}:{kill_setup.source.name}:{point}"))

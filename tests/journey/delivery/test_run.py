@@ -259,7 +259,7 @@ def _unsubscribes(lead: int) -> NewSignal:
     return new_signal(lead, SignalKind.UNSUBSCRIBED, OPEN)
 
 
-def test_a_topic_that_the_lead_left_is_not_sent_and_another_is(db: Database, tmp_path: Path) -> None:
+def test_an_unsubscribed_topic_is_not_sent_and_another_is(db: Database, tmp_path: Path) -> None:
     rules = sample_rules()
     for name in ("welcome", "keep"):
         rules[f"tracks/{name}/track.yaml"] += f"topic: About {name}\n"
@@ -404,7 +404,7 @@ def test_messages_that_may_not_go_do_not_stand_in_the_way_of_those_behind(ctx: A
     assert _state(ctx, free) == "accepted"
 
 
-def test_what_provably_did_not_go_is_tried_again_when_the_provider_says(ctx: AppContext) -> None:
+def test_messages_certainly_not_sent_are_retried_when_the_provider_allows(ctx: AppContext) -> None:
     lead = _planned(ctx)
     ctx.provider = RecordingProvider(lambda *_: NotSent("too many at once", OPEN + 20 * MINUTE))
     run.deliver(ctx, VirtualClock(OPEN))
@@ -417,7 +417,7 @@ def test_what_provably_did_not_go_is_tried_again_when_the_provider_says(ctx: App
 
 
 @pytest.mark.parametrize("error", [NurtureError("gave up half-way"), ZeroDivisionError("a mistake of ours")])
-def test_a_provider_that_breaks_off_leaves_unknown_messages_and_its_run_goes_on(
+def test_a_provider_that_fails_midway_leaves_unknown_messages_and_the_run_continues(
     ctx: AppContext, error: Exception
 ) -> None:
     first, second = _planned(ctx), _planned(ctx)

@@ -162,7 +162,7 @@ def test_a_backlog_is_not_checked_before_its_time(db: Database, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("state", "count", "reason"), [("bounced", 3, "bounced permanently"), ("complained", 2, "reported as spam")]
 )
-def test_a_domain_whose_mail_is_not_wanted_pauses_by_itself(
+def test_a_domain_with_too_many_bounces_or_complaints_pauses_automatically(
     db: Database, tmp_path: Path, state: str, count: int, reason: str
 ) -> None:
     ctx = _ctx(db, tmp_path)

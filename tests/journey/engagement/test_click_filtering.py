@@ -133,7 +133,7 @@ def test_bots_and_suspects_count_for_nothing_and_are_stored_with_their_reasons(c
     assert one(ctx, "SELECT step FROM enrollment WHERE lead_id = :id", id=lead) == "wait-for-click"
 
 
-def test_a_second_link_within_two_seconds_takes_back_what_the_first_one_counted(ctx: AppContext) -> None:
+def test_a_second_link_within_two_seconds_takes_back_the_first_clicks_score(ctx: AppContext) -> None:
     lead, mail = mailed(ctx)
     at = SENT + HOUR
     record(ctx, click(mail, at))
@@ -145,7 +145,7 @@ def test_a_second_link_within_two_seconds_takes_back_what_the_first_one_counted(
     assert one(ctx, "SELECT step FROM enrollment WHERE lead_id = :id", id=lead) == "wait-for-click"
 
 
-def test_the_third_of_a_company_makes_suspects_of_the_two_before_on_their_own_mails(ctx: AppContext) -> None:
+def test_the_third_click_of_a_company_makes_suspects_of_the_two_before(ctx: AppContext) -> None:
     leads = [add_lead(ctx, title="Head", email=f"p{n}@acme.example") for n in range(3)]
     public = [add_lead(ctx, title="Head", email=f"p{n}@gmail.com") for n in range(3)]
     run_at(ctx, START, SENT)

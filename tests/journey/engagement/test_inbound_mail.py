@@ -274,7 +274,7 @@ def _poll(url: str, folder: Path, mails: list[bytes], now: datetime) -> None:
     replies.poll_inbox(ctx, now)
 
 
-def test_a_worker_that_is_killed_at_a_mail_reads_the_others_and_passes_it(ctx: AppContext, tmp_path: Path) -> None:
+def test_a_mail_that_kills_its_reader_is_set_aside_and_the_others_are_read(ctx: AppContext, tmp_path: Path) -> None:
     to = reply_address(ctx, tmp_path)
     mails = [mail("die", to=to, number="0"), *(mail(f"Call {n}", to=to, number=str(n)) for n in (1, 2))]
     url = ctx.database.url.render_as_string(hide_password=False)
@@ -293,7 +293,7 @@ def test_a_worker_that_is_killed_at_a_mail_reads_the_others_and_passes_it(ctx: A
     assert rows(ctx, "SELECT last_uid FROM mailbox_cursor") == [(3,)]
 
 
-def test_what_another_worker_reads_is_left_to_it_until_its_lease_ends(ctx: AppContext, tmp_path: Path) -> None:
+def test_mail_leased_by_another_worker_is_not_read_before_the_lease_ends(ctx: AppContext, tmp_path: Path) -> None:
     raw = RawMail({"email": mail("Call me", to=reply_address(ctx, tmp_path))})
     replies.receive(ctx, "sendgrid", [raw], NOW)
     assert len(engagement_inbound_mail.claim(ctx, NOW)) == 1
@@ -301,7 +301,7 @@ def test_what_another_worker_reads_is_left_to_it_until_its_lease_ends(ctx: AppCo
     assert replies.poll_inbox(ctx, NOW + 6 * MINUTE) == (0, 1, 1)
 
 
-def test_a_lease_of_a_clock_that_was_fast_holds_nobody_up(ctx: AppContext, tmp_path: Path) -> None:
+def test_a_lease_from_a_fast_clock_does_not_block(ctx: AppContext, tmp_path: Path) -> None:
     raw = RawMail({"email": mail("Call me", to=reply_address(ctx, tmp_path))})
     replies.receive(ctx, "sendgrid", [raw], NOW)
     engagement_inbound_mail.claim(ctx, NOW + DAY)
@@ -323,7 +323,7 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
     assert cost(15, 2) <= cost(2, 1) + 2
 
 
-def test_a_round_without_mail_asks_once(db: Database, ctx: AppContext) -> None:
+def test_a_run_without_mail_queries_once(db: Database, ctx: AppContext) -> None:
     with recorded_statements(db) as statements:
         replies.poll_inbox(ctx, NOW)
     assert len([one for one in statements if "inbound_mail" in one]) == 1

@@ -425,7 +425,7 @@ def test_a_batch_costs_the_same_number_of_statements_however_large(ctx: AppConte
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_whatever_the_order_and_the_copies_everything_ends_alike(db: Database, tmp_path: Path, seed: int) -> None:
+def test_order_and_copies_of_events_do_not_change_the_result(db: Database, tmp_path: Path, seed: int) -> None:
     result = permute(db, tmp_path, 240, Random(seed))
     assert result.streams == 240
     assert result.events > 1_000

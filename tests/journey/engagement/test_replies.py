@@ -63,7 +63,7 @@ def test_a_touch_asks_for_answers_to_an_address_of_its_own(ctx: AppContext, lead
     assert local.removeprefix("reply+") not in str(kept)
 
 
-def test_a_person_who_answers_is_handed_off_and_the_rep_reads_the_words(
+def test_a_lead_that_replies_is_handed_off_and_the_rep_reads_the_text(
     ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
     to = reply_address(ctx, tmp_path)
@@ -105,13 +105,15 @@ def test_a_colleague_who_answers_counts_for_the_lead_and_is_named_only_with_the_
     assert rows(ctx, "SELECT value FROM signal WHERE kind = 'replied'") == [("other sender",)]
 
 
-def test_who_writes_stop_is_not_mailed_again(ctx: AppContext, lead: int, tmp_path: Path) -> None:
+def test_a_lead_that_replies_stop_is_not_mailed_again(ctx: AppContext, lead: int, tmp_path: Path) -> None:
     process_replies(ctx, mail("Please remove me from your list.", to=reply_address(ctx, tmp_path)))
     assert rows(ctx, "SELECT scope, source FROM suppression") == [("global", "reply")]
     assert rows(ctx, "SELECT count(*) FROM signal WHERE kind = 'replied'") == [(0,)]
 
 
-def test_an_absence_pauses_until_the_day_of_return_and_is_no_answer(ctx: AppContext, lead: int, tmp_path: Path) -> None:
+def test_an_out_of_office_reply_pauses_until_the_return_date_and_is_no_reply(
+    ctx: AppContext, lead: int, tmp_path: Path
+) -> None:
     away = mail(
         "I am out of the office and will be back on 3 March.",
         to=reply_address(ctx, tmp_path),
@@ -130,7 +132,7 @@ def test_an_absence_pauses_until_the_day_of_return_and_is_no_answer(ctx: AppCont
     assert rows(ctx, "SELECT count(*) FROM message WHERE kind = 'touch'") == [(2,)]
 
 
-def test_a_mailbox_that_is_none_is_not_mailed_again_and_another_one_does_not_matter(
+def test_a_missing_mailbox_is_not_mailed_again_and_another_address_does_not_matter(
     ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
     token = reply_address(ctx, tmp_path).partition("@")[0].removeprefix("reply+")
@@ -140,7 +142,7 @@ def test_a_mailbox_that_is_none_is_not_mailed_again_and_another_one_does_not_mat
     assert rows(ctx, "SELECT source FROM suppression") == [("bounce",)]
 
 
-def test_mail_that_answers_nothing_of_ours_leaves_no_trace(ctx: AppContext, lead: int) -> None:
+def test_mail_that_is_no_reply_to_ours_leaves_no_trace(ctx: AppContext, lead: int) -> None:
     assert process_replies(
         ctx, mail("Buy this"), mail("x", to="reply+zz@in.example.com"), b"", b"\x00\xff\r\n\r\n"
     ) == (4, 0, 0)

@@ -64,7 +64,7 @@ def test_more_mails_than_one_batch_takes_are_all_read(ctx: AppContext, mailbox: 
     assert rows(ctx, "SELECT last_uid FROM mailbox_cursor") == [(replies.BATCH_SIZE + 3,)]
 
 
-def test_mails_that_the_server_numbers_anew_count_once(ctx: AppContext, mailbox: Mailbox, tmp_path: Path) -> None:
+def test_mails_renumbered_by_the_server_count_once(ctx: AppContext, mailbox: Mailbox, tmp_path: Path) -> None:
     mailbox.add(mail("Call me", to=reply_address(ctx, tmp_path)))
     replies.poll_inbox(ctx, NOW)
     mailbox.uid_validity += 1
@@ -100,7 +100,7 @@ def refuse_replies(ctx: AppContext, words: str) -> None:
         connection.execute(text(sabotage.format(words)))
 
 
-def test_a_wrong_password_stops_no_round_and_is_not_shown(ctx: AppContext, mailbox: Mailbox) -> None:
+def test_a_wrong_password_does_not_stop_the_run_and_is_not_shown(ctx: AppContext, mailbox: Mailbox) -> None:
     ctx.inbox = inbox_at(mailbox.port, "wr0ng")
     run_at(ctx, NOW)
     with pytest.raises(InboxUnavailable) as caught, ctx.inbox.open_folder():
@@ -109,7 +109,7 @@ def test_a_wrong_password_stops_no_round_and_is_not_shown(ctx: AppContext, mailb
     assert USER not in f"{caught.value} {ctx.inbox!r} {ctx.inbox.name}"
 
 
-def test_a_server_that_shows_no_certificate_we_know_gets_no_password(ctx: AppContext, mailbox: Mailbox) -> None:
+def test_a_server_without_a_trusted_certificate_gets_no_password(ctx: AppContext, mailbox: Mailbox) -> None:
     ctx.inbox = inbox_at(mailbox.port, scheme="imaps")
     assert replies.poll_inbox(ctx, NOW) == (0, 0, 0)
     assert "LOGIN" not in mailbox.commands

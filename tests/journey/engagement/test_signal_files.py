@@ -98,7 +98,7 @@ def test_a_file_without_its_columns_is_rejected_whole(ctx: AppContext, tmp_path:
     assert all_rows(ctx) == before
 
 
-def test_a_long_file_is_taken_page_by_page(ctx: AppContext, tmp_path: Path) -> None:
+def test_a_long_file_is_imported_in_batches(ctx: AppContext, tmp_path: Path) -> None:
     lead = add_lead(ctx)
     lines = [f"{lead},visited,{START - number * HOUR:%Y-%m-%dT%H:%M},,," for number in range(2_100)]
     assert import_signals(ctx, _file(tmp_path, *lines), NOW).new == 2_100

@@ -143,7 +143,7 @@ def test_an_invalid_date_from_a_source_without_a_check_stops_no_other_signal(ctx
 
 
 @pytest.mark.parametrize("closing", [Closing.DISCARDED, Closing.LOST, Closing.UNREACHABLE])
-def test_a_lead_that_was_given_up_comes_back_with_a_new_interest(ctx: AppContext, closing: Closing) -> None:
+def test_a_closed_lead_returns_with_new_interest(ctx: AppContext, closing: Closing) -> None:
     lead = add_lead(ctx, title="Clerk")
     run_at(ctx, START)
     close.close(ctx, lead, closing, START + HOUR, reason="quiet")
@@ -156,7 +156,7 @@ def test_a_lead_that_was_given_up_comes_back_with_a_new_interest(ctx: AppContext
     assert one(ctx, "SELECT count(*) FROM enrollment WHERE lead_id = :id", id=lead) == 2
 
 
-def test_a_customer_stays_one_whatever_it_does(ctx: AppContext) -> None:
+def test_a_customer_stays_a_customer_whatever_it_does(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     close.close(ctx, lead, Closing.WON, START)
     for kind in SignalKind:
@@ -183,7 +183,7 @@ def test_a_lead_that_may_not_be_mailed_comes_back_to_its_queue(ctx: AppContext) 
     assert custody(ctx, lead) == ("queue", "suppressed")
 
 
-def test_signals_that_were_only_recorded_are_applied_by_the_next_round_once(ctx: AppContext) -> None:
+def test_recorded_signals_are_applied_once_by_the_next_run(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     with ctx.database.write() as connection:
         signal_queries.record_signals(ctx.database, connection, [new_signal(lead, SignalKind.CLICKED, START)])

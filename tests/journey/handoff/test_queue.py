@@ -88,9 +88,7 @@ def test_work_in_hand_keeps_leads_waiting_until_something_is_done(sqlite_db: Dat
     assert _offer_counts(ctx) == {"ana": 3, "ben": 3}
 
 
-def test_what_cannot_wait_jumps_the_queue_and_who_waited_long_comes_before_who_came_late(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_hot_leads_jump_the_queue_and_long_waits_come_before_late_arrivals(sqlite_db: Database, tmp_path: Path) -> None:
     rules = _policy("priority: {hot: [replied], aging_interval: 1 day}\n")
     ctx = make_context(sqlite_db, tmp_path, rules=_capacity(rules, "capacity: 1"))
     early = add_leads(ctx, 4, demo_requested=True)
@@ -140,7 +138,7 @@ def test_checking_full_reps_again_costs_the_same_however_many_wait(sqlite_db: Da
     assert costs[0] == costs[1] <= 12
 
 
-def test_what_comes_over_the_weekend_counts_to_monday(sqlite_db: Database, tmp_path: Path) -> None:
+def test_leads_of_the_weekend_count_for_monday(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path, FRIDAY, _policy(BUSINESS_HOURS))
     closed = FRIDAY + 10 * HOUR
     add_leads(ctx, 40, at=FRIDAY, demo_requested=True)
@@ -153,7 +151,7 @@ def test_what_comes_over_the_weekend_counts_to_monday(sqlite_db: Database, tmp_p
     assert _offer_counts(ctx) == {"ana": 10, "ben": 10}
 
 
-def test_out_of_hours_only_what_cannot_wait_is_offered(sqlite_db: Database, tmp_path: Path) -> None:
+def test_out_of_hours_only_hot_leads_are_offered(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path, START, _policy(BUSINESS_HOURS + "priority: {hot: [replied]}\n"))
     night = START + 12 * HOUR
     cold, hot = add_lead(ctx, demo_requested=True, at=night), add_lead(ctx, title="Head", at=START)
@@ -191,7 +189,7 @@ def test_tracks_hold_their_calls_to_action_back_while_reps_are_full(sqlite_db: D
     assert [row[1] for row in messages(ctx)] == ["01-hello"]
 
 
-def test_a_reason_may_let_the_same_rep_have_it_again_and_suppress(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_reject_reason_may_allow_the_same_rep_again_and_suppress(sqlite_db: Database, tmp_path: Path) -> None:
     rules = _policy()
     policy = rules["sales/policy.yaml"].replace(
         "cool_off: 7 days}\n  bad", "cool_off: 7 days, not_same_rep: no}\n  bad"

@@ -106,7 +106,7 @@ def test_capacity_that_becomes_free_is_used_by_the_next_sweep(ctx: AppContext, w
     assert one(ctx, IN_QUEUE) < 2
 
 
-def test_who_is_back_from_leave_is_offered_leads_by_the_next_sweep(db: Database, tmp_path: Path) -> None:
+def test_a_rep_back_from_leave_is_offered_leads_by_the_next_sweep(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     for rep in ("ana", "ben"):
         roster.add_leave(ctx, rep, START.date(), (START + timedelta(days=9)).date(), None, START)

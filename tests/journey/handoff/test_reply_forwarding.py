@@ -61,7 +61,7 @@ def accept(ctx: AppContext) -> str:
     return sweep.accept(ctx, offer, NOW).rep
 
 
-def test_the_rep_of_a_lead_gets_its_answer_once_in_plain_words_and_can_write_back(
+def test_a_reply_is_forwarded_once_as_plain_text_and_the_rep_can_reply_to_the_lead(
     ctx: AppContext, offered: tuple[int, str], tmp_path: Path
 ) -> None:
     lead, to = offered
@@ -109,7 +109,7 @@ def test_replies_that_the_brief_will_show_are_not_forwarded_as_well(ctx: AppCont
     assert len(replies.list_replies(ctx, lead, 10)) == 2
 
 
-def test_an_answer_of_a_lead_that_was_given_back_meanwhile_is_left_to_the_next_brief(
+def test_a_reply_of_a_lead_that_was_given_back_is_left_to_the_next_brief(
     ctx: AppContext, offered: tuple[int, str]
 ) -> None:
     process_replies(ctx, mail(WORDS, to=offered[1], number="second"), now=NOW + HOUR)
@@ -118,7 +118,7 @@ def test_an_answer_of_a_lead_that_was_given_back_meanwhile_is_left_to_the_next_b
     assert [found[1:] for found in forwarded(ctx)] == [("cancelled", "superseded")]
 
 
-def test_the_journal_names_an_owner_who_is_no_rep_of_the_policy(ctx: AppContext, offered: tuple[int, str]) -> None:
+def test_the_journal_names_an_owner_who_is_not_in_the_policy(ctx: AppContext, offered: tuple[int, str]) -> None:
     lead, to = offered
     accept(ctx)
     write(ctx, "UPDATE custody SET ref = 'Zoe', version = version + 1 WHERE lead_id = :id", id=lead)

@@ -262,7 +262,7 @@ SILENT: Final = [
 
 @pytest.mark.parametrize("state", SILENT)
 @pytest.mark.parametrize("answer", ["not-now", "wrong-person"])
-def test_who_may_not_be_mailed_goes_back_to_its_queue_and_is_not_offered_again(
+def test_a_lead_that_may_not_be_mailed_returns_to_its_queue_and_is_not_offered_again(
     ctx: AppContext, state: str, answer: str
 ) -> None:
     lead = STATES[state](ctx)
@@ -293,7 +293,7 @@ def test_a_call_that_no_rep_makes_waits_for_a_person(ctx: AppContext, state: str
     nobody_answers(ctx, lead, called)
 
 
-def test_a_rep_who_answers_what_waited_for_a_person_ends_the_request(ctx: AppContext) -> None:
+def test_an_answer_after_a_review_ends_the_request(ctx: AppContext) -> None:
     lead = STATES["unsubscribed"](ctx)
     record_signal(ctx, lead, DEMO, NOW + HOUR)
     run_at(ctx, NOW + HOUR, NOW + HOUR + DAY)
@@ -336,7 +336,7 @@ def test_a_request_that_a_rep_accepted_is_spent_when_the_lead_comes_back(ctx: Ap
     assert with_sales(ctx, lead)
 
 
-def test_who_a_readiness_rule_discards_by_name_is_not_handed_off(ctx: AppContext) -> None:
+def test_a_lead_that_a_readiness_rule_discards_by_name_is_not_handed_off(ctx: AppContext) -> None:
     for settings in ({"consent_basis": None}, {"email": None}):
         student = add_lead(ctx, title="student", **settings)  # type: ignore[arg-type]
         record_signal(ctx, student, DEMO, START)
@@ -347,7 +347,7 @@ def test_who_a_readiness_rule_discards_by_name_is_not_handed_off(ctx: AppContext
         assert custody(ctx, student) in (("queue", "no-consent-basis"), ("queue", "no-address"))
 
 
-def test_who_is_closed_as_won_stays_closed(ctx: AppContext) -> None:
+def test_a_lead_closed_as_won_stays_closed(ctx: AppContext) -> None:
     lead = closed(Closing.WON)(ctx)
     record_signal(ctx, lead, DEMO, NOW + HOUR)
     run_at(ctx, NOW + HOUR)
@@ -407,7 +407,7 @@ def test_a_file_that_newly_requests_a_demo_is_a_request_of_today(ctx: AppContext
 @pytest.mark.parametrize(
     "queue", ["ambiguous", "no-rep", "account-ambiguous", "account-owner-unavailable", "needs-country"]
 )
-def test_a_request_brings_a_lead_of_which_a_person_must_decide_to_attention(ctx: AppContext, queue: str) -> None:
+def test_a_request_reminds_a_person_of_a_lead_in_review(ctx: AppContext, queue: str) -> None:
     lead = add_lead(ctx, title="Head")
     wanted = "UPDATE custody SET kind='queue', ref=:queue, due_at=:due, version=version+1 WHERE lead_id=:lead"
     with ctx.database.write() as connection:

@@ -118,7 +118,7 @@ def test_where_no_other_rep_is_left_the_lead_goes_back_to_a_track(sqlite_db: Dat
     assert one(ctx, "SELECT count(*) FROM offer") == 1
 
 
-def test_a_sweep_that_slept_takes_back_without_reminding(ctx: AppContext) -> None:
+def test_a_late_sweep_takes_back_without_reminding(ctx: AppContext) -> None:
     _offered(ctx)
     run_at(ctx, MONDAY + 2 * DAY)
     assert _mails(ctx) == []
@@ -144,7 +144,7 @@ def test_an_accepted_lead_that_nobody_calls_is_escalated(ctx: AppContext) -> Non
 
 
 @pytest.mark.parametrize("how", ["call", "reply"])
-def test_a_first_touch_stops_it(ctx: AppContext, how: str) -> None:
+def test_a_follow_up_stops_the_escalation(ctx: AppContext, how: str) -> None:
     lead, offer = _offered(ctx)
     sweep.accept(ctx, offer, MONDAY)
     if how == "call":
@@ -168,7 +168,7 @@ def test_a_reply_before_acceptance_is_no_follow_up(ctx: AppContext) -> None:
         follow_up.record_follow_up(ctx, add_lead(ctx, at=MONDAY), "call", MONDAY + 3 * HOUR)
 
 
-def test_a_closed_lead_is_no_work_in_hand(ctx: AppContext) -> None:
+def test_a_closed_lead_does_not_count_as_open_work(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     sweep.accept(ctx, offer, MONDAY)
     close.close(ctx, lead, Closing.LOST, MONDAY + HOUR, reason="no budget")
@@ -187,7 +187,7 @@ def test_an_open_offer_is_given_to_another_rep(ctx: AppContext) -> None:
     assert "reassigned" in events(ctx, lead)
 
 
-def test_a_lead_that_was_taken_over_is_given_to_another_rep_who_accepts_it_first(ctx: AppContext) -> None:
+def test_an_accepted_lead_is_reassigned_once_the_other_rep_accepts(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     sweep.accept(ctx, offer, MONDAY)
     reassign.reassign(ctx, offer, "ben", MONDAY + HOUR)
@@ -242,9 +242,7 @@ def test_open_offers_go_to_the_next_rep_when_leave_begins(ctx: AppContext) -> No
     ]
 
 
-def test_where_offers_go_to_nobody_else_a_rep_on_leave_still_passes_them_on(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_an_offer_is_taken_back_when_leave_begins_even_without_reroutes(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path, MONDAY, escalation_rules(PEOPLE.replace("reroute: 1", "reroute: 0")))
     lead, _ = _offered(ctx)
     roster.add_leave(ctx, "ana", MONDAY.date(), MONDAY.date(), None, MONDAY + HOUR)

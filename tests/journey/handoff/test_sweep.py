@@ -70,7 +70,7 @@ def test_turns_go_on_over_the_days(ctx: AppContext) -> None:
     assert [row[0] for row in rows(ctx, "SELECT rep FROM offer ORDER BY id")] == ["ana", "ben", "ana"]
 
 
-def test_the_surplus_of_a_day_waits_for_the_next_one_and_nobody_is_lost(ctx: AppContext) -> None:
+def test_leads_beyond_the_daily_capacity_wait_for_the_next_day(ctx: AppContext) -> None:
     add_leads(ctx, 23, demo_requested=True)
     offer_counts = []
     for day in range(3):
@@ -160,7 +160,7 @@ def test_wrong_person_resumes_the_track_after_its_cool_off(ctx: AppContext) -> N
     assert due_at(ctx, lead) == START + 2 * HOUR + 7 * DAY
 
 
-def test_nothing_that_a_lead_does_shortens_its_cool_off_but_what_hands_it_off(ctx: AppContext) -> None:
+def test_only_a_hand_off_shortens_a_cool_off(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     sweep.reject(ctx, offer, "wrong-person", START + DAY)
     over, before = START + 8 * DAY, messages(ctx)

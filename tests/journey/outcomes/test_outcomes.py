@@ -96,7 +96,7 @@ def test_a_conflict_is_stored_and_a_person_resolves_it(ctx: AppContext) -> None:
         outcomes.resolve_contradiction(ctx, first.id, accept=False, by="mara", now=START + DAY)
 
 
-def test_a_lead_that_was_given_up_may_still_be_won(ctx: AppContext) -> None:
+def test_a_lead_closed_as_unreachable_may_still_be_won(ctx: AppContext) -> None:
     lead_id = add_lead(ctx)
     assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, Closing.UNREACHABLE)], "cli", START) == ["closed"]
     assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, WON, START, 5.0)], "crm", START) == ["closed"]
@@ -167,7 +167,7 @@ def test_a_file_without_the_columns_says_which_it_needs(sqlite_db: Database, tmp
         import_file.import_outcomes(ctx, write(tmp_path / "a.csv", "lead,status", "1,won"), START)
 
 
-def test_programs_post_outcomes_and_get_item_errors(ctx: AppContext) -> None:
+def test_the_api_accepts_outcomes_and_returns_item_errors(ctx: AppContext) -> None:
     lead_id = add_lead(ctx, email="ana@people.example")
     at = START.isoformat()
     items = [

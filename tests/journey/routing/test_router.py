@@ -128,7 +128,7 @@ def test_a_deputy_takes_leads_during_leave(lite: AppContext) -> None:
     assert owner(lite, ready(lite, email="b@contoso.example")) == ("ben", None)
 
 
-def test_who_is_on_a_public_holiday_gets_nothing_today(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_rep_on_a_public_holiday_gets_no_leads_today(sqlite_db: Database, tmp_path: Path) -> None:
     new_year = datetime(2026, 1, 1, 9, tzinfo=START.tzinfo)
     rules = ruled(RULES + "business_hours: {zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}\n")
     ctx = make_context(sqlite_db, tmp_path, new_year, rules)
@@ -188,14 +188,14 @@ def test_reps_off_duty_are_passed_over_and_that_is_replayed(sqlite_db: Database,
     assert replay(ctx).differences == []
 
 
-def test_a_replay_tells_which_decision_would_be_another(lite: AppContext) -> None:
+def test_a_replay_reports_decisions_that_differ(lite: AppContext) -> None:
     lead = ready(lite)
     write(lite, "UPDATE routing_decision SET rep = 'cleo' WHERE lead_id = :id", id=lead)
     ((difference,),) = [replay(lite, lead).differences]
     assert (difference.lead_id, difference.before, difference.after) == (lead, "cleo, by rest", "ben, by rest")
 
 
-def test_capacity_is_never_exceeded_and_who_waits_is_offered_later(lite: AppContext) -> None:
+def test_capacity_is_never_exceeded_and_waiting_leads_are_offered_later(lite: AppContext) -> None:
     add_leads(lite, 23, demo_requested=True)
     write(lite, "UPDATE lead SET country = 'FR'")
     for day in range(4):

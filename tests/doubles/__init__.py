@@ -1,1 +1,1 @@
-"""Doubles of other people's servers: real processes on loopback, stricter than what they stand for."""
+"""Doubles of external servers: real servers on loopback, stricter than the originals."""

@@ -1,4 +1,4 @@
-"""A target that apprise can notify, on this machine: a real server that answers as it is told."""
+"""A local chat server for apprise with configurable responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 
 class ChatServer:
-    """Keeps what it gets in *received*. *answers* is a status, "hang" (until the end) or "drop"."""
+    """Stores messages in *received*. *answers* is a status, "hang" (until closed) or "drop"."""
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
@@ -31,7 +31,7 @@ class ChatServer:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def do_GET(self) -> None:  # where a redirected notice would get lost
+            def do_GET(self) -> None:  # a redirected notice would be lost here
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

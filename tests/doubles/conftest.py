@@ -1,4 +1,4 @@
-"""One double of SendGrid for a module, as good as new for each test."""
+"""One SendGrid double per module, reset for each test."""
 
 from __future__ import annotations
 

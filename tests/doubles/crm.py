@@ -1,4 +1,4 @@
-"""A CRM in memory that does what it is told to: for use cases, beside the strict doubles of real APIs."""
+"""A scripted in-memory CRM for tests of use cases; the API doubles are separate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nurture.crm.base import (
 
 @dataclass
 class ScriptedCrm:
-    """Each call takes the next step of *script*; without one it works. `fetch_changes` returns *pages*."""
+    """Each call takes the next step of *script*, or succeeds without one. `fetch_changes` returns *pages*."""
 
     name: str = "scripted"
     batch_size: int = 1

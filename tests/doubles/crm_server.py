@@ -1,4 +1,4 @@
-"""What the doubles of CRMs share: a loopback server, a script of faults, a log of effects."""
+"""Base of the CRM doubles: a loopback server with scripted faults and a log of effects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing to do wrong to the next write, before its effect or *after* it. *pid* is whom to kill."""
+    """A fault of the next write, before its effect or *after* it. *pid* is the process to kill."""
 
     what: FaultKind
     after: bool = False
@@ -35,7 +35,7 @@ class Fault:
 
 
 class Effect(NamedTuple):
-    """Something that a write did: which record, under which key, and how its hand-off stands now."""
+    """The effect of a write: record, key and state of the hand-off."""
 
     what: str
     id: str
@@ -45,7 +45,7 @@ class Effect(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What goes back."""
+    """A response."""
 
     status: int
     body: Any = None
@@ -65,7 +65,7 @@ class Call(NamedTuple):
 class CrmDouble:
     """A CRM on loopback: `with SalesforceDouble() as double:`; its API is at `double.url`.
 
-    *effects* are what writes did, in order, whatever their callers came to know; *lock* guards it all.
+    *effects* lists the effects of writes in order, whether or not the caller got a response. *lock* guards all state.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class CrmDouble:
             def _serve(self) -> None:
                 double._serve(self)
 
-            do_GET = do_POST = do_PATCH = _serve  # noqa: N815 - the library looks for these names
+            do_GET = do_POST = do_PATCH = _serve  # noqa: N815 - names required by http.server
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -106,20 +106,20 @@ class CrmDouble:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def add_fault(self, *faults: Fault) -> None:
-        """Forget old faults; play these, one for each write that comes."""
+        """Replace the faults; each write takes the next one."""
         with self.lock:
             self._faults = deque(faults)
 
     def answer(self, call: Call) -> Answer:
-        """Do what *call* asks for. Subclasses have the API."""
+        """Handle *call*. Subclasses implement the API."""
         raise NotImplementedError
 
     def expire(self) -> None:
-        """Let the token that is out there be refused from now on."""
+        """Refuse the issued token from now on."""
         raise NotImplementedError
 
     def writes(self, call: Call) -> bool:
-        """Say whether *call* would change something."""
+        """Return whether *call* is a write."""
         raise NotImplementedError
 
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
@@ -163,7 +163,7 @@ class CrmDouble:
             handler.send_header("Content-Length", str(len(body)))
             handler.end_headers()
             handler.wfile.write(body)
-        except OSError:  # a worker that was killed does not listen
+        except OSError:  # the client was killed
             handler.close_connection = True
 
 

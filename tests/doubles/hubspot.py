@@ -1,4 +1,4 @@
-"""HubSpot for tests: contacts by id and by unique property, search, owners, properties; strict in all."""
+"""A strict HubSpot double: contacts by id and by unique property, search, owners, properties."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OPERATORS: Final = {"EQ", "GTE", "HAS_PROPERTY"}
 
 
 class HubSpotDouble(CrmDouble):
-    """One account. *properties* are the custom ones that were made; *behind* are not searchable yet."""
+    """One account. *properties* are its custom properties; the contacts in *behind* are not searchable yet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class HubSpotDouble(CrmDouble):
         return id_
 
     def add_contact(self, **properties: str) -> str:
-        """Make a contact as somebody does in HubSpot itself."""
+        """Create a contact as a HubSpot user does."""
         id_ = str(next(self._numbers))
         self.contacts[id_] = properties | self._now()
         return id_
 
     def change(self, id_: str, **properties: str) -> None:
-        """Change a contact as a rep, or HubSpot itself, does."""
+        """Change a contact as a rep or HubSpot does."""
         with self.lock:
             self.contacts[id_] |= properties | self._now()
 

@@ -1,4 +1,4 @@
-"""A double of an IMAP server on loopback: one folder, one account, the few commands that reading takes."""
+"""An IMAP double on loopback: one account, one folder, and the commands needed for reading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USER, PASSWORD = "replies@house.example", "s3cret word"
 
 @dataclass
 class Mailbox:
-    """What the server holds. *commands* are those it was given, without the password."""
+    """The state of the server. *commands* are the received commands, without the password."""
 
     mails: dict[int, bytes] = field(default_factory=dict)
     uid_validity: int = 7
@@ -79,7 +79,7 @@ class _Session(socketserver.StreamRequestHandler):
 
 @contextmanager
 def imap_server(context: ssl.SSLContext | None = None) -> Iterator[Mailbox]:
-    """Serve a mailbox for as long as the block runs, with TLS where *context* says how."""
+    """Serve a mailbox while the block runs, with TLS if *context* is given."""
     mailbox = Mailbox()
 
     class Session(_Session):

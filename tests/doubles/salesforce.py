@@ -1,4 +1,4 @@
-"""Salesforce for tests: OAuth, SOQL, and Lead by id and by external id, as strict as the real one."""
+"""A Salesforce double: OAuth, SOQL, and Lead by id and by external id, as strict as the original."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 class SalesforceDouble(CrmDouble):
-    """One org. *fields* are the custom fields that were made, *duplicate_rule* blocks a second address."""
+    """One org. *fields* are its custom fields; *duplicate_rule* blocks a second lead with the same address."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SalesforceDouble(CrmDouble):
         return id_
 
     def add_lead(self, **fields: Any) -> str:
-        """Make a lead as somebody does in Salesforce itself."""
+        """Create a lead as a Salesforce user does."""
         id_ = self._id("00Q")
         empty_lead = dict.fromkeys((*STANDARD, *CUSTOM_FIELDS, *SYSTEM))
         self.leads[id_] = empty_lead | {"Id": id_, "Status": "Open", "IsConverted": False, **fields, **self._now()}
@@ -69,7 +69,7 @@ class SalesforceDouble(CrmDouble):
             self.leads[id_] |= fields | self._now()
 
     def convert(self, lead: str, *, won: bool, amount: float | None, closed_on: str) -> None:
-        """Convert a lead and close its opportunity: the lead itself is touched by the first alone."""
+        """Convert a lead and close its opportunity; only the conversion changes the lead itself."""
         deal = self._id("006")
         self.change(lead, IsConverted=True, ConvertedOpportunityId=deal, Status="Qualified")
         self.deals[deal] = {

@@ -1,4 +1,4 @@
-"""SendGrid for tests: `with SendGridDouble(folder / "sendgrid.log") as double:`; its API is `double.url`."""
+"""A SendGrid double: `with SendGridDouble(folder / "sendgrid.log") as double:`; its API is at `double.url`."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ import orjson
 
 KEY: Final = "SG.double.key"
 REF: Final = "nurture_message"
-"""The custom argument that names a message."""
+"""The custom argument that identifies a message."""
 
 FaultKind = Literal[
-    "pass",  # nothing: lets one request of an ordered list through
+    "pass",  # no fault: lets one request of the queue through
     "status",  # answers *status*: 502, 503 and 504 as a proxy's HTML, others as JSON
     "too_many",  # 429, with X-RateLimit-Reset in *seconds*
     "too_large",  # 413, as a proxy's HTML
-    "hang",  # says nothing for *seconds*
+    "hang",  # sends nothing for *seconds*
     "reset_mid_body",  # resets the connection before the request's body was read
     "reset",  # resets the connection instead of answering
     "close",  # closes the connection instead of answering, as for an idle one
     "drip_body",  # answers *status* and headers at once, then a byte of body each *seconds*
     "drip_headers",  # answers *status*, a byte of the headers each *seconds*
-    "garbage",  # answers with what is not HTTP
+    "garbage",  # answers with bytes that are not HTTP
     "kill",  # SIGKILL to *pid*, then a reset
 ]
 _SECONDS: Final[dict[FaultKind, float]] = {"too_many": 1, "hang": 3600, "drip_body": 1, "drip_headers": 1}
@@ -40,13 +40,13 @@ _BEFORE_ACCEPTING: Final = frozenset({"pass", "too_many", "too_large", "reset_mi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing to do wrong, before accepting the message or *after* it.
+    """A fault, before accepting the message or *after* it.
 
-    Without *ref* and *chance* it waits in a queue: each request, as it arrives, takes the next one. With a
-    *ref*, a pattern searched in the message's name, or a *chance* from 0 to 1 it is conditional, and is
-    looked at where the queue gave nothing. *times* bounds it, by default once in the queue and always
-    elsewhere. A chance is a hash of *seed*, the name and how often that name was seen: the same in each run,
-    however requests interleave. A reset_mid_body that waits for a name has to read the body first.
+    Without *ref* and *chance* it is queued: each request takes the next queued fault. With *ref*, a pattern
+    searched in the message's ref, or *chance* from 0 to 1, it is conditional, and applies if the queue is empty.
+    *times* limits it, by default to 1 in the queue and without limit elsewhere. *chance* is evaluated by a hash of
+    *seed*, the ref and the number of its requests, so that it does not depend on the order of requests. A
+    reset_mid_body with *ref* has to read the body first.
     """
 
     what: FaultKind
@@ -70,23 +70,22 @@ class Fault:
 
     @property
     def is_conditional(self) -> bool:
-        """Say whether it waits for a name or for chance, not in the queue."""
+        """Return whether the fault depends on a ref or on chance."""
         return self.ref is not None or self.chance is not None
 
     @property
     def pause(self) -> float:
-        """Return its seconds, given or usual."""
+        """Return *seconds*, or the default of the fault."""
         return _SECONDS.get(self.what, 0) if self.seconds is None else self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """How the account behind the API is set up.
+    """The settings of the account.
 
-    *denied_status* answers a missing or wrong *key*: 401 or 403. *latency_ms* passes before each answer.
-    *limit* requests are allowed in each *window* of seconds, all of them where it is 0. *ip_pools* and
-    *senders* (addresses or domains, verified) say what exists; anything does where they are None.
-    *can_read_suppressions* is whether the key may read whom the account does not mail.
+    *denied_status*, 401 or 403, is the status for a wrong *key*. *latency_ms* delays each response. *limit* requests
+    are allowed per *window* of seconds, 0 for no limit. *ip_pools* and *senders* (verified addresses or domains) are
+    those that exist; None allows any. *can_read_suppressions*: the key may read the suppression lists.
     """
 
     key: str = KEY
@@ -100,11 +99,10 @@ class Account:
 
 
 class Accepted(NamedTuple):
-    """One personalization that was accepted: who had it delivered, whatever the client came to know.
+    """An accepted personalization, whether or not the client got the response.
 
-    *seq* counts the log's lines, *time* (unix seconds) is that of its writing. *read* is CLOCK_MONOTONIC
-    when the request had been read to its end. *body* is its payload, with this personalization alone, where
-    the double was asked to keep bodies.
+    *seq* is the line number in the log, *time* (unix seconds) the time of writing. *read* is CLOCK_MONOTONIC when the
+    request was complete. *body* is its payload with only this personalization, if the double stores bodies.
     """
 
     ref: str | None
@@ -117,7 +115,7 @@ class Accepted(NamedTuple):
 
 
 class RejectedRequest(NamedTuple):
-    """One request that was answered with 4xx by the rules, not by a fault. *errors* are (field, message)."""
+    """A request refused with 4xx by the rules, not by a fault. *errors* are (field, message)."""
 
     refs: tuple[str, ...]
     status: int
@@ -127,7 +125,7 @@ class RejectedRequest(NamedTuple):
 
 
 class PlayedFault(NamedTuple):
-    """One fault that was played. *refs* is empty where the body was never read."""
+    """A fault that was applied. *refs* is empty if the body was not read."""
 
     what: FaultKind
     after: bool
@@ -137,7 +135,7 @@ class PlayedFault(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What came by so far: API requests, connections that carried them, most requests open at one time."""
+    """Numbers of API requests and connections, and the highest number of concurrent requests."""
 
     requests: int
     connections: int
@@ -146,10 +144,10 @@ class Traffic(NamedTuple):
 
 
 class SendGridDouble:
-    """A SendGrid in a process of its own on loopback, and the log of what it accepted.
+    """A SendGrid double in its own process on loopback, with a log of accepted messages.
 
-    *log* is appended to, one line an event, before the client hears of it; it outlives clients and doubles.
-    With *certificate* and *private_key* (PEM, for 127.0.0.1) it speaks TLS only. *bodies* keeps payloads.
+    Each event is appended to *log*, as one line, before the response is sent. With *certificate* and *private_key*
+    (PEM, for 127.0.0.1) it uses TLS. *bodies* stores payloads.
     """
 
     def __init__(
@@ -194,40 +192,40 @@ class SendGridDouble:
 
     @property
     def url(self) -> str:
-        """Return what stands before /v3/mail/send."""
+        """Return the base URL of the API."""
         return f"{'https' if self._secure else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """Return the server's own process id."""
+        """Return the process id of the server."""
         return self._server.pid
 
     def add_faults(self, *faults: Fault) -> None:
-        """Play *faults* from now on, and no earlier ones; without any, behave."""
+        """Replace the faults by *faults*."""
         self._ask("POST", {"faults": [_fields(fault) for fault in faults]})
 
     def configure(self, account: Account) -> None:
-        """Set the account up as *account*, and begin a new rate limit window."""
+        """Set the account, and begin a new rate limit window."""
         self._ask("POST", {"account": _fields(account)})
         self.account = account
 
     def suppress(self, path: str, entries: list[Any]) -> None:
-        """Let the list at *path*, such as /v3/suppression/bounces, hold *entries*."""
+        """Set the list at *path*, such as /v3/suppression/bounces, to *entries*."""
         self._ask("POST", {"lists": {path: entries}})
 
     def traffic(self) -> Traffic:
-        """Return what came by since it started."""
+        """Return the traffic since the start."""
         return Traffic(**self._ask("GET"))
 
     def accepted(self) -> list[Accepted]:
-        """Return everything ever accepted into this log, in order."""
+        """Return all messages accepted in this log, in order."""
         return [
             Accepted(line["ref"], line["to"], line["seq"], line["time"], line["read"], line["id"], line.get("body"))
             for line in self._lines("accepted")
         ]
 
     def checked(self) -> list[str | None]:
-        """Return the names of messages that were valid and, in sandbox mode, went nowhere."""
+        """Return the refs of messages that were validated in sandbox mode."""
         return [line["ref"] for line in self._lines("checked")]
 
     def refused(self) -> list[RejectedRequest]:
@@ -244,14 +242,14 @@ class SendGridDouble:
         ]
 
     def faulted(self) -> list[PlayedFault]:
-        """Return every fault that was played, in order."""
+        """Return every fault that was applied, in order."""
         return [
             PlayedFault(line["what"], line["after"], tuple(line["refs"]), line["seq"], line["read"])
             for line in self._lines("fault")
         ]
 
     def close(self) -> None:
-        """End the server, by its id. Closing twice is allowed."""
+        """Stop the server. May be called twice."""
         self._server.terminate()
         self._server.wait(timeout=10)
         for stream in (self._server.stdin, self._server.stdout):
@@ -268,14 +266,14 @@ class SendGridDouble:
 
     def _lines(self, kind: str) -> Iterator[dict[str, Any]]:
         begins = b'{"kind":"%s"' % kind.encode()
-        complete = self.log.read_bytes().rpartition(b"\n")[0]  # a line that is being written has no end yet
+        complete = self.log.read_bytes().rpartition(b"\n")[0]  # the last line may be incomplete
         lines = [line for line in complete.split(b"\n") if line.startswith(begins)]
         parsed: list[dict[str, Any]] = orjson.loads(b"[%s]" % b",".join(lines))
         return iter(parsed)
 
     def _ask(self, method: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         connection = (
-            # The key pair that it was given may be one that nobody should trust: that is a test, too.
+            # The certificate may be an untrusted one, which is also tested.
             http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=_trusting_context())
             if self._secure
             else http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -303,5 +301,5 @@ def _trusting_context() -> ssl.SSLContext:
 
 
 def count_lines(log: Path) -> int:
-    """Count the whole lines of *log*; 0 where there is none."""
+    """Return the number of complete lines of *log*, 0 without a file."""
     return log.read_bytes().count(b"\n") if log.exists() else 0

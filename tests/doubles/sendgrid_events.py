@@ -1,4 +1,4 @@
-"""A double of SendGrid's Event Webhook: signed batches with every kind of event, with a key of its own."""
+"""A double of SendGrid's Event Webhook: signed batches with every type of event."""
 
 from __future__ import annotations
 
@@ -47,31 +47,28 @@ KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "account_status_change": {"type": "compliance_suspend"},
 }
-"""What each kind of event carries beside what all carry. `blocked` is a bounce of that type."""
-
-STATUS_KINDS: Final = ("processed", "deferred", "delivered", "blocked", "account_status_change")
-"""Kinds of which no lead knows."""
+"""The additional fields of each event type. `blocked` is a bounce of that type."""
 
 
 class Signer:
-    """Signs as one webhook of one account does."""
+    """Signs batches like one webhook of an account."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
 
     @property
     def public(self) -> str:
-        """Return the key as SendGrid's settings show it."""
+        """Return the public key as SendGrid shows it."""
         return b64encode(self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 
     def headers(self, body: bytes, timestamp: str = "1767601800") -> dict[str, str]:
-        """Return what SendGrid sends along with *body*."""
+        """Return the headers that SendGrid sends with *body*."""
         signature = self._key.sign(timestamp.encode() + body, ec.ECDSA(SHA256()))
         return {SIGNATURE: b64encode(signature).decode(), TIMESTAMP: timestamp, "Content-Type": "application/json"}
 
 
 def event(kind: str, arg: str | None, at: datetime, id_: str | None = None, **fields: Any) -> dict[str, Any]:
-    """Return one event of *kind*, of the message that carried *arg*. Fields of None are left out."""
+    """Return one event of *kind* for the message with *arg*. Fields that are None are omitted."""
     made = {
         "email": "lead@people.example",
         "timestamp": int(at.timestamp()),
@@ -87,7 +84,7 @@ def event(kind: str, arg: str | None, at: datetime, id_: str | None = None, **fi
 
 
 def encode_events(events: Sequence[Any]) -> bytes:
-    """Write a batch as SendGrid does: one event a line."""
+    """Encode a batch like SendGrid: one event per line."""
     return b"[" + b",\r\n".join(orjson.dumps(one) for one in events) + b"]\r\n"
 
 
@@ -103,7 +100,7 @@ junk_values: Final = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-"""Any JSON."""
+"""Arbitrary JSON values."""
 
 _FIELDS: Final = (
     "email", "timestamp", "event", "type", "status", "reason", "response", "attempt", "category", "url", "ip",
@@ -115,4 +112,4 @@ ODD_EVENTS: Final = st.builds(
     st.sampled_from(sorted(KINDS)).map(lambda kind: {"event": kind, **KINDS[kind]}),
     st.dictionaries(st.sampled_from(_FIELDS) | st.text(max_size=6), junk_values, max_size=6),
 )
-"""Events in which any field may be missing, or be anything."""
+"""Events in which any field may be missing or have any value."""

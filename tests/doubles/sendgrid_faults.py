@@ -1,4 +1,4 @@
-"""Whose turn it is to fail, and how many requests may still come."""
+"""The fault queue and the rate limit of the SendGrid double."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.doubles.sendgrid import Account, Fault
 
 
 class FaultQueue:
-    """The faults that were configured, and which one is next."""
+    """The configured faults."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
         self._queue = deque(fault for fault in faults if not fault.is_conditional for _ in range(fault.times or 1))
@@ -25,11 +25,11 @@ class FaultQueue:
 
     @property
     def waiting(self) -> int:
-        """Count the faults still in the queue."""
+        """Return the number of queued faults."""
         return len(self._queue)
 
     def on_arrival(self) -> Fault | None:
-        """Take the next fault of the queue."""
+        """Take the next queued fault."""
         return self._queue.popleft() if self._queue else None
 
     def on_refs(self, refs: Sequence[str]) -> Fault | None:
@@ -59,10 +59,10 @@ class Limit:
     resets: int = 0
 
     def take(self) -> tuple[bool, dict[str, str]]:
-        """Count one request; say whether it is within the limit, and the headers that tell."""
+        """Count one request; return whether it is within the limit, and the rate limit headers."""
         if not self.account.limit:
             return True, {}
-        now = time.time()  # noqa: TID251 - a server of its own has the real time
+        now = time.time()  # noqa: TID251 - a separate server has real time
         if now >= self.resets:
             self.remaining, self.resets = self.account.limit, int(now) + self.account.window
         within = self.remaining > 0

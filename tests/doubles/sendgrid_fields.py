@@ -1,4 +1,4 @@
-"""The rules for single fields of SendGrid's Mail Send, wherever they stand in a request."""
+"""The rules for single fields of SendGrid's Mail Send."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ _SETTINGS: Final[dict[str, dict[str, dict[str, type]]]] = {
 
 
 class FieldError(NamedTuple):
-    """One entry of the answer's list of errors."""
+    """One entry of the error list in a response."""
 
     field: str | None
     message: str
 
     def to_json(self) -> dict[str, str | None]:
-        """Return it as the API writes it."""
+        """Return the entry in the format of the API."""
         anchor = f"{_HELP}message.{self.field.split('.', 1)[0]}" if self.field else None
         return {"message": self.message, "field": self.field, "help": anchor}
 

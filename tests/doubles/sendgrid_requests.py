@@ -1,4 +1,4 @@
-"""Requests to the double of SendGrid, and a plain client that posts them."""
+"""Requests to the SendGrid double, and a simple client that posts them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_mail(ref: Any = None, **changes: Any) -> dict[str, Any]:
 
 
 def make_personalization(**changes: Any) -> dict[str, Any]:
-    """A mail whose only personalization has *changes*."""
+    """Return a payload whose only personalization has *changes*."""
     mail = make_mail()
     mail["personalizations"][0].update(changes)
     return mail

@@ -1,4 +1,4 @@
-"""What SendGrid's Mail Send refuses, as documented, and where two documents differ the stricter one."""
+"""The documented rules of SendGrid's Mail Send; where two documents differ, the stricter one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.doubles.sendgrid_fields import (
 )
 
 MAX_BYTES: Final = 30_000_000
-"""Of a whole request, which must stay below."""
+"""The size of a whole request must be below this."""
 _TOP: Final = frozenset(
     (
         "personalizations",
@@ -71,7 +71,7 @@ _PARTS: Final = {"text/plain": 0, "text/html": 1}
 
 
 def find_errors(payload: object, now: float, ip_pools: Collection[str] | None = None) -> list[FieldError]:
-    """Return everything that is wrong with *payload* at *now*, in unix seconds. *ip_pools* exist."""
+    """Return all errors of *payload* at *now* (unix seconds). *ip_pools* are those that exist."""
     if not isinstance(payload, dict):
         return [FieldError(None, "Bad Request")]
     return [
@@ -99,12 +99,12 @@ def find_errors(payload: object, now: float, ip_pools: Collection[str] | None = 
 
 
 def is_sandboxed(payload: Mapping[str, Any]) -> bool:
-    """Say whether a valid *payload* asks to be checked only."""
+    """Return whether a valid *payload* is in sandbox mode."""
     return bool(payload.get("mail_settings", {}).get("sandbox_mode", {}).get("enable"))
 
 
 def custom_args(payload: Mapping[str, Any], personalization: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what travels with one personalization: its own arguments over the message's."""
+    """Return the custom arguments of a personalization, which override the message's."""
     return {**payload.get("custom_args", {}), **personalization.get("custom_args", {})}
 
 

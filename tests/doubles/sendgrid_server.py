@@ -1,6 +1,6 @@
 """The server behind SendGridDouble: `python -m tests.doubles.sendgrid_server --log FILE`.
 
-It tells its port on standard output, and ends when its standard input does: no double outlives its test.
+It prints its port on standard output, and ends when its standard input is closed, so that it never outlives a test.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _GARBAGE: Final = b"\x16\x03\x01 220 smtp.example ESMTP\r\n\xff\xfe\x00 not what
 
 
 class Log:
-    """The append-only log: each event is down, in one write, before anybody hears of it."""
+    """The append-only log. Each event is written, in one write, before the response is sent."""
 
     def __init__(self, path: Path) -> None:
         self._seq = count_lines(path)
@@ -61,7 +61,7 @@ class Log:
 
     def write(self, kind: str, *events: dict[str, Any], read: float | None) -> None:
         """Append one line of *kind* for each of *events*; *read* is when the request's body was complete."""
-        now = time.time()  # noqa: TID251 - a server of its own has the real time
+        now = time.time()  # noqa: TID251 - a separate server has real time
         lines = []
         for event in events:
             self._seq += 1
@@ -69,11 +69,11 @@ class Log:
             lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         content = b"".join(lines)
         if os.write(self._file, content) != len(content):
-            os._exit(3)  # an oracle that forgets is worse than none
+            os._exit(3)  # an incomplete log would make tests pass wrongly
 
 
 class EmptyResponse:
-    """An answer without a body, as far as the server looks at one; cheaper than a whole Response."""
+    """A minimal response without a body, cheaper than a Response."""
 
     def __init__(self, status_line: str, headers: dict[str, str]) -> None:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
@@ -95,7 +95,7 @@ Answer = web.StreamResponse | EmptyResponse
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through."""
+    """A request in progress."""
 
     request: web.BaseRequest
     limits: dict[str, str] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class Call:
 
 
 class Api:
-    """Mail Send, and the control beside it."""
+    """Mail Send and the control API."""
 
     def __init__(self, log: Log, *, bodies: bool) -> None:
         self._log = log
@@ -121,7 +121,7 @@ class Api:
         self._account, self._limit = account, Limit(account)
 
     async def answer(self, request: web.BaseRequest) -> Any:
-        """Answer one request, whatever it asks for."""
+        """Handle one request."""
         if request.path == "/_control":
             return await self._control(request)
         if request.method == "GET" and request.path.startswith(_LISTS):
@@ -151,7 +151,7 @@ class Api:
         return web.Response(body=orjson.dumps(seen), content_type="application/json")
 
     def _list(self, request: web.BaseRequest) -> web.Response:
-        """Answer with a page of whom the account does not mail, by its path."""
+        """Return a page of the suppression list at the request's path."""
         if request.headers.get("Authorization") != f"Bearer {self._account.key}":
             return self._reject(Call(request), self._account.denied_status)
         if not self._account.can_read_suppressions:
@@ -190,7 +190,7 @@ class Api:
         return response
 
     def _check_before_body(self, call: Call) -> web.Response | None:
-        """Refuse what shows before the body: route, key, rate limit, type, size."""
+        """Check what is known before the body: route, key, rate limit, type, size."""
         headers = call.request.headers
         if call.request.path != "/v3/mail/send":
             return self._reject(call, 404)
@@ -223,7 +223,7 @@ class Api:
         return None
 
     def _validate(self, call: Call) -> web.Response | None:
-        now = time.time()  # noqa: TID251 - a server of its own has the real time
+        now = time.time()  # noqa: TID251 - a separate server has real time
         wrong = find_errors(call.payload, now, self._account.ip_pools)
         if wrong:
             return self._reject(call, 400, *wrong)
@@ -294,7 +294,7 @@ class Api:
 
 
 def _refs(payload: Any) -> list[str]:
-    """Return the names in *payload*, as far as it has the shape to hold some."""
+    """Return the refs in *payload*, as far as its structure allows."""
     try:
         named = (custom_args(payload, one).get(REF) for one in payload["personalizations"])
         return [ref for ref in named if isinstance(ref, str)]
@@ -303,7 +303,7 @@ def _refs(payload: Any) -> list[str]:
 
 
 def _failure(status: int, errors: Sequence[FieldError], limits: dict[str, str]) -> web.Response:
-    if status in _REASONS:  # these come from the proxy in front, which does not speak JSON
+    if status in _REASONS:  # these come from a proxy, which does not return JSON
         title = f"{status} {_REASONS[status]}"
         page = f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
         page += f"<center><h1>{title}</h1></center>\r\n"
@@ -321,7 +321,7 @@ def _write(call: Call, raw: bytes) -> None:
 
 
 def _close_connection(call: Call, *, gently: bool) -> web.Response:
-    """End the connection; the response returned goes nowhere, because there is none any more."""
+    """Close the connection; the returned response is not sent."""
     transport = call.request.transport
     if transport is not None and gently:
         transport.close()
@@ -339,13 +339,13 @@ def _kill(pid: int | None) -> None:
 
 
 class Server(web.Server):
-    """Counts the connections, and takes requests of the size that the rules allow."""
+    """Counts connections, and accepts requests up to the size limit."""
 
     def __init__(self, api: Api) -> None:
         super().__init__(
             api.answer,
             request_factory=self._sized,
-            handler_cancellation=True,  # a client that has gone waits for no fault
+            handler_cancellation=True,  # stop a fault when the client disconnects
             access_log=None,
             auto_decompress=False,
             tcp_keepalive=False,
@@ -361,7 +361,7 @@ class Server(web.Server):
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Serve until standard input ends, which it does with the test."""
+    """Serve until standard input is closed."""
     api = Api(Log(options.log), bodies=options.bodies)
     secure = None
     if options.certificate is not None:
@@ -378,7 +378,7 @@ async def serve(options: argparse.Namespace) -> None:
 
 def _exit_with_parent() -> None:
     if not os.read(sys.stdin.fileno(), 1024):
-        os._exit(0)  # without waiting for those who hang: that was the point
+        os._exit(0)  # do not wait for requests that hang on purpose
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
-"""A real SMTP server on loopback, in a thread of its own, that fails as it is told.
+"""A real SMTP server on loopback, in its own thread, with scripted faults.
 
-
-`accepted` is the oracle: append-only, and written before the answer that says so.
+`accepted` is append-only and written before the reply is sent.
 """
 # ruff: noqa: ARG002, N802 - aiosmtpd finds its hooks by these names and signatures
 
@@ -29,7 +28,7 @@ USER, PASSWORD = "nora@example.com", "p@ss/w:rd #1"
 
 
 class Fault(Enum):
-    """What a server may do instead of answering."""
+    """What the server may do instead of replying."""
 
     DROP = "drop the connection"
     SILENCE = "never answer"
@@ -38,7 +37,7 @@ class Fault(Enum):
 
 @dataclass(frozen=True)
 class Accepted:
-    """One email that the server has taken."""
+    """An accepted email."""
 
     sender: str
     recipient: str
@@ -56,11 +55,11 @@ class Accepted:
 
 @dataclass
 class SMTPDouble:
-    """What the server offers, what it is told to do, and what it has seen.
+    """The server's settings, script and records.
 
-    `script[verb]` holds what the next commands of that verb meet, each once: None (nothing), an answer, or a
-    Fault. Verbs are CONNECT, EHLO, AUTH, MAIL, RCPT, DATA (before 354), BODY (after 354), DOT (before it is
-    accepted), TAKEN (after it is accepted), RSET. `refused` answers for a recipient, always.
+    `script[verb]` lists the behavior for the next commands of that verb: None (normal), a reply, or a Fault. Verbs
+    are CONNECT, EHLO, AUTH, MAIL, RCPT, DATA (before 354), BODY (after 354), DOT (before the email is accepted),
+    TAKEN (after it is accepted), RSET. `refused` maps recipients to a permanent reply.
     """
 
     port: int = 0
@@ -91,7 +90,7 @@ class SMTPDouble:
 
 
 class _SmtpHandler:
-    """How the protocol asks the double."""
+    """The aiosmtpd handler."""
 
     def __init__(self, double: SMTPDouble) -> None:
         self._double = double
@@ -124,7 +123,7 @@ class _SmtpHandler:
 
 
 class _Server(SMTP):
-    """The server itself: before each command it looks whether it is to fail."""
+    """The SMTP server; checks the script before each command."""
 
     def __init__(self, double: SMTPDouble, **options: Any) -> None:
         self._double = double
@@ -215,14 +214,14 @@ class _Server(SMTP):
 
 
 def client_context() -> ssl.SSLContext:
-    """What a client needs to believe the double."""
+    """Return a TLS context that trusts the double."""
     context = ssl.create_default_context()
     CA.configure_trust(context)
     return context
 
 
 def certificate(*names: str) -> ssl.SSLContext:
-    """A certificate for *names*, as the server shows it."""
+    """Return a server context with a certificate for *names*."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     CA.issue_cert(*names).configure_cert(context)
     return context
@@ -232,9 +231,9 @@ def certificate(*names: str) -> ssl.SSLContext:
 def smtp_server(
     *, starttls: Sequence[str] = (), tls: Sequence[str] = (), receive_buffer: int | None = None, **offers: Any
 ) -> Iterator[SMTPDouble]:
-    """Run a server that has a certificate for the names given, if any."""
+    """Run a server, with a certificate for the given names, if any."""
     double = SMTPDouble(**offers)
-    # Named as TCP, so that asyncio switches Nagle's algorithm off as MTAs do.
+    # Named as TCP, so that asyncio disables Nagle's algorithm like MTAs do.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind((double.host, 0))
     if receive_buffer:

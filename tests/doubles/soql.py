@@ -1,4 +1,4 @@
-"""So much of SOQL as a strict double needs: SELECT, WHERE with AND, OR, IN, semi-joins, ORDER BY, LIMIT."""
+"""The subset of SOQL for the double: SELECT, WHERE with AND, OR, IN, semi-joins, ORDER BY, LIMIT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOKEN: Final = re.compile(
 
 
 class MalformedQuery(Exception):
-    """A query that Salesforce would refuse: *code* is its error code."""
+    """Salesforce would refuse the query with the error code *code*."""
 
     def __init__(self, code: str, what: str) -> None:
         super().__init__(what)
@@ -157,7 +157,7 @@ class Soql:
 
 
 def _equal_ignoring_case(one: Any, other: Any) -> bool:
-    """Compare as Salesforce does: without regard to case."""
+    """Compare case-insensitively, like Salesforce."""
     if isinstance(one, str) and isinstance(other, str):
         return one.casefold() == other.casefold()
     return bool(one == other)

@@ -1,4 +1,4 @@
-"""The double of SendGrid: strict where the API is, wrong where it is told to be, and never forgetful."""
+"""The SendGrid double applies the API's rules and the scripted faults, and logs every event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the double of SendGrid takes and refuses: every limit that a client can break."""
+"""The rules of the SendGrid double: every limit that a client can exceed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _settings(kind: str, name: str, **inner: Any) -> dict[str, Any]:
 
 
 SOON = 96 * 3600
-"""Seconds. The payloads are made when tests are collected, which may be an hour before they run."""
+"""Seconds. The payloads are built at collection, which may be an hour before the tests run."""
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown field": (make_mail(preheader="x"), "preheader"),

@@ -1,4 +1,4 @@
-"""Publishing: immutable versions, and no lead left on a step that is gone."""
+"""Publishing creates immutable versions and leaves no lead on a removed step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WELCOME = "tracks/welcome/track.yaml"
 
 
 def _shorter() -> dict[str, str]:
-    """Return the rules without the second email."""
+    """Return the definitions without the second email."""
     rules = _changed(WELCOME, "  - email: 02-more\n    after: 3 days\n", "")
     del rules["tracks/welcome/02-more.md"]
     return rules

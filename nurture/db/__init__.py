@@ -1,1 +1,1 @@
-"""Tables, migrations and queries by subject; SQLite and PostgreSQL behave alike."""
+"""Engine, tables, migrations, locks and health of the database, on SQLite and PostgreSQL."""

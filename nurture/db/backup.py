@@ -1,4 +1,4 @@
-"""A backup of an SQLite database: complete, private, and opened once before it counts."""
+"""Backups of an SQLite database."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nurture.files import create_file, make_folder, sync_folder
 _COUNTED: Final = ("lead", "message", "suppression")
 
 ON_POSTGRES: Final = (
-    "PostgreSQL backs itself up while work goes on: `pg_dump --format=custom --file=FILE NAME`, or a base "
-    "backup and its WAL, which comes back to any moment (its manual: Continuous Archiving and Point-in-Time "
-    "Recovery). After either comes back, run `nurture admin restored --since TIME`."
+    "Use PostgreSQL's own backups, which need no downtime: `pg_dump --format=custom --file=FILE NAME`, or a base "
+    "backup and its WAL, which can be restored to any time (see Continuous Archiving and Point-in-Time Recovery "
+    "in its manual). After a restore, run `nurture admin restored --since TIME`."
 )
 
 
 class BackupInfo(NamedTuple):
-    """A backup that was opened and found whole, up to when it knows, and how many rows it has."""
+    """A verified backup: its newest time (UTC, ISO text) and its numbers of rows."""
 
     path: Path
     revision: str
@@ -32,24 +32,24 @@ class BackupInfo(NamedTuple):
 
 
 def create_backup(database: Database, path: Path) -> BackupInfo:
-    """Write a backup of *database* to *path*, which must not exist, while others go on writing.
+    """Write a backup of *database* to the new file *path*, while others continue to write.
 
-    Raises InvalidState for PostgreSQL, for a file that exists and for a copy that is not whole; NotFound
-    without a database; FileUnreadable where the backup cannot be written.
+    Raises InvalidState for PostgreSQL, an existing file or a damaged copy; NotFound without a database;
+    FileUnreadable if the backup cannot be written.
     """
     if not database.is_sqlite:
         raise InvalidState(ON_POSTGRES)
     if database.file is None or database.is_missing:
         raise NotFound(f"There is no database {database.name} to back up. Check NURTURE_DATABASE_URL.")
     if path.exists():
-        raise InvalidState(f"{path} exists. Name a new file: a backup never takes the place of another one.")
+        raise InvalidState(f"{path} exists. Name a new file: a backup never replaces a file.")
     draft = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
         make_folder(path.parent, owned=False)
         create_file(draft)
         with closing(sqlite3.connect(database.file)) as source, closing(sqlite3.connect(draft)) as target:
-            source.backup(target)  # all of it from one snapshot: in steps, each write would begin it anew
-            target.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+            source.backup(target)  # in one step, from one snapshot: in several, each write would restart it
+            target.execute("PRAGMA journal_mode = DELETE")  # a single file, without -wal and -shm
         found = _verify(draft)
         with draft.open("rb") as written:
             os.fsync(written.fileno())
@@ -66,11 +66,11 @@ def create_backup(database: Database, path: Path) -> BackupInfo:
 
 
 def _verify(path: Path) -> BackupInfo:
-    """Open a backup and look at all of it. Raises InvalidState."""
+    """Check the integrity of a backup. Raises InvalidState."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
         if problems:
-            raise InvalidState(f"The backup is not whole: {'; '.join(problems)}. Check the disk, and the database.")
+            raise InvalidState(f"The backup is damaged: {'; '.join(problems)}. Check the disk and the database.")
         rows = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in _COUNTED}  # noqa: S608
         (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         (seen_at,) = connection.execute("SELECT max(seen_at) FROM clock").fetchone()

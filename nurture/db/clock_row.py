@@ -1,7 +1,7 @@
-"""The clock row: whether this database lives in real or in virtual time, and the newest time it has seen.
+"""The clock row: whether a database is live or virtual, and its newest time.
 
-A demo's database ends months ahead of the real clock; sweeps in real time would find it silent until then,
-and virtual time in a live database would send a year's mail in a minute. So each keeps its own kind.
+A demo's database ends months ahead of the real clock, so a live sweep would find nothing due for months; a
+virtual clock on a live database would send a year's email in a minute. So a database never changes its mode.
 """
 
 from __future__ import annotations
@@ -20,52 +20,48 @@ from nurture.errors import ClockWentBackwards, InvalidState
 Mode = Literal["live", "virtual"]
 
 TOLERANCE: Final = timedelta(minutes=5)
-"""A live clock may step back this far: time servers correct it, and two machines never agree exactly."""
+"""A live clock may go back this far: time servers correct it, and clocks of machines differ."""
 
 WRITE_INTERVAL: Final = timedelta(minutes=1)
-"""Written once a minute: parallel workers do not queue for this one row."""
+"""Written at most once a minute, so that parallel workers do not wait for this one row."""
 
 _clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
 
 
 def read_mode(db: Database) -> Mode | None:
-    """Return the kind of time in which *db* lives, or None when nothing has run in it yet."""
+    """Return the clock mode of *db*, None if nothing has run in it yet."""
     with db.read() as connection:
         mode: Mode | None = connection.execute(select(_clock.c.mode)).scalar()
     return mode
 
 
 def read_installation_id(db: Database) -> str:
-    """Return the name of this installation, 8 random characters; "" before it is bound to a clock."""
+    """Return the id of this installation, 8 random characters; "" before it is bound to a clock."""
     with db.read() as connection:
         return connection.execute(select(_clock.c.installation_id)).scalar() or ""
 
 
 def read_salt(connection: Connection) -> str:
-    """Return the secret with which this installation hashes personal data; it never leaves the database."""
+    """Return the secret key of this installation's hashes of personal data; it never leaves the database."""
     return connection.execute(select(_clock.c.salt)).scalar() or ""
 
 
 def read_virtual_now(db: Database) -> datetime:
-    """Return the time at which the virtual clock of *db* stands.
-
-    Raises:
-        InvalidState: *db* has no virtual clock.
-    """
+    """Return the current time of the virtual clock of *db*. Raises InvalidState if it has none."""
     with db.read() as connection:
         row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
     if row is None or row.mode != "virtual":
-        raise InvalidState(f"The database {db.name} has no virtual clock. `nurture demo` makes one that has.")
+        raise InvalidState(f"The database {db.name} has no virtual clock. Create one that has with `nurture demo`.")
     seen_at: datetime = row.seen_at
     return seen_at
 
 
 def bind_mode(db: Database, mode: Mode, now: datetime) -> None:
-    """Say that *db* is used in *mode* at *now*; the first to say so decides for as long as it exists.
+    """Bind *db* to *mode* if it is new, and advance its clock to *now*.
 
     Raises:
-        InvalidState: *db* lives in the other kind of time.
-        ClockWentBackwards: *now* is before the newest time seen, in live mode by more than TOLERANCE.
+        InvalidState: *db* is bound to the other mode.
+        ClockWentBackwards: *now* is before the newest time, in live mode by more than TOLERANCE.
     """
     with db.write() as connection:
         maker = sqlite.insert if db.is_sqlite else postgresql.insert
@@ -78,15 +74,15 @@ def bind_mode(db: Database, mode: Mode, now: datetime) -> None:
 
 
 def advance_to(connection: Connection, now: datetime) -> None:
-    """Remember *now* as the newest time seen (live: to the minute), in the transaction of what is done then.
+    """Record *now* as the newest time (live: to the minute), in the caller's transaction.
 
     Raises:
-        ClockWentBackwards: *now* is before the newest time seen, in live mode by more than TOLERANCE.
-        InvalidState: no clock was bound to this database yet.
+        ClockWentBackwards: *now* is before the newest time, in live mode by more than TOLERANCE.
+        InvalidState: the database is not bound to a clock.
     """
     row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
     if row is None:
-        raise InvalidState("This database is bound to no clock yet. `nurture admin init` binds it to the real one.")
+        raise InvalidState("This database is not bound to a clock yet. Run `nurture admin init` to make it live.")
     live = row.mode == "live"
     if now < row.seen_at - (TOLERANCE if live else timedelta()):
         raise ClockWentBackwards(_went_back_message(row.mode, row.seen_at, now))
@@ -98,22 +94,22 @@ def advance_to(connection: Connection, now: datetime) -> None:
 def _wrong_mode_message(db: Database, bound: str) -> str:
     if bound == "virtual":
         return (
-            f"The database {db.name} lives in virtual time: a demo or a simulation made it. "
+            f"The database {db.name} has a virtual clock: a demo or a simulation created it. "
             "Name another database in NURTURE_DATABASE_URL for real work."
         )
     return (
-        f"The database {db.name} is live: its mails go to real people at real times, so it takes no virtual "
-        "clock. Name another database in NURTURE_DATABASE_URL for demos and simulations."
+        f"The database {db.name} is live: its emails go to real people at real times. "
+        "Name another database in NURTURE_DATABASE_URL for demos and simulations."
     )
 
 
 def _went_back_message(mode: str, seen_at: datetime, now: datetime) -> str:
     remedy = (
-        "Set the system's clock right and try again."
+        "Correct the system clock and try again."
         if mode == "live"
         else "Virtual time only moves forward; start again with a new database."
     )
     return (
-        f"The clock shows {now:%Y-%m-%d %H:%M:%S} UTC, but this database has already seen "
+        f"The clock shows {now:%Y-%m-%d %H:%M:%S} UTC, before the newest time in this database, "
         f"{seen_at:%Y-%m-%d %H:%M:%S}. Nothing was done. {remedy}"
     )

@@ -1,4 +1,4 @@
-"""The connection to the database, and the few things that SQLite and PostgreSQL do differently."""
+"""The connection to the database, and the differences between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 AtCommit = Callable[[Connection, Sequence[Any]], Callable[[], None]]
-"""What is left to do at the end of a transaction; it returns what is to do after the commit."""
+"""A step at the end of a transaction; it returns a function to call after the commit."""
 
 BUSY_TIMEOUT_MS = 30_000
 _AT_COMMIT = "nurture_at_commit"
 _LAST_SEQUENCE_ID = "SELECT seq FROM sqlite_sequence WHERE name = :name"
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 _UNNEST_SQLITE = "json_each(:payload)"
-_UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
+_UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column has this name
 _UNNEST_IN_ORDER = "jsonb_array_elements(CAST(:payload AS jsonb)) WITH ORDINALITY AS item (item, place)"
 _URL_HINT = "Write sqlite:///nurture.db or postgresql://user@host/name."
 
@@ -47,9 +47,9 @@ _URL_HINT = "Write sqlite:///nurture.db or postgresql://user@host/name."
 class Database:
     """An engine with two kinds of transaction: `read` and `write`.
 
-    On SQLite a write begins IMMEDIATE (the lock is taken first, so that two writers wait instead of
-    failing), the journal is a WAL and every commit is synced: what was promised survives a power cut.
-    *machine* is what is kept outside it, None where nothing is: in virtual time.
+    On SQLite a write begins IMMEDIATE (the lock is taken first, so that a second writer waits instead of
+    failing), the journal is a WAL, and every commit is synced, so that it survives a power failure.
+    *machine* is the state kept outside the database, None on a virtual clock.
     """
 
     def __init__(self, url: str) -> None:
@@ -68,37 +68,37 @@ class Database:
 
     @property
     def location(self) -> str:
-        """Return what tells this database from others of this machine: its path, or its server and name."""
+        """Return what identifies this database on this machine: its path, or its server and name."""
         if self.file is not None:
             return str(self.file.resolve())
         return f"{self.url.host or ''}:{self.url.port or ''}/{self.url.database}"
 
     @property
     def skips_locked(self) -> bool:
-        """Whether a claim can step over rows that another worker holds; SQLite has one writer at a time."""
+        """Return whether a claim can skip rows that another worker has locked; SQLite has a single writer."""
         return not self.is_sqlite
 
     @property
     def file(self) -> Path | None:
-        """Return the SQLite file, if this is one that has a plain path."""
+        """Return the path of the SQLite file, None for PostgreSQL and databases in memory."""
         path = self.url.database
         plain = self.is_sqlite and path and path != ":memory:" and not path.startswith("file:")
         return Path(path) if path and plain else None
 
     @property
     def is_missing(self) -> bool:
-        """Whether this is an SQLite file that does not exist yet; opening it would create it."""
+        """Return whether this is an SQLite file that does not exist yet; opening it would create it."""
         return self.file is not None and not self.file.exists()
 
     def tighten(self) -> None:
-        """Take the rights of other accounts from the SQLite file and what SQLite keeps beside it."""
+        """Remove the permissions of other accounts from the SQLite file, its -wal, -shm and -journal."""
         if self.file is not None:
             for path in (self.file, *(Path(f"{self.file}{end}") for end in ("-wal", "-shm", "-journal"))):
                 restrict_permissions(path)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads; a write inside it is an error."""
+        """Open a read-only transaction; a write inside it is an error."""
         with raise_database_unusable(self.name), self.engine.connect() as connection:
             connection.execution_options(nurture_read=True, postgresql_readonly=True)
             if not self.is_sqlite:
@@ -109,7 +109,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that commits at the end, or leaves nothing behind."""
+        """Open a transaction that commits at the end, or rolls back on an exception."""
         with raise_database_unusable(self.name):
             with self.engine.begin() as connection:
                 steps: dict[AtCommit, list[Any]] = {}
@@ -120,16 +120,13 @@ class Database:
                 after()
 
     def at_commit(self, connection: Connection, step: AtCommit, items: Sequence[Any] = ()) -> None:
-        """Run *step* once, with the *items* of every call, as the last of this `write`.
-
-        What it returns runs after the commit.
-        """
+        """Run *step* once at the end of this `write`, with the items of all calls."""
         steps: dict[AtCommit, list[Any]] = connection.info[_AT_COMMIT]
         steps.setdefault(step, []).extend(items)
 
     @contextmanager
     def alter(self) -> Iterator[Connection]:
-        """Open a writing transaction in which tables may be replaced: SQLite checks no foreign keys in it."""
+        """Open a write transaction in which tables may be replaced: on SQLite without foreign key checks."""
         with raise_database_unusable(self.name), self.engine.connect() as connection:
             if not self.is_sqlite:
                 with connection.begin():
@@ -139,30 +136,30 @@ class Database:
                 yield connection
 
     def rows(self, name: str, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> FromClause:
-        """Return *rows* as a table expression, passed as one JSON parameter however many they are.
+        """Return *rows* as a table expression, passed as one JSON parameter.
 
-        One statement then reads, updates or inserts them all, with no limit of bound variables. PostgreSQL
-        keeps no NUL character: it becomes U+FFFD on both databases, so that one row cannot stop its batch.
+        One statement then reads, updates or inserts any number of rows. PostgreSQL cannot store NUL: it becomes
+        U+FFFD on both databases, so that one row cannot fail its batch.
         """
         listed = self._unnested_rows(columns).bindparams(payload=self.payload(columns, rows))
         return listed.columns(*typed_columns(columns)).cte(name)
 
     def rows_parameter(self, name: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
-        """Return a table expression whose rows come with each execution, as the parameter `payload`."""
+        """Return a table expression whose rows are the parameter `payload` of each execution."""
         return self._unnested_rows(columns).columns(*typed_columns(columns)).cte(name)
 
     def cached(self, key: Hashable, build: Callable[[], T]) -> T:
-        """Return what was made under *key* before, or make it now.
+        """Return the value cached under *key*, built on the first call.
 
-        For statements that run many times a second: making one costs more than running it.
+        For statements that run many times a second: building one takes longer than running it.
         """
         if key not in self._cache:
             self._cache[key] = build()
-        made: T = self._cache[key]
-        return made
+        value: T = self._cache[key]
+        return value
 
     def payload(self, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
-        """Return *rows* as the one parameter that carries them."""
+        """Return *rows* as the value of the parameter `payload`."""
         return to_json_payload(columns, rows)
 
     def _unnested_rows(self, columns: Mapping[str, TypeEngine[Any]]) -> TextClause:
@@ -183,13 +180,12 @@ class Database:
         ignore_conflicts: bool = False,
         unique_columns: Sequence[str] = (),
     ) -> int:
-        """Insert *rows* with one statement; return how many went in.
+        """Insert *rows* with one statement; return how many were inserted.
 
-        *ignore_conflicts* passes over those already there. For a table that numbers its rows, name instead
-        the *unique_columns*, each unique: PostgreSQL takes an id for a row before it finds a conflict, and
-        the id is lost, so what is there is left out before.
+        *ignore_conflicts* skips rows that exist. For a table with generated ids, name the *unique_columns*
+        instead: PostgreSQL uses up an id before it finds a conflict, so existing rows are excluded before.
 
-        SQLite takes one prepared statement many times, which is three times as fast as unfolding JSON there.
+        On SQLite, one prepared statement with many rows is three times as fast as unnesting JSON.
         """
         if not rows:
             return 0
@@ -197,7 +193,7 @@ class Database:
         unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else ""
         if self.is_sqlite:
             marks = ", ".join("?" * len(columns))
-            statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names of ours
+            statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names come from the code
             return connection.exec_driver_sql(statement, to_driver_rows(columns, rows)).rowcount
         listed = ", ".join(f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values()))
         chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if unique_columns else _UNNEST_POSTGRES}"  # noqa: S608
@@ -207,7 +203,7 @@ class Database:
             chosen += " AND" if position else " WHERE"
             chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {value_sql})"
             rows = first_of_each(rows, place)
-        chosen += " ORDER BY place" if unique_columns else ""  # a plan may look for known rows in any order
+        chosen += " ORDER BY place" if unique_columns else ""  # the anti-join does not keep the order
         statement = f"INSERT INTO {table} ({names}) {chosen}{unless}"
         return connection.execute(text(statement), {"payload": to_json_payload(columns, rows)}).rowcount
 
@@ -216,7 +212,7 @@ class Database:
         return self.rows(name, {"id": BigInteger()}, [(id_,) for id_ in ids])
 
     def reserve_ids(self, connection: Connection, table: str, count: int) -> list[int]:
-        """Return *count* ids of *table* that nobody else gets, in a write transaction."""
+        """Reserve *count* ids of *table* inside a write transaction, and return them."""
         if count == 0:
             return []
         if self.is_sqlite:
@@ -227,7 +223,7 @@ class Database:
         return list(connection.execute(query, {"name": table, "count": count}).scalars())
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Close every connection."""
         self.engine.dispose()
         if self.machine is not None:
             self.machine.close()
@@ -245,13 +241,13 @@ def _parse_url(url: str) -> URL:
     if backend not in _DRIVERS:
         raise DatabaseUnavailable(f"nurture runs on SQLite and PostgreSQL, not on {backend}. {_URL_HINT}")
     if driver not in ("", _DRIVERS[backend]):
-        raise DatabaseUnavailable(f"nurture talks to {backend} through {_DRIVERS[backend]}, not {driver}. {_URL_HINT}")
+        raise DatabaseUnavailable(f"nurture connects to {backend} by {_DRIVERS[backend]}, not {driver}. {_URL_HINT}")
     return parsed.set(drivername=f"{backend}+{_DRIVERS[backend]}")
 
 
 @contextmanager
 def _pragma(connection: Connection, name: str, *, inside: str, after: str) -> Iterator[None]:
-    """Switch what SQLite lets be switched outside a transaction only, and back."""
+    """Set a pragma that SQLite changes only outside a transaction, and reset it at the end."""
     driver: Any = connection.connection.driver_connection
     driver.execute(f"PRAGMA {name} = {inside}")
     try:
@@ -277,7 +273,7 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
         event.listen(engine, "handle_error", strip_row_values)
 
         @event.listens_for(engine, "connect")
-        def _look_at(connection: Any, _record: object) -> None:
+        def _check_version(connection: Any, _record: object) -> None:
             require_postgresql(connection.info.server_version)
 
         return engine
@@ -291,12 +287,12 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves
+    def _configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the "begin" event below sends BEGIN
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA secure_delete = ON")  # who is erased is in no freed page either
+        cursor.execute("PRAGMA secure_delete = ON")  # erased personal data is overwritten in freed pages too
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA cache_size = -65536")
@@ -311,7 +307,7 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
 
 
 def _create_private(engine: Engine, path: Path) -> None:
-    """Let SQLite find its file with mode 0600; its -wal and -shm get the same."""
+    """Create the SQLite file with mode 0600 before SQLite opens it; -wal and -shm inherit the mode."""
 
     @event.listens_for(engine, "do_connect")
     def _create(*_: object) -> None:

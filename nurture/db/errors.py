@@ -1,4 +1,4 @@
-"""What a driver says about the set-up, turned into what a person can do about it."""
+"""Driver errors about the configuration, raised with a remedy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nurture.errors import DatabaseUnavailable
 
 _UPGRADE: Final = "The database has no tables yet, or old ones. Run `nurture admin upgrade`."
 _READ_ONLY: Final = "The database is read-only. Check the permissions of the file and its folder."
-_DISK: Final = "The disk is full or failing. Make room; nothing was half-done."
+_DISK: Final = "The disk is full or failing. Free some space; no partial change was made."
 
-# What SQLite says, in the order of asking.
+# Parts of SQLite's messages; the first match decides.
 _SQLITE: Final = (
     ("readonly", _READ_ONLY),
     ("unable to open", "The database cannot be opened. Check that its folder exists and is writable."),
@@ -24,26 +24,26 @@ _SQLITE: Final = (
     ("no such column", _UPGRADE),
     ("has no column", _UPGRADE),
     ("not a database", "This file is not an SQLite database. Name another one in NURTURE_DATABASE_URL."),
-    ("malformed", "The database file is damaged. Restore the last good copy of it."),
-    ("locked", "Another program holds the database. Wait for it, or stop it."),
+    ("malformed", "The database file is damaged. Restore its last good backup."),
+    ("locked", "Another program has locked the database. Wait for it, or stop it."),
     ("disk", _DISK),
 )
-# What PostgreSQL says while it lets nobody in; it has no code then.
+# Parts of PostgreSQL's messages on connecting, which have no code; the first match decides.
 _CONNECTING: Final = (
     ("no space left", _DISK),
-    ("password", "PostgreSQL refuses the password. Check NURTURE_DATABASE_URL."),
-    ("role", "PostgreSQL does not know this user. Check NURTURE_DATABASE_URL, or create the role."),
+    ("password", "PostgreSQL rejected the password. Check NURTURE_DATABASE_URL."),
+    ("role", "PostgreSQL has no such user. Check NURTURE_DATABASE_URL, or create the role."),
     ("database", "PostgreSQL has no such database. Create it, then run `nurture admin upgrade`."),
 )
 _UNREACHABLE: Final = "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."
-_CONFLICT: Final = "Two programs stood in each other's way; this one stepped back. Run it again."
-_POOL_EXHAUSTED: Final = "All connections to the database are taken. Try again in a moment."
+_CONFLICT: Final = "Two transactions conflicted, and this one was rolled back. Run it again."
+_POOL_EXHAUSTED: Final = "All connections to the database are in use. Try again later."
 _POSTGRES: Final = {
     "42P01": _UPGRADE,
     "42703": _UPGRADE,
     "3F000": _UPGRADE,
     "25006": "The database is read-only. Name the primary server in NURTURE_DATABASE_URL.",
-    "42501": "The database's user may not do this. Grant it the rights on its own database.",
+    "42501": "The database user lacks a privilege. Grant it all privileges on its own database.",
     "53100": _DISK,
     "53300": "PostgreSQL has no free connection. Raise max_connections, or stop a worker.",
     "40P01": _CONFLICT,
@@ -56,7 +56,7 @@ _POSTGRES: Final = {
 
 @contextmanager
 def raise_database_unusable(name: str) -> Iterator[None]:
-    """Raise errors of the set-up of the database *name* as DatabaseUnavailable; leave all others alone."""
+    """Raise configuration errors of the database *name* as DatabaseUnavailable; pass on all others."""
     try:
         yield
     except DBAPIError as error:
@@ -70,9 +70,9 @@ def raise_database_unusable(name: str) -> Iterator[None]:
 
 
 def strip_row_values(context: ExceptionContext) -> None:
-    """Take the values of rows out of what PostgreSQL says of a statement, wherever that is shown or logged.
+    """Remove row values from PostgreSQL's error messages, wherever they are shown or logged.
 
-    Its DETAIL and CONTEXT quote whole rows, and data exceptions (class 22) the value in their first line.
+    DETAIL and CONTEXT quote whole rows; data exceptions (class 22) quote the value in their first line.
     """
     error = context.original_exception
     code, diag = getattr(error, "sqlstate", None), getattr(error, "diag", None)
@@ -85,7 +85,7 @@ def strip_row_values(context: ExceptionContext) -> None:
 
 
 def is_transaction_conflict(error: BaseException) -> bool:
-    """Say whether *error* comes of two transactions in each other's way: the same one may succeed now."""
+    """Return whether *error* is a conflict of transactions: a retry may succeed."""
     driver = error if isinstance(error, DBAPIError) else error.__cause__
     if not isinstance(driver, DBAPIError):
         return False

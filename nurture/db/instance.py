@@ -1,4 +1,4 @@
-"""Where a database lives and how far it has come: what tells a copy or an older state from the original."""
+"""The location and generation of a database, which distinguish it from a copy or an older state."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nurture.files import write_private
 _clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
 
 GENERATION_LEAP: Final = 1 << 40
-"""How far a restore moves the generation on: beyond whatever another machine may have seen meanwhile."""
+"""A restore rounds the generation up to the next multiple, beyond what other machines may have seen."""
 
 _MARKER_TEXT: Final = (
-    "This file marks where {name} lives. Do not copy, move or delete it; see docs/operators.md, Backup.\n"
+    "This file marks the location of {name}. Do not copy, move or delete it; see docs/operators.md, Backup.\n"
 )
 
 
 class Installation(NamedTuple):
-    """What a database knows of itself. *location* None: it has not sent anything to people yet."""
+    """The identity of a database. *location* is None until it has sent anything to people."""
 
     installation_id: str
     salt: str
@@ -31,14 +31,14 @@ class Installation(NamedTuple):
 
 
 def read_installation(connection: Connection) -> Installation | None:
-    """Return what the database knows of itself, None before it is bound to a clock."""
+    """Return the identity of the database, None before it is bound to a clock."""
     query = select(_clock.c.installation_id, _clock.c.salt, _clock.c.generation, _clock.c.location)
     row = connection.execute(query).one_or_none()
     return None if row is None else Installation._make(row)
 
 
 def increment_generation(connection: Connection) -> int:
-    """Begin the next generation, and return it.
+    """Increment the generation, and return it.
 
     Call it last in a transaction: on PostgreSQL it locks the one row that every sender needs.
     """
@@ -48,7 +48,7 @@ def increment_generation(connection: Connection) -> int:
 
 
 def leap_generation(connection: Connection, newest_seen: int) -> int:
-    """Move the generation beyond *newest_seen* and beyond what any other machine saw; return it."""
+    """Raise the generation above *newest_seen* and what other machines may have seen; return it."""
     current = connection.execute(select(_clock.c.generation)).scalar_one()
     generation: int = (max(current, newest_seen) // GENERATION_LEAP + 1) * GENERATION_LEAP
     connection.execute(update(_clock).values(generation=generation))
@@ -56,24 +56,24 @@ def leap_generation(connection: Connection, newest_seen: int) -> int:
 
 
 def record_location(connection: Connection, location: dict[str, Any]) -> None:
-    """Note that the database lives at *location* from now on."""
+    """Set the location of the database."""
     connection.execute(update(_clock).values(location=location))
 
 
 def marker_path(database: Database) -> Path:
-    """Return the file beside an SQLite database that marks its location."""
+    """Return the path of the marker file of an SQLite database."""
     path = Path(str(database.url.database)).resolve()
     return path.with_name(f"{path.name}.location")
 
 
 def create_marker(database: Database) -> None:
-    """Create the mark of an SQLite database where there is none."""
+    """Create the marker file of an SQLite database if it is missing."""
     if database.is_sqlite and not (marker := marker_path(database)).exists():
         write_private(marker, _MARKER_TEXT.format(name=marker.stem))
 
 
 def current_location(database: Database, connection: Connection, machine: str) -> dict[str, Any]:
-    """Return where *database* lives now, seen from *machine*; a copy lives elsewhere in some respect."""
+    """Return the current location of *database* on *machine*; a copy differs in at least one value."""
     if database.is_sqlite:
         marker = marker_path(database)
         known = marker.stat() if marker.exists() else None
@@ -83,7 +83,7 @@ def current_location(database: Database, connection: Connection, machine: str) -
             "device": known.st_dev if known is not None else 0,
             "inode": known.st_ino if known is not None else 0,
         }
-    # Some hosted servers let nobody ask for the system's identifier.
+    # Some hosted servers do not let users read the system identifier.
     may_read_system_id = connection.execute(
         text("SELECT has_function_privilege('pg_control_system()', 'execute')")
     ).scalar()

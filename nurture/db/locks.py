@@ -1,16 +1,14 @@
-"""What transactions wait for on PostgreSQL, and in which order: nobody who keeps it waits in a circle.
+"""The lock order on PostgreSQL, which prevents deadlocks.
 
-SQLite has one writer at a time, and needs none of this. Everybody takes what they need in this order, and
-nothing of an earlier kind once they have one of a later:
+SQLite has a single writer and needs none. Each transaction takes locks in this order, and never one of an
+earlier kind after one of a later kind:
 
-1. the locks of `Lock`, in the order in which they stand there, but for SENDING;
-2. leads, which means their rows of custody: all that the transaction will write about, in one statement and
-   in the order of their ids (`changeset.lock_leads`). A claim that skips what others have (`SKIP
-   LOCKED`) waits for nobody, and comes at any time;
+1. the locks of `Lock`, in the order of the enum, except SENDING;
+2. leads, by their custody rows: all leads that the transaction writes about, in one statement and in the order
+   of their ids (`changeset.lock_leads`). A claim with `SKIP LOCKED` never waits and is allowed at any time;
 3. `Lock.SENDING`;
-4. everything else: rows that belong to leads which one holds (messages, offers, signals, addresses), in any
-   order; rows that belong to no lead, several at once, in the order of their keys, or skipping what others
-   have.
+4. all other rows: those of locked leads (messages, offers, signals, addresses) in any order; those of no lead
+   in the order of their keys, or with `SKIP LOCKED`.
 """
 
 from __future__ import annotations
@@ -22,33 +20,33 @@ from sqlalchemy import Connection, func, select
 
 from nurture.db.engine import Database
 
-_FIRST: Final = 7_240_100  # any number, the same for all who share one PostgreSQL database
+_FIRST: Final = 7_240_100  # arbitrary; every process on one PostgreSQL database must use the same
 
 
 class Lock(IntEnum):
-    """Work that one does at a time, in a whole database."""
+    """Work that only one transaction of a database does at a time."""
 
     SCHEMA = 1
-    """Upgrades the tables."""
+    """Upgrades of the tables."""
     INTAKE = 2
-    """Makes addresses, leads, accounts and their names, or erases them: two files may bring the same one."""
+    """Creation and erasure of addresses, leads and accounts: two imports may contain the same one."""
     EVENTS = 3
-    """Applies what providers and mailboxes tell of messages."""
+    """Provider events and inbound email."""
     OFFERS = 4
-    """Gives leads to reps, by what they were given and how full they are."""
+    """Offers to reps, which depend on round robin and capacity."""
     SIGNALS = 5
-    """Applies signals, and judges them."""
+    """Applying signals and setting their verdicts."""
     SENDING = 6
-    """Counts what each sender domain has sent."""
+    """Counts of email per sender domain."""
 
 
 def acquire(database: Database, connection: Connection, lock: Lock) -> None:
-    """Wait for *lock*, and keep it until the transaction ends."""
+    """Wait for *lock*, and hold it until the transaction ends."""
     if not database.is_sqlite:
         connection.execute(select(func.pg_advisory_xact_lock(_FIRST + lock)))
 
 
 def use_snapshot(database: Database, connection: Connection) -> None:
-    """Let all statements of this transaction see the same moment; call it before the first one."""
-    if not database.is_sqlite:  # SQLite's transactions do so by themselves
+    """Let all statements of this transaction see the same snapshot; call it before the first one."""
+    if not database.is_sqlite:  # the default on SQLite
         connection.execution_options(isolation_level="REPEATABLE READ")

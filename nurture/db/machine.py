@@ -1,4 +1,4 @@
-"""What this machine keeps outside the database: who it is, how far it has seen, and who opted out."""
+"""State that this machine keeps outside the database: its id, the newest generation seen, and opt-outs."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _log: Final = logging.getLogger(__name__)
 
 
 class DatabaseOutdated(InvalidState):
-    """The database is older than what this machine has seen. `nurture admin restored` says what to do."""
+    """The database is older than what this machine has seen. Run `nurture admin restored --since TIME`."""
 
 
 class Machine:
-    """This machine in the eyes of one database.
+    """The record of one database on this machine.
 
-    *folder* outlives the database. *installation_id* names it, *salt* keys its hashes, *location* tells it
-    from a copy that this machine uses as well, and *now* is its clock. Nothing is created before it is
-    needed, and OSError says that the folder cannot be used.
+    *folder* must outlive the database. *installation_id* identifies the database, *salt* keys its hashes,
+    *location* distinguishes it from a copy on the same machine, and *now* is its clock. Files are created when
+    they are needed; methods raise OSError if the folder cannot be used.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Machine:
 
     @cached_property
     def id(self) -> str:
-        """Return what names this machine: with another folder, or another system, it is another one."""
+        """Return the id of this machine, which depends on the folder and the operating system's machine id."""
         make_folder(self.folder)
         own = self.folder / "machine"
         if not own.exists():
@@ -73,29 +73,29 @@ class Machine:
         return SuppressionJournal(self.folder / f"{self.installation_id}-{self.id}{SUFFIX}", self._now)
 
     def list_journals(self) -> list[Path]:
-        """Return every suppression journal of this database in the folder."""
+        """Return the suppression journals of this database in the folder."""
         return sorted(self.folder.glob(f"{self.installation_id}-*{SUFFIX}"))
 
     def address_hash(self, normal: str) -> str:
-        """Return the keyed hash of a normalised address, as journals name it."""
+        """Return the keyed hash of a normalized address, as used in journals."""
         return erasure_hash(normal, self._salt)
 
     def newest_generation(self) -> int | None:
-        """Return the newest generation that this machine has seen, None if it never saw this database."""
+        """Return the newest generation seen here, None if this machine has not seen the database."""
         try:
             return _parse_generation(self._path.read_bytes())
         except FileNotFoundError:
             return None
 
     def newest_generation_of_any_copy(self) -> int | None:
-        """Return the newest generation seen of this database or of a copy of it, None if there is none."""
+        """Return the newest generation seen of this database or any copy of it, None without any."""
         found = [
             _parse_generation(path.read_bytes()) for path in self.folder.glob(f"{self.installation_id}-*.generation")
         ]
         return max((one for one in found if one is not None), default=None)
 
     def record_generation(self, generation: int) -> None:
-        """Remember *generation*, unless a newer one was seen."""
+        """Record *generation*, unless a newer one is recorded."""
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)  # other processes of this machine
             try:
@@ -106,22 +106,22 @@ class Machine:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def before_external_calls(self, connection: Connection, _: Sequence[object]) -> Callable[[], None]:
-        """Begin a generation, as the last of the transaction before something leaves for good.
+        """Begin a generation at the end of the transaction before external calls.
 
-        Each generation that this machine saw had committed, so the new one is above it; if it is not, the
-        database has been put back meanwhile. Raises DatabaseOutdated, and OSError: then nothing may leave.
+        Every recorded generation was committed, so the new one is higher; otherwise the database was restored
+        meanwhile. Raises DatabaseOutdated or OSError; then no call may be made.
         """
         generation = instance.increment_generation(connection)
         newest_seen = self.newest_generation()
         if newest_seen is not None and newest_seen >= generation:
             raise DatabaseOutdated(describe_outdated(generation - 1, newest_seen))
-        os.fstat(self._file)  # if it cannot be opened, nothing may leave
+        os.fstat(self._file)  # opens it: without the file, no call may be made
         return lambda: self.record_generation(generation)
 
     def before_suppressions(self, connection: Connection, entries: Sequence[JournalLine]) -> Callable[[], None]:
-        """Put *entries* on the disk, as the last of the transaction that makes them true.
+        """Write *entries* to the journal at the end of their transaction.
 
-        An opt-out is never refused because its journal cannot be written: it stands in the database.
+        A journal that cannot be written does not block the opt-out, which is in the database.
         """
         generation = instance.increment_generation(connection)
         try:
@@ -143,7 +143,7 @@ class Machine:
         return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
 
     def close(self) -> None:
-        """Give open files back. Closing twice is allowed."""
+        """Close open files. Closing twice is allowed."""
         file = self.__dict__.pop("_file", None)
         if file is not None:
             os.close(file)
@@ -152,11 +152,11 @@ class Machine:
             journal.close()
 
 
-BACKUP_RESTORED: Final = "a backup was put in its place"
+BACKUP_RESTORED: Final = "a backup was restored"
 
 
 def describe_outdated(generation: int, newest_seen: int) -> str:
-    """Say that a database is older than what was seen of it."""
+    """Return the reason why a database at *generation* is outdated."""
     return (
         f"it is older than what this machine has seen (generation {generation:,} of {newest_seen:,}): {BACKUP_RESTORED}"
     )

@@ -1,4 +1,4 @@
-"""How rows are given to each database: as one JSON document, or bound one by one."""
+"""Conversion of rows for each database: to one JSON document, or to bound parameters."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes
 
 
 def first_of_each(rows: Sequence[Sequence[Any]], position: int) -> Sequence[Sequence[Any]]:
-    """Return *rows* without those whose key at *position* another had before; null is no key."""
+    """Return *rows* without later duplicates of the key at *position*; None is not a key."""
     first: dict[Any, Any] = {}
     return [row for row in rows if row[position] is None or first.setdefault(row[position], row) is row]
 
 
 def typed_columns(columns: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:
-    """Return the columns of a table expression."""
+    """Return *columns* as the typed columns of a table expression."""
     return [column(label, kind) for label, kind in columns.items()]
 
 
@@ -33,7 +33,7 @@ def _times(columns: Mapping[str, TypeEngine[Any]]) -> list[int]:
 
 
 def to_json_payload(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
-    """Return *rows* as JSON; every time in a column of times is aware, and written in UTC."""
+    """Return *rows* as JSON, with timestamps in UTC; a naive one raises ValueError."""
     times = _times(columns)
     values = [tuple(row) for row in rows]
     for number, row in enumerate(values):
@@ -41,13 +41,13 @@ def to_json_payload(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Seque
             timestamp = row[position]
             if timestamp is not None and (type(timestamp) is not datetime or timestamp.tzinfo is not UTC):
                 values[number] = (*row[:position], to_utc(timestamp), *row[position + 1 :])
-                row = values[number]  # noqa: PLW2901 - two times of one row may need it
+                row = values[number]  # noqa: PLW2901 - several timestamps of a row may change
     payload = orjson.dumps(values).decode()
     return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
 
 
 def to_driver_rows(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Return *rows* as SQLite's driver takes them. By column: calls per value cost as much as inserts."""
+    """Return *rows* for SQLite's driver, converted by column: a call per value costs as much as the insert."""
     listed: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for position, kind in enumerate(columns.values()):
         bind = _DRIVER_CONVERTERS.get(type(kind))
@@ -57,7 +57,7 @@ def to_driver_rows(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequen
 
 
 def _texts(values: Sequence[Any]) -> Sequence[Any]:
-    if "\0" not in "".join(filter(None, values)):  # one search in all is twice as fast as one in each
+    if "\0" not in "".join(filter(None, values)):  # one search of the joined text is twice as fast as one per value
         return values
     return [value if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}") for value in values]
 
@@ -67,7 +67,7 @@ def _timestamps_to_driver(values: Sequence[Any]) -> Sequence[Any]:
         value if value is None or (type(value) is datetime and value.tzinfo is UTC) else to_utc(value)
         for value in values
     ]
-    # As `encode_timestamp` writes them, four times as fast.
+    # The format of `encode_timestamp`, four times as fast.
     texts: list[Any] = orjson.loads(orjson.dumps(in_utc_values))
     return texts
 
@@ -94,7 +94,7 @@ _DRIVER_CONVERTERS: dict[type, Callable[[Sequence[Any]], Sequence[Any]]] = {
 
 
 def sqlite_column_sql(position: int, kind: TypeEngine[Any]) -> str:
-    """Return what reads the value at *position* of a row of JSON."""
+    """Return the SQL that reads the value at *position* of a JSON row."""
     if isinstance(kind, type(Json)):
         return f"NULLIF(json_quote(json_extract(value, '$[{position}]')), 'null')"
     return f"json_extract(value, '$[{position}]')"
@@ -102,7 +102,7 @@ def sqlite_column_sql(position: int, kind: TypeEngine[Any]) -> str:
 
 _POSTGRES_CASTS: dict[type, str] = {
     BigInteger: "bigint",
-    Integer: "bigint",  # a narrower column refuses what it cannot hold
+    Integer: "bigint",  # a narrower column rejects values that do not fit
     Float: "double precision",
     Boolean: "boolean",
     Date: "date",
@@ -112,7 +112,7 @@ _POSTGRES_CASTS: dict[type, str] = {
 
 
 def postgres_column_sql(position: int, kind: TypeEngine[Any]) -> str:
-    """Return what reads the value at *position* of a row of JSON, as *kind*."""
+    """Return the SQL that reads the value at *position* of a JSON row, as *kind*."""
     if isinstance(kind, type(Json)):
         return f"NULLIF(item -> {position}, 'null'::jsonb)"
     cast = next(name for type_, name in _POSTGRES_CASTS.items() if isinstance(kind, type_))

@@ -1,4 +1,4 @@
-"""The state of a database's tables: upgrade them, or say plainly that it must be done."""
+"""Upgrades of a database's tables, and the check that they are current."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _UNRELEASED_REVISIONS = (
     *("0006_own_links", "0007_pace", "0008_replies", "0009_routing", "0010_offers", "0011_pace", "0012_crm"),
     *("0013_audit", "0014_approval", "0015_open_verdicts"),
 )
-"""What the first revision of the first release replaced."""
+"""Revisions from before the first release, which cannot be upgraded."""
 
 
 def head() -> str:
-    """Return the newest revision that this nurture knows."""
+    """Return the newest revision of this nurture."""
     return max(_revisions())
 
 
 def current(db: Database) -> str | None:
-    """Return the revision of *db*, or None when it has no tables of ours yet."""
+    """Return the revision of *db*, None if it has no tables yet."""
     if db.is_missing:
         return None
     with db.read() as connection:
@@ -47,11 +47,7 @@ def current(db: Database) -> str | None:
 
 
 def require_current(db: Database) -> None:
-    """Refuse a database whose tables are older or newer than this nurture.
-
-    Raises:
-        DatabaseUnavailable: it must be upgraded, or a newer nurture made it.
-    """
+    """Raise DatabaseUnavailable if the tables of *db* are older or newer than this nurture."""
     found = current(db)
     if found == head():
         return
@@ -61,13 +57,11 @@ def require_current(db: Database) -> None:
 
 
 def upgrade(db: Database, *more: Path) -> list[str]:
-    """Bring the tables of *db* to the newest revision; return the revisions applied, oldest first.
+    """Upgrade the tables of *db* in one transaction; return the applied revisions, oldest first.
 
-    All are applied in one transaction. Two upgrades at once are safe: the second waits for the first and
-    finds nothing to do. *more* are folders with revisions beside nurture's own.
-
-    Raises:
-        DatabaseUnavailable: a newer or an unreleased nurture made this database, or it has other tables.
+    Concurrent upgrades are safe: the second waits for the first and finds nothing to do. *more* are folders
+    with additional revisions. Raises DatabaseUnavailable for a database of a newer or unreleased nurture, or one
+    with tables of another program.
     """
     with _exclusive_connection(db) as connection:
         found = _revision(connection)
@@ -90,7 +84,7 @@ def _run(connection: Connection, scripts: ScriptDirectory) -> list[str]:
         applied.extend(step.revision.revision for step in pending)
         return pending
 
-    # Alembic's environment is one per program, not one per thread.
+    # Alembic's environment is global to the process.
     with _ALEMBIC_LOCK, EnvironmentContext(Config(), scripts, fn=steps) as environment:
         environment.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
         environment.run_migrations()
@@ -99,7 +93,7 @@ def _run(connection: Connection, scripts: ScriptDirectory) -> list[str]:
 
 @contextmanager
 def _exclusive_connection(db: Database) -> Iterator[Connection]:
-    """Open a writing transaction that no other upgrade shares."""
+    """Open a write transaction that excludes other upgrades."""
     with db.alter() as connection:
         if not db.is_sqlite:
             acquire(db, connection, Lock.SCHEMA)
@@ -110,8 +104,8 @@ def _exclusive_connection(db: Database) -> Iterator[Connection]:
         if broken:
             tables = ", ".join(sorted({row[0] for row in broken}))
             raise DatabaseUnavailable(
-                f"{db.name} was not upgraded: rows of {tables} point to rows that are not there. "
-                "Restore the last good copy of the file and upgrade that."
+                f"{db.name} was not upgraded: rows of {tables} refer to missing rows. "
+                "Restore the last good backup and upgrade that."
             )
 
 
@@ -141,8 +135,8 @@ def _require_empty(db: Database, connection: Connection) -> None:
     ours = sorted(set(inspect(connection).get_table_names()) & set(metadata.tables))
     if ours:
         raise DatabaseUnavailable(
-            f"The database {db.name} already has tables that nurture's migrations did not make: "
-            f"{', '.join(ours[:5])}. Give nurture a database of its own in NURTURE_DATABASE_URL."
+            f"The database {db.name} already has tables that nurture's migrations did not create: "
+            f"{', '.join(ours[:5])}. Name a database for nurture alone in NURTURE_DATABASE_URL."
         )
 
 

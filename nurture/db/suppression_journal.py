@@ -1,8 +1,8 @@
-"""The suppression journal: opt-outs and opt-ins in a file outside the database, by keyed hashes.
+"""The suppression journal: opt-outs and opt-ins by keyed hash, in a file outside the database.
 
-A restored backup has forgotten who opted out since; this file has not. Its lines are on the disk before the
-transaction commits, so it may know of an opt-out that never came to be (mailing less is safe), while an
-opt-in counts only with the line that is added after the commit.
+A restored backup lacks the opt-outs since; this file has them. Its lines are synced before the transaction
+commits, so it may contain an opt-out that was rolled back (sending less is safe). An opt-in counts only with
+the line that is added after the commit.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from nurture.files import sync_folder
 
 SUFFIX: Final = ".suppressions"
 ERASED: Final = "erase"
-"""The action of a line that says that a person was erased."""
+"""The action of a line about an erased person."""
 
 _STARTED: Final = "started"
 _ACTIONS: Final = {action: action for action in (LogAction.SUPPRESS.value, LogAction.OPT_IN.value, ERASED)}
 
 
 class JournalLine(NamedTuple):
-    """One action about an address, which *address_hash* names: its keyed hash."""
+    """One action on the address with the keyed hash *address_hash*."""
 
     address_hash: str
     action: str
@@ -41,7 +41,7 @@ class JournalLine(NamedTuple):
 
 
 class SuppressionJournal:
-    """The journal of one machine for one database, at *path*; *now* tells when it was started."""
+    """The journal of one machine for one database, at *path*; *now* is the clock for its start time."""
 
     def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
         self.path = path
@@ -50,7 +50,7 @@ class SuppressionJournal:
         self._lock = Lock()
 
     def open_file(self) -> int:
-        """Create the file where it is missing, and return its descriptor."""
+        """Create the file if it is missing, and return its descriptor."""
         with self._lock:
             if self._file is None:
                 is_new = not self.path.exists()
@@ -61,24 +61,24 @@ class SuppressionJournal:
                     os.fsync(self._file)
                     sync_folder(self.path.parent)
                 elif (size := os.fstat(self._file).st_size) and os.pread(self._file, 1, size - 1) != b"\n":
-                    os.write(self._file, b"\n")  # whoever wrote last died in the middle of a line
+                    os.write(self._file, b"\n")  # the last writer died in the middle of a line
             return self._file
 
     def write(self, entries: Sequence[JournalLine]) -> str:
-        """Put *entries* on the disk; return by which name `commit` confirms them."""
+        """Write and sync *entries*; return the batch id for `commit`."""
         name, file = token_hex(8), self.open_file()
         data = b"".join(orjson.dumps([name, *line], option=orjson.OPT_APPEND_NEWLINE) for line in entries)
         if os.write(file, data) != len(data):
-            raise OSError(f"{self.path} took only a part of what was written; is its disk full?")
+            raise OSError(f"{self.path} was written only in part; is the disk full?")
         os.fsync(file)
         return name
 
     def commit(self, batch_id: str) -> None:
-        """Confirm what `write` wrote under *batch_id*. If this is lost, its opt-ins do not count."""
+        """Confirm the batch of `write`; without this line its opt-ins do not count."""
         os.write(self.open_file(), orjson.dumps([batch_id], option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> None:
-        """Give the open file back. Closing twice is allowed."""
+        """Close the file. Closing twice is allowed."""
         with self._lock:
             file, self._file = self._file, None
             if file is not None:
@@ -86,9 +86,9 @@ class SuppressionJournal:
 
 
 class JournalContents(NamedTuple):
-    """What journals say, the oldest action first; *unreadable* lines could not be read.
+    """The entries of journals, oldest first, and the number of unreadable lines.
 
-    *started_at* is when the oldest of them was started: it knows of nothing before. None: none is whole.
+    *started_at* is the start of the oldest journal, which has nothing from before; None if none has a start.
     """
 
     entries: list[JournalLine]
@@ -97,7 +97,7 @@ class JournalContents(NamedTuple):
 
 
 def read_journals(paths: Iterable[Path]) -> JournalContents:
-    """Return what the files say together. Raises OSError for one that cannot be read."""
+    """Return the merged contents of journals. Raises OSError for an unreadable file."""
     lines: set[JournalLine] = set()
     started: list[datetime] = []
     unreadable = 0

@@ -159,7 +159,7 @@ def test_a_live_clock_that_was_set_back_stops_everything(cli: CliSession) -> Non
     for command in ("run", "publish", "leads list", "leads suppress a@people.example"):
         result = cli.fails(*command.split())
         assert result.code == 4
-        assert "Set the system's clock right" in result.err
+        assert "Correct the system clock" in result.err
     assert cli.counts() == before
 
 

@@ -1,4 +1,4 @@
-"""Bring an empty database to any revision, to test the next one with rows in the tables."""
+"""Migrate an empty database to any revision, to test the next one with rows in the tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 
 from nurture.db import schema
 from nurture.db.engine import Database
+from nurture.db.metadata import metadata
 
 
 def migrate_to(db: Database, revision: str) -> None:
@@ -20,5 +21,5 @@ def migrate_to(db: Database, revision: str) -> None:
         return scripts._upgrade_revs(revision, current)
 
     with db.alter() as connection, EnvironmentContext(Config(), scripts, fn=steps) as environment:
-        environment.configure(connection=connection, target_metadata=schema.metadata, render_as_batch=True)
+        environment.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
         environment.run_migrations()

@@ -1,4 +1,4 @@
-"""A backup is whole, private, and never in the place of another file."""
+"""A backup is complete, private, and never replaces another file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_backup_holds_what_was_committed_also_in_the_wal(sqlite_db: Database, 
         assert plain.execute("SELECT email FROM address").fetchall() == [("mia@people.example",)]
 
 
-def test_it_is_made_while_others_write(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_backup_is_made_while_others_write(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path)
     stop, written = threading.Event(), threading.Event()
 
@@ -53,7 +53,7 @@ def test_it_is_made_while_others_write(sqlite_db: Database, tmp_path: Path) -> N
     assert counts[0] >= 1
 
 
-def test_it_replaces_no_other_file(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_backup_replaces_no_file(sqlite_db: Database, tmp_path: Path) -> None:
     precious = tmp_path / "precious.db"
     precious.write_text("notes")
     with pytest.raises(InvalidState, match="exists"):
@@ -61,7 +61,7 @@ def test_it_replaces_no_other_file(sqlite_db: Database, tmp_path: Path) -> None:
     assert precious.read_text() == "notes"
 
 
-def test_what_is_broken_is_no_backup(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_damaged_copy_is_no_backup(sqlite_db: Database, tmp_path: Path) -> None:
     make_context(sqlite_db, tmp_path)
     with sqlite_db.write() as connection:
         connection.exec_driver_sql("CREATE INDEX ix_broken ON address (email)")
@@ -80,7 +80,7 @@ def test_what_is_broken_is_no_backup(sqlite_db: Database, tmp_path: Path) -> Non
     assert not list(tmp_path.glob(".backup*"))
 
 
-def test_a_folder_that_cannot_be_used_is_said(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_reported(sqlite_db: Database, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileUnreadable, match="was not written"):
         create_backup(sqlite_db, tmp_path / "file" / "backup.db")
@@ -92,6 +92,6 @@ def test_without_a_database_there_is_nothing_to_back_up(tmp_path: Path) -> None:
         create_backup(database, tmp_path / "backup.db")
 
 
-def test_on_postgresql_it_says_how(postgres_db: Database, tmp_path: Path) -> None:
+def test_on_postgresql_the_error_names_its_own_tools(postgres_db: Database, tmp_path: Path) -> None:
     with pytest.raises(InvalidState, match="pg_dump"):
         create_backup(postgres_db, tmp_path / "backup.db")

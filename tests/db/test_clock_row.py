@@ -1,4 +1,4 @@
-"""A database lives in one kind of time, and remembers how late it is."""
+"""A database has one clock mode, and records its newest time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def advance(db: Database, now: datetime) -> None:
         advance_to(connection, now)
 
 
-def test_a_new_database_has_no_kind_of_time_until_something_runs_in_it(db: Database) -> None:
+def test_a_new_database_has_no_clock_mode_until_something_runs_in_it(db: Database) -> None:
     assert read_mode(db) is None
     with pytest.raises(InvalidState, match="nurture admin init"):
         advance(db, NOON)
@@ -32,11 +32,11 @@ def test_a_new_database_has_no_kind_of_time_until_something_runs_in_it(db: Datab
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ("live", "virtual", "is live.*takes no virtual clock.*NURTURE_DATABASE_URL"),
-        ("virtual", "live", "lives in virtual time.*NURTURE_DATABASE_URL"),
+        ("live", "virtual", "is live: its emails go to real people.*NURTURE_DATABASE_URL"),
+        ("virtual", "live", "has a virtual clock: a demo.*NURTURE_DATABASE_URL"),
     ],
 )
-def test_a_database_refuses_the_other_kind_of_time(db: Database, first: Mode, second: Mode, said: str) -> None:
+def test_a_database_refuses_the_other_clock_mode(db: Database, first: Mode, second: Mode, said: str) -> None:
     bind_mode(db, first, NOON)
     with pytest.raises(InvalidState, match=said) as refused:
         bind_mode(db, second, NOON + SECOND)
@@ -44,7 +44,7 @@ def test_a_database_refuses_the_other_kind_of_time(db: Database, first: Mode, se
     assert read_mode(db) == first
 
 
-def test_binding_again_in_the_same_kind_changes_nothing_but_the_time(db: Database) -> None:
+def test_binding_again_in_the_same_mode_changes_only_the_time(db: Database) -> None:
     bind_mode(db, "virtual", NOON)
     bind_mode(db, "virtual", NOON + SECOND)
     assert read_virtual_now(db) == NOON + SECOND
@@ -54,7 +54,7 @@ def test_virtual_time_is_remembered_exactly_and_never_goes_back(db: Database) ->
     bind_mode(db, "virtual", NOON)
     advance(db, NOON + timedelta(microseconds=1))
     assert read_virtual_now(db) == NOON + timedelta(microseconds=1)
-    with pytest.raises(ClockWentBackwards, match="already seen 2025-03-30 12:00:00"):
+    with pytest.raises(ClockWentBackwards, match="before the newest time in this database, 2025-03-30 12:00:00"):
         advance(db, NOON)
     assert read_virtual_now(db) == NOON + timedelta(microseconds=1)
 
@@ -62,7 +62,7 @@ def test_virtual_time_is_remembered_exactly_and_never_goes_back(db: Database) ->
 def test_a_live_clock_may_be_corrected_a_little_but_not_set_back(db: Database) -> None:
     bind_mode(db, "live", NOON)
     advance(db, NOON - TOLERANCE)
-    with pytest.raises(ClockWentBackwards, match="Set the system's clock right"):
+    with pytest.raises(ClockWentBackwards, match="Correct the system clock and try again"):
         advance(db, NOON - TOLERANCE - SECOND)
     advance(db, NOON + timedelta(hours=1))
     with pytest.raises(ClockWentBackwards):
@@ -76,7 +76,7 @@ def test_small_corrections_do_not_add_up(db: Database) -> None:
         advance(db, NOON - timedelta(minutes=8))
 
 
-def test_what_was_done_at_a_time_before_the_last_leaves_nothing_behind(db: Database) -> None:
+def test_work_at_a_time_before_the_newest_is_rolled_back(db: Database) -> None:
     bind_mode(db, "live", NOON)
 
     def import_yesterday() -> None:

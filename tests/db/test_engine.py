@@ -1,4 +1,4 @@
-"""Sets of rows, transactions, and what is said when the database cannot be used."""
+"""Sets of rows, transactions, and errors when the database cannot be used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ lead: Table = metadata.tables["lead"]
 
 
 def back(db: Database, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Send *rows* to the database and read them again."""
+    """Send *rows* to the database and read them back."""
     with db.read() as connection:
         return [tuple(row) for row in connection.execute(select(db.rows("sent", KINDS, rows))).all()]
 
@@ -62,13 +62,13 @@ SAMPLES: list[tuple[Any, ...]] = [
 ]
 
 
-def test_every_type_comes_back_as_it_went(db: Database) -> None:
+def test_every_type_is_read_back_unchanged(db: Database) -> None:
     assert back(db, SAMPLES) == SAMPLES
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_any_text_and_any_timestamp_come_back(db: Database, data: st.DataObject) -> None:
+def test_any_text_and_any_timestamp_is_read_back_unchanged(db: Database, data: st.DataObject) -> None:
     words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
     timestamps = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.timezones())
     rows = data.draw(st.lists(st.tuples(words, timestamps, st.dictionaries(words, words)), max_size=20))
@@ -83,11 +83,11 @@ def test_a_nul_character_cannot_stop_a_batch(db: Database) -> None:
     assert doc == {"k\N{REPLACEMENT CHARACTER}": "\N{REPLACEMENT CHARACTER}"}
 
 
-def test_no_rows_are_a_set_too(db: Database) -> None:
+def test_an_empty_set_of_rows_is_allowed(db: Database) -> None:
     assert back(db, []) == []
 
 
-def test_thousands_of_rows_go_in_with_one_statement_and_in_order(db: Database) -> None:
+def test_thousands_of_rows_are_inserted_with_one_statement_in_order(db: Database) -> None:
     rows = [(n, f"{n}@example.com") for n in range(5_000)]
     sent = db.rows("sent", {"number": Integer(), "email": String()}, rows)
     with db.write() as connection:
@@ -139,9 +139,9 @@ def test_a_timestamp_of_any_zone_is_kept_as_the_same_time_in_utc(db: Database, t
 
 def test_a_timestamp_without_a_zone_is_refused(db: Database) -> None:
     naive = datetime(2025, 3, 30, 12)
-    with pytest.raises(ValueError, match="without a zone"):
+    with pytest.raises(ValueError, match="without a time zone"):
         db.rows("sent", {"at": UtcDateTime()}, [(naive,)])
-    with db.read() as connection, pytest.raises(StatementError, match="without a zone"):
+    with db.read() as connection, pytest.raises(StatementError, match="without a time zone"):
         connection.execute(select(lead).where(lead.c.created_at < naive))
 
 
@@ -215,10 +215,10 @@ def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
         ("", "not a database URL: ''"),
         ("postgresql://u:secret@h:port/n", "not a database URL: 'postgresql://u:***@h:port/n'"),
         ("mysql://u:secret@h/n", "runs on SQLite and PostgreSQL, not on mysql. Write sqlite"),
-        ("postgresql+asyncpg://u:secret@h/n", "talks to postgresql through psycopg, not asyncpg. Write sqlite"),
+        ("postgresql+asyncpg://u:secret@h/n", "connects to postgresql by psycopg, not asyncpg. Write sqlite"),
     ],
 )
-def test_a_url_that_cannot_be_says_what_to_write(url: str, message: str) -> None:
+def test_an_invalid_url_is_refused_with_an_example(url: str, message: str) -> None:
     with pytest.raises(DatabaseUnavailable) as refused:
         Database(url)
     assert message in str(refused.value)
@@ -256,8 +256,8 @@ def test_a_file_that_is_something_else(tmp_path: Path) -> None:
     assert "not an SQLite database" in error_text_of(f"sqlite:///{tmp_path / 'leads.csv'}")
 
 
-def test_connections_that_are_all_taken_are_a_matter_of_waiting() -> None:
-    with pytest.raises(DatabaseUnavailable, match="in a moment"), raise_database_unusable("nurture.db"):
+def test_an_exhausted_pool_is_reported_with_the_advice_to_retry() -> None:
+    with pytest.raises(DatabaseUnavailable, match="Try again later"), raise_database_unusable("nurture.db"):
         raise PoolTimeout
 
 
@@ -274,7 +274,7 @@ def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
 def test_a_server_that_knows_no_such_database_or_user(postgres_url: str) -> None:
     place = postgres_url.partition("?")[2]
     assert "has no such database. Create it" in error_text_of(f"postgresql://postgres@/nowhere?{place}")
-    assert "does not know this user" in error_text_of(f"postgresql://nobody@/postgres?{place}")
+    assert "has no such user" in error_text_of(f"postgresql://nobody@/postgres?{place}")
 
 
 def test_a_connection_that_the_server_ends(postgres_db: Database) -> None:
@@ -289,7 +289,7 @@ def test_a_connection_that_the_server_ends(postgres_db: Database) -> None:
 
 @contextmanager
 def bound_by_permissions() -> Iterator[None]:
-    """Be a user who is refused what permissions forbid; root is refused nothing."""
+    """Run as a user to whom file permissions apply; they do not apply to root."""
     if os.geteuid() != 0:
         yield
         return
@@ -302,7 +302,7 @@ def bound_by_permissions() -> Iterator[None]:
 
 @pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o777, 0o444), (0o555, 0o666), (0o555, 0o444)])
 def test_a_database_that_may_not_be_written(sqlite_url: str, folder_mode: int, file_mode: int) -> None:
-    with tempfile.TemporaryDirectory() as name:  # pytest's own folder lets only its user in
+    with tempfile.TemporaryDirectory() as name:  # only its own user can open pytest's folder
         path = Path(name) / "nurture.db"
         shutil.copyfile(sqlite_url.removeprefix("sqlite:///"), path)
         path.chmod(file_mode)

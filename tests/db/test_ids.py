@@ -1,4 +1,4 @@
-"""Ids outlast 32 bits, and what comes in again uses none."""
+"""Ids have 64 bits, and rows that arrive again use none."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _file(folder: Path, name: str, *lines: tuple[object, ...]) -> Path:
 
 
 def bring_everything(ctx: AppContext, folder: Path) -> None:
-    """Bring in by each way what a system sends again every night, each thing twice in one go."""
+    """Send through each intake path what a system sends again every night, each item twice in one call."""
     head = ("Id", "Email", "Consent", "Registration Time", "Attended", "Demo Requested")
     lines = [(f"c{n}", f"a{n}@people.example", "Yes", "2026-01-02", "Yes", "Yes") for n in range(20)]
     intake_import_file.import_file(ctx, _file(folder, "leads.csv", head, *lines, *lines), NOW, source="crm")
@@ -132,7 +132,7 @@ def test_what_comes_in_again_uses_no_id(ctx: AppContext, tmp_path: Path) -> None
         "account",
     )
     assert {f"{table}_id_seq" for table in filled} <= set(before)
-    assert after.pop("import_file_id_seq") == before.pop("import_file_id_seq") + 1  # a row a run
+    assert after.pop("import_file_id_seq") == before.pop("import_file_id_seq") + 1  # one row per run
     assert after == before
     for sequence, newest in after.items():
         assert one(ctx, f"SELECT max(id) FROM {sequence.removesuffix('_id_seq')}") == newest, sequence

@@ -1,4 +1,4 @@
-"""Everybody waits for locks and leads in the one order of `nurture.db.locks`: nobody waits in a circle."""
+"""All transactions take locks and leads in the order of `nurture.db.locks`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 class Order:
-    """What each transaction waits for, in order, and where that is against the order."""
+    """The locks of each transaction, in order, and violations of the lock order."""
 
     def __init__(self) -> None:
         self.seen: set[Lock] = set()
@@ -98,7 +98,7 @@ def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
     return ctx
 
 
-def test_what_is_against_the_order_is_seen(ctx: AppContext) -> None:
+def test_a_violation_of_the_order_is_found(ctx: AppContext) -> None:
     leads = [add_lead(ctx) for _ in range(2)]
     with watched(ctx.database) as order:
         with ctx.database.write() as connection:
@@ -115,7 +115,7 @@ def test_what_is_against_the_order_is_seen(ctx: AppContext) -> None:
     assert len(order.wrong) == 3
 
 
-def test_what_all_do_keeps_to_the_order(ctx: AppContext, tmp_path: Path) -> None:
+def test_every_use_case_keeps_the_order(ctx: AppContext, tmp_path: Path) -> None:
     with watched(ctx.database) as order:
         lead = create_full_history(ctx, tmp_path)
         bring_everything(ctx, tmp_path)
@@ -143,7 +143,7 @@ def test_what_all_do_keeps_to_the_order(ctx: AppContext, tmp_path: Path) -> None
 
 
 def _waits(ctx: AppContext, workers: ThreadPoolExecutor, action: Callable[[], object], count: int) -> Future[object]:
-    """Start *action*, and return once *count* transactions wait for another."""
+    """Start *action*, and return when *count* transactions wait for another."""
     doing = workers.submit(action)
     until = time.monotonic() + 20
     while one(ctx, WAITING) < count:
@@ -159,13 +159,13 @@ def workers() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def test_an_import_beside_who_erases_the_same_lead_waits_for_it(
+def test_an_import_waits_for_an_erasure_of_the_same_lead(
     ctx: AppContext, workers: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
     lead = add_lead(ctx, email="mia@people.example", source="crm", external_id="c1", title="Head")
     file = write_file(tmp_path, [row("mia@people.example", Lead_ID="c1", Company="Quayside")])
     with ctx.database.write() as connection:
-        connection.execute(text("LOCK TABLE tracking_request IN SHARE MODE"))  # it has the lead by then
+        connection.execute(text("LOCK TABLE tracking_request IN SHARE MODE"))  # by then it has locked the lead
         erases = _waits(ctx, workers, lambda: erase.erase_person(ctx, str(lead), NOW), 1)
         imports = _waits(ctx, workers, lambda: import_file(ctx, file, NOW, source="crm"), 2)
     erases.result()
@@ -189,7 +189,7 @@ def test_signals_that_come_twice_at_once_in_another_order_do_not_block_each_othe
         for number in range(900)
     ]
     with ctx.database.write() as connection:
-        connection.execute(text("LOCK TABLE signal IN SHARE MODE"))  # both come to the point of writing
+        connection.execute(text("LOCK TABLE signal IN SHARE MODE"))  # both reach the write
         there = _waits(ctx, workers, lambda: batches.post_signals(ctx, items, NOW), 1)
         back = _waits(ctx, workers, lambda: batches.post_signals(ctx, items[::-1], NOW), 2)
     there.result()

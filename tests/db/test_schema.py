@@ -1,4 +1,4 @@
-"""The migrations make exactly the tables that the models describe, once, whoever runs them."""
+"""The migrations create exactly the tables of the models, once, even if run concurrently."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nurture.errors import DatabaseUnavailable
 
 
 def shape(connection: Connection) -> dict[str, Any]:
-    """Everything that the database itself reports of its tables, in an order of no meaning."""
+    """All that the database reports about its tables, in a fixed order."""
     found = inspect(connection)
 
     def column(info: Any) -> tuple[Any, ...]:
@@ -67,7 +67,7 @@ def test_from_empty_all_migrations_make_what_the_models_say(two: tuple[Database,
 
 def test_alembic_finds_nothing_to_change_after_all_migrations(db: Database) -> None:
     with db.read() as connection:
-        # SQLite numbers keys without a default; Alembic misses one there. `shape` compares them above.
+        # Alembic misses the default of SQLite's generated keys. `shape` compares them above.
         options = {"compare_type": True, "compare_server_default": not db.is_sqlite}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
@@ -176,7 +176,7 @@ def test_a_database_of_a_newer_nurture_is_left_alone(db: Database) -> None:
 def test_tables_that_another_program_made_are_left_alone(empty_db: Database) -> None:
     with empty_db.write() as connection:
         connection.execute(text("CREATE TABLE lead (name text)"))
-    with pytest.raises(DatabaseUnavailable, match=r"already has tables .* lead\. Give nurture a database"):
+    with pytest.raises(DatabaseUnavailable, match=r"already has tables .* lead\. Name a database for nurture alone"):
         schema.upgrade(empty_db)
     with empty_db.read() as connection:
         assert inspect(connection).get_table_names() == ["lead"]
@@ -193,5 +193,5 @@ def test_foreign_keys_are_checked_again_after_an_upgrade(empty_sqlite_url: str) 
 def test_an_upgrade_that_finds_rows_pointing_nowhere_is_undone(sqlite_db: Database) -> None:
     with sqlite_db.alter() as connection:
         connection.execute(text("INSERT INTO identity VALUES ('crm', '1', 404)"))
-    with pytest.raises(DatabaseUnavailable, match="rows of identity point to rows that are not there"):
+    with pytest.raises(DatabaseUnavailable, match="rows of identity refer to missing rows"):
         schema.upgrade(sqlite_db)

@@ -1,4 +1,4 @@
-"""The text of a statement is made of constants and names from the code; values are bound."""
+"""SQL text consists of constants and names from the code; values are bound."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ COMPOSED = {
     "nurture/db/instance.py": "one of two constants",
     "nurture/db/migrations/ddl.py": "triggers, of names and conditions in the migrations",
 }
-"""Files in which a statement is put together of parts, and of which ones."""
+"""Files in which SQL is composed, and of which parts."""
 
 
 def composed(source: str) -> list[int]:
-    """Return the lines at which something that is not a constant becomes a statement."""
+    """Return the lines at which SQL is not a constant."""
     tree = ast.parse(source)
     made = {
         target.id
@@ -42,7 +42,7 @@ def _name(called: ast.expr) -> str:
 
 
 def _joined(value: ast.expr) -> bool:
-    """Whether a text is put together of parts."""
+    """Return whether a text is composed of parts."""
     if isinstance(value, ast.BinOp):
         return isinstance(value.op, ast.Add | ast.Mod) and any(_is_text(one) for one in ast.walk(value))
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
@@ -79,7 +79,7 @@ def test_statements_are_constants_but_in_four_files() -> None:
         'sql = f"SELECT {name}"\nconnection.exec_driver_sql(sql)',
     ],
 )
-def test_what_is_put_together_is_found(line: str) -> None:
+def test_composed_sql_is_found(line: str) -> None:
     assert composed(line)
     assert not composed('connection.execute(text("SELECT :name"), {"name": name})')
     assert not composed('cursor.execute(f"PRAGMA busy_timeout = {_TIMEOUT_MS}")')

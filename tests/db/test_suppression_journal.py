@@ -1,4 +1,4 @@
-"""The suppression journal: what is in it is on the disk, and a line cut short spoils no other."""
+"""The suppression journal is synced to disk, and an incomplete line affects no other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_an_opt_out_counts_without_its_commit_and_an_opt_in_only_with_it(log: Su
     log.close()
 
 
-def test_it_says_since_when_it_knows_and_is_private(log: SuppressionJournal) -> None:
+def test_a_journal_has_a_start_time_and_is_private(log: SuppressionJournal) -> None:
     log.open_file()
     assert read_journals([log.path]).started_at == NOON
     assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
@@ -37,7 +37,7 @@ def test_it_says_since_when_it_knows_and_is_private(log: SuppressionJournal) -> 
 
 
 @pytest.mark.parametrize("cut", [2, 9, 60])
-def test_a_line_that_was_cut_short_spoils_no_other(log: SuppressionJournal, cut: int) -> None:
+def test_an_incomplete_line_affects_no_other(log: SuppressionJournal, cut: int) -> None:
     log.write([OUT, OUT._replace(address_hash="erased:2")])
     log.close()
     whole = log.path.read_bytes()
@@ -50,7 +50,7 @@ def test_a_line_that_was_cut_short_spoils_no_other(log: SuppressionJournal, cut:
     log.close()
 
 
-def test_what_is_no_line_of_a_journal_is_counted(log: SuppressionJournal) -> None:
+def test_unreadable_lines_are_counted(log: SuppressionJournal) -> None:
     log.open_file()
     log.close()
     odd = b'{"a": 1}\n[1]\n[]\n["a", "b"]\n["a", "m", "suppress", "global", "", "page", "yesterday"]\n'
@@ -60,7 +60,7 @@ def test_what_is_no_line_of_a_journal_is_counted(log: SuppressionJournal) -> Non
     assert found.unreadable == 5
 
 
-def test_several_are_read_as_one(tmp_path: Path) -> None:
+def test_several_journals_are_merged(tmp_path: Path) -> None:
     first = SuppressionJournal(tmp_path / "a", lambda: NOON)
     second = SuppressionJournal(tmp_path / "b", lambda: NOON - timedelta(days=1))
     first.write([OUT])

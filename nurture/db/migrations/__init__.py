@@ -1,8 +1,8 @@
-"""Numbered, forward migrations. `nurture.db.schema` runs them; no alembic.ini is needed.
+"""Numbered forward migrations, run by `nurture.db.schema` without an alembic.ini.
 
-`versions/0001_initial.py` (with `initial_sales`) creates everything; until the first release columns are
-changed there. `ddl` has short forms for tables and triggers, for later revisions too.
+`versions/0001_initial.py` (with `initial_sales`) creates all tables; until the first release, change columns
+there. `ddl` has helpers for tables and triggers.
 
-Inside a migration SQLite's foreign keys are off (a table is altered by copying it) and checked at the end.
-A table that is altered so loses its triggers: make them again.
+In a migration, SQLite's foreign keys are off (a table is altered by copying it) and are checked at the end. An
+altered table loses its triggers: create them again.
 """

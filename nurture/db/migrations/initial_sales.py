@@ -1,4 +1,4 @@
-"""Tables of the sales side, as the revision 0001_initial creates them."""
+"""Sales tables of the revision 0001_initial."""
 
 from __future__ import annotations
 

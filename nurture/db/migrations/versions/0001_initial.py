@@ -1,4 +1,4 @@
-"""Create every table of the first release. Written out, so that models that change later do not change it."""
+"""Create every table of the first release, independent of the models, which change later."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def upgrade() -> None:
     _installation()
     append_only_reason = "what was recorded is never changed or deleted; add a newer row instead"
     append_only("publication", append_only_reason)
-    # Erasing a person takes the words out of these two, and changes nothing else.
+    # Erasing a person empties these columns.
     append_only("journal", append_only_reason, erasable=("reason", "detail"))
     append_only("suppression", append_only_reason, erasable=("evidence",))
     append_only("approval", "what was approved stays approved; publish and approve a newer version")
@@ -335,7 +335,7 @@ def _installation() -> None:
 
 
 def _guard_custody_version() -> None:
-    # Nobody can win a race by forgetting the version. Measured on SQLite: 1-4 % of an update of 2,000 rows.
+    # Rejects an update without a version check. Measured on SQLite: 1-4 % of an update of 2,000 rows.
     reject_changes(
         "custody_version_guard",
         "UPDATE ON custody",

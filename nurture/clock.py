@@ -1,4 +1,4 @@
-"""The only place that reads the real clock. Everybody else takes `now` as an argument, or asks a Clock."""
+"""Read the real clock; no other module does. Everything else takes `now` as an argument or uses a Clock."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from nurture.errors import ClockWentBackwards
 
 
 class Clock(Protocol):
-    """Tells what time it is."""
+    """Provides the current time."""
 
     @property
     def is_live(self) -> bool:
         """Whether time passes by itself."""
 
     def now(self) -> datetime:
-        """Return the present moment, aware, in UTC."""
+        """Return the current time, aware, in UTC."""
 
     def wait(self, until: datetime, max_wait: timedelta) -> bool:
-        """Wait until *until*, if that is no longer than *max_wait* away; return whether it has come."""
+        """Wait until *until* if it is at most *max_wait* away; return whether it has come."""
 
 
 class RealClock:
-    """The system's clock. It cannot be moved."""
+    """The system clock. It cannot be moved."""
 
     is_live = True
 
     def now(self) -> datetime:
-        """Return the present moment, aware, in UTC."""
-        return datetime.now(UTC)  # noqa: TID251 - somebody has to
+        """Return the current time, aware, in UTC."""
+        return datetime.now(UTC)  # noqa: TID251 - the only place allowed to
 
     def wait(self, until: datetime, max_wait: timedelta) -> bool:
-        """Sleep until *until*, if that is no longer than *max_wait* away; return whether it has come."""
+        """Sleep until *until* if it is at most *max_wait* away; return whether it has come."""
         remaining = until - self.now()
         if remaining > max_wait:
             return False
@@ -42,7 +42,7 @@ class RealClock:
 
 
 class VirtualClock:
-    """A clock that stands still until it is told to advance, and never goes back."""
+    """A clock that moves only when `advance_to` is called, and never back."""
 
     is_live = False
 
@@ -50,16 +50,16 @@ class VirtualClock:
         self._now = _utc(start)
 
     def now(self) -> datetime:
-        """Return the moment that this clock was advanced to, aware, in UTC."""
+        """Return the time to which this clock was advanced, aware, in UTC."""
         return self._now
 
     def wait(self, until: datetime, max_wait: timedelta) -> bool:
-        """Return whether *until* has come: waiting moves no virtual clock."""
+        """Return whether *until* has come: waiting does not move a virtual clock."""
         del max_wait
         return until <= self._now
 
     def advance_to(self, timestamp: datetime) -> None:
-        """Move on to *timestamp*.
+        """Advance to *timestamp*.
 
         Raises:
             ClockWentBackwards: *timestamp* is before `now()`.
@@ -75,5 +75,5 @@ class VirtualClock:
 
 def _utc(timestamp: datetime) -> datetime:
     if timestamp.tzinfo is None:
-        raise ValueError(f"a clock needs a time with a zone: {timestamp!r}")
+        raise ValueError(f"a clock needs a time with a time zone: {timestamp!r}")
     return timestamp.astimezone(UTC)

@@ -1,10 +1,10 @@
-"""What can go wrong, as one tree. A class's docstring is its default message and ends with the remedy.
+"""Define all errors as one tree. A class's docstring is its default message and ends with the remedy.
 
-NurtureError                 a person can mend it; the command line prints it and exits with `exit_code`
+NurtureError                 a person can fix it; the command line prints it and exits with `exit_code`
 |-- NotFound                 no lead, track, email, offer of this name
 |-- InvalidState             the state does not allow it (already answered, closed, wrong clock)
-|-- FileUnreadable           a file that is not what it should be
-|-- Misconfigured            settings or set-up
+|-- FileUnreadable           a file that is missing or has the wrong format
+|-- Misconfigured            settings or installation
 |   |-- DatabaseUnavailable
 |   `-- AlreadyRunning
 `-- InvalidDefinitions       templates/ has problems; carries all of them
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 
 class NurtureError(Exception):
-    """Something went wrong that a person can mend."""
+    """Something went wrong that a person can fix."""
 
     exit_code: ClassVar[int] = 1
 
@@ -28,19 +28,19 @@ class NurtureError(Exception):
 
 
 class NotFound(NurtureError):
-    """There is nothing of this name. Check the spelling, or list what there is."""
+    """Nothing has this name. Check the spelling, or list the existing names."""
 
     exit_code = 3
 
 
 class InvalidState(NurtureError):
-    """The present state does not allow this. `nurture explain LEAD` shows the state."""
+    """The current state does not allow this. Run `nurture explain LEAD` to see the state."""
 
     exit_code = 4
 
 
 class ClockWentBackwards(InvalidState):
-    """The clock shows a time before the last one recorded. Set the system's clock right and try again."""
+    """The clock shows a time before the last one recorded. Correct the system clock and try again."""
 
 
 class FileUnreadable(NurtureError):
@@ -50,7 +50,7 @@ class FileUnreadable(NurtureError):
 
 
 class Misconfigured(NurtureError):
-    """The set-up is not complete. `nurture admin init` creates what is missing."""
+    """The installation is incomplete. Run `nurture admin init` to create what is missing."""
 
     exit_code = 6
 
@@ -60,11 +60,11 @@ class DatabaseUnavailable(Misconfigured):
 
 
 class AlreadyRunning(Misconfigured):
-    """nurture is already running here."""
+    """nurture is already running here. Stop it first, or use another folder."""
 
 
 class InvalidDefinitions(NurtureError):
-    """The files in templates/ have problems. `nurture check` lists them all."""
+    """The files in templates/ have problems. Run `nurture check` to list them."""
 
     exit_code = 2
 
@@ -72,13 +72,13 @@ class InvalidDefinitions(NurtureError):
         self.problems = tuple(problems)
         count = len(self.problems)
         lines = "\n".join(str(problem) for problem in self.problems)
-        super().__init__(f"{count} problem{'s' if count != 1 else ''} in the rules:\n{lines}")
+        super().__init__(f"{count} problem{'s' if count != 1 else ''} in the definitions:\n{lines}")
 
 
 def format_error_chain(error: BaseException) -> str:
     """Return the types of an error and its causes, and where they were raised, for a log.
 
-    Never a message: that of a database, a parser or a template may quote what a lead wrote.
+    Never the messages: those of a database, a parser or a template may quote personal data.
     """
     return ", from ".join(_error_chain(error))
 

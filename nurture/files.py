@@ -1,4 +1,4 @@
-"""Folders and files that hold people, links or secrets: closed to other accounts, whatever the umask."""
+"""Create files and folders with personal data or secrets, closed to other accounts whatever the umask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _GROUP_AND_OTHERS: Final = 0o077
 def make_folder(path: Path, *, owned: bool = True) -> Path:
     """Create *path* and its missing parents with mode 0700. Raises OSError.
 
-    One that exists is tightened, unless it is not *owned* but a place that a person named or others write to.
+    Restricts the permissions of an existing folder if *owned*; pass False for a folder that a person chose or
+    others write to.
     """
     for folder in reversed([one for one in (path, *path.parents) if not one.exists()]):
         with suppress(FileExistsError):  # another worker was faster
@@ -32,7 +33,7 @@ def make_folder(path: Path, *, owned: bool = True) -> Path:
 
 
 def open_private(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
-    """Open a file as `open` does; a new one, and one that exists and is ours, gets mode 0600.
+    """Open a file as `open` does; a new file, or an existing one of our account, gets mode 0600.
 
     Raises OSError.
     """
@@ -40,7 +41,7 @@ def open_private(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
     def opener(name: str, flags: int) -> int:
         handle = os.open(name, flags, FILE_MODE)
         found = os.fstat(handle)
-        if _is_accessible_to_others(found) and stat.S_ISREG(found.st_mode):  # a terminal or /dev/null stays as it is
+        if _is_accessible_to_others(found) and stat.S_ISREG(found.st_mode):  # leave a terminal or /dev/null unchanged
             os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~_GROUP_AND_OTHERS)
         return handle
 
@@ -48,15 +49,15 @@ def open_private(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
 
 
 def require_own_file(path: Path, prefix: str) -> None:
-    """Raise FileExistsError if *path* is a file that does not begin as what we write there does.
+    """Raise FileExistsError if *path* is a file that does not begin with *prefix*, so not one of ours.
 
-    Empty files, terminals and pipes pass.
+    Empty files, terminals and pipes are accepted.
     """
     if path.is_file():
         with path.open("rb") as file:
             start = file.read(len(prefix.encode()) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
         if start and not start.startswith(prefix.encode()):
-            raise FileExistsError(errno.EEXIST, "it is there already, and nurture did not write it", str(path))
+            raise FileExistsError(errno.EEXIST, "it exists already, and nurture did not write it", str(path))
 
 
 def write_private(path: Path, text: str) -> None:
@@ -66,20 +67,20 @@ def write_private(path: Path, text: str) -> None:
 
 
 def create_file(path: Path) -> None:
-    """Create an empty file of mode 0600, if there is none.
+    """Create an empty file of mode 0600 if none exists.
 
-    An existing one is not opened: closing a database's file would free the locks that SQLite holds on it.
+    Does not open an existing one: closing a database's file would release the locks that SQLite holds on it.
     """
-    with suppress(OSError):  # whoever opens it next says what is wrong
+    with suppress(OSError):  # the next open reports the error
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
 
 
 def restrict_permissions(path: Path) -> None:
-    """Take the rights of other accounts from a file or folder of ours.
+    """Remove the permissions of other accounts from a file or folder of our account.
 
-    Left alone: links, what another account owns, and folders that others need (`_is_shared`).
+    Leaves symbolic links, files of other accounts, and shared folders (`_is_shared`) unchanged.
     """
-    with suppress(OSError):  # a file may vanish; the doctor names what stays open
+    with suppress(OSError):  # a file may vanish; `doctor` reports what stays open
         found = path.lstat()
         plain = stat.S_ISREG(found.st_mode) or (stat.S_ISDIR(found.st_mode) and not _is_shared(path, found))
         if plain and _is_accessible_to_others(found):
@@ -87,7 +88,7 @@ def restrict_permissions(path: Path) -> None:
 
 
 def find_exposed(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield each of *paths*, and what lies below it, that other accounts may read or change."""
+    """Yield each of *paths*, and everything below it, that other accounts may read or change."""
     for path in paths:
         with suppress(OSError):
             found = path.stat()
@@ -98,7 +99,7 @@ def find_exposed(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def sync_folder(path: Path) -> None:
-    """Flush a folder to disk: what was created, renamed or linked in it survives a power cut from then on."""
+    """Flush a folder to disk, so that files created, renamed or linked in it survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -107,7 +108,7 @@ def sync_folder(path: Path) -> None:
 
 
 def contains_working_folder(path: Path) -> bool:
-    """Whether *path* is the working folder, the home folder, or a folder above one of them."""
+    """Return whether *path* is the working folder, the home folder, or a parent of one of them."""
     place, working_folders = path.resolve(), [Path.cwd()]
     with suppress(RuntimeError):  # an account without a home
         working_folders.append(Path.home().resolve())
@@ -119,5 +120,5 @@ def _is_accessible_to_others(found: os.stat_result) -> bool:
 
 
 def _is_shared(path: Path, found: os.stat_result) -> bool:
-    """Whether a folder serves more than us: /tmp and the like, the working folder, home, and those above."""
+    """Return whether a folder is shared: /tmp and the like, the working folder, home, and their parents."""
     return bool(found.st_mode & stat.S_ISVTX) or contains_working_folder(path)

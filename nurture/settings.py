@@ -1,4 +1,4 @@
-"""What an installation may set, read once from NURTURE_* in the environment."""
+"""Define the settings, read once from NURTURE_* environment variables."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from nurture.errors import Misconfigured
 
 ENV_PREFIX: Final = "NURTURE_"
 NON_SETTING_VARIABLES: Final = frozenset({"NURTURE_OLIST_DIR"})
-"""Variables of this prefix that are no settings: where the tests find a real funnel."""
+"""Variables with this prefix that are not settings: where the tests find the Olist data set."""
 
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _NAMED_URL: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
-_MAX_DOMAIN_LENGTH: Final = 200  # an address has 254 characters at most
+_MAX_DOMAIN_LENGTH: Final = 200  # an address has at most 254 characters
 _PERCENT_ENCODING_HINT: Final = (
     "with special characters in user and password percent-encoded: "
     "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %"
 )
 _PACKAGE_DIR: Final = Path(__file__).parent
-# In the wheel, in a clone.
+# First in the wheel, then in a clone.
 STARTER_TEMPLATES: Final = (_PACKAGE_DIR / "starter", _PACKAGE_DIR.parent / "templates")
-"""The templates that come with nurture; the first folder that there is counts."""
+"""The templates that come with nurture; the first existing folder is used."""
 
 
 def _default_journal_dir() -> Path:
     base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
     try:
         return base.expanduser() / "nurture"
-    except RuntimeError:  # a container may run as an account that has no home
+    except RuntimeError:  # a container may run as an account without a home
         return Path(".nurture") / "state"
 
 
@@ -59,11 +59,11 @@ SECRET_SETTINGS: Final = frozenset(
         "hubspot_token",
     }
 )
-"""Settings whose values no message repeats: secret, or easily mistaken for what is."""
+"""Settings whose values are never shown in messages: secret, or easily confused with a secret."""
 
 
 class Variable(NamedTuple):
-    """One setting as a person sees it."""
+    """One setting, for help and documentation."""
 
     name: str
     default: str
@@ -71,7 +71,7 @@ class Variable(NamedTuple):
 
 
 class Settings(BaseSettings):
-    """Every setting, frozen. Read it once, where the program is put together, and pass it down."""
+    """All settings, frozen. Read once at startup and passed down."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
@@ -84,32 +84,30 @@ class Settings(BaseSettings):
     templates: Path = Field(
         default_factory=_default_templates,
         description="The folder of tracks, emails, layouts and the sales policy. "
-        "Without it ./templates, and where there is none the starter templates that come with nurture.",
+        "Default: ./templates, or if missing the starter templates that come with nurture.",
     )
     provider: Literal["maildir", "sendgrid", "smtp"] = Field(
         default="maildir",
-        description="Who carries mail away: maildir (files in a folder, nothing is sent), sendgrid or smtp.",
+        description="The email provider: maildir (files in a folder, nothing is sent), sendgrid or smtp.",
     )
-    maildir: Path = Field(
-        default=Path("maildir"), description="The folder, a Maildir, for mail that is not really sent."
-    )
+    maildir: Path = Field(default=Path("maildir"), description="The Maildir folder for email that is not really sent.")
     sendgrid_key: SecretStr | None = Field(
-        default=None, description="The SendGrid API key, with the permission Mail Send."
+        default=None, description="The SendGrid API key; it needs the permission Mail Send."
     )
     sendgrid_webhook_key: str | None = Field(
         default=None,
-        description="The verification key of SendGrid's signed Event Webhook; two, with a comma between, "
-        "while one takes the other's place. Without it no events are taken.",
+        description="The verification key of SendGrid's signed Event Webhook; two, separated by a comma, "
+        "while you rotate keys. Without it events are rejected.",
     )
     sendgrid_url: str = Field(
         default="https://api.sendgrid.com",
-        description="Where SendGrid is reached; https://api.eu.sendgrid.com for data kept in the EU.",
+        description="The base URL of the SendGrid API; https://api.eu.sendgrid.com for data kept in the EU.",
     )
     sendgrid_sandbox: bool = Field(
-        default=False, description="Let SendGrid check every email and deliver none: yes or no."
+        default=False, description="Use SendGrid's sandbox mode, which checks emails and delivers none: yes or no."
     )
     sendgrid_asm_group: int | None = Field(
-        default=None, ge=1, description="The number of a SendGrid unsubscribe group, if you use one."
+        default=None, ge=1, description="The id of a SendGrid unsubscribe group, if you use one."
     )
     sendgrid_ip_pool: str | None = Field(
         default=None, min_length=2, max_length=64, description="The name of a SendGrid IP pool, if you use one."
@@ -120,67 +118,68 @@ class Settings(BaseSettings):
     )
     base_url: str | None = Field(
         default=None,
-        description="The public address of the web application, such as https://nurture.example.com. "
-        "Without it mail carries no links to it, and says how to answer instead.",
+        description="The public URL of the web application, such as https://nurture.example.com. "
+        "Without it emails contain no links to it, and say how to reply instead.",
     )
     track_clicks: bool = Field(
         default=True,
-        description="Let links in mail lead through NURTURE_BASE_URL, so that clicks are heard: yes or no.",
+        description="Track clicks: links in emails redirect through NURTURE_BASE_URL: yes or no.",
     )
     honeypot: bool = Field(
-        default=True, description="Add a link to mail that no reader sees; whoever follows it is a machine: yes or no."
+        default=True, description="Add a link to emails that no reader sees; only machines follow it: yes or no."
     )
     spool: Path = Field(
         default=Path("spool"),
-        description="The folder where clicks are kept while the database is busy; it is emptied by itself.",
+        description="The folder that buffers clicks while the database is busy; it is emptied automatically.",
     )
     journal_dir: Path = Field(
         default_factory=_default_journal_dir,
-        description="A private folder of this machine that outlives the database and its backups: opt-outs, "
-        "and what tells a restored or copied database.",
+        description="A private folder of this machine, kept apart from the database and its backups: opt-outs, "
+        "and data to detect a restored or copied database.",
     )
     reply_domain: str | None = Field(
         default=None,
-        description="The mail domain whose mail comes back to nurture, such as in.example.com. Touches then "
-        "ask for answers to reply+... at it; without it answers go to the sender's reply_to.",
+        description="The domain whose incoming mail nurture receives, such as in.example.com. Touches then have "
+        "a Reply-To of reply+... at it; without it replies go to the sender's reply_to.",
     )
     sendgrid_inbound_key: str | None = Field(
-        default=None, description="The public key of SendGrid's Inbound Parse; two while they change, with a comma."
+        default=None,
+        description="The public key of SendGrid's Inbound Parse; two, separated by a comma, while you rotate keys.",
     )
     imap_url: SecretStr | None = Field(
         default=None,
-        description="The mailbox where answers arrive, read by IMAP: imaps://USER:PASSWORD@HOST:993/INBOX.",
+        description="The mailbox that receives replies, read by IMAP: imaps://USER:PASSWORD@HOST:993/INBOX.",
     )
     notify: SecretStr | None = Field(
         default=None,
-        description="Where reps hear of hand-offs besides their mail: NAME=URL, with spaces between several, "
-        "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C; any URL of apprise. The policy names them.",
+        description="Where reps are notified of hand-offs besides email: NAME=URL, separated by spaces, "
+        "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C; any Apprise URL. The policy refers to the names.",
     )
     crm: Literal["csv", "salesforce", "hubspot", "none"] = Field(
         default="csv",
-        description="Where sales keeps its leads: csv (files in a folder, nothing is called), salesforce, "
-        "hubspot or none.",
+        description="The CRM of sales: csv (files in a folder, no API calls), salesforce, hubspot or none.",
     )
     crm_folder: Path = Field(
-        default=Path("crm"), description="The folder of the CRM csv: hand-offs go to out/, outcomes come in in/."
+        default=Path("crm"),
+        description="The folder of the csv CRM: hand-offs are written to out/, outcomes are read from in/.",
     )
     salesforce_url: str | None = Field(
         default=None, description="Your Salesforce domain, such as https://example.my.salesforce.com."
     )
     salesforce_key: str | None = Field(
-        default=None, description="The consumer key of a connected app with the client credentials flow."
+        default=None, description="The consumer key of a Salesforce connected app with the client credentials flow."
     )
-    salesforce_secret: SecretStr | None = Field(default=None, description="Its consumer secret.")
+    salesforce_secret: SecretStr | None = Field(default=None, description="The consumer secret of that connected app.")
     hubspot_token: SecretStr | None = Field(
         default=None,
         description="The access token of a HubSpot private app that may read and write contacts, and read owners.",
     )
-    hubspot_url: str = Field(default="https://api.hubapi.com", description="Where HubSpot is reached.")
-    web_host: str = Field(default="127.0.0.1", description="The address where the web application listens.")
-    web_port: int = Field(default=8025, ge=1, le=65_535, description="Its TCP port.")
+    hubspot_url: str = Field(default="https://api.hubapi.com", description="The base URL of the HubSpot API.")
+    web_host: str = Field(default="127.0.0.1", description="The address on which the web application listens.")
+    web_port: int = Field(default=8025, ge=1, le=65_535, description="The TCP port of the web application.")
     trusted_proxies: str = Field(
         default="127.0.0.1,::1",
-        description="Whose X-Forwarded-For is believed: addresses and networks of your proxies.",
+        description="The proxies whose X-Forwarded-For is trusted: addresses and networks.",
     )
     prefect_port: int = Field(
         default=4200, ge=1, le=65_535, description="The TCP port of the Prefect server of `nurture up`."
@@ -189,18 +188,18 @@ class Settings(BaseSettings):
         default=300,
         ge=5,
         le=86_400,
-        description="How often `nurture up` runs each stage, in seconds; mail goes out every 30.",
+        description="How often `nurture up` runs each stage, in seconds; email is sent every 30.",
     )
     batch_size: int = Field(
-        default=2_000, ge=1, le=10_000, description="How many leads one transaction of a sweep takes."
+        default=2_000, ge=1, le=10_000, description="How many leads one transaction of a run handles."
     )
 
     @classmethod
     def read(cls) -> Self:
-        """Read the environment.
+        """Read the settings from the environment.
 
         Raises:
-            Misconfigured: an unknown NURTURE_* variable, or a value that cannot be; all of them at once.
+            Misconfigured: an unknown NURTURE_* variable, or an invalid value; all of them at once.
         """
         problems = list(_unknown_variables(os.environ))
         try:
@@ -222,7 +221,7 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("it must look like https://api.example.com")
         if parts.scheme == "http" and not _is_localhost(parts.hostname):
-            raise ValueError("it must begin with https://: the key would travel in clear")
+            raise ValueError("it must begin with https://: the key would be sent unencrypted")
         return value.strip().rstrip("/")
 
     @field_validator("sendgrid_webhook_key", "sendgrid_inbound_key")
@@ -234,19 +233,19 @@ class Settings(BaseSettings):
         for number, key in enumerate(keys, 1):
             if not _is_public_key(key):
                 raise ValueError(
-                    f"key {number} is no public key for ECDSA on P-256. Copy the verification key from "
+                    f"key {number} is not a public key for ECDSA on P-256. Copy the verification key from "
                     "SendGrid's settings, Mail Settings, Event Webhook: it begins with MFkwEwYH"
                 )
         return ",".join(keys) or None
 
     @property
     def webhook_keys(self) -> tuple[str, ...]:
-        """Return the keys of SendGrid's Event Webhook one by one; none where it is not used."""
+        """Return the keys of SendGrid's Event Webhook; empty if not set."""
         return tuple((self.sendgrid_webhook_key or "").split(",")) if self.sendgrid_webhook_key else ()
 
     @property
     def inbound_keys(self) -> tuple[str, ...]:
-        """Return the keys of SendGrid's Inbound Parse one by one; none where it is not used."""
+        """Return the keys of SendGrid's Inbound Parse; empty if not set."""
         return tuple(self.sendgrid_inbound_key.split(",")) if self.sendgrid_inbound_key else ()
 
     @field_validator("smtp_url")
@@ -280,7 +279,7 @@ class Settings(BaseSettings):
             )
         parts = urlsplit(url)
         if parts.scheme == "imap" and not _is_localhost(parts.hostname or ""):
-            raise ValueError("it must begin with imaps://: the password would travel in clear")
+            raise ValueError("it must begin with imaps://: the password would be sent unencrypted")
         return value
 
     @field_validator("notify")
@@ -289,14 +288,14 @@ class Settings(BaseSettings):
         named = [_NAMED_URL.fullmatch(one) for one in (value.get_secret_value() if value else "").split()]
         if not all(named) or len({found[1] for found in named if found}) < len(named):
             raise ValueError(
-                "it must list NAME=URL, each name once and in small letters, digits and hyphens, "
+                "it must list NAME=URL, each name once and in lower-case letters, digits and hyphens, "
                 "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C"
             )
         return value
 
     @property
     def notify_urls(self) -> dict[str, SecretStr]:
-        """Return the URL of each place that reps are told at, by its name."""
+        """Return the URL of each notification target, by its name."""
         named = (one.partition("=") for one in (self.notify.get_secret_value() if self.notify else "").split())
         return {name: SecretStr(url) for name, _, url in named}
 
@@ -311,13 +310,13 @@ class Settings(BaseSettings):
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Return the trusted proxies one by one."""
+        """Return the trusted proxies."""
         return tuple(one for one in self.trusted_proxies.split(",") if one)
 
     @property
     def state_dir(self) -> Path:
-        """Return the folder where one machine keeps Prefect's files, logs and locks: beside the database."""
-        from sqlalchemy.engine import make_url  # noqa: PLC0415 - `nurture version` does without
+        """Return the folder of Prefect's files, logs and locks: next to the database."""
+        from sqlalchemy.engine import make_url  # noqa: PLC0415 - `nurture version` does not need it
 
         url = make_url(self.database_url.get_secret_value())
         beside = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else Path()
@@ -340,7 +339,7 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("it must look like https://nurture.example.com")
         if parts.scheme == "http" and not _is_localhost(parts.hostname):
-            raise ValueError("it must begin with https://: mail programs refuse other links to unsubscribe")
+            raise ValueError("it must begin with https://: mail programs reject other unsubscribe links")
         return value.strip().rstrip("/")
 
 
@@ -357,7 +356,7 @@ def _is_public_key(text: str) -> bool:
 
 
 def _is_mail_server(url: str) -> bool:
-    """Say whether it is one beyond doubt: a bare @ / # ? in a password makes its rest pass for the host."""
+    """Return whether it certainly is an SMTP URL: with a bare @ / # ? in a password, its rest looks like the host."""
     try:
         parts = urlsplit(url)
         named = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
@@ -367,7 +366,7 @@ def _is_mail_server(url: str) -> bool:
 
 
 def _is_mailbox(url: str) -> bool:
-    """Say whether it is one beyond doubt, as `_is_mail_server` does; what follows the host is a folder."""
+    """Return whether it certainly is an IMAP URL, as in `_is_mail_server`; the part after the host is a folder."""
     try:
         parts = urlsplit(url)
         named = parts.scheme in ("imap", "imaps") and bool(parts.hostname and parts.username)
@@ -382,7 +381,7 @@ def _is_localhost(host: str) -> bool:
 
 
 def list_settings() -> list[Variable]:
-    """Return every setting with its default and meaning, for help and documentation."""
+    """Return every setting with its default and description, for help and documentation."""
     return [
         Variable(_variable_name(name), _displayed_default(name, field.default), field.description or "")
         for name, field in Settings.model_fields.items()
@@ -416,7 +415,7 @@ def _unknown_variables(names: Iterable[str]) -> Iterable[str]:
 
 
 def _describe_problem(field: str | int, kind: str, limits: dict[str, Any]) -> str:
-    """Say what is wrong with a value in plain words, without the value where it is secret."""
+    """Return what is wrong with a value, without the value of a secret."""
     name = _variable_name(str(field))
     requirement = {
         "int_parsing": "it must be a whole number",

@@ -1,4 +1,4 @@
-"""Which versions of libraries, SQLite and PostgreSQL nurture runs on; others are refused at the start."""
+"""Check the versions of libraries, SQLite and PostgreSQL at startup; unsupported ones are refused."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Final
 from nurture.errors import DatabaseUnavailable, Misconfigured
 
 MIN_SQLITE: Final = (3, 35, 0)
-"""The first with RETURNING."""
+"""The first version with RETURNING."""
 
 MIN_POSTGRESQL: Final = 15
-"""The oldest that its makers still mend."""
+"""The oldest supported by the PostgreSQL project."""
 
-INSTALL_HINT: Final = "Install what requirements.lock names, in an environment of its own."
+INSTALL_HINT: Final = "Install the versions in requirements.lock, in a separate virtual environment."
 
 
 @cache
 def require_installed() -> None:
-    """Raise Misconfigured if a library is missing, or of a version that nurture does not run on."""
+    """Raise Misconfigured if a library is missing or has an unsupported version."""
     if found := list(unmet_requirements()):
-        raise Misconfigured(f"nurture does not run on what is installed: {'; '.join(found)}. {INSTALL_HINT}")
+        raise Misconfigured(f"nurture cannot run with the installed libraries: {'; '.join(found)}. {INSTALL_HINT}")
 
 
 def unmet_requirements(
     requirements: Iterable[str] | None = None, installed: Callable[[str], str] = version
 ) -> Iterator[str]:
-    """Yield in words each of *requirements* that is not met, by default nurture's own."""
+    """Yield a description of each unmet requirement of *requirements*, by default nurture's own."""
     from packaging.requirements import Requirement  # noqa: PLC0415 - only who looks at versions needs it
 
     for requirement in map(Requirement, (requires("nurture") or ()) if requirements is None else requirements):
@@ -41,7 +41,7 @@ def unmet_requirements(
             yield f"{requirement.name} is missing"
             continue
         if not requirement.specifier.contains(found, prereleases=True):
-            yield f"{requirement.name} is {found}, needed is {requirement.specifier}"
+            yield f"{requirement.name} is {found}, required is {requirement.specifier}"
 
 
 def require_sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
@@ -54,11 +54,11 @@ def require_sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> None
 
 
 def require_postgresql(found: int) -> None:
-    """Raise DatabaseUnavailable if the server is too old; *found* is its number, as 180001."""
+    """Raise DatabaseUnavailable if the server is too old; *found* is its version number, such as 180001."""
     if found // 10_000 < MIN_POSTGRESQL:
         raise DatabaseUnavailable(
             f"The server is PostgreSQL {found // 10_000}; nurture needs {MIN_POSTGRESQL} or newer. "
-            "Upgrade it, or name another server in NURTURE_DATABASE_URL."
+            "Upgrade it, or set NURTURE_DATABASE_URL to another server."
         )
 
 

@@ -1,4 +1,4 @@
-"""Settings come from NURTURE_* alone; a wrong one is an error in plain words."""
+"""Settings come from NURTURE_* only; an invalid one is a plain error."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_keys_of_webhooks_are_one_or_two_public_keys(monkeypatch: pytest.MonkeyP
     assert "more than two keys" in refused(monkeypatch, SENDGRID_WEBHOOK_KEY=f"{one},{two},{one}")
     for number, invalid in ((1, "SG.secret-key"), (1, one[:-4]), (2, f"{one},{two[:60]}"), (1, "ß")):
         message = refused(monkeypatch, SENDGRID_WEBHOOK_KEY=invalid)
-        assert f"key {number} is no public key for ECDSA on P-256" in message
+        assert f"key {number} is not a public key for ECDSA on P-256" in message
         assert "MFkwEwYH" in message
         assert invalid not in message
 
@@ -104,7 +104,11 @@ def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("WEB_PORT", "eighty", "NURTURE_WEB_PORT is 'eighty', but it must be a whole number. Its TCP port."),
+        (
+            "WEB_PORT",
+            "eighty",
+            "NURTURE_WEB_PORT is 'eighty', but it must be a whole number. The TCP port of the web application.",
+        ),
         ("WEB_PORT", "0", "NURTURE_WEB_PORT is '0', but it must be at least 1."),
         ("PREFECT_PORT", "65536", "NURTURE_PREFECT_PORT is '65536', but it must be at most 65535."),
         ("BATCH_SIZE", "10001", "NURTURE_BATCH_SIZE is '10001', but it must be at most 10000."),

@@ -13,7 +13,7 @@ from nurture.versions import MIN_POSTGRESQL, require_installed, require_postgres
 NEEDS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
 
 
-def test_what_is_installed_here_will_do() -> None:
+def test_the_installed_versions_are_supported() -> None:
     require_installed()
     assert list(unmet_requirements(NEEDS)) == []
 
@@ -43,7 +43,7 @@ def test_an_old_sqlite_or_postgresql_is_refused_with_what_to_do() -> None:
         require_postgresql(140_018)
 
 
-def test_the_servers_version_is_looked_at_when_it_is_connected_to(postgres_db: Database) -> None:
+def test_the_servers_version_is_checked_at_connect(postgres_db: Database) -> None:
     with postgres_db.read() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None

@@ -155,7 +155,7 @@ def read_name(given: Any) -> str:
     if not isinstance(given, str):
         raise InvalidValue(f"`{given}` is not a name", f'Put it in quotes: "{given}".')
     if not _NAME.fullmatch(given) or len(given) > MAX_NAME_LENGTH:
-        rule = f"Use small letters, digits and hyphens, at most {MAX_NAME_LENGTH} of them."
+        rule = f"Use lower-case letters, digits and hyphens, at most {MAX_NAME_LENGTH} of them."
         raise InvalidValue(f"`{given}` cannot be a name", rule)
     return given
 

@@ -1,4 +1,4 @@
-"""A small set of rules without a fault, to be changed by one thing at a time."""
+"""Build a small valid set of definitions, to be changed in one place by each test."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def bundle(track: str = TRACK, emails: tuple[str, ...] = ("01-one",), **files: s
 
 
 def steps(text: str, tail: str = "") -> str:
-    """Return a track.yaml with these steps, indented as they stand."""
+    """Return a track.yaml with these steps, indented as given."""
     body = "\n".join(f"  {line}" for line in text.strip("\n").split("\n"))
     return f"{HEAD}steps:\n{body}\nfinally: {{close: unreachable}}\n{tail}"
 
@@ -72,11 +72,11 @@ def program(text: str, *emails: str, tail: str = "") -> Program:
 
 
 def problems(sources: Sources) -> list[str]:
-    """Return the faults as they print."""
+    """Return the problems as printed."""
     return [str(problem) for problem in check(sources)]
 
 
 def step_problems(text: str, *emails: str, tail: str = "") -> list[str]:
-    """Return the faults of a track of these steps, without the file's name."""
+    """Return the problems of a track with these steps, without the file's name."""
     prefix = f"{TRACK_FILE}:"
     return [problem.removeprefix(prefix) for problem in problems(bundle(steps(text, tail), emails))]

@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (a fault stands on one line, as it prints)
+# ruff: noqa: E501  (a problem is on one line, as printed)
 from __future__ import annotations
 
 from datetime import timedelta
@@ -103,7 +103,7 @@ def test_a_condition_is_read(text: str, condition: Condition) -> None:
         ("soon", "`soon` is not a condition. Write for example `{did: clicked, email: 01-thanks}`"),
     ],
 )  # fmt: skip
-def test_a_invalid_condition_says_what_to_write(text: str, problem: str) -> None:
+def test_an_invalid_condition_says_what_to_write(text: str, problem: str) -> None:
     found = step_problems(WAIT.format(text), "01-one")
     assert found == [f"6: {problem}"]
 
@@ -121,7 +121,7 @@ def test_an_email_further_down_may_be_named() -> None:
     assert step_problems(text, "01-one") == []
 
 
-def test_an_audience_cannot_ask_about_an_email() -> None:
+def test_an_audience_cannot_name_an_email() -> None:
     track = steps("- email: 01-one").replace("everybody", "{did: clicked, email: 01-one}")
     assert problems(bundle(track)) == [
         "tracks/hello/track.yaml:3: email `01-one` cannot be used here: an audience is evaluated before any email is sent. Remove `email:`"

@@ -1,4 +1,4 @@
-"""sales/crm.yaml: each status has one meaning, and what is faulty names its line."""
+"""sales/crm.yaml: each status has one meaning, and a problem names its line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_status_is_known_whatever_its_case_and_spaces() -> None:
     assert words.map_status("Sold out") is None
 
 
-def test_a_lead_that_is_given_back_goes_by_a_reason_of_the_policy() -> None:
+def test_a_recycled_status_names_a_reject_reason_of_the_policy() -> None:
     words, problems = read("statuses:\n  Later: {recycled: not-now}\n", "not-now")
     assert (words.map_status("later"), problems) == (MappedStatus(SalesStatus.RECYCLED, "not-now"), [])
     assert read("statuses:\n  Later: {recycled: never}\n", "not-now")[1] == [
@@ -29,7 +29,7 @@ def test_a_lead_that_is_given_back_goes_by_a_reason_of_the_policy() -> None:
     ]
 
 
-def test_what_cannot_be_meant_is_named_with_its_line() -> None:
+def test_an_invalid_status_is_reported_with_its_line() -> None:
     text = "statuses:\n  A: open\n  a: won\n  B: sold\n  C: recycled\nstates: {}\n"
     assert sorted(read(text)[1]) == [
         "3: the status `a` is listed twice",

@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (a fault stands on one line, as it prints)
+# ruff: noqa: E501  (a problem is on one line, as printed)
 from __future__ import annotations
 
 import pytest
@@ -36,7 +36,7 @@ def test_the_small_bundle_has_no_problem() -> None:
         ("- email: 01-one\n- email: 01-one", "6: the step id `01-one` is used twice, first on line 5. Give this step an `id:` of its own"),
         ("- email: 01-one\n- set: {a: 1}\n  id: 01-one", "6: the step id `01-one` is used twice, first on line 5. Give this step an `id:` of its own"),
         ("- email: 01-one\n  id: finally", "5: `finally` is the id of the end of the track. Give this step another `id:`"),
-        ("- email: 01-one\n  id: A step", "6: `id`: `A step` cannot be a name. Use small letters, digits and hyphens, at most 80 of them"),
+        ("- email: 01-one\n  id: A step", "6: `id`: `A step` cannot be a name. Use lower-case letters, digits and hyphens, at most 80 of them"),
         ("- email: 01-one\n- email: 02-two", "6: there is no email file `02-two.md` in tracks/hello/. Write the file"),
         ("- email: 01-one\n- hand_off: ", "6: `hand_off` is empty in the step `hand_off`. Write for example `hand_off: clicked the price list twice`"),
         ("- email: 01-one\n- set: {a: 1, b: 2}", "6: `set` has too many entries: 1 are needed. Write for example `set: {interest: pricing}`"),
@@ -75,7 +75,7 @@ def test_the_small_bundle_has_no_problem() -> None:
         ("- nothing", "5: `nothing` is not a step. Begin a step with one of `email:`, `wait_for:`, `branch:`, `split:`, `repeat:`, `hand_off:`, `set:`, `end:`"),
     ],
 )  # fmt: skip
-def test_a_invalid_step_says_line_problem_and_remedy(text: str, problem: str) -> None:
+def test_an_invalid_step_says_line_problem_and_remedy(text: str, problem: str) -> None:
     follow = ("no step of track.yaml sends", "there is no email file `02-two.md`")
     every = step_problems(text, "01-one")
     assert [each for each in every if each == problem or not any(other in each for other in follow)] == [problem]
@@ -90,7 +90,7 @@ def test_a_invalid_step_says_line_problem_and_remedy(text: str, problem: str) ->
         ("{old: [01-one]}", "7: `moved_to: old` does not name a step. Write `old: the-new-step`"),
     ],
 )  # fmt: skip
-def test_a_move_leads_from_a_step_that_is_gone_to_one_that_is_there(moved: str, problem: str) -> None:
+def test_a_move_goes_from_a_removed_step_to_an_existing_one(moved: str, problem: str) -> None:
     assert problem in step_problems("- email: 01-one", "01-one", tail=f"moved_to: {moved}\n")
 
 
@@ -122,7 +122,7 @@ def test_a_move_leads_from_a_step_that_is_gone_to_one_that_is_there(moved: str, 
         (TRACK, "a: &a [*a]\nb: 1\n", "1: this is not YAML: it nests too deeply or expands into too many values. Save the file as plain UTF-8 text without control characters"),
     ],
 )  # fmt: skip
-def test_a_invalid_track_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
+def test_an_invalid_track_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
     assert f"{TRACK_FILE}:{problem}" in problems(bundle(TRACK.replace(old, new) if old in TRACK else new))
 
 
@@ -176,7 +176,7 @@ def test_invalid_defaults_say_line_problem_and_remedy(old: str, new: str, proble
         ("on_expiry: {then: resume}", "on_expiry: resume", "14: `on_expiry` needs keys and values below it. Write `label:`, `then:`, `cool_off:` ... on indented lines"),
     ],
 )  # fmt: skip
-def test_a_invalid_policy_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
+def test_an_invalid_policy_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
     assert f"sales/policy.yaml:{problem}" in problems(bundle(policy=POLICY.replace(old, new)))
 
 
@@ -217,7 +217,7 @@ def test_all_problems_of_all_files_come_at_once_in_order() -> None:
     assert len(found) == 10
 
 
-def test_two_tracks_that_pass_leads_to_and_fro_without_an_email_are_a_problem() -> None:
+def test_two_tracks_that_form_a_cycle_without_an_email_are_a_problem() -> None:
     text = "name: {}\ngoal: x\naudience: nobody\nsteps:\n  - wait_for: {{did: replied}}\n    up_to: 3 days\n    then: continue\n{}finally: {}\n"
     mail = "  - email: 01-one\n"
     one, two = text.format("one", "", "two"), text.format("two", "", "one")
@@ -247,7 +247,7 @@ RICH = {
     st.integers(0, 12),
     st.one_of(st.sampled_from(["", "- ", ": ", "[", "{", "}", "~", "null", "&a ", "*a", "!!set ", "? ", "|", "yes", "1e999", "\t", "\n"]), st.text(max_size=6)),
 )  # fmt: skip
-def test_a_slip_of_the_hand_anywhere_is_read_or_named_never_a_crash(path: str, at: int, cut: int, put: str) -> None:
+def test_a_typo_anywhere_is_read_or_reported_and_never_a_crash(path: str, at: int, cut: int, put: str) -> None:
     text = RICH[path]
     at %= len(text)
     slipped = text[:at] + put + text[at + cut :]

@@ -35,14 +35,14 @@ REPLIED = SignalCondition(SignalKind.REPLIED)
 OUT = ToClosed(Closing.UNREACHABLE, "hello has no more steps")
 
 
-def test_a_track_of_one_email_ends_behind_it() -> None:
+def test_a_track_of_one_email_ends_after_it() -> None:
     assert program("- email: 01-one\n  after: 3 days", "01-one").instructions == (
         Email("01-one", ("01-one",), Delay(days=3)),
         End("finally", OUT),
     )
 
 
-def test_a_wait_goes_on_behind_its_blocks() -> None:
+def test_a_wait_continues_after_its_blocks() -> None:
     text = """
 - wait_for: {did: replied}
   up_to: 14 days
@@ -63,7 +63,7 @@ def test_a_wait_goes_on_behind_its_blocks() -> None:
     )
 
 
-def test_continue_is_the_step_behind() -> None:
+def test_continue_is_the_next_step() -> None:
     text = "- wait_for: {did: replied}\n  up_to: 1 day\n  then: continue\n- email: 01-one"
     wait = program(text, "01-one").instructions[0]
     assert wait == WaitFor("wait-first", REPLIED, Delay(days=1), 1, 1)
@@ -98,7 +98,7 @@ def test_a_split_has_weighted_arms_and_an_arm_may_do_nothing() -> None:
     assert program(text, "01-one").instructions[0] == Split("split-first", (("mail", 90, 1), ("none", 10, 3)))
 
 
-def test_a_repeat_goes_round_at_its_end_and_on_behind_it() -> None:
+def test_a_repeat_jumps_back_at_its_end_and_continues_after_its_last_round() -> None:
     text = """
 - repeat:
     every: 2 weeks
@@ -179,7 +179,7 @@ def test_ids_below_a_fork_do_not_depend_on_its_other_blocks() -> None:
     )
 
 
-def test_a_track_takes_over_the_defaults_and_overrides_key_by_key() -> None:
+def test_a_track_inherits_the_defaults_and_overrides_them_key_by_key() -> None:
     track = steps("- email: 01-one") + "send: {between: 22:00-06:00, grace: 12 hours}\nsender: {name: Ben}\n"
     found = load(bundle(track)).tracks["hello"].program(7)
     assert (found.track, found.version, found.goal, found.priority) == ("hello", 7, "Say hello", 0)
@@ -222,7 +222,7 @@ def changed(old: str, new: str, tail: str = "") -> tuple[Program, Program]:
     return program(old, "01-one", "02-two"), program(new, "01-one", "02-two", tail=tail)
 
 
-def test_a_step_that_is_gone_is_named_unless_it_is_moved() -> None:
+def test_a_removed_step_is_reported_unless_it_is_moved() -> None:
     old, new = "- email: 01-one\n- email: 02-two", "- email: 01-one\n- email: 02-two\n  id: second"
     assert removed_steps(*changed(old, new)) == ["02-two"]
     assert removed_steps(*changed(old, new, "moved_to: {02-two: second}")) == []

@@ -64,7 +64,7 @@ def test_all_files_that_are_no_text_are_named_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_survey_reads_on_behind_files_that_are_no_text(tmp_path: Path) -> None:
+def test_a_scan_continues_after_files_that_are_no_text(tmp_path: Path) -> None:
     sources = bundle(emails=("01-one", "02-two"), track=TRACK.replace("01-one", "[01-one, 02-two]"))
     for path, text in sources.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Who mail is from: an address that may send, and a place that a letter could go to."""
+"""Senders: an address that may send, and a real postal address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def said(old: str, new: str) -> list[str]:
         "hello@example.com", "https://www.example.com", "Lorem ipsum dolor sit amet",
     ],
 )  # fmt: skip
-def test_a_postal_address_is_a_place_that_a_letter_could_go_to(postal: str) -> None:
+def test_an_invalid_postal_address_is_reported(postal: str) -> None:
     (problem,) = said(POSTAL, postal)
     assert problem.startswith("4: `postal_address`: `")
     assert problem.endswith(
@@ -50,7 +50,7 @@ def test_real_postal_addresses_of_all_kinds_pass(postal: str) -> None:
     ["n@gmail.com", "n@Googlemail.com", "n@yahoo.co.uk", "n@ymail.com", "n@hotmail.fr", "n@gmx.de",
      "n@qq.com", "n@outlook.com", "n@icloud.com", "n@web.de", "n@aol.com", "n@proton.me"],
 )  # fmt: skip
-def test_mail_in_the_name_of_a_free_mail_service_is_refused_but_may_be_answered_there(address: str) -> None:
+def test_a_sender_at_a_free_mail_provider_is_rejected_but_a_reply_to_is_not(address: str) -> None:
     domain = address.lower().partition("@")[2]
     what = f"3: `email`: mail from `{address}` is refused: `{domain}` lets only its own servers send"
     instead = "Use an address at your own domain; this one may be the `reply_to`"
@@ -61,7 +61,7 @@ def test_mail_in_the_name_of_a_free_mail_service_is_refused_but_may_be_answered_
 @pytest.mark.parametrize(
     "address", ["n@mygmail.com", "n@gmail.example.com", "n@yahoo-partners.example", "a.b+c@x.example"]
 )
-def test_addresses_at_domains_of_ones_own_pass(address: str) -> None:
+def test_addresses_at_own_domains_pass(address: str) -> None:
     assert said("nora@example.com", address) == []
 
 
@@ -72,23 +72,23 @@ def test_addresses_at_domains_of_ones_own_pass(address: str) -> None:
      f"nora@{'e' * 64}.com", f"nora@{'e.' * 130}com", "nora@exam_ple.com"],
 )  # fmt: skip
 @pytest.mark.parametrize("key", ["email", "reply_to"])
-def test_an_address_is_one_that_every_mail_server_takes(key: str, address: str) -> None:
+def test_an_address_must_be_accepted_by_every_mail_server(key: str, address: str) -> None:
     new = address if key == "email" else f"nora@example.com\n  reply_to: {address}"
     (problem,) = said("nora@example.com", new)
     assert f"`{key}`: mail programs cannot reply to" in problem
 
 
-def test_a_domain_with_accents_is_written_in_its_other_form() -> None:
+def test_a_domain_with_accents_is_written_in_its_ascii_form() -> None:
     what = "3: `email`: not every mail server accepts the domain of `nora@bücher.example` in this form"
     instead = "Write its ASCII form: `nora@xn--bcher-kva.example`"
     assert said("nora@example.com", "nora@bücher.example") == [f"{what}. {instead}"]
 
 
-def test_a_placeholder_is_nobodys_name() -> None:
+def test_a_placeholder_is_not_a_name() -> None:
     assert said("name: Nora", "name: TODO") == ["2: `name`: `TODO` is not a name. Write who the mail is from"]
 
 
-def test_what_a_track_says_about_its_sender_is_checked_where_it_stands() -> None:
+def test_a_tracks_own_sender_is_checked_in_its_file() -> None:
     track = TRACK.replace("steps:", "sender: {email: n@gmail.com, postal_address: TODO}\nsteps:")
     assert [problem.split(":")[:2] for problem in problems(bundle(track))] == [[TRACK_FILE, "4"], [TRACK_FILE, "4"]]
 

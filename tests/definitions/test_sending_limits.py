@@ -1,5 +1,5 @@
-# ruff: noqa: E501  (a fault stands on one line, as it prints)
-"""sending.yaml: what each sender's domain may send."""
+# ruff: noqa: E501  (a problem is on one line, as printed)
+"""sending.yaml: the limits of each sender domain."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sending(text: str) -> SendingRules:
     return load_sending({"sending.yaml": text})
 
 
-def test_a_whole_file_is_read_and_domains_take_over_what_they_do_not_say() -> None:
+def test_a_whole_file_is_read_and_domains_inherit_missing_limits() -> None:
     rules = sending(WHOLE)
     default = SendingLimits(per_hour=300, max_bounce_rate=0.015, max_complaint_rate=0.0008, sample_size=500)
     warm_up = WarmUp(date(2026, 12, 1), 50, 1.6)
@@ -47,7 +47,7 @@ def test_without_the_file_nothing_is_capped_and_unknown_messages_are_held() -> N
     assert rules.sending.resend_after is None
 
 
-def test_the_shipped_file_caps_nothing_and_says_the_built_in_shares() -> None:
+def test_the_shipped_file_has_no_caps_and_the_built_in_rates() -> None:
     assert load(read_folder(SHIPPED)).sending == SendingRules()
 
 
@@ -56,7 +56,7 @@ def test_a_domain_may_lift_a_cap_of_the_default() -> None:
     assert sending(text).for_domain("example.com") == SendingLimits(None, 20)
 
 
-def test_the_published_rules_for_sending_load_from_their_own_file() -> None:
+def test_the_published_sending_rules_load_from_their_own_file() -> None:
     rules = load({**bundle(), "sending.yaml": WHOLE})
     assert rules.sources_of_sending() == {"sending.yaml": WHOLE}
     assert load_sending(rules.sources_of_sending()) == rules.sending
@@ -66,7 +66,7 @@ def test_the_published_rules_for_sending_load_from_their_own_file() -> None:
     assert rules.tracks["hello"].digest == changed.tracks["hello"].digest
 
 
-def test_invalid_rules_for_sending_do_not_load() -> None:
+def test_invalid_sending_rules_do_not_load() -> None:
     with pytest.raises(
         InvalidDefinitions, match=r"sending\.yaml:1: unknown key `on_unkown`.*Did you mean `on_unknown`"
     ):
@@ -115,7 +115,7 @@ def test_shares_are_read_as_people_write_them() -> None:
 
 
 @given(st.text(max_size=8) | st.integers() | st.floats() | st.none() | st.booleans())
-def test_a_share_is_read_or_refused_in_a_sentence(given_value: object) -> None:
+def test_a_share_is_read_or_rejected_with_a_message(given_value: object) -> None:
     try:
         assert 0 < read_percent(given_value) <= 1
     except InvalidValue as error:
@@ -126,6 +126,6 @@ def test_a_share_is_read_or_refused_in_a_sentence(given_value: object) -> None:
 
 
 @given(st.one_of(st.integers(max_value=0), st.booleans(), st.floats(), st.text(max_size=4)))
-def test_a_cap_under_which_nothing_goes_is_refused(given_value: object) -> None:
+def test_a_cap_of_zero_is_rejected(given_value: object) -> None:
     with pytest.raises(InvalidValue, match="Write a whole number"):
         read_limit(given_value)

@@ -36,7 +36,7 @@ def rules() -> ProjectDefinitions:
 
 
 def registrants() -> Iterator[dict[str, FieldValue]]:
-    """Read the good rows of the shipped attendee report as fields."""
+    """Return the valid rows of the shipped attendee report as fields."""
     text = (SHIPPED / "examples/webinar.csv").read_text(encoding="utf-8")
     _, _, table = text.partition("Attendee Details\n")
     for row in csv.DictReader(table.splitlines()):
@@ -60,7 +60,7 @@ def context_of(fields: dict[str, FieldValue]) -> EvaluationContext:
 
 
 def readiness(rules: ProjectDefinitions, fields: dict[str, FieldValue]) -> tuple[str, str]:
-    """Return the rule that decides and what becomes of the lead: ready, discard or a track."""
+    """Return the rule that decides, and the result: ready, discard or a track."""
     for rule in rules.policy(1).readiness:
         if not evaluate(rule.when, context_of(fields), NOW).met:
             continue
@@ -85,7 +85,7 @@ def track_for(rules: ProjectDefinitions, fields: dict[str, FieldValue]) -> str:
     return "none"
 
 
-def test_the_attendee_report_holds_250_people_with_addresses_of_their_own() -> None:
+def test_the_attendee_report_has_250_people_with_different_addresses() -> None:
     people = list(registrants())
     assert len({person["email"] for person in people}) == len(people) == 250
     assert Counter(person["attended"] for person in people) == {True: 83, False: 167}
@@ -133,7 +133,7 @@ def test_keep_warm_never_ends(rules: ProjectDefinitions) -> None:
 
 @pytest.mark.parametrize("country", sorted(holidays.list_supported_countries(include_aliases=False)))
 def test_keep_warm_is_silent_for_sixty_days_at_most(rules: ProjectDefinitions, country: str) -> None:
-    """The gap may end on the worst evening of the year: after hours, before a run of holidays."""
+    """The gap may end at the worst time of the year: after hours, before a run of holidays."""
     program = rules.tracks["keep-warm"].program(1)
     repeat, email = program.instructions[:2]
     assert isinstance(repeat, Repeat)
@@ -162,7 +162,7 @@ def test_each_track_asks_once_when_the_lead_decides(rules: ProjectDefinitions) -
         assert len(asking) == 1, track.name
 
 
-def test_three_reps_share_the_work_and_each_reason_leads_somewhere(rules: ProjectDefinitions) -> None:
+def test_three_reps_share_the_work_and_each_reason_has_a_destination(rules: ProjectDefinitions) -> None:
     policy = rules.policy(1)
     assert len(policy.reps) == 3
     assert all(reason.label for reason in policy.reject_reasons.values())

@@ -55,14 +55,14 @@ def test_a_delay_is_read_as_people_write_it(text: str, delay: Delay) -> None:
         ("1 day at 25:00", "not a time of day"),
     ],
 )
-def test_what_is_no_delay_is_named(text: object, what: str) -> None:
+def test_an_invalid_delay_is_reported(text: object, what: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         values.read_delay(text)
     assert what in caught.value.message
     assert caught.value.suggestion
 
 
-def test_a_span_knows_hours_days_weeks_and_months_of_thirty_days() -> None:
+def test_a_duration_is_in_hours_days_weeks_or_months_of_thirty_days() -> None:
     read = {text: values.read_span(text) for text in ("36 hours", "3 days", "2 weeks", "2 months")}
     assert read == {
         "36 hours": timedelta(hours=36),
@@ -73,7 +73,7 @@ def test_a_span_knows_hours_days_weeks_and_months_of_thirty_days() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "3", "2 business days", "10 minutes", "99999 days", "1e5 days", True])
-def test_what_is_no_span_is_refused(text: object) -> None:
+def test_an_invalid_span_is_rejected(text: object) -> None:
     with pytest.raises(InvalidValue):
         values.read_span(text)
 
@@ -84,7 +84,7 @@ def test_a_window_may_cross_midnight() -> None:
 
 
 @pytest.mark.parametrize("text", ["9-17", "09:00", "09:00-24:00", "09:60-10:00", "", "a:b-c:d"])
-def test_a_span_of_the_day_needs_two_times_of_day(text: str) -> None:
+def test_a_range_of_times_needs_two_times_of_day(text: str) -> None:
     with pytest.raises(InvalidValue):
         values.read_between(text)
 

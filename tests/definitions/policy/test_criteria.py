@@ -1,5 +1,5 @@
-# ruff: noqa: E501  (a fault stands on one line, as it prints)
-"""What `hand_off_when` counts as a request, and what as interest."""
+# ruff: noqa: E501  (a problem is on one line, as printed)
+"""Which criteria of `hand_off_when` are requests, and which are interest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_kind_that_cannot_be_is_a_problem(criterion: str, problem: str) -> Non
     assert [f"{one.line}: {one.message}. {one.suggestion}" for one in check(sources(criterion))] == [problem]
 
 
-def test_the_shipped_policy_says_of_each_criterion_which_it_is() -> None:
+def test_the_shipped_policy_names_the_kind_of_each_criterion() -> None:
     policy = load(read_folder(SHIPPED)).unversioned_policy
     assert policy is not None
     assert {one.name: one.kind for one in policy.criteria if one.kind is None} == {}

@@ -41,7 +41,7 @@ def read(routing: str) -> Policy:
     return load(bundle(policy=POLICY + routing)).policy(1)
 
 
-def test_a_policy_without_routing_asks_owners_first_then_everyone() -> None:
+def test_without_routing_owners_come_first_then_everyone() -> None:
     policy = read("")
     assert policy.routing == DEFAULT_RULES
     assert policy.missing_fields == MissingFieldPolicy(timedelta(days=3), ToPool("everyone"))
@@ -101,7 +101,7 @@ def test_rules_are_read_in_their_order() -> None:
         ("{field: product, is: support}", "{fit: {at_least: B}}", "16: `routing` uses fit, but no rule gives"),
     ],
 )
-def test_a_invalid_rule_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
+def test_an_invalid_rule_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
     text = POLICY + ROUTING
     assert old in text
     problems = [str(one) for one in check(bundle(policy=text.replace(old, new)))]

@@ -1,5 +1,5 @@
-# ruff: noqa: E501  (a fault stands on one line, as it prints)
-"""What deeds are worth, how well a lead fits, when a click is believed: three parts of policy.yaml."""
+# ruff: noqa: E501  (a problem is on one line, as printed)
+"""`points:`, `fit:` and `click_filtering:` in the policy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_one_half_life_needs_no_name() -> None:
     assert (points.half_lives, points.half_life_index) == ((30.0,), {})
 
 
-def test_several_half_lives_have_names_and_the_first_is_for_who_names_none() -> None:
+def test_several_half_lives_have_names_and_the_first_is_the_default() -> None:
     points = read(
         "points: {half_lives: {fast: 7 days, slow: 90 days}, clicked: 10, "
         "replied: {points: 40, half_life: slow}, visited: {points: 2, half_life: fast}}"
@@ -66,7 +66,7 @@ def test_invalid_points_say_line_problem_and_remedy(points: str, problem: str) -
     assert problem in problems(f"points: {points}")
 
 
-def test_fit_rules_are_asked_from_the_best_letter_on_whatever_their_order() -> None:
+def test_fit_rules_are_evaluated_from_the_best_letter_whatever_their_order() -> None:
     policy = read(more="fit: {C: {field: a, is: 1}, A: {all: [{field: a, is: 1}, {field: b, is: 2}]}}\n")
     assert [rule.letter for rule in policy.fit] == ["A", "C"]
     assert policy.fit[1] == FitRule("C", FieldCondition("a", Comparison.IS, 1))
@@ -89,7 +89,7 @@ def test_invalid_fit_says_line_problem_and_remedy(more: str, problem: str) -> No
     assert any(said.endswith(problem) for said in problems(more=more))
 
 
-def test_conditions_ask_for_a_letter_at_least_or_below() -> None:
+def test_a_fit_condition_has_a_bound() -> None:
     policy_text = POLICY.replace("when: {did: replied}}", "when: {fit: {at_least: B}}}")
     fit = "fit: {A: {field: a, is: 1}}\n"
     policy = load(bundle(policy=policy_text + fit)).unversioned_policy
@@ -102,7 +102,7 @@ def test_conditions_ask_for_a_letter_at_least_or_below() -> None:
         assert check(bundle(policy=policy_text.replace("{fit: {at_least: B}}", invalid) + fit))
 
 
-def test_click_filtering_is_as_built_in_but_for_what_is_written() -> None:
+def test_missing_keys_of_click_filtering_keep_their_defaults() -> None:
     assert read().click_filtering == ClickThresholds()
     written = read(
         more="click_filtering: {grace_period: 2 minutes, links_at_once: {links: 3, within: 1.5 seconds}, "

@@ -1,4 +1,4 @@
-"""`sla:` and `priority:` of the policy, and what emails say of themselves."""
+"""`sla:` and `priority:` in the policy, and `call_to_action` in emails."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_the_escalation_policy_is_read_as_it_is_written() -> None:
     assert sla.follow_up.levels == (EscalationLevel.FOLLOW_UP_REMINDED, EscalationLevel.FOLLOW_UP_ESCALATED)
 
 
-def test_without_sla_and_priority_all_is_as_before() -> None:
+def test_sla_and_priority_are_optional() -> None:
     policy = load(bundle()).policy(1)
     assert policy.effective_sla == SlaPolicy.without_sla(timedelta(days=1))
     assert policy.priority == PriorityPolicy()
 
 
-def test_taking_back_is_as_long_as_accept_within_where_it_is_not_written() -> None:
+def test_take_back_defaults_to_accept_within() -> None:
     sla = load(_sources("sla: {accept: {remind: 2 hours}}\n")).policy(1).effective_sla
     assert sla.accept.take_back == SlaDuration(24, DurationUnit.CLOCK_HOURS)
 
@@ -59,7 +59,7 @@ def test_priority_is_read_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize("given", ["2 business weeks", "business hours", "0 business hours", "soon", "0 hours"])
-def test_what_is_no_length_of_time_is_refused(given: str) -> None:
+def test_an_invalid_duration_is_rejected(given: str) -> None:
     with pytest.raises(InvalidValue):
         read_sla_duration(given)
 
@@ -78,19 +78,19 @@ def test_what_is_no_length_of_time_is_refused(given: str) -> None:
         (PRIORITY.replace("90%", "0.9"), "`0.9` is not a percentage of the daily capacity"),
     ],
 )
-def test_each_problem_names_what_to_write(more: str, problem: str) -> None:
+def test_each_problem_says_what_to_write(more: str, problem: str) -> None:
     (said,) = _problems(more)
     assert said.startswith("sales/policy.yaml:")
     assert problem in said
 
 
-def test_an_email_that_a_step_sends_must_be_there() -> None:
+def test_an_email_that_a_step_sends_must_exist() -> None:
     said = _problems("sla: {accept: {remind: 2 hours}}\n", emails=False)
     assert len(said) == 1
     assert "`remind` sends templates/handoff/remind.md, which is missing" in said[0]
 
 
-def test_an_email_may_call_to_action() -> None:
+def test_an_email_may_be_a_call_to_action() -> None:
     sources = bundle(TRACK.replace("01-one", "01-one\n  - email: 02-two"), ("01-one", "02-two"))
     sources["tracks/hello/02-two.md"] = EMAIL.replace("---\nHello", "call_to_action: yes\n---\nHello")
     assert load(sources).tracks["hello"].program(1).calls_to_action == {"02-two"}

@@ -34,7 +34,7 @@ def team_problems(reps: str = MARA + TOMAS, more: str = "") -> list[str]:
     return [one.removeprefix(prefix) for one in problems(bundle(policy=POLICY.replace(MARA, reps) + more))]
 
 
-def test_a_policy_that_names_only_reps_has_them_work_at_all_hours_in_one_pool_that_takes_turns() -> None:
+def test_by_default_reps_work_at_all_hours_in_one_round_robin_pool() -> None:
     found = team()
     assert found.reps[0] == Rep("mara", "Mara", "mara@example.com", 5)
     assert found.pools == {EVERYONE_POOL: Pool(EVERYONE_POOL, ("mara", "tomas"), RotationMethod.ROUND_ROBIN)}
@@ -68,13 +68,13 @@ def test_a_manager_may_be_a_rep_too() -> None:
     assert (manager.id, manager.email) == ("tomas", "tomas@example.com")
 
 
-def test_partners_are_in_the_pool_of_everyone_only_where_there_is_nobody_else() -> None:
+def test_partners_are_in_the_pool_of_everyone_only_if_there_are_no_other_reps() -> None:
     partner = MARA.replace("}", ", partner: yes}")
     assert team(partner + TOMAS).pools[EVERYONE_POOL].reps == ("tomas",)
     assert team(partner).pools[EVERYONE_POOL].reps == ("mara",)
 
 
-def test_pools_take_turns_as_they_say() -> None:
+def test_pools_have_their_rotation() -> None:
     found = team(
         more="pools: {south: {reps: [tomas, mara], rotation: least loaded}, key: {reps: mara, rotation: weighted}}\n"
     )
@@ -98,7 +98,7 @@ def test_hours_are_read_as_people_write_them(text: str, days: set[int], opens: t
 
 
 @pytest.mark.parametrize("text", ["", "always", "monday", "someday 09:00-17:00", "mon 9-17", "mon 09:00-25:00"])
-def test_hours_that_cannot_be_read_name_themselves(text: str) -> None:
+def test_invalid_hours_are_named(text: str) -> None:
     with pytest.raises(InvalidValue, match="Write for example `monday to friday"):
         read_hours(text)
 
@@ -119,7 +119,7 @@ def test_hours_that_cannot_be_read_name_themselves(text: str) -> None:
         (MARA, "business_hours: {hours: '09:00-17:00'}\n", "15: `zone` is missing in `business_hours`"),
     ],
 )
-def test_people_who_are_not_there_are_named_with_their_line(reps: str, more: str, problem: str) -> None:
+def test_unknown_people_are_reported_with_their_line(reps: str, more: str, problem: str) -> None:
     found = team_problems(reps, more)
     assert len(found) == 1
     assert found[0].startswith(problem)

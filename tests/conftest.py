@@ -1,4 +1,4 @@
-"""Databases for tests: real SQLite files and a real PostgreSQL, as good as new for each test."""
+"""Provide databases for tests: SQLite files and a real PostgreSQL, clean for each test."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.postgres import ReusedDatabase, postgres
 from tests.sqlite import replace_database, without_fsync
 
 PURE_FOLDERS = ("tests/domain/", "tests/definitions/", "tests/journey/accounts/match/")
-"""Folders of tests without a database, all of which `make quick` runs."""
+"""Folders of tests without a database; `make quick` runs them all."""
 
-# How long an example takes says how busy the machine is. Examples share a test's folder knowingly.
+# The time of an example depends on the machine's load. Examples share a test's folder on purpose.
 settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
@@ -41,7 +41,7 @@ def _migrate(url: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what a machine remembers of databases out of the real home folder, in child processes too."""
+    """Keep the machine's state journal out of the real home folder, in child processes too."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
@@ -56,26 +56,26 @@ def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _reused_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Database:
-    """One place for all files, so that statements are compiled once."""
+    """Use one path for all files, so that statements are compiled once."""
     return without_fsync(Database(f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'here' / 'nurture.db'}"))
 
 
 @pytest.fixture
 def sqlite_url(_reused_sqlite: Database, _migrated_file: Path) -> str:
-    """A migrated SQLite file of this test's own."""
+    """Provide a migrated SQLite file for this test."""
     replace_database(_migrated_file, _reused_sqlite)
     return f"sqlite:///{_reused_sqlite.url.database}"
 
 
 @pytest.fixture
 def empty_sqlite_url(tmp_path: Path) -> str:
-    """A SQLite file that does not exist yet."""
+    """Provide the URL of a SQLite file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'empty.db'}"
 
 
 @pytest.fixture(scope="session")
 def _postgres() -> Iterator[Callable[[str], str]]:
-    """One server for the session."""
+    """Provide one server for the session."""
     with postgres() as url:
         yield url
 
@@ -106,42 +106,42 @@ def _reused_postgres(_postgres: Callable[[str], str], _migrated_postgres: str) -
 
 @pytest.fixture
 def postgres_url(_reused_postgres: ReusedDatabase) -> Iterator[str]:
-    """A migrated PostgreSQL database, as good as new."""
+    """Provide a clean migrated PostgreSQL database."""
     yield _reused_postgres.url
     _reused_postgres.reset()
 
 
 @pytest.fixture
 def empty_postgres_url(_postgres: Callable[[str], str]) -> Iterator[str]:
-    """A PostgreSQL database without tables."""
+    """Provide a PostgreSQL database without tables."""
     with _postgres_database(_postgres, "template0") as url:
         yield url
 
 
 @pytest.fixture
 def lone_postgres_url(_postgres: Callable[[str], str], _migrated_postgres: str) -> Iterator[str]:
-    """A migrated PostgreSQL database that nobody else is connected to: it may be copied."""
+    """Provide a migrated PostgreSQL database without other connections, so that it can be copied."""
     with _postgres_database(_postgres, _migrated_postgres) as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", "lone_postgres"])
 def lone_url(request: pytest.FixtureRequest) -> str:
-    """A migrated database that may be copied and put back, on SQLite and again on PostgreSQL."""
+    """Provide a migrated database that can be copied and restored, on SQLite and again on PostgreSQL."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A migrated database of this test's own, on SQLite and again on PostgreSQL."""
+    """Provide a migrated database for this test, on SQLite and again on PostgreSQL."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
 
 @pytest.fixture
 def db(request: pytest.FixtureRequest, database_url: str) -> Database:
-    """A migrated database of this test's own, on SQLite and again on PostgreSQL."""
+    """Provide a migrated database for this test, on SQLite and again on PostgreSQL."""
     kind = "sqlite" if database_url.startswith("sqlite") else "postgres"
     found: Database = request.getfixturevalue(f"{kind}_db")
     return found
@@ -149,20 +149,20 @@ def db(request: pytest.FixtureRequest, database_url: str) -> Database:
 
 @pytest.fixture
 def sqlite_db(sqlite_url: str, _reused_sqlite: Database) -> Iterator[Database]:
-    """A migrated SQLite database of this test's own, where one database is enough."""
+    """Provide a migrated SQLite database for this test, where one kind is enough."""
     yield _reused_sqlite
     _reused_sqlite.close()
 
 
 @pytest.fixture
 def postgres_db(postgres_url: str, _reused_postgres: ReusedDatabase) -> Database:
-    """A migrated PostgreSQL database, as good as new."""
+    """Provide a clean migrated PostgreSQL database."""
     return _reused_postgres.database
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def empty_db(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database without tables, on SQLite and again on PostgreSQL."""
+    """Provide a database without tables, on SQLite and again on PostgreSQL."""
     yield from _open_database(request.getfixturevalue(f"empty_{request.param}_url"))
 
 
@@ -174,7 +174,7 @@ def _open_database(url: str) -> Iterator[Database]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long ones, so that no worker sits idle at the end; mark what is quick."""
+    """Run the long tests first, so that no worker is idle at the end; mark the quick ones."""
     long = ("tests/stories/", "tests/flows/", "tests/test_readme.py", "tests/cli/", "tests/web/test_browser.py")
     items.sort(key=lambda item: not item.nodeid.startswith(long))
     for item in items:
@@ -183,7 +183,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what stories have to tell: `record_property("story", ...)` comes through from every worker."""
+    """Print the results of stories: `record_property("story", ...)` is passed on by every worker."""
     for report in terminalreporter.getreports("passed"):
         for name, text in report.user_properties:
             if name == "story":
@@ -194,7 +194,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def run_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], str]:
-    """Return what types a script in a new folder without settings, and returns what nurture printed."""
+    """Return a function that runs a script in a new folder without settings, and returns nurture's output."""
     for name in [name for name in os.environ if name.startswith("NURTURE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

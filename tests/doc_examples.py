@@ -1,4 +1,4 @@
-"""Read README.md and docs/, and run their shell examples as a reader types them."""
+"""Read README.md and docs/, and run their shell examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nurture.cli import main
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")))
 NURTURE = ".venv/bin/nurture "
-"""Commands that begin so run in this process: how the installed one starts is tested in tests/cli."""
+"""Commands that begin with this run in this process: tests/cli covers how the installed one starts."""
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
@@ -32,7 +32,7 @@ def read_document(name: str) -> str:
 
 
 def headings(text: str) -> list[re.Match[str]]:
-    """Return the headings of a document; a comment in a code block is none."""
+    """Return the headings of a document, without comments in code blocks."""
     blanked = _BLOCK.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), text)
     return list(_HEADING.finditer(blanked))
 
@@ -47,14 +47,14 @@ def read_section(name: str, title: str) -> str:
 
 
 def shell_blocks(text: str) -> list[str]:
-    """Return the shell examples of a text, in their order."""
+    """Return the shell examples of a text, in order."""
     return [script for language, script in _BLOCK.findall(text) if language == "sh"]
 
 
 def run_in_folder(
     folder: Path, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """Type *script* in *folder* and return what nurture printed; every command must succeed."""
+    """Run *script* in *folder* and return nurture's output; every command must succeed."""
     capsys.readouterr()
     for is_nurture, lines in groupby(script.splitlines(), lambda line: line.startswith(NURTURE)):
         if not is_nurture:
@@ -68,7 +68,7 @@ def run_in_folder(
 
 
 def run_in_shell(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run *script* in bash and return what it printed; keep the settings that it exports."""
+    """Run *script* in bash and return its output; keep the settings that it exports."""
     exported = folder / ".exported"
     command = folder / NURTURE.strip()
     if not command.exists():

@@ -1,4 +1,4 @@
-"""A real PostgreSQL of our own, for tests, experiments and measurements."""
+"""Run a temporary PostgreSQL server for tests, experiments and measurements."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from nurture.db.engine import Database
 
 @contextmanager
 def postgres(*, durable: bool = False) -> Iterator[Callable[[str], str]]:
-    """Run a server until the block ends; yields what tells the URL of a database by its name.
+    """Run a server until the block ends; yield a function that returns the URL of a database by name.
 
-    It keeps nothing through a power cut unless it is *durable*: workers die here, servers do not. Its folder
-    lies outside pytest's own, whose permissions shut the user out as whom it runs.
+    It is not crash-safe unless *durable*: tests kill workers, not servers. Its folder lies outside pytest's
+    own, whose permissions exclude the account under which the server runs.
     """
     folder = Path(tempfile.mkdtemp(prefix="nurture-pg-"))
     try:
@@ -40,7 +40,7 @@ def postgres(*, durable: bool = False) -> Iterator[Callable[[str], str]]:
 
 
 def _runtime_folder(folder: Path) -> Path:
-    """Make what the server's package expects; it would warn, and share its lock with others, without it."""
+    """Create what the server's package expects; otherwise it warns, and shares its lock with others."""
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)
     (runtime / "python_PostgresServer").mkdir()
@@ -55,9 +55,9 @@ def _disable_fsync(url: str) -> None:
 
 
 class ReusedDatabase:
-    """A database that tests use one after the other: after each it is put back to what *template* holds.
+    """A database that tests use one after the other, reset after each to the content of *template*.
 
-    A copy for each would cost more than the test: hundreds of files, and a connection that knows nothing.
+    A copy for each test would cost more than the test: hundreds of files, and a connection with empty caches.
     """
 
     def __init__(self, url: Callable[[str], str], template: str, name: str) -> None:
@@ -68,7 +68,7 @@ class ReusedDatabase:
         self._copy()
 
     def reset(self) -> None:
-        """Make the database as good as new: its rows, its sequences and who is connected to it."""
+        """Reset the database: its rows, its sequences and its connections."""
         try:
             if self._ask(_SCHEMA_SHAPE) == self._shape:
                 self._refill()
@@ -87,7 +87,7 @@ class ReusedDatabase:
             server.execute(f"DROP DATABASE IF EXISTS {self._name} WITH (FORCE)")
             server.execute(f"CREATE DATABASE {self._name} TEMPLATE {self._template} STRATEGY file_copy")
         self._back = psycopg.connect(self.url, autocommit=True)
-        self._back.execute("SET session_replication_role = replica; SET lock_timeout = '5s'")  # no triggers
+        self._back.execute("SET session_replication_role = replica; SET lock_timeout = '5s'")  # disable triggers
         self._back.execute("CREATE SCHEMA kept")
         filled = [row for (row,) in self._ask(_NONEMPTY_TABLES)]
         for table in filled:
@@ -124,7 +124,7 @@ parts AS (
   WHERE attrelid IN (SELECT oid FROM ours))
 SELECT md5(string_agg(part, ',' ORDER BY part)) FROM parts
 """
-"""Which tables, indexes, columns, rules and triggers there are: some tests take away what protects rows."""
+"""Which tables, indexes, columns, rules and triggers exist: some tests drop rules that protect rows."""
 
 _NONEMPTY_TABLES = """
 SELECT relname FROM pg_class
@@ -142,4 +142,4 @@ WITH others AS (
   WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend')
 SELECT pg_terminate_backend(pid, 5000) FROM others WHERE state <> 'idle' OR many > 20
 """
-"""Whoever left a transaction open; and all of them where connections gather."""
+"""Connections with an open transaction; all connections if there are many."""

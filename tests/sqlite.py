@@ -1,4 +1,4 @@
-"""SQLite files for tests: copied from one that is ready, and written without waiting for the disk."""
+"""Provide SQLite files for tests: copied from a migrated one, and written without fsync."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nurture.db.engine import Database
 
 
 def without_fsync(database: Database) -> Database:
-    """Let SQLite skip what keeps data through a power cut: nothing here outlives the session."""
+    """Disable SQLite's protection against power failure: no file outlives the session."""
 
     @event.listens_for(database.engine, "connect")
     def _skip_sync(connection: Any, _record: object) -> None:
@@ -22,7 +22,7 @@ def without_fsync(database: Database) -> Database:
 
 
 def replace_database(ready: Path, database: Database) -> None:
-    """Put a copy of *ready* where *database* is, and leave nothing else in that folder."""
+    """Replace *database* with a copy of *ready*, and empty the rest of its folder."""
     place = Path(str(database.url.database))
     shutil.rmtree(place.parent, ignore_errors=True)
     place.parent.mkdir()

@@ -1,4 +1,4 @@
-"""The two clocks."""
+"""Real and virtual clock."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def test_a_virtual_clock_never_goes_back_and_stays_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("give", [VirtualClock, VirtualClock(NOON).advance_to])
-def test_a_time_without_a_zone_is_no_time(give: object) -> None:
+def test_a_time_without_a_zone_is_rejected(give: object) -> None:
     with pytest.raises(ValueError, match="zone"):
         give(datetime(2025, 3, 30, 12))  # type: ignore[operator]

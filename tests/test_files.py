@@ -1,4 +1,4 @@
-"""What holds people, links or secrets is closed to other accounts, whatever the umask."""
+"""Files with personal data or secrets are closed to other accounts, whatever the umask."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_file_that_was_open_to_others_is_closed_before_anything_is_written(tmp
     assert file.read_text() == "new"
 
 
-def test_what_is_not_ours_alone_keeps_its_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_folders_keep_their_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, target = tmp_path / "here", tmp_path / "target"
     for folder in (here, target):
         folder.mkdir()

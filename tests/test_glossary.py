@@ -1,4 +1,4 @@
-"""The words of docs/glossary.md: none of those that it replaced is left where a person meets it."""
+"""No replaced word of docs/glossary.md is left where a person meets it."""
 
 from __future__ import annotations
 

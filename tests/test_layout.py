@@ -1,4 +1,4 @@
-"""The code itself: sizes, names, and where things stand."""
+"""The code itself: sizes, names and locations."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def test_there_are_files_to_check() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_no_file_is_longer_than_a_person_reads(path: Path) -> None:
+def test_no_file_is_longer_than_450_lines(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
 
 
-def test_no_module_class_or_function_is_named_for_what_it_does_not_say() -> None:
+def test_no_module_class_or_function_has_a_vague_name() -> None:
     offenders = [path.relative_to(ROOT).as_posix() for path in FILES if path.stem in BANNED]
     for path in FILES:
         for node in ast.walk(_tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                # A sales manager is a person: `Manager`, `manager_of`; an `OfferManager` is still none.
+                # A sales manager is a person: `Manager`, `manager_of`; an `OfferManager` is still forbidden.
                 named = re.sub(r"^(Manager|_?managers?)(?=[A-Z_]|s?$)", "", node.name)
                 words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+", named)}
                 if words & (BANNED - {"process", "data", "common"}) or named.lower() in BANNED:
@@ -75,7 +75,7 @@ def test_every_package_of_tests_has_one_file_that_make_quick_runs() -> None:
     for path in (ROOT / "tests").glob("*/**/test_*.py"):
         folder = f"tests/{path.relative_to(ROOT / 'tests').parts[0]}/"
         marked[folder] = marked.get(folder, 0) + ("pytestmark = pytest.mark.quick" in path.read_text("utf-8"))
-    of_processes = "tests/chaos/"  # these kill servers and wait for them: nothing there is quick
+    of_processes = "tests/chaos/"  # these kill servers and wait for them: none of them is quick
     assert marked == {folder: int(folder not in (*PURE_FOLDERS, of_processes)) for folder in marked}
 
 

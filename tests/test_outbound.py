@@ -1,4 +1,4 @@
-"""Whom nurture calls: addresses of the settings alone, and never where an answer points to."""
+"""Outgoing connections: only to addresses in the settings, never to a redirect target."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ CALLS: Final = {
     "nurture/web/server.py": "listens",
     "flows/child_processes.py": "the Prefect server and the pages on loopback",
 }
-"""Each file that can open a connection, and to where."""
+"""Each file that can open a connection, and its target."""
 
 
-def test_only_these_files_can_call_anybody() -> None:
+def test_only_these_files_can_open_a_connection() -> None:
     found = {
         path.relative_to(ROOT).as_posix()
         for folder in ("nurture", "flows")
@@ -68,9 +68,9 @@ def _is_client(name: str) -> bool:
 
 @contextmanager
 def redirecting_server(*, token: bool) -> Iterator[tuple[int, list[str]]]:
-    """Run a server that answers all with a redirect to itself; yield its port and what it was asked for.
+    """Run a server that redirects every request to itself; yield its port and the requests.
 
-    *token*: it gives Salesforce's token first.
+    *token*: it first returns Salesforce's token.
     """
     asked: list[str] = []
 
@@ -134,7 +134,7 @@ def _doctor(port: int) -> None:
 
 @pytest.mark.parametrize("token", [False, True])
 @pytest.mark.parametrize("call", [_sendgrid, _salesforce, _hubspot, _chat, _doctor])
-def test_no_answer_leads_our_keys_elsewhere(call: Callable[[int], None], token: bool) -> None:
+def test_no_redirect_sends_our_keys_elsewhere(call: Callable[[int], None], token: bool) -> None:
     with redirecting_server(token=token) as (port, asked):
         call(port)
     assert asked

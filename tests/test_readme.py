@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to type works as it stands there, and what it says is short and true."""
+"""The README's commands for a newcomer work as written, and its claims are short and true."""
 
 from __future__ import annotations
 

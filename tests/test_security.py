@@ -1,4 +1,4 @@
-"""SECURITY.md names for each promise tests that are there, and what it needs to say is said."""
+"""SECURITY.md names existing tests for each promise, and contains what it must."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_each_promise_names_tests_that_are_there(promise: str) -> None:
 
 @cache
 def _tests(file: str) -> frozenset[str]:
-    """Return the tests of a file, as node ids name them, but for those that are marked not to run."""
+    """Return the tests of a file as node ids, except those marked not to run."""
     return frozenset(_below((ROOT / file).read_text("utf-8")))
 
 

@@ -1,4 +1,4 @@
-"""Leads, tracks and policies for tests, and a small world in which a lead lives through them."""
+"""Build leads, tracks and policies for tests, and simulate a lead with a small world."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ START = datetime(2026, 6, 1, 8, tzinfo=UTC)  # a Monday
 
 
 def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
-    """A time in June 2026, of which the 1st is a Monday."""
+    """Return a time in June 2026, which begins on a Monday."""
     return datetime(2026, 6, 1, hour, minute, tzinfo=UTC) + (day - 1) * DAY
 
 
@@ -66,7 +66,7 @@ def signal(kind: SignalKind, when: datetime, step: str | None = None, **more: An
     return Signal(kind, when, step=step, **more)
 
 
-# A track as a marketer writes it, in steps that nest; `track` makes the flat program of it.
+# Nested steps as a marketer writes them; `track` compiles them into a flat program.
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Stop:
 
 
 def track(*steps: Any, **settings: Any) -> Program:
-    """The program of *steps*; a step's id is "s" and its place, where it names none itself."""
+    """Return the program of *steps*; a step's id is "s" and its index unless it has its own."""
     flat: list[Any] = []
     _flatten(steps, flat)
     flat.append(End(FINALLY, ToQueue("done")))
@@ -130,7 +130,7 @@ def track(*steps: Any, **settings: Any) -> Program:
 
 
 def program(*instructions: Instruction, **settings: Any) -> Program:
-    """A program that may always send, unless *settings* say otherwise."""
+    """Return a program that may always send, unless *settings* say otherwise."""
     values: dict[str, Any] = {
         "track": "warm",
         "version": 1,
@@ -215,7 +215,7 @@ def lead(**fields: Any) -> Lead:
 
 
 def view(at_step: str, **settings: Any) -> LeadView:
-    """A lead that stands on *at_step* since START, with nothing sent and nothing done."""
+    """Return a lead at *at_step* since START, without touches or signals."""
     values: dict[str, Any] = {"lead": lead(), "custodian": Custodian.TRACK, "visit": 1, "reached": START}
     values |= settings
     reached, visit = values.pop("reached"), values.pop("visit")
@@ -224,7 +224,7 @@ def view(at_step: str, **settings: Any) -> LeadView:
     return LeadView(enrollment=enrollment, **values)
 
 
-# The world: it sweeps, applies decisions, lets mail arrive and reps answer.
+# The world: it makes decisions, applies them, delivers mail and lets reps answer.
 
 Delivery = tuple[TouchState, timedelta]
 ARRIVES: Delivery = (TouchState.ACCEPTED, timedelta())
@@ -232,7 +232,7 @@ ARRIVES: Delivery = (TouchState.ACCEPTED, timedelta())
 
 @dataclass
 class World:
-    """One lead on one track. *deliveries* say what becomes of the n-th touch, and how long after its time."""
+    """One lead on one track. *deliveries* give the outcome of the n-th touch, and how long after its time."""
 
     program: Program
     policy: Policy
@@ -273,7 +273,7 @@ class World:
         return LeadView(self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed_by)
 
     def run(self, until: datetime, extra: Iterable[datetime] = ()) -> World:
-        """Live until *until*: sweep when the lead wakes, when something happens, and at *extra* times."""
+        """Simulate until *until*: decide when the lead wakes, when something happens, and at *extra* times."""
         for when in extra:
             self.at(when, lambda: None)
         while True:
@@ -286,7 +286,7 @@ class World:
             self._sweep()
 
     def run_swept_at(self, sweeps: Iterable[datetime]) -> World:
-        """Live with sweeps at these times alone: nothing wakes the lead."""
+        """Simulate with decisions only at these times: nothing wakes the lead."""
         for now in sweeps:
             self.now = now
             while self.events and self.events[0][0] <= now:

@@ -24,7 +24,7 @@ from nurture.domain.address import normalize_address
         ("ANN@XN--BCHER-KVA.EXAMPLE", "ann@xn--bcher-kva.example"),
     ],
 )
-def test_an_address_has_one_spelling(written: str, normal: str) -> None:
+def test_an_address_has_one_normal_form(written: str, normal: str) -> None:
     assert normalize_address(written) == normal
 
 

@@ -1,6 +1,6 @@
-"""Only the calendar calculates on the wall clock: elsewhere lengths of time are added to UTC, days to dates.
+"""Only the calendar calculates with local times: elsewhere durations are added to UTC, days to dates.
 
-A length of time that is added to a wall time is off by an hour across a change of clocks.
+A duration added to a local time is off by an hour across a clock change.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def zones(source: str) -> list[int]:
 
 
 def calculations(source: str) -> list[int]:
-    """Return the lines that add to, or take from, what `calendar.local` returned."""
+    """Return the lines that add to, or subtract from, the result of `calendar.to_local`."""
     tree = ast.parse(source)
     held = {
         target.id

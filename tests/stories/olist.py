@@ -1,4 +1,4 @@
-"""The Olist funnel as it happened: 8,000 leads over a year, and the 842 deals that came of them."""
+"""Replay the Olist funnel: 8,000 leads over a year, and the 842 deals that they led to."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _DEALS: Final = "olist_closed_deals_dataset.csv"
 
 
 WHOLE: Final = "OLIST_WHOLE"
-"""Set to `yes` to replay all 8,000 leads and 842 deals; else of one lead in eight, with their deals."""
+"""Set to `yes` to replay all 8,000 leads and 842 deals; otherwise one lead in eight, with its deals."""
 
 LEADS, WINS, ONE_IN = 8_000, 842, 8
 
 
 @dataclass(frozen=True)
 class Funnel:
-    """The two files: the leads' header and rows, each lead's first contact, each win, by `mql_id`."""
+    """The two files: the header and rows of leads, each lead's first contact, each win, by `mql_id`."""
 
     header: list[str]
     rows: list[list[str]]
@@ -43,12 +43,12 @@ class Funnel:
     wins: dict[str, datetime]
 
     def reported_at(self, mql_id: str) -> datetime:
-        """Return when the deal can be reported: a win before the first contact, once the lead is known."""
+        """Return when the deal can be reported: for a win before the first contact, once the lead is known."""
         return max(self.wins[mql_id], self.contacts[mql_id])
 
 
 def read_funnel() -> Funnel:
-    """Read the files in the folder that NURTURE_OLIST_DIR names; skip where they are not."""
+    """Read the files in NURTURE_OLIST_DIR; skip the test if they are missing."""
     named = os.environ.get("NURTURE_OLIST_DIR")
     if not named:
         pytest.skip("set NURTURE_OLIST_DIR to a folder with the Olist files; they may not be shipped")
@@ -83,10 +83,10 @@ class Replay:
     leads: dict[str, int] = field(default_factory=dict)
 
     def play(self) -> None:
-        """Let the virtual clock jump from one due time to the next, up to END.
+        """Advance the virtual clock from one due time to the next, up to END.
 
-        Two things come from outside: at midnight the file of those whose first contact is that day, and each
-        deal at the second in which it was won. Time stops there, before anything later may happen.
+        Two things come from outside: at midnight the file of leads with their first contact on that day, and
+        each deal at the second of its win. The clock stops at each of these times.
         """
         arrivals = defaultdict(list)
         for row in self.funnel.rows:
@@ -127,7 +127,7 @@ class Replay:
 
 
 def replay(folder: Path) -> Replay:
-    """Replay the funnel with the shipped rules, which keep every lead warm until its deal."""
+    """Replay the funnel with the shipped definitions, which keep every lead warm until its deal."""
     funnel = read_funnel()
     story = Replay(context_in_memory(START), funnel, folder)
     story.play()

@@ -1,4 +1,4 @@
-"""Months in the life of a lead, told in a few lines each."""
+"""Months in the life of a lead, a few lines each."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_stated_date_wakes_the_lead_90_days_before(ctx: AppContext) -> None:
     assert (offer.rule, offer.offered_at) == ("decides-soon", nine_in_berlin)
 
 
-def test_a_request_that_nobody_answers_goes_to_another_rep_at_once_and_to_a_third_when_the_lead_asks_again(
+def test_an_unanswered_request_goes_to_another_rep_and_to_a_third_when_the_lead_asks_again(
     ctx: AppContext,
 ) -> None:
     lead = add_lead(ctx, at=START, attended=True)
@@ -96,7 +96,7 @@ def test_a_rep_who_says_not_now_starts_a_cool_off_of_30_days(ctx: AppContext) ->
     assert custodian(ctx, lead) == ("track", "keep-warm")
 
 
-def test_a_paused_lead_is_left_alone_and_then_goes_on_where_it_stood(ctx: AppContext) -> None:
+def test_a_paused_lead_gets_no_mail_and_then_resumes_where_it_was(ctx: AppContext) -> None:
     paused, other = (add_lead(ctx, at=START, attended=True) for _ in range(2))
     stops, ends = START + 10 * DAY, START + 80 * DAY
     live(ctx, START, START + 200 * DAY, (stops, lambda at: manual.pause(ctx, paused, ends, at)))
@@ -106,9 +106,7 @@ def test_a_paused_lead_is_left_alone_and_then_goes_on_where_it_stood(ctx: AppCon
     assert [email for _, email in touches(ctx, paused)][:5] == of_track
 
 
-def test_an_unsubscribed_lead_is_never_written_to_again_even_if_it_is_imported_again(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_an_unsubscribed_lead_is_never_mailed_again_even_if_imported_again(ctx: AppContext, tmp_path: Path) -> None:
     rows_of_file = [{"Email": "ann@example.com", "Consent": "yes", "Attended": "yes"}]
     import_file(ctx, _file(tmp_path, "first", rows_of_file), START)
     leaves, returns = START + 3 * DAY, START + 60 * DAY
@@ -137,7 +135,7 @@ def test_a_discarded_lead_that_registers_again_returns_to_intake(ctx: AppContext
     assert custodian(ctx, 1) == ("track", "keep-warm")
 
 
-def test_a_machine_that_slept_for_three_weeks_sends_one_overdue_touch_to_each_in_the_window(ctx: AppContext) -> None:
+def test_after_three_weeks_offline_each_lead_gets_one_overdue_touch_in_the_window(ctx: AppContext) -> None:
     leads = [add_lead(ctx, at=START, attended=True) for _ in range(12)]
     late = [add_lead(ctx, at=START, attended=False, company="Mill") for _ in range(12)]
     live(ctx, START, START + 5 * DAY)
@@ -154,7 +152,7 @@ def test_a_machine_that_slept_for_three_weeks_sends_one_overdue_touch_to_each_in
         assert mine[2][0] - mine[1][0] >= 7 * DAY
 
 
-def test_a_track_edited_under_way_moves_its_leads_to_where_the_editor_says() -> None:
+def test_a_new_version_of_a_track_moves_its_leads_as_moved_to_says() -> None:
     old = sample_rules()
     path = "tracks/welcome/track.yaml"
     new = old | {path: old[path].replace("wait-for-click", "wait-for-answer")}

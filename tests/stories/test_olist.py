@@ -1,4 +1,4 @@
-"""A real funnel, replayed with the shipped rules: 17 months, 8,000 leads, 842 deals, or one in eight."""
+"""Replay a real funnel with the shipped definitions: 17 months, 8,000 leads, 842 deals, or one in eight."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
 
 @pytest.fixture(scope="module")
 def touches(story: Replay) -> dict[int, list[datetime]]:
-    """When each lead was written to."""
+    """Return when each lead was mailed."""
     message = table("message")
     wanted = select(message.c.lead_id, message.c.accepted_at).where(
         message.c.kind == "touch", message.c.accepted_at.is_not(None)
@@ -62,7 +62,7 @@ def keep_warm(story: Replay) -> Program:
 
 @pytest.fixture(scope="module")
 def won(story: Replay) -> dict[int, datetime]:
-    """When each deal was won, as the file says."""
+    """Return when each deal was won, by the file."""
     return {story.leads[mql_id]: at for mql_id, at in story.funnel.wins.items()}
 
 
@@ -80,7 +80,7 @@ def test_every_lead_has_a_custodian_on_every_day(story: Replay) -> None:
         assert (one.custody["closed"], one.custody["track"]) == (closed, one.leads - closed), one
 
 
-def test_in_the_end_the_books_close(story: Replay) -> None:
+def test_in_the_end_the_ledger_balances(story: Replay) -> None:
     books = run_audit(story.ctx, END)
     assert books.total.leads == len(story.funnel.rows) >= LEADS // ONE_IN
     assert books.total.residual == books.total.journal_residual == 0
@@ -88,7 +88,7 @@ def test_in_the_end_the_books_close(story: Replay) -> None:
     assert books.ok
 
 
-def test_every_deal_is_won_when_the_file_says(story: Replay, won: dict[int, datetime]) -> None:
+def test_every_deal_is_won_at_the_time_in_the_file(story: Replay, won: dict[int, datetime]) -> None:
     outcome, custody = table("outcome"), table("custody")
     with story.ctx.database.read() as connection:
         outcomes = connection.execute(select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)).all()
@@ -100,21 +100,19 @@ def test_every_deal_is_won_when_the_file_says(story: Replay, won: dict[int, date
     assert {(lead_id, "won", at) for lead_id, at in won.items()} == set(map(tuple, outcomes))
 
 
-def test_nobody_is_written_to_after_a_win(won: dict[int, datetime], touches: dict[int, list[datetime]]) -> None:
+def test_no_lead_is_mailed_after_a_win(won: dict[int, datetime], touches: dict[int, list[datetime]]) -> None:
     assert sum(len(touches.get(lead_id, ())) for lead_id in won) > len(won) / 2
     late = [(lead_id, at) for lead_id, when in won.items() for at in touches.get(lead_id, ()) if at > when]
     assert not late
 
 
-def test_a_lead_won_before_its_first_contact_is_never_written_to(
-    story: Replay, touches: dict[int, list[datetime]]
-) -> None:
+def test_a_lead_won_before_its_first_contact_is_never_mailed(story: Replay, touches: dict[int, list[datetime]]) -> None:
     early = [mql_id for mql_id, at in story.funnel.wins.items() if at < story.funnel.contacts[mql_id]]
     assert len(early) == 1
     assert story.leads[early[0]] not in touches
 
 
-def test_mail_goes_only_while_its_readers_send_window_is_open(
+def test_mail_is_sent_only_in_the_leads_send_window(
     story: Replay, touches: dict[int, list[datetime]], leads: dict[int, Row[tuple[object, ...]]], keep_warm: Program
 ) -> None:
     times = Counter((leads[lead_id].zone, leads[lead_id].country, at) for lead_id in touches for at in touches[lead_id])
@@ -128,7 +126,7 @@ def test_mail_goes_only_while_its_readers_send_window_is_open(
     assert not closed
 
 
-def test_nobody_gets_more_than_the_cap(touches: dict[int, list[datetime]], keep_warm: Program) -> None:
+def test_no_lead_gets_more_than_the_cap(touches: dict[int, list[datetime]], keep_warm: Program) -> None:
     assert (keep_warm.cap.touches, keep_warm.cap.per) == (CAP, CAP_PER)
     crowded = [
         lead_id
@@ -139,7 +137,7 @@ def test_nobody_gets_more_than_the_cap(touches: dict[int, list[datetime]], keep_
     assert not crowded
 
 
-def test_nobody_goes_without_mail_for_more_than_60_days(
+def test_no_lead_waits_for_mail_for_more_than_60_days(
     story: Replay, won: dict[int, datetime], touches: dict[int, list[datetime]]
 ) -> None:
     longest = timedelta()

@@ -59,7 +59,7 @@ def ctx() -> Iterator[AppContext]:
 
 
 def _live(ctx: AppContext, now: datetime) -> None:
-    """Let each rep do what they do: a hash of the hand-off decides, so it is the same every time."""
+    """Let each rep act: a hash of the hand-off decides, so the result is the same every time."""
     for offer in rows(ctx, "offer"):
         if offer.state == "offered" and _chance(offer.id, "ignores") > 0.35 and _chance(offer.id, now) < 0.6:
             if _chance(offer.id, "likes") < 0.5:
@@ -107,7 +107,7 @@ def test_a_month_of_a_thousand_leads_and_twelve_reps(ctx: AppContext) -> None:
 
 
 def _nobody_was_ever_without_a_custodian(ctx: AppContext) -> None:
-    """Follow each lead through the journal: whoever gives it up names who takes it, at the same time."""
+    """Follow each lead through the journal: every release of custody names the next custodian, at the same time."""
     keeper: dict[int, str] = {}
     for line in rows(ctx, "journal"):
         if line.custody_to is None:

@@ -1,4 +1,4 @@
-"""The webinar, and the 60 days after it: the demo's story, on the virtual clock alone."""
+"""The webinar and the 60 days after it, on the virtual clock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WHERE_REJECTED_LEADS_GO = {
 
 @dataclass
 class Story:
-    """What became of one webinar."""
+    """The result of one webinar."""
 
     ctx: AppContext
     imported: ImportResult
@@ -65,7 +65,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 
 def touches(story: Story) -> dict[int, list[datetime]]:
-    """Return when each lead was written to."""
+    """Return when each lead was mailed."""
     found = defaultdict(list)
     for row in rows(story.ctx, "message"):
         if row.kind == "touch" and row.accepted_at is not None:
@@ -73,13 +73,13 @@ def touches(story: Story) -> dict[int, list[datetime]]:
     return {lead_id: sorted(times) for lead_id, times in found.items()}
 
 
-def test_250_registrants_come_in_and_two_bad_rows_are_reported(story: Story) -> None:
+def test_250_registrants_are_imported_and_two_bad_rows_are_reported(story: Story) -> None:
     assert (story.imported.rows, story.imported.new, story.imported.rejected) == (252, 250, 2)
     assert story.imported.report_path is not None
     assert len(story.imported.report_path.read_text("utf-8").splitlines()) == 3
 
 
-def test_the_rules_place_them_as_the_article_says(story: Story) -> None:
+def test_readiness_sorts_the_registrants_as_documented(story: Story) -> None:
     arrived = story.arrived
     assert (arrived.attended, arrived.missed) == (83, 167)
     came = {kind: arrived.custodian[True, kind] for kind in ("queue", "track", "closed")}
@@ -97,13 +97,13 @@ def test_the_same_seed_gives_the_same_story(story: Story, tmp_path: Path) -> Non
     assert len({row.event for row in before}) > 8
 
 
-def test_the_ledger_closes_every_day(story: Story) -> None:
+def test_the_ledger_balances_every_day(story: Story) -> None:
     days = ledger_by_day(story.ctx, START.date(), story.end.date())
     assert len(days) == (story.end.date() - START.date()).days + 1 >= DAYS
     assert {(one.leads, one.residual, sum(one.custody.values())) for one in days} == {(250, 0, 250)}
 
 
-def test_in_the_end_no_promise_is_broken(story: Story) -> None:
+def test_in_the_end_every_invariant_holds(story: Story) -> None:
     books = run_audit(story.ctx, story.end)
     assert books.ok, books.findings
 
@@ -164,7 +164,7 @@ def test_an_expired_hand_off_comes_back_to_marketing_or_waits_for_a_person(story
             assert to == "track" or (to is None and to_the_next_rep)
 
 
-def test_whoever_is_suppressed_is_never_written_to_again(story: Story) -> None:
+def test_a_suppressed_lead_is_never_mailed_again(story: Story) -> None:
     lead_of = {row.address_id: row.id for row in rows(story.ctx, "lead")}
     stopped = {lead_of[row.address_id]: row.recorded_at for row in rows(story.ctx, "suppression")}
     assert len(stopped) > 1
@@ -173,7 +173,7 @@ def test_whoever_is_suppressed_is_never_written_to_again(story: Story) -> None:
     assert not [(lead_id, at) for lead_id, since in stopped.items() for at in sent.get(lead_id, ()) if at > since]
 
 
-def test_only_leads_on_a_track_are_written_to(story: Story) -> None:
+def test_only_leads_on_a_track_are_mailed(story: Story) -> None:
     kept = defaultdict(list)
     for row in rows(story.ctx, "journal"):
         if row.custody_to is not None:
@@ -187,7 +187,7 @@ def test_only_leads_on_a_track_are_written_to(story: Story) -> None:
     assert by.total() > 500
 
 
-def test_nobody_gets_more_than_the_cap(story: Story) -> None:
+def test_no_lead_gets_more_than_the_cap(story: Story) -> None:
     crowded = [
         (lead_id, first, last)
         for lead_id, times in touches(story).items()

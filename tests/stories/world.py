@@ -1,4 +1,4 @@
-"""A context for stories: the shipped rules, a database in memory, mail that nobody keeps."""
+"""Build a context for stories: the shipped definitions, a database in memory, mail that is not kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shipped_rules() -> dict[str, str]:
 
 
 def context_in_memory(start: datetime, rules: dict[str, str] | None = None, **settings: Any) -> AppContext:
-    """Return a context in virtual time from *start* on, in which *rules* (the shipped ones) are published."""
+    """Return a context in virtual time from *start* on, with *rules* (the shipped ones) published."""
     database = Database("sqlite://")
     schema.upgrade(database)
     clock_row.bind_mode(database, "virtual", start)
@@ -47,7 +47,7 @@ Happening = tuple[datetime, Callable[[datetime], object]]
 
 
 def live(ctx: AppContext, now: datetime, until: datetime, *happenings: Happening) -> None:
-    """Let time pass from *now* to *until*; each happening comes at its time, and is acted on at once."""
+    """Advance time from *now* to *until*; each event happens at its time, and is processed at once."""
     for at, happen in sorted(happenings, key=lambda one: one[0]):
         engine.run_simulation(ctx, now, at)
         happen(at)
@@ -56,7 +56,7 @@ def live(ctx: AppContext, now: datetime, until: datetime, *happenings: Happening
 
 
 def does(ctx: AppContext, lead_id: int, kind: SignalKind, value: str | None = None) -> Callable[[datetime], int]:
-    """Return what a lead does, as a happening."""
+    """Return a signal of a lead as an event."""
     return lambda at: signals.record(ctx, [signals.build_reported_signal(lead_id, kind, value, at, at)], at)
 
 
@@ -72,7 +72,7 @@ def everything(ctx: AppContext) -> dict[str, list[Any]]:
 
 
 def touches(ctx: AppContext, *lead_ids: int) -> list[tuple[datetime, str]]:
-    """Return when these leads (or all) were written to, and with which email."""
+    """Return when these leads (or all) were mailed, and with which email."""
     sent = [row for row in rows(ctx, "message") if row.kind == "touch" and row.accepted_at is not None]
     return sorted((row.accepted_at, row.email) for row in sent if not lead_ids or row.lead_id in lead_ids)
 

@@ -1,4 +1,4 @@
-"""What a log of opt-outs and opt-ins means, as laws."""
+"""Laws of the log of opt-outs and opt-ins."""
 
 from __future__ import annotations
 
@@ -137,9 +137,7 @@ def test_only_an_opt_in_that_is_newer_lifts(
 
 
 @given(st.lists(entries, max_size=8), outs)
-def test_what_adds_nothing_never_matters_whatever_comes_later(
-    log: list[SuppressionLogEntry], one: SuppressionLogEntry
-) -> None:
+def test_an_opt_out_that_is_not_new_never_matters(log: list[SuppressionLogEntry], one: SuppressionLogEntry) -> None:
     if is_new_opt_out(log, one):
         return
     for later in (-1, 0, 1, 3, 5, 9):
@@ -170,7 +168,7 @@ def test_at_the_same_time_the_opt_out_wins() -> None:
     assert blocked([out(1), back(1)]) == set(everywhere)
 
 
-def test_a_lead_can_take_a_complaint_back_but_not_a_bounce() -> None:
+def test_a_lead_can_lift_a_complaint_but_not_a_bounce() -> None:
     assert blocked([out(1, by=SuppressionSource.COMPLAINT), back(2)]) == set()
     bounced = [out(1, by=SuppressionSource.BOUNCE), back(2)]
     assert blocked(bounced) == set(everywhere)
@@ -184,7 +182,7 @@ def test_a_lead_can_take_a_complaint_back_but_not_a_bounce() -> None:
 @pytest.mark.parametrize(
     "scope_and_ref", [(SuppressionScope.GLOBAL, ""), (SuppressionScope.TOPIC, "News"), (SuppressionScope.TRACK, "keep")]
 )
-def test_a_link_lifts_only_what_was_said_by_a_link(
+def test_a_link_lifts_only_opt_outs_by_a_link(
     source: SuppressionSource, scope_and_ref: tuple[SuppressionScope, str]
 ) -> None:
     log = [out(1, *scope_and_ref, by=source), back(2, *scope_and_ref, by=SuppressionSource.PAGE)]
@@ -202,7 +200,7 @@ def test_case_and_spaces_of_a_topic_do_not_matter() -> None:
     assert find_covering(suppressions, "keep", "News and guides") is not None
 
 
-def test_a_suppression_says_since_when_and_who_said_so_first() -> None:
+def test_a_suppression_has_its_start_and_first_source() -> None:
     by_others = [out(5, by=SuppressionSource.ADMIN), out(3, by=SuppressionSource.REPLY)]
     one, other = current_suppressions([*by_others, out(1), back(2), out(4), out(6, by=SuppressionSource.ONE_CLICK)])
     assert (one.source, one.since, one.last_stated_at) == (SuppressionSource.REPLY, at(3), at(5))
@@ -220,7 +218,7 @@ def test_a_suppression_says_since_when_and_who_said_so_first() -> None:
         ("clicked", SuppressionSource.ADMIN),
     ],
 )
-def test_older_words_for_a_source_are_understood(written: str, source: SuppressionSource) -> None:
+def test_signal_kinds_are_accepted_as_sources(written: str, source: SuppressionSource) -> None:
     assert parse_source(written) is source
 
 

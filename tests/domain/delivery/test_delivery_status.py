@@ -1,4 +1,4 @@
-"""A delivery status rises, whatever the order in which a provider tells."""
+"""A delivery status never moves backward, in any order of events."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_any_event_but_the_unknown_proves_that_the_provider_took_the_mail(
         ([DeliveryEventType.GROUP_RESUBSCRIBED], "accepted", None),
     ],
 )
-def test_the_most_severe_event_is_what_a_message_became(
+def test_the_most_severe_event_gives_the_status(
     event_types: list[DeliveryEventType], state: str, reason: str | None
 ) -> None:
     events = [DeliveryEvent(one, START + timedelta(minutes=number), "why") for number, one in enumerate(event_types)]

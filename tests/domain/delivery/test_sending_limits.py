@@ -1,4 +1,4 @@
-"""What a sender's domain may send, and when its emails have their turn."""
+"""What a sender domain may send, and the slots of its emails."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_warm_up_without_a_daily_cap_ends_in_no_limit() -> None:
         lambda: WarmUp(FIRST, 1, 0.9),
     ],
 )
-def test_limits_under_which_nothing_ever_goes_do_not_exist(wrong: object) -> None:
+def test_limits_that_allow_nothing_are_rejected(wrong: object) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         wrong()  # type: ignore[operator]
 
@@ -132,7 +132,7 @@ def test_a_schedule_of_slots_keeps_every_limit(
 def test_no_hour_with_capacity_is_passed_over(
     limits: SendingLimits, used_this_hour: int, more_today: int, now: datetime, position: int
 ) -> None:
-    """The next place is never more than a day behind, unless the warm-up has not begun."""
+    """The next slot is at most a day later, unless the warm-up has not begun."""
     first, second = (
         next_slot(limits, used_this_hour, used_this_hour + more_today, at, now) for at in (position, position + 1)
     )

@@ -1,4 +1,4 @@
-"""The lead's wall clock: send windows and delays, day by day. The laws stand in test_calendar_laws."""
+"""Send windows and delays in the lead's local time, by example. The laws are in test_calendar_laws."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TestSendWindow:
         window = Window(ALL_DAYS, time(2, 15), time(2, 45))
         assert wall(next_open(window, BERLIN, (), utc(2026, 3, 29)), BERLIN) == "Mon 2026-03-30 02:15"
 
-    def test_a_repeated_hour_opens_at_its_first_pass_and_repeats_its_window(self) -> None:
+    def test_a_repeated_hour_opens_at_its_first_occurrence_and_repeats_its_window(self) -> None:
         window = Window(ALL_DAYS, time(2, 15), time(2, 45))
         first, second = utc(2026, 10, 25, 0, 15), utc(2026, 10, 25, 1, 15)
         assert next_open(window, BERLIN, (), utc(2026, 10, 24, 22)) == first
@@ -76,7 +76,7 @@ class TestSendWindow:
         asked = utc(2026, 10, 25, 0, 40) + timedelta(microseconds=1)
         assert next_open(window, BERLIN, (), asked) == utc(2026, 10, 25, 1)
 
-    def test_a_second_pass_is_not_overlooked_for_a_day_next_summer(self) -> None:
+    def test_a_repeated_hour_is_not_skipped_for_a_day_next_summer(self) -> None:
         window = Window(ALL_DAYS, time(0, 30), time(2, 30))
         closed = {date(2026, 10, 26) + n * DAY for n in range(270)}
         assert next_open(window, BERLIN, closed, utc(2026, 10, 25, 0, 40)) == utc(2026, 10, 25, 1)
@@ -102,7 +102,7 @@ class TestSendWindow:
         spring = next_open(window, "Australia/Lord_Howe", (), utc(2026, 10, 3, 15))
         assert wall(spring, "Australia/Lord_Howe") == "Sun 2026-10-04 02:30"
 
-    def test_the_day_that_samoa_left_out_neither_opens_nor_breaks_a_night(self) -> None:
+    def test_the_day_that_samoa_skipped_neither_opens_nor_breaks_a_night(self) -> None:
         apia, thursday_noon = "Pacific/Apia", utc(2011, 12, 29, 22)
         friday = Window(frozenset({FRI}))
         assert wall(next_open(friday, apia, (), thursday_noon), apia) == "Fri 2012-01-06 09:00"
@@ -123,7 +123,7 @@ class TestSendWindow:
         with pytest.raises(NeverOpens, match="sun from 09:00 does not open until 2025-01-05"):
             next_open(Window(frozenset({SUN})), "Etc/UTC", sundays, FIRST)
 
-    def test_nonsense_is_refused(self) -> None:
+    def test_invalid_values_are_rejected(self) -> None:
         with pytest.raises(ValueError, match="not \\[7\\]"):
             Window(days=frozenset({7}))
         with pytest.raises(ValueError, match="takes no zone"):
@@ -136,7 +136,7 @@ class TestSendWindow:
 
 
 class TestDelay:
-    def test_nothing_to_wait_for_is_the_anchor_even_in_a_second_pass(self) -> None:
+    def test_an_empty_delay_is_the_anchor_even_in_a_repeated_hour(self) -> None:
         second_pass = utc(2026, 10, 25, 1, 30)
         for nothing in (Delay(), Delay(on=SUN)):
             assert add_delay(nothing, BERLIN, (), second_pass) == second_pass
@@ -151,10 +151,10 @@ class TestDelay:
     def test_a_day_that_ends_in_a_gap_ends_at_the_first_valid_minute(self) -> None:
         assert add_delay(Delay(days=1), BERLIN, (), utc(2026, 3, 28, 1, 30)) == utc(2026, 3, 29, 1)
 
-    def test_a_day_that_ends_in_a_repeated_hour_ends_in_its_first_pass(self) -> None:
+    def test_a_day_that_ends_in_a_repeated_hour_ends_in_its_first_occurrence(self) -> None:
         assert add_delay(Delay(days=1), BERLIN, (), utc(2026, 10, 24, 0, 30)) == utc(2026, 10, 25, 0, 30)
 
-    def test_a_wall_time_in_a_repeated_hour_is_its_first_pass(self) -> None:
+    def test_a_local_time_in_a_repeated_hour_is_its_first_occurrence(self) -> None:
         for clock in (time(2, 30), time(2, 30, fold=1)):
             due = add_delay(Delay(on=SUN, at=clock), BERLIN, (), utc(2026, 10, 24, 12))
             assert due == utc(2026, 10, 25, 0, 30)
@@ -182,7 +182,7 @@ class TestDelay:
         due = add_delay(Delay(on=FRI, at=time(0)), "Africa/Cairo", (), utc(2026, 4, 22, 12))
         assert wall(due, "Africa/Cairo") == "Fri 2026-04-24 01:00"
 
-    def test_the_day_that_samoa_left_out_is_no_business_day(self) -> None:
+    def test_the_day_that_samoa_skipped_is_no_business_day(self) -> None:
         apia, thursday_noon = "Pacific/Apia", utc(2011, 12, 29, 22)
         assert wall(add_delay(Delay(business_days=1), apia, (), thursday_noon), apia) == "Mon 2012-01-02 12:00"
         assert wall(add_delay(Delay(days=1), apia, (), thursday_noon), apia) == "Sat 2011-12-31 00:00"
@@ -192,7 +192,7 @@ class TestDelay:
         "nonsense",
         [{"hours": 1, "days": 1}, {"days": -1}, {"hours": float("nan")}, {"on": 7}, {"at": time(9, tzinfo=UTC)}],
     )
-    def test_nonsense_is_refused(self, nonsense: dict[str, object]) -> None:
+    def test_invalid_values_are_rejected(self, nonsense: dict[str, object]) -> None:
         with pytest.raises(ValueError, match=r"delay|local time"):
             Delay(**nonsense)  # type: ignore[arg-type]
 

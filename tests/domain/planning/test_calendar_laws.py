@@ -36,7 +36,7 @@ class TestNextOpenLaws:
     def test_agrees_with_a_walk_in_every_zone(self, place: Place, window: Window, extra: Extra) -> None:
         zone, at = place
         closed = extra.draw(holidays_near(at))
-        # Window edges and the offsets of these years are multiples of 15 minutes: nothing hides in a step.
+        # Window edges and the offsets of these years are multiples of 15 minutes: a step misses nothing.
         expected = next_open_by_walking(window, zone, closed, at, 15 * MINUTE)
         assert next_open(window, zone, closed, at) == expected
 
@@ -68,7 +68,7 @@ class TestNextOpenLaws:
 
     @settings(max_examples=250, deadline=None)
     @given(place=places(), window=windows(step=1), extra=st.data())
-    def test_is_open_is_what_the_wall_says(self, place: Place, window: Window, extra: Extra) -> None:
+    def test_is_open_follows_local_time(self, place: Place, window: Window, extra: Extra) -> None:
         zone, at = place
         closed = extra.draw(holidays_near(at))
         assert is_open(window, zone, closed, at) == open_by_definition(window, zone, closed, at)
@@ -104,7 +104,7 @@ class TestAfterLaws:
 
     @settings(max_examples=300, deadline=None)
     @given(place=places(), days=st.integers(1, 200))
-    def test_days_keep_the_hour_on_the_wall_unless_a_gap_swallows_it(self, place: Place, days: int) -> None:
+    def test_days_keep_the_local_hour_unless_it_does_not_exist(self, place: Place, days: int) -> None:
         zone, anchor = place
         wanted = anchor.astimezone(ZoneInfo(zone)).replace(tzinfo=None) + timedelta(days=days)
         due = add_delay(Delay(days=days), zone, (), anchor)
@@ -114,7 +114,7 @@ class TestAfterLaws:
         else:
             assert wanted < shown.replace(tzinfo=None)
             before = (due - timedelta(microseconds=1)).astimezone(ZoneInfo(zone))
-            assert before.replace(tzinfo=None) < wanted  # the clock jumped over it, just then
+            assert before.replace(tzinfo=None) < wanted  # the clock jumped over it at this time
 
     @settings(max_examples=200, deadline=None)
     @given(place=places(), days=st.integers(1, 60))

@@ -1,4 +1,4 @@
-"""A lead that asked to be called on a day is offered when that day begins where it lives."""
+"""A lead that asked to be called on a day is offered when that day begins in its time zone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nurture.domain.planning.program import Program
 from tests.domain.builders import DAY, START, Mail, Round, at, lead, policy, track, view
 
 CALLED = lead(call_on=date(2026, 7, 1), zone="Europe/Berlin")
-BEGINS = at(31) - timedelta(hours=2)  # 1 July, where it lives
+BEGINS = at(31) - timedelta(hours=2)  # 1 July, local time
 
 
 def _on_step(program: Program, who: Lead = CALLED) -> LeadView:
@@ -33,7 +33,7 @@ def test_it_waits_for_the_day_and_is_offered_when_it_begins_even_if_the_track_en
     assert offered.actions == (OfferToSales("call-back", "asked to be called on 2026-07-01"),)
 
 
-def test_a_track_that_has_run_out_keeps_the_lead_until_then() -> None:
+def test_a_finished_track_keeps_the_lead_until_then() -> None:
     program = track()
     held = decide(_on_step(program), program, policy(), START)
     assert (held.hold, held.wake_at, held.actions) == (HoldReason.WAITING, BEGINS, ())

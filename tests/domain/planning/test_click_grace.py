@@ -1,4 +1,4 @@
-"""Clicks settle before anything acts on them."""
+"""Clicks have a grace period before anything acts on them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ask(of: Program, seen_view: LeadView, now: datetime, by: Policy | None = Non
     return decide(seen_view, of, by or policy(), now)
 
 
-def test_a_young_click_is_waited_for_and_the_hold_says_until_when() -> None:
+def test_a_decision_waits_for_a_recent_click_and_the_hold_says_until_when() -> None:
     decision = ask(track(WAITS), seen(click()), T + SECOND)
     assert (decision.hold, decision.wake_at, decision.actions) == (HoldReason.CLICK_GRACE, T + GRACE, ())
     assert "grace period until 2026-06-03 12:01:30 UTC" in decision.reason
@@ -55,7 +55,7 @@ def test_a_click_after_its_grace_period_is_acted_on_as_of_when_it_was_made() -> 
     assert after_grace.position == ask(track(WAITS), reported, T).position
 
 
-def test_what_somebody_reported_has_no_grace_period() -> None:
+def test_a_reported_signal_has_no_grace_period() -> None:
     decision = ask(track(WAITS), seen(signal(CLICKED, T)), T)
     assert [type(action) for action in decision.actions] == [SendTouch]
 
@@ -79,7 +79,7 @@ def test_a_step_that_no_click_changes_does_not_wait() -> None:
     assert [type(action) for action in decision.actions] == [SendTouch]
 
 
-def test_points_of_a_young_click_make_no_offer_yet() -> None:
+def test_points_of_a_recent_click_make_no_offer_yet() -> None:
     by = policy(ScoreCondition(at_least=5))
     seen_view = seen(click())
     assert ask(track(Mail(Delay(days=30))), seen_view, T, by).hold is HoldReason.CLICK_GRACE
@@ -87,7 +87,7 @@ def test_points_of_a_young_click_make_no_offer_yet() -> None:
     assert [type(action) for action in offered.actions] == [OfferToSales]
 
 
-def test_a_reply_beside_a_young_click_is_offered_at_once() -> None:
+def test_a_reply_with_a_recent_click_is_offered_at_once() -> None:
     by = policy(AllOf((ScoreCondition(at_least=25), SignalCondition(CLICKED))), SignalCondition(REPLIED))
     seen_view = seen(click(), signal(REPLIED, T + SECOND))
     decision = ask(track(WAITS), seen_view, T + SECOND, by)

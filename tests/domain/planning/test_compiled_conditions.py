@@ -1,4 +1,4 @@
-"""Conditions made ready answer as conditions do, in the same words."""
+"""Compiled conditions give the same answer and the same reason as `evaluate`."""
 
 from __future__ import annotations
 

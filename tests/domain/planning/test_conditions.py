@@ -1,4 +1,4 @@
-"""Questions about a lead: yes or no, why, and when that may change by itself."""
+"""Conditions: whether they hold, why, and when that may change by itself."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def yes(condition: Condition, context: EvaluationContext, when: datetime = LATER
     return evaluate(condition, context, when).met
 
 
-# Facts
+# Fields
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_engagement_is_asked_as_it_was_then_and_says_when_it_falls() -> None:
     assert not yes(ScoreCondition(below=15), context, falls - timedelta(seconds=1))
 
 
-def test_three_tenths_are_three_tenths_in_whatever_order_they_came() -> None:
+def test_the_order_of_points_does_not_change_the_sum() -> None:
     tenth = replace(POINTS, points_by_kind={CLICKED: 0.1})
     engagement = scoring.add_signals(Engagement(), tenth, [signal(CLICKED, at(1))] * 3)
     context = EvaluationContext(view("s0", lead=lead(engagement=replace(engagement, values=(0.3 - 1e-16,)))), tenth)
@@ -296,7 +296,7 @@ def test_a_date_is_not_known_before_it_was_stated() -> None:
 
 @pytest.mark.parametrize("day", [date.min, date(1, 1, 5), date.max])
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue", ""])
-def test_an_absurd_date_is_answered(day: date, zone: str) -> None:
+def test_an_extreme_date_has_a_result(day: date, zone: str) -> None:
     assert not yes(DecidesWithin(400), make_context(lead=lead(zone=zone, timeline=Timeline(day, at(1)))), at(5))
 
 
@@ -313,7 +313,7 @@ def test_a_lead_is_in_its_track_until_it_leaves() -> None:
     assert not yes(InTrack("warm"), gone)
 
 
-def test_all_any_and_not_join_answers_reasons_and_changes() -> None:
+def test_all_any_and_not_combine_results_reasons_and_changes() -> None:
     context = make_context(signal(CLICKED, at(3)), signal(REPLIED, at(5)))
     clicked, replied = SignalCondition(CLICKED), SignalCondition(REPLIED)
     assert evaluate(AllOf((clicked, replied)), context, at(4)) == (False, "replied not seen", at(5))
@@ -334,7 +334,7 @@ def test_the_earliest_of_nothing_known_is_not_known() -> None:
     assert earliest([None]) is None
 
 
-# The law on which it rests that nothing is polled
+# The law that makes polling unnecessary
 
 second = st.integers(0, 60 * 86_400).map(lambda number: at(1) + timedelta(seconds=number))
 hour = st.integers(0, 60 * 24).map(lambda number: at(1) + number * HOUR)

@@ -1,4 +1,4 @@
-"""What happens to a lead next, by example."""
+"""The planner's decisions, by example."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def ask(of: Program, seen: LeadView, now: datetime, rules: Policy | None = None)
 # The guards, in their order
 
 
-def test_a_lead_on_no_track_is_left_alone() -> None:
+def test_a_lead_on_no_track_is_held() -> None:
     seen = view("s0")
     assert held(ask(track(ONE), replace(seen, enrollment=None), at(9)), HoldReason.NOT_ENROLLED, None)
     ended = apply_decision(seen.enrollment, Decision((GONE,), None, None, ""))  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_a_lead_on_no_track_is_left_alone() -> None:
     )
 
 
-def test_a_closed_lead_is_left_alone() -> None:
+def test_a_closed_lead_is_held() -> None:
     seen = view("s0", custodian=Custodian.CLOSED, suppressed_by="unsubscribed (global)")
     assert held(ask(track(ONE), seen, at(9)), HoldReason.CLOSED, None)
 
@@ -92,7 +92,7 @@ def test_a_suppressed_lead_leaves_for_a_named_queue_but_not_while_a_rep_has_it()
     assert held(ask(track(ONE), with_rep, at(1, 9)), HoldReason.WITH_SALES, None)
 
 
-def test_a_lead_that_nothing_allows_us_to_mail_leaves() -> None:
+def test_a_lead_without_consent_basis_leaves() -> None:
     decision = ask(track(ONE), view("s0", lead=lead(consent_basis=None)), at(9))
     assert [action.destination for action in decision.actions if isinstance(action, EndEnrollment)] == [
         ToQueue(Queue.NO_CONSENT_BASIS)
@@ -116,7 +116,7 @@ def test_a_paused_lead_is_held_to_the_end_of_its_pause_and_not_offered_for_what_
 # Hand-off criteria
 
 
-def test_criteria_come_before_the_step_and_the_first_that_holds_speaks() -> None:
+def test_criteria_come_before_the_step_and_the_first_that_holds_decides() -> None:
     seen = view("s0", signals=(signal(CLICKED, at(1, 9)), signal(REPLIED, at(1, 10))))
     decision = ask(
         track(Mail()),
@@ -155,7 +155,7 @@ def test_every_kind_of_hold_wakes_for_a_criterion(steps: Any) -> None:
     assert [now for now, action in world.happened if isinstance(action, OfferToSales)] == [at(2)]
 
 
-def test_what_a_rep_has_answered_makes_no_second_offer() -> None:
+def test_an_answered_signal_makes_no_second_offer() -> None:
     replies = [signal(REPLIED, at(2))]
     world = World(
         track(ONE, ONE, ONE),
@@ -176,7 +176,7 @@ def test_a_field_that_the_track_sets_is_seen_by_the_criteria_at_once() -> None:
     assert decision.wake_at is None
 
 
-def test_a_field_set_again_to_what_it_is_asks_nothing() -> None:
+def test_a_field_set_to_its_current_value_evaluates_nothing() -> None:
     of = track(Note("hot", True), Mail(Delay(days=30)))
     assert ask(of, view("s0", lead=lead(fields={"hot": True})), START).actions == (UpdateField("hot", True),)
 
@@ -205,14 +205,14 @@ def test_one_touch_is_in_flight_and_one_of_unknown_delivery_counts_as_sent_after
     assert sends(world) == [("s0", at(1, 8)), ("s1", at(4, 10))]
 
 
-def test_a_touch_on_its_way_holds_and_is_looked_at_every_72_hours() -> None:
+def test_a_touch_in_flight_holds_and_is_checked_every_72_hours() -> None:
     seen = view("s0", touches=(Touch("s0", 1, TouchState.IN_FLIGHT, START),))
     assert held(ask(track(ONE), seen, at(1, 9)), HoldReason.IN_FLIGHT, at(4, 8))
     assert held(ask(track(ONE), seen, at(4, 8)), HoldReason.IN_FLIGHT, at(7, 8))
     assert held(ask(track(ONE), seen, at(9)), HoldReason.IN_FLIGHT, at(10, 8))
 
 
-def test_several_emails_of_a_step_take_turns_by_round() -> None:
+def test_several_emails_of_a_step_rotate_by_round() -> None:
     of = track(Round((Mail(emails=("a", "b", "c")),), every=7, times=5))
     world = World(of, policy(), lead()).run(at(60))
     assert [(send.email, send.visit) for send in world.sent] == [("a", 1), ("b", 2), ("c", 3), ("a", 4), ("b", 5)]
@@ -255,7 +255,7 @@ def test_the_cap_counts_touches_of_every_track_and_frees_them_in_turn() -> None:
     assert isinstance(ask(of, free, at(8)).actions[0], SendTouch)
 
 
-def test_the_cap_counts_a_touch_on_its_way_and_waits_for_enough_to_be_old() -> None:
+def test_the_cap_counts_a_touch_in_flight_and_waits_for_enough_to_expire() -> None:
     of = track(Mail(), cap=FrequencyCap(2, 7 * DAY))
     seen = view("s0", reached=at(8), recent_touch_times=(at(9), at(3), at(5)))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(12))
@@ -274,7 +274,7 @@ def test_a_lead_that_asked_for_fewer_emails_gets_them_at_its_interval_or_the_cap
     assert isinstance(ask(of, first, at(8)).actions[0], SendTouch)
 
 
-def test_a_touch_that_calls_to_action_waits_until_reps_have_capacity() -> None:
+def test_a_call_to_action_waits_until_reps_have_capacity() -> None:
     of = track(Mail(), calls_to_action=frozenset({"mail"}))
     full = view("s0", reps_full_until=at(5))
     assert held(ask(of, full, at(2)), HoldReason.REPS_FULL, at(5))

@@ -1,4 +1,4 @@
-"""The planner's laws, over tracks, signals, zones, windows, caps and graces that nobody chose by hand."""
+"""The planner's laws, over generated tracks, signals, zones, windows, caps and graces."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ law = settings(max_examples=90, deadline=None, derandomize=True)
 brief_law = settings(law, max_examples=40)
 
 
-# What may be written
+# Strategies
 
 
 def few(blocks: Any, most: int) -> Any:
@@ -167,7 +167,7 @@ def leads(draw: Any, start: datetime) -> Lead:
 
 @st.composite
 def signals_made(draw: Any, start: datetime) -> list[Signal]:
-    """Signals at whole hours, so that many meet deadlines and each other, or at odd seconds."""
+    """Draw signals at whole hours, so that many coincide with deadlines and each other, or at odd seconds."""
     offsets = st.integers(0, 40 * 24).map(lambda hour: start + hour * HOUR)
     odd = st.integers(0, 40 * 86_400).map(lambda second: start + timedelta(seconds=second))
     verdicts = st.sampled_from([SignalVerdict.HUMAN] * 4 + [SignalVerdict.BOT])
@@ -177,7 +177,7 @@ def signals_made(draw: Any, start: datetime) -> list[Signal]:
 
 @st.composite
 def lives(draw: Any, parts: Any = with_offers, criteria: int = 2, latest: timedelta = 5 * HOUR, **fixed: Any) -> Any:
-    """A way to make the same life again and again: the world, and everything that will happen in it."""
+    """Draw a repeatable scenario: the world, and everything that will happen in it."""
     start = draw(changes_of_clocks | anytime)
     of, who, rules = (draw(programs(parts, **fixed)), draw(leads(start)), policy(*draw(few(conditions, criteria))))
     signals, delivery, late = (
@@ -205,7 +205,7 @@ offsets = st.lists(
 @law
 @given(lives(), offsets)
 def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(life: Any, more: list[timedelta]) -> None:
-    """Hand-off criteria, waits and branches included; each sweep also keeps the laws that World checks."""
+    """Includes hand-off criteria, waits and branches; each run also checks the laws of World."""
     woken = life()
     end = woken.start + LIFE
     woken.run(end)
@@ -251,7 +251,7 @@ def test_after_a_long_gap_one_overdue_touch_goes_and_the_next_count_from_it(
         for _ in range(3):
             world._sweep()
         new = world.sent[sent:]
-        # World holds each to the next window; none is planned for a time that is past by more than the grace.
+        # World holds each until the next window; none is planned for a time more than the grace ago.
         assert len(new) <= 1
         world.run(now + DAY)
         now += DAY

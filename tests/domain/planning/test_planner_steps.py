@@ -1,4 +1,4 @@
-"""How a lead walks its track: waits, branches, rounds, hand-offs and new versions, by example."""
+"""How a lead moves through its track: waits, branches, rounds, hand-offs and new versions, by example."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_wait_ends_at_the_signal_or_the_deadline_however_late_the_sweep(
         assert send.planned_at == when
 
 
-def test_a_wait_holds_to_its_deadline() -> None:
+def test_a_wait_holds_until_its_deadline() -> None:
     decision = ask(wait_up_to(Delay(days=3)), view("s0"), at(2))
     assert held(decision, HoldReason.WAITING, at(4, 8))
     assert decision.reason == "s0: clicked not seen; waits until 2026-06-04 08:00 UTC"
@@ -125,12 +125,12 @@ def test_a_signal_reported_after_the_deadline_changes_nothing() -> None:
     assert sends(world.run(at(30))) == [("no", at(4, 8))]
 
 
-def test_an_empty_block_goes_on_behind_the_wait() -> None:
+def test_an_empty_block_continues_after_the_wait() -> None:
     of = track(Wait(SignalCondition(CLICKED), Delay(days=1)), ONE)
     assert sends(World(of, policy(), lead()).run(at(30))) == [("s3", at(2, 8))]
 
 
-def test_a_clock_set_back_holds_and_goes_on_later() -> None:
+def test_a_clock_set_back_holds_and_continues_later() -> None:
     for of in (wait_up_to(Delay(days=3)), track(ONE)):
         decision = ask(of, view("s0"), START - 30 * DAY)
         assert decision.hold is not None
@@ -138,10 +138,10 @@ def test_a_clock_set_back_holds_and_goes_on_later() -> None:
         assert decision.wake_at >= START
 
 
-# Branches, splits, facts
+# Branches, splits, fields
 
 
-def test_a_branch_asks_how_things_were_when_it_was_reached() -> None:
+def test_a_branch_evaluates_as_of_when_it_was_reached() -> None:
     of = track(Mail(), Fork(SignalCondition(CLICKED, email="s0"), (Mail(step="yes"),), (Mail(step="no"),)))
     seen = view("s0", touches=(accepted("s0", START),), signals=(signal(CLICKED, at(1, 9), "s0"),))
     assert ask(of, seen, at(1, 9)).actions[0].step == "no"  # type: ignore[union-attr]
@@ -174,7 +174,7 @@ def test_a_split_sends_a_lead_down_one_arm() -> None:
 # Rounds
 
 
-def test_rounds_come_with_growing_pauses_as_often_as_asked() -> None:
+def test_rounds_repeat_with_growing_pauses() -> None:
     of = track(Round((Mail(),), every=7, growth=2, at_most=20, times=4), Mail(step="last"))
     world = World(of, policy(), lead()).run(at(90))
     assert sends(world) == [
@@ -210,7 +210,7 @@ def test_a_round_begins_when_its_pause_is_over_however_late_the_sweep() -> None:
     assert send.planned_at == at(8, 8)
 
 
-def test_years_of_rounds_are_caught_up_with() -> None:
+def test_years_of_missed_rounds_are_caught_up() -> None:
     of = track(Round((Wait(SignalCondition(CLICKED), Delay(days=1)), Note("round", "on")), every=0.25))
     decision = ask(of, view("s0"), START + 3 * 365 * DAY)
     assert decision.hold in (HoldReason.WAITING, HoldReason.NOT_DUE)
@@ -218,7 +218,7 @@ def test_years_of_rounds_are_caught_up_with() -> None:
     assert decision.position.visit > 800
 
 
-def test_going_round_without_end_leaves_for_a_person() -> None:
+def test_an_endless_loop_goes_to_a_queue() -> None:
     of = program(Email("a", ("a",), Delay()), Jump(2), Jump(1), End("end", ToQueue("x")))
     decision = ask(of, view("a", touches=(accepted("a", START),)), at(2))
     assert decision.actions[0].destination == ToQueue(Queue.NO_TRACK)  # type: ignore[union-attr]
@@ -234,7 +234,7 @@ def test_a_round_without_a_body_only_pauses() -> None:
 # Handing off and leaving
 
 
-def test_a_hand_off_step_offers_and_resumes_behind_it() -> None:
+def test_a_hand_off_step_offers_and_resumes_after_it() -> None:
     decision = ask(track(Offer("talk to me"), ONE), view("s0"), START)
     assert decision.actions == (OfferToSales("s0", "talk to me"),)
     assert (decision.wake_at, decision.hold) == (None, None)
@@ -268,7 +268,7 @@ def test_an_offer_cancels_the_touch_in_flight_and_it_is_not_sent_twice() -> None
     assert sends(world) == [("s0", at(1, 8)), ("s1", at(4, 12))]
 
 
-def test_the_end_of_the_steps_is_where_finally_says() -> None:
+def test_the_last_step_leads_to_finally() -> None:
     decision = ask(track(), view("finally"), START)
     assert (decision.actions, decision.wake_at, decision.hold) == ((GONE,), None, None)
     assert ask(track(Stop("later"), ONE), view("s0"), START).actions[0].destination == ToQueue("later")  # type: ignore[union-attr]
@@ -277,23 +277,23 @@ def test_the_end_of_the_steps_is_where_finally_says() -> None:
 # New versions
 
 
-def test_a_lead_goes_on_by_step_id_in_a_new_version() -> None:
+def test_a_lead_continues_by_step_id_in_a_new_version() -> None:
     before, after = track(ONE, Mail(step="b")), track(Mail(step="new"), Mail(step="b"), ONE)
     seen = view("b", reached=at(3))
     assert ask(before, seen, at(3)).actions == ask(after, seen, at(3)).actions
 
 
-def test_a_lead_on_a_step_that_is_gone_goes_where_it_moved() -> None:
+def test_a_lead_on_a_removed_step_moves_with_it() -> None:
     of = track(ONE, Mail(step="b"), moved_steps={"old": "b"})
     assert ask(of, view("old"), START).actions[0].step == "b"  # type: ignore[union-attr]
 
 
-def test_a_lead_on_a_step_that_is_gone_for_good_waits_for_a_person() -> None:
+def test_a_lead_on_a_deleted_step_goes_to_a_queue() -> None:
     decision = ask(track(ONE, version=3), view("old"), START)
     assert decision.actions == (EndEnrollment(ToQueue(Queue.NO_TRACK), "step old is not in version 3 of warm"),)
 
 
-def test_the_touch_of_a_step_that_is_gone_is_waited_for_and_counted_from() -> None:
+def test_a_lead_waits_for_the_touch_of_a_removed_step_and_counts_from_it() -> None:
     of = track(Mail(Delay(days=2), step="b"), moved_steps={"old": "b"})
     in_flight = view("old", touches=(Touch("old", 1, TouchState.IN_FLIGHT, at(2)),))
     assert held(ask(of, in_flight, at(3)), HoldReason.IN_FLIGHT, at(5))

@@ -1,4 +1,4 @@
-"""The flat program of a track: where steps are, what a split chooses, how long a round pauses."""
+"""The flat program of a track: step indexes, split arms, pauses of rounds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ law = settings(max_examples=150, deadline=None, derandomize=True)
 halves = Split("ab", (("a", 1, 10), ("b", 1, 20)))
 
 
-def test_several_emails_of_one_step_take_turns_by_visit() -> None:
+def test_several_emails_of_one_step_rotate_by_visit() -> None:
     email = Email("tip", ("one", "two", "three"), Delay())
     assert [email.email(visit) for visit in range(1, 6)] == ["one", "two", "three", "one", "two"]
 
 
 def test_an_arm_is_always_the_same_for_the_same_lead() -> None:
     assert len({choose_arm(halves, "warm", 7) for _ in range(5)}) == 1
-    # Stored nowhere, so it may never change: these were drawn when the first lead was.
+    # Not stored, so the hash must never change: these values were computed when the code was written.
     assert "".join(choose_arm(halves, "warm", lead)[0] for lead in range(1, 25)) == "bbaabababaababaaabbbbaab"
 
 
@@ -45,7 +45,7 @@ def test_arms_are_filled_near_their_weights(weights: tuple[int, ...]) -> None:
         assert drawn[number] == pytest.approx(4000 * weight / sum(weights), abs=130)
 
 
-def test_pauses_grow_in_whole_days_up_to_the_most() -> None:
+def test_pauses_grow_in_whole_days_up_to_the_maximum() -> None:
     repeat = Repeat("r", 14, 1.5, 60, None, 1, 2)
     assert [repeat.pause(rounds).days for rounds in range(1, 7)] == [14, 21, 31, 47, 60, 60]
 
@@ -70,19 +70,19 @@ def test_a_lead_enters_at_the_first_step() -> None:
     assert track().first_step == FINALLY
 
 
-def test_behind_the_last_step_of_a_round_is_the_next_round() -> None:
+def test_after_the_last_step_of_a_round_comes_the_next_round() -> None:
     of = track(Round((Mail(step="tip"), Offer())), Note("x", 1))
     behind_the_offer = of.index["s2"] + 1
     assert of.resolve(behind_the_offer, 4) == ("s0", 5)
 
 
-def test_a_step_that_is_gone_is_found_where_it_moved_to() -> None:
+def test_a_removed_step_is_found_where_it_moved() -> None:
     of = track(Mail(step="new"), moved_steps={"old": "older", "older": "new"})
     assert of.index_of("new") == of.index_of("old") == 0
     assert of.index_of("unknown") is None
 
 
-def test_moves_in_a_ring_lead_nowhere() -> None:
+def test_a_cycle_of_moves_has_no_destination() -> None:
     assert track(moved_steps={"a": "b", "b": "a"}).index_of("a") is None
 
 
@@ -92,6 +92,6 @@ def test_the_first_email_of_a_program_is_where_its_index_says() -> None:
 
 
 @pytest.mark.parametrize(("touches", "per"), [(0, DAY), (1, timedelta()), (-1, DAY)])
-def test_a_cap_of_nothing_is_refused(touches: int, per: timedelta) -> None:
+def test_a_cap_of_zero_touches_is_rejected(touches: int, per: timedelta) -> None:
     with pytest.raises(ValueError, match="a frequency cap needs at least one touch"):
         FrequencyCap(touches, per)

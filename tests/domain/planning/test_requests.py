@@ -1,4 +1,4 @@
-"""Requests and interest: which is which, and that a newer request passes over whatever silences our mail."""
+"""Requests and interest, and that a newer request passes every guard that silences our mail."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def offers(decision: Decision) -> list[str]:
         ),
     ],
 )
-def test_a_criterion_is_a_request_as_far_as_it_rests_on_one(
+def test_a_criterion_is_reduced_to_its_requests(
     when: Condition, kind: CriterionKind | None, part: Condition | None
 ) -> None:
     assert request_part(when, kind) == part
@@ -146,12 +146,12 @@ def test_a_lead_in_a_queue_is_asked_for_requests_alone(queue: str) -> None:
 
 
 @pytest.mark.parametrize("queue", [Queue.HAND_OFF, Queue.NO_REP, Queue.AMBIGUOUS, "account-ambiguous", "needs-country"])
-def test_a_lead_of_which_somebody_decides_stays_there(queue: str) -> None:
+def test_a_lead_that_waits_for_a_decision_stays_in_its_queue(queue: str) -> None:
     seen = replace(in_queue("x", signals=(signal(DEMO, at(6)),)), queue=queue)
     assert decide(seen, None, RULES, at(9)).actions == ()
 
 
-def test_who_says_no_after_asking_is_left_alone_and_an_older_request_waits_for_the_pause_to_end() -> None:
+def test_an_opt_out_after_a_request_wins_and_an_older_request_waits_for_the_pause_to_end() -> None:
     said = (signal(DEMO, at(4)),)
     assert offers(decided(view("s0", signals=said, suppressions=(opted_out(),)))) == []
     assert offers(decided(in_queue("suppressed", signals=said, suppressions=(opted_out(),)))) == []
@@ -176,7 +176,7 @@ def test_at_the_same_time_an_opt_out_wins_and_a_pause_does_not() -> None:
     ],
     ids=["a bounce", "an absence", "no basis"],
 )
-def test_what_nobody_wished_for_silences_no_request_however_old(silence: dict[str, Any]) -> None:
+def test_a_bounce_an_absence_and_no_basis_silence_no_request(silence: dict[str, Any]) -> None:
     assert offers(decided(view("s0", signals=(signal(DEMO, at(4)),), **silence))) == ["c2"]
 
 
@@ -189,13 +189,13 @@ def test_a_date_that_comes_near_wakes_a_paused_lead_and_hands_it_off() -> None:
     assert offers(decided(view("s0", lead=called), at(12))) == ["call-back"]
 
 
-def test_what_a_rep_answered_is_spent() -> None:
+def test_an_answered_request_does_not_count_again() -> None:
     who = lead(signals_since=at(8), consent_basis=None)
     assert offers(decided(view("s0", lead=who, signals=(signal(DEMO, at(6)),)))) == []
     assert offers(decided(in_queue("no-consent-basis", lead=who, signals=(signal(DEMO, at(6)),)))) == []
 
 
-def test_a_request_that_rests_on_a_click_has_a_grace_period_first() -> None:
+def test_a_request_by_a_click_has_a_grace_period() -> None:
     rules = replace(policy(), criteria=(Criterion("priced", SignalCondition(CLICKED, link="/price"), REQUEST),))
     click = signal(CLICKED, at(9) - timedelta(seconds=10), link="/price", auto_classified=True)
     seen = in_queue("no-consent-basis", signals=(click,))
@@ -283,7 +283,7 @@ def _view(state: dict[str, Any], *more: Signal) -> LeadView:
 @law
 @given(STATES, st.integers(1, 200))
 def test_after_a_request_no_state_keeps_the_lead_from_sales(state: dict[str, Any], later: int) -> None:
-    """The request is newer than all that was before; whoever looks at whatever time after finds it."""
+    """The request is newer than everything before; any later run finds it."""
     said = at(16)
     decision = decided(_view(state, Signal(state["kind"], said)), said + later * HOUR)
     assert len(offers(decision)) == 1

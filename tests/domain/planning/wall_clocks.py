@@ -1,4 +1,4 @@
-"""Clock changes of every zone, 2024-2029: an oracle that walks the minutes, and places where it gets hard."""
+"""Clock changes of every zone, 2024-2029: an oracle that walks the minutes, and strategies near changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wall(at: datetime, zone: str) -> str:
     return f"{at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
 
 
-# The oracle: walk the minutes, and ask each by plain naive arithmetic on what the clock shows.
+# The oracle: walk the minutes, and check each by naive arithmetic on its local time.
 
 
 def open_by_definition(window: Window, zone: str, holidays: Collection[date], at: datetime) -> bool:
@@ -58,7 +58,7 @@ def next_open_by_walking(
 
 @cache
 def changes(zone: str) -> tuple[datetime, ...]:
-    """List the clock changes of *zone*, 2024-2029, to the minute."""
+    """Return the clock changes of *zone*, 2024-2029, to the minute."""
     tz, found, start = ZoneInfo(zone), [], FIRST
     while start < LAST:
         offset = start.astimezone(tz).utcoffset()
@@ -75,7 +75,7 @@ def changes(zone: str) -> tuple[datetime, ...]:
 
 @cache
 def changing_zones() -> list[str]:
-    """List one zone for each distinct set of clock changes."""
+    """Return one zone for each distinct set of clock changes."""
     probes = [utc(2024, month, 15) for month in range(1, 13)]
     seen: dict[object, str] = {}
     for zone in ZONES:
@@ -90,7 +90,7 @@ zones = st.deferred(lambda: st.one_of(st.sampled_from(ZONES), st.sampled_from(ch
 
 @st.composite
 def places(draw: st.DrawFn) -> Place:
-    """Draw a zone and a time, most of them within hours of a clock change."""
+    """Draw a zone and a time, mostly within hours of a clock change."""
     zone = draw(zones)
     far: bool = draw(st.sampled_from([False, False, False, True]))
     if not far and (near := changes(zone)):
@@ -101,7 +101,7 @@ def places(draw: st.DrawFn) -> Place:
 
 
 def clocks(step: int) -> st.SearchStrategy[time]:
-    """Draw times of day on a grid of *step* minutes, most of them at night, when clocks change."""
+    """Draw times of day on a grid of *step* minutes, mostly at night, when clocks change."""
     spans = ((0, 300), (0, 1439), (1320, 1439))
     slots = st.one_of(*(st.integers(start // step, end // step) for start, end in spans))
     return slots.map(lambda slot: time(slot * step // 60, slot * step % 60))

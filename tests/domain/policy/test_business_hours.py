@@ -1,4 +1,4 @@
-"""Working time: laws, published vectors, clock changes; and the escalation steps that are due in it."""
+"""Working time: laws, published vectors, clock changes, and the escalation steps that are due."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _calendars = st.builds(
     st.sampled_from([BERLIN, "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia", "UTC"]),
     st.frozensets(st.dates(date(2011, 12, 20), date(2012, 1, 10)), max_size=6),
 )
-_CHANGES: Final = (  # around clock changes, and the day that Samoa left out
+_CHANGES: Final = (  # around clock changes, and the day that Samoa skipped
     datetime(2011, 12, 29, tzinfo=UTC),
     datetime(2026, 3, 28, tzinfo=UTC),
     datetime(2026, 10, 24, tzinfo=UTC),
@@ -120,7 +120,7 @@ def test_holidays_and_days_off_are_not_worked() -> None:
     assert working_time_between(office_hours, at(3, 18), at(5, 10)) == timedelta()
 
 
-def test_where_nobody_ever_works_time_passes_as_on_the_wall() -> None:
+def test_clock_time_counts_where_nobody_ever_works() -> None:
     assert add_working_time(NEVER, at(1, 12), 3 * HOUR) == at(1, 15)
     assert working_time_between(NEVER, at(1, 12), at(9, 12)) == timedelta()
     assert next_business_day_start(NEVER, at(1, 12)) == at(2, 12)
@@ -128,7 +128,7 @@ def test_where_nobody_ever_works_time_passes_as_on_the_wall() -> None:
         business_day(NEVER, at(1, 12))
 
 
-def test_round_the_clock_is_wall_time_and_its_days_are_calendar_days() -> None:
+def test_round_the_clock_is_clock_time_and_its_days_are_calendar_days() -> None:
     assert add_working_time(ALWAYS, at(5, 20), 30 * HOUR) == at(7, 2)
     assert business_day(ALWAYS, at(6, 15)) == (date(2026, 6, 6), at(6, 0), at(7, 0))
     assert next_business_day_start(ALWAYS, at(6, 15)) == at(7, 0)
@@ -170,7 +170,7 @@ def test_every_time_lies_in_one_business_day_and_they_follow_each_other(
         (SlaDuration.from_clock_time(2 * DAY), "2 days", at(5, 17)),
     ],
 )
-def test_a_length_of_time_says_how_it_is_counted(within: SlaDuration, text: str, due: datetime) -> None:
+def test_a_duration_names_its_unit(within: SlaDuration, text: str, due: datetime) -> None:
     assert (str(within), within.after(at(3, 17), OFFICE_HOURS)) == (text, due)
 
 
@@ -205,7 +205,7 @@ def test_each_level_is_done_once_and_the_next_one_is_known() -> None:
     ]
 
 
-def test_who_slept_through_two_steps_does_the_latest_only() -> None:
+def test_after_two_missed_steps_only_the_latest_is_done() -> None:
     steps = escalation_steps(ESCALATION, OFFICE_HOURS, at(8, 10))
     assert next_step(steps, 0, at(8, 15)) == (steps[1], steps[2])
     assert next_step(steps, 0, at(12, 15)) == (steps[2], None)

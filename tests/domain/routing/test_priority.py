@@ -1,4 +1,4 @@
-"""Queue priority with ageing, and how full the reps are."""
+"""Queue priority with aging, and how full the reps are."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _priority(hours: int, points: int) -> QueuePriority:
     return QueuePriority(points, START + hours * HOUR, DAY)
 
 
-def test_hot_leads_jump_the_queue_and_fit_is_worth_a_day_or_two() -> None:
+def test_hot_leads_come_first_and_fit_is_worth_a_day_or_two() -> None:
     assert POLICY.points_for("replied", "B") == HOT_POINTS + 2
     assert POLICY.points_for("engaged", "A") == 3
     assert PriorityPolicy().points_for("replied", "A") == 0
@@ -40,7 +40,7 @@ def test_hot_leads_jump_the_queue_and_fit_is_worth_a_day_or_two() -> None:
 
 
 @given(st.integers(0, 900), st.integers(0, 33), st.integers(0, 900), st.integers(0, 33), st.integers(0, 900))
-def test_the_order_of_two_who_wait_never_changes(
+def test_the_order_of_waiting_leads_never_changes(
     hours: int, points: int, other_hours: int, other_points: int, later: int
 ) -> None:
     one, other = _priority(hours, points), _priority(other_hours, other_points)
@@ -52,7 +52,7 @@ def test_the_order_of_two_who_wait_never_changes(
 @settings(max_examples=60, deadline=None)
 @given(_arrivals, st.integers(1, 8))
 def test_nobody_starves(arrivals: list[tuple[int, int]], capacity: int) -> None:
-    """Whoever waits is overtaken only by those who came before they did, or soon enough after."""
+    """A waiting lead is overtaken only by leads that came earlier, or soon enough after."""
     waiting = [_priority(hours, points) for hours, points in arrivals]
     ahead_at_most = {
         id(one): sum(
@@ -71,7 +71,7 @@ def test_nobody_starves(arrivals: list[tuple[int, int]], capacity: int) -> None:
         now += DAY
 
 
-def test_a_thousand_leads_on_sixty_places_are_foreseen_to_take_weeks() -> None:
+def test_a_thousand_leads_for_sixty_places_are_forecast_to_take_weeks() -> None:
     full = CapacityForecast(daily_capacity=60, offered_today=60, waiting=940)
     assert full.utilization > 16
     until = full.full_until(0.9, OFFICE_HOURS, START)
@@ -95,6 +95,6 @@ def test_capacity_is_forecast_within_thirty_business_days(
         assert START < until <= START + 2 * MAX_FORECAST_DAYS * DAY
 
 
-def test_without_places_who_waits_is_full_and_nobody_is_not() -> None:
+def test_without_capacity_any_waiting_lead_means_full() -> None:
     assert CapacityForecast(0, 0, 1).full_until(0.9, OFFICE_HOURS, START) is not None
     assert CapacityForecast(0, 0, 0).full_until(0.9, OFFICE_HOURS, START) is None

@@ -1,4 +1,4 @@
-"""Whose turn it is in a pool."""
+"""The next rep of a pool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nurture.domain.routing.round_robin import (
 
 
 def farthest_from_ideal(weights: Mapping[str, int], turns: int) -> Fraction:
-    """How far anybody is ever from their share of the leads so far."""
+    """Return the largest distance of a rep from their share of the leads so far."""
     total, counts, worst = sum(weights.values()), Counter[str](), Fraction(0)
     for turn in range(1, turns + 1):
         counts[next_by_quota(weights, counts)] += 1
@@ -32,7 +32,7 @@ def farthest_from_ideal(weights: Mapping[str, int], turns: int) -> Fraction:
 def test_shares_stay_within_one_of_the_ideal_for_all_small_weights_at_any_prefix() -> None:
     for size, heaviest in ((2, 12), (3, 8), (4, 5), (5, 4)):
         for weights in combinations_with_replacement(range(1, heaviest + 1), size):
-            # Heaviest first and last: order settles ties.
+            # Heaviest first and last: order breaks ties.
             for ordered in (weights, weights[::-1]):
                 named = {f"r{position}": weight for position, weight in enumerate(ordered)}
                 assert farthest_from_ideal(named, sum(weights)) < 1, ordered
@@ -54,7 +54,7 @@ def _candidates(
     return RotationCandidates(Pool("all", tuple(reps), rotation), reps, tuple(reps), with_capacity, availability)
 
 
-def test_round_robin_serves_who_was_served_longest_ago() -> None:
+def test_round_robin_picks_the_rep_whose_last_lead_is_oldest() -> None:
     availability = {
         "ada": RepAvailability(last_offer=8),
         "ben": RepAvailability(last_offer=7),
@@ -63,7 +63,7 @@ def test_round_robin_serves_who_was_served_longest_ago() -> None:
     assert next_rep(_candidates(RotationMethod.ROUND_ROBIN, ("ada", "ben", "cleo"), availability), {}).rep == "ben"
 
 
-def test_least_loaded_serves_who_has_least_in_hand_then_least_today() -> None:
+def test_least_loaded_picks_the_rep_with_fewest_open_leads_then_fewest_today() -> None:
     availability = {
         "ada": RepAvailability(open_leads=4, offers_today=1),
         "ben": RepAvailability(open_leads=2, offers_today=2),
@@ -72,7 +72,7 @@ def test_least_loaded_serves_who_has_least_in_hand_then_least_today() -> None:
     assert next_rep(_candidates(RotationMethod.LEAST_LOADED, ("ada", "ben", "cleo"), availability), {}).rep == "cleo"
 
 
-def test_a_turn_that_is_not_open_to_all_is_not_counted_and_goes_by_what_each_has_today() -> None:
+def test_a_pick_without_all_reps_free_is_not_counted_and_goes_by_todays_offers() -> None:
     everybody = ("ada", "ben", "cleo")
     key = rotation_key("all", {"ada": 3, "ben": 1, "cleo": 1})
     counted = next_rep(_candidates(RotationMethod.WEIGHTED, everybody, {}), {key: {"ada": 2}})
@@ -82,7 +82,7 @@ def test_a_turn_that_is_not_open_to_all_is_not_counted_and_goes_by_what_each_has
     assert (kept_out.rep, kept_out.rotation_key) == ("cleo", "")
 
 
-def test_other_people_or_other_weights_are_counted_apart() -> None:
+def test_other_reps_or_other_weights_are_counted_separately() -> None:
     keys = {
         rotation_key("all", {"ada": 3, "ben": 1}),
         rotation_key("all", {"ada": 2, "ben": 1}),

@@ -1,4 +1,4 @@
-"""Which rule gives a lead to whom, and what it says."""
+"""Routing: which rule gives a lead to which rep, and the reasons."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def owned(owner: str, kind: AccountKind = AccountKind.PROSPECT) -> AccountMatch:
     return AccountMatch(Account(7, owner, kind, ("contoso.example",)), reason="same domain")
 
 
-def test_an_accounts_owner_comes_before_everybody_and_the_chain_says_why() -> None:
+def test_an_account_owner_comes_first_and_the_reasons_say_why() -> None:
     request = RoutingRequest(account_match=owned("dan"), former_owner="ben")
     assert route(request, plan(*OWNERS, REST)) == RoutingResult(
         "dan", None, ("account: dan owns account 7 (same domain), 0 of 5 today",), "account"
     )
 
 
-def test_each_rule_that_was_asked_has_its_sentence() -> None:
+def test_each_evaluated_rule_has_a_reason() -> None:
     dach = RoutingRule("dach", ToPool("few"), DACH)
     assert route(RoutingRequest({"country": "FR"}), plan(*OWNERS, dach, REST)).reasons == (
         "account: no account matches",
@@ -74,7 +74,7 @@ def test_each_rule_that_was_asked_has_its_sentence() -> None:
     )
 
 
-def test_the_former_owner_gets_a_lead_back_unless_they_gave_it_back() -> None:
+def test_the_former_owner_gets_a_lead_back_unless_they_declined_it() -> None:
     assert route(RoutingRequest(former_owner="ben"), plan(*OWNERS, REST)).rep == "ben"
     again = route(RoutingRequest(former_owner="ben", declined_by={"ben"}), plan(*OWNERS, REST))
     assert again.rep == "ada"
@@ -82,7 +82,7 @@ def test_the_former_owner_gets_a_lead_back_unless_they_gave_it_back() -> None:
 
 
 @pytest.mark.parametrize("kind", list(AccountKind))
-def test_an_owner_on_leave_has_a_deputy_and_one_who_left_hands_on(kind: AccountKind) -> None:
+def test_a_deputy_replaces_an_owner_on_leave_and_the_next_rule_one_who_left(kind: AccountKind) -> None:
     request = RoutingRequest(account_match=owned("dan", kind), availability={"dan": ON_LEAVE})
     assert route(request, plan(*OWNERS, REST)).rep == "ben"
     customer = kind is AccountKind.CUSTOMER
@@ -90,7 +90,7 @@ def test_an_owner_on_leave_has_a_deputy_and_one_who_left_hands_on(kind: AccountK
     assert (left.rep, left.queue) == ((None, "account-owner-unavailable") if customer else ("ada", None))
 
 
-def test_deputies_of_deputies_stand_in_and_a_ring_of_them_ends() -> None:
+def test_deputies_of_deputies_are_tried_and_a_cycle_of_them_ends() -> None:
     team = {"dan": ON_LEAVE, "ben": RepAvailability(away_reason="on leave", deputy="cleo")}
     assert route(RoutingRequest(account_match=owned("dan"), availability=team), plan(*OWNERS, REST)).rep == "cleo"
     team["cleo"] = RepAvailability(away_reason="on leave", deputy="dan")
@@ -98,7 +98,7 @@ def test_deputies_of_deputies_stand_in_and_a_ring_of_them_ends() -> None:
 
 
 @pytest.mark.parametrize("availability", [FULL, HOLIDAY])
-def test_a_lead_waits_for_its_own_rep_but_not_for_ever(availability: RepAvailability) -> None:
+def test_a_lead_waits_for_its_own_rep_but_not_forever(availability: RepAvailability) -> None:
     patient = replace(OWNERS[0], max_wait=timedelta(days=5))
     request = RoutingRequest(account_match=owned("dan"), availability={"dan": availability})
     assert route(request, plan(patient, REST)).is_waiting
@@ -124,7 +124,7 @@ def test_ambiguous_accounts_wait_for_a_person_with_the_candidates() -> None:
     assert route(same, plan(*OWNERS, REST)).rep == "dan"
 
 
-def test_what_may_be_a_customers_lead_is_not_given_to_new_business_first() -> None:
+def test_a_possible_customers_lead_does_not_go_to_new_business() -> None:
     both = (Account(7, "dan", AccountKind.CUSTOMER), Account(9, "ben"))
     found = route(RoutingRequest(account_match=AccountMatch(None, both, "alike")), plan(REST, *OWNERS))
     assert (found.queue, found.candidate_ids) == ("account-ambiguous", (7, 9))
@@ -145,7 +145,7 @@ def test_partner_or_direct_is_decided_by_the_order_of_the_rules() -> None:
 
 
 @pytest.mark.parametrize("country", [None, "", "  "])
-def test_a_field_that_a_rule_requires_is_waited_for_then_somebody_gets_the_lead(country: str | None) -> None:
+def test_a_lead_waits_for_a_required_field_then_the_fallback_gets_it(country: str | None) -> None:
     dach = RoutingRule("dach", ToPool("few"), DACH, ("country",))
     request = RoutingRequest({"country": country})
     routing_plan = plan(*OWNERS, dach, REST, missing_fields=MissingFieldPolicy(fallback=ToRep("ben")))
@@ -173,7 +173,7 @@ def test_nobody_is_asked_for_a_field_that_decides_nothing() -> None:
     ("postcode", "inside"),
     [("80331", True), ("D-80331", True), ("89 999", True), ("90000", False), (80331, True), ("", False)],
 )
-def test_postcodes_are_compared_without_their_dress(postcode: object, inside: bool) -> None:
+def test_postcodes_are_compared_without_prefix_and_punctuation(postcode: object, inside: bool) -> None:
     south = RoutingRule("south", ToRep("dan"), PostcodeCondition("DE", "80000", "89999"))
     fields = {"country": "de", "postcode": postcode}
     assert (route(RoutingRequest(fields), plan(south, REST)).rep == "dan") is inside  # type: ignore[arg-type]
@@ -181,21 +181,21 @@ def test_postcodes_are_compared_without_their_dress(postcode: object, inside: bo
 
 
 @pytest.mark.parametrize(("code", "inside"), [("SW1A 1AA", True), ("sw9", True), ("SE1 7PB", False), (1067, False)])
-def test_a_range_of_postcodes_may_be_given_by_their_beginnings(code: str | int, inside: bool) -> None:
+def test_a_range_of_postcodes_may_be_given_by_prefixes(code: str | int, inside: bool) -> None:
     rule = RoutingRule("london", ToRep("dan"), PostcodeCondition("GB", "SW1", "SW9"))
     assert (route(RoutingRequest({"country": "GB", "postcode": code}), plan(rule, REST)).rep == "dan") is inside
     saxony = RoutingRule("saxony", ToRep("dan"), PostcodeCondition("DE", "01000", "01999"))
     assert route(RoutingRequest({"country": "DE", "postcode": 1067}), plan(saxony, REST)).rep == "dan"
 
 
-def test_the_fit_letter_decides_as_it_was_found() -> None:
+def test_a_rule_uses_the_given_fit_letter() -> None:
     best = RoutingRule("best", ToRep("dan"), FitCondition(at_least="B"))
     assert route(RoutingRequest(fit_letter="A"), plan(best, REST)).rep == "dan"
     assert route(RoutingRequest(fit_letter="C"), plan(best, REST)).rep == "ada"
     assert route(RoutingRequest(), plan(best, REST)).rep == "ada"
 
 
-def test_a_full_pool_waits_and_one_that_all_refused_hands_on() -> None:
+def test_a_full_pool_waits_and_one_that_all_declined_yields_to_the_next_rule() -> None:
     team = dict.fromkeys(("ada", "ben", "cleo"), FULL)
     assert route(RoutingRequest(availability=team), plan(REST, RoutingRule("more", ToPool("few")))).is_waiting
     declined = frozenset(team)
@@ -206,7 +206,7 @@ def test_a_full_pool_waits_and_one_that_all_refused_hands_on() -> None:
     )
 
 
-def test_a_pool_that_is_away_for_today_only_is_waited_for() -> None:
+def test_a_lead_waits_for_a_pool_that_is_away_today_only() -> None:
     team = dict.fromkeys(("ada", "ben", "cleo"), HOLIDAY)
     more = RoutingRule("more", ToPool("few"))
     assert route(RoutingRequest(availability=team), plan(REST, more)).is_waiting
@@ -248,7 +248,7 @@ EVERYTHING = plan(
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(anything)
-def test_whoever_is_chosen_may_have_it_and_everybody_else_is_somewhere(request: RoutingRequest) -> None:
+def test_a_chosen_rep_may_take_the_lead_and_other_leads_wait_or_queue(request: RoutingRequest) -> None:
     found = route(request, EVERYTHING)
     assert route(request, EVERYTHING) == found
     assert found.reasons
@@ -264,7 +264,7 @@ def test_whoever_is_chosen_may_have_it_and_everybody_else_is_somewhere(request: 
             assert found.rule in ("account", "former")
 
 
-def test_a_day_of_weighted_leads_keeps_to_the_weights_and_nobody_gets_more_than_fits() -> None:
+def test_a_day_of_weighted_leads_keeps_to_weights_and_capacity() -> None:
     shares = plan(RoutingRule("rest", ToPool("shares")))
     team = {name: RepAvailability() for name in ("ada", "ben", "cleo")}
     counts: dict[str, Counter[str]] = {}

@@ -1,4 +1,4 @@
-"""Budget, authority, need, timeline: known from whom, since when and how surely; and deeds without intent."""
+"""Budget, authority, need, timeline: source, date and confidence; and signals of low intent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluate_for(condition: BantCondition, **fields: FieldValue) -> tuple[bool, 
     return bant.evaluate_bant(condition, lead(fields=fields))
 
 
-def test_what_came_with_the_lead_is_known_as_stated_and_what_a_rep_said_keeps_who_and_when() -> None:
+def test_imported_values_count_as_stated_and_values_from_a_rep_keep_source_and_date() -> None:
     assert bant.find_bant_value("budget", lead(fields={"budget": "20k"})) == BantValue("20k")
     fields = bant.bant_fields("budget", "20k", "ana", DAY, Confidence.CONFIRMED)
     assert bant.find_bant_value("budget", lead(fields=fields)) == BantValue("20k", "ana", DAY, Confidence.CONFIRMED)
@@ -48,14 +48,14 @@ def test_a_stated_date_and_a_spoken_timeframe_are_a_timeline() -> None:
         (Confidence.GUESSED, None, False),
     ],
 )
-def test_each_is_asked_for_at_least_so_surely(
+def test_each_field_needs_its_minimum_confidence(
     confidence: Confidence, min_confidence: Confidence | None, yes: bool
 ) -> None:
     fields = bant.bant_fields("need", "less stock", "form", DAY, confidence)
     assert evaluate_for(BantCondition({"need": min_confidence}), **fields)[0] is yes
 
 
-def test_answers_say_which_of_the_four_decide_and_never_what_they_are() -> None:
+def test_reasons_name_the_deciding_fields_and_never_their_values() -> None:
     fields = dict(bant.bant_fields("budget", "SECRET", "ana", DAY, Confidence.CONFIRMED)) | {"need": "SECRET"}
     assert evaluate_for(BantCondition({"budget": Confidence.STATED}), **fields) == (
         True,
@@ -69,7 +69,7 @@ def test_answers_say_which_of_the_four_decide_and_never_what_they_are() -> None:
     assert (no, reason) == (False, "2 of budget, authority, need and timeline known, 3 asked")
 
 
-def test_a_newer_import_takes_the_source_of_what_it_changes_away_and_of_nothing_else() -> None:
+def test_a_newer_import_drops_the_source_of_changed_values_only() -> None:
     before = {
         **bant.bant_fields("budget", "20k", "ana", DAY, Confidence.STATED),
         **bant.bant_fields("need", "x", "ben", DAY, Confidence.STATED),
@@ -79,7 +79,7 @@ def test_a_newer_import_takes_the_source_of_what_it_changes_away_and_of_nothing_
     assert bant.find_bant_value("need", lead(fields=after)) == BantValue("x", "ben", DAY)
 
 
-def test_signals_of_low_intent_count_but_never_reach_a_bound_alone() -> None:
+def test_signals_of_low_intent_count_but_never_reach_a_threshold_alone() -> None:
     points = Points({SignalKind.SUBMITTED: 30.0, SignalKind.CLICKED: 5.0}, low_intent=frozenset({SignalKind.SUBMITTED}))
     prizes = (signal(SignalKind.SUBMITTED, at(1)), signal(SignalKind.SUBMITTED, at(2)))
     alone = EvaluationContext(view("s0", signals=prizes), points)

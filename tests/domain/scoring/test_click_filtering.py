@@ -1,4 +1,4 @@
-"""Who clicked: humans, suspects and bots."""
+"""Classification of clicks as human, suspect or bot."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def reason_for(*events: TrackedEvent) -> str:
     return classify(events, RULES)[events[0].id].reason
 
 
-def test_a_click_without_any_sign_is_a_humans() -> None:
+def test_a_click_without_suspicion_is_human() -> None:
     assert classify([event()], RULES) == {1: (HUMAN, "")}
 
 
@@ -69,7 +69,7 @@ def test_a_click_without_any_sign_is_a_humans() -> None:
         ({"is_machine": True}, "the provider reported a machine"),
     ],
 )
-def test_one_certain_sign_makes_a_bot(how: dict[str, Any], reason: str) -> None:
+def test_one_piece_of_evidence_makes_a_bot(how: dict[str, Any], reason: str) -> None:
     one = event(**how)
     assert verdicts(one) == [BOT]
     assert reason_for(one) == reason
@@ -80,7 +80,7 @@ def test_nobody_reads_a_mail_within_ten_seconds_of_its_delivery(seconds: float, 
     assert verdicts(event(at=DELIVERED + seconds * SECOND)) == [verdict]
 
 
-def test_where_nobody_knows_when_the_mail_arrived_nothing_is_too_soon() -> None:
+def test_without_a_delivery_time_no_click_is_too_soon() -> None:
     assert verdicts(event(at=DELIVERED, delivered_at=None)) == [HUMAN]
 
 
@@ -93,18 +93,18 @@ def test_a_second_link_within_two_seconds_makes_the_first_one_suspect_too() -> N
     assert verdicts(first, later) == [HUMAN, HUMAN]
 
 
-def test_the_same_link_twice_is_an_impatient_human_and_so_are_two_mails_at_once() -> None:
+def test_the_same_link_twice_or_links_of_two_emails_at_once_are_human() -> None:
     assert verdicts(event(1), event(2, READ + SECOND)) == [HUMAN, HUMAN]
     assert verdicts(event(1), event(2, READ + SECOND, link="prices", message=2)) == [HUMAN, HUMAN]
 
 
-def test_two_reasons_to_suspect_make_a_bot() -> None:
+def test_two_suspicions_make_a_bot() -> None:
     soon = DELIVERED + 3 * SECOND
     two = event(1, soon), event(2, soon + SECOND, link="prices", ip_hash="bb", agent_hash="f1")
     assert verdicts(*two) == [BOT, BOT]
 
 
-def test_three_people_of_one_company_at_once_are_its_gateway() -> None:
+def test_three_people_of_one_company_at_once_are_suspect() -> None:
     company_clicks = [
         event(n, READ + n * 4 * SECOND, message=n, lead=n, company_hash="acme", link=None) for n in (1, 2, 3)
     ]
@@ -116,7 +116,7 @@ def test_three_people_of_one_company_at_once_are_its_gateway() -> None:
     assert verdicts(*slow) == [HUMAN] * 3
 
 
-def test_after_a_bot_the_same_place_is_not_believed_for_a_quarter_of_an_hour() -> None:
+def test_after_a_bot_the_same_ip_does_not_count_for_a_quarter_of_an_hour() -> None:
     bot = event(1, honeypot=True)
     same_place = event(2, READ + 15 * MINUTE, agent_hash="f1")
     same_program = event(3, READ + 15 * MINUTE, ip_hash="bb")
@@ -127,13 +127,13 @@ def test_after_a_bot_the_same_place_is_not_believed_for_a_quarter_of_an_hour() -
     assert verdicts(bot, replace(same_place, at=READ - SECOND)) == [BOT, HUMAN]
 
 
-def test_who_is_not_believed_for_a_bots_sake_makes_no_further_bots() -> None:
+def test_an_event_that_only_follows_a_bot_does_not_extend_the_window() -> None:
     bot = event(1, honeypot=True)
     after = [event(n, READ + n * 8 * MINUTE) for n in (1, 2)]
     assert verdicts(bot, replace(after[0], id=2), replace(after[1], id=3)) == [BOT, BOT, HUMAN]
 
 
-def test_places_and_programs_that_nobody_knows_are_not_the_same() -> None:
+def test_unknown_ips_and_user_agents_are_not_equal() -> None:
     nameless = {"ip_hash": "", "agent_hash": ""}
     assert verdicts(event(1, honeypot=True, **nameless), event(2, READ + MINUTE, **nameless)) == [BOT, HUMAN]
 
@@ -166,7 +166,7 @@ def test_an_open_is_classified_by_how_it_came_and_never_by_links() -> None:
         ("Something/1.0", AgentType.SCANNER),
     ],
 )  # fmt: skip
-def test_a_user_agent_says_what_kind_of_program_asks(user_agent: str | None, agent_type: AgentType) -> None:
+def test_a_user_agent_is_classified(user_agent: str | None, agent_type: AgentType) -> None:
     assert classify_user_agent(user_agent) is agent_type
 
 
@@ -200,7 +200,7 @@ events = st.lists(
 
 
 def _has_rapid_clicks(one: TrackedEvent, known: list[TrackedEvent]) -> bool:
-    """The definition: some span of two seconds holds the click and as many different links as are asked."""
+    """Return by definition: some span of two seconds holds the click and the required number of links."""
     clicks = [two for two in known if two.kind is CLICKED and two.message == one.message]
     return one.kind is CLICKED and any(
         begin.at <= one.at <= begin.at + RULES.links_within
@@ -237,14 +237,14 @@ def test_the_order_of_arrival_changes_no_verdict(known: list[TrackedEvent], chan
 
 @law
 @given(events)
-def test_a_human_has_no_reason_against_and_everybody_else_has_one(known: list[TrackedEvent]) -> None:
+def test_suspects_and_bots_have_a_reason_and_humans_have_none(known: list[TrackedEvent]) -> None:
     for verdict, reason in classify(known, RULES).values():
         assert (verdict is HUMAN) is (reason == "")
 
 
 @law
 @given(events, st.integers(0, 11))
-def test_one_event_more_makes_nobody_more_human(known: list[TrackedEvent], left_out: int) -> None:
+def test_one_more_event_makes_no_verdict_more_human(known: list[TrackedEvent], left_out: int) -> None:
     order = [HUMAN, SUSPECT, BOT]
     fewer = classify([one for one in known if one.id != left_out], RULES)
     more = classify(known, RULES)

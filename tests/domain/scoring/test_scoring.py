@@ -35,14 +35,14 @@ amounts = st.floats(0.01, 1000)
 
 @st.composite
 def sums(draw: st.DrawFn) -> tuple[Points, Engagement]:
-    """Any way of scoring, and any engagement kept by it."""
+    """Draw points, and an engagement computed with them."""
     points = draw(scales)
     values = tuple(draw(st.sampled_from([0.0]) | amounts) for _ in points.half_lives)
     return points, Engagement(values, draw(times), points.key)
 
 
 def whole(points: Points, signals: list[Signal], when: datetime) -> float:
-    """The definition: every signal up to *when*, each halved for its age."""
+    """Return by definition: every signal up to *when*, each decayed by its age."""
     return sum(
         points.points_by_kind.get(one.kind, 0.0)
         * 0.5 ** ((when - one.occurred_at) / (points.half_lives[points.index_for(one.kind)] * DAY))
@@ -84,7 +84,7 @@ def test_ten_points_of_twenty_are_reached_until_a_thousandth_is_missing_to_the_s
 
 
 @pytest.mark.parametrize("threshold", [0, -5])
-def test_what_never_falls_has_no_time_of_falling(threshold: float) -> None:
+def test_an_engagement_that_never_falls_has_no_time_of_falling(threshold: float) -> None:
     assert scoring.falls_below_at(Engagement((20.0,), at(1)), POINTS, threshold) is None
 
 
@@ -109,7 +109,7 @@ def test_a_fast_and_a_slow_half_life_are_two_sums() -> None:
     assert month.values == (pytest.approx(1), pytest.approx(40 * 0.5 ** (28 / 90)))
 
 
-def test_the_key_changes_with_what_points_mean_and_not_with_how_things_are_called() -> None:
+def test_the_key_changes_with_points_and_half_lives_and_not_with_names() -> None:
     plain = Points({CLICKED: 10.0}, (7.0, 90.0), {CLICKED: 0}, ("fast", "slow"))
     assert Points({CLICKED: 10.0}, (7.0, 90.0), {}, ("quick", "long")).key == plain.key
     others = [
@@ -122,7 +122,7 @@ def test_the_key_changes_with_what_points_mean_and_not_with_how_things_are_calle
     assert plain.key not in {one.key for one in others}
 
 
-def test_a_sum_that_was_kept_under_other_points_is_recomputed_from_the_signals() -> None:
+def test_a_sum_stored_with_other_points_is_recomputed_from_the_signals() -> None:
     signals = [signal(CLICKED, at(1)), signal(REPLIED, at(2))]
     old = scoring.add_signals(Engagement(), Points({CLICKED: 500.0}), signals)
     assert scoring.total_engagement(scoring.engagement_at(old, POINTS, signals, None, at(2))) == pytest.approx(
@@ -147,7 +147,7 @@ def test_the_order_of_arrival_changes_nothing(points: Points, signals: list[Sign
 
 @law
 @given(scales, st.lists(any_signals, max_size=8), times)
-def test_at_any_time_it_is_what_was_there_then(points: Points, signals: list[Signal], when: datetime) -> None:
+def test_engagement_at_a_time_equals_the_decayed_sum(points: Points, signals: list[Signal], when: datetime) -> None:
     engagement = scoring.add_signals(Engagement(), points, signals)
     then = scoring.engagement_at(engagement, points, signals, None, when)
     assert scoring.total_engagement(then) == pytest.approx(whole(points, signals, when), abs=1e-9)
@@ -194,7 +194,7 @@ def test_it_falls_below_at_the_first_whole_second_below(known: tuple[Points, Eng
 
 @law
 @given(sums(), st.floats(1.01, 1e6), st.lists(st.integers(0, 10**6), max_size=4))
-def test_the_fall_is_the_same_from_wherever_it_is_foreseen(
+def test_the_time_of_the_fall_does_not_depend_on_when_it_is_computed(
     known: tuple[Points, Engagement], deeper: float, steps: list[int]
 ) -> None:
     points, engagement = known

@@ -5,7 +5,7 @@ earlier kind after one of a later kind:
 
 1. the locks of `Lock`, in the order of the enum, except SENDING;
 2. leads, by their custody rows: all leads that the transaction writes about, in one statement and in the order
-   of their ids (`changeset.lock_leads`). A claim with `SKIP LOCKED` never waits and is allowed at any time;
+   of their ids (`lock_queries.lock_leads`). A claim with `SKIP LOCKED` never waits and is allowed at any time;
 3. `Lock.SENDING`;
 4. all other rows: those of locked leads (messages, offers, signals, addresses) in any order; those of no lead
    in the order of their keys, or with `SKIP LOCKED`.

@@ -5,8 +5,8 @@ from nurture.db.tables import (  # noqa: F401 - importing a file adds its tables
     consent,
     crm,
     delivery,
-    engagement,
     handoff,
+    inbound,
     installation,
     intake,
     leads,
@@ -14,6 +14,7 @@ from nurture.db.tables import (  # noqa: F401 - importing a file adds its tables
     outcomes,
     publishing,
     routing,
+    signals,
     tracks,
 )
 from nurture.db.tables.base import metadata

@@ -16,7 +16,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads import signal_queries
-from nurture.journey.leads.changeset import lock_leads
+from nurture.journey.leads.lock_queries import lock_leads
 from nurture.outbox.messages import PRESUMED_SENT, TO_LEADS
 
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]

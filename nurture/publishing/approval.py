@@ -15,7 +15,7 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.routing import REROUTED_QUEUES
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.leads import changeset, enrollment_queries, signal_queries
+from nurture.journey.leads import enrollment_queries, lock_queries, signal_queries
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.publication_queries import Approval, PolicyVersion, PublishedVersion
@@ -94,7 +94,7 @@ def approve(
             raise InvalidState(
                 f"Version {policy.version} of the policy was approved in the meantime; nothing was changed."
             )
-        changeset.lock_open_leads(ctx.database, connection)
+        lock_queries.lock_open_leads(ctx.database, connection)
         enrollment_queries.make_tracks_due(ctx.database, connection, None, now)
         _wake_waiting_leads(ctx, connection, policy, now)
     return record

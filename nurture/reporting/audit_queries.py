@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Select, String, Table, and_, case, cast, exists, func, literal, or_, select
 
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Custodian, Queue
@@ -22,7 +22,7 @@ journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 
 MOST_IDS: Final = 20
 STUCK_AFTER: Final = timedelta(days=1)

@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
 from nurture.db import locks
 from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, full_name, is_parked
-from nurture.domain.planning.planner import GUARDS, DecisionContext, HoldReason, decide, requested
-from nurture.domain.policy.business_hours import EscalationAction, EscalationStep
 from nurture.domain.scoring import bant
 from nurture.errors import NotFound
-from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.handoff.escalation import answer_escalation, follow_up_escalation, with_promised_deadline
 from nurture.journey.leads import history_queries, snapshot, suppression_queries
 from nurture.journey.leads.history_queries import LeadRecord
 from nurture.journey.leads.snapshot import SnapshotRow
-from nurture.journey.tracks.advance import load_reps_full_until
 from nurture.reporting.leads import current_engagement, load_fit, load_points
 from nurture.runtime.context import AppContext
 
-_STEPS: Final = {
-    EscalationAction.REMIND: "remind",
-    EscalationAction.ESCALATE: "escalate",
-    EscalationAction.TAKE_BACK: "take back",
-}
+if TYPE_CHECKING:
+    from nurture.domain.policy.business_hours import EscalationStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +153,14 @@ def _remaining_steps(ctx: AppContext, connection: Connection, record: LeadRecord
     """Return the escalation steps that are still ahead of an open offer or an accepted lead."""
     if record.kind not in (Custodian.OFFER, Custodian.REP):
         return ()
+    # Only a lead that sales has needs them.
+    from nurture.journey.handoff import queries as handoff_queries  # noqa: PLC0415
+    from nurture.journey.handoff.escalation import (  # noqa: PLC0415
+        answer_escalation,
+        follow_up_escalation,
+        with_promised_deadline,
+    )
+
     policy = ctx.definitions.current(connection).policy
     if record.kind == Custodian.OFFER:
         one = handoff_queries.load_open_offers(ctx.database, connection, [record.id]).get(record.id)
@@ -237,6 +237,10 @@ def _hold_status(ctx: AppContext, connection: Connection, row: SnapshotRow, now:
     program = None if is_in_parked_queue else definitions.programs.get(row.track)
     if program is None and not is_in_parked_queue:
         return HoldStatus("error", f"track {row.track} is not published; run `nurture publish`", None)
+    # Only a lead on a published track needs the planner.
+    from nurture.domain.planning.planner import GUARDS, DecisionContext, HoldReason, decide, requested  # noqa: PLC0415
+    from nurture.journey.tracks.advance import load_reps_full_until  # noqa: PLC0415
+
     full_until = load_reps_full_until(connection, definitions, now)
     view = snapshot.load_snapshots(ctx.database, connection, [row], now, ctx.holidays, full_until)[0].view
     try:
@@ -304,4 +308,4 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
 
 
 def _describe_step(step: EscalationStep) -> str:
-    return f"{_STEPS[step.action]} on {step.due_at:%Y-%m-%d %H:%M} UTC"
+    return f"{step.action.replace('_', ' ')} on {step.due_at:%Y-%m-%d %H:%M} UTC"

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Select, Table, and_, case, distinct, func, se
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.decision import HoldReason
@@ -26,7 +26,7 @@ lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
 outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 
 # Excluded: the journal uses these two events for leads that leave, not for leads that are held.
 _HOLD_EVENTS: Final = [

@@ -10,15 +10,15 @@ from sqlalchemy import Connection
 
 from nurture.definitions.folder import BRIEF
 from nurture.domain.delivery.sending_limits import SendingRules
-from nurture.domain.planning.program import Program
-from nurture.domain.policy.crm_status import CrmStatusMap
-from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
-from nurture.runtime import link_destination_queries, publication_queries
+from nurture.runtime import publication_queries
 from nurture.runtime.publication_queries import POLICY, PublishedVersion
 
 if TYPE_CHECKING:
     from nurture.definitions.project import ProjectDefinitions
+    from nurture.domain.planning.program import Program
+    from nurture.domain.policy.crm_status import CrmStatusMap
+    from nurture.domain.policy.policy import Policy
     from nurture.mail.rendering.compile import CompiledEmail
     from nurture.mail.rendering.link_tracking import LinkTracking
 
@@ -77,6 +77,8 @@ class PublishedDefinitions:
             path = f"tracks/{track}/{name}.md"
             layout = self._load_definitions(connection, row).layouts[found.layouts[name]]
             if tracking is not None:
+                from nurture.runtime import link_destination_queries  # noqa: PLC0415 - where emails are composed
+
                 tracking = replace(
                     tracking,
                     known_destinations=link_destination_queries.load_shared_urls(connection, track, version, name),

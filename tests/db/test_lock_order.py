@@ -24,7 +24,7 @@ from nurture.journey.erasure import erase
 from nurture.journey.handoff import follow_up, reassign, responses, sweep
 from nurture.journey.intake.api import batches
 from nurture.journey.intake.import_file import import_file
-from nurture.journey.leads.changeset import lock_leads
+from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.outcomes import close, outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime.context import AppContext

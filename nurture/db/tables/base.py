@@ -19,6 +19,7 @@ SQLModel.metadata = MetaData(
     }
 )
 metadata = SQLModel.metadata
+SQLModel.model_config["defer_build"] = True  # rows are read and written as tables, never validated as models
 
 
 def index_where(clause: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from nurture.journey.crm_sync.queries import CrmLeadState, HandoffState
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import FollowUp, record_follow_ups
 from nurture.journey.handoff.recycle import recycle_leads
-from nurture.journey.leads import changeset, snapshot
+from nurture.journey.leads import lock_queries, snapshot
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.outcomes import outcomes
@@ -117,7 +117,7 @@ class _PageApplier:
         if not by_lead:
             return
         database = self.ctx.database
-        changeset.lock_leads(database, self.connection, list(by_lead))
+        lock_queries.lock_leads(database, self.connection, list(by_lead))
         previous = queries.load_links(database, self.connection, self.crm.name, list(by_lead))
         handoffs = queries.load_handoffs(database, self.connection, list(by_lead))
         links = {lead_id: self._build_link(lead_id, one, previous.get(lead_id)) for lead_id, one in by_lead.items()}

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from nurture.clock import Clock
 from nurture.journey.delivery import compose_batch, send_checks
-from nurture.journey.leads import changeset, signal_queries
+from nurture.journey.leads import lock_queries, signal_queries
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers
 from nurture.outbox import messages as outbox_messages
@@ -109,7 +109,7 @@ def _compose(
             composed = batch.compose(connection)
         observe("render", [one.send_key for one in batch.messages])
         with ctx.database.write() as connection:
-            changeset.lock_leads(ctx.database, connection, [one.lead_id for one in batch.messages])
+            lock_queries.lock_leads(ctx.database, connection, [one.lead_id for one in batch.messages])
             composed.keep_only(outbox_messages.lock_still_claimed(ctx.database, connection, token))
             rejections = [_rejected_outcome(id_, why) for id_, why in composed.problems.items()]
             apply_outcomes_and_wake(ctx, connection, rejections, batch.messages, token, now)

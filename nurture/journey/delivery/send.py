@@ -18,7 +18,7 @@ from nurture.domain.delivery.backoff import backoff
 from nurture.errors import DatabaseUnavailable
 from nurture.journey.delivery import send_checks
 from nurture.journey.delivery.claim import PROBE_AFTER, CheckpointObserver, ClaimedBatch, apply_outcomes_and_wake
-from nurture.journey.leads import changeset
+from nurture.journey.leads import lock_queries
 from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers, messages
@@ -137,7 +137,7 @@ def _write_back_and_stamp(
                 now = clock.now()  # read after the lock is held: a lease starts when it is written
                 # Lock leads before messages, as a sweep that cancels messages does, so that no deadlock occurs.
                 concerned = [*chunk, *(completed.sending if completed else ())]
-                changeset.lock_leads(ctx.database, connection, [one.lead_id for one in concerned])
+                lock_queries.lock_leads(ctx.database, connection, [one.lead_id for one in concerned])
                 if completed is not None:
                     states += _write_back(ctx, connection, batch, completed, now)
                     observe("write-back", completed.refs)
@@ -230,7 +230,7 @@ def _open_breaker(
     deferred = [send_checks.hold_until(one, stop.reason, until) for one in remaining]
     name = ctx.provider.name
     with ctx.database.write() as connection:
-        changeset.lock_leads(ctx.database, connection, [one.lead_id for one in remaining])
+        lock_queries.lock_leads(ctx.database, connection, [one.lead_id for one in remaining])
         messages.write_results(ctx.database, connection, deferred, batch.token, now)
         circuit_breakers.trip(ctx.database, connection, Breaker("provider", name, stop.reason, now, until))
     result.states["planned"] += len(deferred)

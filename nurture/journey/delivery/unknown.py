@@ -11,7 +11,7 @@ from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
 from nurture.errors import NotFound
 from nurture.journey.delivery import unknown_queries
 from nurture.journey.delivery.unknown_queries import UnknownMessage
-from nurture.journey.leads import changeset, signal_queries
+from nurture.journey.leads import lock_queries, signal_queries
 from nurture.journey.leads.changeset import Changes, JournalEntry
 from nurture.outbox import messages
 from nurture.outbox.messages import DeliveryResult
@@ -59,7 +59,7 @@ def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent:
     with database.write() as connection:
         # Lock leads before messages, as everywhere, so that no deadlock occurs.
         leads = [one.lead_id for one in unknown_queries.load_unknown_by_id(database, connection, ids)]
-        changeset.lock_leads(database, connection, leads)
+        lock_queries.lock_leads(database, connection, leads)
         found = unknown_queries.load_unknown_by_id(database, connection, ids, lock=True)
         missing = sorted(set(ids) - {one.id for one in found})
         if missing:

@@ -11,9 +11,10 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import installation as installation_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.scoring.click_filtering import AgentType, TrackedEvent
 from nurture.domain.signals import SignalKind
@@ -23,8 +24,8 @@ address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
-tracking_request: Table = engagement_tables.TrackingRequest.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
+tracking_request: Table = inbound_tables.TrackingRequest.__table__  # type: ignore[attr-defined]
 
 
 class ClickedMessage(NamedTuple):

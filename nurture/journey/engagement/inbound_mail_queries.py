@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, String, Table, delete, func, insert, null, or_, select, update
 
 from nurture.db.engine import Database
-from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import links as link_tables
 
-inbound: Table = engagement_tables.InboundMail.__table__  # type: ignore[attr-defined]
+inbound: Table = inbound_tables.InboundMail.__table__  # type: ignore[attr-defined]
 token: Table = link_tables.LinkToken.__table__  # type: ignore[attr-defined]
 address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 

@@ -11,13 +11,14 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
+from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
-from nurture.journey.leads.changeset import insert_rows, lock_leads
+from nurture.journey.leads.changeset import insert_rows
+from nurture.journey.leads.lock_queries import lock_leads
 
-raw_batch: Table = engagement_tables.RawBatch.__table__  # type: ignore[attr-defined]
-provider_event: Table = engagement_tables.ProviderEvent.__table__  # type: ignore[attr-defined]
+raw_batch: Table = inbound_tables.RawBatch.__table__  # type: ignore[attr-defined]
+provider_event: Table = inbound_tables.ProviderEvent.__table__  # type: ignore[attr-defined]
 address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ from nurture.journey.engagement.inbound_mail import BATCH_SIZE, InboxFull
 from nurture.journey.engagement.inbound_mail_queries import ClaimedMail
 from nurture.journey.engagement.provider_events import UNPROCESSABLE
 from nurture.journey.handoff import reply_forwarding
-from nurture.journey.leads import changeset, reply_queries, signal_queries, snapshot
+from nurture.journey.leads import lock_queries, reply_queries, signal_queries, snapshot
 from nurture.journey.leads.reply_queries import InboundReply, MailboxCursor, RepliedMessage, ReplyRecord
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.leads.transitions import LeadTransitions
@@ -83,7 +83,7 @@ def apply_replies(ctx: AppContext, read: Sequence[ClassifiedMail], now: datetime
         if any(reply.bounce_report is not None for reply in read):
             acquire(ctx.database, connection, Lock.EVENTS)
         matched = _match_replies(ctx, connection, read, now)
-        remaining_leads = changeset.lock_existing_leads(
+        remaining_leads = lock_queries.lock_existing_leads(
             ctx.database, connection, [one.message.lead_id for one in matched]
         )
         matched = [one for one in matched if one.message.lead_id in remaining_leads]

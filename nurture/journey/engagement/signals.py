@@ -23,7 +23,7 @@ from nurture.journey.consent.suppression import OptOut
 from nurture.journey.engagement import click_filtering
 from nurture.journey.engagement.click_filtering import EngagementEvent
 from nurture.journey.handoff import follow_up
-from nurture.journey.leads import changeset, signal_queries, snapshot, suppression_queries
+from nurture.journey.leads import lock_queries, signal_queries, snapshot, suppression_queries
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads.signal_queries import NewSignal, TouchRef, UnappliedSignal
 from nurture.journey.leads.transitions import LeadTransitions
@@ -52,7 +52,7 @@ def record(ctx: AppContext, signals: Sequence[NewSignal], now: datetime, clicks:
     Nothing is recorded of an erased lead.
     """
     with ctx.database.write() as connection:
-        remaining_leads = changeset.lock_existing_leads(ctx.database, connection, [one.lead_id for one in signals])
+        remaining_leads = lock_queries.lock_existing_leads(ctx.database, connection, [one.lead_id for one in signals])
         signals = [one for one in signals if one.lead_id in remaining_leads]
         # At once, not when definitions are next read: no mail may go out in between.
         _record_opt_outs(ctx, connection, signals, now)

@@ -25,7 +25,7 @@ from nurture.journey.engagement import inbound_mail_queries, provider_events, re
 from nurture.journey.erasure import queries, remaining_copies
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import CLOSED
-from nurture.journey.leads import changeset, find, snapshot, suppression_queries
+from nurture.journey.leads import find, lock_queries, snapshot, suppression_queries
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.runtime.context import AppContext
 
@@ -75,7 +75,7 @@ def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Co
             acquire(ctx.database, connection, lock)
         ambiguous_leads = queries.find_ambiguous(connection, [person.lead or 0], [person.normal])
         leads = sorted({*ambiguous_leads, *([person.lead] if person.lead is not None else [])})
-        changeset.lock_leads(ctx.database, connection, leads)
+        lock_queries.lock_leads(ctx.database, connection, leads)
         sent, records = (queries.list_sent_messages(connection, leads), queries.list_crm_records(connection, leads))
         if person.address is not None:
             opt_out = OptOut(person.address, SuppressionSource.ADMIN, at=now)

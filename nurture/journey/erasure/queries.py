@@ -33,12 +33,13 @@ from nurture.db.tables import accounts as account_tables
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import crm as crm_tables
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import routing as routing_tables
+from nurture.db.tables import signals as signal_tables
 
 
 def _table(model: type[SQLModel]) -> Table:
@@ -49,11 +50,11 @@ def _table(model: type[SQLModel]) -> Table:
 address, identity, lead = _table(lead_tables.Address), _table(lead_tables.Identity), _table(lead_tables.Lead)
 message, signal, token = (
     _table(delivery_tables.Message),
-    _table(engagement_tables.Signal),
+    _table(signal_tables.Signal),
     _table(link_tables.LinkToken),
 )
-reply, visit = _table(engagement_tables.Reply), _table(engagement_tables.TrackingRequest)
-mail_event = _table(engagement_tables.ProviderEvent)
+reply, visit = _table(inbound_tables.Reply), _table(inbound_tables.TrackingRequest)
+mail_event = _table(inbound_tables.ProviderEvent)
 mail_destination = _table(link_tables.PersonalLinkDestination)
 suppression = _table(consent_tables.Suppression)
 crm_link, crm_record = _table(crm_tables.CrmLink), _table(crm_tables.CrmRecord)
@@ -61,7 +62,7 @@ crm_link, crm_record = _table(crm_tables.CrmLink), _table(crm_tables.CrmRecord)
 _DELETED_TABLES: Final = (
     identity,
     reply,
-    _table(engagement_tables.InboundMail),
+    _table(inbound_tables.InboundMail),
     _table(consent_tables.OpenTrackingConsent),
     _table(account_tables.LeadAccount),
     _table(routing_tables.RoutingDecision),

@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Select, Table, func, select
 from nurture.db.engine import Database
 from nurture.db.tables import accounts as account_tables
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
 account: Table = account_tables.Account.__table__  # type: ignore[attr-defined]

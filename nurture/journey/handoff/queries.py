@@ -13,7 +13,7 @@ from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.domain.lead import Custodian
-from nurture.journey.leads.changeset import lock_leads
+from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.routing.queries import IN_HAND
 from nurture.outbox import crm_records
 

@@ -14,7 +14,7 @@ from nurture.domain.planning.program import Sender
 from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
 from nurture.journey.handoff.lead_profile import reply_values
-from nurture.journey.leads import changeset, reply_queries
+from nurture.journey.leads import lock_queries, reply_queries
 from nurture.journey.leads.changeset import Changes, JournalEntry, NewMessage
 from nurture.journey.leads.reply_queries import ForwardableReply, ReplyText
 from nurture.journey.tracks.touch_email import lead_values, sender_address
@@ -66,7 +66,7 @@ def plan_forwards(ctx: AppContext, connection: Connection, keys: Sequence[str], 
         return
     database = ctx.database
     # Lock the leads first: a brief being composed meanwhile is then finished before we check what it shows.
-    changeset.lock_leads(database, connection, reply_queries.find_leads(database, connection, keys))
+    lock_queries.lock_leads(database, connection, reply_queries.find_leads(database, connection, keys))
     forwards = reply_queries.find_forwardable(database, connection, keys)
     if not forwards:
         return

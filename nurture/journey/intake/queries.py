@@ -11,16 +11,17 @@ from sqlalchemy import BigInteger, Connection, Float, Integer, String, Table, in
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import intake as intake_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.types import Json, UtcDateTime
 from nurture.domain.lead import FieldValue
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.leads import signal_queries
-from nurture.journey.leads.changeset import Changes, insert_rows, lock_leads
+from nurture.journey.leads.changeset import Changes, insert_rows
+from nurture.journey.leads.lock_queries import lock_leads
 from nurture.outbox import crm_records
 
 custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
@@ -30,7 +31,7 @@ import_file: Table = intake_tables.ImportFile.__table__  # type: ignore[attr-def
 journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 
 IdentityKey = tuple[str, str]
 """Identity of a lead in another system: (source, external id)."""

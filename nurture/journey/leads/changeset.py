@@ -5,7 +5,7 @@ Custody is written first, guarded by its version. A lead whose guard fails is le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -306,36 +306,6 @@ class Changes:
         _write_priorities(database, connection, _without_conflicts(self.priority_updates, conflicting))
         entries = _without_conflicts(self.journal_entries, conflicting)
         insert_rows(database, connection, journal, _JOURNAL_ENTRY, entries)
-
-
-def lock_leads(database: Database, connection: Connection, lead_ids: Iterable[int]) -> None:
-    """Lock these leads until the transaction ends.
-
-    Locks are taken in the order of ids and before any other lock on these leads, which prevents deadlocks. Read the
-    leads in a later statement: a statement that waited for the lock may not see what its holder wrote.
-    """
-    if database.skips_locked:
-        chosen = database.ids("chosen", sorted(set(lead_ids)))
-        statement = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id)
-        connection.execute(statement.order_by(custody.c.lead_id).with_for_update(of=custody))
-
-
-def lock_existing_leads(database: Database, connection: Connection, lead_ids: Iterable[int]) -> set[int]:
-    """Lock leads as `lock_leads` does; return those that are not erased."""
-    unique_ids = sorted(set(lead_ids))
-    if not unique_ids:
-        return set()
-    lock_leads(database, connection, unique_ids)
-    chosen = database.ids("chosen", unique_ids)
-    statement = select(lead.c.id).join(chosen, chosen.c.id == lead.c.id).where(lead.c.erased_at.is_(None))
-    return set(connection.execute(statement).scalars())
-
-
-def lock_open_leads(database: Database, connection: Connection) -> None:
-    """Lock every lead that is not closed, for writers that change leads in several statements."""
-    if database.skips_locked:
-        statement = select(custody.c.lead_id).where(custody.c.kind != "closed")
-        connection.execute(statement.order_by(custody.c.lead_id).with_for_update())
 
 
 def _without_conflicts(rows: Sequence[Any], conflicting: set[int]) -> Sequence[Any]:

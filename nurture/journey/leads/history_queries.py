@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Select, Table, func, select
 
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.domain.plain_text import index_key
 
 address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
@@ -22,7 +22,7 @@ journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 suppression: Table = consent_tables.Suppression.__table__  # type: ignore[attr-defined]
 
 MAX_NEAR_MATCHES: Final = 1_000

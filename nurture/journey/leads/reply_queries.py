@@ -26,16 +26,16 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import handoff as handoff_tables
+from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
 from nurture.journey.leads.changeset import insert_rows
 
-reply: Table = engagement_tables.Reply.__table__  # type: ignore[attr-defined]
-inbox: Table = engagement_tables.MailboxCursor.__table__  # type: ignore[attr-defined]
+reply: Table = inbound_tables.Reply.__table__  # type: ignore[attr-defined]
+inbox: Table = inbound_tables.MailboxCursor.__table__  # type: ignore[attr-defined]
 token: Table = link_tables.LinkToken.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]

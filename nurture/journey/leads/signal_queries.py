@@ -25,13 +25,14 @@ from sqlalchemy.types import TypeEngine
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MANUAL_DECISION_QUEUES, MISSING_FIELD_QUEUE_PREFIX, SALES_QUEUES, Custodian
-from nurture.journey.leads.changeset import insert_rows, lock_leads
+from nurture.journey.leads.changeset import insert_rows
+from nurture.journey.leads.lock_queries import lock_leads
 
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
 custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]

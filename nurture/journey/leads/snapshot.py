@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, 
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.consent.suppression import ActiveSuppression, describe_suppression, find_covering
@@ -22,7 +22,7 @@ from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Timelin
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.lead_view import Enrollment, LeadView, Position, Touch, TouchState
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
-from nurture.journey.leads.changeset import lock_leads
+from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.leads.suppression_queries import load_suppressions
 
 ENGAGEMENT_COLUMNS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
@@ -32,7 +32,7 @@ custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 
 TOUCH_STATES: Final[Mapping[str, TouchState]] = {
     "planned": TouchState.IN_FLIGHT,

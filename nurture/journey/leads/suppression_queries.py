@@ -15,8 +15,8 @@ from nurture.db.engine import Database
 from nurture.db.suppression_journal import ERASED as ERASE
 from nurture.db.suppression_journal import JournalLine
 from nurture.db.tables import consent as consent_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.address import ERASED_PREFIX
 from nurture.domain.consent.suppression import (
@@ -29,12 +29,11 @@ from nurture.domain.consent.suppression import (
     parse_source,
 )
 from nurture.domain.signals import SignalKind
-from nurture.journey.leads.changeset import insert_rows
 
 address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 suppression: Table = consent_tables.Suppression.__table__  # type: ignore[attr-defined]
 
 _PAGE: Final = 2_000  # rows in memory while the whole log is read
@@ -69,7 +68,7 @@ _LOG_COLUMNS: Final = (
 
 def append_entries(database: Database, connection: Connection, entries: Sequence[SuppressionEntry]) -> None:
     """Append entries to the log and to the suppression journal. Opt-outs must go through `consent.suppression`."""
-    insert_rows(database, connection, suppression, _ENTRY, entries)
+    database.insert(connection, suppression.name, _ENTRY, entries)
     machine = database.machine
     if machine is None or not entries:
         return
@@ -110,7 +109,7 @@ def add_erased_addresses(database: Database, connection: Connection, hashes: Seq
     """
     ids = database.reserve_ids(connection, "address", len(hashes))
     rows = [(id_, "", address_hash) for id_, address_hash in zip(ids, hashes, strict=True)]
-    insert_rows(database, connection, address, _ADDRESS, rows)
+    database.insert(connection, address.name, _ADDRESS, rows)
     return dict(zip(hashes, ids, strict=True))
 
 

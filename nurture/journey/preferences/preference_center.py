@@ -9,8 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, select
 
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.domain.consent.suppression import (
     ActiveSuppression,
     SuppressionScope,
@@ -32,7 +32,7 @@ from nurture.runtime.token_queries import TokenRecord
 
 _lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 _address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-_signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+_signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 
 PREFERENCE_PAGE: Final = "on the preference page"
 

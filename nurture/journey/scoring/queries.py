@@ -11,16 +11,16 @@ from sqlalchemy import BigInteger, Connection, Date, Float, String, Table, or_, 
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
-from nurture.journey.leads.changeset import lock_leads
+from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.leads.snapshot import ENGAGEMENT_COLUMNS
 
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-signal: Table = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 
 
 class EngagementUpdate(NamedTuple):

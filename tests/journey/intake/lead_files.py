@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from nurture.db.engine import Database
 from nurture.db.tables import consent as consent_tables
-from nurture.db.tables import engagement as engagement_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import signals as signal_tables
 from nurture.journey.intake.import_file import ImportResult, import_file
 from nurture.mail.providers.maildir import MaildirProvider
 from nurture.runtime.context import AppContext
@@ -121,7 +121,7 @@ _ADDRESS = lead_tables.Address.__table__  # type: ignore[attr-defined]
 LEAD = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 CUSTODY = lead_tables.Custody.__table__  # type: ignore[attr-defined]
 _IDENTITY = lead_tables.Identity.__table__  # type: ignore[attr-defined]
-SIGNAL = engagement_tables.Signal.__table__  # type: ignore[attr-defined]
+SIGNAL = signal_tables.Signal.__table__  # type: ignore[attr-defined]
 _SUPPRESSION = consent_tables.Suppression.__table__  # type: ignore[attr-defined]
 
 

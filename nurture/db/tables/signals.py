@@ -1,0 +1,44 @@
+"""What leads did."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from nurture.db.tables.base import index_where, timestamp
+from nurture.db.types import Id, generated_id
+
+
+class Signal(SQLModel, table=True):
+    """Something that a lead did; recorded once, by its natural key.
+
+    *click_filter_key* names the rules of evidence that found the verdict: null where somebody declared it,
+    "" to have it judged.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
+        Index("ix_signal_click_filter_key", "click_filter_key", **index_where("click_filter_key is not null")),
+        Index("ix_signal_unapplied", "id", **index_where("applied_at is null")),
+    )
+
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
+    kind: str
+    occurred_at: datetime = timestamp()
+    recorded_at: datetime = timestamp()
+    natural_key: str = Field(unique=True)
+    verdict: str = "human"
+    verdict_reason: str = ""
+    click_filter_key: str | None = None
+    enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
+    track: str | None = None
+    step: str | None = None
+    link: str | None = None
+    message_id: int | None = Field(default=None, sa_type=Id, foreign_key="message.id")
+    value: str | None = None
+    source: str
+    applied_at: datetime | None = timestamp(null=True)

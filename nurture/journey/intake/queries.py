@@ -170,7 +170,7 @@ class IntakeChanges:
     lead_updates: list[LeadUpdate] = field(default_factory=list)
     address_changes: list[int] = field(default_factory=list)
     signals: list[ImportedSignal] = field(default_factory=list)
-    withdrawn: list[int] = field(default_factory=list)
+    withdrawn: list[tuple[int, str]] = field(default_factory=list)
     due_now: list[int] = field(default_factory=list)
     journal_entries: list[IntakeEntry] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
@@ -251,27 +251,28 @@ def _update_leads(database: Database, connection: Connection, rows: Sequence[Lea
     )
 
 
-def _withdraw(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+def _withdraw(database: Database, connection: Connection, leads: Sequence[tuple[int, str]], now: datetime) -> None:
     """End the enrollments and withdraw the open offers of leads that an import closes or gives to a rep.
 
-    Offers that a rep accepted count as closed, which frees the rep's capacity.
+    *leads* are ids, each with the reason: how the lead ended, or that a rep has it. Offers that a rep accepted
+    count as closed, which frees the rep's capacity.
     """
-    if not lead_ids:
+    if not leads:
         return
-    chosen = database.ids("chosen", lead_ids)
+    chosen = database.rows("chosen", {"id": BigInteger(), "reason": String()}, leads)
     connection.execute(
         update(enrollment)
         .where(enrollment.c.lead_id == chosen.c.id, enrollment.c.ended_at.is_(None))
-        .values(ended_at=now, end_reason="won")
+        .values(ended_at=now, end_reason=chosen.c.reason)
     )
     withdrawn = connection.execute(
         update(offer)
         .where(offer.c.lead_id == chosen.c.id, offer.c.state == "offered")
-        .values(state="withdrawn", answered_at=now, reason="won")
+        .values(state="withdrawn", answered_at=now, reason=chosen.c.reason)
         .returning(offer.c.id)
     ).scalars()
     crm_records.set_target_states(database, connection, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
-    handoff_queries.record_follow_ups(database, connection, [(id_, "closed") for id_ in lead_ids], now)
+    handoff_queries.record_follow_ups(database, connection, [(id_, "closed") for id_, _ in leads], now)
 
 
 def record_import_run(connection: Connection, run: ImportRun) -> None:

@@ -374,7 +374,8 @@ class LeadUpsert:
             )
         )
         if custody.kind in (Custodian.CLOSED, Custodian.REP):
-            changes.withdrawn.append(lead.id)
+            reason = custody.ref if custody.kind == Custodian.CLOSED else "accepted"
+            changes.withdrawn.append((lead.id, reason))
             changes.changes.cancellations.append(TouchCancellation(lead.id, "left_track"))
         if custody.kind == Custodian.CLOSED:
             self._add_outcome(lead)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from nurture.db.engine import Database
@@ -44,6 +45,30 @@ def test_a_known_lead_that_became_a_customer_is_closed_from_any_custodian(db: Da
     assert rows_of(db, "SELECT count(*) FROM enrollment WHERE ended_at IS NULL") == [(0,)]
     assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
     assert rows_of(db, "SELECT lead_id FROM outcome WHERE closing = 'won' ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "end_reason"),
+    [
+        ({"Status": "Closed Won"}, "won"),
+        ({"Status": "Lost"}, "lost"),
+        ({"Status": "Working", "Owner": "Bo"}, "accepted"),
+    ],
+)
+def test_an_import_ends_an_enrollment_with_what_its_row_says(
+    db: Database, tmp_path: Path, cells: dict[str, str], end_reason: str
+) -> None:
+    ctx = make_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(), row("bo@example.com"), now=START)
+    run_once.run_once(ctx, START)
+    record_signal(ctx, 1, SignalKind.REPLIED, START)
+    run_once.run_once(ctx, START + timedelta(hours=1))
+    assert custody_of(db)[0][0] == "offer"
+    later = [row(**cells), row("bo@example.com", **cells)]
+    import_leads(ctx, tmp_path, *later, now=START + timedelta(hours=2))
+    offer = ("withdrawn", "won") if end_reason == "won" else ("offered", None)  # a rep answers the others
+    assert rows_of(db, "SELECT state, reason FROM offer") == [offer]
+    assert rows_of(db, "SELECT end_reason FROM enrollment WHERE lead_id = 2") == [(end_reason,)]
 
 
 def test_a_lead_that_an_import_marks_as_won_frees_the_capacity_of_its_rep(sqlite_db: Database, tmp_path: Path) -> None:

@@ -30,10 +30,9 @@ __all__ = ["ProjectDefinitions", "TrackDefinition", "check", "find_policy_mismat
 
 @dataclass(frozen=True)
 class TrackDefinition:
-    """One track: its source, its emails (Markdown by name), the layout of each, and a digest of everything."""
+    """One track: its emails (Markdown by name), the layout of each, and a digest of everything."""
 
     name: str
-    program_source: str
     emails: Mapping[str, str]
     layouts: Mapping[str, str]
     digest: str
@@ -198,9 +197,7 @@ def _email_steps(programs: Iterable[Program]) -> set[str]:
 def _track(name: str, track: ParsedTrack, sources: Sources) -> TrackDefinition:
     folder = f"{FOLDER}{name}/"
     used = _sources_of(sources, folder, set(track.layouts.values()))
-    return TrackDefinition(
-        name, sources[f"{folder}track.yaml"], track.emails, track.layouts, _digest(used), track.program
-    )
+    return TrackDefinition(name, track.emails, track.layouts, _digest(used), track.program)
 
 
 def _sources_of(sources: Sources, folder: str, layouts: Collection[str]) -> Sources:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -70,8 +69,3 @@ class Signal:
         """
         recorded_at = self.recorded_at or self.occurred_at
         return recorded_at if recorded_at - self.occurred_at <= MAX_LIVE_DELAY else self.occurred_at
-
-
-def human_signals(signals: Iterable[Signal]) -> list[Signal]:
-    """Return the signals with the verdict human."""
-    return [signal for signal in signals if signal.verdict is SignalVerdict.HUMAN]

@@ -175,7 +175,7 @@ def _run_in_memory(
         program = definitions.programs.get(track)
         if program is None:
             raise NotFound(f"There is no track {track}. Use one of: {', '.join(sorted(definitions.programs))}.")
-        _insert_lead(connection, track, program.resolve(0, 1)[0], fields, zone, country, start)
+        _insert_lead(connection, track, program.first_step, fields, zone, country, start)
     run_simulation(ctx, start, start + timedelta(days=days))
     calendar = SimulatedCalendar(track, zone or program.zone_fallback)
     with database.read() as connection:

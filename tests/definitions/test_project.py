@@ -89,10 +89,9 @@ def test_invalid_rules_are_refused_with_every_problem() -> None:
     assert len(caught.value.problems) == 2
 
 
-def test_a_track_has_its_source_its_emails_and_their_layouts() -> None:
+def test_a_track_has_its_emails_and_their_layouts() -> None:
     rules = load(two_tracks())
     assert sorted(rules.tracks) == ["hello", "other"]
-    assert rules.tracks["hello"].program_source == TRACK
     assert rules.tracks["hello"].emails == {"01-one": EMAIL}
     assert rules.tracks["other"].layouts == {"01-one": "fancy"}
     assert rules.layouts["fancy"] == "<mjml>f</mjml>"

@@ -40,11 +40,6 @@ class PriorityPolicy:
         """Return the points of a lead that *rule* handed off."""
         return (HOT_POINTS if rule in self.hot else 0) + self.fit_points.get(fit, 0)
 
-    @property
-    def max_points(self) -> int:
-        """Return the highest points that a lead can have."""
-        return (HOT_POINTS if self.hot else 0) + max(self.fit_points.values(), default=0)
-
 
 @dataclass(frozen=True, slots=True)
 class QueuePriority:

@@ -1,4 +1,4 @@
-"""The metadata of all tables; a command that reads some of them imports only their files."""
+"""The metadata of all tables; code that reads some tables imports only their files."""
 
 from nurture.db.tables import (  # noqa: F401 - importing a file adds its tables to the metadata
     accounts,

@@ -1,4 +1,4 @@
-"""Companies that own leads."""
+"""Companies to which leads belong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nurture.db.types import Id, Json, generated_id, shared_primary_key
 
 
 class Account(SQLModel, table=True):
-    """A company that somebody owns. *domains* are registrable ones; *owner* is a rep's id, "" for nobody."""
+    """A company. *domains* are registrable domains; *owner* is a rep's id, "" for nobody."""
 
     __table_args__: ClassVar[Any] = (
         UniqueConstraint("source", "external_id"),
@@ -35,9 +35,9 @@ class Account(SQLModel, table=True):
 
 
 class LeadAccount(SQLModel, table=True):
-    """To which account a lead belongs, the *method* by which that is known, and why.
+    """The account of a lead, the *method* that matched it, and the reason.
 
-    `manual` without an account: it has none.
+    `manual` without an account: a person decided that the lead has none.
     """
 
     __tablename__ = "lead_account"

@@ -1,4 +1,4 @@
-"""What all tables share: the metadata, names of constraints, kinds of columns."""
+"""Shared by all tables: metadata, constraint names, column types."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def index_where(clause: str) -> dict[str, Any]:
 
 
 def timestamp(*, null: bool = False) -> Any:
-    """Return a column of moments in UTC."""
+    """Return a column of timestamps in UTC."""
     return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
 
 
 NEVER_REUSE_IDS: dict[str, Any] = {"sqlite_autoincrement": True}
-"""Of tables whose ids other systems know: a restore moves the next id on, beyond those that were lost."""
+"""For tables whose ids other systems store: a restore skips the ids that may have been lost."""

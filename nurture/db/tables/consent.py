@@ -1,4 +1,4 @@
-"""What people allowed and what they refused."""
+"""Opt-outs, opt-ins, and consent to tracking of opens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nurture.db.types import Id, generated_id, shared_primary_key
 class Suppression(SQLModel, table=True):
     """An append-only log: an opt-out, or a newer opt-in by the lead that lifts it.
 
-    *evidence* says how an opt-in was given, in words without names or addresses.
+    *evidence* describes how an opt-in was given, without names or addresses.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -34,10 +34,9 @@ class Suppression(SQLModel, table=True):
 
 
 class OpenTrackingConsent(SQLModel, table=True):
-    """Whether a lead agreed to hear of opens; without a row, or withdrawn, nothing is asked or kept.
+    """A lead's consent to tracking of opens; without a row, or if withdrawn, no open is tracked.
 
-    Of opens themselves only the newest day (UTC) is kept, and who it seems to have been on that day: the one
-    most like a person. No hand-off ever rests on it.
+    Of opens only the newest day (UTC) is stored, with that day's most human verdict. No hand-off depends on it.
     """
 
     __tablename__ = "open_tracking_consent"

@@ -1,4 +1,4 @@
-"""What the CRM knows of our hand-offs."""
+"""The outbox and the state of the CRM sync."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nurture.db.types import Id, generated_id, shared_primary_key
 
 
 class CrmRecord(SQLModel, table=True):
-    """What the CRM is to know of one hand-off: written with the offer, carried there later, once.
+    """The CRM record of a hand-off: planned with the offer, pushed later, once.
 
     *target_state* is the offer's newest state, *pushed_state* the last one that the CRM took; they differ
-    while something waits. *crm* and *crm_id* say where it lies.
+    while a push waits. *crm* and *crm_id* identify the record in the CRM.
     """
 
     __tablename__ = "crm_record"
@@ -48,7 +48,7 @@ class CrmRecord(SQLModel, table=True):
 
 
 class CrmLink(SQLModel, table=True):
-    """How a lead stood in a CRM when it was last seen there.
+    """The newest state of a lead in a CRM.
 
     *owner* is a rep's id, "" for nobody, "?" for somebody whom the policy does not name. *handoff_key*
     and *handoff_status* are what the CRM holds in our own fields.
@@ -68,7 +68,7 @@ class CrmLink(SQLModel, table=True):
 
 
 class CrmCursor(SQLModel, table=True):
-    """How far a CRM's changes have been read."""
+    """The position in a CRM's changes."""
 
     __tablename__ = "crm_cursor"
 

@@ -1,4 +1,4 @@
-"""Messages to send, and what stops them."""
+"""Messages to send, and sending pauses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nurture.db.types import Id, generated_id
 
 
 class Message(SQLModel, table=True):
-    """The outbox: one row per mail that was ever intended, unique on `send_key`."""
+    """The outbox: one row per planned message, unique by `send_key`."""
 
     __table_args__: ClassVar[Any] = (
         CheckConstraint("kind in ('touch', 'question', 'brief', 'sla', 'notice')", name="kind"),
@@ -57,11 +57,10 @@ class Message(SQLModel, table=True):
 
 
 class CircuitBreaker(SQLModel, table=True):
-    """What keeps mail back: a provider that is down or refuses us, a sender domain whose mail bounces.
+    """A sending pause: a provider that is down or refuses us, a sender domain whose email bounces.
 
-    The kind `database` is the quarantine of a copy, or of a restored backup: it keeps everything back.
-
-    *until* is when it is tried again; without one a person releases it. Released ones are kept as history.
+    The kind `database` is the quarantine of a copy or a restored backup, which pauses everything. It is tried again
+    at *until*, or released by a person if null. Released rows stay as history.
     """
 
     __tablename__ = "circuit_breaker"

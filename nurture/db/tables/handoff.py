@@ -15,9 +15,9 @@ from nurture.db.types import Id, generated_id, shared_primary_key
 class Offer(SQLModel, table=True):
     """A hand-off to a rep; at most one is open per lead.
 
-    *escalation_level* is the last step of its escalation that was taken, *round* how many reps it was offered
-    to since the lead was handed off, *priority* its priority when offered. `lapsed`: accepted and not
-    followed up; `reassigned`: given to another rep by a person.
+    *escalation_level* is the newest escalation step taken, *round* the number of reps offered since the hand-off,
+    *priority* its priority when offered. `lapsed`: accepted and not followed up; `reassigned`: given to another rep
+    by a person.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -54,7 +54,7 @@ class Offer(SQLModel, table=True):
 
 
 class OfferRating(SQLModel, table=True):
-    """Whether a lead was useful to the rep who took it; the last word counts."""
+    """Whether a lead was useful to the rep who accepted it; the newest rating counts."""
 
     __tablename__ = "offer_rating"
 

@@ -1,4 +1,4 @@
-"""What comes in from outside: events of the mail provider, replies, requests for tracked links."""
+"""Inbound data: provider events, replies, requests of tracked links."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _READABLE = text("error is null")
 
 
 class RawBatch(SQLModel, table=True):
-    """A batch of a webhook as it came, word for word, until it was processed and its days are over.
+    """A webhook batch, verbatim, until it is processed and its retention ends.
 
-    It holds addresses, for so long as it is kept, and is the only such thing beside `lead` and `address`.
-    *error* names what went wrong where it could not be processed.
+    It contains addresses. *error* is the reason if it could not be processed.
     """
 
     __tablename__ = "raw_batch"
@@ -39,10 +38,10 @@ class RawBatch(SQLModel, table=True):
 
 
 class ProviderEvent(SQLModel, table=True):
-    """What a provider told of a mail, each thing once; whatever we do not know is here too.
+    """An event of a message that a provider reported, once; events of unknown messages too.
 
-    *event_key* and *natural_key* are hashes. *installation_id* and *ref* are what the mail
-    carried to be known by.
+    *event_key* and *natural_key* are hashes. *installation_id* and *ref* are the identification that the message
+    carried.
     """
 
     __tablename__ = "provider_event"
@@ -73,10 +72,10 @@ class ProviderEvent(SQLModel, table=True):
 
 
 class Reply(SQLModel, table=True):
-    """A mail that answers one of ours, once, by a hash of what its copies have in common.
+    """A reply to one of our emails, once, by a hash of what its copies have in common.
 
-    Beside `lead` and `address` it holds personal data: *text*, what the person wrote, and *sender*, who it is
-    if not the lead. Whoever erases a lead deletes its rows. The mail itself is not kept.
+    It holds personal data: *text*, what the person wrote, and *sender*, if not the lead. Erasing a lead deletes its
+    rows. The email itself is not kept.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -98,10 +97,10 @@ class Reply(SQLModel, table=True):
 
 
 class InboundMail(SQLModel, table=True):
-    """A mail as it came in: stored before anybody reads it, deleted once that is done.
+    """An inbound email: stored before it is parsed, deleted after that.
 
-    It holds personal data. *lead_id* and *sender* are what its headers say, for erasing. *attempts* counts
-    up before each try, *last_attempt_at* is a lease. *error* is why it was set aside after the second one.
+    It holds personal data. *lead_id* and *sender* are from its headers, for erasure. *attempts* counts up before each
+    try, *last_attempt_at* is a lease. *error* is why it was set aside after the second try.
     """
 
     __tablename__ = "inbound_mail"
@@ -123,7 +122,7 @@ class InboundMail(SQLModel, table=True):
 
 
 class MailboxCursor(SQLModel, table=True):
-    """How far a mailbox is read: all up to *last_uid* is done. *name* is a hash; *uid_validity* is IMAP's."""
+    """The position in a mailbox: all up to *last_uid* is read. *name* is a hash; *uid_validity* is IMAP's."""
 
     __tablename__ = "mailbox_cursor"
 
@@ -134,11 +133,10 @@ class MailboxCursor(SQLModel, table=True):
 
 
 class TrackingRequest(SQLModel, table=True):
-    """How a click or an open came in: what its verdict rests on.
+    """The request of a click or an open, on which its verdict is based.
 
-    No address and no user agent: *ip_hash* and *agent_hash* are 16 bits of a hash salted by the message, so
-    thousands of addresses share each; *company_hash* is 32 bits of one of the mail domain, "" for public
-    mail.
+    No address and no user agent: *ip_hash* and *agent_hash* are 16 bits of a hash salted by the message, so thousands
+    of addresses share each; *company_hash* is 32 bits of a hash of the email domain, "" for public email providers.
     """
 
     __tablename__ = "tracking_request"

@@ -13,12 +13,12 @@ from nurture.db.types import Id, Json
 
 
 class Clock(SQLModel, table=True):
-    """Whether this database lives in real or in virtual time, the newest time it has seen, and its name.
+    """The clock mode of this database, its newest time, and its identity.
 
-    *installation_id* tells its mail from that of another installation that counts its messages alike; it
-    stands in every mail. *salt* is secret and leaves the database never: hashes of personal data are made
-    with it. *generation* grows with all that must not be repeated, and *location* is where the database lives
-    that may send to people: both tell an original from a copy or an older state.
+    *installation_id* is in every email and distinguishes ours from another installation's with the same message ids.
+    *salt* is the secret key of hashes of personal data and never leaves the database. *generation* grows with
+    everything that must not be repeated; *location* is where the database may send from. Both distinguish the
+    original from a copy or an older state.
     """
 
     __table_args__: ClassVar[Any] = (

@@ -15,7 +15,7 @@ _UNREVOKED = text("revoked_at is null")
 
 
 class ImportFile(SQLModel, table=True):
-    """One run of an import: what came in, what did not."""
+    """One import: rows imported and rejected."""
 
     __tablename__ = "import_file"
 
@@ -31,10 +31,10 @@ class ImportFile(SQLModel, table=True):
 
 
 class ApiToken(SQLModel, table=True):
-    """A token of a program that calls the API. Only its SHA-256 is kept.
+    """An API token. Only its SHA-256 is stored.
 
-    *scopes* are words with a space between; *last_used_on* is the last day (UTC) on which it was
-    used, *rate_limited_at* when it last posted too much in an hour.
+    *scopes* are separated by spaces; *last_used_on* is the last day (UTC) on which it was
+    used, *rate_limited_at* when it last reached its hourly limit.
     """
 
     __tablename__ = "api_token"
@@ -53,9 +53,9 @@ class ApiToken(SQLModel, table=True):
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """What was answered to a request with an idempotency key; *status_code* is null while it is worked on.
+    """The response to a request with an idempotency key; *status_code* is null while it is processed.
 
-    An answer may quote what was sent, addresses too, and is forgotten after two days.
+    A response may quote the request, including addresses, and is deleted after two days.
     """
 
     __tablename__ = "idempotency_key"

@@ -1,4 +1,4 @@
-"""Leads: their addresses, who keeps them, and the journal of what happened. Personal data lives here only."""
+"""Leads, their addresses, custody and journal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nurture.db.types import Id, Json, generated_id, shared_primary_key
 
 
 class Address(SQLModel, table=True):
-    """An email address. Suppression is a fact about it, with or without a lead."""
+    """An email address. Suppressions belong to it, with or without a lead."""
 
     id: int | None = generated_id()
     email: str
@@ -21,13 +21,12 @@ class Address(SQLModel, table=True):
 
 
 class Lead(SQLModel, table=True):
-    """What is known about a lead.
+    """A lead and its fields.
 
-    *engagement* and its fellows are the sums of the policy's half-lives at *engagement_at*, under the points
-    that *points_key* names: null for a lead that never did a thing, "" to have it reckoned again.
-    *touch_interval_days*: it asked for one touch at most in so many days. *call_on*: it asked to be called
-    that day.
-    *erased_at*: the person asked to be erased; nothing is recorded of the lead and nothing moves it any more.
+    *engagement* to *engagement_4* are the sums of the policy's half-lives at *engagement_at*, under the points
+    *points_key*: null for a lead without signals, "" to be scored again. *touch_interval_days*: the lead asked for
+    at most one touch in this many days. *call_on*: it asked to be called on this day. *erased_at*: the person asked
+    for erasure; nothing more is recorded of the lead, and it never advances.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -67,7 +66,7 @@ class Lead(SQLModel, table=True):
 
 
 class Identity(SQLModel, table=True):
-    """The name under which another system knows a lead."""
+    """The id of a lead in another system."""
 
     source: str = Field(primary_key=True)
     external_id: str = Field(primary_key=True)
@@ -75,7 +74,7 @@ class Identity(SQLModel, table=True):
 
 
 class Custody(SQLModel, table=True):
-    """Who keeps a lead: one row each. `due_at` is the one wake-up column; null exactly when closed."""
+    """The custodian of a lead, one row each. `due_at` is the only wake-up column; null exactly when closed."""
 
     __table_args__: ClassVar[Any] = (
         CheckConstraint("kind in ('intake', 'track', 'queue', 'offer', 'rep', 'closed')", name="kind"),

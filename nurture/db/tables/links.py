@@ -13,7 +13,7 @@ from nurture.db.types import Id, Json, shared_primary_key
 
 
 class LinkToken(SQLModel, table=True):
-    """What a public link may do: one thing, for one lead. Only the token's SHA-256 is kept."""
+    """The purpose and the lead of a public link. Only the token's SHA-256 is stored."""
 
     __tablename__ = "link_token"
 
@@ -26,10 +26,10 @@ class LinkToken(SQLModel, table=True):
 
 
 class LinkDestination(SQLModel, table=True):
-    """Where a numbered link leads in one version of a track's email. Written once, before it is mailed.
+    """The destination of a numbered link in one version of an email. Written once, before it is sent.
 
-    What is out there must lead to the same place for ever, also if a later nurture would number links
-    otherwise: so this is kept, and not worked out again from the template.
+    Sent links must keep their destination, even if a later release numbers links differently: so it is stored and not
+    computed again from the template.
     """
 
     __tablename__ = "link_destination"
@@ -42,9 +42,9 @@ class LinkDestination(SQLModel, table=True):
 
 
 class PersonalLinkDestination(SQLModel, table=True):
-    """Where links lead whose address was written for one lead, as [url, pattern] pairs.
+    """Destinations that differ in each message, as [url, pattern] pairs.
 
-    Such an address may hold personal data: whoever erases a lead deletes the rows of its messages.
+    They may contain personal data: erasing a lead deletes the rows of its messages.
     """
 
     __tablename__ = "personal_link_destination"
@@ -54,7 +54,7 @@ class PersonalLinkDestination(SQLModel, table=True):
 
 
 class WorkspaceLink(SQLModel, table=True):
-    """A link to a rep's own page. Only its token's SHA-256 is kept; it ends at *expires_at*, or revoked."""
+    """A link to a rep's workspace. Only the token's SHA-256 is stored; valid until *expires_at* or *revoked_at*."""
 
     __tablename__ = "workspace_link"
     __table_args__: ClassVar[Any] = (Index("ix_workspace_link_rep", "rep"),)

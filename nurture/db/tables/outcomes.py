@@ -13,7 +13,7 @@ from nurture.db.types import Id, generated_id
 
 
 class Outcome(SQLModel, table=True):
-    """How a lead ended, as sales tells it."""
+    """How a lead ended, as sales reports it."""
 
     id: int | None = generated_id()
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
@@ -26,10 +26,10 @@ class Outcome(SQLModel, table=True):
 
 
 class OutcomeReport(SQLModel, table=True):
-    """An outcome as somebody told it, once by its natural key, and what it did.
+    """A report of an outcome, once by its natural key, and its effect.
 
-    *verdict*: `closed` the lead, was the `same` as what was known, `completed` it with an amount, or
-    be in `conflict` with it; then a person resolves it (*resolution*).
+    *verdict*: it `closed` the lead, was the `same` as known, `completed` it with an amount, or is in `conflict` with
+    it; then a person resolves it (*resolution*).
     """
 
     __tablename__ = "outcome_report"

@@ -13,7 +13,7 @@ from nurture.db.types import Id, Json, generated_id
 
 
 class Publication(SQLModel, table=True):
-    """An immutable version of a track or of the policy, with the files that make it."""
+    """An immutable version of a track, the policy or the sending rules, with its files."""
 
     __table_args__: ClassVar[Any] = (UniqueConstraint("kind", "name", "version"),)
 
@@ -27,10 +27,10 @@ class Publication(SQLModel, table=True):
 
 
 class Approval(SQLModel, table=True):
-    """Who approved a version of the policy, for which day, and when that was recorded. Append-only.
+    """The approval of a policy version. Append-only.
 
-    *method*: `first` (there was none before it), `approved`, or `unchanged` (it means what the one before it
-    meant). Hand-offs refer to it: none is made under a version that nobody approved.
+    *method*: `first` (of all versions), `approved`, or `unchanged` (same meaning as the version before). Offers
+    reference it, so that none is made under a version that nobody approved.
     """
 
     __table_args__: ClassVar[Any] = (

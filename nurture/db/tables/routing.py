@@ -13,7 +13,7 @@ from nurture.db.types import Id, Json, generated_id, shared_primary_key
 
 
 class RepLeave(SQLModel, table=True):
-    """Days on which a rep takes no leads, the last one included, and who stands in."""
+    """Days on which a rep takes no leads, both included, and the deputy."""
 
     __tablename__ = "rep_leave"
     __table_args__: ClassVar[Any] = (
@@ -31,7 +31,7 @@ class RepLeave(SQLModel, table=True):
 
 
 class RoundRobinCount(SQLModel, table=True):
-    """How many leads a rep was given in turn, for each set of people and weights that took turns."""
+    """How many leads a rep got by round robin, for each set of reps and weights."""
 
     __tablename__ = "round_robin_count"
 
@@ -41,9 +41,9 @@ class RoundRobinCount(SQLModel, table=True):
 
 
 class RoutingDecision(SQLModel, table=True):
-    """One decision of routing: what was asked, whole, and what came of it with one reason for each rule.
+    """A routing decision: the whole request, and the result with one reason for each rule.
 
-    *request* holds fields of the lead: whoever erases a lead deletes its rows.
+    *request* holds fields of the lead: erasing a lead deletes its rows.
     """
 
     __tablename__ = "routing_decision"
@@ -71,7 +71,7 @@ class RoutingDecision(SQLModel, table=True):
 
 
 class MissingField(SQLModel, table=True):
-    """A fact that routing waited for: since when, how long at most, and how it came to be known."""
+    """A field that routing waited for: since when, until when, and how it was filled."""
 
     __tablename__ = "missing_field"
     __table_args__: ClassVar[Any] = (
@@ -90,9 +90,9 @@ class MissingField(SQLModel, table=True):
 
 
 class QueuePriority(SQLModel, table=True):
-    """How urgent a lead's newest hand-off is: what its rule and fit are worth, and since when it waits.
+    """The priority of a lead's newest hand-off: points of its rule and fit, and since when it waits.
 
-    *rank* is its place in the queue, the earlier the sooner; it does not change while the lead waits.
+    *rank* orders the queue, earliest first; it does not change while the lead waits.
     """
 
     __tablename__ = "queue_priority"
@@ -106,7 +106,7 @@ class QueuePriority(SQLModel, table=True):
 
 
 class CapacityForecast(SQLModel, table=True):
-    """How full the reps were when they were last offered leads, and when room is foreseen, null for now."""
+    """The capacity of reps when leads were last offered, and until when they are full, null if not."""
 
     __tablename__ = "capacity_forecast"
     __table_args__: ClassVar[Any] = (CheckConstraint("id = 1", name="single_row"),)
@@ -120,9 +120,9 @@ class CapacityForecast(SQLModel, table=True):
 
 
 class QueueScan(SQLModel, table=True):
-    """Which reps had room at the end of the newest look at the whole queue to sales: none takes who waits.
+    """The reps with capacity at the end of the newest scan of the whole hand-off queue, which took no waiting lead.
 
-    Whoever has room and is not among *available_reps* is news: the queue is looked at again.
+    The queue is scanned again when a rep that is not in *available_reps* has capacity.
     """
 
     __tablename__ = "queue_scan"

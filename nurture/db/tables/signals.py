@@ -15,8 +15,7 @@ from nurture.db.types import Id, generated_id
 class Signal(SQLModel, table=True):
     """Something that a lead did; recorded once, by its natural key.
 
-    *click_filter_key* names the rules of evidence that found the verdict: null where somebody declared it,
-    "" to have it judged.
+    *click_filter_key* names the click filtering rules of the verdict: null if it was set by hand, "" if pending.
     """
 
     __table_args__: ClassVar[Any] = (

@@ -13,7 +13,7 @@ from nurture.db.types import Id, generated_id
 
 
 class Enrollment(SQLModel, table=True):
-    """One lead's stay on one track; at most one is open per lead."""
+    """A lead's enrollment on a track; at most one is open per lead."""
 
     __table_args__: ClassVar[Any] = (
         Index("uq_enrollment_open", "lead_id", unique=True, **index_where("ended_at is null")),

@@ -14,7 +14,8 @@ from nurture.definitions.senders import check_sender
 from nurture.definitions.values import Address, Between, Days, Line, Name, PositiveSpan, Span, Text, Zone
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.planning.calendar import Window
-from nurture.domain.planning.program import FrequencyCap, Sender
+from nurture.domain.planning.frequency_cap import FrequencyCap
+from nurture.domain.planning.program import Sender
 
 PLAIN_LAYOUT = "plain"
 

@@ -8,11 +8,11 @@ from nurture.definitions.project import load
 from nurture.domain.lead import Closing
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import AllOf, AnyOf, SignalCondition
+from nurture.domain.planning.frequency_cap import FrequencyCap
 from nurture.domain.planning.program import (
     Branch,
     Email,
     End,
-    FrequencyCap,
     HandOff,
     Jump,
     NextRound,

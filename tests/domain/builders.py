@@ -13,6 +13,7 @@ from nurture.domain.lead import Custodian, Engagement, Lead
 from nurture.domain.planning import calendar
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import Condition
+from nurture.domain.planning.frequency_cap import FrequencyCap
 from nurture.domain.planning.lead_view import Enrollment, LeadView, Position, Touch, TouchState
 from nurture.domain.planning.planner import (
     Decision,
@@ -29,7 +30,6 @@ from nurture.domain.planning.program import (
     Branch,
     Email,
     End,
-    FrequencyCap,
     HandOff,
     Instruction,
     Jump,

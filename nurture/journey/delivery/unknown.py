@@ -12,7 +12,8 @@ from nurture.errors import NotFound
 from nurture.journey.delivery import unknown_queries
 from nurture.journey.delivery.unknown_queries import UnknownMessage
 from nurture.journey.leads import lock_queries, signal_queries
-from nurture.journey.leads.changeset import Changes, JournalEntry
+from nurture.journey.leads.changeset import Changes
+from nurture.journey.leads.journal import JournalEntry
 from nurture.outbox import messages
 from nurture.outbox.messages import DeliveryResult
 from nurture.runtime.context import AppContext

@@ -15,7 +15,8 @@ from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
 from nurture.journey.handoff.lead_profile import reply_values
 from nurture.journey.leads import lock_queries, reply_queries
-from nurture.journey.leads.changeset import Changes, JournalEntry, NewMessage
+from nurture.journey.leads.changeset import Changes, NewMessage
+from nurture.journey.leads.journal import JournalEntry
 from nurture.journey.leads.reply_queries import ForwardableReply, ReplyText
 from nurture.journey.tracks.touch_email import lead_values, sender_address
 from nurture.mail.rendering.inert_text import defang_values

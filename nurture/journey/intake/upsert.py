@@ -33,7 +33,8 @@ from nurture.journey.intake.queries import (
     NewLead,
 )
 from nurture.journey.leads import address_queries, suppression_queries
-from nurture.journey.leads.changeset import CustodyUpdate, NewOutcome, TouchCancellation
+from nurture.journey.leads.changeset import NewOutcome, TouchCancellation
+from nurture.journey.leads.custody import CustodyUpdate
 
 SOURCE: Final = "import"
 """The source of outcomes that an import records."""

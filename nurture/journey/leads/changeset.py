@@ -21,7 +21,6 @@ from sqlalchemy import (
     String,
     Table,
     delete,
-    func,
     select,
     update,
 )
@@ -35,31 +34,19 @@ from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import routing as routing_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.types import Json, UtcDateTime
+from nurture.journey.leads.custody import CustodyUpdate, write_custody
+from nurture.journey.leads.journal import JournalEntry, write_journal
 from nurture.outbox import crm_records
 
 _ID, _INT, _FLOAT, _TEXT, _TIME, _DATE = BigInteger(), Integer(), Float(), String(), UtcDateTime(), Date()
 _BOOL = Boolean()
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
 message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
 offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
 queue_priority: Table = routing_tables.QueuePriority.__table__  # type: ignore[attr-defined]
-
-
-class CustodyUpdate(NamedTuple):
-    """The new custody of a lead. *since* None keeps the stored time, because the custodian does not change."""
-
-    lead_id: int
-    version: int
-    kind: str
-    ref: str
-    since: datetime | None
-    next_action: str
-    due_at: datetime | None
 
 
 class EnrollmentUpdate(NamedTuple):
@@ -143,25 +130,6 @@ class NewMessage(NamedTuple):
         )
 
 
-class JournalEntry(NamedTuple):
-    """One entry of the journal."""
-
-    lead_id: int
-    at: datetime
-    stage: str
-    event: str
-    reason: str
-    enrollment_id: int | None = None
-    track: str | None = None
-    track_version: int | None = None
-    policy_version: int | None = None
-    step: str | None = None
-    detail: Mapping[str, Any] | None = None
-    custody_from: str | None = None
-    custody_to: str | None = None
-    ref: str | None = None
-
-
 class TouchCancellation(NamedTuple):
     """Cancels all unsent touches of a lead."""
 
@@ -219,9 +187,6 @@ class PriorityUpdate(NamedTuple):
     rank: datetime
 
 
-_CUSTODY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
-    zip(CustodyUpdate._fields, (_ID, _INT, _TEXT, _TEXT, _TIME, _TEXT, _TIME), strict=True)
-)
 _ENROLLMENT_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
     zip(EnrollmentUpdate._fields, (_ID, _ID, _TEXT, _INT, _TIME, _TIME, _TIME, _TEXT), strict=True)
 )
@@ -238,13 +203,6 @@ _NEW_MESSAGE: Mapping[str, TypeEngine[Any]] = dict(
         strict=True,
     )
 )  # fmt: skip
-_JOURNAL_ENTRY: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        JournalEntry._fields,
-        (_ID, _TIME, _TEXT, _TEXT, _TEXT, _ID, _TEXT, _INT, _INT, _TEXT, Json, _TEXT, _TEXT, _TEXT),
-        strict=True,
-    )
-)
 _NEW_OUTCOME: Mapping[str, TypeEngine[Any]] = dict(
     zip(NewOutcome._fields, (_ID, _TEXT, _TIME, _FLOAT, _TEXT, _TEXT, _TIME), strict=True)
 )
@@ -280,7 +238,7 @@ class Changes:
 
         Changes of leads without a custody update in the batch are written unguarded.
         """
-        written = _write_custody(database, connection, self.custody_updates)
+        written = write_custody(database, connection, self.custody_updates)
         conflicting = {row.lead_id for row in self.custody_updates} - written
         self._write_rest(database, connection, conflicting, now)
         return written
@@ -305,7 +263,7 @@ class Changes:
         _write_fields(database, connection, _without_conflicts(self.field_updates, conflicting), now)
         _write_priorities(database, connection, _without_conflicts(self.priority_updates, conflicting))
         entries = _without_conflicts(self.journal_entries, conflicting)
-        insert_rows(database, connection, journal, _JOURNAL_ENTRY, entries)
+        write_journal(database, connection, entries)
 
 
 def _without_conflicts(rows: Sequence[Any], conflicting: set[int]) -> Sequence[Any]:
@@ -326,26 +284,6 @@ def insert_rows(
     return database.insert(
         connection, table.name, columns, rows, ignore_conflicts=ignore_conflicts, unique_columns=unique_columns
     )
-
-
-def _write_custody(database: Database, connection: Connection, rows: Sequence[CustodyUpdate]) -> set[int]:
-    if not rows:
-        return set()
-    moved = database.rows("moved", _CUSTODY_UPDATE, rows)
-    statement = (
-        update(custody)
-        .where(custody.c.lead_id == moved.c.lead_id, custody.c.version == moved.c.version)
-        .values(
-            kind=moved.c.kind,
-            ref=moved.c.ref,
-            since=func.coalesce(moved.c.since, custody.c.since),
-            next_action=moved.c.next_action,
-            due_at=moved.c.due_at,
-            version=custody.c.version + 1,
-        )
-        .returning(custody.c.lead_id)
-    )
-    return set(connection.execute(statement).scalars().all())
 
 
 def _write_enrollment_updates(database: Database, connection: Connection, rows: Sequence[EnrollmentUpdate]) -> None:

@@ -15,14 +15,14 @@ from nurture.domain.planning.program import Destination, Program, ToClosed, ToQu
 from nurture.domain.routing.priority import QueuePriority
 from nurture.journey.leads.changeset import (
     Changes,
-    CustodyUpdate,
     EnrollmentUpdate,
-    JournalEntry,
     NewEnrollment,
     NewOutcome,
     PriorityUpdate,
     TouchCancellation,
 )
+from nurture.journey.leads.custody import CustodyUpdate
+from nurture.journey.leads.journal import JournalEntry
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.runtime.published import Definitions
 

@@ -12,6 +12,7 @@ from nurture.domain.lead import Custodian, Queue, Timeline
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import DecidesWithin, FieldCondition, ScoreCondition, SignalCondition
+from nurture.domain.planning.frequency_cap import FrequencyCap
 from nurture.domain.planning.lead_view import LeadView, Touch, TouchState
 from nurture.domain.planning.planner import (
     Decision,
@@ -23,7 +24,7 @@ from nurture.domain.planning.planner import (
     apply_decision,
     decide,
 )
-from nurture.domain.planning.program import FrequencyCap, Program, ToQueue
+from nurture.domain.planning.program import Program, ToQueue
 from nurture.domain.policy.policy import Policy
 from nurture.domain.signals import SignalKind
 from tests.domain.builders import (

@@ -22,9 +22,10 @@ from nurture.domain.planning.conditions import (
     ScoreCondition,
     SignalCondition,
 )
+from nurture.domain.planning.frequency_cap import FrequencyCap
 from nurture.domain.planning.lead_view import TouchState
 from nurture.domain.planning.planner import EndEnrollment, OfferToSales, apply_decision, decide
-from nurture.domain.planning.program import FrequencyCap, HandOff, Program
+from nurture.domain.planning.program import HandOff, Program
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from tests.domain.builders import (
     ALWAYS,

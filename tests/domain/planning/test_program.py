@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.domain.planning.calendar import Delay
-from nurture.domain.planning.program import FINALLY, Email, FrequencyCap, Repeat, Split, choose_arm
+from nurture.domain.planning.frequency_cap import FrequencyCap
+from nurture.domain.planning.program import FINALLY, Email, Repeat, Split, choose_arm
 from tests.domain.builders import DAY, Mail, Note, Offer, Round, program, track
 
 law = settings(max_examples=150, deadline=None, derandomize=True)

@@ -1,0 +1,62 @@
+"""Writing the custody of leads: who is responsible for each, what happens next, and when it is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Integer, String, Table, func, update
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import leads as lead_tables
+from nurture.db.types import UtcDateTime
+
+_ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
+custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+
+
+class CustodyUpdate(NamedTuple):
+    """The new custody of a lead. *since* None keeps the stored time, because the custodian does not change."""
+
+    lead_id: int
+    version: int
+    kind: str
+    ref: str
+    since: datetime | None
+    next_action: str
+    due_at: datetime | None
+
+
+_CUSTODY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
+    zip(
+        CustodyUpdate._fields,
+        (_ID, Integer(), _TEXT, _TEXT, _TIME, _TEXT, _TIME),
+        strict=True,
+    )
+)
+
+
+def write_custody(database: Database, connection: Connection, rows: Sequence[CustodyUpdate]) -> set[int]:
+    """Write *rows* whose version is still the stored one; return their leads.
+
+    A lead that another worker moved meanwhile keeps what that worker wrote.
+    """
+    if not rows:
+        return set()
+    moved = database.rows("moved", _CUSTODY_UPDATE, rows)
+    statement = (
+        update(custody)
+        .where(custody.c.lead_id == moved.c.lead_id, custody.c.version == moved.c.version)
+        .values(
+            kind=moved.c.kind,
+            ref=moved.c.ref,
+            since=func.coalesce(moved.c.since, custody.c.since),
+            next_action=moved.c.next_action,
+            due_at=moved.c.due_at,
+            version=custody.c.version + 1,
+        )
+        .returning(custody.c.lead_id)
+    )
+    return set(connection.execute(statement).scalars().all())

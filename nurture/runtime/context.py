@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nurture.mail.inbound.imap import Inbox
     from nurture.mail.inbound.reader import MailReader
     from nurture.mail.providers.base import Provider
+    from nurture.mail.providers.events import EventReader
     from nurture.mail.rendering.link_tracking import LinkTracking
 
 
@@ -26,6 +27,12 @@ def _shared_reader() -> MailReader:
     from nurture.mail.inbound.reader import shared_reader  # noqa: PLC0415 - for inbound mail only
 
     return shared_reader()
+
+
+def _event_readers() -> Mapping[str, EventReader]:
+    from nurture.mail.providers.event_readers import EVENT_READERS  # noqa: PLC0415 - for webhooks only
+
+    return EVENT_READERS
 
 
 @dataclass
@@ -58,6 +65,7 @@ class AppContext:
     crm: DeferredField[Crm | None] = DeferredField(None)
     notifiers: DeferredField[Mapping[str, Provider] | None] = DeferredField(None)
     mail_reader: DeferredField[MailReader] = DeferredField(Deferred(_shared_reader))
+    event_readers: DeferredField[Mapping[str, EventReader]] = DeferredField(Deferred(_event_readers))
 
     def notifier(self, target: str) -> Provider:
         """Return the notifier *target*, or one that delivers nothing if it is not in the settings."""

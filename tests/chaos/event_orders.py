@@ -79,7 +79,7 @@ def permute(database: Database, folder: Path, count: int, chance: Random) -> Ord
     sent_events = [one for id_, key in keys for one in history_by_id[id_].shuffled(f"{ORIGIN}:{key}", chance)]
     chance.shuffle(sent_events)
     for first in range(0, len(sent_events), BATCH):
-        provider_events.receive(ctx, provider_events.SENDGRID, encode_events(sent_events[first : first + BATCH]), NOW)
+        provider_events.receive(ctx, "sendgrid", encode_events(sent_events[first : first + BATCH]), NOW)
         if chance.random() < 0.3:
             provider_events.apply_pending(ctx, NOW)
     provider_events.apply_pending(ctx, NOW)

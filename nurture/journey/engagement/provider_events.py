@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -31,11 +31,8 @@ from nurture.journey.engagement.provider_event_queries import EventRow, NewBatch
 from nurture.journey.leads import address_queries
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.mail.providers.events import ProviderEvent, SuppressionReason
-from nurture.mail.providers.sendgrid import events as sendgrid_events
 from nurture.outbox.messages import TO_LEADS
 from nurture.runtime.context import AppContext
-
-SENDGRID: Final = "sendgrid"
 
 BODY_RETENTION: Final = timedelta(days=7)
 """How long a raw batch is kept; it contains addresses. Its events contain none, and stay."""
@@ -43,9 +40,6 @@ BODY_RETENTION: Final = timedelta(days=7)
 _MAX_BATCHES: Final = 20
 _MAX_EVENTS: Final = 4_000
 """How many batches or events one transaction handles at most."""
-
-_READERS: Final[Mapping[str, Callable[[bytes], list[ProviderEvent]]]] = {SENDGRID: sendgrid_events.read_events}
-_COUNTERS: Final[Mapping[str, Callable[[bytes], int]]] = {SENDGRID: sendgrid_events.count_events}
 
 UNPROCESSABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, DataError, IntegrityError)
 """Errors that an unexpected batch may raise. Any other error is not the batch's fault: it stays pending."""
@@ -69,7 +63,7 @@ class ReceivedBatch(NamedTuple):
 
 def receive(ctx: AppContext, provider: str, body: bytes, now: datetime) -> ReceivedBatch:
     """Store a batch as received, to be applied later. Raises InvalidEventBatch and stores nothing."""
-    event_count = _COUNTERS[provider](body)
+    event_count = ctx.event_readers[provider].count(body)
     if not event_count:
         return ReceivedBatch(0, new=False)
     batch = NewBatch(provider, sha256(body).hexdigest(), now, event_count, body.decode())
@@ -145,7 +139,7 @@ def _apply_one_by_one(ctx: AppContext, batch: PendingBatch, now: datetime) -> Ap
     """Apply the valid events of a batch; set the batch aside if any event fails."""
     total, problem = ApplyResult(), ""
     try:
-        for event in _parse(batch):
+        for event in _parse(ctx, batch):
             try:
                 total += _process_events(ctx, [(batch, event)], now)
             except UNPROCESSABLE as error:
@@ -180,15 +174,15 @@ class _MatchedEvent:
 
 
 def _apply_together(ctx: AppContext, batches: Sequence[PendingBatch], now: datetime) -> ApplyResult:
-    result = _process_events(ctx, [(batch, event) for batch in batches for event in _parse(batch)], now)
+    result = _process_events(ctx, [(batch, event) for batch in batches for event in _parse(ctx, batch)], now)
     with ctx.database.write() as connection:
         provider_event_queries.mark_processed(ctx.database, connection, [batch.id for batch in batches], now)
         provider_event_queries.clear_bodies(ctx.database, connection, result.erased)
     return result
 
 
-def _parse(batch: PendingBatch) -> list[ProviderEvent]:
-    return _READERS[batch.provider](batch.body.encode())
+def _parse(ctx: AppContext, batch: PendingBatch) -> list[ProviderEvent]:
+    return ctx.event_readers[batch.provider].read(batch.body.encode())
 
 
 def _process_events(

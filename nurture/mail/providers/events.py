@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from nurture.domain.delivery.delivery_status import DeliveryEventType
 
@@ -45,3 +47,10 @@ class ProviderEvent:
     user_agent: str | None = None
     url: str = ""
     is_machine_open: bool = False
+
+
+class EventReader(NamedTuple):
+    """How the event batches of one provider are read. Both functions raise InvalidEventBatch for the same bodies."""
+
+    count: Callable[[bytes], int]
+    read: Callable[[bytes], list[ProviderEvent]]

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from nurture.journey.engagement import provider_events
 from nurture.mail.providers.events import InvalidEventBatch
+from nurture.mail.providers.sendgrid.events import PROVIDER
 from nurture.mail.providers.sendgrid.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from nurture.web.auth import Site, SiteDep
 
@@ -45,7 +46,7 @@ def _verify_and_store(request: Request, site: Site, body: bytes) -> Response:
     ):
         return _error(401, NOT_SIGNED)
     try:
-        received = provider_events.receive(site.ctx, provider_events.SENDGRID, body, site.clock.now())
+        received = provider_events.receive(site.ctx, PROVIDER, body, site.clock.now())
     except InvalidEventBatch as error:
         return _error(400, f"{error}: nothing was stored")
     return JSONResponse(

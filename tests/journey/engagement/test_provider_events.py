@@ -76,7 +76,7 @@ def message_ref(ctx: AppContext, lead_id: int = 1) -> str:
 
 def receive_events(ctx: AppContext, *events: Any, now: datetime = LATER) -> provider_events.ApplyResult:
     """Receive events from SendGrid, and apply them."""
-    provider_events.receive(ctx, provider_events.SENDGRID, encode_events(events), now)
+    provider_events.receive(ctx, "sendgrid", encode_events(events), now)
     return provider_events.apply_pending(ctx, now)
 
 
@@ -209,23 +209,23 @@ def test_copies_count_once_whether_their_id_changed_or_not(ctx: AppContext) -> N
 
 def test_the_same_batch_again_is_known_and_stored_once(ctx: AppContext) -> None:
     body = encode_events([make_event(ctx, "delivered")])
-    assert provider_events.receive(ctx, provider_events.SENDGRID, body, LATER) == (1, True)
-    assert provider_events.receive(ctx, provider_events.SENDGRID, body, LATER) == (1, False)
+    assert provider_events.receive(ctx, "sendgrid", body, LATER) == (1, True)
+    assert provider_events.receive(ctx, "sendgrid", body, LATER) == (1, False)
     assert provider_events.apply_pending(ctx, LATER) == provider_events.ApplyResult(1, 1, 1)
-    assert provider_events.receive(ctx, provider_events.SENDGRID, body, LATER) == (1, False)
+    assert provider_events.receive(ctx, "sendgrid", body, LATER) == (1, False)
     assert provider_events.apply_pending(ctx, LATER) == provider_events.ApplyResult()
 
 
 def test_an_empty_batch_is_acknowledged_and_leaves_nothing(ctx: AppContext) -> None:
     before = all_rows(ctx)
-    assert provider_events.receive(ctx, provider_events.SENDGRID, b"[]", LATER) == (0, False)
+    assert provider_events.receive(ctx, "sendgrid", b"[]", LATER) == (0, False)
     assert all_rows(ctx) == before
 
 
 def test_an_unreadable_batch_is_rejected_and_leaves_nothing(ctx: AppContext) -> None:
     before = all_rows(ctx)
     with pytest.raises(InvalidEventBatch):
-        provider_events.receive(ctx, provider_events.SENDGRID, b"[" * 9_000, LATER)
+        provider_events.receive(ctx, "sendgrid", b"[" * 9_000, LATER)
     assert all_rows(ctx) == before
 
 
@@ -329,7 +329,7 @@ def test_times_before_planning_or_after_receipt_are_corrected(ctx: AppContext) -
 def test_a_batch_is_processed_by_the_sweep_if_nothing_else_did_it(ctx: AppContext) -> None:
     provider_events.receive(
         ctx,
-        provider_events.SENDGRID,
+        "sendgrid",
         encode_events([make_event(ctx, "delivered"), make_event(ctx, "click", 90)]),
         LATER,
     )
@@ -341,7 +341,7 @@ def test_a_batch_is_processed_by_the_sweep_if_nothing_else_did_it(ctx: AppContex
 
 def test_a_crash_between_the_steps_loses_nothing_and_counts_nothing_twice(ctx: AppContext) -> None:
     batch = [make_event(ctx, kind) for kind in KINDS]
-    provider_events.receive(ctx, provider_events.SENDGRID, encode_events(batch), LATER)
+    provider_events.receive(ctx, "sendgrid", encode_events(batch), LATER)
     provider_events.apply_pending(ctx, LATER)
     engagement_signals.apply_pending_signals(ctx, LATER)
     done = {name: found for name, found in all_rows(ctx).items() if name != "raw_batch"}
@@ -352,13 +352,13 @@ def test_a_crash_between_the_steps_loses_nothing_and_counts_nothing_twice(ctx: A
 
 
 def test_a_batch_that_cannot_be_applied_stops_no_other(ctx: AppContext) -> None:
-    provider_events.receive(ctx, provider_events.SENDGRID, encode_events([make_event(ctx, "delivered")]), LATER)
+    provider_events.receive(ctx, "sendgrid", encode_events([make_event(ctx, "delivered")]), LATER)
     write(
         ctx,
         "INSERT INTO raw_batch (provider, digest, received_at, events, body) "
         "SELECT 'smoke-signals', 'x', received_at, 1, '[]' FROM raw_batch",
     )
-    provider_events.receive(ctx, provider_events.SENDGRID, encode_events([make_event(ctx, "click")]), LATER)
+    provider_events.receive(ctx, "sendgrid", encode_events([make_event(ctx, "click")]), LATER)
     assert provider_events.apply_pending(ctx, LATER).events == 2
     assert rows(ctx, "SELECT provider, error FROM raw_batch WHERE processed_at IS NULL") == [
         ("smoke-signals", "KeyError")
@@ -394,7 +394,7 @@ def test_one_event_that_cannot_be_applied_costs_no_other(ctx: AppContext) -> Non
 
 def test_batches_are_stored_for_a_week_and_their_events_for_good(ctx: AppContext) -> None:
     receive_events(ctx, make_event(ctx, "delivered"))
-    provider_events.receive(ctx, provider_events.SENDGRID, encode_events([make_event(ctx, "open")]), LATER)
+    provider_events.receive(ctx, "sendgrid", encode_events([make_event(ctx, "open")]), LATER)
     provider_events.process_pending(ctx, LATER + provider_events.BODY_RETENTION)
     assert one(ctx, "SELECT count(*) FROM raw_batch") == 2
     provider_events.process_pending(ctx, LATER + provider_events.BODY_RETENTION + timedelta(seconds=1))
@@ -415,10 +415,10 @@ def test_a_batch_costs_the_same_number_of_statements_however_large(ctx: AppConte
         kinds = ("delivered", "click", "bounce")
         return [event(kind, f"{ctx.installation_id}:{key}", LATER, email=None) for key in chosen for kind in kinds]
 
-    provider_events.receive(ctx, provider_events.SENDGRID, encode_events(batch(keys[:4])[:10]), now)
+    provider_events.receive(ctx, "sendgrid", encode_events(batch(keys[:4])[:10]), now)
     with recorded_statements(ctx.database) as few:
         assert provider_events.apply_pending(ctx, now).new == 10
-    provider_events.receive(ctx, provider_events.SENDGRID, encode_events(batch(keys[4:])[:2_000]), now)
+    provider_events.receive(ctx, "sendgrid", encode_events(batch(keys[4:])[:2_000]), now)
     with recorded_statements(ctx.database) as many:
         assert provider_events.apply_pending(ctx, now).new == 2_000
     assert len(few) == len(many)
@@ -439,7 +439,7 @@ def test_order_and_copies_of_events_do_not_change_the_result(db: Database, tmp_p
 def test_the_documented_example_is_stored_whole_and_what_is_ours_of_it_is_applied(ctx: AppContext) -> None:
     body = (Path(os.environ["NURTURE_OLIST_DIR"]) / EXAMPLE).read_bytes()
     documented = orjson.loads(body)
-    assert provider_events.receive(ctx, provider_events.SENDGRID, body, LATER) == (len(documented), True)
+    assert provider_events.receive(ctx, "sendgrid", body, LATER) == (len(documented), True)
     assert provider_events.apply_pending(ctx, LATER) == provider_events.ApplyResult(len(documented), len(documented), 0)
     assert {event_type for event_type, _, _ in stored_events(ctx)} == {one.value for one in DeliveryEventType} - {
         "blocked",

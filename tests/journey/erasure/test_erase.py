@@ -81,7 +81,7 @@ def create_full_history(ctx: AppContext, folder: Path) -> int:
         encode_events([event("delivered", f"0badcafe:{key}", SENT, email=ADDRESS)]),
         encode_events([event("odd", None, SENT, email=ADDRESS)]),
     ):
-        provider_events.receive(ctx, provider_events.SENDGRID, body, NOW)
+        provider_events.receive(ctx, "sendgrid", body, NOW)
     create_token(ctx, "website", ["signals:write"], NOW)
     request = KeyedRequest(one(ctx, "SELECT id FROM api_token"), "/api/signals", "k", b"x")
     idempotency.respond_once(ctx, request, NOW, lambda: KeyedResponse(202, f"no lead {ADDRESS}"))

@@ -115,7 +115,7 @@ def _provider(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
         event("spamreport", None, ERASED_AT, email=ADDRESS),
         event("bounce", f"0badcafe:{key}", ERASED_AT, email="mia.holm@home.example"),
     ]
-    provider_events.receive(ctx, provider_events.SENDGRID, encode_events(said), LATER)
+    provider_events.receive(ctx, "sendgrid", encode_events(said), LATER)
     provider_events.process_pending(ctx, LATER)
 
 

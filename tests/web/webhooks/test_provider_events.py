@@ -197,7 +197,7 @@ def test_who_comes_while_another_applies_leaves_it_to_that_one(sqlite_world: Wor
     world = sqlite_world
     world.ctx.installation_id = ORIGIN
     applying = EventWorker(world.ctx, world.clock)
-    provider_events.receive(world.ctx, provider_events.SENDGRID, batch(world, "delivered"), NOW)
+    provider_events.receive(world.ctx, "sendgrid", batch(world, "delivered"), NOW)
     applying._busy.acquire()
     applying.run()
     assert world.value("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL") == 1

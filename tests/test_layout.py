@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
+from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
+from statistics import median
 
+import grimp
 import pytest
 
 from tests.conftest import PURE_FOLDERS
@@ -14,6 +19,40 @@ from tests.conftest import PURE_FOLDERS
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("nurture", "flows") for path in (ROOT / folder).rglob("*.py"))
 MAX_LINES = 450
+MAX_MEDIAN_LINES = 150
+MAX_FUNCTION_LINES = 60
+MAX_MODULES = 30
+LONG_FUNCTIONS = {
+    "nurture/db/migrations/versions/0001_initial.py:_mail": "a migration, which never changes",
+    "nurture/operations/restore.py:restore": "the steps of a restore in their order",
+}
+VENDORS = re.compile(
+    r"sendgrid|mailgun|postmark|hubspot|salesforce|pipedrive|outlook|gmail|zoom|go_?to_?webinar|slack|apprise",
+    re.IGNORECASE,
+)
+VENDOR_PLACES = ("nurture/mail/", "nurture/crm/", "nurture/settings.py", "nurture/app.py")
+VENDOR_EXCEPTIONS = {
+    "nurture/operations/check_external.py": "names the setting of the sandbox",
+    "nurture/operations/check_notifiers.py": "checks the one notifier that exists",
+    "nurture/operations/doctor.py": "redacts the values of secret settings",
+    "nurture/web/app.py": "the webhooks of each provider have their own path",
+    "nurture/web/auth.py": "holds the signature verifier",
+    "nurture/web/webhooks/inbound_mail.py": "the endpoint for the form of one provider",
+    "nurture/web/webhooks/provider_events.py": "the endpoint for the events of one provider",
+}
+SQL_WORDS = frozenset({"select", "insert", "update", "delete", "text", "func", "exists", "union_all"})
+SQL_PLACES = (
+    "nurture/db/", "nurture/outbox/", "nurture/journey/leads/changeset.py", "nurture/journey/leads/snapshot.py",
+)  # fmt: skip
+SQL_EXCEPTIONS = {
+    "nurture/journey/preferences/answer_question.py": "reads one row",
+    "nurture/journey/preferences/preference_center.py": "reads one row",
+    "nurture/journey/preferences/unsubscribe.py": "reads one row",
+    "nurture/publishing/preview.py": "reads one row",
+    "nurture/reporting/webinar.py": "one report with one statement",
+    "nurture/simulation/behavior.py": "reads the emails that simulated leads received",
+    "nurture/simulation/engine.py": "writes simulated leads into a separate database",
+}
 BANNED = frozenset({"process", "manager", "handler", "util", "utils", "helper", "helpers", "data", "common", "misc"})
 
 
@@ -29,6 +68,88 @@ def test_there_are_files_to_check() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_file_is_longer_than_450_lines(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+def test_the_median_file_is_short() -> None:
+    assert median(len(path.read_text("utf-8").splitlines()) for path in FILES) <= MAX_MEDIAN_LINES
+
+
+def test_no_folder_has_too_many_modules() -> None:
+    modules = Counter(path.parent for path in FILES if path.stem != "__init__")
+    assert [folder for folder, count in modules.items() if count > MAX_MODULES] == []
+
+
+def test_no_function_is_too_long() -> None:
+    long = {
+        f"{_name(path)}:{node.name}"
+        for path in FILES
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+    }
+    assert long == set(LONG_FUNCTIONS)
+
+
+def test_there_is_no_import_cycle_between_files() -> None:
+    graph = grimp.build_graph("nurture", "flows", exclude_type_checking_imports=True)
+    assert len(graph.modules) > 0.9 * len(FILES)  # all but the migrations, which are in no package
+    TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules}).prepare()
+
+
+def test_mail_and_crm_do_not_import_each_other() -> None:
+    graph = grimp.build_graph("nurture")
+    between = {
+        (importer, imported)
+        for importer in graph.modules
+        for imported in graph.find_modules_directly_imported_by(importer)
+        if {".".join(name.split(".")[:2]) for name in (importer, imported)} == {"nurture.mail", "nurture.crm"}
+    }
+    assert between == set()
+
+
+def test_vendors_are_named_only_where_they_are_connected() -> None:
+    naming = {
+        _name(path)
+        for path in FILES
+        if not _name(path).startswith(VENDOR_PLACES) and any(map(VENDORS.search, (path.stem, *_identifiers(path))))
+    }
+    assert naming == set(VENDOR_EXCEPTIONS)
+
+
+def test_sql_is_only_in_query_files() -> None:
+    building = {
+        _name(path)
+        for path in FILES
+        if not _name(path).startswith(SQL_PLACES) and not path.name.endswith("queries.py") and _builds_sql(path)
+    }
+    assert building == set(SQL_EXCEPTIONS)
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _identifiers(path: Path) -> Iterator[str]:
+    """Yield every name that the code of a file defines, uses or imports."""
+    for node in ast.walk(_tree(path)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names):
+                yield from (module or "", *(alias.name for alias in names))
+
+
+def _builds_sql(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.ImportFrom)
+        and (node.module or "").partition(".")[0] in ("sqlalchemy", "sqlmodel")
+        and SQL_WORDS & {alias.name for alias in node.names}
+        for node in ast.walk(_tree(path))
+    )
 
 
 def test_no_module_class_or_function_has_a_vague_name() -> None:

@@ -100,7 +100,7 @@ def bring_everything(ctx: AppContext, folder: Path) -> None:
 
 def _mail_comes(ctx: AppContext, body: bytes, reply: bytes) -> None:
     for _ in range(2):
-        provider_events.receive(ctx, provider_events.SENDGRID, body, NOW)
+        provider_events.receive(ctx, "sendgrid", body, NOW)
     provider_events.apply_pending(ctx, NOW)
     process_replies(ctx, reply, reply)
 

@@ -41,7 +41,7 @@ _GAP: Final = re.compile(
     r"(?:^|(?<=[\s(\[*_\"'“«>]))[\ue000-\ue0ff](?=[ \t,.;:!?)\]*_\"'”»\u2019]|[\ue000-\ue0ff])", re.MULTILINE
 )
 _NAME_FIELDS: Final = frozenset({"first_name", "last_name", "full_name"})
-_SAMPLE_DETAILS: Final = re.compile(r" for a lead (?:of whom|with a long|whose).*|:? ?\d[\d,]*")
+_SAMPLE_DETAILS: Final = re.compile(r" for a lead (?:with only|with a long|whose).*|:? ?\d[\d,]*")
 _LINK_TAG: Final = re.compile(r"\]\([^)]*\{[{%]|(?:href|src)=.\{[{%]")
 _COMPARED: Final = re.compile(r"'(\S+)' not supported between")
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -113,7 +113,7 @@ class _Sample:
         }
 
 
-_EMPTY_SAMPLE: Final = _Sample("a lead of whom only the address is known", _MISSING_VALUES)
+_EMPTY_SAMPLE: Final = _Sample("a lead with only an address", _MISSING_VALUES)
 _SAMPLES: Final = (
     _EMPTY_SAMPLE,
     _Sample("a lead with a long name and company", touch_email.lead_values(_LONG_VALUES)),

@@ -129,11 +129,11 @@ def fetch_all_changes(crm: Crm, cursor: str = "", limit: int = 100) -> tuple[lis
     raise AssertionError("the changes never end")
 
 
-def test_nothing_to_write_is_written_without_a_receipt(backend: Backend) -> None:
+def test_an_empty_batch_has_no_receipts(backend: Backend) -> None:
     assert backend.crm.upsert([], NOW) == []
 
 
-def test_a_record_is_made_once_however_often_it_is_written(backend: Backend) -> None:
+def test_a_record_is_created_once_however_often_it_is_written(backend: Backend) -> None:
     for _ in range(3):
         (receipt,) = backend.crm.upsert([ONE], NOW)
         assert isinstance(receipt, Accepted), receipt
@@ -150,7 +150,7 @@ def test_a_later_status_and_a_later_hand_off_change_the_same_record(backend: Bac
     assert (seen.handoff_key, seen.handoff_status) == ("abc-handoff-2", "accepted")
 
 
-def test_only_what_is_there_is_found(backend: Backend) -> None:
+def test_a_lookup_returns_only_existing_records(backend: Backend) -> None:
     assert backend.crm.look_up([ONE.key]) == {}
     backend.crm.upsert([ONE], NOW)
     found = backend.crm.look_up([ONE.key, "abc-lead-8", "abc-lead-"])
@@ -164,14 +164,14 @@ def test_each_record_has_its_receipt_in_order(backend: Backend) -> None:
     assert sorted(backend.crm.look_up([one.key for one in records])) == sorted(one.key for one in records)
 
 
-def test_a_lead_of_which_little_is_known_goes_too(backend: Backend) -> None:
+def test_a_lead_with_few_fields_is_accepted(backend: Backend) -> None:
     bare = replace(ONE, person=Person())
     (receipt,) = backend.crm.upsert([bare], NOW)
     assert isinstance(receipt, Accepted), receipt
     assert backend.held(ONE.key) == 1
 
 
-def test_what_a_rep_does_there_is_seen_from_the_cursor_on(backend: Backend) -> None:
+def test_changes_by_a_rep_are_read_from_the_cursor(backend: Backend) -> None:
     assert backend.rep_changes is not None
     backend.crm.upsert([ONE, replace(ONE, key="abc-lead-8", person=Person("b@people.example"))], NOW)
     _, cursor = fetch_all_changes(backend.crm)
@@ -185,7 +185,7 @@ def test_what_a_rep_does_there_is_seen_from_the_cursor_on(backend: Backend) -> N
     assert (mine.crm_status, mine.owner) == ("Done", "")
 
 
-def test_many_changes_come_page_by_page_and_none_is_left_out(backend: Backend) -> None:
+def test_many_changes_are_read_in_pages_without_gaps(backend: Backend) -> None:
     assert backend.rep_changes is not None
     keys = [f"abc-lead-{n}" for n in range(7)]
     people = [Person(f"p{n}@people.example") for n in range(7)]
@@ -200,14 +200,14 @@ def test_a_setup_that_works_has_no_problems(backend: Backend) -> None:
     assert list(backend.crm.check(NOW)) == []
 
 
-def test_the_owner_is_set_by_acceptance_alone(remote_backend: Backend) -> None:
+def test_the_owner_is_set_only_on_acceptance(remote_backend: Backend) -> None:
     remote_backend.crm.upsert([ONE], NOW)
     assert remote_backend.crm.look_up([ONE.key])[ONE.key].owner == ""
     remote_backend.crm.upsert([replace(ONE, handoff_status=HandoffStatus.ACCEPTED, owner=MARA)], NOW)
     assert remote_backend.crm.look_up([ONE.key])[ONE.key].owner == MARA
 
 
-def test_a_rep_whom_the_crm_does_not_know_is_noted_and_stops_nothing(remote_backend: Backend) -> None:
+def test_a_rep_unknown_to_the_crm_is_noted_and_blocks_nothing(remote_backend: Backend) -> None:
     (receipt,) = remote_backend.crm.upsert(
         [replace(ONE, handoff_status=HandoffStatus.ACCEPTED, owner="gone@house.example")], NOW
     )
@@ -215,7 +215,7 @@ def test_a_rep_whom_the_crm_does_not_know_is_noted_and_stops_nothing(remote_back
     assert "owner was not set" in receipt.note
 
 
-def test_a_record_that_the_crm_had_before_us_is_linked_not_duplicated(remote_backend: Backend) -> None:
+def test_an_existing_record_is_linked_not_duplicated(remote_backend: Backend) -> None:
     match remote_backend.double:
         case SalesforceDouble() as org:
             existing_id = org.add_lead(LastName="Neil", Company="Souza", Email=ANA.email)
@@ -226,7 +226,7 @@ def test_a_record_that_the_crm_had_before_us_is_linked_not_duplicated(remote_bac
     assert remote_backend.held(ONE.key) == 1
 
 
-def test_a_record_whose_crm_id_we_have_is_linked_by_it(remote_backend: Backend) -> None:
+def test_a_record_is_linked_by_its_crm_id(remote_backend: Backend) -> None:
     match remote_backend.double:
         case SalesforceDouble() as org:
             existing_id = org.add_lead(LastName="Neil", Company="Souza")
@@ -238,7 +238,9 @@ def test_a_record_whose_crm_id_we_have_is_linked_by_it(remote_backend: Backend) 
 
 @pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_broken_answer_is_unknown_until_it_is_looked_up(remote_backend: Backend, status: int, after: bool) -> None:
+def test_an_invalid_response_is_unknown_until_the_record_is_looked_up(
+    remote_backend: Backend, status: int, after: bool
+) -> None:
     assert remote_backend.double is not None
     remote_backend.double.add_fault(Fault(what="status", status=status, after=after, body="<html>no</html>"))
     (receipt,) = remote_backend.crm.upsert([ONE], NOW)
@@ -250,7 +252,7 @@ def test_a_broken_answer_is_unknown_until_it_is_looked_up(remote_backend: Backen
 
 @pytest.mark.parametrize("what", ["reset", "hang"])
 @pytest.mark.parametrize("after", [False, True])
-def test_no_answer_at_all_is_unknown_too(remote_backend: Backend, what: str, after: bool) -> None:
+def test_a_missing_response_is_unknown(remote_backend: Backend, what: str, after: bool) -> None:
     assert remote_backend.double is not None
     remote_backend.double.add_fault(Fault(what=what, after=after, seconds=0.8))
     (receipt,) = remote_backend.crm.upsert([ONE], NOW)
@@ -259,7 +261,7 @@ def test_no_answer_at_all_is_unknown_too(remote_backend: Backend, what: str, aft
     assert remote_backend.held(ONE.key) == 1
 
 
-def test_too_many_calls_stop_all_of_them_until_the_crm_allows_more(remote_backend: Backend) -> None:
+def test_a_rate_limit_blocks_all_until_it_ends(remote_backend: Backend) -> None:
     assert remote_backend.double is not None
     body = [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}]
     remote_backend.double.add_fault(Fault(what="status", status=429, headers=(("Retry-After", "30"),), body=body))
@@ -271,7 +273,7 @@ def test_too_many_calls_stop_all_of_them_until_the_crm_allows_more(remote_backen
     assert remote_backend.held(ONE.key) == 0
 
 
-def test_a_field_that_nobody_made_stops_all_and_is_named(remote_backend: Backend) -> None:
+def test_a_missing_custom_field_blocks_all_and_is_named(remote_backend: Backend) -> None:
     match remote_backend.double:
         case SalesforceDouble() as org:
             del org.fields["Nurture_Handoff_Status__c"]
@@ -291,7 +293,7 @@ def test_a_key_that_is_not_unique_is_found_before_anything_is_duplicated(remote_
     assert "unique" in problem
 
 
-def test_what_the_crm_will_never_take_is_refused_with_a_remedy(remote_backend: Backend) -> None:
+def test_a_permanent_error_is_rejected_with_a_remedy(remote_backend: Backend) -> None:
     match remote_backend.double:
         case SalesforceDouble() as org:
             org.duplicate_rule = True
@@ -303,7 +305,7 @@ def test_what_the_crm_will_never_take_is_refused_with_a_remedy(remote_backend: B
     assert "erge" in receipt.reason
 
 
-def test_a_crm_that_cannot_be_reached_stops_all() -> None:
+def test_an_unreachable_crm_blocks_all() -> None:
     for crm in (
         SalesforceCrm("http://127.0.0.1:9", CONSUMER_KEY, SecretStr(CONSUMER_SECRET)),
         HubSpotCrm(SecretStr(TOKEN), url="http://127.0.0.1:9"),
@@ -316,7 +318,7 @@ def test_a_crm_that_cannot_be_reached_stops_all() -> None:
         crm.close()
 
 
-def test_no_secret_and_no_lead_stands_in_logs_errors_or_names(
+def test_logs_errors_and_names_contain_no_secret_and_no_lead(
     remote_backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert remote_backend.double is not None
@@ -354,7 +356,7 @@ def test_a_wrong_salesforce_secret_names_the_settings() -> None:
     assert "wrong" not in str(raised.value)
 
 
-def test_a_deal_that_is_won_after_the_lead_was_converted_is_seen_with_its_amount() -> None:
+def test_a_deal_won_after_conversion_is_read_with_its_amount() -> None:
     with SalesforceDouble() as org:
         crm = SalesforceCrm(org.url, CONSUMER_KEY, SecretStr(CONSUMER_SECRET))
         crm.upsert([ONE, replace(ONE, key="abc-lead-8", person=Person("b@people.example"))], NOW)
@@ -369,7 +371,7 @@ def test_a_deal_that_is_won_after_the_lead_was_converted_is_seen_with_its_amount
         crm.close()
 
 
-def test_a_customer_of_hubspots_is_seen_as_won_with_its_amount() -> None:
+def test_a_hubspot_customer_is_read_as_won_with_its_amount() -> None:
     with HubSpotDouble() as account:
         crm = HubSpotCrm(SecretStr(TOKEN), url=account.url)
         crm.upsert([ONE], NOW)
@@ -382,7 +384,7 @@ def test_a_customer_of_hubspots_is_seen_as_won_with_its_amount() -> None:
         crm.close()
 
 
-def test_hubspots_search_may_be_behind_and_still_nothing_is_duplicated() -> None:
+def test_a_lagging_hubspot_search_causes_no_duplicates() -> None:
     with HubSpotDouble() as account:
         crm = HubSpotCrm(SecretStr(TOKEN), url=account.url)
         crm.upsert([ONE], NOW)
@@ -392,7 +394,7 @@ def test_hubspots_search_may_be_behind_and_still_nothing_is_duplicated() -> None
         crm.close()
 
 
-def test_a_file_is_published_that_a_worker_left_unfinished(tmp_path: Path) -> None:
+def test_a_file_of_a_worker_that_died_is_published(tmp_path: Path) -> None:
     CsvFolderCrm(tmp_path).upsert([ONE], NOW)
     done = tmp_path / "out" / "handoffs-000001.csv"
     done.rename(tmp_path / "out" / ".000001.csv.part")
@@ -400,7 +402,7 @@ def test_a_file_is_published_that_a_worker_left_unfinished(tmp_path: Path) -> No
     assert done.exists()
 
 
-def test_a_file_whose_list_was_never_written_counts_for_nothing(tmp_path: Path) -> None:
+def test_a_file_without_a_list_is_not_sent(tmp_path: Path) -> None:
     CsvFolderCrm(tmp_path).upsert([ONE], NOW)
     (tmp_path / ".sent" / "000001.csv").rename(tmp_path / ".sent" / ".000001.csv.part")
     (tmp_path / "out" / "handoffs-000001.csv").rename(tmp_path / "out" / ".000001.csv.part")
@@ -420,14 +422,14 @@ def test_lines_that_cannot_be_read_are_reported_and_the_file_is_archived(tmp_pat
     assert [path.name for path in (tmp_path / "in" / "processed").iterdir()] == ["a.csv"]
 
 
-def test_what_a_lead_wrote_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+def test_lead_data_is_never_a_spreadsheet_formula(tmp_path: Path) -> None:
     CsvFolderCrm(tmp_path).upsert([replace(ONE, person=Person(company='=HYPERLINK("x")', phone="+49 30 1"))], NOW)
     with (tmp_path / "out" / "handoffs-000001.csv").open(encoding="utf-8", newline="") as lines:
         (row,) = csv.DictReader(lines)
     assert (row["company"], row["phone"]) == ('\'=HYPERLINK("x")', "+49 30 1")
 
 
-def test_a_file_that_is_still_being_written_is_left_alone(tmp_path: Path) -> None:
+def test_a_recently_written_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     file = tmp_path / "in" / "a.csv"
     file.write_text("lead,outcome\n7,won\n", "utf-8")

@@ -49,7 +49,7 @@ def test_a_valid_mail_is_accepted_with_an_id_and_an_empty_body(double: SendGridD
     assert not [name for name in answer.headers if name.lower().startswith("x-ratelimit")]
 
 
-def test_bodies_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_bodies_are_stored_on_request(tmp_path: Path) -> None:
     people = [{"to": [{"email": f"{name}@example.com"}]} for name in ("a", "b")]
     with SendGridDouble(tmp_path / "oracle.log", bodies=True) as double:
         assert post(double, make_mail(personalizations=people)).status == 202
@@ -103,9 +103,7 @@ def test_a_bad_personalization_fails_its_whole_request(double: SendGridDouble) -
         (415, {"Content_Encoding": "gzip"}),
     ],
 )
-def test_what_shows_before_the_body_is_refused_with_its_status(
-    double: SendGridDouble, status: int, changes: dict[str, Any]
-) -> None:
+def test_errors_before_the_body_have_their_status(double: SendGridDouble, status: int, changes: dict[str, Any]) -> None:
     ref = next_ref()
     answer = post(double, make_mail(ref), **changes)
     assert answer.status == status
@@ -145,7 +143,7 @@ def test_a_request_of_30_megabytes_is_refused_with_a_page(double: SendGridDouble
     assert post(double, make_mail(subject="x" * 2_000_000)).status == 202
 
 
-def test_the_account_defines_what_exists_and_who_may(double: SendGridDouble) -> None:
+def test_the_account_defines_pools_senders_and_permissions(double: SendGridDouble) -> None:
     double.configure(Account(key="SG.second", denied_status=403))
     assert post(double, make_mail()).status == 403
     double.configure(Account(ip_pools=("marketing",), senders=("example.org", "boss@example.com")))
@@ -161,7 +159,7 @@ def test_the_account_defines_what_exists_and_who_may(double: SendGridDouble) -> 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 502, 503, 504])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_failure_comes_before_or_after_accepting(double: SendGridDouble, status: int, after: bool) -> None:
+def test_a_fault_applies_before_or_after_accepting(double: SendGridDouble, status: int, after: bool) -> None:
     ref = next_ref()
     double.add_faults(Fault(what="status", status=status, after=after))
     answer = post(double, make_mail(ref))
@@ -172,7 +170,7 @@ def test_a_failure_comes_before_or_after_accepting(double: SendGridDouble, statu
     assert post(double, make_mail()).status == 202
 
 
-def test_faults_wait_in_a_queue_and_are_played_in_order(double: SendGridDouble) -> None:
+def test_queued_faults_are_applied_in_order(double: SendGridDouble) -> None:
     double.add_faults(
         Fault(what="status", status=503, times=2),
         Fault(what="pass"),
@@ -186,7 +184,7 @@ def test_faults_wait_in_a_queue_and_are_played_in_order(double: SendGridDouble) 
     assert post(double, make_mail()).status == 202
 
 
-def test_a_429_says_when_to_come_back(double: SendGridDouble) -> None:
+def test_a_429_has_its_reset_time(double: SendGridDouble) -> None:
     double.add_faults(Fault(what="too_many", seconds=30))
     before = time.time_ns() // 10**9
     answer = post(double, make_mail())
@@ -197,7 +195,7 @@ def test_a_429_says_when_to_come_back(double: SendGridDouble) -> None:
     assert json.loads(answer.body)["errors"][0]["message"] == "too many requests"
 
 
-def test_a_rate_limit_counts_requests_and_is_in_each_answer(double: SendGridDouble) -> None:
+def test_a_rate_limit_counts_requests_and_is_in_each_response(double: SendGridDouble) -> None:
     double.configure(Account(limit=3, window=3600))
     answers = [post(double, make_mail()) for _ in range(5)]
     assert [answer.status for answer in answers] == [202, 202, 202, 429, 429]
@@ -217,7 +215,7 @@ def test_a_rate_limit_resets_when_its_header_says(double: SendGridDouble) -> Non
 
 @pytest.mark.parametrize("what", ["reset_mid_body", "reset", "close"])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_connection_ends_without_an_answer(double: SendGridDouble, what: FaultKind, after: bool) -> None:
+def test_a_connection_ends_without_a_response(double: SendGridDouble, what: FaultKind, after: bool) -> None:
     if after and what == "reset_mid_body":
         with pytest.raises(ValueError, match="never after"):
             Fault(what=what, after=after)
@@ -232,7 +230,7 @@ def test_a_connection_ends_without_an_answer(double: SendGridDouble, what: Fault
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_server_hangs_until_the_client_has_enough(double: SendGridDouble, after: bool) -> None:
+def test_a_server_hangs_until_the_client_times_out(double: SendGridDouble, after: bool) -> None:
     ref = next_ref()
     double.add_faults(Fault(what="hang", after=after))
     with pytest.raises(TimeoutError):
@@ -242,7 +240,7 @@ def test_a_server_hangs_until_the_client_has_enough(double: SendGridDouble, afte
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_garbage_is_no_answer(double: SendGridDouble, after: bool) -> None:
+def test_garbage_is_not_http(double: SendGridDouble, after: bool) -> None:
     ref = next_ref()
     double.add_faults(Fault(what="garbage", after=after))
     with pytest.raises(http.client.BadStatusLine):
@@ -275,7 +273,7 @@ def test_a_body_drips_after_its_headers(double: SendGridDouble, status: int, aft
     assert _refs(double).count(ref) == int(after)
 
 
-def test_a_client_with_a_short_timeout_gets_the_head_alone(double: SendGridDouble) -> None:
+def test_a_client_with_a_short_timeout_gets_only_the_headers(double: SendGridDouble) -> None:
     double.add_faults(Fault(what="drip_body", status=202, after=True, seconds=3600))
     with _raw(double, make_mail()) as line:
         answer = _whole(line)
@@ -295,7 +293,7 @@ def test_headers_drip(double: SendGridDouble) -> None:
         post(double, make_mail(), timeout=0.2)
 
 
-def test_a_fault_can_wait_for_a_message_by_name(double: SendGridDouble) -> None:
+def test_a_fault_can_depend_on_a_ref(double: SendGridDouble) -> None:
     struck, spared = f"{next_ref()}:struck", next_ref()
     double.add_faults(
         Fault(what="status", status=500, after=True, ref=r":struck$", times=2),
@@ -340,7 +338,7 @@ def test_a_client_is_killed_at_the_named_point(double: SendGridDouble, after: bo
     assert _refs(double).count(ref) == int(after)
 
 
-def test_nobody_is_killed_by_mistake() -> None:
+def test_an_invalid_pid_kills_nothing() -> None:
     for pid in (None, 0, 1, -1):
         with pytest.raises(ValueError, match="whom to kill"):
             Fault(what="kill", pid=pid)
@@ -349,7 +347,7 @@ def test_nobody_is_killed_by_mistake() -> None:
 # Many at once, over TLS, and over restarts
 
 
-def test_many_clients_at_once_are_each_answered_and_counted(double: SendGridDouble) -> None:
+def test_concurrent_clients_are_answered_and_counted(double: SendGridDouble) -> None:
     refs, before = [next_ref() for _ in range(400)], double.traffic()
     double.configure(Account(latency_ms=5))
     assert asyncio.run(_flood(double, refs)) == [202] * 400
@@ -381,7 +379,7 @@ def test_the_log_is_numbered_without_gaps(double: SendGridDouble) -> None:
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
 
 
-def test_a_log_outlives_its_server_and_is_carried_on_on_the_same_port(tmp_path: Path) -> None:
+def test_a_log_is_continued_by_a_new_server_on_the_same_port(tmp_path: Path) -> None:
     log, first, second = tmp_path / "oracle.log", next_ref(), next_ref()
     with SendGridDouble(log) as double:
         assert post(double, make_mail(first)).status == 202
@@ -397,12 +395,12 @@ def test_a_log_outlives_its_server_and_is_carried_on_on_the_same_port(tmp_path: 
     assert _refs(double) == [first, second]
 
 
-def test_a_server_that_cannot_start_says_why(running: SendGridDouble, tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_reports_the_reason(running: SendGridDouble, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="address already in use"):
         SendGridDouble(tmp_path / "oracle.log", port=running.port)
 
 
-def test_over_tls_a_client_that_verifies_is_served_and_others_are_not(tmp_path: Path) -> None:
+def test_tls_serves_only_clients_that_trust_the_certificate(tmp_path: Path) -> None:
     authority, ref = trustme.CA(), next_ref()
     issued = authority.issue_cert("127.0.0.1")
     certificate, key, trusted = (tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))

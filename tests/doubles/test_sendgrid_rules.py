@@ -53,7 +53,7 @@ ALLOWED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("payload", ALLOWED.values(), ids=ALLOWED)
-def test_what_the_api_allows_is_accepted(double: SendGridDouble, payload: dict[str, Any]) -> None:
+def test_allowed_payloads_are_accepted(double: SendGridDouble, payload: dict[str, Any]) -> None:
     had = len(double.accepted())
     answer = post(double, payload)
     assert (answer.status, answer.body) == (202, b"")
@@ -274,7 +274,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("payload", "field"), REFUSED.values(), ids=REFUSED)
-def test_what_the_api_refuses_is_refused_by_field(double: SendGridDouble, payload: dict[str, Any], field: str) -> None:
+def test_invalid_payloads_are_refused_by_field(double: SendGridDouble, payload: dict[str, Any], field: str) -> None:
     had = len(double.accepted())
     answer = post(double, payload)
     assert answer.status == 400

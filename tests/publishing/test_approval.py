@@ -48,12 +48,12 @@ def states_by_version(ctx: AppContext) -> dict[int, str]:
     return {each.version: each.state for each in list_versions(ctx)}
 
 
-def test_the_first_policy_counts_as_approved_by_whom_it_names(ctx: AppContext) -> None:
+def test_the_first_policy_is_approved_by_the_approver_it_names(ctx: AppContext) -> None:
     (only,) = list_versions(ctx)
     assert (only.state, only.approver, only.approved_on, only.method) == ("in_force", SAM, date(2026, 1, 1), "first")
 
 
-def test_a_changed_policy_waits_and_leads_are_handed_off_under_the_old_one_until_it_is_approved(
+def test_a_changed_policy_is_pending_and_the_old_one_applies_until_approval(
     ctx: AppContext,
 ) -> None:
     publish(ctx, changed(LESS_CAPACITY), START)
@@ -127,7 +127,7 @@ def test_only_the_named_approver_approves(ctx: AppContext) -> None:
     assert approve(ctx, "ada  lark", START).approved_by == "Ada Lark, head of sales"
 
 
-def test_what_cannot_be_approved_is_refused_with_the_reason(ctx: AppContext) -> None:
+def test_an_invalid_approval_is_refused_with_the_reason(ctx: AppContext) -> None:
     with pytest.raises(InvalidState, match="No version of the policy is pending: version 1 is in force"):
         approve(ctx, SAM, START)
     with pytest.raises(InvalidState, match="Version 1 of the policy is already approved"):
@@ -139,7 +139,7 @@ def test_what_cannot_be_approved_is_refused_with_the_reason(ctx: AppContext) -> 
         approve(ctx, SAM, START, START.date() + DAY)
 
 
-def test_a_track_does_not_lose_the_email_for_which_the_policy_in_force_asks(ctx: AppContext) -> None:
+def test_a_track_cannot_drop_an_email_that_the_policy_in_force_refers_to(ctx: AppContext) -> None:
     asks = changed(("when: {did: replied}", "when: {did: clicked, email: 02-more}"))
     publish(ctx, asks, START)
     approve(ctx, SAM, START)
@@ -154,7 +154,7 @@ def test_a_track_does_not_lose_the_email_for_which_the_policy_in_force_asks(ctx:
     assert all_rows(ctx) == before
 
 
-def test_a_policy_is_not_approved_for_emails_that_were_taken_out_meanwhile(ctx: AppContext) -> None:
+def test_a_policy_that_refers_to_a_removed_email_is_not_approved(ctx: AppContext) -> None:
     publish(ctx, changed(("when: {did: replied}", "when: {did: clicked, email: 02-more}")), START)
     shorter = sample_rules()
     shorter[WELCOME] = shorter[WELCOME].replace("  - email: 02-more\n    after: 3 days\n", "")
@@ -166,7 +166,7 @@ def test_a_policy_is_not_approved_for_emails_that_were_taken_out_meanwhile(ctx: 
     approve(ctx, SAM, START)
 
 
-def test_approving_wakes_the_leads_that_slept_under_the_old_policy(ctx: AppContext) -> None:
+def test_approval_makes_waiting_leads_due(ctx: AppContext) -> None:
     lead = add_lead(ctx, budget=9)
     run_at(ctx, START)
     rich = changed(
@@ -180,7 +180,7 @@ def test_approving_wakes_the_leads_that_slept_under_the_old_policy(ctx: AppConte
     assert custody(ctx, lead)[0] == "offer"
 
 
-def test_a_rep_whom_an_approved_policy_no_longer_names_loses_leads_not_contacted(ctx: AppContext) -> None:
+def test_a_rep_missing_in_an_approved_policy_loses_uncontacted_leads(ctx: AppContext) -> None:
     held, taken, worked = (add_lead(ctx, demo_requested=True) for _ in range(3))
     run_at(ctx, START)
     offers_by_lead = dict(rows(ctx, "SELECT lead_id, id FROM offer"))
@@ -199,7 +199,7 @@ def test_a_rep_whom_an_approved_policy_no_longer_names_loses_leads_not_contacted
     assert custody(ctx, worked) == ("rep", "ana"), "a person decides about what is under way"
 
 
-def test_an_accepted_lead_not_contacted_is_offered_again_when_its_rep_is_gone(ctx: AppContext) -> None:
+def test_an_accepted_uncontacted_lead_is_offered_again_when_its_rep_is_removed(ctx: AppContext) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     sweep.accept(ctx, 1, START)

@@ -17,7 +17,7 @@ EMAIL = "tracks/welcome/01-hello.md"
 LAYOUT = "layouts/plain.mjml"
 LINK = '<a href="{{ unsubscribe_url }}">Unsubscribe</a>'
 POSTAL = "{{ sender.postal_address | one_line }}"
-EMPTY = "for a lead of whom only the address is known"
+EMPTY = "for a lead with only an address"
 NOT_ONE = "is not allowed in an email"
 SCHEMES = "Begin it with https://, http://, mailto: or tel:"
 ASK_FIRST = SCHEMES + "; if a lead may have none, test it first: {% if lead.website %} ... {% endif %}"
@@ -75,7 +75,7 @@ def test_an_email_with_a_problem_for_any_lead_is_refused(body: str, problem: str
     assert problems_of(body) == [problem]
 
 
-def test_every_gap_of_an_email_is_named_at_once() -> None:
+def test_every_gap_of_an_email_is_reported_at_once() -> None:
     found = problems_of(
         "Dear {{ lead.full_name }}, how is {{ lead.city }}?\n\n{{ lead.industry }} and {{ lead.city }}."
     )
@@ -173,7 +173,7 @@ def test_unsafe_links_and_scripts_in_a_layout_are_problems(markup: str, problem:
     assert problems_of_layout("<hr style", f"{markup}<hr style") == [f"{LAYOUT}:{line_of('<hr style')}: {problem}"]
 
 
-def test_a_file_that_is_no_text_has_only_that_problem() -> None:
+def test_an_unreadable_file_has_only_that_problem() -> None:
     unreadable = Problem(EMAIL, 5, "byte 9 (0xfc) is not UTF-8 text", "Save the file again with the encoding UTF-8")
     rules = sample_rules() | {EMAIL: "\ufffd"}
     assert [problem.message for problem in check_definitions(rules)] == ["the email has no front matter"]

@@ -78,7 +78,7 @@ def test_leads_in_no_territory_and_those_with_a_missing_field_are_counted(ctx: A
     assert (finding.line, finding.leads, finding.examples) == (line_of(sources, "name: dach"), 1, (unknown_country,))
 
 
-def test_a_threshold_that_nobody_meets_is_named_with_what_comes_closest(ctx: AppContext) -> None:
+def test_an_unmet_threshold_is_reported_with_the_closest_value(ctx: AppContext) -> None:
     for employees in (40, "900", "many"):
         add_lead(ctx, country="BR", employees=employees)
     sources = rules(more=TERRITORIES)
@@ -87,14 +87,14 @@ def test_a_threshold_that_nobody_meets_is_named_with_what_comes_closest(ctx: App
     assert finding.line == line_of(sources, "name: large")
 
 
-def test_a_rule_behind_one_that_takes_all_its_leads_is_named(ctx: AppContext) -> None:
+def test_a_rule_shadowed_by_an_earlier_rule_is_reported(ctx: AppContext) -> None:
     add_lead(ctx, country="AT", employees=9000)
     finding = find_finding(ctx, rules(more=TERRITORIES), "`again` under `routing` applies to no lead")
     assert "earlier rules, mostly `dach`, take all 1 lead that it matches" in finding.message
     assert not finding.is_error
 
 
-def test_a_departed_rep_who_is_still_named_is_found(ctx: AppContext) -> None:
+def test_a_reference_to_a_departed_rep_is_reported(ctx: AppContext) -> None:
     sources_with_departed = rules(
         ("email: ben@house.example,", "email: ben@house.example, left_on: 2026-01-04,"), more=TERRITORIES
     )
@@ -116,7 +116,7 @@ def test_an_invalid_file_is_reported_before_any_lead_is_evaluated(ctx: AppContex
         check_policy(ctx, rules(("reps:", "raps:")), START)
 
 
-def test_a_policy_without_leads_is_checked_by_its_text_alone(ctx: AppContext) -> None:
+def test_without_leads_a_policy_is_checked_by_its_text_only(ctx: AppContext) -> None:
     checked = check_policy(ctx, rules(more=TERRITORIES), START)
     assert (checked.ok, checked.leads, checked.findings) == (True, 0, ())
 

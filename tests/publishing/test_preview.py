@@ -40,7 +40,7 @@ def test_a_stored_lead_is_previewed_with_its_own_fields_and_nothing_is_written(d
     assert all_rows(ctx) == before
 
 
-def test_unknown_names_say_what_there_is(sqlite_db: Database, tmp_path: Path) -> None:
+def test_an_unknown_name_lists_the_known_ones(sqlite_db: Database, tmp_path: Path) -> None:
     ctx: AppContext = make_context(sqlite_db, tmp_path)
     with pytest.raises(NotFound, match="keep, welcome"):
         render_preview(sample_rules(), "welcom", "01-hello", SAMPLE_RECIPIENT)
@@ -57,7 +57,7 @@ def test_invalid_definitions_are_not_previewed() -> None:
         render_preview(rules, "welcome", "01-hello", SAMPLE_RECIPIENT)
 
 
-def test_a_test_mail_goes_to_somebody_else_under_a_ref_of_its_own() -> None:
+def test_a_test_email_has_another_recipient_and_its_own_ref() -> None:
     rendered = render_preview(sample_rules(), "welcome", "01-hello", SAMPLE_RECIPIENT)
     test = readdress(rendered, "me@house.example", START)
     assert (test.to.email, test.subject) == ("me@house.example", "[test] Hello")

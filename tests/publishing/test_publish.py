@@ -45,7 +45,7 @@ def _shorter() -> dict[str, str]:
     return rules
 
 
-def test_a_track_whose_folder_is_gone_goes_on_and_is_named(ctx: AppContext) -> None:
+def test_a_track_without_a_folder_stays_published_and_is_reported(ctx: AppContext) -> None:
     add_lead(ctx)
     run_at(ctx, START)
     gone = {path: text for path, text in sample_rules().items() if not path.startswith("tracks/keep/")}
@@ -53,24 +53,24 @@ def test_a_track_whose_folder_is_gone_goes_on_and_is_named(ctx: AppContext) -> N
     assert find_removed_tracks(ctx, sample_rules()) == {}
 
 
-def test_the_same_rules_again_publish_nothing(ctx: AppContext) -> None:
+def test_unchanged_definitions_publish_nothing(ctx: AppContext) -> None:
     before = all_rows(ctx)
     assert publish(ctx, sample_rules(), START + DAY) == []
     assert all_rows(ctx) == before
 
 
-def test_a_changed_email_publishes_its_track_alone(ctx: AppContext) -> None:
+def test_a_changed_email_publishes_only_its_track(ctx: AppContext) -> None:
     rules = _changed("tracks/welcome/01-hello.md", "Hello {{", "Good day {{")
     assert publish(ctx, rules, START + DAY) == [PublishedChange("track", "welcome", 1, 2)]
     assert publish(ctx, rules, START + DAY) == []
 
 
-def test_going_back_to_an_old_text_is_a_new_version(ctx: AppContext) -> None:
+def test_reverting_to_an_old_text_is_a_new_version(ctx: AppContext) -> None:
     publish(ctx, _changed("tracks/welcome/01-hello.md", "Hello {{", "Good day {{"), START)
     assert publish(ctx, sample_rules(), START) == [PublishedChange("track", "welcome", 2, 3)]
 
 
-def test_a_changed_policy_is_a_new_version_of_it(ctx: AppContext) -> None:
+def test_a_changed_policy_is_a_new_version(ctx: AppContext) -> None:
     rules = _changed("sales/policy.yaml", "accept_within: 1 day", "accept_within: 2 days")
     pending = PublishedChange("policy", "policy", 1, 2, activation="pending", approver="Sam, sales")
     assert publish(ctx, rules, START) == [pending]
@@ -103,7 +103,7 @@ def test_published_versions_cannot_be_changed_or_removed(ctx: AppContext) -> Non
             write(ctx, sql)
 
 
-def test_a_step_on_which_leads_stand_is_not_removed_without_saying_where_they_go(ctx: AppContext) -> None:
+def test_a_step_with_leads_is_not_removed_without_moved_to(ctx: AppContext) -> None:
     add_lead(ctx, title="Head")
     run_at(ctx, START)
     rules = _changed(WELCOME, "id: wait-for-click", "id: wait")
@@ -117,7 +117,7 @@ def test_a_step_on_which_leads_stand_is_not_removed_without_saying_where_they_go
     assert all_rows(ctx) == before
 
 
-def test_with_moved_to_they_go_on_there(ctx: AppContext) -> None:
+def test_with_moved_to_leads_continue_on_that_step(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     for hours in (0, 1, 2):
         run_at(ctx, START + hours * HOUR)
@@ -137,7 +137,7 @@ def test_a_step_without_leads_may_be_removed(ctx: AppContext) -> None:
     assert (change.version, change.moved_steps) == (2, {})
 
 
-def test_running_leads_follow_the_new_version_from_where_they_stand(ctx: AppContext) -> None:
+def test_enrolled_leads_follow_the_new_version_from_their_step(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     for hours in (0, 1, 2):
         run_at(ctx, START + hours * HOUR)
@@ -148,7 +148,7 @@ def test_running_leads_follow_the_new_version_from_where_they_stand(ctx: AppCont
     assert custody(ctx, lead) == ("track", "keep")
 
 
-def test_leads_do_not_sleep_through_a_new_version(ctx: AppContext) -> None:
+def test_a_new_version_makes_waiting_leads_due(ctx: AppContext) -> None:
     sooner, hot = add_lead(ctx), add_lead(ctx, title="Head", budget=9)
     run_at(ctx, START)
     rules = _changed("tracks/keep/track.yaml", "after: 10 days", "after: 1 day")
@@ -163,7 +163,7 @@ def test_leads_do_not_sleep_through_a_new_version(ctx: AppContext) -> None:
     assert custody(ctx, hot)[0] == "offer"
 
 
-def test_a_planned_message_goes_out_as_the_version_that_planned_it(ctx: AppContext) -> None:
+def test_a_planned_message_is_sent_in_the_version_that_planned_it(ctx: AppContext) -> None:
     ctx.provider = RecordingProvider()
     add_lead(ctx, title="Head")
     run_at(ctx, START)
@@ -176,7 +176,7 @@ def test_a_planned_message_goes_out_as_the_version_that_planned_it(ctx: AppConte
     assert rows(ctx, "SELECT track_version FROM message ORDER BY id") == [(1,), (2,)]
 
 
-def test_another_process_sees_what_was_published_since_it_began(ctx: AppContext) -> None:
+def test_another_process_sees_versions_published_after_its_start(ctx: AppContext) -> None:
     other = worker_context(ctx)
     add_lead(ctx, title="Head")
     run_at(other, START)

@@ -271,7 +271,7 @@ class SmtpProvider:
         if isinstance(refused, NotSent) and refused.blocks_all:
             return refused.reason
         if isinstance(refused, Rejected) or (refused and not connection.in_transaction):
-            return f"{refused.reason}. Check what the account in NURTURE_SMTP_URL may send, and to whom."
+            return f"{refused.reason}. Check the sending permissions of the account in NURTURE_SMTP_URL."
         _reset_transaction(connection)  # a temporary refusal of the recipient is greylisting, not a problem
         return None
 

@@ -11,10 +11,10 @@ from nurture.errors import FileUnreadable, NurtureError, format_error_chain
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run `nurture` with *args*, by default the process's own, and exit.
+    """Run `nurture` with *args*, by default sys.argv, and exit.
 
-    What a person can mend is one message and an exit code, never a traceback. The message of anything else
-    may quote a lead: it is shown on a terminal, and left out of a log.
+    An expected error prints one message and sets an exit code. The message of an unexpected error may quote a
+    lead: it is shown only on a terminal, never in a log.
     """
     if (list(args) if args is not None else sys.argv[1:]) == ["version"]:
         sys.stdout.write(f"{__version__}\n")  # before Typer, which loads pydantic to parse an option
@@ -37,6 +37,6 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         sys.stderr.writelines(format_tb(error.__traceback__))
         print_error(
-            f"{format_error_chain(error)}. This is a fault of nurture. Run it on a terminal to see its message."
+            f"{format_error_chain(error)}. This is a bug in nurture. Run it on a terminal to see the full error."
         )
         sys.exit(NurtureError.exit_code)

@@ -9,18 +9,19 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
+from nurture.cli.arguments import LeadArgument, LimitOption, ReportOption
 from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
 from nurture.errors import InvalidState
 from nurture.journey.accounts import accounts, import_file
 from nurture.journey.leads import find
 
 NONE = "none"
-"""What to write for a lead that belongs to no account."""
+"""The account argument that removes a lead's account."""
 
 
 def list_accounts(
-    search: Annotated[str, typer.Option(help="Only those whose name or domain contains this.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    search: Annotated[str, typer.Option(help="Only accounts whose name or domain contains this text.")] = "",
+    limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> None:
     """List accounts: who owns them, and how many leads belong to each."""
@@ -34,9 +35,9 @@ def list_accounts(
     elif search:
         out.print(f"No account has {escape(search)!r} in its name or domain.")
     else:
-        out.print("There are no accounts yet. Bring them in with `nurture leads accounts import FILE`.")
+        out.print("There are no accounts yet. Import them with `nurture leads accounts import FILE`.")
     if len(found) > limit:
-        out.print(f"{pluralize(len(found) - limit, 'account')} more; see them with --limit or --search.")
+        out.print(f"{pluralize(len(found) - limit, 'account')} more. Raise --limit or narrow with --search.")
 
 
 def _print_accounts(found: list[accounts.AccountDetails]) -> None:
@@ -46,35 +47,38 @@ def _print_accounts(found: list[accounts.AccountDetails]) -> None:
 
 
 def import_accounts(
-    file: Annotated[Path, typer.Argument(help="A CSV: name; also id, domains, owner, kind, parent.")],
+    file: Annotated[
+        Path, typer.Argument(help="A CSV with the column name; id, domains, owner, kind and parent are optional.")
+    ],
     source: Annotated[str, typer.Option(help="The system whose ids the file holds.")] = "file",
-    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default: beside the file.")] = None,
+    report: ReportOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Bring accounts in. The same file again changes nothing, and no account is ever removed."""
+    """Import accounts and their owners from a CSV. Importing a file again is safe; no account is deleted."""
     with open_app() as app:
         done = import_file.import_accounts(app.ctx, file, app.clock.now(), source=source, report=report)
     if json:
         print_json(done)
         return
     out.print(
-        f"{pluralize(done.rows, 'row')}: {done.new:,} new, {done.updated:,} changed, {done.unchanged:,}"
-        f" known, {done.rejected:,} bad."
+        f"{pluralize(done.rows, 'row')}: {done.new:,} new, {done.updated:,} updated, {done.unchanged:,}"
+        f" unchanged, {done.rejected:,} rejected."
     )
     for note in done.notes:
         out.print(f"[yellow]{escape(note)}[/]")
     if done.report_path is not None:
-        out.print(f"Bad rows, with reasons: {escape(str(done.report_path))}")
+        out.print(f"Rejected rows, with reasons: {escape(str(done.report_path))}")
 
 
 def match(
-    lead: Annotated[str, typer.Argument(help="A lead's id, email address or external id.")],
+    lead: LeadArgument,
     account: Annotated[
-        str | None, typer.Argument(help="The account's id, or none; left out, the candidates are shown.")
+        str | None,
+        typer.Argument(help="The account's id, or none for no account. Leave it out to list the candidates."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """See which accounts a lead may belong to, or assign one: who waited for that is routed at once."""
+    """Show which accounts a lead may belong to, or assign one. A lead that waited for this is routed at once."""
     with open_app() as app:
         lead_id = find.find_lead(app.ctx, lead)
         if account is not None:
@@ -83,7 +87,7 @@ def match(
     if json:
         print_json(found)
         return
-    origin = "assigned by hand" if found.confirmed else "matched"
+    origin = "assigned manually" if found.confirmed else "matched"
     if found.account is not None:
         out.print(f"Lead {lead_id} belongs to account {found.account.id}, {origin}: {escape(found.reason)}.")
     elif not found.candidates:
@@ -91,7 +95,7 @@ def match(
     else:
         out.print(f"Lead {lead_id} may belong to one of these: {escape(found.reason)}.")
         _print_accounts(list(found.candidates))
-        out.print(f"Assign one: nurture leads accounts match {lead_id} ID, or none.")
+        out.print(f"Assign one with: nurture leads accounts match {lead_id} ID (or none).")
 
 
 def _parse_account_id(text: str) -> int | None:
@@ -99,6 +103,6 @@ def _parse_account_id(text: str) -> int | None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 18):
         raise InvalidState(
-            f"{text!r} is no account's id. `nurture leads accounts list` lists them; write none for no account."
+            f"{text!r} is not an account id. `nurture leads accounts list` lists the ids; write none for no account."
         )
     return int(text)

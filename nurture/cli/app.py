@@ -1,4 +1,4 @@
-"""The command line as one group of commands; a command's module is imported when the command is run."""
+"""Build the command line. A command's module is imported only when that command runs."""
 
 from __future__ import annotations
 

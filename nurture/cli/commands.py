@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 GROUPS: Final = {
-    "leads": "Leads, their signals, and who is not mailed.",
-    "leads accounts": "Companies that own leads.",
-    "leads suppressions": "Addresses that are never mailed.",
-    "tracks": "Published tracks and their emails.",
-    "handoffs": "Hand-offs to sales: answers, follow-up, reps, outcomes, CRM.",
-    "handoffs reps": "Reps, their leave and the links to their pages.",
-    "handoffs outcomes": "How leads ended: won, lost, recycled.",
-    "handoffs crm": "The CRM in which sales keeps its leads.",
-    "policy": "What sales approved: criteria, routing, SLA.",
+    "leads": "Import leads, record signals, enroll, pause, suppress and erase.",
+    "leads accounts": "Companies that leads belong to.",
+    "leads suppressions": "Suppressed addresses: list, import, export.",
+    "tracks": "Tracks and their emails: list, send a test.",
+    "handoffs": "Hand-offs to sales: accept, reject, follow up, reps, outcomes, CRM.",
+    "handoffs reps": "Reps: capacity, leave, and links to their workspace.",
+    "handoffs outcomes": "How leads ended: won, lost, discarded, unreachable.",
+    "handoffs crm": "CRM sync: push and pull, set-up check, differences.",
+    "policy": "The policy that sales approves: criteria, routing, SLA.",
     "reports": "Reports on tracks, hand-offs, sales and delivery.",
-    "delivery": "Sending, messages with an unknown result, and paused senders.",
+    "delivery": "Send mail, resolve messages with an unknown result, resume paused senders.",
     "admin": "Set-up, web server, backup, API tokens.",
-    "admin tokens": "Tokens for programs that call the API.",
+    "admin tokens": "API tokens: create, list, revoke.",
 }
 """Each group and its help."""
 

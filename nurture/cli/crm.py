@@ -25,11 +25,13 @@ from nurture.outbox import crm_records
 def sync(
     resync_since: Annotated[
         str | None,
-        typer.Option(help="Also tell anew what was offered since then (ISO, UTC): after a change of the CRM."),
+        typer.Option(
+            help="Also push again all hand-offs offered since this time (ISO, UTC), after a change in the CRM."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell the CRM of hand-offs, each once and in order; read what sales did there."""
+    """Push hand-offs to the CRM, each once and in order; pull follow-ups, owners and outcomes from it."""
     with open_app() as app:
         crm = _require_crm(app)
         now = app.clock.now()
@@ -47,10 +49,10 @@ def sync(
         payload = {"crm": crm.name, "requeued": requeued, "pushed": dict(pushed)}
         print_json(payload | {"pulled": pulled, "handoffs": handoff_states, "breakers": paused})
         return
-    out.print(f"{crm.name}: {format_counts(pushed) or 'there was nothing new to tell'}")
-    out.print(f"From there: {format_counts(pulled.counts) or 'nothing new'}")
+    out.print(f"{crm.name}: {format_counts(pushed) or 'nothing to push'}")
+    out.print(f"Pulled: {format_counts(pulled.counts) or 'nothing new'}")
     for status, count in sorted(pulled.unknown_statuses.items()):
-        what = f"{count:,} with the status {status!r}, of which sales/crm.yaml does not say what it means"
+        what = f"{count:,} with the status {status!r}, which sales/crm.yaml does not map"
         out.print(f"[yellow]unknown[/] {escape(what)}")
     for problem in pulled.problems:
         out.print(f"[red]not read[/] {escape(problem)}")
@@ -62,7 +64,7 @@ def sync(
 
 
 def check(json: JsonOption = False) -> None:
-    """Say what is missing in the CRM for this to work. Nothing is written."""
+    """Check whether the CRM is set up for hand-offs, and list what is missing. Nothing is written."""
     with open_app() as app:
         crm = _require_crm(app)
         try:
@@ -81,29 +83,31 @@ def check(json: JsonOption = False) -> None:
 
 
 def drift(json: JsonOption = False) -> None:
-    """Show where the CRM and nurture say different things of a lead, and what to do. Nothing is written."""
+    """List the leads on which the CRM and nurture differ, and what to do. Nothing is written."""
     with open_app() as app:
         crm = _require_crm(app)
         try:
             found = crm_sync_drift.find_drift(app.ctx, crm)
         except CrmUnavailable as down:
-            raise InvalidState(f"{crm.name} cannot be asked: {down.reason}") from down
+            raise InvalidState(f"{crm.name} cannot be reached: {down.reason}") from down
     if json:
         print_json({"crm": crm.name, "drift": found})
     else:
         rows = [(one.lead_id, one.field, one.crm_says, one.we_say) for one in found]
-        columns = ("lead", "what", f"{crm.name} says", "we say")
-        out.print(make_table(columns, rows, right=("lead",)) if rows else f"{crm.name} and we say the same.")
+        columns = ("lead", "field", f"in {crm.name}", "in nurture")
+        out.print(
+            make_table(columns, rows, right=("lead",)) if rows else f"{crm.name} and nurture agree on every lead."
+        )
         for (what, remedy), times in Counter((one.field, one.remedy) for one in found).items():
-            out.print(f"{escape(what)}, {times:,} times: {escape(remedy)}")
+            out.print(f"{escape(what)} ({times:,}): {escape(remedy)}")
     if found:
         raise typer.Exit(1)
 
 
 def _require_crm(app: App) -> Crm:
     if app.ctx.crm is None:
-        reason = "NURTURE_CRM is none" if app.settings.crm == "none" else "a database in virtual time has none"
-        raise InvalidState(f"There is no CRM: {reason}. Set NURTURE_CRM to csv, salesforce or hubspot.")
+        reason = "NURTURE_CRM is none" if app.settings.crm == "none" else "a database in virtual time uses no CRM"
+        raise InvalidState(f"No CRM is connected: {reason}. Set NURTURE_CRM to csv, salesforce or hubspot.")
     return app.ctx.crm
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import parse_time
+from nurture.cli.arguments import TemplatesOption, parse_time, templates_folder
 from nurture.cli.output import JsonOption, err, format_local_time, has_display, make_table, out, print_json
 from nurture.clock import RealClock
 from nurture.definitions.folder import read_folder, scan_folder
@@ -28,20 +28,12 @@ from nurture.publishing.publish import PublishedChange
 from nurture.settings import Settings
 from nurture.simulation.engine import simulate as run_simulation
 
-TemplatesOption = Annotated[
-    Path | None, typer.Option("--templates", help="The folder of rules; default NURTURE_TEMPLATES.")
-]
-
-_LABELS = {"sending": "the sending rules"}
-
-
-def _templates_folder(given: Path | None) -> Path:
-    return given or Settings.read().templates
+_LABELS = {"sending": "the sending limits"}
 
 
 def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
-    """Check tracks, emails and policy; print every problem with file, line and what to write instead."""
-    folder = _templates_folder(templates)
+    """Check tracks, emails and policy; print each problem with its file, line and fix."""
+    folder = templates_folder(templates)
     problems = publishing.check_definitions(*scan_folder(folder))
     if json:
         print_json(
@@ -65,11 +57,11 @@ def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
 
 def publish(
     templates: TemplatesOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Publish what changed as new versions; leads on a track follow the newest one from their step on."""
-    sources = read_folder(_templates_folder(templates))
+    """Publish changed definitions as new versions. Leads on a track continue on the newest version."""
+    sources = read_folder(templates_folder(templates))
     with open_app(upgrade=True) as app:
         changes = publishing.publish(app.ctx, sources, app.clock.now(), dry_run=dry_run)
         unlisted = publishing.find_removed_tracks(app.ctx, sources)
@@ -79,16 +71,16 @@ def publish(
         return
     for name, count in unlisted.items():
         err.print(
-            f"[yellow]track {name} is not in the folder any more, but goes on as it was published, with "
-            f"{count} leads.[/] To let no more in, put it back with `audience: nobody`."
+            f"[yellow]track {name} is no longer in the folder. Its published version stays active, with "
+            f"{count} leads.[/] To enroll no more leads, put it back with `audience: nobody`."
         )
     if keeps_sending:
         err.print(
-            "[yellow]sending.yaml is not in the folder any more, but goes on as it was published.[/] "
-            "To lift its limits, put it back with `default: {}`."
+            "[yellow]sending.yaml is no longer in the folder. Its published limits stay active.[/] "
+            "To remove the limits, put it back with `default: {}`."
         )
     if not changes:
-        out.print("Nothing changed; the published versions stay.")
+        out.print("Nothing changed.")
         return
     verb = "would be published" if dry_run else "published"
     for change in changes:
@@ -97,7 +89,7 @@ def publish(
         on_it = f"; {change.leads_on_track} leads are on it" if change.leads_on_track else ""
         out.print(f"{what} version {change.version} {verb}{old}{on_it}")
         for step, to in change.moved_steps.items():
-            out.print(f"    leads on {step} go on at {to}")
+            out.print(f"    leads on {step} continue at {to}")
         if change.activation:
             _print_approval(change)
 
@@ -107,19 +99,19 @@ def _print_approval(change: PublishedChange) -> None:
     if change.activation == approval.PENDING:
         named = by.partition(",")[0]
         out.print(
-            f"    [yellow]it waits for the approval of {by}[/]; until then it is as before:\n"
-            f'    `nurture policy diff` shows what changes, `nurture policy approve --by "{named}"` approves',
+            f"    [yellow]pending approval by {by}[/]; until then the current version stays in force:\n"
+            f'    `nurture policy diff` shows what changes, `nurture policy approve --by "{named}"` approves it',
             soft_wrap=True,
         )
     elif change.activation == approval.FIRST_VERSION:
-        out.print(f"    the first one: it counts as approved by {by}, as it says itself")
+        out.print(f"    the first version: in force, approved by {by} as policy.yaml states")
     else:
-        out.print("    it means what was approved before, so it is in force")
+        out.print("    same meaning as the approved version, so it is in force")
 
 
 def tracks(templates: TemplatesOption = None, json: JsonOption = False) -> None:
-    """List the tracks in templates/: goal, priority, emails, and where leads go in the end."""
-    rules = load(read_folder(_templates_folder(templates)))
+    """List the tracks in templates/: priority, number of emails, and goal."""
+    rules = load(read_folder(templates_folder(templates)))
     rows = [
         (name, track.program(0).priority, len(track.emails), track.program(0).goal)
         for name, track in sorted(rules.tracks.items())
@@ -133,18 +125,20 @@ def tracks(templates: TemplatesOption = None, json: JsonOption = False) -> None:
 def _parse_email_name(text: str) -> tuple[str, str]:
     track, slash, email = text.partition("/")
     if not slash or not email:
-        raise NotFound(f"{text!r} names no email. Write TRACK/EMAIL, as webinar-attended/01-recording.")
+        raise NotFound(f"{text!r} is not an email. Write TRACK/EMAIL, such as webinar-attended/01-recording.")
     return track, email.removesuffix(".md")
 
 
 def preview(
-    email: Annotated[str, typer.Argument(help="TRACK/EMAIL, as webinar-attended/01-recording.")],
-    lead: Annotated[str | None, typer.Option(help="A lead's id, address or external id.")] = None,
+    email: Annotated[str, typer.Argument(help="TRACK/EMAIL, such as webinar-attended/01-recording.")],
+    lead: Annotated[
+        str | None, typer.Option(help="A lead's id, email address or external id. Default: a sample lead.")
+    ] = None,
     templates: TemplatesOption = None,
-    output: Annotated[Path, typer.Option(help="Where the files go.")] = Path("build/preview"),
+    output: Annotated[Path, typer.Option(help="The folder for the HTML and text files.")] = Path("build/preview"),
     json: JsonOption = False,
 ) -> None:
-    """Show an email as one lead would get it: html and text files, and the headers."""
+    """Render an email as one lead would get it: subject, headers, and HTML and text files."""
     shown = _compose(email, lead, templates)
     make_folder(output, owned=False)
     stem = email.replace("/", "--")
@@ -168,7 +162,7 @@ def preview(
 
 def _compose(email: str, lead: str | None, templates: Path | None) -> ComposedEmail:
     track, name = _parse_email_name(email)
-    sources = read_folder(_templates_folder(templates))
+    sources = read_folder(templates_folder(templates))
     if lead is None:
         return previews.render_preview(sources, track, name, previews.SAMPLE_RECIPIENT)
     with open_app() as app:
@@ -177,15 +171,15 @@ def _compose(email: str, lead: str | None, templates: Path | None) -> ComposedEm
 
 
 def test(
-    email: Annotated[str, typer.Argument(help="TRACK/EMAIL, as webinar-attended/01-recording.")],
+    email: Annotated[str, typer.Argument(help="TRACK/EMAIL, such as webinar-attended/01-recording.")],
     to: Annotated[str, typer.Option(help="Your own address.")],
-    lead: Annotated[str | None, typer.Option(help="Write it as for this lead.")] = None,
+    lead: Annotated[str | None, typer.Option(help="Render the email for this lead.")] = None,
     templates: TemplatesOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Send one email to yourself through the configured provider. No lead and no track is touched.
+    """Send one email to yourself through the configured provider. No lead and no track is changed.
 
-    It ends with exit code 0 only if the provider has taken the email.
+    The exit code is 0 only if the provider accepted the email.
     """
     shown = previews.readdress(_compose(email, lead, templates), to, RealClock().now())
     with open_app(upgrade=True) as app:
@@ -205,7 +199,7 @@ def test(
 
 
 def _receipt_error(receipt: Receipt, provider: str, to: str) -> NurtureError | None:
-    """Return as an error what became of a test email, None if the provider has taken it."""
+    """Return the error of a test email, None if the provider accepted it."""
     match receipt:
         case Accepted():
             return None
@@ -215,44 +209,46 @@ def _receipt_error(receipt: Receipt, provider: str, to: str) -> NurtureError | N
             return InvalidState(f"Rejected by {provider}: {receipt.reason}")
         case Unknown():
             return InvalidState(
-                f"Delivery unknown at {provider}: {receipt.reason.rstrip('.')}. Nobody knows whether it went:"
-                f" look into the mailbox of {to} before you send it again."
+                f"Delivery unknown at {provider}: {receipt.reason.rstrip('.')}. The email may have been sent:"
+                f" check the mailbox of {to} before you send it again."
             )
 
 
 def simulate(
     track: Annotated[str, typer.Argument(help="A track's name.")],
-    lead: Annotated[str | None, typer.Option(help="Take the fields of this lead.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=3_650, help="How many days.")] = 180,
-    start: Annotated[str | None, typer.Option(help="When the lead enters (ISO, UTC); default now.")] = None,
-    zone: Annotated[str, typer.Option(help="The lead's time zone, as Europe/Berlin.")] = "",
+    lead: Annotated[str | None, typer.Option(help="Use the fields of this lead.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=3_650, help="How many days to simulate.")] = 180,
+    start: Annotated[str | None, typer.Option(help="When the lead enrolls (ISO, UTC); default now.")] = None,
+    zone: Annotated[str, typer.Option(help="The lead's time zone, such as Europe/Berlin.")] = "",
     country: Annotated[str, typer.Option(help="The lead's country (ISO code), for its holidays.")] = "",
-    field: Annotated[list[str] | None, typer.Option(help="A field, as title='Head of Planning'.")] = None,
+    field: Annotated[
+        list[str] | None, typer.Option(help="A field, such as title='Head of Planning'. May be repeated.")
+    ] = None,
     templates: TemplatesOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Run one lead through a track with the real engine, in memory; print the calendar and the reasons."""
+    """Run one lead through a track in memory with the real engine; print the calendar and the reasons."""
     fields: dict[str, object] = dict(_parse_field(each) for each in field or ())
     if lead is not None:
         with open_app() as app:
             recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead))
         fields, zone, country = ({**recipient.fields, **fields}, zone or recipient.zone, country or recipient.country)
     begins = parse_time(start) if start else RealClock().now().replace(second=0, microsecond=0)
-    calendar = run_simulation(read_folder(_templates_folder(templates)), track, begins, days, fields, zone, country)
+    calendar = run_simulation(read_folder(templates_folder(templates)), track, begins, days, fields, zone, country)
     if json:
         print_json(calendar)
         return
     rows = [(format_local_time(day.at, calendar.zone), day.title, day.reason) for day in calendar.days]
     title = f"{track}, from {format_local_time(begins, calendar.zone)}, {days} days ({calendar.zone})"
-    out.print(make_table(("when", "what", "reason"), rows, title=title))
+    out.print(make_table(("when", "event", "reason"), rows, title=title))
     touches = sum(day.title.startswith("email ") for day in calendar.days)
-    out.print(f"\n{touches} emails in {days} days, if the lead does nothing.")
+    out.print(f"\n{touches} emails in {days} days if the lead does not react.")
 
 
 def _parse_field(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise NotFound(f"{text!r} is no field. Write NAME=VALUE, as title='Head of Planning'.")
+        raise NotFound(f"{text!r} is not a field. Write NAME=VALUE, such as title='Head of Planning'.")
     try:
         return name, json_lines.loads(value)
     except ValueError:

@@ -1,9 +1,8 @@
-"""Sender status, sending pauses, and messages with an unknown result."""
+"""Show sender status, resume paused senders, and resolve messages with an unknown result."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from getpass import getuser
 from typing import Annotated, Final
 
 import typer
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nurture.app import open_app
+from nurture.cli.arguments import current_user
 from nurture.cli.output import JsonOption, format_cell, out, pluralize, print_json
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
 from nurture.journey.delivery import circuit_breakers, unknown
@@ -26,7 +26,7 @@ _MAX_WIDTH: Final = 110
 
 
 def list_unknown_messages(json: JsonOption = False) -> None:
-    """List messages of which nobody knows whether they went, and what becomes of each by itself."""
+    """List messages with an unknown delivery result, and what happens to each if nobody resolves it."""
     with open_app() as app:
         found, now = unknown.list_pending_resolutions(app.ctx), app.clock.now()
     if json:
@@ -35,50 +35,52 @@ def list_unknown_messages(json: JsonOption = False) -> None:
     if not found:
         out.print("No message has an unknown result.")
         return
-    out.print(f"[bold]{pluralize(len(found), 'message')} with an unknown result[/]: each may have arrived or not.")
+    out.print(f"[bold]{pluralize(len(found), 'message')} with an unknown result[/]: each may or may not have arrived.")
     for one in found:
         _print_unknown_message(one, now)
-    out.print("\nAsk the provider or the people whether it came, and resolve it by its number:")
-    out.print("  nurture delivery resolve ID --sent       [dim]it came: its track goes on[/]")
-    out.print("  nurture delivery resolve ID --not-sent   [dim]it did not: it goes out again[/]")
+    out.print("\nAsk the provider or the recipient whether it arrived, then resolve it by its id:")
+    out.print("  nurture delivery resolve ID --sent       [dim]it arrived: its track continues[/]")
+    out.print("  nurture delivery resolve ID --not-sent   [dim]it did not arrive: it is sent again[/]")
 
 
 def _print_unknown_message(one: PendingResolution, now: datetime) -> None:
     message = one.message
     if message.kind == "touch":
-        what = f"{message.track}/{message.step} to lead {message.lead_id}, {message.email or 'whose address is gone'}"
+        what = (
+            f"{message.track}/{message.step} to lead {message.lead_id}, {message.email or 'whose address was erased'}"
+        )
     else:
         what = f"{message.kind} about lead {message.lead_id} to rep {message.rep}"
-    tried = "the first call" if message.attempts <= 1 else f"call number {message.attempts}"
+    tried = f"attempt {max(message.attempts, 1)}"
     out.print()
     out.print(Text(f"{message.id}  {what}", style="bold"))
     _print_details(
-        ("called", f"{format_cell(message.called_at)} UTC, {tried}"),
+        ("tried", f"{format_cell(message.called_at)} UTC, {tried}"),
         ("reason", message.reason or "not known"),
-        ("then", _default_resolution(one, now)),
+        ("next", _default_resolution(one, now)),
     )
 
 
 def _default_resolution(one: PendingResolution, now: datetime) -> str:
-    """Say what becomes of it if nobody resolves it."""
+    """Return what happens to the message if nobody resolves it."""
     if one.at is None:
-        return "stays as it is: nobody is written to twice, and the offer runs out in its own time"
+        return "stays unknown and is not sent again; the offer expires as usual"
     hours = (one.at - one.message.called_at).total_seconds() / 3600
     is_past = one.at <= now
     if one.resolution == "resend":
         when = "with the next delivery" if is_past else f"after {format_cell(one.at)} UTC"
-        return f"goes out again {when}, as templates/sending.yaml says: it may deliver twice"
+        return f"sent again {when}, as templates/sending.yaml says; the lead may get it twice"
     if is_past:
-        return f"is held; since {format_cell(one.at)} UTC it counts as sent, so its track goes on"
-    return f"is held; from {format_cell(one.at)} UTC on ({hours:.0f} hours) it counts as sent, so its track goes on"
+        return f"counts as sent since {format_cell(one.at)} UTC, so its track continues"
+    return f"held; counts as sent from {format_cell(one.at)} UTC ({hours:.0f} hours), then its track continues"
 
 
 def resolve(
-    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Numbers that `nurture delivery messages` lists.")],
-    sent: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether they went.")],
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Ids that `nurture delivery messages` lists.")],
+    sent: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether they were sent.")],
     json: JsonOption = False,
 ) -> None:
-    """Say what you found out: the messages were sent, or they were not and are to go out again."""
+    """Resolve messages with an unknown result: they were sent, or they were not and are sent again."""
     with open_app() as app:
         now = app.clock.now()
         found = unknown.resolve_unknown(app.ctx, ids, now, sent=sent)
@@ -87,23 +89,23 @@ def resolve(
         return
     for one in found:
         out.print(f"{one.id} {_describe_resolution(one, now, sent=sent)}", markup=False)
-    out.print("[dim]`nurture explain LEAD` tells of it.[/]")
+    out.print("[dim]`nurture explain LEAD` shows it.[/]")
 
 
 def _describe_resolution(one: UnknownMessage, now: datetime, *, sent: bool) -> str:
     name = f"({one.track}/{one.step}, lead {one.lead_id})" if one.kind == "touch" else f"({one.send_key})"
     if sent:
-        then = ": its track goes on from there" if one.kind == "touch" else ""
+        then = ": its track continues from there" if one.kind == "touch" else ""
         return f"{name} counts as sent at {format_cell(one.called_at)} UTC{then}."
     if one.kind != "touch":
-        return f"{name} goes out again with the next delivery, if the offer still stands."
+        return f"{name} is sent again with the next delivery, if the offer is still open."
     if now >= one.called_at + UNKNOWN_COUNTS_AS_SENT_AFTER:
-        return f"{name} counts as not sent. If its track has gone on meanwhile, it is called off."
-    return f"{name} goes out again with the next delivery, if its lead may still be mailed then."
+        return f"{name} counts as not sent. If its track has moved on, it is cancelled."
+    return f"{name} is sent again with the next delivery, if the lead may still be mailed."
 
 
 def show_deliverability(json: JsonOption = False) -> None:
-    """Show who carries mail away, what each sender domain has sent of what it may, and what is paused."""
+    """Show the provider, each sender domain's sent mail and limits, and what is paused."""
     with open_app() as app:
         now = app.clock.now()
         found = circuit_breakers.load_deliverability_status(app.ctx, now)
@@ -114,9 +116,9 @@ def show_deliverability(json: JsonOption = False) -> None:
     for domain in found.domains:
         _print_domain(domain)
     if not found.domains:
-        out.print("\nNo track is published, so no domain sends. `nurture publish` publishes tracks.")
+        out.print("\nNo track is published, so no domain sends. Run `nurture publish`.")
         return
-    out.print("\n[dim]Hours and days are in UTC. `nurture doctor` says whether bounces are heard.[/]")
+    out.print("\n[dim]Hours and days are in UTC. `nurture doctor` checks whether bounces are received.[/]")
 
 
 def _print_provider(found: DeliverabilityStatus) -> None:
@@ -128,7 +130,7 @@ def _print_provider(found: DeliverabilityStatus) -> None:
     for other in found.breakers:
         if other is not breaker and not (other.kind == "domain" and other.name in named):
             out.print()
-            in_use = "" if other.kind == quarantine.KIND else " (not in use now)"
+            in_use = "" if other.kind == quarantine.KIND else " (not in use)"
             out.print(_status_line(f"{other.name}{in_use}", other))
             _print_details(*_breaker_details(other))
 
@@ -162,16 +164,16 @@ def _format_warm_up(one: DomainStatus) -> str:
     if day is None or warm_up is None:
         return ""
     if day < 1:
-        return f"; the warm-up begins on {warm_up.start_date.isoformat()}"
+        return f"; warm-up starts on {warm_up.start_date.isoformat()}"
     if one.allowed_today == one.limits.per_day:
-        return "; the warm-up is over"
-    return f"; day {day} of the warm-up, {one.allowed_tomorrow:,} tomorrow" if one.allowed_tomorrow is not None else ""
+        return "; warm-up finished"
+    return f"; warm-up day {day}, {one.allowed_tomorrow:,} tomorrow" if one.allowed_tomorrow is not None else ""
 
 
 def _format_rate(count: int, sent: int, limit: float) -> str:
     if not sent:
-        return f"none sent yet; pauses over {_format_percent(limit)}"
-    return f"{count:,} of the last {sent:,}: {_format_percent(count / sent)}; pauses over {_format_percent(limit)}"
+        return f"none sent yet; pauses above {_format_percent(limit)}"
+    return f"{count:,} of the last {sent:,}: {_format_percent(count / sent)}; pauses above {_format_percent(limit)}"
 
 
 def _format_percent(share: float) -> str:
@@ -180,59 +182,52 @@ def _format_percent(share: float) -> str:
 
 
 def _breaker_details(breaker: Breaker) -> list[tuple[str, str]]:
-    until = f"tried again at {format_cell(breaker.until)} UTC" if breaker.until else "until a person resumes it"
-    wait = ", and it goes on by itself" if breaker.until else ""
-    then = f"mend the cause{wait}; to start it at once: nurture delivery resume {breaker.name}"
+    until = f"retried at {format_cell(breaker.until)} UTC" if breaker.until else "until a person resumes it"
+    wait = ", and it resumes by itself" if breaker.until else ""
+    then = f"fix the cause{wait}; to resume now: nurture delivery resume {breaker.name}"
     return [
         ("since", f"{format_cell(breaker.since)} UTC, {until}"),
         ("reason", breaker.reason),
-        ("then", quarantine.remedy_for(breaker.reason) if breaker.kind == quarantine.KIND else then),
+        ("next", quarantine.remedy_for(breaker.reason) if breaker.kind == quarantine.KIND else then),
     ]
 
 
 def resume(
     name: Annotated[
-        str, typer.Argument(help="A provider or a sender domain, as `nurture reports deliverability` names it.")
+        str, typer.Argument(help="A provider or sender domain that `nurture reports deliverability` lists.")
     ],
     json: JsonOption = False,
 ) -> None:
-    """Start a paused provider or sender domain again. Who did it is kept."""
-    by = f"by hand: {_current_user()}"
+    """Resume a paused provider or sender domain. Your user name is recorded."""
+    by = f"manually by {current_user()}"
     with open_app() as app:
         resumed = circuit_breakers.resume(app.ctx, name, by, app.clock.now())
     if json:
         print_json({"resumed": resumed, "by": by})
         return
     for one in resumed:
-        out.print(Text(f"{one.name} is not paused any more. {_describe_resumed(one)}"))
+        out.print(Text(f"{one.name} is no longer paused. {_describe_resumed(one)}"))
 
 
 def _describe_resumed(one: Breaker) -> str:
     if one.kind == "domain":
         minutes = RECHECK_AFTER.total_seconds() / 60
         return (
-            f"Its mail goes out within {minutes:.0f} minutes, as its limits and send windows allow. Bounces "
-            "and complaints are counted anew from now on."
+            f"Its mail is sent within {minutes:.0f} minutes, as limits and send windows allow. Bounces "
+            "and complaints are counted from zero again."
         )
-    retry_note = f" What was held for it follows by {format_cell(one.until)} UTC." if one.until else ""
-    return f"The next delivery uses it again, and pauses it anew if it still fails.{retry_note}"
-
-
-def _current_user() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError, ImportError):  # a container may know no name for its user
-        return "somebody"
+    retry_note = f" Held messages are sent by {format_cell(one.until)} UTC." if one.until else ""
+    return f"The next delivery uses it again, and pauses it again if it still fails.{retry_note}"
 
 
 def print_breaker(breaker: Breaker) -> None:
-    """Print what is paused, why and until when."""
+    """Print what is paused, since when, why and until when."""
     out.print(_status_line(f"mail from {breaker.name}" if breaker.kind == "domain" else breaker.name, breaker))
     _print_details(*_breaker_details(breaker))
 
 
 def _print_details(*rows: tuple[str, str]) -> None:
-    """Print names and what is said of each, the further lines under the first."""
+    """Print names and values as a two-column grid."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, min_width=10, style="dim")
     grid.add_column(overflow="fold")

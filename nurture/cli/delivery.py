@@ -26,23 +26,23 @@ from nurture.runtime import quarantine
 
 _POLL_INTERVAL: Final = timedelta(seconds=3)
 _STOP_CHECK_INTERVAL: Final = timedelta(seconds=0.25)
-"""How long a stop may go unnoticed while nothing is being sent."""
+"""The longest delay before a stop request is seen while nothing is being sent."""
 
 _STATE_LABELS: Final = {
     "accepted": "sent",
-    "planned": "held, and looked at again later",
-    "cancelled": "called off",
-    "rejected": "refused for good",
-    "unknown": "unknown: nobody knows whether they went",
-    "released": "taken back from a worker that stopped",
-    "resent": "to be sent again after an unknown result",
+    "planned": "held, and tried again later",
+    "cancelled": "cancelled",
+    "rejected": "rejected for good",
+    "unknown": "unknown: may or may not have been sent",
+    "released": "released from a stopped worker",
+    "resent": "due again after an unknown result",
 }
-"""What became of messages, in plain words, in the order of the screen."""
+"""The label of each delivery result, in the order in which they are printed."""
 
 
 @dataclass
 class _StoppableClock:
-    """A clock that waits no longer once somebody asks to stop."""
+    """A clock that stops waiting when *stop* is set."""
 
     clock: Clock
     stop: Event = field(default_factory=Event)
@@ -57,7 +57,7 @@ class _StoppableClock:
         return self.clock.now()
 
     def wait(self, until: datetime, max_wait: timedelta) -> bool:
-        """Wait until *until*, if that is no longer than *max_wait* away; return whether it has come."""
+        """Wait until *until* if it is at most *max_wait* away. Return whether that time was reached."""
         while not self.stop.is_set():
             now = self.clock.now()
             if until - now > max_wait:
@@ -71,7 +71,7 @@ class _StoppableClock:
 
 @contextmanager
 def _stop_on_signal(stop: Event) -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into *stop*; a second one ends at once."""
+    """Set *stop* on the first SIGINT or SIGTERM; a second one ends the process at once."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -88,25 +88,25 @@ def _stop_on_signal(stop: Event) -> Iterator[None]:
 
 
 def run_deliver(
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and look again every 3 seconds.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running, and check every 3 seconds.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Send what is due and may go now, then end. Ctrl-C stops after the batch that is on its way."""
+    """Send the messages that are due now. Ctrl-C stops after the current batch."""
     with open_app(live=watch) as app:
         clock = _StoppableClock(app.clock)
         with _stop_on_signal(clock.stop):
             if watch and not json:
-                out.print(f"Sending by {app.ctx.provider.name} what falls due. Ctrl-C stops.")
+                out.print(f"Sending messages by {app.ctx.provider.name} as they fall due. Ctrl-C stops.")
             _deliver_once(app, clock, watch=watch, json=json)
             while watch and not clock.stop.is_set():
                 if clock.wait(clock.now() + _POLL_INTERVAL, _POLL_INTERVAL):
                     _deliver_once(app, clock, watch=watch, json=json)
         if clock.stop.is_set() and not json:
-            out.print("Stopped between two batches: nothing is left half-sent.")
+            out.print("Stopped after a complete batch: no message is half sent.")
 
 
 def _deliver_once(app: App, clock: _StoppableClock, *, watch: bool, json: bool) -> None:
-    """Send what is due once, and tell of it; while watching, only of what changed."""
+    """Send the messages that are due, and print the counts; in watch mode only if there are any."""
     with app.database.write() as connection:
         clock_row.advance_to(connection, clock.now())
     done = deliver(app.ctx, clock, should_stop=clock.stop.is_set)
@@ -138,12 +138,12 @@ def _print_delivery(app: App, done: DeliverySummary) -> None:
     if not labeled:
         with app.database.read() as connection:
             due = health.read_next_send_at(connection)
-        then = f" The next message is due at {format_cell(due)} UTC." if due else " No message waits."
+        then = f" The next message is due at {format_cell(due)} UTC." if due else " No message is planned."
         out.print(f"Nothing was due.{then}")
         return
     for word, count in labeled:
         out.print(f"{count:>7,} {word}")
     if done.states["unknown"]:
-        out.print("[dim]`nurture delivery messages` says what is known of those.[/]")
+        out.print("[dim]`nurture delivery messages` shows what is known of the unknown ones.[/]")
     if app.ctx.provider.name == "maildir" and done.states["accepted"]:
-        out.print(f"[dim]Mail is in {escape(str(app.settings.maildir))}/; nobody was mailed.[/]")
+        out.print(f"[dim]The emails are files in {escape(str(app.settings.maildir))}/; nobody was mailed.[/]")

@@ -1,4 +1,4 @@
-"""Run the webinar demo: from 250 registrants to hand-offs, over half a year of virtual time."""
+"""Run the webinar demo: 250 registrants over half a year of virtual time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FLOW_DAYS: Final = 2
 
 
 def run(folder: Path, days: int, *, flows: bool) -> None:
-    """Run the demo in *folder*, which is made anew, and print what happened. Raises InvalidState."""
+    """Run the demo in *folder*, whose old contents are deleted, and print the results. Raises InvalidState."""
     settings = _demo_settings(folder)
     began = perf_counter()
     with demo_folder(folder), _start_prefect(settings, wanted=flows) as server:
@@ -50,7 +50,7 @@ def run(folder: Path, days: int, *, flows: bool) -> None:
             publish(app.ctx, read_folder(settings.templates), START)
             _import_webinar(app, settings)
             run_once(app.ctx, START)
-            _print_heading("1. Who came in, and where they went")
+            _print_heading("1. Registrants, and where they went")
             _print_funnel(app)
             behavior = BehaviorModel(app.ctx, SEED, START)
             simulated_until = _advance_clock(app, behavior, days - (FLOW_DAYS if flows else 0))
@@ -62,20 +62,20 @@ def run(folder: Path, days: int, *, flows: bool) -> None:
 
 
 def _start_prefect(settings: Settings, *, wanted: bool) -> AbstractContextManager[PrefectServer | None]:
-    """Start Prefect's server beside the months that pass without it: it takes a while to come up."""
+    """Start Prefect's server in parallel with the months that are simulated without it: it starts slowly."""
     if not wanted:
         return nullcontext()
-    from flows.demo_runs import server  # noqa: PLC0415 - only here is Prefect needed
+    from flows.demo_runs import server  # noqa: PLC0415 - only the demo with flows needs Prefect
     from flows.environment import prefect_settings  # noqa: PLC0415
 
     if ignored := prefect_settings(os.environ):
-        out.print(f"[dim]The demo runs a Prefect server of its own, without {', '.join(sorted(ignored))}.[/]")
+        out.print(f"[dim]The demo runs its own Prefect server and ignores {', '.join(sorted(ignored))}.[/]")
     return server(settings)
 
 
 def _demo_settings(folder: Path) -> Settings:
     database = folder / "nurture.db"
-    # Each setting is given, so that none comes from the environment: no key, nobody who carries mail away.
+    # Set every setting, so that none comes from the environment: a demo has no API key and mails nobody.
     defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
     overrides = {
         "database_url": SecretStr(f"sqlite:///{database}"),
@@ -100,21 +100,21 @@ def _import_webinar(app: App, settings: Settings) -> None:
 
 
 def _print_funnel(app: App) -> None:
-    """Print the funnel beside the numbers of the article that the example comes from."""
+    """Print the funnel next to the numbers of the article that the example is based on."""
     found = webinar.report_webinar(app.ctx, SOURCE)
     rules, to = found.rules, found.custodian
     ready = to[True, "queue"]
     rows = [
         ("registered", found.attended + found.missed, 250, ""),
-        ("  came", found.attended, 83, ""),
-        ("    ready: to sales now", ready, 21, "asked for a demo, or decides within three months"),
+        ("  attended", found.attended, 83, ""),
+        ("    ready: to sales", ready, 21, "asked for a demo, or decides within three months"),
         ("    not ready yet: to a track", to[True, "track"], 42, "webinar-attended"),
         ("    discarded, with a reason", to[True, "closed"], 20, ""),
-        ("  did not come", found.missed, 167, ""),
+        ("  did not attend", found.missed, 167, ""),
         ("    good fit: to a track", rules[False, "nurture-good-fit"], 42, "webinar-no-show"),
         ("    possible fit: to a track", rules[False, "nurture-possible-fit"], 83, "webinar-no-show"),
         ("    discarded, with a reason", to[False, "closed"], 42, ""),
-        ("kept warm instead of lost", to[True, "track"] + to[False, "track"], 167, "8 for each one who is ready"),
+        ("on a track, not lost", to[True, "track"] + to[False, "track"], 167, "8 for each lead that is ready"),
     ]
     out.print(make_table(("leads", "here", "article", ""), rows, right=("here", "article")))
 
@@ -141,7 +141,7 @@ def _advance_clock(app: App, behavior: BehaviorModel, days: int) -> datetime:
 
 
 def _run_flow_days(server: PrefectServer, simulated_until: datetime, until: datetime) -> datetime:
-    """Run the last days as real Prefect flow runs."""
+    """Run the last days as Prefect flow runs."""
     days = [until - timedelta(days=day) for day in reversed(range(FLOW_DAYS))]
     times = [at for at in days if at > simulated_until]
     _print_heading("2. The last days, as Prefect flow runs")
@@ -154,17 +154,17 @@ def _print_results(app: App, now: datetime) -> None:
     _print_heading(f"3. {(now - START).days} days later, {now:%d %b %Y}")
     funnel = tracks.report_funnel(app.ctx)
     rows: Sequence[Sequence[object]] = [
-        ("handed off", funnel.handed_off, "for engagement, a reply, or the date they stated"),
+        ("handed off", funnel.handed_off, "for engagement, a reply, or the decision date they stated"),
         ("  accepted by a rep", funnel.accepted, ""),
-        ("  rejected, and recycled", funnel.rejected, f"{funnel.recycled} are or were back with marketing"),
-        ("  not answered in time", funnel.expired, "taken back"),
-        ("nurtured now", funnel.nurtured, format_counts(funnel.nurtured_on)),
+        ("  rejected", funnel.rejected, f"{funnel.recycled} recycled to marketing"),
+        ("  expired without an answer", funnel.expired, ""),
+        ("on a track now", funnel.nurtured, format_counts(funnel.nurtured_on)),
         ("with sales now", funnel.with_sales, ""),
         ("closed", sum(funnel.closed.values()), format_counts(funnel.closed)),
         ("in queues", sum(funnel.queued.values()), format_counts(funnel.queued)),
     ]
     out.print(make_table(("leads", "count", ""), rows, right=("count",)))
-    _print_heading("4. Hand-offs: why now, and whose")
+    _print_heading("4. Hand-offs: reason and rep")
     offers = tracks.report_handoffs(app.ctx)
     shown = [*offers[:6], *offers[-6:]] if len(offers) > 12 else offers
     lines = [
@@ -183,7 +183,7 @@ def _print_results(app: App, now: datetime) -> None:
         out.print(f"[dim]and {len(offers) - len(shown)} more: nurture handoffs list[/]")
     _print_heading("5. Touches per week")
     reports.print_touches(tracks.touches_per_week(app.ctx))
-    _print_heading("6. The ledger: no lead fell between")
+    _print_heading("6. Audit: every lead has one custodian")
     reports.print_audit(audit.run_audit(app.ctx, now))
 
 
@@ -191,12 +191,12 @@ def _print_next_steps(folder: Path, settings: Settings, seconds: float) -> None:
     mails = sum(1 for _ in (settings.maildir / "new").iterdir())
     brief = next(iter(sorted((settings.maildir / "html").glob("brief*"))), None)
     _print_heading(f"Done in {seconds:.0f} s")
-    out.print(f"  {mails:,} emails   {settings.maildir}/new/*.eml, to open in a browser: {settings.maildir}/html/")
+    out.print(f"  {mails:,} emails   {settings.maildir}/new/*.eml; as HTML: {settings.maildir}/html/")
     if brief is not None:
         out.print(f"  a brief        {brief}", soft_wrap=True)
-    out.print(f"  bad rows       {folder}/webinar.bad-rows.csv")
+    out.print(f"  rejected rows  {folder}/webinar.bad-rows.csv")
     out.print(f"  the database   {folder}/nurture.db")
-    out.print("\nWhat to type next:")
+    out.print("\nTry next:")
     prefix = f"NURTURE_DATABASE_URL=sqlite:///{folder}/nurture.db .venv/bin/nurture"
     if Settings.read().provider != settings.provider:
         prefix = f"NURTURE_PROVIDER={settings.provider} {prefix}"

@@ -1,4 +1,4 @@
-"""The folder of a demo: only what a demo made there is deleted, and only all of it together."""
+"""Prepare a demo's folder. Only files that a demo made are deleted, and only if the folder holds nothing else."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nurture.errors import InvalidState, NurtureError
 from nurture.files import contains_working_folder, make_folder, open_private
 
 MARKER: Final = ".nurture-demo"
-"""The file by which a demo knows its folder again; nothing else writes it."""
+"""The file that marks a folder as a demo's; only a demo writes it."""
 
-_MARKER_TEXT: Final = "Made by `nurture demo`, whose next run deletes what the demo made here, and nothing else.\n"
+_MARKER_TEXT: Final = "Made by `nurture demo`. Its next run deletes what the demo made here, and nothing else.\n"
 _PARTIAL_CSV: Final = r"\.\d{6}\.csv\.part"
 _DEMO_PATHS: Final = re.compile(
     rf"{re.escape(MARKER)}|nurture\.db(-wal|-shm|-journal)?|webinar\.bad-rows\.csv"
@@ -33,15 +33,15 @@ _DEMO_PATHS: Final = re.compile(
 
 @contextmanager
 def demo_folder(folder: Path) -> Iterator[None]:
-    """Hold *folder* for one demo, and begin with it empty but for the mark.
+    """Lock *folder* for one demo, and empty it except for the marker.
 
-    Raises InvalidState, and deletes nothing, where it is not a demo's alone.
+    Raises InvalidState, and deletes nothing, if the folder holds anything that no demo made.
     """
     _require_safe_folder(folder)
     if folder.exists() and any(folder.iterdir()) and not _has_marker(folder):
         raise InvalidState(
-            f"{folder} holds other things, and no mark ({MARKER}) of a demo. Nothing was deleted. "
-            "Name an empty folder with --folder; an older demo's you may delete yourself."
+            f"{folder} is not empty and has no demo marker ({MARKER}). Nothing was deleted. "
+            "Name an empty folder with --folder, or delete an older demo's folder yourself."
         )
     make_folder(folder)
     with open_private(folder / MARKER, "a", encoding="utf-8") as marker:
@@ -58,11 +58,11 @@ def demo_folder(folder: Path) -> Iterator[None]:
 
 def _require_safe_folder(folder: Path) -> None:
     if folder.is_symlink():
-        raise InvalidState(f"{folder} is a link to another folder. Name the demo's own folder with --folder.")
+        raise InvalidState(f"{folder} is a symbolic link. Name a real folder with --folder.")
     if contains_working_folder(folder):
         raise InvalidState(
-            f"{folder} is the folder in which you work, your home folder, or one above. Nothing was deleted. "
-            "Name a folder of the demo's own with --folder."
+            f"{folder} is the working folder, your home folder, or a parent of one. Nothing was deleted. "
+            "Name a separate folder for the demo with --folder."
         )
     if folder.exists() and not folder.is_dir():
         raise InvalidState(f"{folder} is a file. Name a folder with --folder.")
@@ -77,27 +77,27 @@ def _has_marker(folder: Path) -> bool:
 
 
 def _clear_folder(folder: Path) -> None:
-    """Delete everything in *folder* but the mark. Raises InvalidState if something there is no demo's."""
+    """Delete everything in *folder* except the marker. Raises InvalidState if no demo made some of it."""
     found = [Path(above, name) for above, folders, files in walk(folder) for name in sorted((*folders, *files))]
     foreign = [path.relative_to(folder) for path in found if not _is_demo_file(path, folder)]
     if foreign:
         listed = ", ".join(map(str, foreign[:3])) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise InvalidState(
-            f"{folder} holds what no demo made: {listed}. Nothing was deleted. Move it away, or name another "
+            f"{folder} holds files that no demo made: {listed}. Nothing was deleted. Move them, or name another "
             "folder with --folder."
         )
     database = folder / "nurture.db"
     if database.exists() and not _is_virtual(database):
         raise InvalidState(
-            f"{database} is not a demo's: it does not live in virtual time. Nothing was deleted. "
+            f"{database} was not made by a demo: it does not run on virtual time. Nothing was deleted. "
             "Name another folder with --folder."
         )
-    for path in reversed(found):  # what is in a folder comes after it
+    for path in reversed(found):  # a folder is listed before its contents
         if path.is_dir():
             path.rmdir()
         elif path != folder / MARKER:
             path.unlink(missing_ok=True)
-    for end in ("-wal", "-shm"):  # looking at the database makes and clears them
+    for end in ("-wal", "-shm"):  # opening the database creates them
         Path(f"{database}{end}").unlink(missing_ok=True)
 
 
@@ -107,7 +107,7 @@ def _is_demo_file(path: Path, folder: Path) -> bool:
 
 
 def _is_virtual(file: Path) -> bool:
-    """Whether nothing but a demo has run in this database; one that is killed at once leaves an empty one."""
+    """Return whether the database is a demo's. A demo that was killed at its start leaves an empty one."""
     database = Database(f"sqlite:///{file}")
     try:
         with database.read() as connection:

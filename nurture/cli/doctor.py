@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nurture.app import make_crm, make_provider
-from nurture.cli.output import JsonOption, out, print_json
+from nurture.cli.output import JsonOption, out, pluralize, print_json
 from nurture.clock import RealClock
 from nurture.errors import Misconfigured
 from nurture.operations.check_external import CHECKS
@@ -25,11 +25,15 @@ _MAX_WIDTH: Final = 110
 
 
 def doctor(json: JsonOption = False) -> None:
-    """Say whether this set-up can send: what was found, and what to do. Nothing is sent or changed."""
+    """Check whether this set-up can send, and list what to fix. Nothing is sent or changed."""
     try:
         settings = Settings.read()
     except Misconfigured as error:
-        found = [CheckResult("settings", "failed", str(error), "Correct it; the rest is looked at then.")]
+        found = [
+            CheckResult(
+                "settings", "failed", str(error), "Correct the setting, then run the doctor again for the other checks."
+            )
+        ]
         _print_findings(found, "", json=json)
         raise typer.Exit(Misconfigured.exit_code) from error
     setup = DoctorContext(
@@ -47,7 +51,7 @@ def doctor(json: JsonOption = False) -> None:
 
 
 def _prefect_api_url(settings: Settings) -> str:
-    """Return the address of Prefect's API: the one that is named, or the server of `nurture up`."""
+    """Return the URL of Prefect's API: PREFECT_API_URL, or the server of `nurture up`."""
     return os.environ.get("PREFECT_API_URL") or f"http://127.0.0.1:{settings.prefect_port}/api"
 
 
@@ -73,9 +77,8 @@ def _verdict(found: Sequence[CheckResult], provider: str) -> Text:
     fails = sum(one.state == "failed" for one in found)
     warnings = sum(one.state == "warning" for one in found)
     if fails:
-        things = "1 thing" if fails == 1 else f"{fails} things"
-        return Text(f"This set-up cannot send yet: mend what fails, {things}.", style=_COLORS["failed"])
-    warning_note = f" {warnings} to look at." if warnings else ""
+        return Text(f"This set-up cannot send yet: {pluralize(fails, 'check')} failed.", style=_COLORS["failed"])
+    warning_note = f" {pluralize(warnings, 'warning')}." if warnings else ""
     if provider == "maildir":
-        return Text(f"This set-up works, and writes mail into files: nobody is mailed.{warning_note}", style="green")
+        return Text(f"This set-up works, and writes mail to files: nobody is mailed.{warning_note}", style="green")
     return Text(f"This set-up can send, by {provider}.{warning_note}", style="green")

@@ -17,15 +17,15 @@ from nurture.journey.erasure import erase as lead_erasure
 
 def erase(
     lead: LeadArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it: it cannot be undone.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm. Erasure cannot be undone.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Erase all that tells who a lead is from the database. It is closed for good, and never mailed again.
+    """Erase all data that identifies a lead. The lead is closed for good and never mailed again.
 
-    A mark of the address stays, so that no import brings mail to it.
+    A hash of the address stays, so that a later import cannot bring mail to it.
 
-    What lies elsewhere is yours to clear: files in our folders that hold the person are listed, and where
-    else copies are (exports, backups, the CRM, who carries mail). A name in what others wrote is not found.
+    Copies elsewhere are listed for you to delete: files in our folders, exports, backups, the CRM and the
+    email provider. A name inside text that others wrote is not found.
     """
     if not yes:
         raise InvalidState(f"Erasing {lead} cannot be undone. Add --yes to do it.")
@@ -38,12 +38,12 @@ def erase(
         return
     subject = f"Lead {done.lead}" if done.lead is not None else escape(f"The address {lead}")
     also = (
-        f"; so is what a file may have told of it: {', '.join(map(str, done.ambiguous_leads))}"
+        f"; so are leads whose fields a file may have mixed with it: {', '.join(map(str, done.ambiguous_leads))}"
         if done.ambiguous_leads
         else ""
     )
-    more = f"; {pluralize(done.rows, 'row')} elsewhere that mentioned it" if done.rows else ""
-    out.print(f"{subject} is erased{also}{more}. Ids, times and numbers stay.")
-    out.print("[bold]Clear by hand[/]")
+    more = f"; so are {pluralize(done.rows, 'row')} that mentioned it" if done.rows else ""
+    out.print(f"{subject} is erased{also}{more}. Ids, times and counts stay.")
+    out.print("[bold]Delete manually[/]")
     for left in (*done.files, *done.systems):
         out.print(f"- {escape(left)}", soft_wrap=True)

@@ -12,7 +12,7 @@ from nurture.reporting import explain as explanations
 
 
 def explain(lead: LeadArgument, json: JsonOption = False) -> None:
-    """Say where a lead is, who owns it, what happens next, and why everything so far happened."""
+    """Explain one lead: where it is, who owns it, what happens next, and why everything so far happened."""
     with open_app() as app:
         explanation = explanations.explain(app.ctx, find.find_lead(app.ctx, lead), app.clock.now())
     if json:
@@ -22,11 +22,11 @@ def explain(lead: LeadArgument, json: JsonOption = False) -> None:
 
 
 def print_explanation(explanation: explanations.LeadExplanation) -> None:
-    """Print everything that is known about one lead's way."""
+    """Print a lead's state and its history."""
     summary = [(name, format_cell(value)) for name, value in explanations.summary(explanation)]
     out.print(f"[bold]Lead {explanation.lead_id}[/] {escape(explanation.name)}")
     for name, value in summary:
         out.print(f"  {name:<14} {escape(value)}", soft_wrap=True)
     rows = [(each.at, each.event, each.reason, each.ref) for each in explanation.history]
     out.print()
-    out.print(make_table(("when (UTC)", "event", "reason", "ref"), rows))
+    out.print(make_table(("time (UTC)", "event", "reason", "ref"), rows))

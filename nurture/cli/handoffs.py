@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import parse_time
+from nurture.cli.arguments import LeadArgument, parse_date, parse_time
 from nurture.cli.output import JsonOption, make_table, out, print_json
 from nurture.domain.lead import Closing
 from nurture.errors import InvalidState, NotFound
@@ -23,13 +22,13 @@ _STATES: Final = ("offered", "accepted", "rejected", "expired", "withdrawn", "re
 
 def handoffs(
     state: Annotated[str | None, typer.Option(help=f"One of: {', '.join(_STATES)}.")] = None,
-    rep: Annotated[str | None, typer.Option(help="Only this rep's.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 50,
+    rep: Annotated[str | None, typer.Option(help="Only hand-offs to this rep.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The maximum number of rows, newest first.")] = 50,
     json: JsonOption = False,
 ) -> None:
-    """List hand-offs: which lead, why now, which rep and why, and what came of it."""
+    """List hand-offs: lead, rep, state, time and reason."""
     if state is not None and state not in _STATES:
-        raise NotFound(f"A hand-off is never {state!r}. Write one of: {', '.join(_STATES)}.")
+        raise NotFound(f"{state!r} is not a state of a hand-off. Write one of: {', '.join(_STATES)}.")
     with open_app() as app:
         found = [
             each
@@ -52,11 +51,11 @@ def handoffs(
         for each in found
     ]
     columns = ("id", "lead", "rep", "state", "offered (UTC)", "hand-off reason")
-    out.print(make_table(columns, rows, right=("id", "lead")) if rows else "There are no such hand-offs.")
+    out.print(make_table(columns, rows, right=("id", "lead")) if rows else "No hand-offs found.")
 
 
 def accept(offer: Annotated[int, typer.Argument(help="The hand-off's id.")], json: JsonOption = False) -> None:
-    """Take a lead over: its track ends, and it is yours."""
+    """Accept a hand-off for its rep: the lead's track ends, and the rep owns the lead."""
     with open_app() as app:
         one = sweep.accept(app.ctx, offer, app.clock.now())
     if json:
@@ -68,33 +67,32 @@ def accept(offer: Annotated[int, typer.Argument(help="The hand-off's id.")], jso
 def reject(
     offer: Annotated[int, typer.Argument(help="The hand-off's id.")],
     reason: Annotated[str, typer.Option(help="One of the policy's reject reasons.")],
-    decides_on: Annotated[str | None, typer.Option(help="When the lead decides, if you learned it.")] = None,
+    decides_on: Annotated[
+        str | None, typer.Option(help="When the lead will decide, if known, such as 2027-03-31.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Give a lead back, with the reason; it is recycled as the policy says."""
-    try:
-        when = date.fromisoformat(decides_on) if decides_on else None
-    except ValueError:
-        raise InvalidState(f"{decides_on!r} is not a date. Write it as 2027-03-31.") from None
+    """Reject a hand-off with a reason. The policy decides where the lead goes next."""
+    when = parse_date(decides_on) if decides_on else None
     with open_app() as app:
         one = sweep.reject(app.ctx, offer, reason, app.clock.now(), when)
     if json:
         print_json({"offer": offer, "lead": one.lead_id, "state": "rejected", "reason": reason})
     else:
-        out.print(f"Hand-off {offer} rejected ({escape(reason)}): lead {one.lead_id} goes back.")
+        out.print(f"Hand-off {offer} rejected ({escape(reason)}): lead {one.lead_id} is recycled.")
 
 
 def close(
-    lead: Annotated[str, typer.Argument(help="A lead's id, email address or external id.")],
+    lead: LeadArgument,
     closing: Annotated[Closing, typer.Argument(help="How it ended.")],
-    amount: Annotated[float | None, typer.Option(help="What it was worth, if won.")] = None,
-    on: Annotated[str | None, typer.Option(help="When (ISO, UTC); default now.")] = None,
-    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    amount: Annotated[float | None, typer.Option(help="The value of the sale, if won.")] = None,
+    on: Annotated[str | None, typer.Option(help="When it ended (ISO, UTC); default now.")] = None,
+    reason: Annotated[str, typer.Option(help="Why it ended. Required for lost and discarded.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Close a lead as won, lost, discarded or unreachable."""
     if closing in (Closing.LOST, Closing.DISCARDED) and not reason:
-        raise InvalidState(f"A lead is closed as {closing.value} with a reason. Add --reason.")
+        raise InvalidState(f"Closing a lead as {closing.value} needs a reason. Add --reason.")
     with open_app() as app:
         lead_id = find.find_lead(app.ctx, lead)
         at = parse_time(on) if on else None

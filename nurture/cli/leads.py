@@ -1,4 +1,4 @@
-"""Import and list leads, record their signals, and change their track by hand."""
+"""Import and list leads, record their signals, and change their track manually."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nurture.app import App, open_app
-from nurture.cli.arguments import LeadArgument, parse_time
+from nurture.cli.arguments import LeadArgument, LimitOption, ReportOption, parse_time
 from nurture.cli.output import JsonOption, err, format_cell, format_counts, make_table, out, pluralize, print_json
 from nurture.errors import InvalidState
 from nurture.journey.engagement import signals as engagement_signals
@@ -21,18 +21,18 @@ from nurture.journey.leads import find
 from nurture.journey.tracks import manual
 from nurture.reporting.leads import list_leads
 
-_MAX_PAUSE_DIGITS: Final = 4  # of a pause in days
+_MAX_PAUSE_DIGITS: Final = 4  # a pause is at most 9,999 days
 
 
 def import_leads(
     file: Annotated[Path, typer.Argument(help="A CSV export of a CRM or a webinar platform.")],
-    mapping: Annotated[Path | None, typer.Option(help="A YAML file that says what the columns mean.")] = None,
-    source: Annotated[str | None, typer.Option(help="The system whose ids the file holds.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    mapping: Annotated[Path | None, typer.Option(help="A YAML file that maps columns to fields.")] = None,
+    source: Annotated[str | None, typer.Option(help="The system that the file's ids come from.")] = None,
+    report: ReportOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Import leads. Run it again as often as you like: what is in already is only updated."""
+    """Import leads from a CSV. Importing a file again only updates known leads."""
     with open_app(upgrade=True) as app, _progress(shown=not json) as progress:
         task = progress.add_task(file.name, total=None)
         done = import_file.import_file(
@@ -66,12 +66,12 @@ def _progress(*, shown: bool) -> Progress:
 
 
 def print_import(done: import_file.ImportResult, *, dry_run: bool = False) -> None:
-    """Print what came of an import."""
+    """Print the result of an import."""
     would = "would be " if dry_run else ""
     out.print(
         f"[bold]{pluralize(done.rows, 'row')}[/] from {escape(done.source)}: {done.new:,} {would}new, "
         f"{done.updated:,} "
-        f"{would}updated, {done.unchanged:,} unchanged, {done.rejected:,} bad"
+        f"{would}updated, {done.unchanged:,} unchanged, {done.rejected:,} rejected"
     )
     out.print(f"  new leads go to: {format_counts(done.by_custodian) or '-'}; signals: {done.signals:,}")
     if done.by_queue:
@@ -81,18 +81,18 @@ def print_import(done: import_file.ImportResult, *, dry_run: bool = False) -> No
     for note in done.notes:
         out.print(f"  [yellow]{escape(note)}[/]")
     if done.report_path is not None:
-        out.print(f"  [yellow]{pluralize(done.rejected, 'bad row')}, with line and reason: {done.report_path}[/]")
+        out.print(f"  [yellow]{pluralize(done.rejected, 'rejected row')}, with line and reason: {done.report_path}[/]")
 
 
 def leads(
     custodian: Annotated[str | None, typer.Option(help="intake, track, queue, offer, rep or closed.")] = None,
     track: Annotated[str | None, typer.Option(help="Only leads on this track.")] = None,
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Only leads in this queue, as account-ambiguous.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    queue: Annotated[str | None, typer.Option(help="Only leads in this queue, such as account-ambiguous.")] = None,
+    limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> None:
-    """List leads: who keeps them, what happens next and when."""
+    """List leads: who has custody, what happens next and when."""
     with open_app() as app:
         found = list_leads(
             app.ctx, app.clock.now(), custodian=custodian, track=track, source=source, queue=queue, limit=limit
@@ -122,21 +122,21 @@ def _truncate(text: str, max_length: int = 46) -> str:
 
 def signal(
     lead: LeadArgument,
-    kind: Annotated[str, typer.Argument(help="clicked, replied, deciding, registered, ...")],
-    value: Annotated[str | None, typer.Argument(help="For deciding: the date, as 2027-03-31.")] = None,
+    kind: Annotated[str, typer.Argument(help="What the lead did: clicked, replied, deciding, registered, ...")],
+    value: Annotated[str | None, typer.Argument(help="For deciding: the date, such as 2027-03-31.")] = None,
     at: Annotated[str | None, typer.Option(help="When it happened (ISO, UTC); default now.")] = None,
-    email: Annotated[str | None, typer.Option(help="The email (step) that it answers.")] = None,
+    email: Annotated[str | None, typer.Option(help="The email (step) that the lead reacted to.")] = None,
     link: Annotated[str | None, typer.Option(help="The link that was clicked.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Record what a lead did. It is recorded once, and the lead is looked at in the next run."""
+    """Record a signal: something a lead did. It is stored once, and the next run reacts to it."""
     signal_kind, checked_value = engagement_signals.validate_signal(kind, value)
     with open_app() as app:
         now = app.clock.now()
         lead_id = find.find_lead(app.ctx, lead)
         when = parse_time(at) if at else now
         if when > now:
-            raise InvalidState(f"{at} is in the future. A signal is something that the lead did.")
+            raise InvalidState(f"{at} is in the future. Give a time in the past.")
         answered_email = engagement_signals.find_answered_touch(app.ctx, lead_id, email)
         new_signal = engagement_signals.build_reported_signal(
             lead_id, signal_kind, checked_value, when, now, email, link, answered_email
@@ -149,29 +149,32 @@ def signal(
 
 
 def import_signal_file(
-    file: Annotated[Path, typer.Argument(help="A CSV file: lead, kind, at, and if known value, email, link.")],
-    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="A CSV with the columns lead, kind and at; value, email and link are optional.")
+    ],
+    report: ReportOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Import signals. A row that is in already is passed over."""
+    """Import signals from a CSV. A row that was imported before is skipped."""
     with open_app() as app:
         done = import_signals(app.ctx, file, app.clock.now(), report=report)
     if json:
         print_json(done)
         return
     out.print(
-        f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.duplicates:,} known, {done.rejected:,} bad"
+        f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.duplicates:,} known,"
+        f" {done.rejected:,} rejected"
     )
     if done.report_path is not None:
-        out.print(f"  [yellow]bad rows, with line and reason: {done.report_path}[/]")
+        out.print(f"  [yellow]rejected rows, with line and reason: {done.report_path}[/]")
 
 
 def pause(
     lead: LeadArgument,
-    until: Annotated[str, typer.Option(help="An ISO date or time (UTC), or a number of days as 30d.")],
+    until: Annotated[str, typer.Option(help="An ISO date or time (UTC), or a number of days such as 30d.")],
     json: JsonOption = False,
 ) -> None:
-    """Send a lead nothing until a date."""
+    """Send a lead no email until a date."""
     with open_app() as app:
         now = app.clock.now()
         days = until.removesuffix("d")
@@ -180,7 +183,7 @@ def pause(
         else:
             end = parse_time(until)
         if end <= now:
-            raise InvalidState(f"{until} has passed. Name a date to come, or a number of days as 30d.")
+            raise InvalidState(f"{until} is in the past. Give a future date, or a number of days such as 30d.")
         _set_pause(app, lead, "paused", json=json, until=end)
 
 
@@ -202,7 +205,7 @@ def _set_pause(app: App, lead: str, verb: str, *, json: bool, until: datetime | 
 def enroll(
     lead: LeadArgument, track: Annotated[str, typer.Argument(help="A published track.")], json: JsonOption = False
 ) -> None:
-    """Put a lead on a track, off the one it is on."""
+    """Enroll a lead on a track; it leaves its current track."""
     with open_app() as app:
         lead_id = find.find_lead(app.ctx, lead)
         manual.enroll(app.ctx, lead_id, track, app.clock.now())
@@ -214,12 +217,12 @@ def enroll(
 
 def leave(
     lead: LeadArgument,
-    queue: Annotated[str, typer.Option(help="The queue in which a person looks at it.")] = "by-hand",
+    queue: Annotated[str, typer.Option(help="The queue that the lead is put in.")] = "by-hand",
     json: JsonOption = False,
 ) -> None:
-    """Take a lead off its track, into a queue."""
+    """Take a lead off its track, and put it in a queue."""
     if not queue.strip():
-        raise InvalidState("A queue has a name. Write it as --queue call-back.")
+        raise InvalidState("The name of the queue is empty. Give a name, such as --queue call-back.")
     with open_app() as app:
         lead_id = find.find_lead(app.ctx, lead)
         manual.remove_from_track(app.ctx, lead_id, queue, app.clock.now())

@@ -15,10 +15,12 @@ from nurture.journey.leads import find
 
 def open_tracking(
     lead: LeadArgument,
-    agreed: Annotated[bool | None, typer.Option("--agreed/--withdrawn", help="Write what the lead said of it.")] = None,
+    agreed: Annotated[
+        bool | None, typer.Option("--agreed/--withdrawn", help="Record that the lead agreed, or withdrew.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show or write whether a lead agreed that we hear when mail is opened. Nobody has until recorded."""
+    """Show or record whether a lead agreed to open tracking. Without consent, opens are not recorded."""
     with open_app() as app:
         lead_id = find.find_lead(app.ctx, lead)
         if agreed is not None:
@@ -27,10 +29,10 @@ def open_tracking(
     if json:
         print_json({"lead": lead_id, **known._asdict()})
     elif not known.granted:
-        out.print(f"Lead {lead_id} has not agreed: its mail has no pixel, and no open is kept.")
+        out.print(f"Lead {lead_id} has not agreed: its mail has no tracking pixel, and opens are not recorded.")
     else:
-        newest = format_cell(known.last_open_on) if known.last_open_on else "never, as far as we know"
+        newest = format_cell(known.last_open_on) if known.last_open_on else "never recorded"
         if known.last_open_verdict is not None:
             reason = f": {known.last_open_reason}" if known.last_open_reason else ""
             newest += f" ({known.last_open_verdict}{reason})"
-        out.print(f"Lead {lead_id} agreed, as of {format_cell(known.stated_at)} UTC. It last opened mail: {newest}.")
+        out.print(f"Lead {lead_id} agreed, as of {format_cell(known.stated_at)} UTC. Last open: {newest}.")

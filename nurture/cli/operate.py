@@ -1,4 +1,4 @@
-"""Set up and run: `nurture demo`, `up`, `run`, and `nurture admin init`, `serve`, `upgrade`."""
+"""Set up and run nurture: `nurture demo`, `up`, `run`, and `nurture admin init`, `serve`, `upgrade`."""
 
 from __future__ import annotations
 
@@ -16,31 +16,34 @@ from nurture.settings import Settings
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the demo's database and mail go; made anew.")] = Path("demo"),
-    days: Annotated[int, typer.Option(min=7, max=1_000, help="How many days pass.")] = 180,
-    flows: Annotated[bool, typer.Option(help="Run the last days as real Prefect flow runs.")] = True,
+    folder: Annotated[
+        Path, typer.Option(help="The folder for the demo's database and mail. Its old contents are deleted.")
+    ] = Path("demo"),
+    days: Annotated[int, typer.Option(min=7, max=1_000, help="How many days to simulate.")] = 180,
+    flows: Annotated[bool, typer.Option(help="Run the last two days as Prefect flow runs.")] = True,
 ) -> None:
-    """Run the webinar example: 250 registrants, half a year, on a virtual clock."""
+    """Run the webinar example: 250 registrants over half a year, on a virtual clock."""
     from nurture.cli.demo import run  # noqa: PLC0415 - only the demo needs it
 
     run(folder, days, flows=flows)
 
 
 def up() -> None:
-    """Run everything on this machine: Prefect, the flows on schedule, the web pages. Ctrl-C stops it."""
+    """Run everything on this machine: Prefect, scheduled flows, web pages. Ctrl-C stops it."""
     from flows.up import up as start  # noqa: PLC0415 - the other commands never load Prefect
 
     start(Settings.read())
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Where to listen; default NURTURE_WEB_HOST.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on; default NURTURE_WEB_HOST.")] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="Default NURTURE_WEB_PORT; 0 takes any free one.")
+        int | None,
+        typer.Option(min=0, max=65_535, help="The port to listen on; default NURTURE_WEB_PORT. 0 takes any free port."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve the web application alone: links in mail, webhooks, the API. Ctrl-C stops it."""
+    """Serve the web application without the flows: links in mail, webhooks, the API. Ctrl-C stops it."""
     from nurture.web.app import create_app  # noqa: PLC0415
     from nurture.web.background import run_in_background  # noqa: PLC0415 - the other commands do without
     from nurture.web.server import serve as serve_pages  # noqa: PLC0415
@@ -64,7 +67,7 @@ def serve(
 
 
 def init(json: JsonOption = False) -> None:
-    """Create what is missing: database, starter templates, Prefect's work pool and limits. Re-runnable."""
+    """Create what is missing: database, starter templates, Prefect work pool and limits. Safe to run again."""
     from flows.setup import init as set_up  # noqa: PLC0415 - the other commands never load Prefect
 
     done = set_up(Settings.read())
@@ -79,7 +82,7 @@ def run_stages(
     at: Annotated[str | None, typer.Option(help="Move a virtual clock forward to this ISO time (UTC) first.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run every stage once, without Prefect: signals, classify, advance, hand off, deliver, tell the CRM."""
+    """Run every stage once, without Prefect: signals, intake, tracks, hand-offs, CRM sync, delivery."""
     with open_app(at=parse_time(at) if at else None) as app:
         now = app.clock.now()
         done = run_once(app.ctx, now, app.clock)
@@ -97,7 +100,7 @@ def run_stages(
 
 
 def stage_counts(done: RunResult) -> dict[str, int | dict[str, int]]:
-    """Return what a round did, stage by stage."""
+    """Return the counts of a run per stage."""
     return {
         "signals": done.signals_applied,
         "classified": dict(done.classified),
@@ -109,7 +112,7 @@ def stage_counts(done: RunResult) -> dict[str, int | dict[str, int]]:
 
 
 def upgrade(json: JsonOption = False) -> None:
-    """Create the tables, or bring them up to date. Safe to run again."""
+    """Create or migrate the database tables. Safe to run again."""
     from nurture.db import schema  # noqa: PLC0415
     from nurture.db.engine import Database  # noqa: PLC0415
 

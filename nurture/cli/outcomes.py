@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, make_table, out, print_json
+from nurture.cli.arguments import ReportOption, current_user
+from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
 from nurture.domain.lead import Closing
 from nurture.journey.outcomes import import_file, outcomes
 
@@ -18,11 +18,11 @@ Decision = Literal["accept", "dismiss"]
 
 def import_outcomes(
     file: Annotated[Path, typer.Argument(help="A CSV with the columns lead and outcome.")],
-    source: Annotated[str, typer.Option(help="Who says so.")] = "csv",
-    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
+    source: Annotated[str, typer.Option(help="The system that reports the outcomes.")] = "csv",
+    report: ReportOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Take in how leads ended: lead, outcome; amount, date and reason where you have them."""
+    """Import how leads ended from a CSV: lead, outcome, and optionally amount, date and reason."""
     with open_app() as app:
         now = app.clock.now()
         done = import_file.import_outcomes(app.ctx, file, now, source=source, report=report)
@@ -30,19 +30,19 @@ def import_outcomes(
         print_json(done)
         return
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(done.counts.items())) or "nothing"
-    out.print(f"{done.rows:,} rows: {counts}, {done.rejected:,} bad")
+    out.print(f"{pluralize(done.rows, 'row')}: {counts}, {done.rejected:,} rejected")
     if done.report_path is not None:
-        out.print(f"The bad rows, each with what to do, are in {done.report_path}.")
+        out.print(f"Rejected rows, with line and reason: {done.report_path}")
     if done.counts["conflict"]:
-        out.print("Conflicts are kept: `nurture handoffs outcomes list` shows it.")
+        out.print("`nurture handoffs outcomes list` shows the conflicts, to be resolved.")
 
 
 def list_outcomes(
-    closing: Annotated[Closing | None, typer.Option(help="Only leads that ended so.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 50,
+    closing: Annotated[Closing | None, typer.Option(help="Only this outcome.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The maximum number of rows, newest first.")] = 50,
     json: JsonOption = False,
 ) -> None:
-    """List outcomes with rep, policy, track and last touch; and the reports that contradict them."""
+    """List outcomes with rep, policy, track and last touch, and reports that contradict them."""
     with open_app() as app:
         found = outcomes.list_outcomes(app.ctx, closing, limit)
         conflicts = outcomes.list_contradictions(app.ctx)
@@ -63,7 +63,7 @@ def list_outcomes(
         for one in found
     ]
     columns = ("lead", "outcome", "on (UTC)", "amount", "source", "rep", "policy", "track, last touch")
-    out.print(make_table(columns, rows, right=("lead", "amount", "policy")) if rows else "No lead has ended yet.")
+    out.print(make_table(columns, rows, right=("lead", "amount", "policy")) if rows else "No outcomes yet.")
     if conflicts:
         conflict_columns = ("id", "lead", "current", "current source", "reported", "amount", "source")
         conflict_rows = [
@@ -75,13 +75,13 @@ def list_outcomes(
 
 def resolve(
     id_: Annotated[int, typer.Argument(metavar="ID", help="The conflict's id.")],
-    decision: Annotated[Decision, typer.Argument(help="accept what was reported later, or dismiss it.")],
-    by: Annotated[str | None, typer.Option(help="Who decides; default your user name.")] = None,
+    decision: Annotated[Decision, typer.Argument(help="accept the later report, or dismiss it.")],
+    by: Annotated[str | None, typer.Option(help="Who decides; default: your user name.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Decide which of two outcomes counts; both stay on record."""
+    """Decide which of two contradicting outcomes counts. Both stay on record."""
     with open_app() as app:
-        decided_by = by or getpass.getuser()
+        decided_by = by or current_user()
         accepts = decision == "accept"
         one = outcomes.resolve_contradiction(app.ctx, id_, accept=accepts, by=decided_by, now=app.clock.now())
     current = one.closing if accepts else one.current_closing

@@ -1,4 +1,4 @@
-"""How results are shown: Rich for people, JSON for programs."""
+"""Print results: Rich for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from nurture.domain.planning import calendar
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def print_error(message: str) -> None:
-    """Print what went wrong, to the error stream."""
+    """Print an error message to stderr."""
     err.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
 
 
@@ -42,7 +42,7 @@ _ANY_KEY = orjson.OPT_NON_STR_KEYS
 def _to_jsonable(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
-    if hasattr(value, "_asdict"):  # before the tuple that it also is
+    if hasattr(value, "_asdict"):  # a named tuple: before the test for tuples
         return value._asdict()
     if isinstance(value, (set, frozenset, tuple)):
         return list(value)
@@ -54,9 +54,9 @@ def _to_jsonable(value: object) -> object:
 def make_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: Sequence[str] = ()
 ) -> Table:
-    """Return a table of plain values; *right* names the columns of numbers.
+    """Return a table of plain values; *right* names the right-aligned columns.
 
-    Where a line is too short for all, cells are broken between words as far as words fit.
+    A table that is wider than the terminal wraps its cells, between words where they fit.
     """
     cells = [tuple(format_cell(value) for value in row) for row in rows]
     widths = _widths([(name, *column) for name, column in _columns(columns, cells)], out.width)
@@ -82,7 +82,7 @@ def _columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[tu
 
 
 def _widths(columns: Sequence[Sequence[str]], line_width: int) -> Sequence[int | None]:
-    """Return widths that keep words whole, long ones apart; None where all fits anyway, or nothing helps."""
+    """Return column widths that break only long words; None for each if all cells fit, or no width would help."""
     natural = [max(map(cell_len, column)) for column in columns]
     available = line_width - _GAP * (len(columns) - 1)
     if sum(natural) <= available:
@@ -94,7 +94,7 @@ def _widths(columns: Sequence[Sequence[str]], line_width: int) -> Sequence[int |
             break
     else:
         return [None] * len(columns)
-    for _ in range(available - sum(widths)):  # the rest goes to what is nearly whole, then to where most is missing
+    for _ in range(available - sum(widths)):  # extra width: first to nearly complete columns, then to the narrowest
         shortfalls = [full - width for full, width in zip(natural, widths, strict=True)]
         index = min(
             (index for index, shortfall in enumerate(shortfalls) if shortfall),
@@ -113,7 +113,7 @@ _WORD_WIDTHS: Final = (24, 20, 16, 12)
 
 
 def format_cell(value: object) -> str:
-    """Return how one value is shown."""
+    """Return the text of a table cell."""
     match value:
         case None:
             return "-"
@@ -137,20 +137,20 @@ def render_bar(count: int, maximum: int, width: int = 40) -> str:
 
 
 def format_local_time(at: datetime, zone: str) -> str:
-    """Return a timestamp on the wall clock of *zone*."""
+    """Return a timestamp in the local time of *zone*."""
     return f"{calendar.to_local(at, zone or 'UTC'):%a %d %b %Y %H:%M}"
 
 
 def has_display() -> bool:
-    """Tell whether there is somebody to open a window for."""
+    """Return whether a browser window can be opened."""
     return bool(os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"))
 
 
 def format_counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
-    """Return counts as one line: the largest first."""
+    """Return counts as one line, the largest first."""
     return ", ".join(f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count)
 
 
 def pluralize(count: int, thing: str) -> str:
-    """Return a count with its word: 1 row, 2 rows."""
+    """Return a count with its noun: 1 row, 2 rows."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

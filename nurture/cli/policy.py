@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,29 +9,25 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
+from nurture.cli.arguments import TemplatesOption, parse_date, templates_folder
 from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
 from nurture.definitions.folder import read_folder
-from nurture.errors import InvalidDefinitions, InvalidState
+from nurture.errors import InvalidDefinitions
 from nurture.publishing import approval, policy_check, policy_diff
-from nurture.settings import Settings
 
-TemplatesOption = Annotated[
-    Path | None, typer.Option("--templates", help="The folder of rules; default NURTURE_TEMPLATES.")
-]
 _MAX_SHIFTS: Final = 20
 
 
 def approve(
-    by: Annotated[str, typer.Option(help="Your name, as `approved:` in policy.yaml has it.")],
-    on: Annotated[str | None, typer.Option(help="The day on which you approved it; default today.")] = None,
-    version: Annotated[int | None, typer.Option(help="Which version; default the newest that waits.")] = None,
+    by: Annotated[str, typer.Option(help="Your name, as in `approved:` of policy.yaml.")],
+    on: Annotated[str | None, typer.Option(help="The day of the approval; default today.")] = None,
+    version: Annotated[
+        int | None, typer.Option(help="The version to approve; default: the newest pending one.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Put a published policy in force. From now on leads are handed off under it."""
-    try:
-        day = date.fromisoformat(on) if on else None
-    except ValueError:
-        raise InvalidState(f"{on!r} is not a date. Write it as 2027-03-31.") from None
+    """Approve a published policy, which puts it in force. Leads are handed off under it from now on."""
+    day = parse_date(on) if on else None
     with open_app() as app:
         one = approval.approve(app.ctx, by, app.clock.now(), day, version)
     if json:
@@ -45,11 +40,11 @@ def approve(
 
 
 def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
-    """Check the policy on every lead that is not closed: overlaps, gaps, absent people, rules for nobody.
+    """Check the policy on all open leads: overlaps, gaps, missing reps, rules that match no lead.
 
-    It ends with exit code 0 if nothing has to be mended before it is published.
+    The exit code is 0 if nothing must be fixed before publishing.
     """
-    folder = templates or Settings.read().templates
+    folder = templates_folder(templates)
     sources = read_folder(folder)
     with open_app(upgrade=True) as app:
         found = policy_check.check_policy(app.ctx, sources, app.clock.now())
@@ -57,48 +52,48 @@ def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
         print_json({"ok": found.ok, "leads": found.leads, "findings": found.findings})
     else:
         for one in found.findings:
-            mark = "[bold red]mend[/]" if one.is_error else "[yellow]look[/]"
+            mark = "[bold red]error[/]" if one.is_error else "[yellow]warning[/]"
             out.print(f"{mark} [bold]{folder / one.file}:{one.line}[/] {escape(one.message)}", soft_wrap=True)
             named = f" Leads: {', '.join(map(str, one.examples))}." if one.examples else ""
             out.print(f"    [dim]{escape(one.remedy)}{named}[/]", soft_wrap=True)
         if not found.findings:
-            out.print("[green]Nothing to mend[/]", end=" ")
-        out.print(f"[dim]asked about {pluralize(found.leads, 'lead')}[/]")
+            out.print("[green]No problems[/]", end=" ")
+        out.print(f"[dim]checked on {pluralize(found.leads, 'lead')}[/]")
     if not found.ok:
         raise typer.Exit(InvalidDefinitions.exit_code)
 
 
 def diff(
     templates: Annotated[
-        Path | None, typer.Option("--templates", help="Compare with this folder, not with what waits.")
+        Path | None, typer.Option("--templates", help="Compare with this folder, not with the pending version.")
     ] = None,
     version: Annotated[int | None, typer.Option(help="Compare with this version.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what the policy changes that waits for approval (else the folder's), and for how many leads."""
+    """Show what a pending policy (or the folder's) changes, and for how many leads."""
     with open_app() as app:
         has_pending = any(one.state == approval.PENDING for one in approval.list_versions(app.ctx))
-        wanted = templates or (None if has_pending or version is not None else Settings.read().templates)
+        wanted = templates or (None if has_pending or version is not None else templates_folder(None))
         sources = read_folder(wanted) if wanted is not None else None
         found = policy_diff.compare_policies(app.ctx, app.clock.now(), sources, version)
     if json:
         print_json(found)
         return
     if not found.differences:
-        out.print(f"{found.new_label.capitalize()} means what {found.old_label} means, which is in force.")
+        out.print(f"{found.new_label.capitalize()} means the same as {found.old_label}, which is in force.")
         return
     out.print(f"[bold]From {found.old_label}, which is in force, to {found.new_label}[/]")
     for one in found.differences:
         out.print(f"  {escape(str(one))}", soft_wrap=True)
-    out.print(f"\n[bold]It changes the verdict on {found.changed_leads:,} of {pluralize(found.leads, 'lead')}[/]")
+    out.print(f"\n[bold]It changes the result for {found.changed_leads:,} of {pluralize(found.leads, 'lead')}[/]")
     rows = [
         (one.part.replace("_", " "), one.before or "none", one.after or "none", one.leads, _join_ids(one.examples))
         for one in found.verdict_changes[:_MAX_SHIFTS]
     ]
     if rows:
-        out.print(make_table(("verdict", "was", "becomes", "leads", "such as"), rows, right=("leads",)))
+        out.print(make_table(("result", "before", "after", "leads", "examples"), rows, right=("leads",)))
     if len(found.verdict_changes) > _MAX_SHIFTS:
-        out.print(f"[dim]and {len(found.verdict_changes) - _MAX_SHIFTS} more kinds: --json shows all[/]")
+        out.print(f"[dim]and {len(found.verdict_changes) - _MAX_SHIFTS} more changes; --json shows all[/]")
 
 
 def _join_ids(ids: tuple[int, ...]) -> str:
@@ -106,7 +101,7 @@ def _join_ids(ids: tuple[int, ...]) -> str:
 
 
 def show(json: JsonOption = False) -> None:
-    """List the versions of the policy: who approved each, which one is in force, which ones wait."""
+    """List the policy versions: approver, state, and number of hand-offs."""
     with open_app() as app:
         found = approval.list_versions(app.ctx)
     if json:
@@ -126,9 +121,9 @@ def show(json: JsonOption = False) -> None:
 
 
 _STATES = {
-    "pending": "waits for approval",
+    "pending": "pending approval",
     "in_force": "in force",
-    "superseded": "was in force",
+    "superseded": "superseded",
     "never_approved": "never approved",
 }
 

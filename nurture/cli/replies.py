@@ -1,4 +1,4 @@
-"""Show replies to mail: `nurture leads replies`."""
+"""Show a lead's replies, and mail that could not be read: `nurture leads replies`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, make_table, out, print_json
+from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
 from nurture.journey.engagement import inbound_mail
 from nurture.journey.engagement.replies import list_replies
 from nurture.journey.leads import find
@@ -16,13 +16,14 @@ from nurture.journey.leads.reply_queries import ReplyRecord
 
 def replies(
     lead: Annotated[
-        str | None, typer.Argument(help="The lead's number or address; without it: mail nobody could read.")
+        str | None,
+        typer.Argument(help="A lead's id, email address or external id. Leave it out to list unreadable mail."),
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Try again to read what was set aside.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
+    retry: Annotated[bool, typer.Option("--retry", help="Read the unreadable mail again in the next run.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The maximum number of rows, newest first.")] = 20,
     json: JsonOption = False,
 ) -> None:
-    """Show what was answered to a lead's mail, and which rep was notified; or mail that could not be read."""
+    """Show what a lead replied and which rep was notified, or list mail that could not be read."""
     if lead is None or retry:
         _print_unread_mail(limit, json=json, retry=retry)
         return
@@ -31,33 +32,33 @@ def replies(
     if json:
         print_json(found)
     elif not found:
-        out.print("Nothing was answered yet.")
+        out.print("There are no replies from this lead.")
     else:
         rows = [
             (each.received_at, each.kind, each.sender or "the lead", _format_text(each), _format_forwarding(each))
             for each in found
         ]
-        out.print(make_table(("when (UTC)", "kind", "who", "what", "passed on"), rows))
+        out.print(make_table(("received (UTC)", "kind", "sender", "text", "forwarded to"), rows))
 
 
 def _print_unread_mail(limit: int, *, json: bool, retry: bool) -> None:
     with open_app() as app:
         if retry:
             again = inbound_mail.retry_failed(app.ctx)
-            out.print(f"Mails that wait to be read again: {again}. The next `nurture run` reads them.")
+            out.print(f"{pluralize(again, 'message')} queued to be read again by the next `nurture run`.")
             return
         found = inbound_mail.list_failed(app.ctx, limit)
     if json:
         print_json(found)
     elif not found:
-        out.print("All mail that came in was read.")
+        out.print("All inbound mail was read.")
     else:
         rows = [(one.received_at, one.source, one.lead_id or "-", one.size, one.error) for one in found]
-        out.print(make_table(("came (UTC)", "by", "lead", "bytes", "error"), rows))
+        out.print(make_table(("received (UTC)", "source", "lead", "bytes", "error"), rows))
 
 
 def _format_text(one: ReplyRecord) -> str:
-    attachment_note = f"({one.attachments} attached, not kept)" if one.attachments else ""
+    attachment_note = f"({one.attachments} attachments, not stored)" if one.attachments else ""
     absence_note = f"(back on {one.returns_on})" if one.returns_on is not None else ""
     return " ".join(part for part in (one.text, absence_note, attachment_note) if part) or "-"
 

@@ -15,7 +15,7 @@ from nurture.reporting.links import clicks_per_link
 
 
 def audit(json: JsonOption = False) -> None:
-    """Prove that no lead fell between: exactly one custodian and one next action each, residual 0."""
+    """Check that every lead has exactly one custodian and one next action (residual 0)."""
     with open_app() as app:
         found = auditing.run_audit(app.ctx, app.clock.now())
     if json:
@@ -27,26 +27,26 @@ def audit(json: JsonOption = False) -> None:
 
 
 def print_audit(found: auditing.AuditReport) -> None:
-    """Print the ledger and what is wrong."""
+    """Print the ledger and the violations."""
     kinds = list(found.total.custody)
     rows = [
         (each.name, each.leads, *(each.custody.get(kind, 0) for kind in kinds), each.residual + each.journal_residual)
         for each in (*found.by_source, found.total)
     ]
-    columns = ("leads in", "all", *kinds, "residual")
+    columns = ("source", "leads", *kinds, "residual")
     out.print(make_table(columns, rows, title="The ledger", right=columns[1:]))
     for finding in found.findings:
         color = "red" if finding.is_violation else "yellow"
         ids = ", ".join(map(str, finding.lead_ids))
         out.print(f"[{color}]{finding.count:,} {escape(finding.description)}[/] {escape(finding.remedy)} [dim]{ids}[/]")
     verdict = (
-        "[green]Every lead has one custodian and one next action.[/]" if found.ok else "[bold red]Not in order.[/]"
+        "[green]Every lead has one custodian and one next action.[/]" if found.ok else "[bold red]The audit failed.[/]"
     )
     out.print(verdict)
 
 
 def report_tracks(json: JsonOption = False) -> None:
-    """Show per step: sent, held, clicked, replied, left, handed off."""
+    """Show per step of each track: sent, held, clicked, replied, unsubscribed, exited, handed off."""
     with open_app() as app:
         found = reporting.report_tracks(app.ctx)
     if json:
@@ -67,35 +67,35 @@ def report_tracks(json: JsonOption = False) -> None:
         )
         for each in found
     ]
-    columns = ("track", "step", "sent", "held", "here now", "clicked", "replied", "unsub.", "left", "handed off")
+    columns = ("track", "step", "sent", "held", "here now", "clicked", "replied", "unsub.", "exited", "handed off")
     out.print(make_table(columns, rows, right=columns[2:]))
 
 
 def report_funnel(
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None, json: JsonOption = False
 ) -> None:
-    """Show what became of the leads that came in."""
+    """Show the funnel: imported, classified, enrolled, handed off, accepted, recycled, closed."""
     with open_app() as app:
         found = reporting.report_funnel(app.ctx, source)
     if json:
         print_json(found)
         return
     rows = [
-        ("came in", found.leads, ""),
+        ("imported", found.leads, ""),
         ("classified", sum(found.readiness.values()), format_counts(found.readiness)),
         ("enrolled", sum(found.enrolled.values()), format_counts(found.enrolled)),
         ("handed off", found.handed_off, ""),
         ("offered", found.offered, f"{found.accepted} accepted, {found.rejected} rejected, {found.expired} expired"),
         ("recycled", found.recycled, ""),
-        ("nurtured now", found.nurtured, format_counts(found.nurtured_on)),
+        ("on a track now", found.nurtured, format_counts(found.nurtured_on)),
         ("in queues", sum(found.queued.values()), format_counts(found.queued)),
         ("closed", sum(found.closed.values()), format_counts(found.closed)),
     ]
-    out.print(make_table(("leads", "count", "of which"), rows, right=("count",)))
+    out.print(make_table(("leads", "count", "details"), rows, right=("count",)))
 
 
 def report_touches(json: JsonOption = False) -> None:
-    """Show touches per week."""
+    """Show touches and touched leads per week."""
     with open_app() as app:
         found = reporting.touches_per_week(app.ctx)
     if json:
@@ -114,7 +114,7 @@ def print_touches(found: list[reporting.Week]) -> None:
 def report_links(
     track: Annotated[str | None, typer.Option(help="Only this track.")] = None, json: JsonOption = False
 ) -> None:
-    """Show which links people follow; what machines did is counted apart."""
+    """Show clicks per link, with suspected and bot clicks counted separately."""
     with open_app() as app:
         found = clicks_per_link(app.ctx, track)
     if json:
@@ -122,12 +122,12 @@ def report_links(
         return
     rows = [(one.track, one.step, one.link, one.leads, one.clicks, one.sent, one.suspects, one.bots) for one in found]
     columns = ("track", "email", "link", "leads", "clicks", "sent", "suspect", "bot")
-    nothing = f"No link was followed{f' on {escape(track)}' if track else ''} yet."
+    nothing = f"No link was clicked{f' on track {escape(track)}' if track else ''} yet."
     out.print(make_table(columns, rows, right=columns[3:]) if rows else nothing)
 
 
 def report_wins(json: JsonOption = False) -> None:
-    """Show how long after the first contact leads bought."""
+    """Show how long after the first contact leads were won."""
     with open_app() as app:
         found = reporting.wins_by_age(app.ctx)
     if json:

@@ -1,23 +1,22 @@
-"""Commands of `nurture handoffs reps`, and `nurture handoffs replay` for routing decisions."""
+"""Commands of `nurture handoffs reps`, and `nurture handoffs replay`."""
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from nurture.app import open_app
+from nurture.cli.arguments import parse_date
 from nurture.cli.output import JsonOption, err, make_table, out, pluralize, print_json
-from nurture.errors import InvalidState
 from nurture.journey.handoff import roster, workspace_links
 from nurture.journey.leads import find
 from nurture.journey.routing.replay import replay as replay_routing
 
 
 def list_reps(json: JsonOption = False) -> None:
-    """List the policy's reps: who is there today, what they have, and who stands in."""
+    """List the policy's reps: availability, deputy, capacity, open hand-offs and leave."""
     with open_app() as app:
         found = roster.load_roster(app.ctx, app.clock.now())
     if json:
@@ -27,7 +26,7 @@ def list_reps(json: JsonOption = False) -> None:
         (
             one.id,
             one.name,
-            one.absence_reason or "there",
+            one.absence_reason or "available",
             one.deputy,
             f"{one.offers_today} of {one.capacity}",
             one.open_offers,
@@ -38,45 +37,45 @@ def list_reps(json: JsonOption = False) -> None:
         )
         for one in found
     ]
-    columns = ("id", "name", "today", "deputy", "new today", "open", "overdue", "in hand", "to call", "leave")
-    out.print(make_table(columns, rows, right=("open", "overdue", "in hand", "to call")))
+    columns = ("id", "name", "today", "deputy", "new today", "offers", "overdue", "leads", "to follow up", "leave")
+    out.print(make_table(columns, rows, right=("offers", "overdue", "leads", "to follow up")))
 
 
 def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
-    """Make a link to a rep's own page, for that rep alone. It works for 30 days."""
+    """Create a private link to a rep's workspace. It works for 30 days."""
     with open_app() as app:
         made = workspace_links.create(app.ctx, rep, app.clock.now())
         url = made.url(app.ctx.base_url)
     if json:
         print_json({"rep": rep, "url": url, "days": workspace_links.LINK_LIFETIME.days})
         return
-    err.print(f"Whoever has this link can answer for {rep}. Shown only now:")
+    err.print(f"Anyone with this link can answer for {rep}. It is shown only once:")
     typer.echo(url)
 
 
 def revoke(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
-    """End every link to a rep's page and in the rep's briefs at once. Open offers stay open."""
+    """Revoke all links to a rep's workspace and in the rep's briefs. Open offers stay open."""
     with open_app() as app:
         ended = workspace_links.revoke(app.ctx, rep, app.clock.now())
     if json:
         print_json({"rep": rep, "ended": ended.workspace, "ended_in_briefs": ended.offers})
     else:
         briefs = pluralize(ended.offers, "link")
-        out.print(f"{pluralize(ended.workspace, 'link')} to the page of {rep} and {briefs} in briefs ended.")
-        out.print(f"Open offers can be answered on a new page: nurture handoffs reps link {rep}")
+        out.print(f"Revoked {pluralize(ended.workspace, 'link')} to the workspace of {rep}, and {briefs} in briefs.")
+        out.print(f"To answer open offers, create a new link: nurture handoffs reps link {rep}")
 
 
 def leave(
     rep: Annotated[str, typer.Argument(help="The rep's id.")],
-    first: Annotated[str, typer.Argument(help="The first day away, as 2026-12-20.")],
-    last: Annotated[str | None, typer.Argument(help="The last day away; default: that one day.")] = None,
-    deputy: Annotated[str | None, typer.Option(help="Who stands in; default: as the policy says.")] = None,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Take back the leave that begins on FIRST.")] = False,
+    first: Annotated[str, typer.Argument(help="The first day away, such as 2026-12-20.")],
+    last: Annotated[str | None, typer.Argument(help="The last day away; default: FIRST.")] = None,
+    deputy: Annotated[str | None, typer.Option(help="The deputy's id; default: the policy's deputy.")] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the leave that begins on FIRST.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Note a rep's leave: new leads go to the deputy meanwhile, or on to the next rule."""
-    first_day = _parse_date(first)
-    last_day = _parse_date(last) if last is not None else first_day
+    """Record a rep's leave. Meanwhile new leads go to the deputy, or to the next routing rule."""
+    first_day = parse_date(first)
+    last_day = parse_date(last) if last is not None else first_day
     with open_app() as app:
         now = app.clock.now()
         if cancel:
@@ -86,24 +85,17 @@ def leave(
     if json:
         print_json({"rep": rep, "first": first, "last": str(last_day), "deputy": deputy, "cancelled": cancel})
     elif cancel:
-        out.print(f"The leave of {rep} that began on {first_day} is taken back.")
+        out.print(f"The leave of {rep} from {first_day} is cancelled.")
     else:
-        deputy_note = f"; {deputy} stands in" if deputy else ""
+        deputy_note = f"; {deputy} is the deputy" if deputy else ""
         out.print(f"{rep} is away from {first_day} to {last_day}{deputy_note}.")
-
-
-def _parse_date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidState(f"{text!r} is not a date. Write it as 2026-12-20.") from None
 
 
 def replay(
     lead: Annotated[str | None, typer.Option(help="Only the decisions about this lead.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make every decision of routing again from what is stored: each must have the same result."""
+    """Repeat every routing decision from stored data, and check that each result is the same."""
     with open_app() as app:
         done = replay_routing(app.ctx, find.find_lead(app.ctx, lead) if lead is not None else None)
     if json:
@@ -111,8 +103,8 @@ def replay(
     else:
         rows = [(one.decision_id, one.lead_id, one.before, one.after) for one in done.differences]
         if rows:
-            out.print(make_table(("decision", "lead", "was", "would be"), rows, right=("decision", "lead")))
-        summary = f"{pluralize(done.decisions, 'decision')} made again, {len(rows):,} with another result."
+            out.print(make_table(("decision", "lead", "stored", "replayed"), rows, right=("decision", "lead")))
+        summary = f"{pluralize(done.decisions, 'decision')} replayed, {len(rows):,} with a different result."
         out.print(f"[{'red' if rows else 'green'}]{escape(summary)}[/]")
     if done.differences:
         raise typer.Exit(1)

@@ -1,38 +1,38 @@
-"""The sales report in the terminal, as CSV, or as a page with charts: `nurture reports sales`."""
+"""Print the sales report, or write it as CSV or as a page with charts: `nurture reports sales`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from nurture.app import open_app
+from nurture.cli.arguments import parse_date
 from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
-from nurture.errors import InvalidState
 from nurture.files import open_private, require_own_file, write_private
 from nurture.formats.csv_writer import CsvWriter
 from nurture.reporting.sales import SalesReport, report_sales
 
 
 def sales(
-    since: Annotated[str | None, typer.Option(help="The first day (UTC) of hand-offs, as 2027-01-01.")] = None,
+    since: Annotated[str | None, typer.Option(help="The first day (UTC) of hand-offs, such as 2027-01-01.")] = None,
     until: Annotated[str | None, typer.Option(help="The last day (UTC) of hand-offs.")] = None,
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write all figures to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with charts to this file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what sales made of the hand-offs: right owner, reached, answered, closed, won."""
+    """Show what happened to hand-offs in sales: right owner, contacted, answered, closed, won."""
+    first, last = (parse_date(text) if text else None for text in (since, until))
     with open_app() as app:
-        found = report_sales(app.ctx, app.clock.now(), _parse_date(since), _parse_date(until), source)
+        found = report_sales(app.ctx, app.clock.now(), first, last, source)
     if csv_file is not None:
         _write_csv(csv_file, found)
     if html is not None:
-        from nurture.web.sales.report_page import render_sales_page  # noqa: PLC0415 - only here are pages wanted
+        from nurture.web.sales.report_page import render_sales_page  # noqa: PLC0415 - only --html needs the pages
 
         page = render_sales_page(found)
         require_own_file(html, page.partition("<style>")[0])
@@ -45,15 +45,8 @@ def sales(
         out.print(f"Written to {file}.")
 
 
-def _parse_date(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise InvalidState(f"{text!r} is not a date. Write it as 2027-01-31.") from None
-
-
 def format_percent(share: float | None) -> str:
-    """Show a share, "-" where there is none."""
+    """Return a share as a percentage, "-" for None."""
     return "-" if share is None else f"{share * 100:.1f} %"
 
 
@@ -71,19 +64,19 @@ def _print_report(found: SalesReport) -> None:
     ]
     waited = found.time_to_owner
     hours = (
-        f"{waited.p50:.1f} h for half of them, {waited.p95:.1f} h for 95 %"
+        f"median {waited.p50:.1f} h, 95th percentile {waited.p95:.1f} h"
         if waited.p50 is not None and waited.p95 is not None
-        else "no owner yet"
+        else "no lead has an owner yet"
     )
     title = f"{found.handed_off:,} hand-offs, {found.still_open:,} of them still open"
-    columns = ("share of hand-offs", "here", "count", "elsewhere", "what counts")
-    out.print(make_table(columns, rows, title=title, right=("here", "count", "elsewhere")))
-    out.print(f"From the decision to an owner: {hours}.\n")
+    columns = ("share of hand-offs", "result", "count", "benchmark", "definition")
+    out.print(make_table(columns, rows, title=title, right=("result", "count", "benchmark")))
+    out.print(f"Time from decision to owner: {hours}.\n")
     if found.rules:
         _print_rules(found)
         _print_reps(found)
         _print_months(found)
-    in_all = "" if found.since or found.until or found.source else " in all"
+    in_all = "" if found.since or found.until or found.source else " in total"
     out.print(
         f"{pluralize(found.wins.wins, 'lead')} won{in_all}, {found.wins.after_day_90:,} of them "
         f"({format_percent(found.wins.share_after_day_90)}) more than 90 days after the first contact."
@@ -95,7 +88,7 @@ def _print_rules(found: SalesReport) -> None:
         (one.rule, one.handed_off, one.accepted, one.rejected, one.unanswered, format_percent(one.acceptance), one.won)
         for one in found.rules
     ]
-    columns = ("hand-off reason", "hand-offs", "accepted", "given back", "unanswered", "share accepted", "won")
+    columns = ("hand-off reason", "hand-offs", "accepted", "rejected", "unanswered", "acceptance", "won")
     out.print(make_table(columns, rows, right=columns[1:]), "")
     if found.reasons:
         given = [(label, number) for _, label, number in found.reasons]
@@ -122,8 +115,8 @@ def _print_reps(found: SalesReport) -> None:
         "rep",
         "offers",
         "accepted",
-        "in touch",
-        "given back",
+        "contacted",
+        "rejected",
         "expired",
         "hours to accept",
         "peak",
@@ -137,7 +130,7 @@ def _print_months(found: SalesReport) -> None:
     rows = [
         (one.month, one.handed_off, one.accepted, one.reached, one.closed_in_30_days, one.won) for one in found.months
     ]
-    columns = ("month", "hand-offs", "accepted", "in touch", "closed in 30 days", "won")
+    columns = ("month", "hand-offs", "accepted", "contacted", "closed in 30 days", "won")
     out.print(make_table(columns, rows, right=columns[1:]), "")
 
 
@@ -151,7 +144,7 @@ def _write_csv(file: Path, found: SalesReport) -> None:
 
 
 def _csv_rows(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:
-    """Yield every figure on a line of its own, so that a month can be put under the one before."""
+    """Yield one line per figure, so that files of several months can be concatenated."""
     yield "report", "all", "handed_off", found.handed_off
     yield "report", "all", "still_open", found.still_open
     for rate in found.rates:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
@@ -10,10 +9,9 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import LeadArgument
+from nurture.cli.arguments import LeadArgument, parse_date
 from nurture.cli.output import JsonOption, format_cell, make_table, out, print_json
 from nurture.domain.scoring.bant import Confidence
-from nurture.errors import InvalidState
 from nurture.journey.leads import find
 from nurture.journey.scoring import breakdown
 from nurture.journey.scoring.breakdown import ScoreBreakdown, ScoreLine, ScoreThreshold
@@ -23,7 +21,7 @@ _COLUMNS = ("date (UTC)", "signal", "points", "half-life", "now", "verdict", "re
 
 
 class ConfidenceOption(StrEnum):
-    """How sure it is, as people type it."""
+    """The confidence of an answer, as typed on the command line."""
 
     GUESSED = "guessed"
     STATED = "stated"
@@ -31,7 +29,7 @@ class ConfidenceOption(StrEnum):
 
 
 def score(lead: LeadArgument, json: JsonOption = False) -> None:
-    """Show how a lead's score comes about: each signal, what is left of its points, when the sum falls."""
+    """Show a lead's score breakdown: each signal, the points left of it, and when the sum falls below a threshold."""
     with open_app() as app:
         found = breakdown.score_breakdown(app.ctx, find.find_lead(app.ctx, lead), app.clock.now())
     if json:
@@ -42,19 +40,16 @@ def score(lead: LeadArgument, json: JsonOption = False) -> None:
 
 def qualify(
     lead: LeadArgument,
-    source: Annotated[str, typer.Option(help="Who says so: a rep's id, a form, a call.")],
-    budget: Annotated[str | None, typer.Option(help="What is known of its budget.")] = None,
-    authority: Annotated[str | None, typer.Option(help="What say it has.")] = None,
-    need: Annotated[str | None, typer.Option(help="What it needs.")] = None,
-    confidence: Annotated[ConfidenceOption, typer.Option(help="How sure that is.")] = ConfidenceOption.STATED,
-    on: Annotated[str | None, typer.Option(help="The day on which it was said; default today.")] = None,
+    source: Annotated[str, typer.Option(help="The source: a rep's id, a form, a call.")],
+    budget: Annotated[str | None, typer.Option(help="What is known of the budget.")] = None,
+    authority: Annotated[str | None, typer.Option(help="The lead's say in the decision.")] = None,
+    need: Annotated[str | None, typer.Option(help="What the lead needs.")] = None,
+    confidence: Annotated[ConfidenceOption, typer.Option(help="How sure it is.")] = ConfidenceOption.STATED,
+    on: Annotated[str | None, typer.Option(help="The day on which it was stated; default today.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Keep what somebody learned of a lead's budget, authority or need, with the day and how sure it is."""
-    try:
-        day = date.fromisoformat(on) if on else None
-    except ValueError:
-        raise InvalidState(f"{on!r} is not a date. Write it as 2027-03-31.") from None
+    """Record a lead's budget, authority or need, with its source, day and confidence."""
+    day = parse_date(on) if on else None
     options = {"budget": budget, "authority": authority, "need": need}
     answers = {name: value for name, value in options.items() if value}
     with open_app() as app:
@@ -69,18 +64,18 @@ def qualify(
 
 
 def print_score_breakdown(found: ScoreBreakdown) -> None:
-    """Print a score as a sum with its lines."""
+    """Print a score breakdown: its lines, the sum and the thresholds."""
     out.print(f"[bold]Lead {found.lead_id}[/]: fit {found.fit}, engagement {found.engagement:,.1f}")
     out.print(f"  fit {found.fit}: {escape(found.fit_reason)}")
     if found.lines:
         out.print(make_table(_COLUMNS, map(_row, found.lines), right=("points", "now")))
     else:
-        out.print("  It did nothing yet that we know of.")
+        out.print("  No signals yet.")
     for one in found.half_lives:
         out.print(f"  {one.total:>8,.1f}  {escape(one.name)}")
-    out.print(f"[bold]  {found.engagement:>8,.1f}[/]  together, by policy version {found.policy_version}")
+    out.print(f"[bold]  {found.engagement:>8,.1f}[/]  total, by policy version {found.policy_version}")
     if found.counts_since is not None:
-        out.print(f"  Only what came after {format_cell(found.counts_since)} UTC counts: then a rep answered.")
+        out.print(f"  Only signals after {format_cell(found.counts_since)} UTC count: a rep answered then.")
     for drop in found.thresholds:
         out.print(f"  {_describe_drop(drop)}")
 
@@ -93,5 +88,5 @@ def _row(entry: ScoreLine) -> tuple[object, ...]:
 def _describe_drop(drop: ScoreThreshold) -> str:
     threshold = f"{drop.value:g} ({escape(drop.used_by)})"
     if drop.falls_below_at is not None:
-        return f"falls below {threshold} on {drop.falls_below_at:%Y-%m-%d %H:%M:%S} UTC if nothing happens"
+        return f"falls below {threshold} on {drop.falls_below_at:%Y-%m-%d %H:%M:%S} UTC without new signals"
     return f"never falls below {threshold}" if drop.reached else f"is below {threshold}"

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import parse_time
+from nurture.cli.arguments import LimitOption, ReportOption, parse_time
 from nurture.cli.output import JsonOption, format_cell, make_table, out, pluralize, print_json
 from nurture.domain.consent.suppression import ActiveSuppression, SuppressionScope, describe_suppression
 from nurture.errors import InvalidState
@@ -20,14 +20,14 @@ from nurture.journey.consent.suppression import ALL_MAIL, SuppressionTarget
 
 
 def suppress_addresses(
-    emails: Annotated[list[str], typer.Argument(help="Addresses that are never mailed again.", metavar="EMAIL")],
-    topic: Annotated[str | None, typer.Option(help="Stop mail about this topic only.")] = None,
-    track: Annotated[str | None, typer.Option(help="Stop mail of this track only.")] = None,
+    emails: Annotated[list[str], typer.Argument(help="The addresses to suppress.", metavar="EMAIL")],
+    topic: Annotated[str | None, typer.Option(help="Suppress only mail about this topic.")] = None,
+    track: Annotated[str | None, typer.Option(help="Suppress only mail of this track.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Never mail these addresses again, whether a lead has them or not."""
+    """Suppress addresses: they are never mailed again, whether or not a lead has them."""
     if topic is not None and track is not None:
-        raise InvalidState("Name a topic or a track, not both: each is an opt-out of its own.")
+        raise InvalidState("Give --topic or --track, not both: each is a separate opt-out.")
     about = ALL_MAIL
     if topic is not None:
         about = SuppressionTarget(SuppressionScope.TOPIC, topic)
@@ -38,24 +38,24 @@ def suppress_addresses(
     if json:
         print_json({"suppressed": True, "new": done.new, "known": done.known})
     elif done.new + done.known == 1:
-        out.print("Suppressed." if done.new else "It was suppressed before.")
+        out.print("Suppressed." if done.new else "It was already suppressed.")
     else:
-        out.print(f"{_count_addresses(done.new)} suppressed, {done.known:,} before.")
+        out.print(f"{_count_addresses(done.new)} suppressed, {done.known:,} already were.")
 
 
 def opt_in(
     email: Annotated[str, typer.Argument(help="The address of a lead who wants mail again.")],
-    scope: Annotated[str, typer.Option(help="What the lead wants: global, topic:NAME or track:NAME.")],
-    evidence: Annotated[str, typer.Option(help="How and when the lead said so, without names or addresses.")],
+    scope: Annotated[str, typer.Option(help="What the lead agrees to: global, topic:NAME or track:NAME.")],
+    evidence: Annotated[str, typer.Option(help="How and when the lead agreed, without names or addresses.")],
     stated_at: Annotated[
-        str | None, typer.Option(help="When the lead said so (ISO, UTC); default now. A later opt-out stands.")
+        str | None, typer.Option(help="When the lead agreed (ISO, UTC); default now. A later opt-out still applies.")
     ] = None,
     mailbox_evidence: Annotated[
-        str | None, typer.Option(help="After a bounce: how you know that the address takes mail again.")
+        str | None, typer.Option(help="After a bounce: how you know that the address accepts mail again.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Log that a lead wants mail again. Nothing else lifts an opt-out."""
+    """Record that a lead agreed to mail again. Nothing else lifts an opt-out."""
     with open_app() as app:
         done = consent_opt_in.opt_in(
             app.ctx,
@@ -70,11 +70,11 @@ def opt_in(
         print_json({"lifted": _to_dicts(done.lifted), "still_suppressed": _to_dicts(done.remaining)})
         return
     if not done.lifted:
-        out.print("Nothing stands against this address: it may be mailed already.")
+        out.print("This address is not suppressed. Nothing was changed.")
     for one in done.lifted:
         out.print(f"Lifted: {escape(describe_suppression(one))} of {format_cell(one.since)} UTC")
     for one in done.remaining:
-        out.print(f"[yellow]Still stands: {escape(describe_suppression(one))} of {format_cell(one.since)} UTC[/]")
+        out.print(f"[yellow]Still in effect: {escape(describe_suppression(one))} of {format_cell(one.since)} UTC[/]")
 
 
 def _parse_scope(text: str) -> SuppressionTarget:
@@ -84,7 +84,7 @@ def _parse_scope(text: str) -> SuppressionTarget:
         return ALL_MAIL
     if kind in (SuppressionScope.TOPIC, SuppressionScope.TRACK) and name.strip():
         return SuppressionTarget(SuppressionScope(kind), name)
-    raise InvalidState(f"{text!r} is no scope. Write global, topic:NAME or track:NAME.")
+    raise InvalidState(f"{text!r} is not a scope. Write global, topic:NAME or track:NAME.")
 
 
 def _to_dicts(current: tuple[ActiveSuppression, ...]) -> list[dict[str, object]]:
@@ -99,10 +99,10 @@ def _count_addresses(count: int) -> str:
 
 def list_suppressions(
     email: Annotated[str | None, typer.Argument(help="Only this address.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> None:
-    """List what stands against addresses, since when, and who said so."""
+    """List suppressed addresses: scope, source and date."""
     with open_app() as app:
         found = list(islice(suppression_files.list_current(app.ctx, email), limit + 1))
     shown, more = found[:limit], len(found) > limit
@@ -110,38 +110,38 @@ def list_suppressions(
         print_json([one._asdict() for one in shown])
         return
     if not shown:
-        out.print("Nothing stands against this address." if email else "Nobody has opted out.")
+        out.print("This address is not suppressed." if email else "No address is suppressed.")
         return
-    columns = ("email", "scope", "topic or track", "by", "since (UTC)")
+    columns = ("email", "scope", "topic or track", "source", "since (UTC)")
     out.print(make_table(columns, [(one.email, one.scope, one.ref, one.source, one.since) for one in shown]))
     if more:
-        out.print("[dim]There are more: raise --limit, or export them all.[/]")
+        out.print("[dim]There are more. Raise --limit, or export all.[/]")
 
 
 def import_suppressions(
-    file: Annotated[
-        Path, typer.Argument(help="A CSV of opt-outs, SendGrid's exports too, or a bare list of addresses.")
-    ],
-    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
+    file: Annotated[Path, typer.Argument(help="A CSV of opt-outs, a SendGrid export, or a plain list of addresses.")],
+    report: ReportOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Import opt-outs. Run it again as often as you like: it never lifts one."""
+    """Import opt-outs from a CSV. Safe to run again. An import never lifts an opt-out."""
     with open_app() as app:
         done = suppression_files.import_suppressions(app.ctx, file, app.clock.now(), report=report)
     if json:
         print_json(done)
         return
-    out.print(f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.rejected:,} bad")
+    out.print(
+        f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.rejected:,} rejected"
+    )
     for note in done.notes:
         out.print(f"  [yellow]{escape(note)}[/]")
     if done.report_path is not None:
-        out.print(f"  [yellow]bad rows, with line and reason: {escape(str(done.report_path))}[/]")
+        out.print(f"  [yellow]rejected rows, with line and reason: {escape(str(done.report_path))}[/]")
 
 
 def export_suppressions(
-    file: Annotated[str, typer.Argument(help="The CSV to write; - for the terminal.")], json: JsonOption = False
+    file: Annotated[str, typer.Argument(help="The CSV to write; - for stdout.")], json: JsonOption = False
 ) -> None:
-    """Write every opt-out that stands to a CSV, which `nurture leads suppressions import` reads."""
+    """Export all current opt-outs to a CSV that `nurture leads suppressions import` reads."""
     with open_app() as app:
         if file == "-":
             if json:

@@ -12,24 +12,22 @@ from nurture.journey.intake.api import tokens as api_tokens
 
 
 def create(
-    name: Annotated[str, typer.Argument(help="What the program is called, such as website.")],
-    scope: Annotated[
-        list[str], typer.Option(help="What it may do, such as signals:write. May be given more than once.")
-    ],
+    name: Annotated[str, typer.Argument(help="The program's name, such as website.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do, such as signals:write. May be repeated.")],
     json: JsonOption = False,
 ) -> None:
-    """Make a token. It is shown once and kept nowhere: put it where the program finds it."""
+    """Create an API token. It is shown only once and not stored: save it where the program reads it."""
     with open_app() as app:
         token = api_tokens.create_token(app.ctx, name, scope, app.clock.now())
     if json:
         print_json({"name": name, "scopes": sorted(set(scope)), "token": token})
         return
-    err.print(f"The token {name!r}, shown only now:")
+    err.print(f"The token {name!r}, shown only once:")
     typer.echo(token)
 
 
 def list_tokens(json: JsonOption = False) -> None:
-    """List tokens: what each may do, when it was last used, whether it is revoked."""
+    """List API tokens: scopes, last use, and whether each is revoked."""
     with open_app() as app:
         found = api_tokens.list_tokens(app.ctx)
     if json:
@@ -39,12 +37,12 @@ def list_tokens(json: JsonOption = False) -> None:
         (one.name, ", ".join(one.scopes), one.created_at, one.last_used_on, one.revoked_at, one.rate_limited_at)
         for one in found
     ]
-    columns = ("name", "scopes", "made (UTC)", "last used", "revoked (UTC)", "rate limited (UTC)")
+    columns = ("name", "scopes", "created (UTC)", "last used", "revoked (UTC)", "rate limited (UTC)")
     out.print(make_table(columns, rows))
 
 
 def revoke(name: Annotated[str, typer.Argument(help="The token's name.")], json: JsonOption = False) -> None:
-    """End a token at once."""
+    """Revoke an API token at once."""
     with open_app() as app:
         api_tokens.revoke_token(app.ctx, name, app.clock.now())
     if json:

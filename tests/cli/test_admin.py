@@ -89,7 +89,7 @@ def test_a_restored_backup_sends_nothing_twice_and_keeps_the_opt_out(live: tuple
     cli.ok("delivery", "run")
     assert times(double) == {1: 20}
     assert "p3@people.example" in cli.ok("leads", "suppressions", "list").out
-    assert "done before" in cli.ok("admin", "restored", "--since", then).out
+    assert "This restore was finished" in cli.ok("admin", "restored", "--since", then).out
 
 
 def test_what_sendgrid_keeps_comes_back(live: tuple[CliSession, SendGridDouble]) -> None:
@@ -121,7 +121,7 @@ def test_a_copied_folder_sends_nothing_until_it_is_adopted(live: tuple[CliSessio
     assert "it was copied or moved" in result.err
     cli.ok("run")
     assert times(double) == {}
-    assert "sends again" in cli.ok("admin", "adopt").out
+    assert "Sending resumes." in cli.ok("admin", "adopt").out
     assert "not in quarantine" in cli.ok("admin", "adopt").out
     cli.ok("run")
     assert times(double) == {1: 20}

@@ -156,7 +156,7 @@ def test_the_way_of_a_lead_from_a_file_to_a_rep(seeded_cli: CliSession) -> None:
 def test_a_changed_policy_waits_for_its_approver(seeded_cli: CliSession) -> None:
     path = seeded_cli.templates / "sales/policy.yaml"
     path.write_text(path.read_text("utf-8").replace("capacity: 5", "capacity: 1"), "utf-8")
-    assert "waits for the approval of Sam, sales" in seeded_cli.ok("publish").out
+    assert "pending approval by Sam, sales" in seeded_cli.ok("publish").out
     assert 'nurture policy approve --by "Sam"' in seeded_cli.ok("policy", "show").out
     assert "rep ana, capacity: 5 becomes 1" in seeded_cli.ok("policy", "diff").out
     assert "Sam, sales" in seeded_cli.fails("policy", "approve", "--by", "Ann").err
@@ -201,7 +201,7 @@ def test_signals_come_from_a_file(seeded_cli: CliSession) -> None:
     file = seeded_cli.write("signals.csv", "lead,kind,at\nc1,clicked,2026-01-05\nc9,clicked,2026-01-05\n")
     done = seeded_cli.ok("leads", "import-signals", file, "--json").json
     assert (done["new"], done["rejected"]) == (1, 1)
-    assert "bad rows" in seeded_cli.ok("leads", "import-signals", file).out
+    assert "rejected rows" in seeded_cli.ok("leads", "import-signals", file).out
 
 
 def test_opt_outs_go_in_from_the_command_line_and_from_a_file_and_come_out_again(seeded_cli: CliSession) -> None:
@@ -233,7 +233,7 @@ def test_a_lead_that_opts_in_again_is_mailed_again_and_its_evidence_is_shown(see
     opt_in = ("leads", "opt-in", "head@people.example", "--scope", "global", "--evidence", evidence)
     done = seeded_cli.ok(*opt_in, "--json").json
     assert [one["source"] for one in done["lifted"]] == ["admin"]
-    assert "Nothing stands" in seeded_cli.ok(*opt_in).out
+    assert "This address is not suppressed." in seeded_cli.ok(*opt_in).out
     assert evidence in " ".join(seeded_cli.ok("explain", "head@people.example").out.split())
     seeded_cli.ok("run", "--at", "2026-01-05T11:00")
     assert seeded_cli.ok("leads", "suppressions", "list", "--json").json == []

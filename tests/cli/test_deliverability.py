@@ -96,7 +96,7 @@ def test_a_provider_that_breaks_off_leaves_unknown_messages_and_deliver_says_so(
     _brief_due_now(cli)
     sendgrid.add_faults(Fault(what="reset", after=True))
     shown = _flat(cli.ok("delivery", "run"))
-    assert "1 unknown: nobody knows whether they went" in shown
+    assert "1 unknown: may or may not have been sent" in shown
     assert "`nurture delivery messages`" in shown
     assert len(sendgrid.accepted()) == 1
 
@@ -120,7 +120,7 @@ def test_watching_sends_what_falls_due_and_ends_cleanly_when_asked(cli: CliSessi
     assert watching.returncode == 0, complaints
     assert "Ctrl-C stops" in payload[0]
     assert "1 sent" in payload[1]
-    assert "nothing is left half-sent" in rest
+    assert "no message is half sent" in rest
     assert complaints == ""
     assert _sql("SELECT state FROM message") == [("accepted",)]
 
@@ -145,7 +145,7 @@ def test_an_unknown_message_is_shown_with_all_that_is_known(with_unknown: CliSes
     shown = _flat(with_unknown.ok("delivery", "messages"))
     for words in (
         "1 message with an unknown result", "welcome/01-hello", "head@people.example", "2026-01-05 09:00 UTC",
-        "the line broke", "is held; from 2026-01-08 09:00 UTC on", "delivery resolve",
+        "the line broke", "held; counts as sent from 2026-01-08 09:00 UTC", "delivery resolve",
     ):  # fmt: skip
         assert words in shown
     (payload,) = with_unknown.ok("delivery", "messages", "--json").json
@@ -165,13 +165,13 @@ def test_rules_that_resend_warn_that_it_may_deliver_twice(with_unknown: CliSessi
     with_unknown.write("rules/sending.yaml", "on_unknown: {resend_after: 24 hours}\n")
     with_unknown.ok("publish")
     shown = _flat(with_unknown.ok("delivery", "messages"))
-    assert "goes out again after 2026-01-06 09:00 UTC" in shown
-    assert "may deliver twice" in shown
+    assert "sent again after 2026-01-06 09:00 UTC" in shown
+    assert "the lead may get it twice" in shown
 
 
 @pytest.mark.parametrize(
     ("answer", "state", "words"),
-    [("--sent", "accepted", "counts as sent"), ("--not-sent", "planned", "goes out again")],
+    [("--sent", "accepted", "counts as sent"), ("--not-sent", "planned", "is sent again")],
 )
 def test_resolving_says_what_follows_and_explain_shows_it(
     with_unknown: CliSession, answer: str, state: str, words: str
@@ -200,8 +200,8 @@ def test_the_report_shows_each_domain_against_its_limits(seeded_cli: CliSession)
     shown = _flat(seeded_cli.ok("reports", "deliverability"))
     for words in (
         "maildir writes files", "house.example sends", "this hour 1 of 40",
-        "today 1 of 100; day 2 of the warm-up, 200 tomorrow", "bounced 0 of the last 1: 0 %; pauses over 2 %",
-        "pauses over 0.1 %",
+        "today 1 of 100; warm-up day 2, 200 tomorrow", "bounced 0 of the last 1: 0 %; pauses above 2 %",
+        "pauses above 0.1 %",
     ):  # fmt: skip
         assert words in shown
 
@@ -210,14 +210,14 @@ def test_the_report_shows_what_is_paused_and_resume_starts_it(seeded_cli: CliSes
     _insert_breaker("domain", "house.example")
     _insert_breaker("provider", "sendgrid", "2026-01-05T10:30:00+00:00")
     shown = _flat(seeded_cli.ok("reports", "deliverability"))
-    for words in ("house.example paused", "until a person resumes it", "sendgrid (not in use now) paused"):
+    for words in ("house.example paused", "until a person resumes it", "sendgrid (not in use) paused"):
         assert words in shown
     payload = seeded_cli.ok("reports", "deliverability", "--json").json
     assert [one["name"] for one in payload["breakers"]] == ["house.example", "sendgrid"]
     assert payload["domains"][0]["pause"]["reason"].startswith("25 of the last 812")
     assert "within 15 minutes" in _flat(seeded_cli.ok("delivery", "resume", "HOUSE.example"))
     assert seeded_cli.ok("delivery", "resume", "sendgrid", "--json").json["resumed"][0]["kind"] == "provider"
-    assert all(row[0].startswith("by hand: ") for row in _sql("SELECT released_by FROM circuit_breaker"))
+    assert all(row[0].startswith("manually by ") for row in _sql("SELECT released_by FROM circuit_breaker"))
     assert seeded_cli.ok("reports", "deliverability", "--json").json["breakers"] == []
 
 

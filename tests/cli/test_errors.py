@@ -212,7 +212,7 @@ def test_a_database_without_tables_says_what_to_run(cli: CliSession) -> None:
             4,
             "not enough evidence",
         ),
-        (["leads", "pause", "1", "--until", "2020-01-01"], 4, "passed"),
+        (["leads", "pause", "1", "--until", "2020-01-01"], 4, "in the past"),
         (["leads", "pause", "1", "--until", "99999999999d"], 4, "99999999999d"),
         (["leads", "pause", "1", "--until", "²d"], 4, "²d"),
         (["leads", "pause", "1", "--until", ""], 4, "2027-03-31"),

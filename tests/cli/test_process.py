@@ -106,7 +106,7 @@ def test_the_demo_runs_from_start_to_ledger(cli: CliSession) -> None:
     assert "Every lead has one custodian and one next action." in done.stdout
     assert (cli.folder / "demo/nurture.db").exists()
     assert any((cli.folder / "demo/mail/new").iterdir())
-    assert "2 bad" in done.stdout
+    assert "2 rejected" in done.stdout
 
 
 def test_a_bug_of_ours_is_traced_in_a_log_without_what_a_lead_wrote(seeded_cli: CliSession) -> None:

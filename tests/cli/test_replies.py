@@ -29,8 +29,8 @@ def test_mail_that_could_not_be_read_is_listed_with_its_reason(unread: CliSessio
 
 
 def test_it_may_be_tried_again(unread: CliSession) -> None:
-    assert "read again: 1." in unread.ok("leads", "replies", "--retry").out
-    assert "All mail that came in was read." in unread.ok("leads", "replies").out
+    assert "1 message queued to be read again" in unread.ok("leads", "replies", "--retry").out
+    assert "All inbound mail was read." in unread.ok("leads", "replies").out
 
 
 def test_the_doctor_reports_it(unread: CliSession) -> None:
@@ -40,5 +40,5 @@ def test_the_doctor_reports_it(unread: CliSession) -> None:
 
 
 def test_nothing_unread_is_said_in_a_sentence(seeded_cli: CliSession) -> None:
-    assert seeded_cli.ok("leads", "replies").out.strip() == "All mail that came in was read."
+    assert seeded_cli.ok("leads", "replies").out.strip() == "All inbound mail was read."
     assert "could not be read" not in seeded_cli.run("doctor").out

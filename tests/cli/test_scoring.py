@@ -13,7 +13,7 @@ def test_a_score_is_a_sum_that_a_person_can_follow(seeded_cli: CliSession) -> No
     seeded_cli.ok("leads", "signal", "head@people.example", "clicked")
     seeded_cli.ok("leads", "signal", "head@people.example", "replied")
     result = seeded_cli.ok("leads", "score", "head@people.example").out
-    for words in ("clicked", "replied", "as reported", "together, by policy version 1", "50.0"):
+    for words in ("clicked", "replied", "as reported", "total, by policy version 1", "50.0"):
         assert words in result
     assert "falls below 25 (engaged) on 2026-02-" in result
 
@@ -29,7 +29,7 @@ def test_a_program_gets_every_line_and_the_same_sum(seeded_cli: CliSession) -> N
 
 def test_a_lead_that_did_nothing_has_a_grade_and_no_lines(seeded_cli: CliSession) -> None:
     result = seeded_cli.ok("leads", "score", "2").out
-    assert "It did nothing yet that we know of." in result
+    assert "No signals yet." in result
     assert "fit D" in result
     assert "is below 25 (engaged)" in result
     assert "no lead" in seeded_cli.fails("leads", "score", "999").err

@@ -170,13 +170,13 @@ def test_the_page_starts_nothing_that_was_stopped_in_another_way(
     advance_clock(world, minutes=5)
     before = world.all_rows()
     page = _open(world)
-    assert "is stopped, and not by this page" in page
+    assert "was stopped, but not on this page" in page
     assert "Write to " in page
     assert "<button" not in page
     refused = _press(world, "start", status=409)
     assert "This page cannot start our email again" in refused
     assert "✓" not in refused
-    assert "Stopped, not by this page" in _open(world, "noor")
+    assert "Stopped, but not on this page" in _open(world, "noor")
     assert 'value="start-topic"' not in _open(world, "noor")
     _press(world, "start-topic", "noor", status=409, topic="News")
     _press(world, "start-topic", "noor", status=400, topic="Cooking")
@@ -393,15 +393,15 @@ def test_a_pause_that_is_over_is_not_shown(sqlite_world: World) -> None:
 
 
 def test_a_date_can_be_taken_back_and_an_old_report_of_it_does_not_come_back(world: World) -> None:
-    assert "Take the date back" not in _open(world)
+    assert "Remove the date" not in _open(world)
     _press(world, "state-decision", decides="2026-12-31")
-    assert "Take the date back" in _open(world)
+    assert "Remove the date" in _open(world)
     advance_clock(world, hours=1)
     assert "named no date" in _press(world, "withdraw-decision")
     assert _rows(world, _LEAD) == [(None, None, None)]
     assert explain.explain(world.ctx, world.ids["mia"], world.clock.now()).history[-1].event == "timeline_cleared"
     page = _open(world)
-    assert "Take the date back" not in page
+    assert "Remove the date" not in page
     before = world.all_rows()
     _press(world, "withdraw-decision")
     assert world.all_rows() == before
@@ -443,10 +443,10 @@ def test_the_page_neither_shows_nor_takes_back_a_date_that_others_reported(world
     )
     signals.record(world.ctx, [reported], world.clock.now())
     before = world.all_rows()
-    assert "Take the date back" not in _open(world)
+    assert "Remove the date" not in _open(world)
     assert "31 October 2026" not in _open(world)
     _press(world, "withdraw-decision")
     assert world.all_rows() == before
     advance_clock(world, hours=1)
     _press(world, "state-decision", decides="2026-12-31")
-    assert "Take the date back" in _open(world)
+    assert "Remove the date" in _open(world)

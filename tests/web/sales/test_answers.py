@@ -34,7 +34,7 @@ def test_passing_on_asks_the_colleague_instead_with_a_brief_of_its_own(world: Wo
     assert world.all_rows() == before
     page = world.client.post(world.path("dana", "reassign"), data={"to": "ben"})
     assert page.status_code == 200
-    assert "Ben is asked now" in page.text
+    assert "The lead is offered to Ben" in page.text
     assert _rep_of(world, "dana") == "ben"
     kind, number = world.custodian("dana")
     assert kind == "offer"

@@ -30,7 +30,7 @@ def test_each_month_is_a_column_as_tall_as_its_hand_offs() -> None:
 def test_shares_are_shown_beside_the_usual_ones_and_nothing_of_nothing() -> None:
     page = render_sales_page(_report())
     assert "75.0 %" in page
-    assert "Elsewhere: 30 %" in page
+    assert "Benchmark: 30 %" in page
     assert "\N{EN DASH}" in page
     assert "<svg" not in page
 

@@ -77,10 +77,10 @@ def test_an_accepted_lead_waits_to_be_followed_up_until_its_rep_has_reached_it(w
     assert f'href="../{world.token("dana", "workspace")}"' in accepted.text
     assert "0 to answer, 1 to follow up" in world.client.get(_workspace_path(world)).text
     page_text = _submit(world, do="reached", lead=world.ids["dana"])
-    assert "Noted: you have reached them" in page_text
+    assert "Recorded: you contacted them" in page_text
     page = world.client.get(_workspace_path(world)).text
     assert "0 to answer, 0 to follow up" in page
-    assert "You have reached them." in page
+    assert "Contacted." in page
     assert world.custodian("dana") == ("rep", "ana")
 
 

@@ -1,4 +1,4 @@
-"""The public web application."""
+"""Build the web application."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RouteFunction = Callable[..., Response | Awaitable[Response]]
 
 
 def health(site: SiteDep) -> JSONResponse:
-    """Say whether the database answers."""
+    """Return whether the database is available."""
     try:
         clock_row.read_mode(site.ctx.database)
     except DatabaseUnavailable:
@@ -60,7 +60,7 @@ _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]]
     (auth.HEALTH, health, None),
     (auth.HEALTHZ, health, None),
 )
-"""What each path shows, and what a POST to it does."""
+"""Each path with its GET and POST functions."""
 
 _API_ROUTES: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     ("POST", auth.SIGNALS, endpoints.post_signals),
@@ -80,10 +80,10 @@ def create_app(
     allowances: Mapping[str, Allowance] = auth.ALLOWANCES,
     token_rate_limits: TokenRateLimits | None = None,
 ) -> FastAPI:
-    """Build the application; it opens the database only when somebody asks for something.
+    """Return the application. It opens the database on the first request.
 
-    *event_keys* verify SendGrid's Event Webhook, *inbound_keys* its Inbound Parse. *allowances* limit what
-    each group of routes takes, *token_rate_limits* what each API token posts in an hour.
+    *event_keys* verify SendGrid's Event Webhook, *inbound_keys* its Inbound Parse. *allowances* limit each
+    group of routes, *token_rate_limits* the items that an API token posts in an hour.
     """
     templates = Templates()
     app = FastAPI(
@@ -112,7 +112,7 @@ def create_app(
             app.add_api_route(path, post_endpoint, methods=["POST"])
     for method, path, endpoint in _API_ROUTES:
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"] if method == "GET" else [method])
-    app.state.mail_limiter = anyio.CapacityLimiter(2)  # each holds a mail in memory
+    app.state.mail_limiter = anyio.CapacityLimiter(2)  # each holds an email in memory
     app.state.inbound_disk_budget = inbound_mail.DiskBudget(inbound_mail.MAX_ON_DISK)
     token_allowance = allowances[auth.API_CALLS]
     app.state.token_rate = RateLimiter(token_allowance.per_second, token_allowance.burst)

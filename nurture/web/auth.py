@@ -1,4 +1,4 @@
-"""Who may open what. A route that is not in the table here is shut."""
+"""Authorize requests. A route that is not in the table ACCESS is refused."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from nurture.web.webhooks.event_worker import EventWorker
 READ_METHODS: Final = frozenset({"GET", "HEAD"})
 WRITE_METHODS: Final = frozenset({"POST"})
 MAX_FORM_BYTES: Final = 64 * 1024
-"""Bytes; the largest form here is under 1 KB."""
+"""Maximum bytes of a form; the largest form of our pages is under 1 KB."""
 
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""Bytes; a batch of the API."""
+"""Maximum bytes of an API batch."""
 
 MAX_MAIL_BYTES: Final = 30 * 1024 * 1024
-"""Bytes; SendGrid takes no larger mail."""
+"""Maximum bytes of an inbound email; SendGrid accepts no larger one."""
 
 
 _MB: Final = 1024 * 1024
@@ -58,9 +58,9 @@ ALLOWANCES: Final[Mapping[str, Allowance]] = {
         per_second=20,
         burst=1_200,
     ),
-    # Nobody is kept from opting out by how often others ask, be they on the same address.
+    # No rate limit: requests of others, even from the same address, must not prevent an opt-out.
     OPT_OUTS: Allowance(max_bytes=8 * _MB, max_bytes_per_address=4 * _MB, max_bodies=1_000, max_bodies_per_address=400),
-    # Scanners and mail programs' proxies ask for many readers from one address.
+    # Scanners and mail proxies send the requests of many readers from one address.
     LINKS: Allowance(
         max_bytes=_MB, max_bytes_per_address=_MB, max_bodies=10, max_bodies_per_address=10, per_second=100, burst=6_000
     ),
@@ -90,12 +90,12 @@ ALLOWANCES: Final[Mapping[str, Allowance]] = {
         burst=6_000,
     ),
 }
-"""What each group of routes may hold of bodies that strangers send, and how often one address may ask."""
+"""The limits of each group of routes: unfinished request bodies, and request rate per address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutePolicy:
-    """What may be asked of a route, how many bytes a request may bring, and in which group's allowance."""
+    """The allowed methods of a route, the maximum body size, and the group whose allowance applies."""
 
     methods: frozenset[str] = READ_METHODS | WRITE_METHODS
     max_bytes: int = MAX_FORM_BYTES
@@ -104,14 +104,14 @@ class RoutePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicRoute(RoutePolicy):
-    """Open to all: it tells nothing about anybody."""
+    """Open to everyone: the route returns no data about a person."""
 
     group: str = LINKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRoute(RoutePolicy):
-    """Open to a program with an API token of *scope* or *alternative_scope*. Only then its body is read."""
+    """Open to a program with an API token of *scope* or *alternative_scope*, checked before the body is read."""
 
     scope: TokenScope
     alternative_scope: TokenScope | None = None
@@ -122,19 +122,19 @@ class ApiRoute(RoutePolicy):
 
 @dataclass(frozen=True, slots=True)
 class LinkRoute(RoutePolicy):
-    """Open to whoever brings a token that was made for this purpose."""
+    """Open to a visitor with a link token of this purpose."""
 
     purpose: str
 
 
 @dataclass(frozen=True, slots=True)
 class RepRoute(RoutePolicy):
-    """Open to the rep whose own link brings the token, for as long as it works."""
+    """Open to a rep with a valid workspace token."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRoute(RoutePolicy):
-    """Open to whoever signs with a key that the settings name; the route looks at the signature itself."""
+    """Open to a sender who signs with a key of the settings; the route verifies the signature itself."""
 
 
 ACCEPT: Final = f"/{public_links.PATHS[public_links.ACCEPT]}/{{token}}"
@@ -151,7 +151,7 @@ PREFERENCES: Final = f"/{public_links.PATHS[public_links.PREFERENCES]}/{{token}}
 QUESTION: Final = f"/{public_links.PATHS[public_links.QUESTION]}/{{token}}"
 INBOUND: Final = "/webhooks/sendgrid/inbound"
 HEALTH: Final = "/health"
-HEALTHZ: Final = "/healthz"  # as orchestrators spell it
+HEALTHZ: Final = "/healthz"  # the usual name in container orchestrators
 API: Final = "/api/"
 SIGNALS: Final = "/api/signals"
 LEADS: Final = "/api/leads"
@@ -169,7 +169,7 @@ ACCESS: Final[Mapping[str, RoutePolicy]] = {
     UNSUBSCRIBE: LinkRoute(public_links.UNSUBSCRIBE, group=OPT_OUTS),
     CLICK: LinkRoute(public_links.CLICK, methods=READ_METHODS, group=LINKS),
     OPEN: LinkRoute(public_links.OPEN, methods=READ_METHODS, group=LINKS),
-    EVENTS: SignedRoute(methods=WRITE_METHODS, max_bytes=2 * _MB, group=EVENT_BATCHES),  # SendGrid's end at 768 KB
+    EVENTS: SignedRoute(methods=WRITE_METHODS, max_bytes=2 * _MB, group=EVENT_BATCHES),  # SendGrid sends at most 768 KB
     PREFERENCES: LinkRoute(public_links.PREFERENCES, group=OPT_OUTS),
     QUESTION: LinkRoute(public_links.QUESTION),
     INBOUND: SignedRoute(methods=WRITE_METHODS, max_bytes=MAX_MAIL_BYTES, group=INBOUND_MAIL),
@@ -181,19 +181,19 @@ ACCESS: Final[Mapping[str, RoutePolicy]] = {
     DOCS: PublicRoute(methods=READ_METHODS),
     OPENAPI: PublicRoute(methods=READ_METHODS),
 }
-"""Every route's policy, by its path."""
+"""The policy of each route, by path."""
 
 _PATTERNS: Final = tuple((compile_path(path)[0], policy) for path, policy in ACCESS.items())
 
 
 def route_policy(path: str) -> RoutePolicy | None:
-    """Return the policy of the route that answers *path*, None if there is no such route."""
+    """Return the policy of the route that matches *path*, None if there is none."""
     return next((policy for pattern, policy in _PATTERNS if pattern.match(path)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the pages work with."""
+    """The dependencies of the routes."""
 
     ctx: AppContext
     clock: Clock
@@ -208,28 +208,28 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who brought a good token."""
+    """A visitor with a valid link token."""
 
     token: str
     token_record: TokenRecord
 
     @property
     def offer_id(self) -> int:
-        """Return the hand-off that the token answers; tokens of that purpose always have one."""
+        """Return the hand-off of the token. Raises 404 for a token without one."""
         if self.token_record.offer_id is None:
             raise HTTPException(404)
         return self.token_record.offer_id
 
 
 async def get_site(request: Request) -> Site:
-    """Return what the pages work with. It asks nobody, as those below: a thread would only cost time."""
+    """Return the site. It is async, as those below, because it does no I/O: a thread would only cost time."""
     site: Site = request.app.state.site
     return site
 
 
 @dataclass(frozen=True, slots=True)
 class RepVisitor:
-    """A rep who brought the link to their own page."""
+    """A rep with a valid workspace token."""
 
     token: str
     rep: str
@@ -239,7 +239,7 @@ Principal = Visitor | RepVisitor | Caller | None
 
 
 def authorize(request: Request, site: Annotated[Site, Depends(get_site)]) -> Principal:
-    """Let a request in as ACCESS says. Raises 404, the same for every reason; ApiError to a program."""
+    """Authorize a request as ACCESS says. Raises 404 for every refusal, ApiError on API routes."""
     policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
     if policy is None or request.method not in policy.methods:
         raise HTTPException(404)
@@ -263,36 +263,36 @@ def authorize(request: Request, site: Annotated[Site, Depends(get_site)]) -> Pri
 def _authenticate_program(request: Request, site: Site, policy: ApiRoute) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise _unauthorized("No token came with the request.")
+        raise _unauthorized("The request has no token.")
     caller = tokens.authenticate(site.ctx, token.strip(), site.clock.now())
     if caller is None:
-        raise _unauthorized("This token was never made here, or it was revoked.", ', error="invalid_token"')
+        raise _unauthorized("The token is unknown or revoked.", ', error="invalid_token"')
     scope = policy.scope
     if not {scope, policy.alternative_scope} & caller.scopes:
         raise ApiError(
             403,
             "Not allowed",
-            f"The token {caller.name!r} is not made for this: it needs the scope {scope}.",
-            f"Make one that is: nurture admin tokens create NAME --scope {scope}",
+            f"The token {caller.name!r} does not have the scope {scope}.",
+            f"Create a token that has it: nurture admin tokens create NAME --scope {scope}",
             {"WWW-Authenticate": f'Bearer realm="nurture", error="insufficient_scope", scope="{scope}"'},
         )
     return caller
 
 
 def _unauthorized(detail: str, error: str = "") -> ApiError:
-    remedy = "Send the header `Authorization: Bearer TOKEN`. `nurture admin tokens create` makes a token."
-    return ApiError(401, "Not known", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
+    remedy = "Send the header `Authorization: Bearer TOKEN`. `nurture admin tokens create` creates a token."
+    return ApiError(401, "Unauthorized", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
 
 
 async def require_visitor(principal: Annotated[Principal, Depends(authorize)]) -> Visitor:
-    """Return who visits; for routes that a token opens."""
+    """Return the visitor of a LinkRoute. Raises 404 for anyone else."""
     if not isinstance(principal, Visitor):
         raise HTTPException(404)
     return principal
 
 
 async def require_caller(request: Request, principal: Annotated[Principal, Depends(authorize)]) -> Caller:
-    """Return which program calls; for routes of the API. Raises ApiError for a token that asks too often."""
+    """Return the caller of an ApiRoute. Raises ApiError if its token exceeds the request rate."""
     if not isinstance(principal, Caller):
         raise HTTPException(404)
     rate: RateLimiter = request.app.state.token_rate
@@ -302,7 +302,7 @@ async def require_caller(request: Request, principal: Annotated[Principal, Depen
 
 
 def require_rep(principal: Annotated[Principal, Depends(authorize)]) -> RepVisitor:
-    """Return which rep visits; for routes that a rep's own link opens."""
+    """Return the rep of a RepRoute. Raises 404 for anyone else."""
     if not isinstance(principal, RepVisitor):
         raise HTTPException(404)
     return principal

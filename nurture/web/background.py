@@ -1,4 +1,4 @@
-"""While pages are served, what leads do there is answered within a second."""
+"""React to leads' actions on the pages within a second, in a thread beside the web server."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nurture.journey.run_now import MAX_LEADS, process_due_leads
 from nurture.runtime.context import AppContext
 
 POLL_SECONDS: Final = 0.5
-"""Seconds between two looks; each costs one index entry."""
+"""Seconds between two polls; a poll reads one index entry."""
 
 BACKLOG_PAUSE: Final = 5.0
-"""Seconds to leave the pages alone after a full batch: a backlog is the sweeps' work."""
+"""Seconds to wait after a full batch: a backlog is left to the scheduled runs."""
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 @contextmanager
 def run_in_background(ctx: AppContext, clock: Clock) -> Iterator[None]:
-    """Answer leads for as long as this lasts. On a clock that stands still nothing falls due by itself."""
+    """Process due leads while the block runs; do nothing on a virtual clock, where nothing falls due by itself."""
     if not clock.is_live:
         yield
         return
@@ -42,7 +42,7 @@ def _poll(ctx: AppContext, clock: Clock, stop: Event) -> None:
     while not stop.wait(pause):
         try:
             pause = BACKLOG_PAUSE if process_due_leads(ctx, clock.now()) >= MAX_LEADS else POLL_SECONDS
-        except Exception as error:  # noqa: BLE001 - the sweeps try again; whoever comes next must find this at work
-            # The type alone: a database's error repeats the values of its statement.
+        except Exception as error:  # noqa: BLE001 - scheduled runs try again; this thread must survive
+            # Log only the type: a database error's message repeats the statement's values.
             _LOG.warning("background_run_failed", extra={"error": type(error).__name__})
             pause = BACKLOG_PAUSE

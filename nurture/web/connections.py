@@ -1,4 +1,4 @@
-"""Connections of clients: hang up on slow ones, and keep slots free for whoever comes next."""
+"""Limit client connections: close slow ones, and evict connections so that new clients get a slot."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from nurture.web.throttling import client_key
 
 HEADER_TIMEOUT: Final = 15.0
-"""How long the head of a request may take to come in, and an answer to be taken."""
+"""Seconds that the head of a request may take to arrive, and a response to be received."""
 
 MAX_DISCARDED_BYTES: Final = 256 * 1024
-"""Bytes of a body that still come in after its request was answered."""
+"""Bytes of a body that are read and discarded after its request was answered."""
 
 _MAX_CONNECTIONS: Final = 4_096
-_RESERVED_FILES: Final = 128  # the database, Python's own, the log
+_RESERVED_FILES: Final = 128  # for the database, Python and logs
 _MIN_CONNECTIONS: Final = 64
 
 
 def connection_capacity() -> int:
-    """Return how many connections this process can hold; let it open as many files as the system allows."""
+    """Raise the limit of open files as far as allowed, and return how many connections fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_CONNECTIONS + _RESERVED_FILES
     file_limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -35,10 +35,10 @@ def connection_capacity() -> int:
 
 
 class ConnectionSlots:
-    """Who is connected. Whoever comes is let in, and one that is only waited for makes room.
+    """The open connections. A new connection is always accepted; at the limit a waiting one is evicted.
 
-    It is the oldest one of the address that has most of them: so who keeps many connections open loses
-    those. An address may have half of all slots; a trusted proxy, behind which many clients stand, all.
+    The evicted connection is the oldest of the address with the most connections, so a client that opens many
+    loses its own. An address may use half of all slots; a trusted proxy, which serves many clients, all.
     """
 
     def __init__(self, max_connections: int, trusted: Sequence[str] = ()) -> None:
@@ -48,7 +48,7 @@ class ConnectionSlots:
         self._count = 0
 
     def add(self, connection: TimeLimitedProtocol) -> None:
-        """Let a connection in."""
+        """Add a connection, and evict another one if a limit is exceeded."""
         connections = self._connected.setdefault(connection.address, {})
         connections[connection] = None
         self._count += 1
@@ -58,7 +58,7 @@ class ConnectionSlots:
             self._evict_one(max(self._connected.values(), key=len))
 
     def remove(self, connection: TimeLimitedProtocol) -> None:
-        """Forget a connection that has ended, or is about to."""
+        """Remove a connection that has ended or is about to."""
         connections = self._connected.get(connection.address, {})
         if connection in connections:
             del connections[connection]
@@ -80,10 +80,10 @@ class ConnectionSlots:
 
 
 class TimeLimitedProtocol(H11Protocol):
-    """Hangs up on who does not bring the head of a request in time, or does not take its answer.
+    """Closes a connection whose request head does not arrive in time, or whose client does not read the response.
 
-    What comes of a body after the answer is passed over for a while, so that the client can read why. The
-    gate has a time for bodies that are waited for.
+    The rest of a body is discarded for a while after the response, so that the client can read the response.
+    RequestLimits limits the time of bodies.
     """
 
     header_timeout: ClassVar[float] = HEADER_TIMEOUT
@@ -95,18 +95,18 @@ class TimeLimitedProtocol(H11Protocol):
 
     @property
     def is_waiting_for_request(self) -> bool:
-        """Whether the connection is idle, or its request is not all there."""
+        """Whether the connection is idle or its request is incomplete."""
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the connection a slot."""
+        """Take a slot, and start the header timer."""
         super().connection_made(transport)
         self.address = client_key(self.client[0] if self.client else None)
         self.slots.add(self)
         self._update_header_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, but not much of what nobody waits for."""
+        """Process data; abort if too much arrives after the response."""
         self._discarded_bytes += len(data) if self._is_response_sent else -self._discarded_bytes
         if self._discarded_bytes > MAX_DISCARDED_BYTES:
             self.transport.abort()
@@ -115,24 +115,24 @@ class TimeLimitedProtocol(H11Protocol):
         self._update_header_timer()
 
     def on_response_complete(self) -> None:
-        """Give the rest of the body its time."""
+        """Start the timer for the rest of the body."""
         super().on_response_complete()
         self._update_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the slot back."""
+        """Release the slot, and cancel the timers."""
         self.slots.remove(self)
         super().connection_lost(exc)
         self._cancel_header_timer()
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        """Give the client its time to take the answer."""
+        """Start the timer for the client to read the response."""
         super().pause_writing()
         self._write_timer = self.loop.call_later(self.header_timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Note that the client takes the answer."""
+        """Cancel the timer: the client reads the response."""
         super().resume_writing()
         if self._write_timer is not None:
             self._write_timer.cancel()
@@ -140,7 +140,7 @@ class TimeLimitedProtocol(H11Protocol):
 
     @property
     def _is_response_sent(self) -> bool:
-        """Whether the answer is out while the body still comes in."""
+        """Whether the response is sent while the body is still arriving."""
         return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
 
     def _update_header_timer(self) -> None:

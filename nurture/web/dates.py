@@ -1,4 +1,4 @@
-"""Days as people choose them on a page."""
+"""Parse and offer the dates of page forms."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from datetime import date, timedelta
 from typing import Final
 
 MAX_AHEAD: Final = timedelta(days=10 * 366)
-"""No lead decides later than that; a date beyond is a slip of the finger."""
+"""The latest date that a form accepts; a later one is a typing error."""
 
 
 def parse_day(text: str) -> date | None:
-    """Read a day, or a month, which stands for its last day; None for what is neither."""
+    """Return an ISO day, or the last day of an ISO month such as 2027-03; None for other text."""
     try:
         if len(text) == len("2027-03"):
             return month_end(date.fromisoformat(f"{text}-01"))
@@ -26,17 +26,17 @@ def month_end(day: date) -> date:
 
 
 def add_months(day: date, months: int) -> date:
-    """Return the day *months* later, or the last of that month if it is shorter."""
+    """Return the day *months* later, or the last day of that month if it is shorter."""
     first = date(day.year + (day.month - 1 + months) // 12, (day.month - 1 + months) % 12 + 1, 1)
     return min(month_end(first), first + timedelta(days=day.day - 1))
 
 
 def quarter_ends(today: date, count: int) -> list[date]:
-    """Return the last days of this quarter and of those that follow."""
+    """Return the last days of this quarter and the following ones, *count* in all."""
     first = today.replace(day=1, month=(today.month - 1) // 3 * 3 + 1)
     return [month_end(add_months(first, 3 * number + 2)) for number in range(count)]
 
 
 def quarter_starts(today: date, count: int) -> list[date]:
-    """Return the first days of the quarters after this one."""
+    """Return the first days of the next *count* quarters."""
     return [end + timedelta(days=1) for end in quarter_ends(today, count)]

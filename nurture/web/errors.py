@@ -1,4 +1,4 @@
-"""What goes wrong, told to programs: RFC 9457, with the next move."""
+"""Errors of the API as problem details (RFC 9457), each with a remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class ApiError(Exception):
-    """Ends a request of a program. *remedy* says what to do about *detail*."""
+    """An error response of the API. *remedy* says how to fix *detail*."""
 
     def __init__(
         self, status: int, title: str, detail: str, remedy: str, headers: Mapping[str, str] | None = None
@@ -21,7 +21,7 @@ class ApiError(Exception):
         self.headers = headers
 
     def response(self) -> Response:
-        """Return what the program reads."""
+        """Return the problem details as a response."""
         payload = {
             "type": "about:blank",
             "title": self.title,
@@ -34,42 +34,42 @@ class ApiError(Exception):
 
 
 def too_large(max_bytes: int) -> ApiError:
-    """Return the answer to a body of more than *max_bytes* bytes."""
+    """Return the error for a body of more than *max_bytes* bytes."""
     return ApiError(
         413,
         "Too large",
         f"The body has more than {max_bytes:,} bytes.",
-        "Send it in smaller batches.",
+        "Send smaller batches.",
         {"Connection": "close"},
     )
 
 
 def too_slow() -> ApiError:
-    """Return the answer to a body that does not come in."""
-    remedy = "Send it again, in smaller batches if the line is slow."
-    return ApiError(408, "Too slow", "The body did not come in within the time.", remedy)
+    """Return the error for a body that does not arrive in time."""
+    remedy = "Send it again, in smaller batches if the connection is slow."
+    return ApiError(408, "Too slow", "The body did not arrive in time.", remedy)
 
 
 def too_many(status: int, headers: Mapping[str, str] | None) -> ApiError:
-    """Return the answer to a request that comes beside too many others."""
-    detail = "Too many requests come from your address or with your token, or too much at one time."
-    remedy = "Send the same again after the time in Retry-After, and fewer at one time."
+    """Return the error for a request that exceeds a rate or a budget."""
+    detail = "Your address or token sent too many requests, or too much data at once."
+    remedy = "Retry after the time in Retry-After, and send less at once."
     return ApiError(status, "Too many requests", detail, remedy, headers)
 
 
 def error_for_status(status: int) -> ApiError:
-    """Return the answer where there is nothing more to say than the *status*."""
-    remedy = "/api/docs shows what there is, and how to ask for it."
+    """Return the general error for *status*."""
+    remedy = "/api/docs lists the endpoints and their formats."
     match status:
         case 404:
-            return ApiError(404, "Not found", "There is nothing at this address.", remedy)
+            return ApiError(404, "Not found", "There is no endpoint at this path.", remedy)
         case 405:
-            return ApiError(405, "Not allowed", "This address does not know the method.", remedy)
+            return ApiError(405, "Not allowed", "The endpoint does not support this method.", remedy)
         case 503:
-            detail, headers = "The database cannot be used at the moment.", {"Retry-After": "60"}
-            return ApiError(503, "Closed", detail, "Send the same again in a minute.", headers)
+            detail, headers = "The database is not available.", {"Retry-After": "60"}
+            return ApiError(503, "Unavailable", detail, "Retry in a minute.", headers)
         case 500:
-            detail = "Something went wrong here, and it is written down in our log."
-            return ApiError(500, "Broken", detail, "Send the same again: what is in already counts once.")
+            detail = "An internal error occurred. It was logged."
+            return ApiError(500, "Internal error", detail, "Retry: items that were stored count once.")
         case _:
-            return ApiError(status, "Refused", "The request cannot be read.", remedy)
+            return ApiError(status, "Bad request", "The request cannot be parsed.", remedy)

@@ -1,4 +1,4 @@
-"""What holds for every request, whatever answers it: limits, strict headers, no trace of a crash."""
+"""Middleware for every request: limits, security headers, and error pages without details."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HSTS_SECONDS: Final = 365 * 24 * 3600
 _log: Final = logging.getLogger(__name__)
 
 _HEADERS: Final[Mapping[str, str]] = {
-    "Referrer-Policy": "no-referrer",  # the address is the key: it must not travel to other sites
+    "Referrer-Policy": "no-referrer",  # the URL holds the token: it must not leak to other sites
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -36,10 +36,10 @@ _HEADERS: Final[Mapping[str, str]] = {
 
 
 class RequestLimits:
-    """Stands before the application: limits what comes in, and signs every answer.
+    """Limits requests and adds security headers to responses.
 
-    A body is read when the application asks for it: after it has looked at tokens, keys and signatures.
-    *secure*: browsers are told to come by https only.
+    A body is read only when the application asks for it, after it has checked tokens, keys and signatures.
+    *secure* adds HSTS, which makes browsers use https only.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class RequestLimits:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -81,15 +81,15 @@ class RequestLimits:
                 response_started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
-                    headers.setdefault(name, value)  # a picture may be less strict about who shows it
+                    headers.setdefault(name, value)  # the pixel sets a less strict policy
             await send(message)
 
         try:
             await self._limit_and_forward(scope, receive, send_with_headers)
         except ClientDisconnect:
             _log.info("client_disconnected")
-        except Exception as error:  # noqa: BLE001 - whatever it was, its message stays out of the log
-            # The route, not the path: that holds a token, which is a key.
+        except Exception as error:  # noqa: BLE001 - no message may reach the log
+            # Log the route, not the path, which holds a token.
             route = getattr(scope.get("route"), "path", "no route")
             _log.error("request_failed %s %s: %s", scope["method"], route, format_error_chain(error))
             if not response_started:
@@ -139,7 +139,7 @@ def _declared_length(scope: Scope) -> int:
 
 
 def _without_body(receive: Receive) -> Receive:
-    """Return a channel without a body: what other methods than POST bring along is not looked at."""
+    """Return a receive channel without a body: bodies of methods other than POST are ignored."""
     sent = False
 
     async def empty() -> Message:
@@ -153,7 +153,7 @@ def _without_body(receive: Receive) -> Receive:
 
 
 def _limit_body(scope: Scope, receive: Receive, body: Body, max_bytes: int, deadline: float) -> Receive:
-    """Return a channel that brings *max_bytes* at most, until *deadline* and while there is room."""
+    """Return a receive channel limited to *max_bytes*, to *deadline* and to the budget of *body*."""
     ended = False
 
     async def limited() -> Message:
@@ -180,7 +180,7 @@ def _limit_body(scope: Scope, receive: Receive, body: Body, max_bytes: int, dead
 def _limit_error(
     scope: Scope, status: int, headers: dict[str, str] | None = None, *, max_bytes: int = 0
 ) -> HTTPException | errors.ApiError:
-    """Return the exception that ends a request which is not taken; *max_bytes* bytes would be."""
+    """Return the exception for a refused request; *max_bytes* is the limit that a 413 names."""
     if not scope["path"].startswith(auth.API):
         return HTTPException(status, headers={"Connection": "close"} if status == 413 else headers)
     match status:

@@ -1,4 +1,4 @@
-"""The server of the web application, on one port, with a clean stop."""
+"""Serve the web application on one port, with a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from nurture.errors import Misconfigured
 from nurture.web.connections import HEADER_TIMEOUT, ConnectionSlots, TimeLimitedProtocol, connection_capacity
 
-SHUTDOWN_SECONDS = 4  # seconds that running requests get to end
+SHUTDOWN_SECONDS = 4  # seconds that running requests may take to finish
 
 
 def serve(
@@ -26,10 +26,10 @@ def serve(
     trusted: Sequence[str] = (),
     on_listening: Callable[[int], None] | None = None,
 ) -> None:
-    """Serve *app* until SIGINT or SIGTERM, then end running requests, give the port back and return.
+    """Serve *app* until SIGINT or SIGTERM, then finish running requests, release the port and return.
 
-    What a request's X-Forwarded-For and -Proto say is believed only from *trusted* addresses and networks.
-    *on_listening* gets the port as soon as connections are taken. Call it in the main thread of a process.
+    X-Forwarded-For and -Proto are used only from *trusted* addresses and networks. *on_listening* gets the port
+    as soon as connections are accepted. Call it in the main thread of a process.
     Raises Misconfigured if the port is taken.
     """
     with _run_in_thread(app, host, port, trusted) as running:
@@ -58,9 +58,9 @@ def serve_in_thread(
     header_timeout: float = HEADER_TIMEOUT,
     max_connections: int = 0,
 ) -> Iterator[int]:
-    """Serve *app* in a thread for as long as the block runs; yield the port (of its own choice for 0).
+    """Serve *app* in a thread while the block runs; yield the port (any free one for 0).
 
-    *max_connections* is how many connections are held at one time, 0 for as many as the process can open.
+    *max_connections* limits open connections; 0 allows as many as the process can open.
     Raises Misconfigured if the port is taken.
     """
     with _run_in_thread(app, host, port, trusted, header_timeout, max_connections) as running:
@@ -106,7 +106,7 @@ def _build_server(app: FastAPI, trusted: Sequence[str], header_timeout: float, m
             http=protocol,
             lifespan="off",
             ws="none",
-            log_level="error",  # a warning for each request that is none would let strangers fill the disk
+            log_level="error",  # a warning per invalid request would let attackers fill the disk
             access_log=False,  # paths hold tokens
             proxy_headers=bool(trusted),
             forwarded_allow_ips=list(trusted),
@@ -119,14 +119,14 @@ def _build_server(app: FastAPI, trusted: Sequence[str], header_timeout: float, m
 
 @contextmanager
 def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Open the port; connections wait from now on until the server takes them."""
+    """Open the port; connections queue until the server accepts them."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=1_024)
     except OSError as error:
         raise Misconfigured(
-            f"Nothing can listen on {host}, port {port}: {error.strerror or error}. "
-            "Choose others with NURTURE_WEB_HOST and NURTURE_WEB_PORT, or stop what uses them."
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. "
+            "Change NURTURE_WEB_HOST or NURTURE_WEB_PORT, or stop the program that uses the port."
         ) from error
     with listener:
         yield listener

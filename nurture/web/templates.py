@@ -1,4 +1,4 @@
-"""Pages as people see them."""
+"""Render the HTML pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ERROR_PAGES: Final[Mapping[int, str]] = {
 
 
 class Templates:
-    """The templates in pages/ and the one stylesheet that they share."""
+    """The templates in pages/ and their shared stylesheet."""
 
     def __init__(self) -> None:
         style = (_PAGES / "style.css").read_text(encoding="utf-8")
@@ -44,17 +44,17 @@ class Templates:
         self._pages.filters.update(day=_format_day)
 
     def render(self, name: str, **values: object) -> str:
-        """Return one page as HTML."""
+        """Return a page as HTML."""
         return self._pages.get_template(name).render(**values)
 
     def response(
         self, name: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: object
     ) -> HTMLResponse:
-        """Render one page."""
+        """Return a page as a response."""
         return HTMLResponse(self.render(name, **values), status_code=status, headers=headers)
 
     def error_page(self, status: int, headers: Mapping[str, str] | None = None) -> HTMLResponse:
-        """Render the page that says why a request was not answered."""
+        """Return the error page for *status*."""
         return self.response(_ERROR_PAGES.get(status, "not-found.html"), status=status, headers=headers)
 
 

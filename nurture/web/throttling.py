@@ -1,4 +1,4 @@
-"""How much strangers may hold and ask at one time: budgets of unfinished bodies, and rates of requests."""
+"""Budgets of unfinished request bodies, and rate limits of requests."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Final
 import anyio
 
 MAX_TRACKED_KEYS: Final = 20_000
-"""Addresses and tokens that a rate remembers; the one not seen for longest is forgotten first."""
+"""The addresses and tokens that a rate limiter tracks; the least recently seen is dropped first."""
 
-_MAX_KEY_LENGTH: Final = 64  # characters; a proxy may pass on any text as an address
+_MAX_KEY_LENGTH: Final = 64  # characters; a proxy may forward any text as an address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """What the routes of one group may hold at one time, together and for each client address.
+    """The limits of one group of routes, in total and per client address.
 
-    *max_bodies* are those that are waited for, each for *body_timeout* seconds at most. One address may ask
-    *burst* times at once, and then so often *per_second*; 0 for no limit.
+    *max_bodies* counts incomplete bodies, each of which may take *body_timeout* seconds. An address may send
+    *burst* requests at once, then *per_second*; 0 means no limit.
     """
 
     max_bytes: int
@@ -35,11 +35,11 @@ class Allowance:
 
 
 class OverBudget(Exception):
-    """There is no room for this body, or it had to make room for others."""
+    """The budget has no space for this body, or the body was evicted."""
 
 
 class Body:
-    """One body that comes in, and what it holds."""
+    """A request body that is being received."""
 
     def __init__(self, budget: BodyBudget, address: str) -> None:
         self.address = address
@@ -50,7 +50,7 @@ class Body:
 
     @contextmanager
     def wait_for_data(self, deadline: float) -> Iterator[None]:
-        """Wait for more of the body. Raises TimeoutError at *deadline*, OverBudget if it has to make room."""
+        """Wait for more of the body. Raises TimeoutError at *deadline*, OverBudget if it is evicted."""
         with anyio.CancelScope(deadline=deadline) as self.scope:
             self._budget.start_waiting(self)
             yield
@@ -62,11 +62,11 @@ class Body:
             raise TimeoutError
 
     def reserve(self, size: int) -> None:
-        """Count *size* more bytes. Raises OverBudget where there is no room for them."""
+        """Reserve *size* more bytes. Raises OverBudget if there is no space for them."""
         self._budget.reserve(self, size)
 
     def is_evictable(self, min_size: int) -> bool:
-        """Whether the body is waited for, and holds *min_size* bytes."""
+        """Return whether the body is incomplete and holds at least *min_size* bytes."""
         return self.scope is not None and not self._evicted and self.size >= min_size
 
     def evict(self) -> None:
@@ -77,22 +77,22 @@ class Body:
 
 
 class BodyBudget:
-    """The bodies of one group of routes.
+    """The request bodies of one group of routes.
 
-    Whoever comes is let in, and the oldest body that is waited for makes room: one of the address that holds
-    too much, else of the address that holds most. So who keeps many bodies open loses those, and no others.
+    A new body is always accepted; at a limit the oldest incomplete body is evicted: of the address that is over
+    its limit, else of the address that holds most. So a client that opens many bodies loses only its own.
     """
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
         self.reserved_bytes = 0
-        self._bodies: dict[Body, None] = {}  # the oldest first
+        self._bodies: dict[Body, None] = {}  # oldest first
         self._bytes: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
 
     @contextmanager
     def body(self, address: str) -> Iterator[Body]:
-        """Lend a place for one body, until its request is answered."""
+        """Track one body until its request is answered."""
         body = Body(self, address)
         self._bodies[body] = None
         try:
@@ -104,7 +104,7 @@ class BodyBudget:
             self._add_bytes(body, -body.size)
 
     def start_waiting(self, body: Body) -> None:
-        """Note that *body* is waited for."""
+        """Count *body* as incomplete, and evict another one if a limit is exceeded."""
         self._waiting[body.address] += 1
         if self._waiting[body.address] > self.allowance.max_bodies_per_address:
             self._evict_oldest(body.address)
@@ -112,11 +112,11 @@ class BodyBudget:
             self._evict_oldest(max(self._waiting, key=self._waiting.__getitem__))
 
     def stop_waiting(self, body: Body) -> None:
-        """Note that *body* is not waited for any more."""
+        """Stop counting *body* as incomplete."""
         _increment(self._waiting, body.address, -1)
 
     def reserve(self, body: Body, size: int) -> None:
-        """Count *size* more bytes of *body*. Raises OverBudget where no other can make room."""
+        """Reserve *size* more bytes for *body*, evicting others if needed. Raises OverBudget if none can be evicted."""
         self._add_bytes(body, size)
         while self._bytes[body.address] > self.allowance.max_bytes_per_address:
             self._evict_oldest(body.address, min_size=1)
@@ -130,7 +130,7 @@ class BodyBudget:
         _increment(self._bytes, body.address, size)
 
     def _evict_oldest(self, address: str, min_size: int = 0) -> None:
-        """End the oldest body of *address* that can make room. Raises OverBudget if there is none."""
+        """Evict the oldest evictable body of *address*. Raises OverBudget if there is none."""
         for one in self._bodies:
             if one.address == address and one.is_evictable(min_size):
                 one.evict()
@@ -146,7 +146,7 @@ def _increment(counter: Counter[str], key: str, count: int) -> None:
 
 
 class RateLimiter:
-    """How often each address or token may ask: *burst* times at once, and then so often *per_second*."""
+    """A rate limit per address or token: *burst* requests at once, then *per_second*."""
 
     def __init__(self, per_second: float, burst: int) -> None:
         self._interval = 1 / per_second
@@ -154,9 +154,9 @@ class RateLimiter:
         self._free_at: OrderedDict[str, float] = OrderedDict()
 
     def seconds_until_allowed(self, key: str, now: float) -> float:
-        """Count one request at *now* (seconds of any clock); return how many seconds it is too early.
+        """Count one request at *now* (seconds of any clock); return the seconds that it must wait, 0 if allowed.
 
-        One that has to wait counts nothing.
+        A request that must wait is not counted.
         """
         free_at = max(self._free_at.get(key, now), now)
         if free_at + self._interval > now + self._burst_seconds:
@@ -169,7 +169,7 @@ class RateLimiter:
 
 
 def client_key(host: str | None) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 network that an IPv6 address is in."""
+    """Return the key of a client: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         address = ip_address((host or "").partition("%")[0])
     except ValueError:

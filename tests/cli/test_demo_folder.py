@@ -139,7 +139,7 @@ def test_a_marker_that_no_demo_wrote_opens_nothing(tmp_path: Path) -> None:
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     for mark in (b"", b"mine\n"):
         (tmp_path / "demo" / MARKER).write_bytes(mark)
-        with pytest.raises(InvalidState, match="no mark"), demo_folder(tmp_path / "demo"):
+        with pytest.raises(InvalidState, match="no demo marker"), demo_folder(tmp_path / "demo"):
             pass
     assert (tmp_path / "demo" / "notes.txt").read_text() == "mine"
 

@@ -132,7 +132,7 @@ def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World)
     expect(page).to_have_title("Please check: Your email choices")
     page.get_by_role("link", name="Please check one answer").click()
     days = page.get_by_role("group", name="Not now? Pause our email")
-    expect(days).to_have_accessible_description("Choose how long we should pause, or write one day, like 2027-03-31.")
+    expect(days).to_have_accessible_description("Choose how long we should pause, or enter a date such as 2027-03-31.")
     days.get_by_label("Until which day?").fill("2026-04-01")
     _press(page, "Pause my email")
     _heading(page, "Paused until 1 April 2026")
@@ -141,11 +141,11 @@ def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World)
     _press(page, "End the pause now")
     _heading(page, "The pause is over")
     _all_choices(page)
-    page.get_by_role("radio", name="One a month at most").check()
+    page.get_by_role("radio", name="At most one a month").check()
     _press(page, "Change how often you write")
-    _heading(page, "One a month at most, from now on")
+    _heading(page, "At most one a month, from now on")
     _all_choices(page)
-    expect(page.get_by_role("radio", name="One a month at most")).to_be_checked()
+    expect(page.get_by_role("radio", name="At most one a month")).to_be_checked()
     with sqlite_world.ctx.database.read() as connection:
         row = connection.execute(
             text("SELECT paused_until, touch_interval_days FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
@@ -157,13 +157,13 @@ def test_a_lead_says_when_it_decides(page: Page, sqlite_world: World) -> None:
     page.goto(sqlite_world.path("mia", "preferences"))
     page.get_by_label("By the end of June 2026").check()
     _press(page, "Save the date")
-    _heading(page, "Noted: you decide by 30 June 2026")
+    _heading(page, "Saved: you decide by 30 June 2026")
     _all_choices(page)
     expect(page.get_by_label("By the end of June 2026")).to_be_checked()
     page.get_by_label("By another day").check()
     page.get_by_label("By which day?").fill("2027-02-10")
     _press(page, "Save the date")
-    _heading(page, "Noted: you decide by 10 February 2027")
+    _heading(page, "Saved: you decide by 10 February 2027")
     explanation = explain.explain(sqlite_world.ctx, sqlite_world.ids["mia"], sqlite_world.clock.now())
     assert explanation.decides_on == date(2027, 2, 10)
 
@@ -172,7 +172,7 @@ def test_the_choices_are_made_with_the_keyboard_alone(page: Page, sqlite_world: 
     page.goto(sqlite_world.path("mia", "preferences"))
     for key in ("Tab", "Tab", "Tab", "Tab", "ArrowDown", "ArrowDown", "Enter"):  # link, two topics, the radios
         page.keyboard.press(key)
-    _heading(page, "One a month at most, from now on")
+    _heading(page, "At most one a month, from now on")
 
 
 def test_a_rep_accepts_follows_up_and_votes(page: Page, sqlite_world: World) -> None:
@@ -206,9 +206,9 @@ def test_a_rep_answers_from_the_workspace_and_manages_a_lead_on_its_track(page: 
     _heading(page, "Dana Miller, Acme & Sons <Ltd>")
     page.get_by_text("They asked to be called later").click()
     _press(page, "Have them called then")
-    expect(page.get_by_role("alert")).to_have_text("Choose a quarter, or write one day, like 2027-03-31.")
+    expect(page.get_by_role("alert")).to_have_text("Choose a quarter, or enter a date such as 2027-03-31.")
     form_group = page.get_by_role("group", name="When did they ask to be called?")
-    expect(form_group).to_have_accessible_description("Choose a quarter, or write one day, like 2027-03-31.")
+    expect(form_group).to_have_accessible_description("Choose a quarter, or enter a date such as 2027-03-31.")
     _heading(page, "Dana Miller, Acme & Sons <Ltd>")
     form_group.get_by_label("In Q3 2026").check()
     _press(page, "Have them called then")
@@ -219,14 +219,14 @@ def test_a_rep_answers_from_the_workspace_and_manages_a_lead_on_its_track(page: 
     tracks.get_by_text("Pause, speed up or take back").click()
     _fits(page)
     _press(page, "Pause for a month: Dana Miller")
-    _heading(page, "Held for a month")
+    _heading(page, "Paused for a month")
     page.get_by_role("link", name="All your leads").click()
     tracks.get_by_text("Pause, speed up or take back").click()
     _press(page, "Resume its track: Dana Miller")
     page.get_by_role("link", name="All your leads").click()
     tracks.get_by_text("Pause, speed up or take back").click()
     _press(page, "Offer it to me now: Dana Miller")
-    _heading(page, "It is offered to you")
+    _heading(page, "The lead is offered to you")
     assert sqlite_world.custodian("dana")[0] == "offer"
 
 

@@ -1,4 +1,4 @@
-"""The API for other programs: batches of signals, leads and outcomes, and a description of itself."""
+"""Endpoints of the API: batches of signals, leads and outcomes, and the API documentation."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from nurture.web.auth import CallerDep, SiteDep
 from nurture.web.errors import ApiError
 
 MAX_CONCURRENT_BATCHES: Final = 4
-"""Batches of leads that are worked on at the same time; others wait. More only wait for the database."""
+"""Concurrent batches of leads; others queue. More would only wait for the database."""
 
 MAX_CONCURRENT_SIGNAL_BATCHES: Final = 32
-"""Batches of signals at the same time: those that wait for the database are then taken together."""
+"""Concurrent batches of signals; those that wait for the database are written together."""
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _JSON: Final = "application/json"
@@ -34,13 +34,13 @@ BatchOperation = Callable[[list[Any], Mapping[str, Any]], BatchResult]
 
 
 async def read_json_body(request: Request, _caller: CallerDep) -> bytes:
-    """Return the body of a request whose caller is known. Raises ApiError for what is not JSON."""
+    """Return the body of an authenticated request. Raises ApiError if it is not JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != _JSON or request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError(
             415,
             "Not JSON",
-            "The body must be JSON, not packed.",
+            "The body must be uncompressed JSON.",
             f"Send the header `Content-Type: {_JSON}` and no Content-Encoding.",
         )
     return await request.body()
@@ -50,7 +50,7 @@ JsonBody = Annotated[bytes, Depends(read_json_body)]
 
 
 async def post_signals(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
-    """Take a batch of signals."""
+    """Store a batch of signals."""
 
     def write(items: list[Any], _batch: Mapping[str, Any]) -> BatchResult:
         return site.signal_batcher.post(
@@ -61,7 +61,7 @@ async def post_signals(request: Request, site: SiteDep, caller: CallerDep, body:
 
 
 async def post_leads(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
-    """Take a batch of leads."""
+    """Store a batch of leads."""
 
     def write(items: list[Any], batch: Mapping[str, Any]) -> BatchResult:
         source = batch.get("source", batches.SOURCE)
@@ -73,7 +73,7 @@ async def post_leads(request: Request, site: SiteDep, caller: CallerDep, body: J
 
 
 async def post_outcomes(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
-    """Take a batch of outcomes."""
+    """Store a batch of outcomes."""
 
     def write(items: list[Any], _batch: Mapping[str, Any]) -> BatchResult:
         return outcome_batches.post_outcomes(site.ctx, items, site.clock.now())
@@ -82,12 +82,12 @@ async def post_outcomes(request: Request, site: SiteDep, caller: CallerDep, body
 
 
 def show_openapi() -> Response:
-    """Show the description of the API."""
+    """Return the OpenAPI document."""
     return Response(_openapi_json(), media_type=_JSON)
 
 
 def show_docs(site: SiteDep) -> Response:
-    """Show the description of the API to people; it needs nothing from elsewhere."""
+    """Show the API documentation as a self-contained page."""
     return site.templates.response("api.html", api=openapi_document())
 
 
@@ -103,9 +103,9 @@ async def _post_batch(
     if len(keys) > 1 or any(not 0 < len(key) <= MAX_KEY_LENGTH for key in keys):
         raise ApiError(
             400,
-            "Not a key",
-            f"{IDEMPOTENCY_HEADER} must come once, with 1 to {MAX_KEY_LENGTH} characters.",
-            "Send a fresh random UUID with each new batch, and the same one when you repeat it.",
+            "Invalid idempotency key",
+            f"{IDEMPOTENCY_HEADER} must be sent once, with 1 to {MAX_KEY_LENGTH} characters.",
+            "Send a new random UUID with each new batch, and the same one to repeat a batch.",
         )
 
     def respond() -> KeyedResponse:
@@ -128,9 +128,9 @@ async def _post_batch(
     except KeyReused:
         raise ApiError(
             409,
-            "Another body",
-            f"This {IDEMPOTENCY_HEADER} came before, with another body.",
-            "Send the same bytes to repeat a batch, and a fresh key with a new one.",
+            "Idempotency key reused",
+            f"This {IDEMPOTENCY_HEADER} was used before, with a different body.",
+            "Send the same bytes to repeat a batch, and a new key with a new batch.",
         ) from None
     headers = {"Idempotency-Replayed": "true"} if answer.replayed else None
     return Response(answer.body, answer.status, headers, _JSON)
@@ -141,23 +141,23 @@ def _result_to_dict(result: BatchResult) -> dict[str, Any]:
 
 
 def _parse_batch(body: bytes, item_type: str) -> dict[str, Any]:
-    """Return the batch that *body* holds, its items in the list *item_type*. Raises ApiError."""
+    """Return the batch in *body*, whose items are in the list *item_type*. Raises ApiError."""
     try:
         batch = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        detail = f"The body is not JSON: see line {error.lineno}, column {error.colno}."
+        detail = f"The body is not valid JSON: see line {error.lineno}, column {error.colno}."
         raise ApiError(400, "Not JSON", detail, "Send JSON in UTF-8; /api/docs has examples.") from None
     remedy = f'Send {{"{item_type}": [...]}}, with 1 to {MAX_ITEMS:,} {item_type}.'
     known_fields = {item_type} if item_type != "leads" else {item_type, "source"}
     if not isinstance(batch, dict) or not isinstance(batch.get(item_type), list) or not batch[item_type]:
-        raise ApiError(422, "Not a batch", f"The body holds no list of {item_type}.", remedy)
+        raise ApiError(422, "Invalid batch", f"The body has no list of {item_type}.", remedy)
     if len(batch[item_type]) > MAX_ITEMS:
-        detail = f"The batch holds {len(batch[item_type]):,} {item_type}; {MAX_ITEMS:,} are the most."
-        raise ApiError(422, "Too many", detail, f"Send batches of {MAX_ITEMS:,} or fewer.")
+        detail = f"The batch has {len(batch[item_type]):,} {item_type}; the limit is {MAX_ITEMS:,}."
+        raise ApiError(422, "Too many items", detail, f"Send batches of {MAX_ITEMS:,} or fewer.")
     if unknown := sorted(batch.keys() - known_fields):
-        raise ApiError(422, "Not a batch", f"A batch has no field {unknown[0][:80]!r}.", remedy)
+        raise ApiError(422, "Invalid batch", f"A batch has no field {unknown[0][:80]!r}.", remedy)
     source = batch.get("source", batches.SOURCE)
     if not isinstance(source, str) or not SOURCE_NAME.fullmatch(source):
         detail = "The source must be a short name of letters, digits, dots and dashes."
-        raise ApiError(422, "Not a source", detail, "Name the system whose ids the leads carry, such as crm.")
+        raise ApiError(422, "Invalid source", detail, "Name the system that the leads' ids come from, such as crm.")
     return batch

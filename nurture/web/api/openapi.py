@@ -1,4 +1,4 @@
-"""What the API says of itself, in OpenAPI 3.1."""
+"""Build the OpenAPI 3.1 document of the API."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from nurture.journey.intake.api.tokens import TokenScope
 from nurture.web import auth, errors
 
 SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,63}")
-"""What a source may be called."""
+"""The pattern of a source name."""
 
 _SCALAR_TYPES: Final = ["string", "number", "boolean", "null"]
 
 _FIELD_DESCRIPTIONS: Final = {
-    "external_id": "Its id in the system that `source` names.",
-    "consent_basis": "What allows us to write: consent, contract, legitimate interest, ...",
-    "consent_at": "When that was given.",
-    "opted_out": "It must not be mailed. Nothing undoes that but the lead itself.",
-    "demo_requested": "It asked for a demo: a sign of being ready.",
-    "registered_at": "When it registered for a webinar or a fair.",
-    "purchase_timeframe": "When it wants to buy, in its own words: within 3 months, Q3, 2027-03-31.",
-    "owner": "The rep who works it.",
-    "zone": "Its time zone, such as Europe/Berlin.",
+    "external_id": "The lead's id in the system that `source` names.",
+    "consent_basis": "Why the lead may be mailed: consent, contract, legitimate interest, ...",
+    "consent_at": "When consent was given.",
+    "opted_out": "The lead must not be mailed. Only the lead can lift this, by a new opt-in.",
+    "demo_requested": "The lead asked for a demo.",
+    "registered_at": "When the lead registered for a webinar or a trade fair.",
+    "purchase_timeframe": "When the lead wants to buy, as text: within 3 months, Q3, 2027-03-31.",
+    "owner": "The rep who owns the lead.",
+    "zone": "The lead's time zone, such as Europe/Berlin.",
 }
 
 _EXAMPLE_SIGNALS: Final = {
@@ -86,15 +86,15 @@ _EXAMPLE_LEADS: Final = {
 
 @cache
 def openapi_document() -> dict[str, Any]:
-    """Return the whole description."""
+    """Return the OpenAPI document."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "nurture",
             "version": version("nurture"),
             "description": (
-                "Tell nurture of leads, of what they do, and how they ended. `nurture admin tokens "
-                "create NAME --scope SCOPE` makes a token; send it as `Authorization: Bearer TOKEN`."
+                "Send leads, signals and outcomes to nurture. `nurture admin tokens create NAME --scope SCOPE` "
+                "creates a token; send it as `Authorization: Bearer TOKEN`."
             ),
         },
         "paths": {
@@ -124,11 +124,10 @@ def _signals_path() -> dict[str, Any]:
     }
     return {
         "operationId": "postSignals",
-        "summary": "Tell what leads did",
+        "summary": "Post signals: what leads did",
         "description": (
-            "Page visits, forms, what they do in your product, changes in the CRM. Each counts once, however"
-            " often it is sent: by its `id`, or else by lead, kind, second, email, link and value. A lead is"
-            " looked at at once."
+            "Page visits, forms, product usage, changes in the CRM. Each signal counts once, however often it is"
+            " sent: by its `id`, or else by lead, kind, second, email, link and value. nurture reacts to it at once."
         ),
         **_operation(TokenScope.SIGNALS, batch, _EXAMPLE_SIGNALS, ("new", "known")),
     }
@@ -144,17 +143,17 @@ def _leads_path() -> dict[str, Any]:
                 "type": "string",
                 "pattern": f"^{SOURCE_NAME.pattern}$",
                 "default": batches.SOURCE,
-                "description": "The system whose ids the leads carry.",
+                "description": "The system that the leads' ids come from.",
             },
             "leads": _array_of("Lead"),
         },
     }
     return {
         "operationId": "postLeads",
-        "summary": "Bring leads in, or up to date",
+        "summary": "Create or update leads",
         "description": (
-            "As `nurture import` does: who is known by id or address is updated, an empty field "
-            "takes nothing away, and nobody who opted out is mailed again."
+            "Works like `nurture import`: a lead that is known by id or address is updated, an empty field "
+            "deletes nothing, and a lead that opted out is not mailed again."
         ),
         **_operation(TokenScope.LEADS, batch, _EXAMPLE_LEADS, ("new", "updated", "unchanged")),
     }
@@ -169,10 +168,10 @@ def _outcomes_path() -> dict[str, Any]:
     }
     return {
         "operationId": "postOutcomes",
-        "summary": "Tell how leads ended",
+        "summary": "Post outcomes: how leads ended",
         "description": (
-            "Won with its amount, lost with its reason. A lead is closed wherever it is; what contradicts an"
-            " earlier outcome is kept for a person to resolve. Each counts once: by its `id`, or else by"
+            "Won with an amount, lost with a reason. The lead is closed whatever its custody; an outcome that"
+            " contradicts an earlier one is kept for a person to resolve. Each counts once: by its `id`, or else by"
             " lead, closing, time, amount and reason."
         ),
         **_operation(TokenScope.OUTCOMES, batch, _EXAMPLE_OUTCOMES, outcome_batches.COUNTS),
@@ -186,7 +185,7 @@ def _outcome_schema() -> dict[str, Any]:
         "required": ["lead", "closing", "happened_at"],
         "additionalProperties": False,
         "properties": {
-            "lead": {"oneOf": _lead_references(), "description": "Who it is; it must be known here."},
+            "lead": {"oneOf": _lead_references(), "description": "The lead; it must exist."},
             "closing": {"type": "string", "enum": [closing.value for closing in Closing]},
             "happened_at": {
                 "type": "string",
@@ -197,10 +196,10 @@ def _outcome_schema() -> dict[str, Any]:
                 "type": ["number", "null"],
                 "minimum": 0,
                 "maximum": outcome_batches.MAX_AMOUNT,
-                "description": "What a won deal is worth; nothing else has one.",
+                "description": "The value of a won deal; only for won leads.",
             },
-            "reason": _text_schema(max_lengths["reason"], "Why; lost and discarded leads need one."),
-            "id": _text_schema(max_lengths["id"], "Your own id of this outcome: sent again, it counts once."),
+            "reason": _text_schema(max_lengths["reason"], "Why the lead ended; required for lost and discarded."),
+            "id": _text_schema(max_lengths["id"], "Your id of this outcome: sent again, it counts once."),
         },
     }
 
@@ -219,7 +218,7 @@ def _operation(
             "maxLength": idempotency.MAX_KEY_LENGTH,
             "pattern": "^[A-Za-z0-9_.-]+$",
         },
-        "description": f"The same key with the same body gets the same answer for {hours} hours.",
+        "description": f"The same key with the same body gets the same response for {hours} hours.",
     }
     return {
         "security": [{"token": [scope.value]}],
@@ -227,7 +226,7 @@ def _operation(
         "requestBody": {"required": True, "content": {"application/json": {"schema": batch, "example": example}}},
         "responses": {
             "202": {
-                "description": "What was good is in; the rest is listed, with the reason and the next move.",
+                "description": "Valid items were stored. Rejected items are listed with reason and remedy.",
                 "content": {"application/json": {"schema": _batch_result_schema(counts)}},
             },
             **{status: _error_response(description) for status, description in _ERROR_RESPONSES.items()},
@@ -236,16 +235,16 @@ def _operation(
 
 
 _ERROR_RESPONSES: Final = {
-    "400": "Not JSON, or not a key.",
-    "401": "No token, or one that is not valid.",
-    "403": f"A token of another scope. There are {', '.join(TokenScope)}.",
-    "408": "The body came in too slowly.",
-    "409": "This Idempotency-Key came before, with another body.",
+    "400": "Invalid JSON, or an invalid Idempotency-Key.",
+    "401": "No token, or an invalid one.",
+    "403": f"The token lacks the scope. Scopes: {', '.join(TokenScope)}.",
+    "408": "The body did not arrive in time.",
+    "409": "This Idempotency-Key was used before, with a different body.",
     "413": f"A body over {auth.MAX_BATCH_BYTES:,} bytes.",
     "415": "Not application/json.",
-    "422": f"Not a batch, or one of more than {batches.MAX_ITEMS:,} items.",
-    "429": "Too many requests or items, or too much at one time: wait as Retry-After says.",
-    "503": "The database cannot be used at the moment: send the same again later.",
+    "422": f"Not a valid batch, or more than {batches.MAX_ITEMS:,} items.",
+    "429": "Too many requests or items, or too much data at once. Retry after the time in Retry-After.",
+    "503": "The database is not available. Retry later.",
 }
 
 
@@ -278,19 +277,17 @@ def _signal_schema() -> dict[str, Any]:
         "required": ["lead", "kind", "occurred_at"],
         "additionalProperties": False,
         "properties": {
-            "lead": {"oneOf": _lead_references(), "description": "Who did it; it must be known here."},
+            "lead": {"oneOf": _lead_references(), "description": "The lead; it must exist."},
             "kind": {"type": "string", "enum": [kind.value for kind in SignalKind]},
             "occurred_at": {
                 "type": "string",
                 "format": "date-time",
                 "description": (f"With its zone; not in the future, and not older than {batches.MAX_AGE.days} days."),
             },
-            "value": _text_schema(max_lengths["value"], "What it was; for `deciding` the date, as 2027-03-31."),
-            "email": _text_schema(max_lengths["email"], "The email (step) of ours that it answers, such as 01-hello."),
-            "link": _text_schema(
-                max_lengths["link"], "The page, link or part of the product. Conditions can ask for it."
-            ),
-            "id": _text_schema(max_lengths["id"], "Your own id of this event: sent again, it counts once."),
+            "value": _text_schema(max_lengths["value"], "The value; for `deciding` the date, such as 2027-03-31."),
+            "email": _text_schema(max_lengths["email"], "The email (step) that the lead reacted to, such as 01-hello."),
+            "link": _text_schema(max_lengths["link"], "The page, link or product feature. Conditions can test it."),
+            "id": _text_schema(max_lengths["id"], "Your id of this event: sent again, it counts once."),
         },
     }
 
@@ -324,7 +321,7 @@ def _lead_schema() -> dict[str, Any]:
                 "type": ["object", "null"],
                 "maxProperties": MAX_CUSTOM,
                 "additionalProperties": {"type": _SCALAR_TYPES, "maxLength": lead_item.MAX_VALUE_LENGTH},
-                "description": "Fields of your own; rules and emails can name them.",
+                "description": "Custom fields; rules and emails can use them.",
             },
         },
     }
@@ -345,8 +342,8 @@ def _rejected_schema() -> dict[str, Any]:
         "required": ["index", "field", "reason", "remedy"],
         "additionalProperties": False,
         "properties": {
-            "index": {"type": "integer", "minimum": 0, "description": "Where it stands, from 0."},
-            "field": {"type": "string", "description": "Empty where no single field is wrong."},
+            "index": {"type": "integer", "minimum": 0, "description": "The position of the item in the batch, from 0."},
+            "field": {"type": "string", "description": "The field; empty if no single field is wrong."},
             "reason": {"type": "string"},
             "remedy": {"type": "string"},
         },

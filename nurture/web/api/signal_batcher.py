@@ -1,4 +1,4 @@
-"""Take the signals of all who post at the same time in one go: a transaction costs more than a signal."""
+"""Write concurrently posted batches of signals in one transaction: a transaction costs more than a signal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Batch:
 
 
 class SignalBatcher:
-    """Whoever comes while others are at work waits; the next one at work takes all that wait."""
+    """Collects batches while a write runs; the next writer takes all that wait."""
 
     def __init__(self, ctx: AppContext, clock: Clock) -> None:
         self._ctx = ctx
@@ -31,7 +31,7 @@ class SignalBatcher:
         self._pending: list[_Batch] = []
 
     def post(self, items: list[Any], permit: PermissionCheck = DEFAULT_PERMISSION) -> BatchResult:
-        """Take the signals of a batch; when this returns they are in. What others post breaks none of it."""
+        """Store a batch of signals and return its result. A failure of another caller's batch does not affect it."""
         batch = _Batch(items, permit)
         with self._queue_lock:
             self._pending.append(batch)
@@ -41,7 +41,7 @@ class SignalBatcher:
         return batch.result.result()
 
     def _next_batches(self) -> list[_Batch]:
-        """Return batches that wait, the first come first, together no more than one may hold."""
+        """Return waiting batches, oldest first, with at most MAX_ITEMS items in total unless one alone has more."""
         with self._queue_lock:
             remaining, count = MAX_ITEMS, 0
             for batch in self._pending:
@@ -56,7 +56,7 @@ class SignalBatcher:
         try:
             requests = [(batch.items, batch.permit) for batch in batches]
             results = api_batches.post_batches(self._ctx, requests, self._clock.now())
-        except Exception as error:  # noqa: BLE001 - each hears of its own fault, not of another's
+        except Exception as error:  # noqa: BLE001 - each caller gets only its own error
             if len(batches) == 1:
                 batches[0].result.set_exception(error)
                 return

@@ -1,4 +1,4 @@
-"""How many items each API token may post in an hour, and how many of them may stop mail."""
+"""Limit the items that an API token may post in an hour, and the suppressions among them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nurture.web import errors
 HOUR: Final = timedelta(hours=1)
 MAX_ITEMS_PER_HOUR: Final = 200_000
 MAX_SUPPRESSIONS_PER_HOUR: Final = 500
-"""Opt-outs, bounces and complaints: a list of them comes by `nurture leads suppressions import`."""
+"""Opt-outs, bounces and complaints; for more, use `nurture leads suppressions import`."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 class TokenRateLimits:
-    """Counts items by token and hour in this process; whoever reaches a limit is noted for `doctor`."""
+    """Counts items per token and hour in this process; records a token that reaches a limit for `doctor`."""
 
     def __init__(
         self, ctx: AppContext, items: int = MAX_ITEMS_PER_HOUR, suppressions: int = MAX_SUPPRESSIONS_PER_HOUR
@@ -35,26 +35,28 @@ class TokenRateLimits:
         self._current_hour: datetime | None = None
 
     def consume(self, caller: Caller, items: int, now: datetime) -> None:
-        """Count the items of a batch. Raises ApiError where they are too many for this hour."""
+        """Count the items of a batch. Raises ApiError if they exceed the limit of this hour."""
         if not self._try_consume(caller, "items", items, now):
             headers = {"Retry-After": str(ceil((self._hour(now) + HOUR - now).total_seconds()))}
             raise errors.too_many(429, headers)
 
     def make_permit(self, caller: Caller, required_scope: TokenScope, now: datetime) -> PermissionCheck:
-        """Return a check of whether this caller may post an item; ordinary ones need *required_scope*."""
+        """Return a check whether the caller may post an item; items other than suppressions need *required_scope*."""
         by_scope = check_scopes(caller.scopes, required_scope)
 
         def check(is_suppression: bool) -> Refusal | None:  # noqa: FBT001 - as PermissionCheck is called
             refusal = by_scope(is_suppression)
             if refusal is not None or not is_suppression or self._try_consume(caller, "suppressions", 1, now):
                 return refusal
-            reason = f"The token {caller.name!r} has stopped mail to {self._limits['suppressions']:,} leads this hour."
+            reason = (
+                f"The token {caller.name!r} reached its limit of {self._limits['suppressions']:,} suppressions an hour."
+            )
             return (reason, "Send it again in the next hour, or as a file: `nurture leads suppressions import`.")
 
         return check
 
     def _try_consume(self, caller: Caller, limit_name: str, amount: int, now: datetime) -> bool:
-        """Count *amount* more against *limit_name*, if that stays under the limit; return whether it does."""
+        """Count *amount* against *limit_name* if it fits; return whether it does."""
         key, hour = (caller.token_id, limit_name), self._hour(now)
         with self._lock:
             if hour != self._current_hour:

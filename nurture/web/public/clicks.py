@@ -1,4 +1,4 @@
-"""Links of mail that lead through us, and the picture that tells of an open."""
+"""Serve click redirects and the open-tracking pixel."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _log: Final = logging.getLogger(__name__)
 
 
 def follow_link(site: SiteDep, visitor: VisitorDep, number: str, request: Request) -> Response:
-    """Send the visitor where the link leads, once the click is safe. What the query says counts for nothing.
+    """Redirect the visitor to the link's target after the click is recorded. The query string is ignored.
 
-    HEAD is answered alike, and kept as what it is: people's browsers ask with GET.
+    A HEAD request gets the same response and is recorded as HEAD: browsers of people send GET.
     """
     link = clicks.find_link_target(site.ctx, visitor.token_record, _parse_link_number(number))
     is_honeypot = number == str(HONEYPOT_LINK_NUMBER)
@@ -46,7 +46,7 @@ def follow_link(site: SiteDep, visitor: VisitorDep, number: str, request: Reques
     )
     try:
         site.click_recorder.record(click)
-    except OSError as error:  # neither the database nor the disk takes it: the reader still gets there
+    except OSError as error:  # neither database nor disk accepts it: redirect the reader all the same
         _log.error("click_not_recorded", extra={"message_id": click.message_id, "reason": str(error.strerror)})
     if link is None:
         return site.templates.response("honeypot.html")
@@ -54,7 +54,7 @@ def follow_link(site: SiteDep, visitor: VisitorDep, number: str, request: Reques
 
 
 def open_pixel(site: SiteDep, visitor: VisitorDep, request: Request) -> Response:
-    """Show the picture, whatever happens. The day is noted of a lead who agreed to that, and still does."""
+    """Serve the pixel, whatever happens. Record the day of the open if the lead consents to open tracking."""
     now = site.clock.now()
     try:
         agent = request.headers.get("user-agent", "")[:MAX_USER_AGENT]
@@ -63,7 +63,7 @@ def open_pixel(site: SiteDep, visitor: VisitorDep, request: Request) -> Response
             site.click_recorder.record_open(opened)
     except (DatabaseUnavailable, NotFound):
         _log.warning("open_not_recorded")
-    # Mail on the web shows pictures of other sites.
+    # Webmail shows images from other origins.
     return Response(PIXEL, media_type="image/gif", headers={"Cross-Origin-Resource-Policy": "cross-origin"})
 
 
@@ -74,7 +74,7 @@ def _parse_link_number(text: str) -> int:
 
 
 def _is_web_url(url: str) -> bool:
-    """Look once more before anybody is sent there: a row may have been changed by hand."""
+    """Check the target before redirecting: the stored row may have been edited manually."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -83,10 +83,10 @@ def _is_web_url(url: str) -> bool:
 
 
 def _client_fingerprint(request: Request, token: str) -> str:
-    """Return a mark of where a request came from: alike within one mail, and of no use without its token.
+    """Return a hash of the client's network, salted with *token*, so that it links requests of one email only.
 
-    A proxy that nobody named in NURTURE_TRUSTED_PROXIES stands on a private address, and all who come through
-    it seem to come from there: then nothing is known of the place.
+    Return "" for a private address: it belongs to a proxy that NURTURE_TRUSTED_PROXIES does not name, and says
+    nothing about the client.
     """
     try:
         address = ip_address(request.client.host if request.client is not None else "")
@@ -94,6 +94,6 @@ def _client_fingerprint(request: Request, token: str) -> str:
         return ""
     if not address.is_global:
         return ""
-    if address.version == 6:  # one household has 2**64 of them, and changes daily
+    if address.version == 6:  # a household has a /64, with addresses that change daily
         address = ip_network(f"{address}/64", strict=False).network_address
     return sha256(f"{token}|{address}".encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The page on which a lead answers the one question that keeps it from the right rep."""
+"""Show the question that routing needs answered, and save the lead's answer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nurture.web.auth import Site, SiteDep, VisitorDep
 from nurture.web.forms import FormFields
 
 MAX_BUTTONS: Final = 6
-"""So many answers are buttons; more of them are a list to choose from."""
+"""The most answers shown as buttons; more are shown as a list."""
 
 
 def show_question(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
-    """Show the question. Mail scanners open every link, so that nothing may happen yet."""
+    """Show the question. Mail scanners open every link, so a GET changes nothing."""
     return _question_page(site, _require_question(answer_question.load_question(site.ctx, visitor.token_record)))
 
 
 def submit_answer(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> HTMLResponse:
-    """Keep the answer; ask again where it is not clear."""
+    """Save the answer; show the question again if it is invalid."""
     page = _require_question(answer_question.load_question(site.ctx, visitor.token_record))
     value = answer_question.parse_answer(page.question, fields.get("other") or fields.get("answer", ""))
     if value is None:
@@ -50,6 +50,6 @@ def _question_page(
         buttons=buttons,
         suggested=[option for option in question.options if option[0] in question.preferred],
         options=[] if buttons else question.options,
-        problem="Choose an answer, or write one." if status != 200 else "",
+        problem="Choose an answer, or enter one." if status != 200 else "",
         form=form or {},
     )

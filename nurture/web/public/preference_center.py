@@ -1,4 +1,4 @@
-"""The page on which leads choose: what they get, how often, not now, and when they decide."""
+"""Show the preference center, where leads choose topics, frequency, pauses and their decision date."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ ACTION_FIELD: Final = "do"
 """The name of every button; its value says what the button does."""
 
 CUSTOM_DAY: Final = "day"
-"""The choice beside which the lead writes a day of its own."""
+"""The choice for which the lead enters a date."""
 
 PAUSES: Final[Mapping[str, tuple[str, int]]] = {
     "1": ("For a month", 1),
     "3": ("For three months", 3),
     "6": ("For half a year", 6),
 }
-"""What each choice of a pause says, and its months."""
+"""The label and the months of each pause."""
 
 MAX_PAUSE: Final = timedelta(days=2 * 366)
 
 FREQUENCIES: Final[Mapping[str, tuple[str, int | None]]] = {
-    "any": ("As often as you have planned", None),
-    "14": ("One every two weeks at most", 14),
-    "30": ("One a month at most", 30),
-    "60": ("One every two months at most", 60),
+    "any": ("As often as you planned", None),
+    "14": ("At most one every two weeks", 14),
+    "30": ("At most one a month", 30),
+    "60": ("At most one every two months", 60),
 }
-"""What each choice of a frequency says, and its days."""
+"""The label and the minimum days between touches of each frequency."""
 
 QUARTERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class PreferencePage:
-    """A button that was pressed, and what stood in its form."""
+    """The form of a button that the lead pressed."""
 
     site: Site
     visitor: Visitor
@@ -55,13 +55,13 @@ class PreferencePage:
 
     @property
     def topic(self) -> Topic | None:
-        """Return the topic that is meant, None if there is no such topic."""
+        """Return the topic that the form names, None if there is none."""
         return self.preferences.topic(self.fields.get("topic", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What was done, and the button that undoes it."""
+    """The text that confirms an action, and the button that undoes it."""
 
     title: str
     text: str
@@ -72,7 +72,7 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class NotAllowedHere:
-    """Nothing was done, because this page may not do it."""
+    """The text for an action that this page may not perform. Nothing was changed."""
 
     title: str
     text: str
@@ -80,19 +80,19 @@ class NotAllowedHere:
 
 @dataclass(frozen=True, slots=True)
 class InvalidAnswer:
-    """Nothing was done, because this part of the page needs another answer."""
+    """The problem in a section of the page. Nothing was changed."""
 
     section: str
     text: str
 
 
 def show_preferences(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
-    """Show what the lead has chosen. Mail scanners open every link, so that nothing may happen yet."""
+    """Show the lead's choices. Mail scanners open every link, so a GET changes nothing."""
     return _preference_page(site, preference_center.load_preferences(site.ctx, visitor.token_record, site.clock.now()))
 
 
 def apply_choice(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> HTMLResponse:
-    """Do the one thing that the pressed button says."""
+    """Perform the action of the pressed button."""
     now = site.clock.now()
     preferences = preference_center.load_preferences(site.ctx, visitor.token_record, now)
     action = ACTIONS.get(fields.get(ACTION_FIELD, ""))
@@ -140,7 +140,7 @@ def _stop_all(page: PreferencePage) -> Confirmation:
     unsubscribe.unsubscribe(page.site.ctx, visitor.token, visitor.token_record, page.now, by=SuppressionSource.PAGE)
     return Confirmation(
         "You get no more email from us",
-        "We have stopped all our mail to you. A mail that left in this very moment may still arrive.",
+        "We stopped all email to you. An email that is already on its way may still arrive.",
         "start",
         "Send me email again",
     )
@@ -152,13 +152,13 @@ def _start_all(page: PreferencePage) -> Confirmation | NotAllowedHere:
     preference_center.resubscribe(page.site.ctx, page.visitor.token_record, page.now)
     if page.preferences.bounced:
         return Confirmation(
-            "Mail to your address came back",
-            "We noted that you want our email. But what we sent to this address came back undelivered, so we "
-            "do not write there. Answer one of our mails, or give us another address, and we will.",
+            "Email to your address could not be delivered",
+            "We recorded that you want our email. But email to this address could not be delivered, so we do not "
+            "send any. Reply to one of our emails, or give us another address, and we start again.",
         )
     return Confirmation(
         "You get our email again",
-        "Thank you. We noted your wish and today's date. Topics that you had stopped stay stopped.",
+        "Thank you. We recorded your choice and today's date. Topics that you stopped stay stopped.",
         "stop",
         "Stop all email",
     )
@@ -171,7 +171,7 @@ def _stop_topic(page: PreferencePage) -> Confirmation | None:
     preference_center.unsubscribe_topic(page.site.ctx, page.visitor.token_record, topic, page.now)
     return Confirmation(
         f"No more emails about {topic.name}",
-        "The rest of our mail goes on as before.",
+        "All other email continues.",
         "start-topic",
         f"Send me emails about {topic.name} again",
         {"topic": topic.name},
@@ -189,7 +189,7 @@ def _start_topic(page: PreferencePage) -> Confirmation | NotAllowedHere | None:
     preference_center.resubscribe_topic(page.site.ctx, page.visitor.token_record, topic, page.now)
     return Confirmation(
         f"You get emails about {topic.name} again",
-        "Thank you. We noted your wish and today's date.",
+        "Thank you. We recorded your choice and today's date.",
         "stop-topic",
         f"Stop emails about {topic.name}",
         {"topic": topic.name},
@@ -201,7 +201,7 @@ def _pause(page: PreferencePage) -> Confirmation | InvalidAnswer:
     until = dates.add_months(today, PAUSES[chosen][1]) if chosen in PAUSES else None
     until = _chosen_day(page, "pause", until)
     if until is None:
-        return InvalidAnswer("pause", "Choose how long we should pause, or write one day, like 2027-03-31.")
+        return InvalidAnswer("pause", "Choose how long we should pause, or enter a date such as 2027-03-31.")
     if not today < until <= today + MAX_PAUSE:
         return InvalidAnswer("pause", "Choose a day from tomorrow on, at most two years away.")
     ctx, token_record = page.site.ctx, page.visitor.token_record
@@ -209,7 +209,7 @@ def _pause(page: PreferencePage) -> Confirmation | InvalidAnswer:
     paused = preference_center.load_preferences(ctx, token_record, page.now)
     return Confirmation(
         f"Paused until {_format_day(paused.paused_until or until)}",
-        "You hear nothing from us before that day. Then our mail goes on where it stopped.",
+        "You get no email from us before that day. Then our email continues where it stopped.",
         "resume" if paused.paused_on_page else "",
         "End the pause now",
     )
@@ -220,7 +220,9 @@ def _resume(page: PreferencePage) -> Confirmation | NotAllowedHere:
         preference_center.end_pause(page.site.ctx, page.visitor.token_record, page.now)
     except InvalidState:
         return NotAllowedHere("This page cannot end the pause", _cannot_resume_text(page.preferences))
-    return Confirmation("The pause is over", "Our mail goes on where it stopped. You can pause it again at any time.")
+    return Confirmation(
+        "The pause is over", "Our email continues where it stopped. You can pause it again at any time."
+    )
 
 
 def _set_frequency(page: PreferencePage) -> Confirmation | InvalidAnswer:
@@ -232,10 +234,10 @@ def _set_frequency(page: PreferencePage) -> Confirmation | InvalidAnswer:
     previous_days = page.preferences.touch_interval_days
     undo = next((value for value, (_, days_) in FREQUENCIES.items() if days_ == previous_days != days), "")
     if days is None:
-        return Confirmation("We write as often as we had planned", "You can change that here at any time.")
+        return Confirmation("We write as often as planned", "You can change that here at any time.")
     return Confirmation(
         f"{label}, from now on",
-        "That counts for everything that we send you, whatever it is about.",
+        "This applies to all email that we send you, on every topic.",
         "frequency" if undo else "",
         f"Go back to: {FREQUENCIES[undo][0][0].lower()}{FREQUENCIES[undo][0][1:]}" if undo else "",
         {"frequency": undo},
@@ -247,48 +249,48 @@ def _state_decision(page: PreferencePage) -> Confirmation | InvalidAnswer:
     quarter = dates.parse_day(chosen)
     day = _chosen_day(page, "decides", quarter if quarter in dates.quarter_ends(today, QUARTERS) else None)
     if day is None:
-        return InvalidAnswer("decides", "Choose when, or write one day, like 2027-03-31.")
+        return InvalidAnswer("decides", "Choose when, or enter a date such as 2027-03-31.")
     if not today <= day <= today + dates.MAX_AHEAD:
         return InvalidAnswer("decides", "Choose a day from today on, at most ten years away.")
     preference_center.set_timeline(page.site.ctx, page.visitor.token_record, day, page.now)
     return Confirmation(
-        f"Noted: you decide by {_format_day(day)}",
-        "Thank you. We time what we send by it, and somebody may get in touch before then. "
-        "Did the plan change, or was it a slip? Choose another day on the page of all choices.",
+        f"Saved: you decide by {_format_day(day)}",
+        "Thank you. We time our emails by this date, and our team may contact you before then. "
+        "Did the plan change? Choose another day on the page with all your choices.",
     )
 
 
 def _withdraw_decision(page: PreferencePage) -> Confirmation:
     preference_center.clear_timeline(page.site.ctx, page.visitor.token_record, page.now)
     return Confirmation(
-        "Noted: you have named no date",
-        "Thank you. We no longer time our mail by a decision. "
-        "If that was a slip, name the day again on the page of all choices.",
+        "The date was removed",
+        "Thank you. We no longer time our emails by it. "
+        "If that was a mistake, enter the date again on the page with all your choices.",
     )
 
 
 def _cannot_restart_text(preferences: Preferences) -> str:
-    """Say why the page starts no mail, and who can."""
+    """Return why this page cannot start email again, and who can."""
     recipient = f" to {preferences.contact}" if preferences.contact else ""
     return (
-        "It was stopped in another way: by an answer to a mail, by a report as spam, or by our team. This "
-        "page starts again only what was stopped here or by the unsubscribe button, because anybody may have "
-        "its link to whom one of our mails was forwarded. "
+        "It was stopped in another way: by a reply to an email, by a spam report, or by our team. For your "
+        "safety this page restarts only what was stopped here or by the unsubscribe button: anyone to whom one "
+        "of our emails was forwarded can open it. "
         f"Do you want our email? Write{recipient} from your own address."
     )
 
 
 def _cannot_resume_text(preferences: Preferences) -> str:
-    """Say why the page does not end a pause, and who can."""
+    """Return why this page cannot end a pause, and who can."""
     recipient = f" to {preferences.contact}" if preferences.contact else ""
     return (
-        "It was not asked for on this page, but by our team or by an answer that says you are away. "
+        "It was not set on this page, but by our team or by an out-of-office reply. "
         f"Should it end sooner? Write{recipient} from your own address."
     )
 
 
 def _chosen_day(page: PreferencePage, field_name: str, chosen: date | None) -> date | None:
-    """Return the day that was chosen or written; None for neither, for both, and for what is no day."""
+    """Return the day that was chosen or entered; None for neither, both, or an invalid date."""
     written = page.fields.get(f"{field_name}-day", "")
     if not written:
         return chosen
@@ -310,4 +312,4 @@ ACTIONS: Final[Mapping[str, Callable[[PreferencePage], Confirmation | NotAllowed
     "state-decision": _state_decision,
     "withdraw-decision": _withdraw_decision,
 }
-"""What each button does. None: no button of ours sends that."""
+"""The handler of each button. It returns None for a form that no button of ours sends."""

@@ -1,4 +1,4 @@
-"""The way out for leads: a page with a button, and the one click of mail programs (RFC 8058)."""
+"""Unsubscribe a lead by the button of a page, or by the one-click POST of mail programs (RFC 8058)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nurture.web.forms import FormFields
 ONE_CLICK_FIELD: Final = "List-Unsubscribe"
 ONE_CLICK: Final = "One-Click"
 SOURCE_FIELD: Final = "by"
-"""The field by which our page tells its button from a mail program."""
+"""The form field that distinguishes our page's button from a mail program."""
 
 
 def show_form(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
-    """Show a button. Mail scanners open every link, so that nothing may happen yet."""
+    """Show the unsubscribe button. Mail scanners open every link, so a GET changes nothing."""
     return site.templates.response(
         "unsubscribe.html", page=preferences_unsubscribe.load_page(site.ctx, visitor.token_record)
     )
 
 
 def unsubscribe(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> Response:
-    """Stop all mail. The page's button sends what mail programs send."""
+    """Stop all mail. The page's button sends the same form as mail programs, plus its source."""
     if not _is_one_click(fields):
         page = preferences_unsubscribe.load_page(site.ctx, visitor.token_record)
         return site.templates.response("unsubscribe.html", status=400, page=page)
@@ -35,7 +35,7 @@ def unsubscribe(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> Respo
     )
     preferences_unsubscribe.unsubscribe(site.ctx, visitor.token, visitor.token_record, site.clock.now(), by=source)
     if source is SuppressionSource.ONE_CLICK:
-        return PlainTextResponse("You are unsubscribed. We write no more to this address.\n")
+        return PlainTextResponse("You are unsubscribed. We send no more email to this address.\n")
     return site.templates.response(
         "unsubscribed.html", page=preferences_unsubscribe.load_page(site.ctx, visitor.token_record)
     )

@@ -1,4 +1,4 @@
-"""A rep answers a hand-off: look first, then accept it, give it back, pass it on, or have it called later."""
+"""Show a hand-off to its rep, who accepts it, rejects it, passes it on, or schedules a call."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _EMPTY_FORM: Final = dict.fromkeys(("reason", "decides_on", "to", "when", "when-
 
 @dataclass(frozen=True, slots=True)
 class OfferPage:
-    """A form about one hand-off, and what stands in it.
+    """The form of one hand-off and its submitted fields.
 
-    *action* is what its link is for; "" for the rep's own page, which has all forms. *back* leads to that
-    page.
+    *action* is the purpose of the link, or "" for the workspace, which has all forms. *back* is the path of the
+    workspace.
     """
 
     site: Site
@@ -42,12 +42,12 @@ class OfferPage:
 
     @property
     def offer_id(self) -> int:
-        """Return which hand-off it is."""
+        """Return the id of the hand-off."""
         return self.details.offer.id
 
 
 def show_offer_form(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
-    """Show the lead and the one form that the link is for. Scanners open links: nothing may happen yet."""
+    """Show the lead and the form that the link is for. Mail scanners open links, so a GET changes nothing."""
     now = site.clock.now()
     return form_page(
         OfferPage(site, load_offer_details(site.ctx, visitor.offer_id, now), now, visitor.token_record.purpose)
@@ -55,7 +55,7 @@ def show_offer_form(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
 
 
 def submit_offer_form(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> HTMLResponse:
-    """Do what the link is for."""
+    """Perform the action that the link is for."""
     now = site.clock.now()
     details = load_offer_details(site.ctx, visitor.offer_id, now)
     return answer_offer(
@@ -66,7 +66,7 @@ def submit_offer_form(site: SiteDep, visitor: VisitorDep, fields: FormFields) ->
 def form_page(
     page: OfferPage, *, status: int = 200, problems: Mapping[str, str] | None = None, failed_action: str = ""
 ) -> HTMLResponse:
-    """Show the form of *page*, or what was answered already; *failed_action* is which form has *problems*."""
+    """Show the form of *page*, or the earlier answer; *failed_action* names the form that has *problems*."""
     today = page.now.date()
     return closed_page(page) or page.site.templates.response(
         f"{page.action or 'offer'}.html",
@@ -85,7 +85,7 @@ def form_page(
 
 
 def answer_offer(page: OfferPage, action: str) -> HTMLResponse:
-    """Answer the hand-off in this way, if it is still open; ask again where the form is not clear."""
+    """Perform *action* on the hand-off if it is open; show the form again if a field is invalid."""
     return closed_page(page) or _ACTIONS[action](page)
 
 
@@ -100,18 +100,18 @@ def closed_page(page: OfferPage) -> HTMLResponse | None:
 
 
 def describe_outcome(reason: RejectReason) -> str:
-    """Say in one sentence what becomes of a lead that is given back for *reason*."""
+    """Return a sentence that says what happens to a lead that is rejected for *reason*."""
     cool_off_days = reason.cool_off.days
     cool_off = f" after {cool_off_days} day{'s' if cool_off_days != 1 else ''} without mail" if cool_off_days else ""
     match reason.then:
         case Resume():
-            return f"Its track goes on{cool_off}."
+            return f"Its track continues{cool_off}."
         case ToTrack(track=track):
-            return f"It goes on the track {track}{cool_off}."
+            return f"It is enrolled on the track {track}{cool_off}."
         case ToQueue():
-            return "Somebody looks at it."
+            return "A person reviews it."
         case ToClosed():
-            return "It is closed and gets no more mail."
+            return "It is closed and gets no more email."
         case _:
             assert_never(reason.then)
 
@@ -162,7 +162,7 @@ def _reassign(page: OfferPage) -> HTMLResponse:
         reassign.reassign(page.site.ctx, page.offer_id, to, page.now, by=by, states=("offered",))
     except InvalidState:
         details = load_offer_details(page.site.ctx, page.offer_id, page.now)
-        problem = f"{colleague.name} has no room today, or is away. Choose somebody else."
+        problem = f"{colleague.name} has no capacity today, or is away. Choose another colleague."
         updated = replace(page, details=details)
         return form_page(updated, status=422, problems={"to": problem}, failed_action=public_links.REASSIGN)
     return page.site.templates.response("reassigned.html", details=page.details, colleague=colleague, back=page.back)
@@ -171,13 +171,13 @@ def _reassign(page: OfferPage) -> HTMLResponse:
 def _call_back_later(page: OfferPage) -> HTMLResponse:
     chosen, written = page.fields.get("when", ""), page.fields.get("when-day", "")
     today = page.now.date()
-    day, problem = None, "Choose a quarter, or write one day, like 2027-03-31."
+    day, problem = None, "Choose a quarter, or enter a date such as 2027-03-31."
     if written and chosen in ("", "day"):
         day, problem = _parse_date(written, page.now)
     elif not written and dates.parse_day(chosen) in dates.quarter_starts(today, QUARTERS):
         day, problem = dates.parse_day(chosen), ""
     if day is not None and day <= today:
-        day, problem = None, "Choose a day from tomorrow on: for today, accept the lead."
+        day, problem = None, "Choose a day from tomorrow on. To call today, accept the lead."
     if day is None:
         return form_page(page, status=422, problems={"when": problem}, failed_action=public_links.CALL_BACK_LATER)
     try:
@@ -188,19 +188,19 @@ def _call_back_later(page: OfferPage) -> HTMLResponse:
 
 
 def _parse_date(text: str, now: datetime) -> tuple[date | None, str]:
-    """Return the date, or what is wrong with it."""
+    """Return the date, or None and the problem with it."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        return None, "Write the date as 2027-03-31, or leave it empty."
-    yesterday = now.date() - timedelta(days=1)  # west of here it may still be that day
+        return None, "Enter the date as 2027-03-31, or leave it empty."
+    yesterday = now.date() - timedelta(days=1)  # in a zone west of UTC it may still be yesterday
     if not yesterday <= day <= now.date() + MAX_AHEAD:
         return None, "Choose a date from today on, at most ten years away, or leave it empty."
     return day, ""
 
 
 def _conflict_page(page: OfferPage) -> HTMLResponse:
-    """Return the page for an answer that came too late, or that the policy has just lost."""
+    """Return the page for an answer that is too late, or whose reason the policy no longer has."""
     details = load_offer_details(page.site.ctx, page.offer_id, page.now)
     updated = OfferPage(page.site, details, page.now, page.action, back=page.back)
     return closed_page(updated) or page.site.templates.response("reasons-changed.html", status=409)
@@ -212,7 +212,7 @@ _ACTIONS: Final[Mapping[str, Callable[[OfferPage], HTMLResponse]]] = {
     public_links.REASSIGN: _reassign,
     public_links.CALL_BACK_LATER: _call_back_later,
 }
-"""What each form does."""
+"""The handler of each action."""
 
 ACTION_NAMES: Final = frozenset(_ACTIONS)
-"""The ways in which a hand-off can be answered."""
+"""The actions that answer a hand-off."""

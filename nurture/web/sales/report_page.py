@@ -1,4 +1,4 @@
-"""The sales report as one page that can be mailed: no script, nothing from elsewhere."""
+"""Render the sales report as one self-contained HTML page, without scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_MONTHS: Final = 18
 
 @dataclass(frozen=True, slots=True)
 class ChartColumn:
-    """One month in the chart; *parts* are (class, y, height, number) from the bottom up, in its units."""
+    """One month of the chart; *parts* are (class, y, height, count) from the bottom up, in units of the viewBox."""
 
     label: str
     total: int
@@ -53,7 +53,7 @@ def _columns(months: Sequence[Month], max_handed_off: int) -> list[ChartColumn]:
 
 
 def _parts(month: Month, max_handed_off: int) -> tuple[tuple[str, float, float, int], ...]:
-    """Stack what became of a month's hand-offs: in touch, only accepted, not accepted."""
+    """Return the stacked parts of a month: contacted, accepted only, not accepted."""
     in_touch = min(month.reached, month.accepted)
     numbers = (
         ("reached", in_touch),

@@ -1,4 +1,4 @@
-"""A rep's own page: what waits for an answer, what is in hand, and what became of the rest."""
+"""Show a rep's workspace, and perform its actions: open offers, accepted leads, former and past leads."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HOLD_PERIODS: Final[Mapping[str, tuple[str, int]]] = {
     "30": ("a month", 30),
     "90": ("three months", 90),
 }
-"""How long a rep may hold a lead, in words and in days."""
+"""How long a rep may pause a lead: label and days."""
 
 
 class ActionResult(NamedTuple):
-    """What was done, in words."""
+    """The title and text that confirm an action."""
 
     title: str
     text: str = ""
@@ -35,7 +35,7 @@ class ActionResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceForm:
-    """A button that a rep pressed, and what stood in its form."""
+    """The form of a button that a rep pressed."""
 
     site: Site
     rep: str
@@ -43,28 +43,28 @@ class WorkspaceForm:
     now: datetime
 
     def read_id(self, name: str) -> int:
-        """Return the id that the form names. Raises InvalidState for none."""
+        """Return the id in the field *name*. Raises InvalidState if there is none."""
         text = self.fields.get(name, "")
         if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
-            raise InvalidState(f"The form names no {name}.")
+            raise InvalidState(f"The form has no valid id in {name!r}.")
         return int(text)
 
 
 def show_workspace(site: SiteDep, visitor: RepVisitorDep) -> HTMLResponse:
-    """Show the rep's workspace. Looking changes nothing."""
+    """Show the rep's workspace."""
     content = workspace.load_workspace(site.ctx, visitor.rep, site.clock.now())
     return site.templates.response("workspace.html", workspace=content, hold_periods=HOLD_PERIODS, token=visitor.token)
 
 
 def submit_action(site: SiteDep, visitor: RepVisitorDep, fields: FormFields) -> HTMLResponse:
-    """Do the one thing that the pressed button says, if the lead is still where the page showed it."""
+    """Perform the action of the pressed button, if the lead is still in the state that the page showed."""
     action = ACTIONS.get(fields.get("do", ""))
     if action is None:
         raise HTTPException(400)
     try:
         done = action(WorkspaceForm(site, visitor.rep, fields, site.clock.now()))
     except InvalidState:
-        title, text = "Nothing was changed", "This lead is no longer where your page showed it."
+        title, text = "Nothing was changed", "This lead has changed since your page was loaded. Reload the page."
         return site.templates.response(
             "workspace-done.html", status=409, title=title, text=text, done=False, back=visitor.token
         )
@@ -74,12 +74,12 @@ def submit_action(site: SiteDep, visitor: RepVisitorDep, fields: FormFields) -> 
 
 
 def show_offer(site: SiteDep, visitor: RepVisitorDep, number: str) -> HTMLResponse:
-    """Show one hand-off with all ways to answer it."""
+    """Show one hand-off with all its answer forms."""
     return offers.form_page(_offer_page(site, visitor, number, {}))
 
 
 def answer_offer(site: SiteDep, visitor: RepVisitorDep, number: str, fields: FormFields) -> HTMLResponse:
-    """Answer one hand-off in the way that the pressed button says."""
+    """Answer one hand-off with the action of the pressed button."""
     page = _offer_page(site, visitor, number, fields)
     action = fields.get("do", "")
     if action not in offers.ACTION_NAMES:
@@ -88,7 +88,7 @@ def answer_offer(site: SiteDep, visitor: RepVisitorDep, number: str, fields: For
 
 
 def _offer_page(site: Site, visitor: RepVisitor, number: str, fields: Mapping[str, str]) -> OfferPage:
-    """Return the hand-off of this number. Raises 404 for one of another rep as for one that never was."""
+    """Return the hand-off with this number. Raises 404 if it does not exist, or belongs to another rep."""
     if not (number.isascii() and number.isdecimal() and len(number) <= MAX_ID_DIGITS):
         raise HTTPException(404)
     now = site.clock.now()
@@ -100,44 +100,48 @@ def _offer_page(site: Site, visitor: RepVisitor, number: str, fields: Mapping[st
 
 def _mark_reached(form: WorkspaceForm) -> ActionResult:
     workspace.record_contact(form.site.ctx, form.read_id("lead"), form.rep, form.now)
-    return ActionResult("Noted: you have reached them", "The clock for following up has stopped.")
+    return ActionResult("Recorded: you contacted them", "The follow-up deadline no longer applies.")
 
 
 def _vote(form: WorkspaceForm) -> ActionResult:
     answer = form.fields.get("useful", "")
     if answer not in ("yes", "no"):
-        raise InvalidState("The form says neither yes nor no.")
+        raise InvalidState("The field useful is neither yes nor no.")
     ctx, offer_id = form.site.ctx, form.read_id("offer")
     workspace.record_vote(ctx, offer_id, form.rep, form.now, useful=answer == "yes")
-    return ActionResult("Thank you", "Your word tunes which leads you get. You can change it at any time.")
+    return ActionResult(
+        "Thank you", "Your feedback helps choose the leads that you get. You can change it at any time."
+    )
 
 
 def _hold(form: WorkspaceForm) -> ActionResult:
     words, days = HOLD_PERIODS.get(form.fields.get("for", ""), ("", 0))
     if not days:
-        raise InvalidState("The form names no such time.")
+        raise InvalidState("The form has no valid period.")
     until = form.now + timedelta(days=days)
     until = workspace.pause_lead(form.site.ctx, form.read_id("lead"), form.rep, until, form.now)
     return ActionResult(
-        f"Held for {words}", f"We send this lead nothing until {until:%d %B %Y}. Then its track goes on."
+        f"Paused for {words}", f"We send this lead no email until {until:%d %B %Y}. Then its track continues."
     )
 
 
 def _resume(form: WorkspaceForm) -> ActionResult:
     workspace.resume(form.site.ctx, form.read_id("lead"), form.rep, form.now)
-    return ActionResult("Its track goes on", "You can hold it again at any time.")
+    return ActionResult("Its track continues", "You can pause it again at any time.")
 
 
 def _expedite(form: WorkspaceForm) -> ActionResult:
     if workspace.expedite(form.site.ctx, form.read_id("lead"), form.rep, form.now):
-        return ActionResult("Its next email comes as soon as it may", "Send windows and frequency caps still hold.")
-    return ActionResult("Its next email is due already", "It goes with the next send window, or is on its way.")
+        return ActionResult(
+            "Its next email is sent as soon as possible", "Send windows and frequency caps still apply."
+        )
+    return ActionResult("Its next email is already due", "It is sent in the next send window, or is on its way.")
 
 
 def _claim_lead(form: WorkspaceForm) -> ActionResult:
     workspace.claim_lead(form.site.ctx, form.read_id("lead"), form.rep, form.now)
     return ActionResult(
-        "It is offered to you", "Its track is held. The brief is on its way; accept it among your leads."
+        "The lead is offered to you", "Its track is paused. You get the brief; accept the lead in your workspace."
     )
 
 
@@ -149,4 +153,4 @@ ACTIONS: Final[Mapping[str, Callable[[WorkspaceForm], ActionResult]]] = {
     "expedite": _expedite,
     "claim": _claim_lead,
 }
-"""What each button does."""
+"""The handler of each button."""

@@ -1,4 +1,4 @@
-"""Apply what came in by webhooks as soon as it is stored and thanked for."""
+"""Apply provider events after they are stored and acknowledged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class EventWorker:
-    """Applies what came in, one thread at a time: whoever comes meanwhile leaves it to the one at work."""
+    """Applies stored event batches, one thread at a time."""
 
     def __init__(self, ctx: AppContext, clock: Clock) -> None:
         self._ctx = ctx
@@ -26,15 +26,15 @@ class EventWorker:
         self._requested = False
 
     def run(self) -> None:
-        """Apply every batch that waits, or leave it to the one at work. What fails waits for a sweep."""
+        """Apply all waiting batches, or leave them to the running worker. A failed batch waits for the next run."""
         self._requested = True
-        # Looked at again after the lock is free: who asked just before found it taken.
+        # Check again after the lock is released: a request just before that found it taken.
         while self._requested and self._busy.acquire(blocking=False):
             try:
                 self._requested = False
                 provider_events.apply_pending(self._ctx, self._clock.now())
             except (NurtureError, DBAPIError) as error:
-                # The type alone: a database's error repeats the values of its statement.
+                # Log only the type: a database error's message repeats the statement's values.
                 _log.warning("provider_events_deferred", extra={"error": type(error).__name__})
             finally:
                 self._busy.release()

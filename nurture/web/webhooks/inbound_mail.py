@@ -1,4 +1,4 @@
-"""The endpoint for answers: SendGrid's Inbound Parse posts each mail here."""
+"""Receive replies: SendGrid's Inbound Parse posts each email here."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from nurture.mail.providers.sendgrid.signature import SIGNATURE_HEADER, TIMESTAM
 from nurture.web.auth import MAX_MAIL_BYTES, Site, SiteDep
 
 MAX_IN_MEMORY: Final = 256 * 1024
-"""Bytes of a mail; what is larger waits on disk until it is read."""
+"""Bytes of an email kept in memory; a larger one is spooled to disk."""
 
 MAX_SECONDS: Final = 60.0
-"""How long a mail may take to come in."""
+"""Seconds that an email may take to arrive."""
 
 
 _NOT_SIGNED: Final = "the signature is missing or wrong: nothing was stored"
 
 MAX_ON_DISK: Final = 20 * MAX_MAIL_BYTES
-"""Bytes of all mails that are coming in, or are read, at one time."""
+"""Total bytes of the emails that are being received or read."""
 
 
 _MAX_BATCHES: Final = 2
-"""Batches of waiting mails that are read before a request is answered."""
+"""Batches of waiting emails that are read before a request is answered."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 class DiskBudget:
-    """How much of a place is left for what strangers send, before it is known who they are."""
+    """The disk space left for request bodies whose signature is not verified yet."""
 
     def __init__(self, max_bytes: int) -> None:
         self._left = max_bytes
 
     @contextmanager
     def reserve(self) -> Iterator[Callable[[int], bool]]:
-        """Yield what takes room for so many bytes, and says whether there was as much; give all back then."""
+        """Yield a function that reserves bytes and returns whether they fit; release all at the end."""
         reserved = 0
 
         def take(size: int) -> bool:
@@ -66,10 +66,10 @@ class DiskBudget:
 
 
 async def sendgrid_inbound(request: Request, site: SiteDep) -> Response:
-    """Take one mail that SendGrid signed, raw or taken apart: it is stored and then read when this says 200.
+    """Store and read one email that SendGrid signed, raw or parsed. It is stored when this returns 200.
 
-    A process of its own reads it. What could not be read is tried again by the next sweep. SendGrid brings a
-    mail again for three days after 4xx and 5xx; each mail counts once.
+    A separate process parses it. An email that could not be read is tried again by the next run. SendGrid
+    repeats an email for three days after a 4xx or 5xx; each email counts once.
     """
     if not site.inbound_keys:
         reason = "NURTURE_SENDGRID_INBOUND_KEY is not set: nothing was stored"
@@ -98,22 +98,22 @@ async def sendgrid_inbound(request: Request, site: SiteDep) -> Response:
 async def _receive_body(
     request: Request, write: Callable[[bytes], None], reserve: Callable[[int], bool]
 ) -> Response | None:
-    """Hand what comes in to *write*, piece by piece; return why it is not taken, None once all is there."""
+    """Pass the body to *write* in chunks; return an error response, or None once the body is complete."""
     size = 0
     try:
         with anyio.fail_after(MAX_SECONDS):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > MAX_MAIL_BYTES:
-                    return _error(413, "the mail is larger than 30 MB", {"Connection": "close"})
+                    return _error(413, "the email is larger than 30 MB", {"Connection": "close"})
                 if not reserve(len(chunk)):
                     headers = {"Connection": "close", "Retry-After": "60"}
-                    return _error(503, "too many mails come in at once: nothing was stored", headers)
+                    return _error(503, "too many emails are being received: nothing was stored", headers)
                 write(chunk)
     except TimeoutError:
-        return _error(408, "the mail took too long", {"Connection": "close"})
+        return _error(408, "the email did not arrive in time", {"Connection": "close"})
     except ClientDisconnect:
-        return _error(400, "the mail breaks off")
+        return _error(400, "the email is incomplete")
     return None
 
 
@@ -129,7 +129,7 @@ def _store_and_read(site: Site, body: IO[bytes], content_type: str) -> Response:
         if stored:
             result = replies.process_pending(site.ctx, site.clock.now(), _MAX_BATCHES)
     except (NurtureError, DBAPIError) as error:
-        # The type alone: a database's error repeats the values of its statement.
+        # Log only the type: a database error's message repeats the statement's values.
         _log.warning("inbound_mail_deferred", extra={"error": type(error).__name__})
     return JSONResponse({"mails": 1, "matched": result.matched, "new": result.new})
 

@@ -1,4 +1,4 @@
-"""The endpoint for provider events: what the mail provider tells of our mail."""
+"""Receive provider events: SendGrid's Event Webhook posts batches here."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from nurture.mail.providers.sendgrid.events import PROVIDER
 from nurture.mail.providers.sendgrid.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from nurture.web.auth import Site, SiteDep
 
-NOT_SIGNED: Final = "the signature is missing or wrong, or its time is yet to come: nothing was stored"
+NOT_SIGNED: Final = "the signature is missing or wrong, or its time is in the future: nothing was stored"
 
 MAX_CONCURRENT_BATCHES: Final = 4
-"""Batches that are stored at the same time; others wait. While the database is busy each holds a connection
-to it, and people who follow links need some too."""
+"""Concurrent batches; others queue. Each holds a database connection while the database is busy, and visitors
+who follow links need some too."""
 
 
 async def sendgrid_events(request: Request, site: SiteDep) -> Response:
-    """Keep a batch of events that SendGrid signed, thank for it, and apply it then.
+    """Store a batch of events that SendGrid signed, acknowledge it, then apply it.
 
-    The body is read only where the headers can be true. Replays are harmless, as everything counts once: so
-    the time in the signature may be any that is past. SendGrid tries again for 24 hours after every other
-    answer than 2xx.
+    The body is read only if the signature headers are plausible. Replays are harmless because each event counts
+    once, so the signature's time may be any in the past. SendGrid retries for 24 hours after a response other
+    than 2xx.
     """
     if not site.event_keys:
         reason = "NURTURE_SENDGRID_WEBHOOK_KEY is not set: nothing was stored"

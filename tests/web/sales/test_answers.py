@@ -49,7 +49,7 @@ def test_a_colleague_who_is_away_is_not_asked(sqlite_world: World) -> None:
     before = world.all_rows()
     page = world.client.post(world.path("dana", "reassign"), data={"to": "ben"})
     assert page.status_code == 422
-    assert "Ben has no room today, or is away." in page.text
+    assert "Ben has no capacity today, or is away." in page.text
     assert world.all_rows() == before
 
 
@@ -82,7 +82,7 @@ def test_a_lead_that_asked_to_be_called_in_a_quarter_is_nurtured_until_then_and_
         ("call_back_later", {}, "Choose a quarter"),
         ("call_back_later", {"when": "2026-05-05"}, "Choose a quarter"),
         ("call_back_later", {"when": "2026-04-01", "when-day": "2026-05-05"}, "Choose a quarter"),
-        ("call_back_later", {"when": "day", "when-day": "soon"}, "Write the date as"),
+        ("call_back_later", {"when": "day", "when-day": "soon"}, "Enter the date as"),
         ("call_back_later", {"when-day": "2026-01-05"}, "Choose a day from tomorrow on"),
         ("call_back_later", {"when-day": "2045-01-05"}, "at most ten years away"),
     ],
@@ -134,5 +134,5 @@ def test_after_any_answer_every_link_of_the_brief_says_what_happened_and_changes
         ):
             assert page.status_code == 409
             assert expected in page.text
-            assert "Nothing was changed now" in page.text
+            assert "Nothing was changed." in page.text
     assert world.all_rows() == before

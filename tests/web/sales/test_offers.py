@@ -50,7 +50,7 @@ def test_the_reject_page_lists_the_reasons_of_the_policy(world: World) -> None:
 def test_rejecting_recycles_the_lead_as_the_reason_says(world: World) -> None:
     page = world.client.post(world.path("dana", "reject"), data={"reason": "not-now", "decides_on": ""})
     assert page.status_code == 200
-    assert "it goes on the track keep after 30 days without mail" in page.text
+    assert "it is enrolled on the track keep after 30 days without mail" in page.text
     assert world.custodian("dana") == ("track", "keep")
     assert world.value("SELECT reason FROM offer WHERE lead_id = :id", id=world.ids["dana"]) == "not-now"
 
@@ -68,8 +68,8 @@ def test_a_date_that_the_rep_learned_is_kept_with_the_lead(world: World) -> None
         ({}, "Choose the reason"),
         ({"reason": "because"}, "Choose the reason"),
         ({"reason": "Not now"}, "Choose the reason"),
-        ({"reason": "not-now", "decides_on": "soon"}, "Write the date as"),
-        ({"reason": "not-now", "decides_on": "2026-02-30"}, "Write the date as"),
+        ({"reason": "not-now", "decides_on": "soon"}, "Enter the date as"),
+        ({"reason": "not-now", "decides_on": "2026-02-30"}, "Enter the date as"),
         ({"reason": "not-now", "decides_on": "2025-12-31"}, "Choose a date from today on"),
         ({"reason": "not-now", "decides_on": "9999-12-31"}, "Choose a date from today on"),
     ],

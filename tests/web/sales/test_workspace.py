@@ -33,7 +33,7 @@ def test_the_workspace_shows_what_waits_for_an_answer_and_looking_changes_nothin
     before = world.all_rows()
     page = world.client.get(_workspace_path(world))
     assert page.status_code == 200
-    assert "1 to answer, 0 to follow up, 0 of yours on tracks." in page.text
+    assert "1 to answer, 0 to follow up, 0 former leads on tracks." in page.text
     assert "Dana Miller" in page.text
     assert "Acme &amp; Sons &lt;Ltd&gt;" in page.text
     assert "Answer by Tuesday 6 January 2026, 08:00 (UTC)" in page.text
@@ -99,10 +99,10 @@ def test_a_lead_that_was_given_back_is_held_and_goes_on_again(world: World) -> N
     _give_back(world)
     page = world.client.get(_workspace_path(world)).text
     assert "you gave it back on 05 Jan 2026 (Not now); now on the track keep" in page
-    assert "Held for a month" in _submit(world, do="hold", lead=world.ids["dana"], **{"for": "30"})
-    assert "held until 04 Feb 2026" in world.client.get(_workspace_path(world)).text
+    assert "Paused for a month" in _submit(world, do="hold", lead=world.ids["dana"], **{"for": "30"})
+    assert "paused until 04 Feb 2026" in world.client.get(_workspace_path(world)).text
     advance_clock(world, hours=1)
-    assert "Its track goes on" in _submit(world, do="resume", lead=world.ids["dana"])
+    assert "Its track continues" in _submit(world, do="resume", lead=world.ids["dana"])
     assert world.value("SELECT paused_until FROM lead WHERE id = :id", id=world.ids["dana"]) is None
 
 
@@ -124,7 +124,7 @@ def test_a_pause_that_the_lead_asked_for_is_not_ended_by_a_rep(sqlite_world: Wor
 def test_the_next_email_comes_sooner_when_a_rep_wants_it(sqlite_world: World) -> None:
     world = sqlite_world
     _give_back(world)  # thirty days without mail, then ten more until the first email
-    assert "as soon as it may" in _submit(world, do="expedite", lead=world.ids["dana"])
+    assert "as soon as possible" in _submit(world, do="expedite", lead=world.ids["dana"])
     touch_count = "SELECT count(*) FROM message WHERE lead_id = :id AND kind = 'touch'"
     assert world.value(touch_count, id=world.ids["dana"]) == 0
     for _ in range(2):
@@ -137,7 +137,7 @@ def test_the_next_email_comes_sooner_when_a_rep_wants_it(sqlite_world: World) ->
 
 def test_a_rep_claims_a_lead_off_its_track_and_is_offered_it_at_once(world: World) -> None:
     _give_back(world)
-    assert "It is offered to you" in _submit(world, do="claim", lead=world.ids["dana"])
+    assert "The lead is offered to you" in _submit(world, do="claim", lead=world.ids["dana"])
     kind, number = world.custodian("dana")
     assert kind == "offer"
     assert world.value("SELECT rep FROM offer WHERE id = :id", id=int(number)) == "ana"

@@ -62,7 +62,7 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
                     "clock", "failed", found, f"{_OTHER_DATABASE} For the demo's, set NURTURE_PROVIDER=maildir."
                 )
             ]
-        return [CheckResult("clock", "warning", f"{found}, where no mail is sent by itself", _OTHER_DATABASE)]
+        return [CheckResult("clock", "warning", f"{found}; no email is sent automatically", _OTHER_DATABASE)]
     if clock_state is not None and now < clock_state.seen_at - clock_row.TOLERANCE:
         found = f"{shown}, but the newest time in the database is {clock_state.seen_at:%Y-%m-%d %H:%M:%S}"
         return [CheckResult("clock", "failed", found, "Correct the system clock.")]

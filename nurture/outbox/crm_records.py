@@ -140,7 +140,7 @@ CATCH_UP_LIMIT: Final = 20_000
 
 
 def catch_up_target_states(database: Database, connection: Connection, now: datetime) -> int:
-    """Set target states of the newest records from their offers, whoever changed these; return how many."""
+    """Set the target states of the newest records from the states of their offers; return how many changed."""
     newest = select(func.coalesce(func.max(record.c.id), 0)).scalar_subquery()
     changed = select(record.c.id).join(offer, offer.c.id == record.c.offer_id)
     changed = changed.where(record.c.id > newest - CATCH_UP_LIMIT, record.c.target_state != offer.c.state)

@@ -11,7 +11,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Deferred(Generic[T_co]):
-    """A value that *build* makes once, when it is first asked for; several threads may ask."""
+    """A value that *build* creates once, on the first call of `get`. Thread-safe."""
 
     def __init__(self, build: Callable[[], T_co]) -> None:
         self._build = build
@@ -19,7 +19,7 @@ class Deferred(Generic[T_co]):
         self._lock = Lock()
 
     def get(self) -> T_co:
-        """Return the value, building it first where that was not done yet."""
+        """Return the value; build it on the first call."""
         with self._lock:
             if not self._built:
                 self._built.append(self._build())
@@ -27,16 +27,16 @@ class Deferred(Generic[T_co]):
 
 
 class DeferredField(Generic[T]):
-    """A field that is given a value, or a `Deferred` of it, and returns the value.
+    """A dataclass field that accepts a value or a `Deferred` of it, and returns the value.
 
-    *default* stands where no value is given; without one the field is required.
+    *default* is used if no value is given; without one the field is required.
     """
 
     def __init__(self, *default: T | Deferred[T]) -> None:
         self._default = default
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Learn under which name the value is kept."""
+        """Set the name of the attribute that holds the value."""
         self._name = f"_{name}"
 
     @overload
@@ -44,7 +44,7 @@ class DeferredField(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
     def __get__(self, instance: object | None, owner: type) -> T:
-        """Return the value. Of the class itself a dataclass asks for the default."""
+        """Return the value; on the class, the default, which `dataclass` reads."""
         if instance is None:
             if not self._default:
                 raise AttributeError(self._name)
@@ -53,5 +53,5 @@ class DeferredField(Generic[T]):
         return cast("T", given.get() if isinstance(given, Deferred) else given)
 
     def __set__(self, instance: object, value: T | Deferred[T]) -> None:
-        """Keep a value, or what builds it."""
+        """Store a value or a `Deferred`."""
         instance.__dict__[self._name] = value

@@ -170,7 +170,7 @@ class PublishedDefinitions:
 
 
 def _compile(path: str, text: str, layout: str, tracking: LinkTracking | None = None) -> CompiledEmail:
-    # Jinja, Markdown and MJML are for whoever composes emails.
+    # Jinja, Markdown and MJML are needed only to compose emails.
     from nurture.mail.rendering.compile import EmailSource, compile_email  # noqa: PLC0415
 
     return compile_email(EmailSource(path, text), layout, tracking)

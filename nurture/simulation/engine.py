@@ -224,7 +224,7 @@ def _list_events(connection: Connection) -> list[SimulatedEvent]:
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
             days += [SimulatedEvent(at, f"email {action[3]}", reason) for action in actions]
         elif event == "left":
-            days.append(SimulatedEvent(at, f"goes on to {ref}", reason))
+            days.append(SimulatedEvent(at, f"moves to {ref}", reason))
         elif event in ("hand_off", "offered", "error", "recycled", "closed"):
             days.append(SimulatedEvent(at, event.replace("_", " "), reason if event != "error" else json.dumps(reason)))
     return days

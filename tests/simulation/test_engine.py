@@ -41,8 +41,8 @@ def test_an_attendee_who_does_nothing() -> None:
         ("03-31 10:00", "04-when-do-you-decide"),  # ten days later is a Thursday; the next Tuesday
         ("04-21 10:00", "05-your-own-data"),
     ]
-    onward = next(day for day in shown.days if day.title.startswith("goes on"))
-    assert onward.title == "goes on to keep-warm"
+    onward = next(day for day in shown.days if day.title.startswith("moves"))
+    assert onward.title == "moves to keep-warm"
     assert [name for _, name in _emails(shown)[5:8]] == ["01-one-idea", "02-story", "03-when-do-you-decide"]
 
 

@@ -1,1 +1,1 @@
-"""Prefect: one flow per stage of the journey. It triggers, observes and retries; it owns no truth."""
+"""Prefect flows, one per stage. Prefect triggers, observes and retries; all state is in nurture's database."""

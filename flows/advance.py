@@ -1,4 +1,4 @@
-"""Move every lead whose time has come."""
+"""Advance the leads that are due on their track."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from nurture.journey.tracks.advance import advance
 
 @shard_task("advance", minutes=10)
 def advance_shard(shard: int, at: str | None) -> Counts:
-    """Advance due leads, batch after batch, until none is due."""
+    """Advance due leads in batches until none is due."""
     with open_context(at) as (ctx, now):
         return log_counts(shard, advance(ctx, now).events)
 
 
 @flow(name="advance", flow_run_name=run_name, timeout_seconds=900, task_runner=TASK_RUNNER)
 async def advance_due_leads(shards: int = 4, at: str | None = None) -> Counts:
-    """Advance every lead on a track that is due. *at* replays a moment (ISO) of a virtual clock."""
+    """Advance every lead on a track that is due. *at* is a time (ISO) on a virtual clock."""
     return await run_shards(advance_shard, shards, at)

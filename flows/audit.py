@@ -1,4 +1,4 @@
-"""Once a night: prove that no lead fell between, and leave the ledger as a table."""
+"""Audit the ledger every night, and publish it as a table artifact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nurture.reporting.audit import AuditReport, run_audit
 
 @shard_task("audit", minutes=30)
 def audit_shard(shard: int, at: str | None) -> AuditReport:
-    """Count every lead twice, and look for every way to leak. Only reads."""
+    """Run the audit. It only reads."""
     with open_context(at) as (ctx, now):
         result = run_audit(ctx, now)
     found = sum(one.count for one in result.findings)
@@ -26,7 +26,7 @@ def audit_shard(shard: int, at: str | None) -> AuditReport:
 
 @flow(name="audit", flow_run_name=run_name, timeout_seconds=3_600)
 async def audit_ledger(at: str | None = None) -> Counts | State[Any]:
-    """Audit the ledger; fail if it does not close. *at* replays a moment (ISO) of a virtual clock."""
+    """Audit the ledger; fail if it does not balance. *at* is a time (ISO) on a virtual clock."""
     [result] = await gather(audit_shard, 1, at)
     balances = (*result.by_source, result.total)
     rows = [{"source": one.name, "leads": one.leads, **one.custody, "residual": one.residual} for one in balances]
@@ -36,12 +36,12 @@ async def audit_ledger(at: str | None = None) -> Counts | State[Any]:
         await publish_table("nurture-findings", found, at)
     _emit_audit_event(result)
     if not result.ok:
-        return Failed(message="The ledger does not close, or a promise is broken: `nurture reports audit` says where.")
+        return Failed(message="The audit failed. `nurture reports audit` lists the violations.")
     return {"leads": result.total.leads, **result.total.custody, "residual": result.total.residual}
 
 
 def _emit_audit_event(result: AuditReport) -> None:
-    """Emit what automations of Prefect can act on: `nurture.audit.passed` or `nurture.audit.failed`."""
+    """Emit the Prefect event `nurture.audit.passed` or `nurture.audit.failed`, for automations."""
     findings = {one.kind: one.count for one in result.findings}
     emit_event(
         event=f"nurture.audit.{'passed' if result.ok else 'failed'}",

@@ -1,4 +1,4 @@
-"""The parent's side of child processes: start them, watch them, end them with all that they have started."""
+"""Start, watch and stop child processes, with all processes that they started."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ START_TIMEOUT: Final = 120.0
 """Seconds for Prefect's first start, which creates its tables, on a slow disk."""
 
 STOP_TIMEOUT: Final = 2.5
-"""Seconds that each child gets to stop by itself; three of them stay below ten."""
+"""Seconds that each child may take to stop; three children stay below ten seconds."""
 
 
 _SECRET_OWNER: Final = {SERVER_SECRET: "prefect", CLIENT_SECRET: "flows"}
 
 
 class ChildProcesses:
-    """Child processes, each in a session of its own, with a lifeline to this process and a log file."""
+    """Child processes, each with its own session, its own log file, and a pipe that ends with this process."""
 
     def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         self._logs = home / "logs"
@@ -40,9 +40,9 @@ class ChildProcesses:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        """Start one of flows.children. Its log of the last time is kept beside the new one.
+        """Start one of flows.children. The previous log is kept with the suffix .1.
 
-        Of the two secrets in the environment it gets the one that it needs, the web pages none.
+        The child gets only the secret that it needs; the web child gets none.
         """
         make_folder(self._logs)
         log = self.log(name)
@@ -60,23 +60,23 @@ class ChildProcesses:
                     if _SECRET_OWNER.get(variable, name) == name
                 },
                 start_new_session=True,
-                umask=0o077,  # Prefect and what it starts write files of their own
+                umask=0o077,  # also for files that Prefect writes
             )
 
     def log(self, name: str) -> Path:
-        """Return the file to which a child writes."""
+        """Return the log file of a child."""
         return self._logs / f"{name}.log"
 
     def require_alive(self) -> None:
-        """Raise Misconfigured, with its last words, if a child has ended by itself."""
+        """Raise Misconfigured, with the last line of its log, if a child has exited."""
         for name, child in self._running.items():
             if child.poll() is not None:
                 lines = self.log(name).read_text("utf-8", "replace").strip().splitlines()
-                last_line = lines[-1].strip() if lines else "it said nothing"
-                raise Misconfigured(f"The part {name!r} has stopped: {last_line}\nAll of it is in {self.log(name)}.")
+                last_line = lines[-1].strip() if lines else "its log is empty"
+                raise Misconfigured(f"The process {name!r} has exited: {last_line}\nIts log is {self.log(name)}.")
 
     def stop(self) -> None:
-        """Ask the children to stop, the last one started first; kill what does not, with all its own."""
+        """Terminate the children, the last started first; kill those that do not stop, with their process groups."""
         while self._running:
             _, child = self._running.popitem()
             child.terminate()
@@ -92,9 +92,9 @@ class ChildProcesses:
 def wait_until_ready(
     url: str, children: ChildProcesses, wait: Callable[[float], bool], on_wait: Callable[[float], None]
 ) -> bool:
-    """Wait until *url* answers, telling the seconds waited; return False if *wait* says to give up.
+    """Wait until *url* responds; return False if *wait* returns True. *on_wait* gets the seconds waited.
 
-    Raises Misconfigured if a child ends meanwhile, or nothing answers in START_TIMEOUT.
+    Raises Misconfigured if a child exits, or there is no response within START_TIMEOUT.
     """
     began = time.monotonic()
     while not _is_ready(url):
@@ -109,7 +109,7 @@ def wait_until_ready(
 
 
 def require_auth(url: str) -> None:
-    """Raise Misconfigured if Prefect's API at *url* answers without a secret."""
+    """Raise Misconfigured if Prefect's API at *url* accepts requests without a secret."""
     try:
         with urllib.request.urlopen(f"{url}/admin/version", timeout=10) as answer:  # noqa: S310 - loopback
             status = answer.status
@@ -118,20 +118,20 @@ def require_auth(url: str) -> None:
     if status != HTTPStatus.UNAUTHORIZED:
         raise Misconfigured(
             f"Prefect's API at {url} is open: without a secret it answers {status}, not 401. "
-            "Look for settings of Prefect in .env, prefect.toml and pyproject.toml here, and remove them."
+            "Remove Prefect settings from .env, prefect.toml and pyproject.toml in this folder."
         )
 
 
 def free_port(wanted: int) -> int:
-    """Return the first free loopback port from *wanted* on. Raises Misconfigured if there is none."""
+    """Return the first free loopback port from *wanted* upward. Raises Misconfigured if there is none."""
     for port in range(wanted, min(wanted + MAX_PORTS_TRIED, 65_536)):
         if is_free("127.0.0.1", port):
             return port
-    raise Misconfigured(f"No port from {wanted} on is free for Prefect. Name another in NURTURE_PREFECT_PORT.")
+    raise Misconfigured(f"No port from {wanted} upward is free for Prefect. Set NURTURE_PREFECT_PORT to another port.")
 
 
 def is_free(host: str, port: int) -> bool:
-    """Say whether nobody listens on this port."""
+    """Return whether no process listens on the port."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

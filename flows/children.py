@@ -1,6 +1,6 @@
-"""What runs in the child processes of `nurture up`: `python -m flows.children prefect|flows|web`.
+"""Entry points of the child processes of `nurture up`: `python -m flows.children prefect|flows|web`.
 
-Standard input is the lifeline: it ends when the parent does, however that happens, and so does the child.
+Standard input is a pipe from the parent. It closes when the parent ends, even by a kill; then the child stops.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import time
 from typing import Final
 
 SHUTDOWN_SECONDS: Final = 5.0
-"""Seconds that a child whose parent is gone gets to stop by itself."""
+"""Seconds that a child may take to stop after its parent has ended."""
 
 
 def prefect_server() -> None:
-    """Run Prefect's server on the address that its settings name."""
+    """Run Prefect's server."""
     from flows.server import serve  # noqa: PLC0415 - the other children do not need it
 
     serve()
 
 
 def flow_runner() -> None:
-    """Register the flows with their schedules, and run them when they are due."""
+    """Register the flows with their schedules, and run them."""
     from prefect import get_client, serve  # noqa: PLC0415 - the other children do not need it
 
     from flows.deployments import build_deployments, with_interval  # noqa: PLC0415
@@ -40,7 +40,7 @@ def flow_runner() -> None:
 
 
 def web_server() -> None:
-    """Serve the pages behind the links in our mail."""
+    """Serve the web application."""
     from nurture.app import open_app  # noqa: PLC0415
     from nurture.web.app import create_app  # noqa: PLC0415
     from nurture.web.background import run_in_background  # noqa: PLC0415
@@ -61,7 +61,7 @@ CHILDREN: Final = {"prefect": prefect_server, "flows": flow_runner, "web": web_s
 
 
 def _exit_with_parent() -> None:
-    """Wait for the parent's end; then stop, and whatever this child has started with it."""
+    """Wait until the parent ends; then stop this child and its process group."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

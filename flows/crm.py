@@ -1,4 +1,4 @@
-"""Tell the CRM of hand-offs, and read what sales did there."""
+"""Synchronize with the CRM: push hand-offs, pull what sales did."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nurture.journey.crm_sync.push import push
 
 @shard_task("crm", minutes=10)
 def crm_shard(shard: int, at: str | None) -> Counts:
-    """Tell what the CRM should know by now, and read its changes; one that is down is tried again later."""
+    """Push due hand-offs and pull changes. A CRM that is down is tried again by a later run."""
     with open_shard_app(at) as app:
         done = push(app.ctx, app.clock)
         read = pull(app.ctx, app.clock.now())
@@ -28,5 +28,5 @@ def crm_shard(shard: int, at: str | None) -> Counts:
 
 @flow(name="crm", flow_run_name=run_name, timeout_seconds=900)
 async def sync_crm(at: str | None = None) -> Counts:
-    """Tell the CRM, and read it. One shard: hand-offs of a lead keep their order. *at* replays a moment."""
+    """Run CRM sync in one shard, so that a lead's hand-offs keep their order. *at* is a time on a virtual clock."""
     return await run_shards(crm_shard, 1, at)

@@ -1,4 +1,4 @@
-"""Send the mail whose time has come."""
+"""Send the messages that are due."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from nurture.runtime import quarantine
 
 @shard_task("deliver", minutes=60)
 def deliver_shard(shard: int, at: str | None) -> Counts:
-    """Send due messages, batch after batch, until none is due. Never more senders at once than the limit."""
+    """Send due messages in batches until none is due. SENDER_LIMIT limits the concurrent senders."""
     with open_shard_app(at) as app:
         shown = track_progress(shard, app.ctx, app.clock.now())
         with concurrency(SENDER_LIMIT, strict=True):
             done = deliver(app.ctx, app.clock, shown)
-        shown()  # what this shard left, others have taken by now
+        shown()  # the other shards have sent the rest by now
         if done.quarantine:
             get_run_logger().error("nothing was sent: %s. %s", done.quarantine, quarantine.remedy_for(done.quarantine))
         return log_counts(shard, done.states)
@@ -27,5 +27,5 @@ def deliver_shard(shard: int, at: str | None) -> Counts:
 
 @flow(name="deliver", flow_run_name=run_name, timeout_seconds=3_700, task_runner=TASK_RUNNER)
 async def deliver_due_mail(shards: int = 4, at: str | None = None) -> Counts:
-    """Send every message that is due. *at* replays a moment (ISO) of a virtual clock."""
+    """Send every message that is due. *at* is a time (ISO) on a virtual clock."""
     return await run_shards(deliver_shard, shards, at)

@@ -1,4 +1,4 @@
-"""Virtual moments as real Prefect flow runs, on a server that lives as long as they do. For the demo."""
+"""Run the demo's last days as Prefect flow runs, on a temporary Prefect server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nurture.errors import Misconfigured
 from nurture.settings import Settings
 
 FIRST_PORT: Final = 4_300
-_MINIMAL_SERVER: Final = {  # what a server needs only if it stays
+_MINIMAL_SERVER: Final = {  # features that a temporary server does not need
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_UI_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
@@ -34,7 +34,7 @@ _MINIMAL_SERVER: Final = {  # what a server needs only if it stays
 
 @dataclass(frozen=True, slots=True)
 class FlowRunInfo:
-    """One flow run: the virtual time at which it worked (UTC), and what Prefect knows of it."""
+    """One flow run: its virtual time (UTC), and its state and duration in Prefect."""
 
     at: str
     flow: str
@@ -54,7 +54,7 @@ class PrefectServer:
         self._children.start("prefect")
 
     def run(self, times: Sequence[datetime]) -> list[FlowRunInfo]:
-        """Run every stage at each moment, the earliest first, and return the runs in that order.
+        """Run every stage at each time, the earliest first, and return the runs in that order.
 
         Raises Misconfigured if the server or the runs do not start.
         """
@@ -69,7 +69,7 @@ class PrefectServer:
 
 @contextmanager
 def server(settings: Settings) -> Iterator[PrefectServer]:
-    """Start a server at once, in the background, and stop it at the end."""
+    """Start a server in the background, and stop it at the end of the block."""
     started = PrefectServer(settings)
     try:
         yield started
@@ -78,13 +78,13 @@ def server(settings: Settings) -> Iterator[PrefectServer]:
 
 
 def run_flows_at(settings: Settings, times: Sequence[datetime]) -> list[FlowRunInfo]:
-    """Run every stage at each moment of the settings' (virtual) database, on a server of their own."""
+    """Run every stage at each time on the (virtual) database of *settings*, with a temporary server."""
     with server(settings) as started:
         return started.run(times)
 
 
 def run_flows_in(environment: Mapping[str, str], times: Sequence[datetime]) -> list[FlowRunInfo]:
-    """Run every stage at each moment, in a child process with this environment. Raises Misconfigured."""
+    """Run every stage at each time in a child process with *environment*. Raises Misconfigured."""
     texts = [at.astimezone(UTC).replace(tzinfo=None).isoformat() for at in sorted(times)]
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "flows.demo_runs", *texts],
@@ -96,7 +96,7 @@ def run_flows_in(environment: Mapping[str, str], times: Sequence[datetime]) -> l
         umask=0o077,
     )
     if done.returncode:
-        error_lines = done.stderr.strip().splitlines() or ["nothing was said"]
+        error_lines = done.stderr.strip().splitlines() or ["no error output"]
         raise Misconfigured(f"The flows did not run: {error_lines[-1]}")
     return [FlowRunInfo(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
 
@@ -107,7 +107,7 @@ def _sleep(seconds: float) -> bool:
 
 
 async def _run_all(times: Sequence[str]) -> None:
-    from prefect import Flow, State, get_client  # noqa: PLC0415 - the parent does without
+    from prefect import Flow, State, get_client  # noqa: PLC0415 - the parent does not need it
 
     from flows.setup import ensure_limit  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What runs when: the schedules of `nurture up`. prefect.yaml says the same for work pools."""
+"""The schedules of `nurture up`. prefect.yaml has the same ones for work pools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORK_POOL: Final = "nurture"
 """The work pool of prefect.yaml."""
 
 SENDER_LIMIT: Final = "nurture-senders"
-"""The global concurrency limit on how many shards, on all machines, send mail at once."""
+"""The global concurrency limit of shards that send mail, across all machines."""
 
 _DEFAULT_INTERVAL: Final = 300
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,10 +23,10 @@ _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class FlowSchedule:
-    """One flow on one schedule, always in UTC, never two runs of it at once.
+    """The schedule of one flow, in UTC, with at most one concurrent run.
 
-    *entrypoint* is module.function. Runs come every *interval* seconds, *offset* seconds after the full
-    interval, or when *cron* says. *grace_seconds* is how long a run may take to start, in seconds.
+    *entrypoint* is module.function. It runs every *interval* seconds, *offset* seconds after the full interval,
+    or as *cron* says. *grace_seconds* is how long a run may take to start.
     """
 
     entrypoint: str
@@ -39,7 +39,7 @@ class FlowSchedule:
 
     @property
     def anchor(self) -> datetime:
-        """Return the moment from which intervals are counted."""
+        """Return the time from which intervals are counted."""
         return _EPOCH + timedelta(seconds=self.offset)
 
 
@@ -52,16 +52,16 @@ SCHEDULE: Final = (
     FlowSchedule("flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", interval=30, offset=15),
     FlowSchedule("flows.audit.audit_ledger", "nightly", "nightly", cron="15 2 * * *"),
 )
-"""In a lead's order, half a minute apart: one round passes a lead on from stage to stage.
+"""The stages in a lead's order, 30 seconds apart, so that a lead passes all of them in one round.
 
-Mail goes out more often than the rest: what a dead worker held is found within a minute, its lease included.
+Delivery runs more often: messages of a dead worker are released within a minute, including their lease.
 """
 
 
 def with_interval(interval: int) -> tuple[FlowSchedule, ...]:
-    """Return the schedule with another interval, in seconds; the stages stay in order and as far apart.
+    """Return the schedule with another interval in seconds; the stages keep their order and proportional offsets.
 
-    Mail keeps its own, unless *interval* is shorter.
+    Delivery keeps its own interval, unless *interval* is shorter.
     """
     return tuple(
         _with_interval(one, interval if one.interval == _DEFAULT_INTERVAL else min(interval, one.interval))
@@ -74,7 +74,7 @@ def _with_interval(one: FlowSchedule, interval: int) -> FlowSchedule:
 
 
 def build_deployments(schedule: Iterable[FlowSchedule]) -> list[RunnerDeployment]:
-    """Return the deployments that `serve` takes."""
+    """Return the deployments for Prefect's `serve`."""
     return [_build_deployment(one) for one in schedule]
 
 

@@ -1,4 +1,4 @@
-"""The environment of child processes: our settings and Prefect's, locked, and nothing that calls out."""
+"""Build the environment of child processes: nurture's settings, and a locked Prefect server without telemetry."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nurture.errors import Misconfigured
 from nurture.settings import ENV_PREFIX, Settings
 
 DAYS_KEPT: Final = 14
-"""How long the Prefect server of one machine keeps flow runs; ours are some 4,300 a day."""
+"""Days for which `nurture up`'s Prefect server keeps flow runs, about 4,300 a day."""
 
 _DEFAULTS: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(DAYS_KEPT * 86_400),
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # else its many writes lock others out
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # smaller ones lock out other writers
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # the server keeps the rest
 }
@@ -35,7 +35,7 @@ _PREFERRED_NAMES: Final = {
     "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED",
     "PREFECT_UI_API_URL": "PREFECT_SERVER_UI_API_URL",
 }
-"""Of two names for what we set too, the one that Prefect reads first."""
+"""Aliases of settings that we also set, and the name that Prefect reads first."""
 
 _DATABASE: Final = ("CONNECTION_URL", "DRIVER", "HOST", "PORT", "USER", "NAME", "PASSWORD")
 _FORBIDDEN: Final = frozenset(
@@ -49,17 +49,16 @@ _FORBIDDEN: Final = frozenset(
         *("PREFECT_SERVER_API", "PREFECT_SERVER_DATABASE", "PREFECT_SERVER_UI"),
     }
 )
-"""They lead to another server or another database, whose runs `flows.stale_runs` would end."""
+"""Settings that point to another server or database, whose runs `flows.stale_runs` would end."""
 
 
 def build_environment(
     settings: Settings, home: Path, port: int, operator_environment: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Return what children find in their environment: *settings*, and a locked Prefect server on this *port*.
+    """Return the environment of the children: *settings*, and a locked Prefect server on *port*.
 
-    What *operator_environment* says of Prefect holds beside it. The secret of the server is in it twice, for
-    the server and for its clients: a new one, unless the operator names one. Raises Misconfigured for what
-    would unlock it.
+    Prefect settings in *operator_environment* are kept. The server's secret is set for the server and for its
+    clients; it is new unless the operator sets one. Raises Misconfigured for a setting that would unlock it.
     """
     others = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", ENV_PREFIX))}
     return (
@@ -71,7 +70,7 @@ def build_environment(
 
 
 def prefect_settings(environment_variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of Prefect that an operator has set."""
+    """Return the Prefect variables that the operator has set."""
     return {
         name: value.strip()
         for name, value in environment_variables.items()
@@ -80,8 +79,8 @@ def prefect_settings(environment_variables: Mapping[str, str]) -> dict[str, str]
 
 
 def _lock_settings(home: Path, port: int, operator_settings: dict[str, str]) -> dict[str, str]:
-    """Add to the operator's variables those by which only our children may call the server."""
-    # Prefect reads names in any case, and the preferred one of two.
+    """Return the operator's variables plus those that allow only our children to call the server."""
+    # Prefect reads names in any case, and of two aliases the preferred one.
     names = {_PREFERRED_NAMES.get(name.upper(), name.upper()): name for name in sorted(operator_settings, reverse=True)}
     operator = {preferred: operator_settings[name] for preferred, name in names.items()}
     origin = f"http://127.0.0.1:{port}"
@@ -118,15 +117,15 @@ def _normalize_boolean(value: str) -> str:
 def _conflict_message(names: list[str], port: int) -> str:
     listed = ", ".join(names)
     return (
-        f"`nurture up` runs a Prefect server of its own on 127.0.0.1, port {port}, locked by a secret, and "
-        f"does not take {listed} as set. Unset {'it' if len(names) == 1 else 'them'}. NURTURE_PREFECT_PORT "
+        f"`nurture up` runs its own Prefect server on 127.0.0.1, port {port}, locked by a secret, and "
+        f"does not accept {listed} as set. Unset {'it' if len(names) == 1 else 'them'}. NURTURE_PREFECT_PORT "
         f"moves the server, {SERVER_SECRET} (ASCII) sets its secret, {_ORIGINS} names further origins "
         "(not *); for a server elsewhere see `Several machines` in docs/operators.md."
     )
 
 
 def _nurture_variables(settings: Settings) -> dict[str, str]:
-    """Return the settings as variables, paths made absolute: flow runs may start in another folder."""
+    """Return the settings as variables, with absolute paths: flow runs may start in another folder."""
     texts = {ENV_PREFIX + name.upper(): _text(value) for name, value in settings if value is not None}
     url = make_url(settings.database_url.get_secret_value())
     if url.get_backend_name() == "sqlite" and url.database:

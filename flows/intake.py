@@ -1,4 +1,4 @@
-"""Look at every new lead: to sales, to a track, or out with a reason."""
+"""Classify new leads: to sales, to a track, or discarded with a reason."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from nurture.journey.tracks.enroll import classify
 
 @shard_task("intake", minutes=10)
 def intake_shard(shard: int, at: str | None) -> Counts:
-    """Classify new leads, batch after batch, until none waits."""
+    """Classify new leads in batches until none waits."""
     with open_context(at) as (ctx, now):
         return log_counts(shard, classify(ctx, now))
 
 
 @flow(name="intake", flow_run_name=run_name, timeout_seconds=900, task_runner=TASK_RUNNER)
 async def classify_new_leads(shards: int = 2, at: str | None = None) -> Counts:
-    """Classify every new lead by the readiness rules and the audiences. *at* replays a moment (ISO)."""
+    """Classify every new lead by the readiness rules and the audiences. *at* is a time (ISO) on a virtual clock."""
     return await run_shards(intake_shard, shards, at)

@@ -1,4 +1,4 @@
-"""One `nurture up` per folder: a lock that dies with its owner, and says who that is."""
+"""Allow one `nurture up` per folder: a lock that ends with its owner and names it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LOCK_FILE = "up.lock"
 
 @contextmanager
 def hold_lock(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
-    """Hold the lock of *home*; yield what notes where things run, for others to read.
+    """Hold the lock of *home*; yield a function that records the URLs in the lock file.
 
-    The system frees the lock when its owner ends, however that happens: a file left behind holds nobody up.
+    The operating system releases the lock when its owner ends in any way; a leftover file blocks nobody.
     Raises AlreadyRunning, naming the owner and its addresses.
     """
     make_folder(home)

@@ -1,4 +1,4 @@
-"""A progress bar among Prefect's artifacts, for sends that take more than one batch."""
+"""Show a progress artifact in Prefect for deliveries of more than one batch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from nurture.runtime.context import AppContext
 
 
 def track_progress(shard: int, ctx: AppContext, now: datetime) -> Callable[[], None]:
-    """Return what to call after each batch. The first shard shows all; one batch needs no progress bar."""
+    """Return a function to call after each batch. Only the first shard reports, and only for several batches."""
     total = _count_due(ctx, now) if shard == 1 else 0
     if total <= ctx.batch_size:
         return lambda: None
     made = create_progress_artifact(0.0, key="nurture-deliver-progress", description=f"{total} messages are due.")
-    assert isinstance(made, UUID)  # a coroutine only where there is an event loop
+    assert isinstance(made, UUID)  # a coroutine only inside an event loop
     return partial(_update_progress, ctx, now, total, made)
 
 

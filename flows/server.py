@@ -1,4 +1,4 @@
-"""Prefect's server for one machine: whoever does not know its secret learns nothing and changes nothing."""
+"""Run Prefect's server for `nurture up`, locked by a secret."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PUBLIC_PATHS: Final = frozenset({"/api/health", "/api/ready"})
 
 
 class RequireSecret:
-    """Ask for the secret before anything else.
+    """Middleware that requires the secret before any other check.
 
-    Prefect asks too, but after its CSRF check, whose refusal tells every origin that it may read it.
+    Prefect checks it too, but after its CSRF check, whose error response allows every origin to read it.
     """
 
     def __init__(self, app: ASGIApp, secret: str) -> None:
@@ -27,7 +27,7 @@ class RequireSecret:
         self._expected = b"Basic " + b64encode(secret.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 401; a web socket asks by its first message, as Prefect does."""
+        """Forward a request or respond 401. A web socket is forwarded: Prefect checks its first message."""
         if scope["type"] == "http" and not self._is_allowed(scope):
             await JSONResponse({"exception_message": "Unauthorized"}, 401)(scope, receive, send)
         else:
@@ -42,7 +42,7 @@ class RequireSecret:
 
 
 def serve() -> None:
-    """Run the server on the address, and with the secret, that Prefect's settings name."""
+    """Run the server with the address and secret of Prefect's settings."""
     api = get_current_settings().server.api
     if api.auth_string is None:
         raise SystemExit("Prefect's server is not started without a secret.")

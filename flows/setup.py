@@ -18,7 +18,7 @@ from nurture.errors import FileUnreadable
 from nurture.settings import STARTER_TEMPLATES, Settings
 
 DEFAULT_SENDERS = 4
-"""How many slots the limit on senders has at first; change it in Prefect's pages, it is kept."""
+"""Initial slots of SENDER_LIMIT. A change made in Prefect's UI is kept."""
 
 NO_SERVER = (
     "Prefect: skipped, PREFECT_API_URL is not set. `nurture up` needs nothing more. For work pools start a "
@@ -35,9 +35,9 @@ LOCKED_SERVER = (
 
 
 def init(settings: Settings) -> list[str]:
-    """Create what is missing, and say of each thing whether it was there already.
+    """Create what is missing, and return a line per item.
 
-    Prefect's part is skipped, and said so, where PREFECT_API_URL names no server that answers.
+    Prefect's items are skipped, with a line that says so, unless PREFECT_API_URL names a server that responds.
     """
     with open_app(settings, upgrade=True) as app:
         app.ctx.open_all()  # creates the mailbox, and finds faulty keys and URLs
@@ -53,7 +53,7 @@ def _write_templates(folder: Path) -> str:
     starters = next(one for one in STARTER_TEMPLATES if one.is_dir())
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: they become the templates in one step, or go with their temporary folder.
+        # All or nothing: rename the complete copy, or drop it with its temporary folder.
         with TemporaryDirectory(dir=wanted.parent, prefix=f".{wanted.name}-") as partial:
             shutil.copytree(starters, Path(partial, "templates")).rename(wanted)
     except OSError as error:
@@ -89,7 +89,7 @@ def ensure_pool(client: SyncPrefectClient) -> str:
 
 
 def ensure_limit(client: SyncPrefectClient) -> str:
-    """Create the limit on senders if there is none; one that is there keeps its slots."""
+    """Create SENDER_LIMIT if there is none; an existing one keeps its slots."""
     try:
         limit = client.read_global_concurrency_limit_by_name(SENDER_LIMIT).limit
     except ObjectNotFound:

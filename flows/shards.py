@@ -1,4 +1,4 @@
-"""What every flow has in common: a shard of work, what is worth retrying, the table of what was done."""
+"""Common parts of the flows: shards, retries, redaction, and the table of results."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from nurture.settings import Settings
 from nurture.versions import require_installed
 
 logging.getLogger("prefect.task_runs").addFilter(
-    # Said of every task with a timeout. It holds for one long call; a shard's calls are a batch each.
+    # Prefect warns for every task with a timeout, which only matters for one long call; a shard calls per batch.
     lambda record: "running in a worker thread" not in str(record.msg)
 )
 
 Counts = dict[str, int]
-"""What a run did, by name. Never rows of leads: Prefect keeps results."""
+"""The counts of a run, by name. Never rows of leads: Prefect stores results."""
 
 Result = TypeVar("Result")
 ShardArgs = ParamSpec("ShardArgs")
@@ -51,7 +51,7 @@ _TRANSIENT_SQLSTATES: Final = (
 def shard_task(
     name: str, *, minutes: int
 ) -> Callable[[Callable[[int, str | None], Result]], Task[[int, str | None], Result]]:
-    """Make a shard (its number, its moment) a task that tries again while the database is busy."""
+    """Return a decorator that makes a shard function a task, retried while the database is busy."""
     as_task: Any = task(
         name=name,
         task_run_name=name + "-{shard}",
@@ -65,7 +65,7 @@ def shard_task(
 
 
 class StageFailed(Exception):
-    """A stage failed. Its types and places are here; `nurture run` on a terminal shows its message."""
+    """A stage failed. It has error types and places only; `nurture run` on a terminal shows the message."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(format_error_chain(error))
@@ -73,9 +73,9 @@ class StageFailed(Exception):
 
 
 def redact_errors(shard: Callable[ShardArgs, Result]) -> Callable[ShardArgs, Result]:
-    """Let no message out of *shard* that may quote a lead: Prefect's logs and its database keep them all.
+    """Wrap *shard* so that no error message can quote a lead: Prefect's logs and database keep messages.
 
-    What is wrong with the set-up, the clock or the rules is said as it is.
+    Errors of set-up, clock and definitions pass unchanged.
     """
 
     @wraps(shard)
@@ -84,7 +84,7 @@ def redact_errors(shard: Callable[ShardArgs, Result]) -> Callable[ShardArgs, Res
             return shard(*args, **named)
         except (Misconfigured, ClockWentBackwards, InvalidDefinitions):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is said again without its message
+        except Exception as error:  # noqa: BLE001 - any error is raised again without its message
             failed = StageFailed(error)
         raise failed
 
@@ -92,7 +92,7 @@ def redact_errors(shard: Callable[ShardArgs, Result]) -> Callable[ShardArgs, Res
 
 
 async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: str | None) -> Counts:
-    """Run *shards* of *stage* side by side, add up what they did, and leave it as a table."""
+    """Run *shards* of *stage* in parallel, add up their counts, and publish them as a table."""
     done = await gather(stage, shards, at)
     total: Counter[str] = Counter()
     for counts in done:
@@ -103,27 +103,27 @@ async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: st
 
 
 async def gather(stage: Task[[int, str | None], Result], shards: int, at: str | None) -> list[Result]:
-    """Run *shards* of *stage* side by side; one on SQLite, which has one writer."""
+    """Run *shards* of *stage* in parallel; only one on SQLite, which has one writer."""
     futures = [stage.submit(shard, at) for shard in range(1, _usable_shards(shards) + 1)]
     return await asyncio.to_thread(lambda: [future.result() for future in futures])
 
 
 async def publish_table(key: str, rows: list[dict[str, Any]], at: str | None) -> None:
-    """Leave *rows* as the newest table artifact of this *key*."""
+    """Publish *rows* as the newest table artifact of *key*."""
     replay_note = "" if at is None else f" (replayed at {at})"
     await acreate_table_artifact(rows, key=key, description=f"What {flow_run.name} did{replay_note}.")
 
 
 @contextmanager
 def open_context(at: str | None) -> Iterator[tuple[AppContext, datetime]]:
-    """Open the context for one shard and say what time it is: *at* (ISO) in a virtual database, else now."""
+    """Open the context of one shard, and yield it with the time: *at* (ISO) in a virtual database, else now."""
     with open_shard_app(at) as app:
         yield app.ctx, app.clock.now()
 
 
 @contextmanager
 def open_shard_app(at: str | None) -> Iterator[App]:
-    """Open the app for one shard whose work takes time; its clock has been noted."""
+    """Open the app of one shard, with the database clock advanced."""
     require_installed()
     with open_app(at=_parse_time(at)) as app:
         with app.database.write() as connection:
@@ -132,7 +132,7 @@ def open_shard_app(at: str | None) -> Iterator[App]:
 
 
 def log_counts(shard: int, counts: Mapping[str, int]) -> Counts:
-    """Log what a shard did, in one line, and return it without the zeros."""
+    """Log a shard's counts in one line, and return those that are not zero."""
     nonzero = {name: count for name, count in counts.items() if count}
     what = ", ".join(f"{name} {count}" for name, count in nonzero.items()) or "nothing was due"
     get_run_logger().info("shard %d: %s", shard, what)
@@ -140,7 +140,7 @@ def log_counts(shard: int, counts: Mapping[str, int]) -> Counts:
 
 
 def run_name() -> str:
-    """Name a flow run after its flow and the time that it was meant for."""
+    """Return the name of a flow run: its flow and its scheduled time."""
     at = flow_run.parameters.get("at")
     scheduled_for: datetime | None = flow_run.scheduled_start_time
     when = at or (f"{scheduled_for:%Y-%m-%d %H:%M:%S}" if scheduled_for else "now")
@@ -163,12 +163,12 @@ def _parse_time(at: str | None) -> datetime | None:
 
 
 def _should_retry(_task: Any, _run: Any, state: Any) -> bool:
-    """Say whether a failed shard is worth another try: a lock or a lost connection, not a refusal."""
+    """Return whether to retry a failed shard: for a lock or a lost connection, not for a refusal."""
     return is_transient(state.result(raise_on_failure=False))
 
 
 def is_transient(error: object) -> bool:
-    """Say whether *error* comes from a busy or absent database, which may be free or back soon."""
+    """Return whether *error* comes from a busy or unreachable database."""
     if isinstance(error, StageFailed):
         return error.is_transient
     driver = error if isinstance(error, DBAPIError) else getattr(error, "__cause__", None)

@@ -1,4 +1,4 @@
-"""Make of what leads did what it means."""
+"""Apply signals: what leads did."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nurture.journey.intake.api import idempotency
 
 @shard_task("signals", minutes=10)
 def signals_shard(shard: int, at: str | None) -> Counts:
-    """Apply what webhooks left over, and recorded signals, until none waits."""
+    """Apply pending provider events, replies and recorded signals until none waits."""
     with open_context(at) as (ctx, now):
         idempotency.delete_expired(ctx, now)
         inbound = {"events": provider_events.process_pending(ctx, now).new, "replies": replies.poll_inbox(ctx, now).new}
@@ -21,5 +21,5 @@ def signals_shard(shard: int, at: str | None) -> Counts:
 
 @flow(name="signals", flow_run_name=run_name, timeout_seconds=900)
 async def apply_signals(at: str | None = None) -> Counts:
-    """Apply every signal that waits. One shard: a lead's signals keep their order. *at* replays a moment."""
+    """Apply all pending signals in one shard, so that a lead's signals keep their order. *at* is a virtual time."""
     return await run_shards(signals_shard, 1, at)

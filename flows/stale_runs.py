@@ -1,6 +1,6 @@
-"""Clear what an earlier server of one machine left: runs that died with it, runs that came too late.
+"""Clear stale runs of an earlier server of `nurture up`: runs that died with it, and late scheduled runs.
 
-A run that is forever "running" would hold its flow's only slot. Nothing is lost: truth is in our database,
+A run that stays "running" would hold its flow's only slot. Nothing is lost: all state is in nurture's database,
 and the next run of each flow catches up.
 """
 
@@ -22,9 +22,9 @@ from nurture.clock import RealClock
 
 
 def clear_stale_runs(client: SyncPrefectClient) -> tuple[int, int]:
-    """Mark dead runs as crashed, delete late ones, free all slots; return both counts.
+    """Mark dead runs as crashed, delete late runs, release all slots; return both counts.
 
-    Only for a server of our own, before anything runs on it.
+    Only for our own server, before any flow runs on it.
     """
     alive = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     dead = 0

@@ -1,4 +1,4 @@
-"""Everything on one machine, as one tree of processes: Prefect's server, the flows, the web pages."""
+"""Run everything on one machine as one process tree: Prefect's server, the flows, the web pages."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ _CONSOLE: Final = Console(stderr=True, highlight=False)
 def up(settings: Settings) -> None:
     """Run everything until SIGINT, SIGTERM or SIGHUP, then stop it within 10 seconds. Main thread only.
 
-    Raises AlreadyRunning, InvalidState for a database in virtual time, Misconfigured if a part does not
-    start.
+    Raises AlreadyRunning, InvalidState for a database in virtual time, Misconfigured if a process does not start.
     """
     home = settings.state_dir
     with hold_lock(home) as write_urls, _stop_on_signal() as stop:
@@ -83,7 +82,7 @@ def _print_urls(settings: Settings, urls: Mapping[str, str], sign_in: Path) -> N
 
 @contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
-    """Turn the signals that end a program into an event, and back."""
+    """Set an event on the signals that end a program; restore their handlers at the end."""
     stop = threading.Event()
 
     def on_signal(_signal: int, _frame: FrameType | None) -> None:

@@ -112,7 +112,7 @@ def test_what_would_unlock_the_server_or_lead_elsewhere_is_refused_by_name(
         build_environment(
             Settings(), tmp_path, 4_444, operator_environment={name: value, "PREFECT_LOGGING_LEVEL": "INFO"}
         )
-    assert f"does not take {name} as set" in str(refused.value)
+    assert f"does not accept {name} as set" in str(refused.value)
     if len(value) > 6:
         assert value not in str(refused.value), "values may be secret"
 

@@ -1,4 +1,4 @@
-"""From the text of one cell to a typed value. Each reader raises ValueError with what to write instead."""
+"""Parse the text of a cell into a typed value. Each parser raises ValueError with a remedy."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _NO: Final = frozenset(
         "prospect",
     }
 )
-# The ways to write that there is no value.
+# Texts that mean "no value".
 EMPTY_VALUES: Final = frozenset(
     {
         "",
@@ -105,7 +105,7 @@ _WORD_DURATION: Final = re.compile(
 
 
 def read_address(text: str) -> str:
-    """Return the normalised address. The syntax is checked, not that the mailbox exists."""
+    """Return the normalized address. Only the syntax is checked, not that the mailbox exists."""
     at = text.find("@")
     if len(text) <= _MAX_ADDRESS and at <= _MAX_LOCAL_PART and _PLAIN_ADDRESS.fullmatch(text):
         return text.lower()
@@ -165,7 +165,7 @@ def read_minutes(text: str) -> int | None:
         return int(float(text.replace(",", ".")))
     if found := _CLOCK_DURATION.fullmatch(text):
         first, second, third = int(found[1] or 0), int(found[2]), int(found[3])
-        # Two parts are minutes and seconds, as webinar platforms write them.
+        # Two parts are minutes and seconds, as in exports of webinar platforms.
         return first * 60 + second + third // 60
     found = _WORD_DURATION.fullmatch(text)
     if found is None or not any(found.groups()):
@@ -190,12 +190,12 @@ def _from_slug(text: str) -> str:
 
 
 def read_response(text: str) -> str | None:
-    """Return what a lead asked or answered; None for zero, no and the like."""
+    """Return what a lead asked or answered; None for zero, no and similar texts."""
     return None if text.casefold() in EMPTY_VALUES or text.casefold() in {"0", "no", "false"} else text
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """Split a whole name into first and last name; "Last, First" is understood."""
+    """Split a full name, also "Last, First", into first and last name."""
     last, comma, first = (part.strip() for part in text.partition(","))
     if comma and first:
         return first, last

@@ -1,4 +1,4 @@
-"""The mapping file: what a marketer says about columns that are not known by themselves."""
+"""Read the mapping file, in which a marketer maps columns that are not recognized."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _template_problem(value: Any) -> str | None:
 
 
 def _format_problem(value: Any) -> str | None:
-    sample = datetime(2026, 4, 13)  # noqa: DTZ001 -- only to try the format
+    sample = datetime(2026, 4, 13)  # noqa: DTZ001 -- only to test the format
     for form in _formats(value):
         try:
             if datetime.strptime(sample.strftime(form), form).date() == sample.date():  # noqa: DTZ007
@@ -162,7 +162,7 @@ def _formats(value: Any) -> tuple[str, ...]:
 
 
 def _constant_text(value: Any) -> str:
-    # YAML reads `no` and dates as values; a constant is read like a cell.
+    # YAML parses `no` and dates; a constant must be parsed like a cell.
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value).strip()
 
 

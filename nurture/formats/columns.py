@@ -1,4 +1,4 @@
-"""Which column of which system is which of our fields."""
+"""Map the column names of known systems to our fields."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ _MAX_NAME: Final = 100
 SKIP: Final = "skip"  # leave the column out
 CONVERTED: Final = "converted"  # a flag that overrides the status; only Salesforce has it
 
-# Names that mean the same wherever they stand. Where several columns name one field, the first that has a
-# value counts, in the order of this table; so primary names come first.
+# Names that mean the same in every system. If several columns map to one field, the first with a value counts,
+# in the order of this table, so primary names come first.
 _COMMON_COLUMNS: Final = {
     "external_id": "external id,lead id,contact id,record id,crm id,person id,id",
     "email": "email,email address,e mail,e mail address,work email,business email,corporate email,mail,"
@@ -114,7 +114,7 @@ _COMMON_COLUMNS: Final = {
     "demo_requested": "demo requested,request a demo,requested demo,demo request,wants demo,would you like a demo",
 }
 
-# What a system names in its own way, over and above the common names. These also tell the systems apart.
+# Names of one system, in addition to the common names. They also identify the system.
 _SYSTEM_COLUMNS: Final = {
     "salesforce": {
         "external_id": "id,lead id,lead id 18,contact id",
@@ -213,13 +213,13 @@ SYSTEMS: Final = tuple(_SYSTEM_COLUMNS)
 
 @lru_cache(maxsize=65536)
 def normalize_name(name: str) -> str:
-    """Return the part of a column's name that counts: no case, spaces, marks, `(UTC)` or custom suffix."""
+    """Return a column's name without case, spaces, accents, `(UTC)` and custom suffix, for comparison."""
     name = re.sub(r"\((?:utc|gmt)\)\s*$|_{1,2}c$|[\u2019']", "", name.strip().casefold())
     return re.sub(r"[\W_]+", "", name)
 
 
 def custom_field_name(column: str) -> str:
-    """Return the name under which an unknown column is kept: words joined by underscores."""
+    """Return the field name of an unknown column: its words joined by underscores."""
     name = re.sub(r"__c$", "", column.strip())
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     return re.sub(r"[\W_]+", "_", re.sub("[\u2019']", "", name)).strip("_")[:64].rstrip("_")
@@ -251,7 +251,7 @@ def known_names() -> frozenset[str]:
 
 
 def detect_system(header: Sequence[str]) -> str | None:
-    """Return the system whose own column names the *header* shows most; None without a sign of any."""
+    """Return the system with the most of its own column names in *header*; None if there are none."""
     names = {normalize_name(column) for column in header}
     scores = {system: len(names & distinctive) for system, distinctive in _DISTINCTIVE_NAMES.items()}
     best = max(scores, key=lambda system: scores[system])
@@ -259,7 +259,7 @@ def detect_system(header: Sequence[str]) -> str | None:
 
 
 def match_field(column: str, system: str | None) -> tuple[str, int] | None:
-    """Return the field that *column* is in *system*, and its rank among that field's names (0 is best)."""
+    """Return the field of *column* in *system*, and the rank of the name for that field (0 is best)."""
     name = normalize_name(column)
     system_match = _SYSTEM_NAMES.get(system or "", {}).get(name)
     if system_match is not None:
@@ -272,7 +272,7 @@ def match_field(column: str, system: str | None) -> tuple[str, int] | None:
 
 
 def looks_like_header(cells: Sequence[str]) -> bool:
-    """Say whether *cells* look like the names of columns: two known ones, an address among them."""
+    """Return whether *cells* are column names: at least two known ones, including an address column."""
     found = {match_field(cell, None) for cell in cells if len(cell) < _MAX_NAME}
     fields = {match[0] for match in found if match is not None}
     return "email" in fields and len(fields) > 1

@@ -1,4 +1,4 @@
-"""Countries: their ISO 3166 codes, and the names that people write."""
+"""ISO 3166 codes of countries, and common names for them."""
 
 from __future__ import annotations
 

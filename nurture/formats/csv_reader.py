@@ -1,4 +1,4 @@
-"""CSV files as they come: any encoding, any delimiter, preambles, broken rows."""
+"""Read CSV files of any encoding and delimiter, with preambles and broken rows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Row = tuple[int, list[str]]
 
 
 def open_rows(path: str | Path, is_header: HeaderTest | None = None, is_data: HeaderTest | None = None) -> CsvRows:
-    """Open the CSV file at *path*; its header is the first line that *is_header* takes, else the first text.
+    """Open the CSV file at *path*; its header is the first line that *is_header* accepts, else the first text.
 
-    If *is_data* takes that line for a row, no other row is required: the caller reads `header` as one.
+    If *is_data* accepts that line as a row, no other row is required: the caller reads `header` as a row.
 
     Raises FileUnreadable for a folder, a missing or empty file, no rows, too many columns, or no text.
     """
@@ -42,7 +42,7 @@ def open_rows(path: str | Path, is_header: HeaderTest | None = None, is_data: He
 
 
 class CsvRows:
-    """The rows under a CSV file's header, streamed: (line number, cells), or BadRow where a line is broken.
+    """The rows below a CSV file's header, streamed: (line number, cells), or BadRow for a broken line.
 
     *bytes_read* of *size* tells how far the reading is; *preamble* are the lines above the header.
     """
@@ -77,16 +77,16 @@ class CsvRows:
         self.close()
 
     def reopen(self) -> CsvRows:
-        """Open the same file once more, at its first row."""
+        """Open the same file again, at its first row."""
         return CsvRows(self.path, self.size, *self._reopen_args)
 
     def close(self) -> None:
-        """Close the file; reading to its end does so too."""
+        """Close the file. Reading to its end closes it too."""
         self._lines.close()
 
     @property
     def bytes_read(self) -> int:
-        """How many bytes of *size* have been read so far."""
+        """The number of bytes of *size* that have been read."""
         return self._lines.bytes_read
 
     def __iter__(self) -> Iterator[Row | BadRow]:
@@ -115,7 +115,7 @@ class CsvRows:
             self.close()
 
     def _parse_quoted(self, line: str) -> Row | BadRow | None:
-        """Parse a record that starts with *line* and has quotes, apostrophes, damaged letters or no bound."""
+        """Parse a record that starts with *line* and has quotes, apostrophes, undecodable bytes or excess length."""
         number = self._lines.number
         if len(line) > MAX_LINE:
             return BadRow.trimmed(number, f"the line is over {MAX_LINE:,} characters; shorten it", [line])
@@ -130,7 +130,7 @@ class CsvRows:
             return None
         if len(cells) == len(self.header) or self._trim_to_width(cells):
             return number, cells
-        # The quote that joined the lines may be the problem: only the first is given up.
+        # The quote that joined the lines may be the problem: reject only the first line.
         self._lines.push_back(extra_lines)
         return BadRow.trimmed(number, self._width_problem(cells), self._split(line) if extra_lines else cells)
 
@@ -164,7 +164,7 @@ class CsvRows:
             raise
 
     def _trim_to_width(self, cells: list[str]) -> bool:
-        """Drop empty cells after the last column; say whether the row then fits."""
+        """Drop empty cells after the last column; return whether the row then fits the header."""
         width = len(self.header)
         if len(cells) > width and not any(cells[width:]):
             del cells[width:]

@@ -1,4 +1,4 @@
-"""Guard the CSV files that we write against formulas, and undo that in those that we read again."""
+"""Escape formulas in CSV files that we write, and unescape them in our own files."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Iterable, Sequence
 from typing import IO, Final
 
 HANDOFF_KEY: Final = "nurture_key"
-"""The column by which sales' files name a hand-off."""
+"""The column of a hand-off's key in files for sales."""
 
 OPT_OUT_COLUMNS: Final = ("email", "scope", "ref", "source", "date")
 """The columns of a list of opt-outs."""
 
 _IGNORED_PREFIX: Final = r"""[\s\x00-\x20'"`\u2018-\u201f\u200b-\u200f\u2060\ufeff]*"""
-"""What spreadsheets and importers strip before they look at a cell."""
+"""Characters that spreadsheets and importers strip from the start of a cell."""
 _FORMULA: Final = re.compile(rf"{_IGNORED_PREFIX}[=+\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b]")
-"""The last eight are = + - @ in the widths of East Asian scripts, which Excel takes as well."""
+"""The last eight are = + - @ in East Asian widths, which Excel accepts too."""
 _HARMLESS: Final = re.compile(r"[+-]\d+(?:[ .,]\d+)*|\+\d[\d ()./-]{5,}|-+")
-"""A signed number, a phone number, a dash for nothing: with digits alone no formula does anything."""
+"""A signed number, a phone number, or a dash for "none": harmless as a formula."""
 _CELL_BREAKS: Final = re.compile(r"([;\t\r\n])")
-"""Where another cell begins for a program that takes another delimiter, as Excel does in half of Europe."""
+"""Where a cell begins for a program with another delimiter, such as Excel in much of Europe."""
 _LEADING_BREAK: Final = re.compile(r"'*[\t\r\n]")
 
 
 class CsvWriter:
-    """Write rows to *file*, none of whose texts is a formula. Numbers stay numbers."""
+    """Writes rows to *file* with formulas escaped. Numbers stay numbers."""
 
     def __init__(self, file: IO[str], *, lineterminator: str = "\r\n") -> None:
         self._rows = csv.writer(file, lineterminator=lineterminator)
@@ -41,7 +41,7 @@ class CsvWriter:
 
 
 def escape_formula(cell: str) -> str:
-    """Return *cell* with an apostrophe wherever a spreadsheet could begin to read a formula."""
+    """Return *cell* with an apostrophe wherever a spreadsheet could start a formula."""
     parts = _CELL_BREAKS.split(cell)
     parts[::2] = [f"'{part}" if _needs_escape(part) else part for part in parts[::2]]
     escaped = "".join(parts)
@@ -49,13 +49,13 @@ def escape_formula(cell: str) -> str:
 
 
 def is_escaped_file(header: Sequence[str]) -> bool:
-    """Tell by its header whether a file is one of ours: bad rows, a list of opt-outs, or a file for sales."""
+    """Return whether a header is of a file that we wrote: rejected rows, opt-outs, or a file for sales."""
     names = [name.casefold() for name in header]
     return names[:2] == ["line", "reason"] or names == list(OPT_OUT_COLUMNS) or HANDOFF_KEY in names
 
 
 def unescape_formula(cell: str) -> str:
-    """Return what *cell* was before `escape_formula`; other texts stay as they are."""
+    """Return *cell* as it was before `escape_formula`; other texts are returned unchanged."""
     if "'" not in cell:
         return cell
     unescaped = cell[1:] if cell[0] == "'" and _LEADING_BREAK.match(cell) else cell
@@ -65,5 +65,5 @@ def unescape_formula(cell: str) -> str:
 
 
 def _needs_escape(part: str) -> bool:
-    """Whether *part* reads as a formula, or as if it had been escaped already."""
+    """Return whether *part* looks like a formula, or like an escaped one."""
     return _FORMULA.match(part) is not None and _HARMLESS.fullmatch(part) is None

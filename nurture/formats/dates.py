@@ -1,4 +1,4 @@
-"""Dates as people and systems write them, with the day-or-month question settled by evidence."""
+"""Parse dates in the formats of people and systems; infer the order of day and month from the column."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ _TIME: Final = re.compile(
 
 @dataclass(slots=True)
 class DateOrderEvidence:
-    """What the dates of one column say about their order. *meridiem* counts AM and PM, an American habit."""
+    """Evidence of one column for its day-month order. *meridiem* counts AM and PM, which suggest American order."""
 
     day_first: int = 0
     month_first: int = 0
@@ -88,7 +88,7 @@ class DateOrderEvidence:
     meridiem: int = 0
 
     def add(self, text: str) -> None:
-        """Weigh one more cell."""
+        """Add the evidence of a cell."""
         found = _NUMERIC.fullmatch(text.strip())
         if found is None or found[2] == ".":
             return
@@ -102,14 +102,14 @@ class DateOrderEvidence:
         self.meridiem += (found[5] or "").casefold().endswith(("am", "pm"))
 
     def is_day_first(self) -> bool | None:
-        """Say whether the day comes first; None when nothing or both are shown."""
+        """Return whether the day comes first; None without evidence or with contradicting evidence."""
         if bool(self.day_first) != bool(self.month_first):
             return self.day_first > 0
         return False if self.meridiem and not self.day_first else None
 
 
 class DateReader:
-    """Read the dates of one column as UTC. Times without a zone are in *zone*.
+    """Parses the dates of one column as UTC. Times without a zone are in *zone*.
 
     *formats*, if any, are the only ones accepted (strptime); *day_first* None leaves 03/04/2026 unreadable.
     """
@@ -121,7 +121,7 @@ class DateReader:
         self._cached_read = lru_cache(maxsize=4096)(self._read)
 
     def __call__(self, text: str) -> datetime:
-        """Return the moment that *text* means. Raises ValueError with what to write instead."""
+        """Return the time of *text* in UTC. Raises ValueError with a remedy."""
         if not self._formats and not text.isdigit():
             try:
                 return self._to_utc(datetime.fromisoformat(text), text)

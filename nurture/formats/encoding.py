@@ -1,4 +1,4 @@
-"""How a file's bytes become lines of text: encoding, line ends, bounds."""
+"""Decode a file's bytes into lines of text: encoding, line ends, length limit."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _BINARY_FORMATS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The text encoding of a file. *is_clean* means that every byte is good text, without NUL."""
+    """The text encoding of a file. *is_clean* means that every byte decodes and there is no NUL."""
 
     name: str
     is_clean: bool
 
     @property
     def error_mode(self) -> str:
-        """How undecodable bytes are marked, so that their row can be reported."""
+        """The error handler for undecodable bytes, which marks them so that their row can be reported."""
         return "replace" if self.name.startswith(("utf-16", "utf-32")) else "surrogateescape"
 
 
 def detect_encoding(path: Path) -> Encoding:
-    """Read the whole of *path* once and say how it is encoded. Memory stays flat."""
+    """Read all of *path* once, in constant memory, and return its encoding."""
     with open_binary(path) as file:
         start = file.read(_CHUNK)
         for magic, kind in _BINARY_FORMATS:
@@ -58,7 +58,7 @@ def detect_encoding(path: Path) -> Encoding:
 
 
 def open_binary(path: Path) -> BinaryIO:
-    """Open *path* for reading, or say why that cannot be. Raises FileUnreadable."""
+    """Open *path* for reading. Raises FileUnreadable."""
     try:
         if path.is_dir():
             raise FileUnreadable(f"{path} is a folder; name the CSV file inside it")
@@ -86,7 +86,7 @@ def _utf16_without_bom(start: bytes) -> str | None:
 
 
 def _utf8_or_cp1252(start: bytes, file: BinaryIO, name: str) -> Encoding:
-    """Weigh UTF-8 against Windows-1252 by all the evidence in the file."""
+    """Choose UTF-8 or Windows-1252 by the evidence in the whole file."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     undecodable = letters = 0
     nul = False
@@ -108,7 +108,7 @@ def _utf8_or_cp1252(start: bytes, file: BinaryIO, name: str) -> Encoding:
 
 
 class LineReader:
-    """The physical lines of a file, without their ends; *number* is that of the line last given.
+    """The physical lines of a file, without their ends; *number* is the number of the last line returned.
 
     A line over MAX_LINE characters is given cut to MAX_LINE + 1. Lines may be pushed back.
     """
@@ -131,7 +131,7 @@ class LineReader:
         return self._ready.pop()
 
     def push_back(self, lines: list[str]) -> None:
-        """Give *lines* again, in their order."""
+        """Push *lines* back, to be read again in their order."""
         self._ready.extend(reversed(lines))
         self.number -= len(lines)
 

@@ -1,4 +1,4 @@
-"""A CSV file as typed leads, row by row; what cannot be read stays out with its reason."""
+"""Read a CSV file as typed leads, row by row, with a reason for each row that cannot be read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def open_leads(path: str | Path, mapping: ColumnMapping | None = None) -> LeadFi
 
 
 class LeadFile:
-    """A CSV file that has been understood: iterate once for its LeadRows and BadRows.
+    """A CSV file whose columns are mapped: iterate once for its LeadRows and BadRows.
 
     *source* names the system; *notes* are remarks for the marketer; *webinar_at* is when the webinar was held
     (UTC), if the file says so; *bytes_read* of *size* is the progress.
@@ -72,7 +72,7 @@ class LeadFile:
 
     @property
     def bytes_read(self) -> int:
-        """How many bytes of *size* have been read so far."""
+        """The number of bytes of *size* that have been read."""
         return self._rows.bytes_read
 
     def __iter__(self) -> Iterator[LeadRow | BadRow]:
@@ -89,7 +89,7 @@ class LeadFile:
         for index, step in columns.items():
             verdict = day_first_by_column[index]
             if verdict is None and not evidence[index].month_first and len(known_orders) == 1:
-                verdict = next(iter(known_orders))  # the file's other dates tell
+                verdict = next(iter(known_orders))  # use the order of the file's other dates
             formats = mapping.formats.get(step.field, ())
             if verdict is None and evidence[index].ambiguous and not formats:
                 self.notes.append(
@@ -100,7 +100,7 @@ class LeadFile:
         return readers
 
     def _collect_evidence(self, columns: dict[int, ColumnBinding]) -> dict[int, DateOrderEvidence]:
-        """Look at the first rows; go on through the file only while a column leaves the question open."""
+        """Read the first rows, and more of the file only while the date order of a column is undecided."""
         evidence = {index: DateOrderEvidence() for index in columns}
         if not columns:
             return evidence

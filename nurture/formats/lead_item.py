@@ -1,4 +1,4 @@
-"""A lead as a program tells of it, field by field, read into the same typed lead as a row of a file."""
+"""Parse a lead of the API into the same typed lead as a row of a file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nurture.formats.rejected_rows import BadRow
 from nurture.formats.row_plan import LENIENT_READERS, MAX_CUSTOM, ColumnBinding, RowPlan, cell_reader
 
 FIELD_NAMES: Final = tuple(name for name in FIELDS if name != "source")
-"""What a program may tell of a lead."""
+"""The fields of a lead that a program may send."""
 
 CUSTOM: Final = "custom"
 MAX_VALUE_LENGTH: Final = 2_000
-"""Characters of one value."""
+"""Maximum characters of a value."""
 
 _MAX_NAME: Final = 64
 _POSITIONS: Final = {name: position for position, name in enumerate(FIELD_NAMES)}
@@ -29,7 +29,7 @@ _DATE_HINT: Final = "Write it as 2027-03-31T09:00:00Z or 2027-03-31."
 
 
 class InvalidItem(Exception):
-    """Something that cannot be taken, by its *field*: *reason* and *remedy* are two sentences."""
+    """An invalid *field* of an item. *reason* and *remedy* are a sentence each."""
 
     def __init__(self, field: str, reason: str, remedy: str) -> None:
         super().__init__(f"{field}: {reason} {remedy}")
@@ -37,7 +37,7 @@ class InvalidItem(Exception):
 
 
 class ItemReader:
-    """Reads leads of one *source*, the system whose ids they carry."""
+    """Parses leads of one *source*, the system that their ids come from."""
 
     def __init__(self, source: str) -> None:
         steps = [ColumnBinding(position, name, name, cell_reader(name)) for name, position in _POSITIONS.items()]
@@ -66,7 +66,7 @@ class ItemReader:
         return replace(row, custom={**custom, **row.custom})
 
     def _check_value(self, name: str, text: str) -> str:
-        """Return *text*, or say what is wrong with it, as the file's reader would."""
+        """Return *text* if the file's parser accepts it. Raises InvalidItem."""
         if name in LENIENT_READERS or (text.casefold() in EMPTY_VALUES and name != "consent_basis"):
             return text
         if name in DATE_FIELDS:
@@ -89,7 +89,7 @@ def _unknown_field_hint(name: str) -> str:
 
 
 def _cell_text(name: str, value: object) -> str:
-    """Return a JSON value as a file's cell would have it."""
+    """Return a JSON value as the text of a file's cell."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -123,7 +123,7 @@ def _parse_custom(custom_fields: object) -> dict[str, str]:
 
 
 def _split_remedy(message: str) -> tuple[str, str]:
-    """Return what is wrong and what to do, of a problem that a file's reader found."""
+    """Split a problem of a file's parser into reason and remedy."""
     reason, _, remedy = message.rpartition("; ")
     if not reason:
         reason, remedy = message, "correct it or leave the field out"

@@ -1,4 +1,4 @@
-"""One row's cells as a typed lead."""
+"""Parse the cells of a row into a typed lead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nurture.formats.status_mapping import ConsentBasis, LeadStatus, map_status,
 
 @dataclass(frozen=True, slots=True)
 class LeadRow:
-    """One row of a file, typed. None means that the file does not say. Datetimes are UTC.
+    """A typed row of a file. None means that the file has no value. Datetimes are UTC.
 
     *email* is the normalised address. *status_text* is the file's own word; *status* is None when it is
     unknown. *timeframe* is what *purchase_timeframe* promises. *zone* is given or follows from the place.
@@ -80,7 +80,7 @@ _TIMEFRAME, _PURCHASE_TIMEFRAME = _SLOT["timeframe"], _SLOT["purchase_timeframe"
 _ATTENDED, _MINUTES = _SLOT["attended"], _SLOT["minutes_attended"]
 _CREATED, _REGISTERED = _SLOT["created_at"], _SLOT["registered_at"]
 
-# "None" and "-" are values here, or judged by the reader itself.
+# "None" and "-" are values here, or the parser handles them.
 _RAW_FIELDS: Final = frozenset({"first_name", "last_name", "full_name", "questions", "polls", "consent_basis"})
 _MAX_EMPTY_LENGTH: Final = max(map(len, EMPTY_VALUES))
 
@@ -96,7 +96,7 @@ class _CellBinding:
 
 
 class RowBuilder:
-    """Make LeadRows of the rows of one file. *dates* read the date columns, by their place."""
+    """Parses the rows of one file into LeadRows. *dates* are the parsers of the date columns, by position."""
 
     def __init__(self, plan: RowPlan, statuses: Dict[str, LeadStatus], dates: Dict[int, DateReader]) -> None:
         self._custom = plan.custom
@@ -131,7 +131,7 @@ class RowBuilder:
             self._defaults[_SLOT["status_text" if name == "status" else name]] = value
 
     def build(self, line: int, cells: list[str]) -> LeadRow | BadRow:
-        """Return the lead of *cells*, or the row with the reason why it is none."""
+        """Return the lead of *cells*, or a BadRow with the reason."""
         values = self._defaults.copy()
         values[_LINE] = line
         try:
@@ -177,7 +177,7 @@ class RowBuilder:
     def _read_statuses(self, cells: list[str], values: list[Any]) -> None:
         texts = [text for at in self._status_columns if (text := cells[at].strip()) and not _is_empty(text)]
         if texts:
-            values[_STATUS_TEXT] = texts[-1]  # the best column comes last
+            values[_STATUS_TEXT] = texts[-1]  # the preferred column is last
         elif values[_STATUS_TEXT]:
             texts = [values[_STATUS_TEXT]]
         found = [status for text in texts if (status := self._map_status(text)) is not None]
@@ -214,7 +214,7 @@ class RowBuilder:
 
 
 def _derive_fields(values: list[Any], custom: dict[str, str]) -> None:
-    """Derive what follows from other fields."""
+    """Derive fields from other fields."""
     if values[_FULL] and not (values[_FIRST] or values[_LAST]):
         first, last = split_name(values[_FULL])
         values[_FIRST], values[_LAST] = first or None, last or None

@@ -25,7 +25,7 @@ COLUMN_NAMES: Final = {
     "touched_at": "touched at,first touch,first touch at,followed up,followed up at,first contact",
     "changed_at": "changed at,last modified,last modified date,modified,updated,updated at",
 }
-"""The columns, and what files call them."""
+"""The columns and their names in files."""
 
 _COLUMN_BY_NAME: Final = {word: name for name, words in COLUMN_NAMES.items() for word in words.split(",")}
 _DATES: Final = ("closed_at", "touched_at", "changed_at")
@@ -93,7 +93,7 @@ class OutcomeRows:
 
     @property
     def file(self) -> CsvRows:
-        """Return the file, to close it."""
+        """Return the file, which closes at the end of the block."""
         return self._file
 
     def __iter__(self) -> Iterator[tuple[OutcomeRow, Sequence[str]] | BadRow]:

@@ -1,4 +1,4 @@
-"""Country codes and time zones from what people write."""
+"""Find country codes and time zones for names that people write."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def zone_for(country: str | None, region: str | None = None, city: str | None = 
 
 @lru_cache(maxsize=1024)
 def is_zone(name: str) -> bool:
-    """Say whether *name* is an IANA zone, spelt exactly."""
+    """Return whether *name* is an IANA zone, spelled exactly."""
     return name in _zone_names()
 
 
@@ -76,7 +76,7 @@ def _region_zone(code: str, region: str | None) -> str | None:
     if not region:
         return None
     name = _normalize_place(region)
-    # ISO 3166-2 codes carry the country: US-CA.
+    # ISO 3166-2 codes include the country: US-CA.
     subdivision = name[2:] if region.strip().upper().startswith(f"{code}-") else name
     zones = _region_zones()
     return zones.get((code, name)) or zones.get((code, subdivision))

@@ -1,4 +1,4 @@
-"""When a lead says that it will buy."""
+"""Parse when a lead says that it will buy."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _date_reader: Final = DateReader()
 
 @dataclass(frozen=True, slots=True)
 class Timeframe:
-    """The latest moment that the lead named: within so many days of saying so, or on a date."""
+    """The latest time that the lead named: a number of days after its statement, or a date."""
 
     within_days: int | None = None
     on: date | None = None
@@ -76,7 +76,7 @@ class Timeframe:
 
 @lru_cache(maxsize=4096)
 def read_timeframe(text: str, stated_on: date | None = None) -> Timeframe | None:
-    """Return what *text* promises; None when it names no time ("unsure", "over 12 months").
+    """Return the timeframe in *text*; None if it names no time ("unsure", "over 12 months").
 
     A range gives its far end, a quarter or month its last day; without a year the next one after *stated_on*.
     """

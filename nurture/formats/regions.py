@@ -1,10 +1,10 @@
-"""Which region of a country keeps which time, where a country has more than one."""
+"""Time zones by region, for countries with more than one."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# The zone in which most people of the country live; used when the region says nothing.
+# The zone in which most people of the country live; used when the region is unknown.
 MAIN_ZONE: Final = {
     "AQ": "Antarctica/McMurdo",
     "AR": "America/Argentina/Buenos_Aires",

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
 from pydantic import SecretStr
 
 from nurture.clock import Clock, RealClock, VirtualClock
-from nurture.db import clock_row, instance, schema
+from nurture.db import clock_row, database_identity, schema
 from nurture.db.engine import Database
-from nurture.db.machine import Machine
+from nurture.db.machine_state import Machine
 from nurture.errors import InvalidState, Misconfigured
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
-from nurture.runtime.deferred import Deferred
+from nurture.runtime.lazy_fields import Deferred
 from nurture.settings import Settings
 from nurture.versions import require_installed
 
@@ -96,7 +96,7 @@ def make_machine(database: Database, folder: Path, clock: Clock) -> Machine:
     The suppression journal of a new database begins with it, so that it knows of everybody.
     """
     with database.read() as connection:
-        database_instance = instance.read_installation(connection)
+        database_instance = database_identity.read_installation(connection)
     assert database_instance is not None
     machine = Machine(folder, database_instance.installation_id, database_instance.salt, database.location, clock.now)
     if database_instance.generation == 0:

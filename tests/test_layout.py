@@ -42,7 +42,8 @@ VENDOR_EXCEPTIONS = {
 }
 SQL_WORDS = frozenset({"select", "insert", "update", "delete", "text", "func", "exists", "union_all"})
 SQL_PLACES = (
-    "nurture/db/", "nurture/outbox/", "nurture/journey/leads/changeset.py", "nurture/journey/leads/snapshot.py",
+    "nurture/db/", "nurture/outbox/", "nurture/journey/leads/changeset.py", "nurture/journey/leads/custody.py",
+    "nurture/journey/leads/snapshot.py",
 )  # fmt: skip
 SQL_EXCEPTIONS = {
     "nurture/journey/preferences/answer_question.py": "reads one row",

@@ -15,7 +15,7 @@ from nurture.cli.arguments import TemplatesOption, parse_time, templates_folder
 from nurture.cli.output import JsonOption, err, format_local_time, has_display, make_table, out, print_json
 from nurture.clock import RealClock
 from nurture.definitions.folder import read_folder, scan_folder
-from nurture.definitions.project import load
+from nurture.definitions.read_all import load
 from nurture.errors import InvalidDefinitions, InvalidState, Misconfigured, NotFound, NurtureError
 from nurture.files import make_folder, write_private
 from nurture.journey.leads.find import find_lead

@@ -28,7 +28,7 @@ from nurture.files import create_file, restrict_permissions
 from nurture.versions import require_postgresql, require_sqlite
 
 if TYPE_CHECKING:
-    from nurture.db.machine import Machine
+    from nurture.db.machine_state import Machine
 
 T = TypeVar("T")
 AtCommit = Callable[[Connection, Sequence[Any]], Callable[[], None]]

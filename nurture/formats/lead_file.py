@@ -16,7 +16,7 @@ from nurture.formats.dates import DateOrderEvidence, DateReader
 from nurture.formats.lead_row import LeadRow, RowBuilder
 from nurture.formats.rejected_rows import BadRow, BadRowReport
 from nurture.formats.row_plan import ColumnBinding, RowPlan, make_plan
-from nurture.formats.webinar_header import find_webinar_time
+from nurture.formats.webinar_preamble import find_webinar_time
 
 __all__ = ["BadRow", "BadRowReport", "ColumnMapping", "LeadFile", "LeadRow", "load_mapping", "open_leads", "read_leads"]
 

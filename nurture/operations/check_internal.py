@@ -8,7 +8,7 @@ from typing import Final
 
 from nurture.db import clock_row, health, schema
 from nurture.db.engine import Database
-from nurture.definitions import folder, project
+from nurture.definitions import folder, read_all
 from nurture.domain.planning.program import Program, Sender
 from nurture.errors import NotFound, NurtureError
 from nurture.journey.delivery import unknown_queries
@@ -129,7 +129,7 @@ def senders(setup: DoctorContext) -> dict[str, Address]:
         pass
     if not programs:
         try:
-            written = project.load(folder.read_folder(setup.settings.templates)).tracks
+            written = read_all.load(folder.read_folder(setup.settings.templates)).tracks
         except (NurtureError, OSError):
             return {}
         programs = {name: track.program(0) for name, track in written.items()}

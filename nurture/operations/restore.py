@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from nurture.db import clock_row, instance, suppression_journal
+from nurture.db import clock_row, database_identity, suppression_journal
 from nurture.db.suppression_journal import JournalContents, JournalLine
 from nurture.domain.consent.suppression import (
     LogAction,
@@ -124,7 +124,7 @@ def restore(
             reoffer_handoffs(gap_ctx, connection, choice, found.handoffs, now)
         found.unknown = restore_gap_queries.mark_unknown(connection)
         newest_seen = max(machine.newest_generation_of_any_copy() or 0, 0)
-        generation = instance.leap_generation(connection, newest_seen)
+        generation = database_identity.leap_generation(connection, newest_seen)
         quarantine.record_location(ctx, connection, machine)
         machine.suppression_journal.open_file()
         machine.record_generation(generation)  # before the commit: if that fails, the quarantine stays on

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.definitions import project
+from nurture.definitions import read_all
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.routing import REROUTED_QUEUES
@@ -168,7 +168,7 @@ def _programs_in_force(
 
 
 def _require_compatible(connection: Connection, published: PublishedVersion, programs: Mapping[str, Program]) -> None:
-    problems = project.find_policy_mismatches(
+    problems = read_all.find_policy_mismatches(
         publication_queries.load_sources(connection, published.id), programs.values()
     )
     if problems:

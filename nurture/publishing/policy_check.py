@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from nurture.definitions import project, yaml_reader
+from nurture.definitions import read_all, yaml_reader
 from nurture.definitions.folder import Sources
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import AllOf, FieldCondition, FitCondition, ScoreCondition
@@ -67,7 +67,7 @@ def check_policy(
     problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
     if problems:
         raise InvalidDefinitions(problems)
-    policy = project.read(sources)[0].policy(0)
+    policy = read_all.read(sources)[0].policy(0)
     survey = survey_leads(ctx, policy, now, on_progress)
     with ctx.database.read() as connection:
         leads_per_rep = snapshot.count_leads_by_rep(connection)

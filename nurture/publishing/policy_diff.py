@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from nurture.definitions import project
+from nurture.definitions import read_all
 from nurture.definitions.folder import Sources
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.policy_diff import Difference, PolicyEvaluation, diff_policies, evaluate_lead
@@ -80,7 +80,7 @@ def _read_folder_policy(sources: Sources | None) -> Policy:
     problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
     if problems:
         raise InvalidDefinitions(problems)
-    return project.read(sources)[0].policy(0)
+    return read_all.read(sources)[0].policy(0)
 
 
 def _verdict_changes(

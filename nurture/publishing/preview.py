@@ -11,7 +11,7 @@ from sqlalchemy import Table, select
 
 from nurture.db.tables import leads as lead_tables
 from nurture.definitions.folder import Sources
-from nurture.definitions.project import load
+from nurture.definitions.read_all import load
 from nurture.domain.lead import full_name
 from nurture.errors import NotFound
 from nurture.journey.tracks.touch_email import sender_address, touch_values

@@ -9,10 +9,10 @@ from functools import lru_cache
 
 from sqlalchemy import Connection
 
-from nurture.definitions import project
+from nurture.definitions import read_all
 from nurture.definitions.folder import Sources
 from nurture.definitions.policy.sla import ESCALATE, REMIND
-from nurture.definitions.project import ProjectDefinitions
+from nurture.definitions.read_all import ProjectDefinitions
 from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem
 from nurture.errors import InvalidDefinitions, InvalidState
@@ -99,7 +99,7 @@ def check_definitions(sources: Sources, unreadable: Sequence[Problem] = ()) -> l
 def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, ...]) -> tuple[Problem, ...]:
     """Check and cache: `publish` follows `check` with the same text."""
     sources = dict(files)
-    loaded, problems = project.read(sources)
+    loaded, problems = read_all.read(sources)
     for path, text in sorted(sources.items()):
         if path.startswith("tracks/") and path.endswith(".md"):
             track = loaded.tracks.get(path.split("/")[1])
@@ -142,7 +142,7 @@ def publish(ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool =
     problems = check_definitions(sources)
     if problems:
         raise InvalidDefinitions(problems)
-    loaded = project.load(sources)
+    loaded = read_all.load(sources)
     with ctx.database.write() as connection:
         changes = _find_changes(ctx, connection, loaded)
         _require_compatible_tracks(ctx, connection, loaded)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nurture.db.engine import Database
 from nurture.definitions.holidays import public_holidays
 from nurture.domain.planning.calendar import Holidays
-from nurture.runtime.deferred import Deferred, DeferredField
+from nurture.runtime.lazy_fields import Deferred, DeferredField
 from nurture.runtime.published import PublishedDefinitions
 from nurture.runtime.stamped_cache import StampedCache
 

@@ -16,7 +16,7 @@ from nurture.runtime.gc_pause import gc_paused
 from nurture.runtime.publication_queries import POLICY, PublishedVersion
 
 if TYPE_CHECKING:
-    from nurture.definitions.project import ProjectDefinitions
+    from nurture.definitions.read_all import ProjectDefinitions
     from nurture.domain.planning.program import Program
     from nurture.domain.policy.crm_status import CrmStatusMap
     from nurture.domain.policy.policy import Policy
@@ -146,9 +146,9 @@ class PublishedDefinitions:
         if row.id not in self._loaded:
             sources = publication_queries.load_sources(connection, row.id)
             with gc_paused():  # what is imported and parsed stays: looking for cycles took a sixth of `nurture explain`
-                from nurture.definitions import project  # noqa: PLC0415 - once rules are published
+                from nurture.definitions import read_all  # noqa: PLC0415 - once rules are published
 
-                self._loaded[row.id] = project.load(sources, complete=False)
+                self._loaded[row.id] = read_all.load(sources, complete=False)
         return self._loaded[row.id]
 
     def _program(self, connection: Connection, row: PublishedVersion) -> Program:

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from nurture.db import instance
-from nurture.db.instance import Installation
-from nurture.db.machine import BACKUP_RESTORED, Machine, describe_outdated
+from nurture.db import database_identity
+from nurture.db.database_identity import Installation
+from nurture.db.machine_state import BACKUP_RESTORED, Machine, describe_outdated
 from nurture.errors import InvalidState, Misconfigured
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker
@@ -69,8 +69,8 @@ def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str |
             active = next(
                 (breaker for breaker in circuit_breakers.list_active(connection) if breaker.kind == KIND), None
             )
-            known = instance.read_installation(connection)
-            location = instance.current_location(database, connection, machine.id)
+            known = database_identity.read_installation(connection)
+            location = database_identity.current_location(database, connection, machine.id)
         if active is not None:
             return active.reason
         assert known is not None  # bound to a clock when it was opened
@@ -147,8 +147,10 @@ def record_external_calls(ctx: AppContext, connection: Connection, name: str) ->
 
 def record_location(ctx: AppContext, connection: Connection, machine: Machine) -> None:
     """Record the current location of the database."""
-    instance.create_marker(ctx.database)
-    instance.record_location(connection, instance.current_location(ctx.database, connection, machine.id))
+    database_identity.create_marker(ctx.database)
+    database_identity.record_location(
+        connection, database_identity.current_location(ctx.database, connection, machine.id)
+    )
 
 
 def require_machine(ctx: AppContext) -> Machine:
@@ -167,7 +169,7 @@ def adopt(ctx: AppContext, by: str, now: datetime) -> bool:
     machine = require_machine(ctx)
     find_reason(ctx, now, exempt=False)
     with _require_usable_folder(machine), ctx.database.write() as connection:
-        known = instance.read_installation(connection)
+        known = database_identity.read_installation(connection)
         assert known is not None
         newest_seen = machine.newest_generation_of_any_copy()
         if newest_seen is not None and known.generation < newest_seen:

@@ -12,7 +12,7 @@ RUNS = {"text", "exec_driver_sql", "execute", "executemany", "executescript", "l
 COMPOSED = {
     "nurture/db/engine.py": "names of tables and columns, constants of its callers",
     "nurture/db/backup.py": "names of tables from a constant",
-    "nurture/db/instance.py": "one of two constants",
+    "nurture/db/database_identity.py": "one of two constants",
     "nurture/db/migrations/ddl.py": "triggers, of names and conditions in the migrations",
 }
 """Files in which SQL is composed, and of which parts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nurture.definitions.folder import Sources
-from nurture.definitions.project import check, load
+from nurture.definitions.read_all import check, load
 from nurture.domain.planning.program import Program
 
 SHIPPED = Path(__file__).parents[2] / "templates"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.definitions.project import check
+from nurture.definitions.read_all import check
 from tests.definitions.build import (
     DEFAULTS,
     EMAIL,

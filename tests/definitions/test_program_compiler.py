@@ -4,7 +4,7 @@ from datetime import time, timedelta
 
 import pytest
 
-from nurture.definitions.project import load
+from nurture.definitions.read_all import load
 from nurture.domain.lead import Closing
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import AllOf, AnyOf, SignalCondition

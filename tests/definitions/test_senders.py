@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nurture.definitions.project import load
+from nurture.definitions.read_all import load
 from tests.definitions.build import DEFAULTS, TRACK, TRACK_FILE, bundle, problems
 
 POSTAL = "1 Example Street, Exampletown"

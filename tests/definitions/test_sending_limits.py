@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.definitions.folder import read_folder
-from nurture.definitions.project import load
+from nurture.definitions.read_all import load
 from nurture.definitions.schema_check import InvalidValue
 from nurture.definitions.sending_limits import load_sending, read_limit, read_percent
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules, WarmUp

@@ -13,7 +13,7 @@ from nurture.definitions import conditions, defaults, sending_limits, steps, tra
 from nurture.definitions.folder import read_folder
 from nurture.definitions.policy import policy as policy_policy
 from nurture.definitions.policy import priority, routing, sla, team
-from nurture.definitions.project import ProjectDefinitions, load
+from nurture.definitions.read_all import ProjectDefinitions, load
 from nurture.definitions.schema_check import keys_of
 from nurture.domain.lead import Closing, Custodian, FieldValue, Lead
 from nurture.domain.planning import calendar

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nurture.clock import VirtualClock
-from nurture.db import clock_row, instance
+from nurture.db import clock_row, database_identity
 from nurture.db.engine import Database
-from nurture.db.machine import Machine
+from nurture.db.machine_state import Machine
 from nurture.journey import run_once
 from nurture.mail.providers.base import Receipt
 from nurture.mail.rendering.render import ComposedEmail
@@ -61,7 +61,7 @@ class Host:
         database = Database(url)
         clock_row.bind_mode(database, "live", self.now)
         with database.read() as connection:
-            known = instance.read_installation(connection)
+            known = database_identity.read_installation(connection)
         assert known is not None
         machine = Machine(self.folder, known.installation_id, known.salt, database.location, lambda: self.now)
         if known.generation == 0:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from nurture.clock import VirtualClock
-from nurture.db import instance
+from nurture.db import database_identity
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, Misconfigured
 from nurture.journey.consent import suppression, suppression_files
@@ -291,7 +291,7 @@ def test_generations_grow_with_calls_and_opt_outs_and_are_remembered_after_the_c
 
     def known() -> int:
         with ctx.database.read() as connection:
-            found = instance.read_installation(connection)
+            found = database_identity.read_installation(connection)
         assert found is not None
         return found.generation
 

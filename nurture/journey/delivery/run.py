@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.clock import Clock
-from nurture.db.machine import DatabaseOutdated
+from nurture.db.machine_state import DatabaseOutdated
 from nurture.errors import NotFound
 from nurture.journey.delivery.claim import CheckpointObserver, claim_batch
 from nurture.journey.delivery.send import MAX_CONSECUTIVE_UNKNOWN, send_claimed

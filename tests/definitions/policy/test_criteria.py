@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from nurture.definitions.folder import read_folder
-from nurture.definitions.project import check, load
+from nurture.definitions.read_all import check, load
 from nurture.domain.planning.conditions import NewerThan, SignalCondition
 from nurture.domain.signals import SignalKind
 from tests.definitions.build import POLICY, SHIPPED, bundle

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from nurture.definitions.project import check, load
+from nurture.definitions.read_all import check, load
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import FieldCondition, FitCondition, FitRule
 from nurture.domain.policy.policy import Policy

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from nurture.definitions.policy.sla import read_sla_duration
-from nurture.definitions.project import check, load
+from nurture.definitions.read_all import check, load
 from nurture.definitions.schema_check import InvalidValue
 from nurture.domain.policy.business_hours import DurationUnit, EscalationLevel, SlaDuration, SlaPolicy
 from nurture.domain.routing.priority import PriorityPolicy

@@ -5,7 +5,7 @@ from datetime import date, time
 import pytest
 
 from nurture.definitions.policy.team import read_hours
-from nurture.definitions.project import load
+from nurture.definitions.read_all import load
 from nurture.definitions.schema_check import InvalidValue
 from nurture.domain.planning.calendar import Window
 from nurture.domain.policy.team import (

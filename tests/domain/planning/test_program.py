@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.domain.planning.calendar import Delay
-from nurture.domain.planning.frequency_cap import FrequencyCap
 from nurture.domain.planning.program import FINALLY, Email, Repeat, Split, choose_arm
 from tests.domain.builders import DAY, Mail, Note, Offer, Round, program, track
 
@@ -90,9 +89,3 @@ def test_a_cycle_of_moves_has_no_destination() -> None:
 def test_the_first_email_of_a_program_is_where_its_index_says() -> None:
     of = program(Email("a", ("a",), Delay()), Email("b", ("b",), Delay()))
     assert [of.instructions[of.index[step]].step for step in ("a", "b")] == ["a", "b"]  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(("touches", "per"), [(0, DAY), (1, timedelta()), (-1, DAY)])
-def test_a_cap_of_zero_touches_is_rejected(touches: int, per: timedelta) -> None:
-    with pytest.raises(ValueError, match="a frequency cap needs at least one touch"):
-        FrequencyCap(touches, per)

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from nurture.definitions.project import load
+from nurture.definitions.read_all import load
 from nurture.domain.lead import FieldValue, Timeline
 from nurture.domain.planning.conditions import EvaluationContext, ScoreCondition, evaluate
 from nurture.domain.scoring import bant

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nurture.definitions.folder import read_folder, scan_folder
-from nurture.definitions.project import check, load
+from nurture.definitions.read_all import check, load
 from nurture.errors import FileUnreadable, InvalidDefinitions, NotFound
 from tests.definitions.build import EMAIL, POLICY, SHIPPED, TRACK, TRACK_FILE, bundle
 

@@ -17,7 +17,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.db import instance
+from nurture.db import database_identity
 from nurture.db.suppression_journal import SUFFIX, JournalLine, SuppressionJournal
 from nurture.domain.address import erasure_hash
 from nurture.errors import InvalidState
@@ -111,7 +111,7 @@ class Machine:
         Every recorded generation was committed, so the new one is higher; otherwise the database was restored
         meanwhile. Raises DatabaseOutdated or OSError; then no call may be made.
         """
-        generation = instance.increment_generation(connection)
+        generation = database_identity.increment_generation(connection)
         newest_seen = self.newest_generation()
         if newest_seen is not None and newest_seen >= generation:
             raise DatabaseOutdated(describe_outdated(generation - 1, newest_seen))
@@ -123,7 +123,7 @@ class Machine:
 
         A journal that cannot be written does not block the opt-out, which is in the database.
         """
-        generation = instance.increment_generation(connection)
+        generation = database_identity.increment_generation(connection)
         try:
             name = self.suppression_journal.write(entries)
         except OSError as error:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nurture.formats.webinar_header import find_webinar_time
+from nurture.formats.webinar_preamble import find_webinar_time
 
 HELD = datetime(2026, 3, 5, 14, tzinfo=UTC)
 

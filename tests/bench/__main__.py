@@ -63,7 +63,7 @@ def main(chosen: list[str]) -> int:
 
 
 def write(figures: list[Figure], *, whole: bool) -> None:
-    """Write build/bench.json; unless the run was *whole*, the other figures keep their last value."""
+    """Write build/bench.json; unless the run was *whole*, other figures keep their previous values."""
     RESULTS.parent.mkdir(exist_ok=True)
     known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and not whole else {}
     known |= {one.name: {"value": one.value, "unit": one.unit, "ratio": one.ratio} for one in figures}

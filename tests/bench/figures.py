@@ -70,7 +70,7 @@ def best_of(work: Callable[[], object], repeats: int) -> Duration:
 
 
 def notes(figures: list[Figure | Skipped]) -> str:
-    """Return what stands behind the figures, one line each."""
+    """Return the notes on the figures, one line each."""
     lines = [(one.name, one.reason if isinstance(one, Skipped) else one.note) for one in figures]
     return "\n".join(f"{name}: {text}" for name, text in lines if text)
 

@@ -1,4 +1,4 @@
-"""The replay of 17 months of 8,000 real leads, in a process of its own."""
+"""Replay 17 months of 8,000 real leads in a separate process."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _make_context(folder: Path) -> AppContext:
 
 
 def _account(number: int) -> NewAccount:
-    """Return an account; of every two leads one comes from one of the first 2,500."""
+    """Return an account; every second lead belongs to one of the first 2,500."""
     name = f"Company {number}" if number < 2_500 else f"Other {number} Works"
     domain = f"company{number}.example" if number < 2_500 else f"other{number}.example"
     at, kind = seed_data.START, "customer" if number % 3 else "prospect"

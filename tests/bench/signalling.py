@@ -24,7 +24,7 @@ CONNECTIONS: Final = 32
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
-    """Let a client of its own process post to a real server."""
+    """Let a client in a separate process post to a real server."""
     url = f"sqlite:///{folder / 'signalling.db'}"
     database = Database(url)
     ctx = context_with_sent_messages(database, folder, 500)

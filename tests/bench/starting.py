@@ -1,4 +1,4 @@
-"""What a command costs before it does anything: CPU of its process beside that of the libraries it stands on."""
+"""Measure the CPU time of starting a command, and of importing its libraries."""
 
 from __future__ import annotations
 

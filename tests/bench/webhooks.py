@@ -24,7 +24,7 @@ CONNECTIONS: Final = 4
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
-    """Let a client of its own process post to a real server."""
+    """Let a client in a separate process post to a real server."""
     signer = Signer()
     database = Database(f"sqlite:///{folder / 'webhooks.db'}")
     ctx = context_with_sent_messages(database, folder, EVENTS // 4)

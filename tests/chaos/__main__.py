@@ -185,7 +185,7 @@ def _shown(figures: Sequence[Figure | Skipped]) -> Table:
 
 
 def _write(figures: Sequence[Figure], seed: int, *, whole: bool) -> None:
-    """Write build/chaos.json; unless the run was *whole*, the other figures keep their last value."""
+    """Write build/chaos.json; unless the run was *whole*, other figures keep their previous values."""
     RESULTS.parent.mkdir(exist_ok=True)
     known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and not whole else {}
     known |= {one.name: {"value": one.value, "unit": one.unit, "seed": seed} for one in figures}

@@ -69,7 +69,7 @@ def concurrent_run(
 
 
 def _choose_death(rng: Random, messages: int) -> Death:
-    """Draw where a worker dies, before it has sent about so many *messages*: at a point, or at any moment."""
+    """Choose where a worker is killed, before about *messages* messages: at a checkpoint, or at a random time."""
     point = rng.choice((*WORKER_POINTS, *LINE_POINTS, "", ""))
     if not point:
         return Death(seconds=rng.uniform(0, messages / PER_SECOND))

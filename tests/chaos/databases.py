@@ -39,7 +39,7 @@ class RunDatabase(NamedTuple):
     url: str
 
     def url_of(self, name: str) -> str:
-        """Return the URL under which the connections of the worker *name* can be told apart."""
+        """Return a URL that identifies the connections of the worker *name*."""
         return self.url if self.url.startswith("sqlite") else f"{self.url}&application_name={name}"
 
 

@@ -52,7 +52,7 @@ class MessageHistory:
         return cls(chance.choice(_INITIAL_STATES), sent_events)
 
     def shuffled(self, arg: str, chance: Random) -> Iterator[dict[str, Any]]:
-        """Yield its events once, with copies: some keep SendGrid's id of the event, some do not."""
+        """Yield its events with copies, some with SendGrid's event id, some without."""
         for number, (kind, minutes, more) in enumerate(self.events):
             for copy in range(chance.choice((1, 1, 2, 3))):
                 id_ = f"{arg}-{number}" + (f"-{copy}" if chance.random() < 0.5 else "")
@@ -70,7 +70,7 @@ class OrderRun:
 
 
 def permute(database: Database, folder: Path, count: int, chance: Random) -> OrderRun:
-    """Post events of *count* mails, each in an order of its own, all at the same time."""
+    """Post the events of *count* messages concurrently, each in a different order."""
     ctx = _send_messages(database, folder, count)
     keys = rows(ctx, "SELECT id, send_key FROM message WHERE kind = 'touch' ORDER BY id")
     histories = [MessageHistory.drawn(chance) for _ in range(-(-count // min(ORDERS, count // 4)))]
@@ -137,7 +137,7 @@ def _final_states(ctx: AppContext) -> dict[int, tuple[Any, ...]]:
 
 
 def _current_suppressions(ctx: AppContext) -> dict[int, list[tuple[str, bool, datetime]]]:
-    """Return what stands against each address. The first source is the one of the first batch that came."""
+    """Return the suppressions of each address. The first source is that of the first batch."""
     everybody = [row[0] for row in rows(ctx, "SELECT id FROM address")]
     with ctx.database.read() as connection:
         found = suppression_queries.load_suppressions(ctx.database, connection, everybody)

@@ -1,4 +1,4 @@
-"""Strangers keep bodies and connections open while readers opt out by one click: no opt-out is lost."""
+"""Attackers hold bodies and connections open while readers opt out by one click: no opt-out is lost."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ async def _hold_connection(
 
 
 def _body_chunks(number: int, others: list[str], chance: Random) -> Iterator[bytes]:
-    """Yield a request in pieces, the last of which never comes."""
+    """Yield a request in pieces, without the last one."""
     if number <= FILLERS:  # a budget that all routes share is full of these, but for a few bytes
         path, size, sent = ("/u/x", 60, 20) if number == FILLERS else (EVENTS, MAX_EVENT_BYTES, MAX_EVENT_BYTES - 1)
         yield f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * sent

@@ -31,7 +31,7 @@ MEMORY: Final = 160.0
 
 @dataclass(frozen=True)
 class Forger:
-    """Makes forgeries of what *signer* would sign; *other* has a key that nobody knows."""
+    """Forges events of *signer*; *other* has an unknown key."""
 
     signer: Signer
     other: Signer

@@ -154,7 +154,7 @@ def run_worker(job: Job, start_signal: Connection) -> None:
 
 
 def _open_offers(ctx: AppContext) -> list[int]:
-    """Return every second hand-off that nobody has answered."""
+    """Return every second open hand-off."""
     with ctx.database.read() as connection:
         found = text("SELECT id FROM offer WHERE state = 'offered' AND lead_id % 2 = 0 ORDER BY id")
         return list(connection.execute(found).scalars())
@@ -242,7 +242,7 @@ def kill_run(setup: KillSetup, point: str, kind: str, rng: Random) -> HandoffRun
 
 
 def _judge(url: str, origin: str, crm: CrmDouble | Path) -> HandoffRun:
-    """Hold what the database says of hand-offs against what the CRM did."""
+    """Compare the hand-offs in the database with the CRM's records."""
     found = HandoffRun()
     database = Database(url)
     with database.read() as connection:
@@ -285,7 +285,7 @@ def _in_double(double: CrmDouble) -> dict[str, CrmRecords]:
 
 
 def _in_folder(folder: Path) -> dict[str, CrmRecords]:
-    """Read the files as whoever imports them does: a hand-off in the same state twice is a duplicate."""
+    """Read the files as an importer does: a hand-off twice in the same state is a duplicate."""
     held: dict[str, CrmRecords] = {}
     for path in sorted((folder / "out").glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as lines:

@@ -1,4 +1,4 @@
-"""Hostile mails lie between good ones, and some end whoever reads them: every good one is processed."""
+"""Hostile emails between good ones, some of which kill their reader: every good one is processed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class FakeMailbox:
 
 
 class CrashingReader:
-    """Reads mail, and does what it says, as one that finds a fault of an interpreter would."""
+    """A reader that executes what an email says, as an exploited parser would."""
 
     def __init__(self) -> None:
         self._real = MailReader(wall_seconds=20.0)
@@ -96,7 +96,7 @@ class ReadRun:
 
 
 def measure(server: Callable[[str], str], folder: Path, seed: int) -> tuple[list[Figure], list[str]]:
-    """Let workers read such a mailbox on both databases until one comes to its end."""
+    """Let workers read the mailbox on both databases until one has read all of it."""
     figures: list[Figure] = []
     wrong: list[str] = []
     blocked = hostile = ended = 0

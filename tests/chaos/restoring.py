@@ -1,4 +1,4 @@
-"""Kill, back up, restore, copy at any moment: nothing goes out twice, and no opt-out is forgotten."""
+"""Kill, back up, restore and copy at random times: no message is sent twice, and no opt-out is lost."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def restore_run(
 
 
 def _start(run: _Run, run_db: RunDatabase, double: SendGridDouble) -> Worker:
-    """Start a worker in a process of its own, which is killed at some moment, or not."""
+    """Start a worker process, which may be killed at a random time."""
     death = Death(seconds=run.rng.uniform(0, SECONDS)) if run.rng.random() < 0.6 else None
     job = Job(
         name="victim",

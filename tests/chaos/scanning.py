@@ -1,4 +1,4 @@
-"""Machines follow every link in the mail of a thousand leads: nobody is handed off, nobody is opted out."""
+"""Scanners follow every link in the mail of a thousand leads: no lead is handed off or opted out."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def run_server_kills(database: Database, folder: Path, count: int, kills: int, c
 
 
 def _kill_after(process: Any, ctx: AppContext, batches: int | None, before: int, chance: Random) -> threading.Thread:
-    """Kill the server as soon as so many more batches are stored, and a moment of chance has passed."""
+    """Kill the server at a random time after so many more batches are stored."""
     delay, wait = chance.uniform(0, 0.08), threading.Event()
 
     def kill() -> None:

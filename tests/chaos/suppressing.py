@@ -1,4 +1,4 @@
-"""Opt-outs at any moment while workers deliver: an opt-out that came before the last check stops the mail."""
+"""Opt-outs at random times while workers deliver: an opt-out before the last check stops the message."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SuppressionRun:
 def suppressed_run(
     source: DatabaseSource, double: SendGridDouble, folder: Path, rng: Random, workers: int = 1
 ) -> SuppressionRun:
-    """Let *workers* deliver everything, while the addresses that go next opt out at random moments."""
+    """Let *workers* deliver everything, while the next addresses opt out at random times."""
     seed = rng.getrandbits(32)
     origin = f"suppressed-{source.name}-{seed:08x}"
     with source.fresh() as run_db:

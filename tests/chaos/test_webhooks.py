@@ -1,4 +1,4 @@
-"""A small run of the experiments on what comes in: forgeries, a server that is killed, scanners of mail."""
+"""A small run of the inbound experiments: forged events, a killed server, mail scanners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the database says against what the oracle saw: every difference is a violation."""
+"""Compare the database with the oracle's record: every difference is a violation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ATTEMPTED: Final = frozenset({"sending", "accepted", "unknown"})
 
 @dataclass
 class Verdict:
-    """What came of one run; *wrong* says each violation in words."""
+    """The result of one run; *wrong* describes each violation."""
 
     states: Counter[str] = field(default_factory=Counter)
     twice: int = 0
@@ -95,7 +95,7 @@ def in_flight(states: Mapping[str, str]) -> set[str]:
 
 
 def wait_until_idle(url: str, name: str, seconds: float = 20) -> None:
-    """Wait until PostgreSQL has buried the dead worker *name*: it may be committing its last words."""
+    """Wait until PostgreSQL has ended the sessions of the dead worker *name*: a commit may still be running."""
     if url.startswith("sqlite"):
         return
     wanted = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name")

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and somebody who posts events to it."""
+"""A real server in a separate process, and a client that posts events to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_TIMEOUT: Final = 60.0
 
 @dataclass(frozen=True)
 class ServerProcess:
-    """A server that runs. *process* is its own, to be ended at any moment."""
+    """A running server. *process* may be killed at any time."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -69,7 +69,7 @@ def run_server(database_url: str, folder: Path, keys: Sequence[str]) -> Iterator
 
 
 def _read_port(process: subprocess.Popen[bytes]) -> str:
-    """Return where the server says that it listens."""
+    """Return the URL that the server prints."""
     assert process.stdout is not None
     output = b""
     while select.select([process.stdout], [], [], START_TIMEOUT)[0]:

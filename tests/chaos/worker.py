@@ -1,4 +1,4 @@
-"""A worker in a process of its own, that dies at a given point."""
+"""A worker process that is killed at a given checkpoint."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _forks.set_forkserver_preload(
 
 
 class OffsetClock:
-    """The real clock, some seconds *ahead*: waiting for leases takes no time."""
+    """The real clock, some seconds *ahead*, so that tests need not wait for leases."""
 
     is_live = True
 
@@ -110,7 +110,7 @@ class Job:
 
 
 def start(work: Callable[..., None], *given: object) -> ForkServerProcess:
-    """Run *work* in a process of its own."""
+    """Run *work* in a separate process."""
     process: ForkServerProcess = _forks.Process(target=work, args=given, daemon=True)
     process.start()
     return process

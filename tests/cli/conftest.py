@@ -1,4 +1,4 @@
-"""A set-up of its own for every test of the command line: a folder, a database, rules of its own."""
+"""A separate folder, database and definitions for every test of the command line."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from tests.journey.observe import RecordingProvider
 
 @pytest.fixture
 def live(cli: CliSession) -> CliSession:
-    """A set-up in real time with published rules, where nobody answers for Prefect."""
+    """A set-up in real time with published definitions and no Prefect server."""
     cli.ok("publish")
     cli.environment.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     return cli
@@ -127,7 +127,7 @@ def test_our_own_pages_are_opened_by_their_public_address(live: CliSession) -> N
 
 
 class _Page(BaseHTTPRequestHandler):
-    """Pages of somebody else, and a Prefect that is well."""
+    """Another program's pages, and a healthy Prefect server."""
 
     def do_GET(self) -> None:
         health = self.path == "/api/health"

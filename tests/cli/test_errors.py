@@ -1,4 +1,4 @@
-"""Bad input: one clear error that says what to do, an exit code, nothing half-done, nothing lost."""
+"""Bad input gives one error with a remedy and an exit code, and changes nothing."""
 
 from __future__ import annotations
 

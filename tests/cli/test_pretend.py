@@ -1,4 +1,4 @@
-"""What only pretends that time passes mails nobody, whatever carries real mail on this machine."""
+"""Virtual time sends no real mail, whatever provider the machine is configured for."""
 
 from __future__ import annotations
 

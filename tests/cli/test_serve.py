@@ -1,4 +1,4 @@
-"""`nurture admin serve` as its own process: it listens, answers, and stops when it is told to."""
+"""`nurture admin serve` as a process: it listens, responds, and stops on a signal."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def until(holds: Callable[[], Any], seconds: float) -> Any:
 
 
 def any_port() -> int:
-    """Return a loopback port that nobody listens on."""
+    """Return a free loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port

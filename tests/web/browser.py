@@ -29,7 +29,7 @@ _QUIET: Final = (
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run the browser with a profile of its own for as long as the block runs."""
+    """Run the browser with a separate profile while the block runs."""
     if CHROMIUM is None:
         missing = "There is no chromium. Install it: apt-get install --no-install-recommends chromium"
         if os.environ.get(REQUIRED) == "required":

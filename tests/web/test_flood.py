@@ -1,4 +1,4 @@
-"""Strangers who hold bodies and connections open keep nobody from opting out."""
+"""Clients that hold bodies and connections open cannot prevent an opt-out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.web.world import NOW, ONE_CLICK, World
 SIGNER = Signer()
 ONE_CLICK_BODY = b"List-Unsubscribe=One-Click"
 HeldRequest = tuple[str, str, bytes]
-"""A path, further lines of the head, and the part of a body that comes."""
+"""A path, more header lines, and the part of the body that is sent."""
 
 
 def _app(world: World, *, keys: Sequence[str] = (), **allowances: Any) -> FastAPI:
@@ -36,7 +36,7 @@ def _app(world: World, *, keys: Sequence[str] = (), **allowances: Any) -> FastAP
 
 @contextmanager
 def holding(port: int, held: Sequence[HeldRequest]) -> Iterator[list[socket.socket]]:
-    """Keep requests open whose bodies never end."""
+    """Hold requests open whose bodies never end."""
     with ExitStack() as stack:
         sockets = []
         for path, lines, body in held:

@@ -60,7 +60,7 @@ class World:
         return row[0], row[1]
 
     def close(self) -> None:
-        """Let nobody write any more: the next world may lie in the same place."""
+        """Close the database: the next world may use the same path."""
         self.client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
 
     def all_rows(self) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""Programs post signals and leads: what is good goes in, the rest comes back with its reason."""
+"""The API stores valid signals and leads, and returns rejected items with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API does what its description says, whatever comes in."""
+"""The API conforms to its OpenAPI document for any input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals that come at the same time are taken together: each told of its own, none spoilt by another's."""
+"""Concurrent batches of signals are written together; each caller gets its own result and its own errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def counts_of(result: BatchResult) -> tuple[int, int, int, list[int]]:
 
 
 def together(world: World, *batches: list[Any]) -> tuple[list[BatchResult], list[str]]:
-    """Post *batches* while somebody else writes; return what came of each, and the statements."""
+    """Post *batches* while another transaction writes; return each result, and the SQL statements."""
     taking = SignalBatcher(world.ctx, world.clock)
     with ThreadPoolExecutor(len(batches)) as pool, recorded_statements(world.ctx.database) as seen:
         with taking._write_lock:

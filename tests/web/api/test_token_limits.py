@@ -1,4 +1,4 @@
-"""What stops mail needs a scope of its own by API, and each token has a ceiling for an hour."""
+"""Suppressions by API need their own scope, and each token has hourly limits."""
 
 from __future__ import annotations
 

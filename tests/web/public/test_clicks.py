@@ -40,7 +40,7 @@ def flush_clicks(world: World) -> None:
 
 
 class Unreadable(PublishedDefinitions):
-    """Definitions that nobody can compile any more."""
+    """Published definitions that no longer compile."""
 
     def email(self, *_: object, **__: object) -> CompiledEmail:
         raise NotFound("gone")

@@ -1,4 +1,4 @@
-"""What leads choose on their own page is done at once, and only what the pressed button says."""
+"""The preference center performs exactly the action of the pressed button, at once."""
 
 from __future__ import annotations
 

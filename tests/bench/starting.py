@@ -19,11 +19,18 @@ _LEADS: Final = "email,first_name,company\nann@example.com,Ann,Example Ltd\n"
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
-    """Measure `nurture version` and `nurture explain`, each in turn with the imports that it cannot do without."""
+    """Measure `nurture version`, and `nurture explain` before and after rules are published.
+
+    Each runs in turn with the imports that it cannot do without.
+    """
     environment = _make_database(folder)
     version = _ratio("cli_version_ratio", [_NURTURE, "version"], "import typer", environment)
-    explain = _ratio("cli_explain_ratio", [_NURTURE, "explain", "1"], "import typer, sqlmodel", environment)
-    return [version, explain]
+    command, libraries = [_NURTURE, "explain", "1"], "import typer, sqlmodel"
+    explain = _ratio("cli_explain_ratio", command, libraries, environment)
+    for step in (["admin", "init"], ["publish"], ["run"]):
+        subprocess.run([_NURTURE, *step], env=environment, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    published = _ratio("cli_explain_published_ratio", command, libraries, environment)  # it reads the rules too
+    return [version, explain, published]
 
 
 def _ratio(name: str, command: Sequence[str | Path], baseline: str, environment: Mapping[str, str]) -> Figure:

@@ -115,7 +115,7 @@ def read_address(text: str) -> str:
 def _parse_unusual_address(text: str) -> str:
     shown = text[:80]
     if text.count("@") > 1 and re.search(r"[;,\s]", text):
-        raise ValueError(f"{shown!r} holds several addresses; keep one, and give the others their own rows")
+        raise ValueError(f"{shown!r} contains several addresses; keep one, and give each of the others its own row")
     try:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
     except (EmailNotValidError, ValueError) as error:
@@ -145,7 +145,7 @@ def read_flag(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def read_count(text: str) -> int | None:
-    """Return a number of people, of a range ("21-50", "1,000+") its lower end; None without a number."""
+    """Return a number of people, for a range ("21-50", "1,000+") its lower end; None without a number."""
     found = _NUMBER.search(text)
     if found is None:
         return None
@@ -160,7 +160,7 @@ def read_count(text: str) -> int | None:
 
 @lru_cache(maxsize=4096)
 def read_minutes(text: str) -> int | None:
-    """Return whole minutes of 64, 64.5, 1:04:30, "1 hour 4 minutes"; None when it is none of these."""
+    """Return whole minutes of 64, 64.5, 1:04:30, "1 hour 4 minutes"; None for any other text."""
     if re.fullmatch(r"\d{1,6}(?:[.,]\d+)?", text, re.ASCII):
         return int(float(text.replace(",", ".")))
     if found := _CLOCK_DURATION.fullmatch(text):

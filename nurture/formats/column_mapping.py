@@ -31,7 +31,7 @@ Problems = Iterator[tuple[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
-    """A mapping file's content, checked. *columns* maps a column's name to a field, `custom` or `skip`."""
+    """The checked content of a mapping file. *columns* maps a column's name to a field, `custom` or `skip`."""
 
     name: str = "mapping"
     source: str | None = None
@@ -64,7 +64,7 @@ def load_mapping(path: str | Path) -> ColumnMapping:
 
 
 def did_you_mean(name: str, known: Iterator[str] | tuple[str, ...]) -> str:
-    """Return a hint that names the known word nearest to *name*, or nothing."""
+    """Return a hint with the known word closest to *name*; "" without one."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -94,7 +94,7 @@ def _find_problems(raw: Any) -> Problems:
             yield (_line_of(raw, key), f"{key!r} is not one of {', '.join(SECTIONS)}{did_you_mean(str(key), SECTIONS)}")
     for key in SECTIONS[1:-1]:
         if raw.get(key) is not None and not isinstance(raw[key], dict):
-            yield _line_of(raw, key), f"{key} must hold `name: value` lines, indented under it"
+            yield _line_of(raw, key), f"{key} must contain `name: value` lines, indented under it"
     for key, targets in (("constants", FIELDS), ("templates", FIELDS), ("formats", DATE_FIELDS)):
         for name in _section(raw, key):
             if name not in targets:
@@ -123,14 +123,14 @@ def _column_problem(target: Any) -> str | None:
 
 
 def _constant_problem(value: Any) -> str | None:
-    return "a constant is one plain value" if isinstance(value, dict | list) or value is None else None
+    return "a constant must be one text, number, yes or no" if isinstance(value, dict | list) or value is None else None
 
 
 def _template_problem(value: Any) -> str | None:
     text = str(value)
     if not isinstance(value, str) or not PLACEHOLDER.search(text):
         return f'{text[:60]!r} names no column; write it like "{{mql_id}}@leads.example"'
-    return "a { or } has no partner" if set(PLACEHOLDER.sub("", text)) & set("{}") else None
+    return "a { or } is unmatched; write a column as {name}" if set(PLACEHOLDER.sub("", text)) & set("{}") else None
 
 
 def _format_problem(value: Any) -> str | None:

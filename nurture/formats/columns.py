@@ -52,7 +52,7 @@ FIELDS: Final = (
 
 CUSTOM: Final = "custom"  # keep the column as a field under its own name
 _MAX_NAME: Final = 100
-SKIP: Final = "skip"  # leave the column out
+SKIP: Final = "skip"  # ignore the column
 CONVERTED: Final = "converted"  # a flag that overrides the status; only Salesforce has it
 
 # Names that mean the same in every system. If several columns map to one field, the first with a value counts,
@@ -243,11 +243,6 @@ _ANY_SYSTEM: Final = {
     for name, (field, rank) in names.items()
     if field not in {CUSTOM, CONVERTED}
 }
-
-
-def known_names() -> frozenset[str]:
-    """Return every column name that is mapped without a mapping file, squashed."""
-    return frozenset(_COMMON_NAMES) | frozenset(_ANY_SYSTEM)
 
 
 def detect_system(header: Sequence[str]) -> str | None:

@@ -19,7 +19,7 @@ from nurture.formats.rejected_rows import BadRow
 DELIMITERS: Final = (",", ";", "\t", "|")
 MAX_COLUMNS: Final = 2_000
 _HEADER_SEARCH_LINES: Final = 20  # lines: webinar platforms write a preamble
-_MAX_QUOTED_LINES: Final = 100  # a quoted cell may span this many lines; more is an unclosed quote
+_MAX_QUOTED_LINES: Final = 100  # a quoted cell that spans more lines is an unclosed quote
 _DAMAGED: Final = re.compile("[\0\ufffd\udc80-\udcff]")
 
 HeaderTest = Callable[[Sequence[str]], bool]
@@ -44,7 +44,7 @@ def open_rows(path: str | Path, is_header: HeaderTest | None = None, is_data: He
 class CsvRows:
     """The rows below a CSV file's header, streamed: (line number, cells), or BadRow for a broken line.
 
-    *bytes_read* of *size* tells how far the reading is; *preamble* are the lines above the header.
+    *bytes_read* of *size* is the progress; *preamble* are the lines above the header.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class CsvRows:
         return self._lines.bytes_read
 
     def __iter__(self) -> Iterator[Row | BadRow]:
-        lines, delimiter, clean = self._lines, self.delimiter, self._is_clean
-        width, blank, guarded = len(self.header), delimiter + " \t", self._is_escaped
+        lines, delimiter, is_clean = self._lines, self.delimiter, self._is_clean
+        width, blank, is_escaped = len(self.header), delimiter + " \t", self._is_escaped
         try:
             for line in lines:
                 if not line.strip(blank):
                     continue
-                if '"' in line or not clean or (guarded and "'" in line) or len(line) > MAX_LINE:
+                if '"' in line or not is_clean or (is_escaped and "'" in line) or len(line) > MAX_LINE:
                     row = self._parse_quoted(line)
                     if row is not None:
                         yield row
@@ -141,9 +141,9 @@ class CsvRows:
         return [unescape_formula(cell) for cell in cells] if self._is_escaped else cells
 
     def _parse_record(self, line: str, delimiter: str) -> tuple[list[str], list[str]]:
-        """Split the record that starts with *line*; also give the further lines that its open quote took.
+        """Split the record that starts with *line*; also return the further lines that its open quote spans.
 
-        Raises csv.Error when its quotes are wrong; the further lines then come again.
+        Raises csv.Error when the quotes are wrong, and pushes the further lines back.
         """
         extra_lines: list[str] = []
 
@@ -173,7 +173,7 @@ class CsvRows:
     def _width_problem(self, cells: Sequence[str]) -> str:
         return (
             f"{len(cells):,} cells, but the header on line {self.header_line} has {len(self.header):,}; "
-            "put quotes round a cell that holds the delimiter, or add the missing cells"
+            "put quotes around a cell that contains the delimiter, or add the missing cells"
         )
 
     def _find_header(self, is_header: HeaderTest | None) -> tuple[str, tuple[str, ...]]:
@@ -258,12 +258,12 @@ def _quote_problem(message: str) -> str:
         return "a cell is over 131,072 characters, or its quote is not closed; close or shorten it"
     if "unexpected end" in message:
         return 'a quote (") is opened and never closed; close it, or write "" for a quote inside a cell'
-    return 'a quote (") stands inside a quoted cell; write it twice ("")'
+    return 'a quoted cell contains a quote ("); write it twice ("")'
 
 
 def _damage_problem(letter: str) -> str:
     if letter == "\0":
-        return "a NUL byte stands in the line; export the file again as CSV (UTF-8)"
+        return "the line contains a NUL byte; export the file again as CSV (UTF-8)"
     if letter == "\ufffd":
-        return "letters of this line are damaged (\ufffd); export the file again as CSV (UTF-8)"
-    return f"byte 0x{ord(letter) - 0xDC00:02X} is not text here; export the file again as CSV (UTF-8)"
+        return "the line contains damaged characters (\ufffd); export the file again as CSV (UTF-8)"
+    return f"byte 0x{ord(letter) - 0xDC00:02X} is not valid in this encoding; export the file again as CSV (UTF-8)"

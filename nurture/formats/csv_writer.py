@@ -1,4 +1,4 @@
-"""Escape formulas in CSV files that we write, and unescape them in our own files."""
+"""Escape formulas in written CSV files, and unescape them when such a file is read back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HANDOFF_KEY: Final = "nurture_key"
 """The column of a hand-off's key in files for sales."""
 
 OPT_OUT_COLUMNS: Final = ("email", "scope", "ref", "source", "date")
-"""The columns of a list of opt-outs."""
+"""The columns of a suppression list."""
 
 _IGNORED_PREFIX: Final = r"""[\s\x00-\x20'"`\u2018-\u201f\u200b-\u200f\u2060\ufeff]*"""
 """Characters that spreadsheets and importers strip from the start of a cell."""

@@ -175,7 +175,7 @@ class DateReader:
             return second, first
         if self._day_first is None:
             raise ValueError(
-                f"{found[0]!r} may be day or month first, and no date here tells; "
+                f"{found[0]!r} is ambiguous (day or month first?), and no date of the column decides it; "
                 'write 2026-04-30, or give `formats` "%d/%m/%Y" or "%m/%d/%Y" in a mapping file'
             )
         return (first, second) if self._day_first else (second, first)

@@ -110,7 +110,7 @@ def _utf8_or_cp1252(start: bytes, file: BinaryIO, name: str) -> Encoding:
 class LineReader:
     """The physical lines of a file, without their ends; *number* is the number of the last line returned.
 
-    A line over MAX_LINE characters is given cut to MAX_LINE + 1. Lines may be pushed back.
+    A line over MAX_LINE characters is cut to MAX_LINE + 1. Lines may be pushed back.
     """
 
     def __init__(self, file: BinaryIO, encoding: Encoding) -> None:

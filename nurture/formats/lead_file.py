@@ -1,4 +1,4 @@
-"""Read a CSV file as typed leads, row by row, with a reason for each row that cannot be read."""
+"""Read a CSV file as typed leads, row by row, and reject unreadable rows with a reason."""
 
 from __future__ import annotations
 
@@ -18,14 +18,9 @@ from nurture.formats.rejected_rows import BadRow, BadRowReport
 from nurture.formats.row_plan import ColumnBinding, RowPlan, make_plan
 from nurture.formats.webinar_preamble import find_webinar_time
 
-__all__ = ["BadRow", "BadRowReport", "ColumnMapping", "LeadFile", "LeadRow", "load_mapping", "open_leads", "read_leads"]
+__all__ = ["BadRow", "BadRowReport", "ColumnMapping", "LeadFile", "LeadRow", "load_mapping", "open_leads"]
 
 _EVIDENCE_ROWS: Final = 500
-
-
-def read_leads(path: str | Path, mapping: ColumnMapping | None = None) -> Iterator[LeadRow | BadRow]:
-    """Read the leads of the CSV file at *path*. Raises FileUnreadable before the first row."""
-    return iter(open_leads(path, mapping))
 
 
 def open_leads(path: str | Path, mapping: ColumnMapping | None = None) -> LeadFile:
@@ -81,22 +76,22 @@ class LeadFile:
             yield row if isinstance(row, BadRow) else build(*row)
 
     def _date_readers(self, plan: RowPlan, mapping: ColumnMapping) -> dict[int, DateReader]:
-        columns = {step.index: step for step in plan.columns if step.field in DATE_FIELDS}
+        columns = {column.index: column for column in plan.columns if column.field in DATE_FIELDS}
         evidence = self._collect_evidence(columns)
         day_first_by_column = {index: found.is_day_first() for index, found in evidence.items()}
         known_orders = {day_first for day_first in day_first_by_column.values() if day_first is not None}
         readers = {}
-        for index, step in columns.items():
-            verdict = day_first_by_column[index]
-            if verdict is None and not evidence[index].month_first and len(known_orders) == 1:
-                verdict = next(iter(known_orders))  # use the order of the file's other dates
-            formats = mapping.formats.get(step.field, ())
-            if verdict is None and evidence[index].ambiguous and not formats:
+        for index, column in columns.items():
+            day_first = day_first_by_column[index]
+            if day_first is None and not evidence[index].month_first and len(known_orders) == 1:
+                day_first = next(iter(known_orders))  # use the order of the file's other dates
+            formats = mapping.formats.get(column.field, ())
+            if day_first is None and evidence[index].ambiguous and not formats:
                 self.notes.append(
-                    f"column {step.column!r}: is 03/04/2026 in March or April? No date tells; "
-                    f'add `formats: {{{step.field}: "%d/%m/%Y"}}` or "%m/%d/%Y"'
+                    f"column {column.column!r}: is 03/04/2026 in March or in April? No date of the column decides it; "
+                    f'add `formats: {{{column.field}: "%d/%m/%Y"}}` or "%m/%d/%Y"'
                 )
-            readers[index] = DateReader(ZoneInfo(mapping.time_zone), day_first=verdict, formats=formats)
+            readers[index] = DateReader(ZoneInfo(mapping.time_zone), day_first=day_first, formats=formats)
         return readers
 
     def _collect_evidence(self, columns: dict[int, ColumnBinding]) -> dict[int, DateOrderEvidence]:

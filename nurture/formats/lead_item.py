@@ -17,7 +17,7 @@ from nurture.formats.rejected_rows import BadRow
 from nurture.formats.row_plan import LENIENT_READERS, MAX_CUSTOM, ColumnBinding, RowPlan, cell_reader
 
 FIELD_NAMES: Final = tuple(name for name in FIELDS if name != "source")
-"""The fields of a lead that a program may send."""
+"""The lead fields of the API."""
 
 CUSTOM: Final = "custom"
 MAX_VALUE_LENGTH: Final = 2_000
@@ -40,15 +40,15 @@ class ItemReader:
     """Parses leads of one *source*, the system that their ids come from."""
 
     def __init__(self, source: str) -> None:
-        steps = [ColumnBinding(position, name, name, cell_reader(name)) for name, position in _POSITIONS.items()]
+        bindings = [ColumnBinding(position, name, name, cell_reader(name)) for name, position in _POSITIONS.items()]
         self._dates = DateReader()
         dates = {_POSITIONS[name]: self._dates for name in DATE_FIELDS}
-        self._builder = RowBuilder(RowPlan(source, steps), {}, dates)
+        self._builder = RowBuilder(RowPlan(source, bindings), {}, dates)
 
     def read(self, number: int, item: object) -> LeadRow:
         """Return the lead of *item*; *number* is its line in the journal. Raises InvalidItem."""
         if not isinstance(item, Mapping):
-            raise InvalidItem("", "A lead is an object.", 'Write it as {"email": "name@example.com"}.')
+            raise InvalidItem("", "A lead must be an object.", 'Write it as {"email": "name@example.com"}.')
         cells = [""] * len(FIELD_NAMES)
         for name, value in item.items():
             if name == CUSTOM:
@@ -62,11 +62,11 @@ class ItemReader:
         if isinstance(row, BadRow):
             raise InvalidItem("", *_split_remedy(row.reason))
         if row.email is None and row.external_id is None:
-            raise InvalidItem("email", "Nothing says who the lead is.", "Give an email or an external_id.")
+            raise InvalidItem("email", "The lead has no email and no external_id.", "Give one of them.")
         return replace(row, custom={**custom, **row.custom})
 
     def _check_value(self, name: str, text: str) -> str:
-        """Return *text* if the file's parser accepts it. Raises InvalidItem."""
+        """Return *text* if the parser of the field accepts it. Raises InvalidItem."""
         if name in LENIENT_READERS or (text.casefold() in EMPTY_VALUES and name != "consent_basis"):
             return text
         if name in DATE_FIELDS:
@@ -85,17 +85,17 @@ class ItemReader:
 
 def _unknown_field_hint(name: str) -> str:
     suggestion = did_you_mean(name[:80], FIELD_NAMES).removeprefix("; did you mean ")
-    return f"Did you mean {suggestion} Fields of your own go under custom." if suggestion else "Put it under custom."
+    return f"Did you mean {suggestion} Custom fields go under custom." if suggestion else "Put it under custom."
 
 
 def _cell_text(name: str, value: object) -> str:
-    """Return a JSON value as the text of a file's cell."""
+    """Return a JSON value as the text of a cell."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, str | int | float):
-        raise InvalidItem(name[:80], "The value is not a plain one.", "Write text, a number, true, false or null.")
+        raise InvalidItem(name[:80], "The value is an object or a list.", "Write text, a number, true, false or null.")
     text = replace_control_characters(str(value)).strip()
     if len(text) > MAX_VALUE_LENGTH:
         raise InvalidItem(name[:80], f"The value is over {MAX_VALUE_LENGTH:,} characters long.", "Shorten it.")
@@ -106,24 +106,24 @@ def _parse_custom(custom_fields: object) -> dict[str, str]:
     if custom_fields is None:
         return {}
     if not isinstance(custom_fields, Mapping):
-        raise InvalidItem(CUSTOM, "Fields of your own are an object.", 'Write them as {"plan": "trial"}.')
+        raise InvalidItem(CUSTOM, "custom must be an object.", 'Write them as {"plan": "trial"}.')
     if len(custom_fields) > MAX_CUSTOM:
-        raise InvalidItem(CUSTOM, f"There are {len(custom_fields):,} of them.", f"Send {MAX_CUSTOM} at most.")
+        raise InvalidItem(CUSTOM, f"There are {len(custom_fields):,} custom fields.", f"Send {MAX_CUSTOM} at most.")
     found: dict[str, str] = {}
     for raw_name, value in custom_fields.items():
         name = custom_field_name(raw_name)
         where = f"{CUSTOM}.{raw_name[:_MAX_NAME]}"
         if not name:
-            raise InvalidItem(where, "A field needs a name of letters.", "Name it as plan or seats_used.")
+            raise InvalidItem(where, "The name has no letters or digits.", "Use a name such as plan or seats_used.")
         if name in _POSITIONS:
-            raise InvalidItem(where, f"{name} is a field of its own.", f"Write {name} beside custom, not in it.")
+            raise InvalidItem(where, f"{name} is a standard field.", f"Move {name} out of custom.")
         if text := _cell_text(where, value):
             found[name] = text
     return found
 
 
 def _split_remedy(message: str) -> tuple[str, str]:
-    """Split a problem of a file's parser into reason and remedy."""
+    """Split an error of a cell parser into reason and remedy."""
     reason, _, remedy = message.rpartition("; ")
     if not reason:
         reason, remedy = message, "correct it or leave the field out"

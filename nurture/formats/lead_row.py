@@ -22,8 +22,8 @@ from nurture.formats.status_mapping import ConsentBasis, LeadStatus, map_status,
 class LeadRow:
     """A typed row of a file. None means that the file has no value. Datetimes are UTC.
 
-    *email* is the normalised address. *status_text* is the file's own word; *status* is None when it is
-    unknown. *timeframe* is what *purchase_timeframe* promises. *zone* is given or follows from the place.
+    *email* is the normalized address. *status_text* is as in the file; *status* is None when it is unknown.
+    *timeframe* is parsed from *purchase_timeframe*. *zone* is given or derived from the place.
     """
 
     line: int
@@ -71,7 +71,7 @@ class LeadRow:
 
 
 _NAMES: Final = tuple(entry.name for entry in fields(LeadRow))
-_SLOT: Final = {name: at for at, name in enumerate((*_NAMES, "full_name"))}
+_SLOT: Final = {name: slot for slot, name in enumerate((*_NAMES, "full_name"))}
 _LINE, _SOURCE, _CUSTOM = _SLOT["line"], _SLOT["source"], _SLOT["custom"]
 _FIRST, _LAST, _FULL = _SLOT["first_name"], _SLOT["last_name"], _SLOT["full_name"]
 _COUNTRY, _REGION, _CITY, _ZONE = _SLOT["country"], _SLOT["region"], _SLOT["city"], _SLOT["zone"]
@@ -107,22 +107,22 @@ class RowBuilder:
         self._flags: list[_CellBinding] = []
         self._status_columns: list[int] = []
         self._converted_columns: list[tuple[int, str]] = []
-        for step in plan.columns:
-            if step.field == "status":
-                self._status_columns.append(step.index)
-            elif step.field == CONVERTED:
-                self._converted_columns.append((step.index, step.column))
+        for binding in plan.columns:
+            if binding.field == "status":
+                self._status_columns.append(binding.index)
+            elif binding.field == CONVERTED:
+                self._converted_columns.append((binding.index, binding.column))
             else:
-                read: CellReader | None = dates[step.index] if step.field in DATE_FIELDS else step.read
+                read: CellReader | None = dates[binding.index] if binding.field in DATE_FIELDS else binding.read
                 cell = _CellBinding(
-                    step.index,
-                    _SLOT[step.field],
-                    step.column,
+                    binding.index,
+                    _SLOT[binding.field],
+                    binding.column,
                     read,
-                    step.field in _RAW_FIELDS,
-                    step.field in LENIENT_READERS,
+                    binding.field in _RAW_FIELDS,
+                    binding.field in LENIENT_READERS,
                 )
-                (self._flags if step.field in ANY_TRUE else self._cells).append(cell)
+                (self._flags if binding.field in ANY_TRUE else self._cells).append(cell)
         self._text_cells = [(cell.index, cell.slot, cell.is_raw) for cell in self._cells if cell.read is None]
         self._typed_cells = [cell for cell in self._cells if cell.read is not None]
         self._defaults: list[Any] = [None] * len(_SLOT)
@@ -135,11 +135,11 @@ class RowBuilder:
         values = self._defaults.copy()
         values[_LINE] = line
         try:
-            custom = {name: text for at, name in self._custom if (text := cells[at].strip())}
+            custom = {name: text for index, name in self._custom if (text := cells[index].strip())}
             values[_CUSTOM] = custom
-            for at, slot, as_written in self._text_cells:
-                if (text := cells[at].strip()) and (
-                    as_written or len(text) > _MAX_EMPTY_LENGTH or text.casefold() not in EMPTY_VALUES
+            for index, slot, is_raw in self._text_cells:
+                if (text := cells[index].strip()) and (
+                    is_raw or len(text) > _MAX_EMPTY_LENGTH or text.casefold() not in EMPTY_VALUES
                 ):
                     values[slot] = text
             self._read_typed(cells, values, custom)
@@ -175,14 +175,14 @@ class RowBuilder:
                 values[cell.slot] = _read_flag_cell(text, cell.column) or bool(values[cell.slot])
 
     def _read_statuses(self, cells: list[str], values: list[Any]) -> None:
-        texts = [text for at in self._status_columns if (text := cells[at].strip()) and not _is_empty(text)]
+        texts = [text for index in self._status_columns if (text := cells[index].strip()) and not _is_empty(text)]
         if texts:
             values[_STATUS_TEXT] = texts[-1]  # the preferred column is last
         elif values[_STATUS_TEXT]:
             texts = [values[_STATUS_TEXT]]
         found = [status for text in texts if (status := self._map_status(text)) is not None]
-        for at, column in self._converted_columns:
-            text = cells[at].strip()
+        for index, column in self._converted_columns:
+            text = cells[index].strip()
             if text and not _is_empty(text) and _read_flag_cell(text, column):
                 found.append(LeadStatus.WON)
         values[_STATUS] = most_restrictive(found)
@@ -192,7 +192,7 @@ class RowBuilder:
 
     def _fill_templates(self, cells: list[str], values: list[Any]) -> None:
         for name, parts, read in self._templates:
-            texts = [(before, cells[at].strip() if at >= 0 else "") for before, at in parts]
+            texts = [(before, cells[index].strip() if index >= 0 else "") for before, index in parts]
             if not all(text for _, text in texts[:-1]):
                 continue  # an empty cell leaves the field empty
             filled = "".join(before + text for before, text in texts)
@@ -202,8 +202,8 @@ class RowBuilder:
                 raise ValueError(f"template {name}: {error}") from error
 
     def _reject_contradictions(self, cells: list[str], values: list[Any]) -> None:
-        for column, places in self._duplicate_columns:
-            texts = {text.casefold(): text for at in places if (text := cells[at].strip())}
+        for column, indexes in self._duplicate_columns:
+            texts = {text.casefold(): text for index in indexes if (text := cells[index].strip())}
             if len(texts) > 1:
                 first, second = list(texts.values())[:2]
                 raise ValueError(

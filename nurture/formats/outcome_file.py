@@ -1,4 +1,4 @@
-"""What sales' files say of leads: a row about each, with how it ended, who has it, what was done."""
+"""Read the files in which sales reports outcome, owner and follow-up of leads, a row per lead."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMN_NAMES: Final = {
     "touched_at": "touched at,first touch,first touch at,followed up,followed up at,first contact",
     "changed_at": "changed at,last modified,last modified date,modified,updated,updated at",
 }
-"""The columns and their names in files."""
+"""The accepted names of each column."""
 
 _COLUMN_BY_NAME: Final = {word: name for name, words in COLUMN_NAMES.items() for word in words.split(",")}
 _DATES: Final = ("closed_at", "touched_at", "changed_at")
@@ -40,7 +40,7 @@ _MAX_LENGTH: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """One row. *lead* is an id, an address, an external id or our key; the rest is "" or None if absent."""
+    """One row. *lead* is an id, address, external id or hand-off key; other values are "" or None if absent."""
 
     line: int
     lead: str
@@ -55,7 +55,7 @@ class OutcomeRow:
 
 
 class OutcomeRows:
-    """The rows of one file, each with its cells; a BadRow where one cannot be read."""
+    """The rows of one file, each with its cells; a BadRow for a row that cannot be read."""
 
     def __init__(self, path: Path, required: Sequence[str]) -> None:
         self._file = open_rows(path, lambda cells: any(_column_for(cell) == "lead" for cell in cells))
@@ -71,8 +71,8 @@ class OutcomeRows:
             required_names = ("lead", *required)
             optional_names = ", ".join(name for name in COLUMN_NAMES if name not in required_names)
             raise FileUnreadable(
-                f"{path} has no column {missing[0]!r}. Its first line must name {', '.join(required_names)}, "
-                f"and may name {optional_names}."
+                f"{path} has no column {missing[0]!r}. Its header must contain {', '.join(required_names)}, "
+                f"and may contain {optional_names}."
             )
         self._readers = {
             name: DateReader(day_first=self._date_evidence(position).is_day_first())
@@ -81,7 +81,7 @@ class OutcomeRows:
         }
 
     def _date_evidence(self, position: int) -> DateOrderEvidence:
-        """Weigh the dates of one column: the first rows tell whether the day comes first."""
+        """Collect the day-month order of one column from its first rows."""
         found = DateOrderEvidence()
         with self._file.reopen() as sample:
             for number, row in enumerate(sample):
@@ -93,7 +93,7 @@ class OutcomeRows:
 
     @property
     def file(self) -> CsvRows:
-        """Return the file, which closes at the end of the block."""
+        """The underlying file, to be used as a context manager."""
         return self._file
 
     def __iter__(self) -> Iterator[tuple[OutcomeRow, Sequence[str]] | BadRow]:
@@ -110,7 +110,7 @@ class OutcomeRows:
     def _parse_row(self, line: int, cells: Sequence[str]) -> OutcomeRow:
         values = {name: cells[position].strip() for name, position in self._positions.items()}
         if not values["lead"]:
-            raise ValueError("nothing says which lead it is; write its id, its address or its external id")
+            raise ValueError("the row names no lead; write its id, email address or external id")
         dates = {name: read(values[name]) if values[name] else None for name, read in self._readers.items()}
         amount = read_amount(values["amount"]) if values.get("amount") else None
         return OutcomeRow(
@@ -128,7 +128,7 @@ class OutcomeRows:
 
 
 def read_amount(text: str) -> float:
-    """Read "1,234.50", "1.234,50 €" or "1234". Raises ValueError for what may mean two numbers."""
+    """Parse "1,234.50", "1.234,50 €" or "1234". Raises ValueError for an ambiguous amount."""
     plain = _CURRENCY_MARKS.sub("", text)
     found = _GROUPED.fullmatch(plain) or _MANY_GROUPS.fullmatch(plain)
     if found is None and _PLAIN.fullmatch(plain):
@@ -140,9 +140,9 @@ def read_amount(text: str) -> float:
             plain = plain.replace(".", "").replace(",", "")
         number = float(plain.replace(grouping, "").replace(decimal, "."))
     else:
-        raise ValueError(f"{text[:60]!r} is not an amount without doubt; write it as 1234.50")
+        raise ValueError(f"{text[:60]!r} is not a clear amount; write it as 1234.50")
     if not 0 <= number <= _MAX_AMOUNT:
-        raise ValueError(f"{text[:60]!r} is no amount of a deal; write a number from 0 on")
+        raise ValueError(f"{text[:60]!r} is out of range for a deal; write a number from 0 to {_MAX_AMOUNT:,.0f}")
     return number
 
 

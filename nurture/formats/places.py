@@ -1,4 +1,4 @@
-"""Find country codes and time zones for names that people write."""
+"""Find country codes and time zones for place names as people write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def country_code(text: str) -> str | None:
 
 @lru_cache(maxsize=16384)
 def zone_for(country: str | None, region: str | None = None, city: str | None = None) -> str | None:
-    """Return the IANA zone of a place; without a known region the country's most populous one.
+    """Return the IANA zone of a place; without a known region, the most populous zone of the country.
 
     None when the country is unknown or has no inhabited zone.
     """

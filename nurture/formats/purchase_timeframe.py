@@ -1,4 +1,4 @@
-"""Parse when a lead says that it will buy."""
+"""Parse the time within which a lead plans to buy."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ MAIN_ZONE: Final = {
 }
 
 # Country -> zone -> its regions, by code and by name. Regions in the main zone are named too, so that a
-# known region is told from an unknown one; a region with two zones stands under the more populous.
+# known region differs from an unknown one; a region with two zones is listed under the more populous.
 REGIONS: Final[dict[str, dict[str, str]]] = {
     "US": {
         "America/New_York": "CT,Connecticut,DE,Delaware,DC,District of Columbia,Washington DC,FL,Florida,GA,"
@@ -190,7 +190,7 @@ REGIONS: Final[dict[str, dict[str, str]]] = {
     "CN": {"Asia/Urumqi": "Urumqi"},
 }
 
-# Cities that keep another time than most of their region.
+# Cities in another zone than most of their region.
 CITIES: Final[dict[tuple[str, str], str]] = {
     ("US", "elpaso"): "America/Denver",
     ("US", "pensacola"): "America/Chicago",
@@ -211,7 +211,7 @@ CITIES: Final[dict[tuple[str, str], str]] = {
     ("MX", "puertovallarta"): "America/Mexico_City",
     ("MX", "bahiadebanderas"): "America/Bahia_Banderas",
 }
-# A city's rule holds only within these regions, where a name is common to several.
+# For city names that occur in several regions: the regions in which CITIES applies.
 CITY_REGIONS: Final[dict[str, frozenset[str]]] = {
     "panamacity": frozenset({"fl", "florida"}),
     "evansville": frozenset({"in", "indiana"}),

@@ -1,4 +1,4 @@
-"""Rows that could not go in, and the file that gives them back."""
+"""Rejected rows, and the CSV report in which a marketer corrects them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_CELL_LENGTH = 2_000
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that stays out, why, and what to do about it."""
+    """A rejected row. *reason* ends with a remedy."""
 
     line: int
     reason: str
@@ -26,23 +26,22 @@ class BadRow:
 
     @classmethod
     def trimmed(cls, line: int, reason: str, cells: Sequence[str]) -> BadRow:
-        """Keep *cells*, cut to a size that a report can hold."""
+        """Return a BadRow with *cells* cut to a size that fits into a report."""
         return cls(line, reason, tuple(cell[:_MAX_CELL_LENGTH] for cell in cells[:_MAX_CELLS]))
 
 
 def report_path(file: Path, wanted: Path | None) -> Path:
-    """Return where the bad rows of *file* go, by default beside it. Raises Refused for the file itself."""
+    """Return the path of the report on *file*, by default beside it. Raises InvalidState for *file* itself."""
     path = wanted or file.absolute().with_name(f"{file.stem}.bad-rows.csv")
     if path.resolve() == file.resolve():
-        raise InvalidState(f"The bad rows cannot go into {file} itself. Name another file for the report.")
+        raise InvalidState(f"The report of bad rows would overwrite {file}. Name another file for the report.")
     return path
 
 
 class BadRowReport:
-    """Write bad rows to a CSV as they come: line, reason, then the original cells.
+    """Writes bad rows to a CSV file: line, reason, then the original cells. Without bad rows no file is created.
 
-    No bad rows, no file. Mended rows can be imported again from the report:
-    the importer skips its first two columns.
+    A corrected report can be imported: the importer skips the first two columns.
     """
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
@@ -77,7 +76,7 @@ class BadRowReport:
         if self._writer is None:
             make_folder(self.path.parent, owned=False)
             require_own_file(self.path, "line,reason")
-            # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are shown, not dropped.
+            # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are escaped, not dropped.
             self._file = open_private(self.path, encoding="utf-8-sig", errors="backslashreplace", newline="")
             self._writer = CsvWriter(self._file)
             self._writer.write_row(("line", "reason", *self._header))

@@ -1,4 +1,4 @@
-"""Which cell of a row becomes which field: settled once per file, so that each row costs little."""
+"""Decide once per file which cell becomes which field, so that each row costs little."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _READERS: Final[dict[str, CellReader]] = {
     "questions": cells.read_response,
     "polls": cells.read_response,
 }
-# An unreadable value of these is no reason to keep the lead out: it is kept as a custom field.
+# An unreadable value of these does not reject the row; it becomes a custom field.
 LENIENT_READERS: Final[dict[str, CellReader]] = {
     "employees": cells.read_count,
     "minutes_attended": cells.read_minutes,
@@ -54,7 +54,7 @@ ANY_TRUE: Final = frozenset({"opted_out", "deleted", "customer"})
 
 @dataclass(frozen=True, slots=True)
 class ColumnBinding:
-    """One cell's way into a field. *read* None means text."""
+    """The field that a column fills. *read* None means text."""
 
     index: int
     field: str
@@ -76,19 +76,19 @@ class RowPlan:
 
 
 def cell_reader(name: str) -> CellReader | None:
-    """Return what reads the cells of field *name*; None for plain text."""
+    """Return the parser of field *name*; None for plain text."""
     return _READERS.get(name) or LENIENT_READERS.get(name)
 
 
 def make_plan(header: Sequence[str], mapping: ColumnMapping, where: str) -> RowPlan:
-    """Settle what each column is. Raises FileUnreadable when the mapping does not fit the file."""
+    """Map each column of *header*. Raises FileUnreadable when the mapping does not fit the file."""
     system = detect_system(header)
     plan = RowPlan(index_key(mapping.source or system or "csv"))
     targets = _map_columns(header, mapping, system, where)
     ranked = sorted(
         ((name, rank, index) for index, (name, rank) in targets.items() if name not in {CUSTOM, SKIP}),
         key=lambda entry: (entry[0], -entry[1], -entry[2]),
-    )  # the best column has the last word
+    )  # the best column comes last and overwrites the others
     plan.columns = [ColumnBinding(index, name, header[index], cell_reader(name)) for name, _, index in ranked]
     plan.duplicate_columns = _find_duplicate_columns(header, ranked)
     _add_custom_columns(plan, header, targets, {name: index for name, _, index in ranked})
@@ -105,11 +105,11 @@ def _map_columns(
     for index, column in enumerate(header):
         positions[normalize_name(column)].append(index)
     targets = {index: match_field(column, system) or (CUSTOM, 0) for index, column in enumerate(header)}
-    if [column.casefold() for column in header[:2]] == ["line", "reason"]:  # a report of bad rows, mended
+    if [column.casefold() for column in header[:2]] == ["line", "reason"]:  # a corrected report of bad rows
         targets |= {0: (SKIP, 0), 1: (SKIP, 0)}
     explicit = set(mapping.columns.values()) | mapping.templates.keys()
     for index, (name, _) in list(targets.items()):
-        if name in explicit and name in FIELDS:  # the mapping file names this field's column itself
+        if name in explicit and name in FIELDS:  # the mapping file names the column of this field
             targets[index] = (CUSTOM, 0)
     for rank, (column, target) in enumerate(mapping.columns.items()):
         exact = [index for index, name in enumerate(header) if name == column]
@@ -126,7 +126,7 @@ def _map_columns(
 def _find_duplicate_columns(
     header: Sequence[str], ranked: list[tuple[str, int, int]]
 ) -> list[tuple[str, tuple[int, ...]]]:
-    """Find columns of one name for the address or the id: they must agree."""
+    """Find address or id columns with the same name, whose values must agree."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for name, _, index in ranked:
         if name in {"email", "external_id"}:
@@ -137,11 +137,11 @@ def _find_duplicate_columns(
 def _add_custom_columns(
     plan: RowPlan, header: Sequence[str], targets: dict[int, tuple[str, int]], best: dict[str, int]
 ) -> None:
-    names = set(FIELDS)  # a second title must not pass for the title
+    names = set(FIELDS)  # a second title column must not be named title
     dropped = 0
     for index, column in enumerate(header):
         target = targets.get(index, (CUSTOM, 0))[0]
-        # A second phone or city is still worth keeping.
+        # Keep a second phone or city as a custom field.
         if target == SKIP or (target != CUSTOM and (best[target] == index or target in ANY_TRUE)):
             continue
         if len(plan.custom) == MAX_CUSTOM:
@@ -156,8 +156,8 @@ def _add_custom_columns(
         plan.custom.append((index, name))
     if dropped:
         plan.notes.append(
-            f"{dropped} columns are left out: at most {MAX_CUSTOM} without a field "
-            "are kept; map the ones that you need in a mapping file"
+            f"{dropped} columns are left out: at most {MAX_CUSTOM} unmapped columns are kept; "
+            "map the ones that you need in a mapping file"
         )
 
 
@@ -190,11 +190,11 @@ def _split_template(
 
 
 def _require_identity(plan: RowPlan, header: Sequence[str], where: str) -> None:
-    field_names = {step.field for step in plan.columns} | {name for name, _, _ in plan.templates}
+    field_names = {column.field for column in plan.columns} | {name for name, _, _ in plan.templates}
     if field_names & {"email", "external_id"}:
         return
     shown = ", ".join(column[:40] for column in header[:_MAX_SHOWN]) + (", ..." if len(header) > _MAX_SHOWN else "")
     raise FileUnreadable(
-        f"{where} has no column with addresses or ids (columns: {shown}); name one Email, "
-        "or say in a mapping file which column is `email` or `external_id`"
+        f"{where} has no column of email addresses or ids (columns: {shown}); rename one to Email, "
+        "or map one to `email` or `external_id` in a mapping file"
     )

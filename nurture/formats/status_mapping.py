@@ -1,4 +1,4 @@
-"""What the systems' words for a lead's state, and for our right to mail it, mean here."""
+"""Map the status and consent texts of other systems to ours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 
 class LeadStatus(StrEnum):
-    """Where a lead stands, as its file says."""
+    """The status of a lead in the system that exported it."""
 
     OPEN = "open"
     WORKING = "working"  # a rep is on it
@@ -22,7 +22,7 @@ class LeadStatus(StrEnum):
 
 
 class ConsentBasis(StrEnum):
-    """Why we may mail a lead."""
+    """The legal basis on which a lead may be mailed."""
 
     CONSENT = "consent"
     LEGITIMATE_INTEREST = "legitimate_interest"
@@ -128,30 +128,27 @@ _CONSENT_BASIS_BY_WORD: Final = _by_word(_CONSENT_BASES)
 
 @lru_cache(maxsize=1024)
 def map_status(text: str) -> LeadStatus | None:
-    """Return what *text* means, or None for a word that nobody has told us."""
+    """Return the status that *text* means; None for an unknown text."""
     found = _STATUS_BY_WORD.get(_normalize(text))
     return None if found is None else LeadStatus(found)
 
 
 def most_restrictive(statuses: Iterable[LeadStatus]) -> LeadStatus | None:
-    """Return the status that counts where several columns give one: the one that keeps our mail away most."""
+    """Return the status that restricts mail most, for rows with several status columns; None without any."""
     return min(statuses, key=_RESTRICTIVENESS.index, default=None)
 
 
 @lru_cache(maxsize=1024)
 def map_consent_basis(text: str) -> ConsentBasis | None:
-    """Return the consent basis that *text* names, None when it says that there is none.
-
-    Raises ValueError otherwise.
-    """
+    """Return the basis that *text* names, None if it denies consent. Raises ValueError for an unknown text."""
     plain = _normalize(text)
     if plain in _NO_CONSENT_BASIS:
         return None
-    if plain.startswith(("i agree", "i consent", "yes ")):  # the text beside a ticked box
+    if plain.startswith(("i agree", "i consent", "yes ")):  # the label of a checked box
         return ConsentBasis.CONSENT
     found = _CONSENT_BASIS_BY_WORD.get(plain)
     if found is None:
-        raise ValueError(f"consent {text[:60]!r} is not known; write {', '.join(ConsentBasis)}, or leave it empty")
+        raise ValueError(f"consent {text[:60]!r} is not recognized; write {', '.join(ConsentBasis)}, or empty the cell")
     return ConsentBasis(found)
 
 

@@ -1,4 +1,4 @@
-"""What a webinar platform writes above the header of its report: when the webinar was held."""
+"""Find when a webinar was held in the lines above the header of its report."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ _DATE_LABEL: Final = re.compile(r"\b(start time|webinar date|event date|date hel
 
 
 def find_webinar_time(lines: Sequence[Sequence[str]]) -> datetime | None:
-    """Return when the webinar began (UTC), None if no cell says so in ISO form.
-
-    The value stands under its label or beside it.
-    """
+    """Return the start in UTC, from the ISO time below or to the right of its label; None without one."""
     below: Sequence[str]
     for above, below in pairwise([*lines, ()]):
         for position, cell in enumerate(above):

@@ -24,7 +24,7 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_restored_or_copied_database_repeats_and_forgets_nothing(
+def test_a_restored_or_copied_database_repeats_no_message_and_loses_no_opt_out(
     source: SqliteSource | PostgresSource, scenario: str, tmp_path: Path
 ) -> None:
     with SendGridDouble(tmp_path / "sendgrid.log") as double:

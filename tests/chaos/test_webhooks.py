@@ -11,7 +11,7 @@ from tests.chaos.scanning import scan
 from tests.chaos.server_kills import run_server_kills
 
 
-def test_forgeries_change_nothing_break_nothing_and_cost_little_memory(tmp_path: Path) -> None:
+def test_forged_requests_change_nothing_and_use_little_memory(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'forging.db'}")
     found = forge(database, tmp_path, 240, 4, Random(7))
     database.close()
@@ -28,7 +28,7 @@ def test_a_server_that_is_killed_keeps_what_it_acknowledged(tmp_path: Path) -> N
     assert (found.kills, found.acknowledged, found.lost, found.unprocessed) == (2, 2_000, 0, 0)
 
 
-def test_machines_that_look_at_all_mail_hand_nobody_off_and_opt_nobody_out(sqlite_url: str, tmp_path: Path) -> None:
+def test_mail_scanners_cause_no_hand_off_and_no_opt_out(sqlite_url: str, tmp_path: Path) -> None:
     database = Database(sqlite_url)
     found = scan(database, tmp_path, 28, Random(7))
     database.close()

@@ -59,7 +59,7 @@ def times(double: SendGridDouble) -> Counter[int]:
     return Counter(Counter(one.to for one in double.accepted()).values())
 
 
-def test_backup_says_what_it_holds_and_how_to_come_back(live: tuple[CliSession, SendGridDouble]) -> None:
+def test_backup_prints_its_content_and_how_to_restore_it(live: tuple[CliSession, SendGridDouble]) -> None:
     cli, _ = live
     result = cli.ok("admin", "backup", "kept/backup.db")
     assert "20 leads" in result.out
@@ -92,7 +92,7 @@ def test_a_restored_backup_sends_nothing_twice_and_keeps_the_opt_out(live: tuple
     assert "This restore was finished" in cli.ok("admin", "restored", "--since", then).out
 
 
-def test_what_sendgrid_keeps_comes_back(live: tuple[CliSession, SendGridDouble]) -> None:
+def test_suppressions_of_sendgrid_are_restored(live: tuple[CliSession, SendGridDouble]) -> None:
     cli, double = live
     cli.ok("admin", "backup", "backup.db")
     then = since()
@@ -104,7 +104,7 @@ def test_what_sendgrid_keeps_comes_back(live: tuple[CliSession, SendGridDouble])
     assert "p5@people.example" in cli.ok("leads", "suppressions", "list").out
 
 
-def test_a_key_that_reads_no_lists_is_said(live: tuple[CliSession, SendGridDouble]) -> None:
+def test_a_key_that_cannot_read_lists_is_reported(live: tuple[CliSession, SendGridDouble]) -> None:
     cli, double = live
     double.configure(Account(can_read_suppressions=False))
     result = cli.ok("admin", "restored", "--since", since())
@@ -127,7 +127,9 @@ def test_a_copied_folder_sends_nothing_until_it_is_adopted(live: tuple[CliSessio
     assert times(double) == {1: 20}
 
 
-def test_without_its_journal_it_is_refused_unless_a_reason_is_given(live: tuple[CliSession, SendGridDouble]) -> None:
+def test_without_its_journal_a_restore_is_refused_unless_a_reason_is_given(
+    live: tuple[CliSession, SendGridDouble],
+) -> None:
     cli, _ = live
     cli.ok("admin", "backup", "backup.db")
     then = since()

@@ -14,7 +14,7 @@ from tests.cli.conftest import CliSession
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_is_there_and_says_what_it_does(command: str) -> None:
+def test_each_command_exists_and_has_a_help_text(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
     assert re.search(r"[A-Z][^\n]{10,}\.", shown.output), "help says nothing"
@@ -34,7 +34,7 @@ def test_a_group_lists_its_commands_and_the_groups_below_it(group: str) -> None:
     assert listed == below
 
 
-def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> None:
+def test_no_command_prints_help_and_an_unknown_one_is_an_error() -> None:
     assert "Usage" in CliRunner().invoke(app, []).output
     assert CliRunner().invoke(app, ["advnace"]).exit_code == 2
 
@@ -119,7 +119,7 @@ def test_each_command_prints_for_people_and_for_programs(seeded_cli: CliSession,
 @pytest.mark.parametrize(
     "command", ["handoffs accept 1", "handoffs reassign 1 ben", "handoffs reject 1 --reason bad-fit", "leads leave 1"]
 )
-def test_what_is_done_once_prints_for_people_too(seeded_cli: CliSession, command: str) -> None:
+def test_one_time_commands_print_for_people_too(seeded_cli: CliSession, command: str) -> None:
     assert seeded_cli.ok(*command.split()).out.strip()
     assert seeded_cli.fails(*command.split()).code == 4
 
@@ -131,7 +131,7 @@ def test_a_lead_that_was_taken_over_is_followed_up(seeded_cli: CliSession) -> No
     assert "by ana: call" in seeded_cli.ok("handoffs", "follow-up", 3).out
 
 
-def test_the_way_of_a_lead_from_a_file_to_a_rep(seeded_cli: CliSession) -> None:
+def test_a_lead_goes_from_a_file_to_a_rep(seeded_cli: CliSession) -> None:
     leads = seeded_cli.ok("leads", "list", "--json").json
     assert {(lead["name"], lead["custodian"], lead["ref"]) for lead in leads} == {
         ("Hedda", "track", "welcome"), ("Claus", "track", "keep"), ("Rea", "offer", "1"),
@@ -169,13 +169,13 @@ def test_a_changed_policy_waits_for_its_approver(seeded_cli: CliSession) -> None
     ]  # fmt: skip
 
 
-def test_explain_says_where_a_lead_is_who_has_it_and_why(seeded_cli: CliSession) -> None:
+def test_explain_shows_state_custodian_and_reason_of_a_lead(seeded_cli: CliSession) -> None:
     shown = seeded_cli.ok("explain", "ready@people.example").out
     for word in ("Rea", "offer", "ana", "demo_requested is yes"):
         assert word in shown
 
 
-def test_an_import_reports_what_came_in_and_again_changes_nothing(cli: CliSession) -> None:
+def test_an_import_reports_its_leads_and_a_repeat_changes_nothing(cli: CliSession) -> None:
     file = cli.write(
         "people.csv", "Email,First Name,Consent\nann@people.example,Ann,consent\nnot an address,Bob,consent\n"
     )
@@ -204,7 +204,7 @@ def test_signals_come_from_a_file(seeded_cli: CliSession) -> None:
     assert "rejected rows" in seeded_cli.ok("leads", "import-signals", file).out
 
 
-def test_opt_outs_go_in_from_the_command_line_and_from_a_file_and_come_out_again(seeded_cli: CliSession) -> None:
+def test_opt_outs_are_added_imported_and_exported(seeded_cli: CliSession) -> None:
     result = seeded_cli.ok(
         "leads", "suppress", "head@people.example", "Stranger <stranger@people.example>", "--json"
     ).json
@@ -251,7 +251,7 @@ def test_a_preview_leaves_files_to_open_and_a_test_mail_arrives(seeded_cli: CliS
     assert seeded_cli.counts() == before
 
 
-def test_check_says_how_much_it_found_in_order(cli: CliSession) -> None:
+def test_check_counts_what_is_valid(cli: CliSession) -> None:
     assert "No problems in 2 tracks, 3 emails" in cli.ok("check").out
     assert cli.ok("check", "--json").json == []
 

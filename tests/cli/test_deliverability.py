@@ -68,7 +68,7 @@ def test_deliver_sends_what_is_due_once_and_says_so(cli: CliSession, sendgrid: S
     assert len(sendgrid.accepted()) == 1
 
 
-def test_deliver_prints_for_programs_what_became_of_everything(due: CliSession) -> None:
+def test_deliver_prints_every_result_as_json(due: CliSession) -> None:
     payload = due.ok("delivery", "run", "--json").json
     assert (payload["messages"], payload["states"], payload["breakers"]) == (1, {"accepted": 1}, [])
 
@@ -156,7 +156,7 @@ def test_an_unknown_message_is_shown_with_all_that_is_known(with_unknown: CliSes
     )
 
 
-def test_no_unknown_message_is_said_in_a_line(seeded_cli: CliSession) -> None:
+def test_no_unknown_message_is_reported_in_one_line(seeded_cli: CliSession) -> None:
     assert seeded_cli.ok("delivery", "messages").out == "No message has an unknown result.\n"
     assert seeded_cli.ok("delivery", "messages", "--json").json == []
 
@@ -173,7 +173,7 @@ def test_rules_that_resend_warn_that_it_may_deliver_twice(with_unknown: CliSessi
     ("answer", "state", "words"),
     [("--sent", "accepted", "counts as sent"), ("--not-sent", "planned", "is sent again")],
 )
-def test_resolving_says_what_follows_and_explain_shows_it(
+def test_resolving_prints_its_effect_and_explain_shows_it(
     with_unknown: CliSession, answer: str, state: str, words: str
 ) -> None:
     ((number,),) = _sql("SELECT id FROM message WHERE kind = 'touch'")

@@ -39,7 +39,7 @@ def _live(cli: CliSession) -> None:
 @pytest.mark.parametrize(
     "name", [".", "..", "../..", "/", "link", "linked-demo", "precious.txt", "sub", "rules", "here/../."]
 )
-def test_a_folder_that_is_not_a_demos_is_refused_and_keeps_everything(cli: CliSession, name: str) -> None:
+def test_a_folder_without_a_demo_is_refused_and_unchanged(cli: CliSession, name: str) -> None:
     _live(cli)
     (cli.folder / "here").mkdir()
     (cli.folder / "link").symlink_to(".")
@@ -111,7 +111,7 @@ def _pipe(folder: Path) -> None:
         _pipe,
     ],
 )
-def test_what_others_put_beside_the_marker_stops_the_demo_before_it_deletes(
+def test_unknown_files_beside_the_marker_stop_the_demo_before_it_deletes(
     tmp_path: Path, put: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "demo"
@@ -125,7 +125,7 @@ def test_what_others_put_beside_the_marker_stops_the_demo_before_it_deletes(
     assert (folder / "spool").is_dir()
 
 
-def test_a_live_database_is_no_demos_even_beside_the_marker(cli: CliSession) -> None:
+def test_a_live_database_beside_the_marker_is_refused(cli: CliSession) -> None:
     with demo_folder(cli.folder / "demo"):
         pass
     cli.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///demo/nurture.db")
@@ -134,7 +134,7 @@ def test_a_live_database_is_no_demos_even_beside_the_marker(cli: CliSession) -> 
     assert (cli.folder / "demo" / "nurture.db").exists()
 
 
-def test_a_marker_that_no_demo_wrote_opens_nothing(tmp_path: Path) -> None:
+def test_a_forged_marker_is_refused(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     for mark in (b"", b"mine\n"):
@@ -144,7 +144,7 @@ def test_a_marker_that_no_demo_wrote_opens_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "notes.txt").read_text() == "mine"
 
 
-def test_a_demo_that_runs_is_not_disturbed(tmp_path: Path) -> None:
+def test_a_running_demo_is_not_replaced(tmp_path: Path) -> None:
     with demo_folder(tmp_path / "demo"):
         (tmp_path / "demo" / "spool").mkdir()
         with pytest.raises(InvalidState, match="running"), demo_folder(tmp_path / "demo"):
@@ -152,7 +152,7 @@ def test_a_demo_that_runs_is_not_disturbed(tmp_path: Path) -> None:
         assert (tmp_path / "demo" / "spool").is_dir()
 
 
-def test_a_second_demo_begins_anew_and_what_a_killed_one_left_is_in_no_way(cli: CliSession) -> None:
+def test_a_second_demo_starts_afresh_even_after_a_killed_one(cli: CliSession) -> None:
     cli.environment.delenv("NURTURE_TEMPLATES")
     cli.write("demo/" + MARKER, "")  # killed as it began
     first = cli.ok(*DEMO, "demo").out

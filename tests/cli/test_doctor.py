@@ -55,7 +55,7 @@ def _run_doctor(cli: CliSession, code: int = 0) -> dict[str, dict[str, Any]]:
     return {one["check"]: one for one in found}
 
 
-def test_a_fresh_folder_says_what_to_do_and_makes_no_file(cli: CliSession) -> None:
+def test_a_new_folder_gets_instructions_and_no_file(cli: CliSession) -> None:
     cli.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{cli.folder / 'none.db'}")
     before = sorted(cli.folder.rglob("*"))
     findings = _run_doctor(cli, 6)
@@ -99,7 +99,7 @@ def test_sendgrid_without_a_key_is_named(live: CliSession) -> None:
     assert "NURTURE_SENDGRID_KEY is not set" in _run_doctor(live, 6)["provider"]["message"]
 
 
-def test_a_mail_server_that_lets_us_in_is_good(live: CliSession) -> None:
+def test_a_mail_server_that_accepts_the_login_passes(live: CliSession) -> None:
     with smtp_server() as double:
         live.environment.setenv("NURTURE_PROVIDER", "smtp")
         live.environment.setenv("NURTURE_SMTP_URL", double.url)
@@ -108,7 +108,7 @@ def test_a_mail_server_that_lets_us_in_is_good(live: CliSession) -> None:
         assert double.accepted == []
 
 
-def test_a_mail_server_that_is_not_there_fails_without_its_password(live: CliSession) -> None:
+def test_an_unreachable_mail_server_fails_without_showing_the_password(live: CliSession) -> None:
     live.environment.setenv("NURTURE_PROVIDER", "smtp")
     live.environment.setenv("NURTURE_SMTP_URL", "smtp://nora:opensesame@127.0.0.1:9")
     findings = _run_doctor(live, 6)
@@ -164,7 +164,7 @@ def test_pages_that_do_not_answer_stop_real_mail_only(live: CliSession) -> None:
     assert _run_doctor(live)["pages"]["state"] == "warning"
 
 
-def test_prefect_is_asked_whether_it_is_well(live: CliSession, other_server: str) -> None:
+def test_the_health_of_prefect_is_checked(live: CliSession, other_server: str) -> None:
     assert _run_doctor(live)["Prefect"]["state"] == "warning"
     live.environment.setenv("PREFECT_API_URL", f"{other_server}/api")
     assert _run_doctor(live)["Prefect"]["state"] == "ok"
@@ -177,7 +177,7 @@ def test_a_virtual_clock_fails_with_a_real_provider(seeded_cli: CliSession) -> N
     assert _run_doctor(seeded_cli, 6)["clock"]["state"] == "failed"
 
 
-def test_bounces_are_well_once_sendgrid_reports_them(live: CliSession, sendgrid: SendGridDouble) -> None:
+def test_the_bounce_check_passes_once_sendgrid_reports_bounces(live: CliSession, sendgrid: SendGridDouble) -> None:
     missing = _run_doctor(live)["bounces"]
     assert (missing["state"], "NURTURE_SENDGRID_WEBHOOK_KEY" in missing["remedy"]) == ("warning", True)
     live.environment.setenv("NURTURE_SENDGRID_WEBHOOK_KEY", Signer().public)
@@ -240,7 +240,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_what_other_accounts_can_open_is_named_with_the_remedy(live: CliSession) -> None:
+def test_files_that_other_accounts_can_open_are_named_with_a_remedy(live: CliSession) -> None:
     live.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///with space.db")
     live.ok("admin", "init")
     live.ok("publish")
@@ -259,7 +259,7 @@ def test_what_other_accounts_can_open_is_named_with_the_remedy(live: CliSession)
     assert _run_doctor(live)["files"]["state"] == "ok"
 
 
-def test_an_account_that_may_do_everything_is_named() -> None:
+def test_a_superuser_account_is_named() -> None:
     setup = DoctorContext(Settings(), RealClock(), _no_provider, "/health", "")
     (found,) = check_versions(setup, root=True)
     assert (found.state, "root" in found.remedy) == ("warning", True)

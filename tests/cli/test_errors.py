@@ -87,7 +87,7 @@ FILES: dict[str, tuple[Callable[[CliSession], Path], str]] = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_file_that_is_no_file_of_leads_is_refused_whole(seeded_cli: CliSession, case: str) -> None:
+def test_a_file_without_leads_is_refused(seeded_cli: CliSession, case: str) -> None:
     make, names = FILES[case]
     file = make(seeded_cli)
     before = seeded_cli.counts()
@@ -97,7 +97,7 @@ def test_a_file_that_is_no_file_of_leads_is_refused_whole(seeded_cli: CliSession
     assert seeded_cli.counts() == before
 
 
-def test_utf_16_is_read_as_what_it_is(seeded_cli: CliSession) -> None:
+def test_utf_16_is_detected(seeded_cli: CliSession) -> None:
     text = "Email,First Name,Consent\nzoe@people.example,Zoë,consent\n"
     done = seeded_cli.ok("import", seeded_cli.write("u16.csv", text.encode("utf-16")), "--source", "crm", "--json").json
     assert (done["new"], done["rejected"]) == (1, 0)
@@ -110,7 +110,7 @@ def test_a_nul_in_a_row_makes_that_row_bad_and_no_other(seeded_cli: CliSession) 
     assert (done["new"], done["rejected"]) == (1, 1)
 
 
-def test_a_mapping_with_problems_brings_nothing_in(seeded_cli: CliSession) -> None:
+def test_a_mapping_with_problems_imports_nothing(seeded_cli: CliSession) -> None:
     file = seeded_cli.write("p.csv", "Mail\na@people.example\n")
     mapping = seeded_cli.write("m.yaml", "columns: {Mail: emial}\ncolour: blue\n")
     before = seeded_cli.counts()
@@ -122,7 +122,7 @@ def test_a_mapping_with_problems_brings_nothing_in(seeded_cli: CliSession) -> No
 
 
 @pytest.mark.parametrize("command", ["run", "publish", "import p.csv", "leads suppress a@people.example"])
-def test_a_read_only_database_is_named_and_keeps_what_it_has(seeded_cli: CliSession, command: str) -> None:
+def test_a_read_only_database_is_named_and_unchanged(seeded_cli: CliSession, command: str) -> None:
     url = os.environ["NURTURE_DATABASE_URL"]
     seeded_cli.write("p.csv", "Email,Consent\na@people.example,consent\n")
     _edit(seeded_cli, "tracks/welcome/01-hello.md", "Hello {{", "Good day {{")
@@ -169,7 +169,7 @@ def _set_seen_at(cli: CliSession, timestamp: str) -> None:
     connection.close()
 
 
-def test_a_live_database_takes_no_virtual_time(cli: CliSession) -> None:
+def test_a_live_database_refuses_virtual_time(cli: CliSession) -> None:
     cli.ok("publish")
     result = cli.fails("run", "--at", "2036-01-01")
     assert result.code == 4

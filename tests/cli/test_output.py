@@ -30,7 +30,7 @@ def test_a_word_longer_than_any_line_is_folded_and_loses_nothing() -> None:
     assert (shown.count("x"), shown.count("z")) == (LINE, LINE)
 
 
-def test_marks_and_wide_letters_in_a_cell_stay_as_they_are() -> None:
+def test_marks_and_wide_letters_in_a_cell_are_unchanged() -> None:
     shown = _shown(("[bold]x[/]", "田辺ゆき", "-"))
     for cell in ("[bold]x[/]", "田辺ゆき"):
         assert cell in shown

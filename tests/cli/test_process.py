@@ -50,7 +50,7 @@ def test_daily_commands_never_load_prefect(seeded_cli: CliSession) -> None:
     assert not _loaded(done) & {"prefect", "flows"}
 
 
-def test_explain_loads_no_library_that_it_does_without(seeded_cli: CliSession) -> None:
+def test_explain_imports_no_unused_library(seeded_cli: CliSession) -> None:
     done = _run(seeded_cli, sys.executable, "-c", _LOADED, "explain 1")
     without = {"aiohttp", "alembic", "apprise", "fastapi", "flows", "jinja2", "markdown_it", "prefect"}
     assert not _loaded(done) & without
@@ -80,7 +80,7 @@ def test_the_shell_completes_commands_and_their_options(cli: CliSession, typed: 
     assert set(done.stdout.split()) == offered, done.stderr
 
 
-def test_the_installed_command_works_and_fails_as_it_should(seeded_cli: CliSession) -> None:
+def test_the_installed_command_returns_the_right_exit_codes(seeded_cli: CliSession) -> None:
     nurture = str(Path(sys.executable).with_name("nurture"))
     good = _run(seeded_cli, nurture, "leads", "list")
     assert (good.returncode, good.stderr) == (0, "")
@@ -109,7 +109,7 @@ def test_the_demo_runs_from_start_to_ledger(cli: CliSession) -> None:
     assert "2 rejected" in done.stdout
 
 
-def test_a_bug_of_ours_is_traced_in_a_log_without_what_a_lead_wrote(seeded_cli: CliSession) -> None:
+def test_a_bug_is_logged_with_traceback_and_without_lead_data(seeded_cli: CliSession) -> None:
     database = Database(os.environ["NURTURE_DATABASE_URL"])
     with database.write() as connection:
         connection.execute(text("UPDATE signal SET kind = 'mia@canary.example'"))

@@ -28,7 +28,7 @@ def test_mail_that_could_not_be_read_is_listed_with_its_reason(unread: CliSessio
     assert (one["source"], one["error"]) == ("imap", "it took more than 30 s")
 
 
-def test_it_may_be_tried_again(unread: CliSession) -> None:
+def test_an_unreadable_mail_can_be_retried(unread: CliSession) -> None:
     assert "1 message queued to be read again" in unread.ok("leads", "replies", "--retry").out
     assert "All inbound mail was read." in unread.ok("leads", "replies").out
 
@@ -39,6 +39,6 @@ def test_the_doctor_reports_it(unread: CliSession) -> None:
     assert "nurture leads replies" in result
 
 
-def test_nothing_unread_is_said_in_a_sentence(seeded_cli: CliSession) -> None:
+def test_no_unreadable_mail_is_reported_in_one_sentence(seeded_cli: CliSession) -> None:
     assert seeded_cli.ok("leads", "replies").out.strip() == "All inbound mail was read."
     assert "could not be read" not in seeded_cli.run("doctor").out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.cli.conftest import CliSession
 
 
-def test_reps_are_listed_with_what_they_have(seeded_cli: CliSession) -> None:
+def test_reps_are_listed_with_their_leads(seeded_cli: CliSession) -> None:
     ana, ben = seeded_cli.ok("handoffs", "reps", "list", "--json").json
     assert (ana["id"], ana["open_offers"], ana["overdue_offers"], ana["offers_today"]) == ("ana", 1, 0, 1)
     assert (ben["id"], ben["open_offers"]) == ("ben", 0)
@@ -15,7 +15,7 @@ def test_reps_are_listed_with_what_they_have(seeded_cli: CliSession) -> None:
     assert "1 of 5" in seeded_cli.ok("handoffs", "reps", "list").out
 
 
-def test_a_link_is_made_and_ended(seeded_cli: CliSession) -> None:
+def test_a_link_is_created_and_revoked(seeded_cli: CliSession) -> None:
     assert "NURTURE_BASE_URL" in seeded_cli.fails("handoffs", "reps", "link", "ana").err
     seeded_cli.environment.setenv("NURTURE_BASE_URL", "https://go.example.com")
     assert "no rep 'zoe' in the policy" in seeded_cli.fails("handoffs", "reps", "link", "zoe").err

@@ -9,7 +9,7 @@ from tests.cli.conftest import CliSession
 pytestmark = pytest.mark.quick
 
 
-def test_a_score_is_a_sum_that_a_person_can_follow(seeded_cli: CliSession) -> None:
+def test_a_score_is_shown_as_a_sum_of_signals(seeded_cli: CliSession) -> None:
     seeded_cli.ok("leads", "signal", "head@people.example", "clicked")
     seeded_cli.ok("leads", "signal", "head@people.example", "replied")
     result = seeded_cli.ok("leads", "score", "head@people.example").out
@@ -18,7 +18,7 @@ def test_a_score_is_a_sum_that_a_person_can_follow(seeded_cli: CliSession) -> No
     assert "falls below 25 (engaged) on 2026-02-" in result
 
 
-def test_a_program_gets_every_line_and_the_same_sum(seeded_cli: CliSession) -> None:
+def test_json_has_every_line_and_the_same_sum(seeded_cli: CliSession) -> None:
     seeded_cli.ok("leads", "signal", "1", "clicked")
     found = seeded_cli.ok("leads", "score", "1", "--json").json
     assert found["lead_id"] == 1

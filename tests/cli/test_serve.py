@@ -21,7 +21,7 @@ NURTURE = str(Path(sys.executable).with_name("nurture"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_and_stops_in_good_order(cli: CliSession, number: signal.Signals) -> None:
+def test_it_prints_its_address_and_stops_cleanly(cli: CliSession, number: signal.Signals) -> None:
     command = [NURTURE, "admin", "serve", "--port", "0", "--json"]
     with subprocess.Popen(
         command, cwd=cli.folder, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -33,7 +33,7 @@ def test_a_server_that_cannot_be_reached_is_an_error_with_its_reason(cli: CliSes
         ("TAKEN", Fault.DROP, "Unknown", "before you send it again"),
     ],
 )
-def test_what_the_server_did_with_it_is_reported_and_no_success(
+def test_a_failed_delivery_is_reported_with_what_the_server_did(
     cli: CliSession, verb: str, answer: str | Fault, receipt: str, shown: str
 ) -> None:
     with smtp_server() as server:
@@ -45,7 +45,7 @@ def test_what_the_server_did_with_it_is_reported_and_no_success(
         assert (payload.code, payload.json["receipt"], bool(payload.json["reason"])) == (4, receipt, True)
 
 
-def test_a_server_that_takes_it_is_a_success(cli: CliSession) -> None:
+def test_an_accepted_message_is_a_success(cli: CliSession) -> None:
     with smtp_server() as server:
         _by_smtp(cli, f"smtp://127.0.0.1:{server.port}")
         assert "Accepted by smtp: [test]" in cli.ok(*ARGS).out

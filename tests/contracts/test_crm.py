@@ -417,7 +417,7 @@ def test_lines_that_cannot_be_read_are_reported_and_the_file_is_archived(tmp_pat
     crm = CsvFolderCrm(tmp_path)
     page = crm.fetch_changes("", 10, NOW)
     assert [(one.key, one.amount) for one in page.records] == [("8", 99.5)]
-    assert page.problems == ["a.csv, line 2: '1.234' is not an amount without doubt; write it as 1234.50"]
+    assert page.problems == ["a.csv, line 2: '1.234' is not a clear amount; write it as 1234.50"]
     assert crm.fetch_changes(page.cursor, 10, NOW).cursor == ""
     assert [path.name for path in (tmp_path / "in" / "processed").iterdir()] == ["a.csv"]
 

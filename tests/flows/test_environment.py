@@ -60,7 +60,7 @@ def test_each_start_has_a_secret_of_its_own_that_nobody_can_guess(tmp_path: Path
     assert len(secrets) == 3
 
 
-def test_what_the_operator_sets_of_prefect_holds(tmp_path: Path) -> None:
+def test_prefect_settings_of_the_operator_are_kept(tmp_path: Path) -> None:
     given = {
         "PREFECT_SERVER_API_AUTH_STRING": "admin:secret",
         "PREFECT_API_AUTH_STRING": "admin:secret",
@@ -105,9 +105,7 @@ def test_what_the_operator_sets_of_prefect_holds(tmp_path: Path) -> None:
         ("PREFECT_SERVER", '{"api": {"csrf_protection_enabled": false}}'),
     ],
 )
-def test_what_would_unlock_the_server_or_lead_elsewhere_is_refused_by_name(
-    name: str, value: str, tmp_path: Path
-) -> None:
+def test_settings_that_unlock_or_redirect_the_server_are_refused_by_name(name: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as refused:
         build_environment(
             Settings(), tmp_path, 4_444, operator_environment={name: value, "PREFECT_LOGGING_LEVEL": "INFO"}
@@ -129,7 +127,7 @@ def _names(model: type[PrefectBaseSettings], path: str = "") -> Iterator[tuple[s
             yield path + name, [f"{model.model_config.get('env_prefix')}{name}".upper()]
 
 
-def test_no_other_name_of_prefects_for_what_we_set_gets_past(tmp_path: Path) -> None:
+def test_aliases_of_protected_prefect_settings_are_refused(tmp_path: Path) -> None:
     ours = build_environment(Settings(), tmp_path, 4_444, operator_environment={})
     other = [names for _, names in _names(PrefectSettings) if len(names) > 1 and set(names) & set(ours)]
     assert len(other) >= 3

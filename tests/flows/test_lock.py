@@ -22,7 +22,7 @@ with hold_lock(Path(sys.argv[1])) as write_urls:
 """
 
 
-def test_a_second_start_says_what_runs_already_and_where(tmp_path: Path) -> None:
+def test_a_second_start_names_the_running_one_and_its_address(tmp_path: Path) -> None:
     with hold_lock(tmp_path) as note:
         note({"Pages": "http://127.0.0.1:8025", "Prefect": "http://127.0.0.1:4200"})
         with pytest.raises(AlreadyRunning) as refused, hold_lock(tmp_path):
@@ -44,7 +44,7 @@ def test_the_lock_is_free_after_a_clean_end(tmp_path: Path) -> None:
         pass
 
 
-def test_the_lock_of_a_killed_owner_holds_nobody_up(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_owner_is_free(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"held\n"

@@ -166,7 +166,7 @@ def test_another_interval_keeps_the_order_of_the_stages() -> None:
     assert with_interval(300) == SCHEDULE
 
 
-def test_what_a_dead_worker_held_is_found_within_a_minute() -> None:
+def test_leases_of_a_dead_worker_are_found_within_a_minute() -> None:
     for pace in (5, 300, 86_400):
         (deliver,) = (one for one in with_interval(pace) if "deliver" in one.entrypoint)
         assert timedelta(seconds=deliver.interval) + LEASE <= timedelta(minutes=1)

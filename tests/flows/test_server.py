@@ -158,7 +158,7 @@ def test_init_creates_what_deploying_needs_once(world: World, client: SyncPrefec
     assert any(SENDER_LIMIT in line and "9 slots" in line for line in again)
 
 
-def test_init_says_what_a_locked_server_asks_for(world: World) -> None:
+def test_init_reports_what_a_locked_server_requires(world: World) -> None:
     with temporary_settings({PREFECT_API_URL: world.api.url}, restore_defaults={PREFECT_API_AUTH_STRING}):
         lines = setup.init(world.settings)
     assert "PREFECT_API_AUTH_STRING" in lines[-1]
@@ -235,7 +235,7 @@ def test_shards_on_postgresql_share_the_leads_and_a_long_send_shows_its_progress
     assert bar["data"] == 100.0
 
 
-def test_the_nightly_audit_fails_if_the_ledger_does_not_close(
+def test_the_nightly_audit_fails_if_the_ledger_does_not_balance(
     world: World, sqlite_db: Database, sqlite_url: str, tmp_path: Path
 ) -> None:
     lead = add_lead(make_context(sqlite_db, tmp_path))
@@ -251,7 +251,7 @@ def test_the_nightly_audit_fails_if_the_ledger_does_not_close(
     assert emitted["payload"]["findings"]["no-custodian"] == 1
 
 
-def test_prefect_keeps_no_word_of_a_lead_when_a_stage_fails(
+def test_prefect_stores_no_lead_data_when_a_stage_fails(
     world: World, sqlite_db: Database, sqlite_url: str, tmp_path: Path
 ) -> None:
     ctx = make_context(sqlite_db, tmp_path)
@@ -281,7 +281,7 @@ def test_prefect_keeps_no_word_of_a_lead_when_a_stage_fails(
     assert [file.name for file in files if b"canary" in file.read_bytes().lower()] == []
 
 
-def test_what_a_dead_server_left_is_cleared(world: World, client: SyncPrefectClient) -> None:
+def test_leftovers_of_a_dead_server_are_removed(world: World, client: SyncPrefectClient) -> None:
     setup.ensure_limit(client)
     deployment = client.create_deployment(client.create_flow_from_name("old"), "old")
     running = client.create_flow_run_from_deployment(deployment)
@@ -294,7 +294,7 @@ def test_what_a_dead_server_left_is_cleared(world: World, client: SyncPrefectCli
     assert client.read_global_concurrency_limit_by_name(SENDER_LIMIT).active_slots == 0
 
 
-def test_without_a_server_init_does_the_rest_and_says_how_to_go_on(
+def test_without_a_server_init_does_the_rest_and_prints_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

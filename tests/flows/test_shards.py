@@ -34,7 +34,7 @@ def _failed(cause: BaseException, *, lost: bool = False) -> OperationalError:
         _failed(psycopg.OperationalError("server closed the connection"), lost=True),
     ],
 )
-def test_a_busy_or_absent_database_is_worth_another_try(error: OperationalError) -> None:
+def test_a_busy_or_unreachable_database_is_retried(error: OperationalError) -> None:
     assert is_transient(_explained(error))
     assert is_transient(error)
 
@@ -51,7 +51,7 @@ def test_a_busy_or_absent_database_is_worth_another_try(error: OperationalError)
         _explained(_failed(psycopg.errors.InsufficientPrivilege())),
     ],
 )
-def test_what_will_fail_again_is_not_tried_again(error: object) -> None:
+def test_permanent_errors_are_not_retried(error: object) -> None:
     assert not is_transient(error)
 
 
@@ -59,7 +59,7 @@ def _shard(error: Exception) -> None:
     raise error
 
 
-def test_a_stage_fails_without_the_words_of_a_lead_and_is_tried_again_as_before() -> None:
+def test_a_failed_stage_logs_no_lead_data_and_is_retried() -> None:
     locked = _failed(sqlite3.OperationalError("database is locked"))
     for error in (NotFound("There is no lead mia@canary.example."), ValueError("Mia Canary"), locked):
         with pytest.raises(StageFailed, match=type(error).__name__) as failed:
@@ -68,7 +68,7 @@ def test_a_stage_fails_without_the_words_of_a_lead_and_is_tried_again_as_before(
         assert is_transient(failed.value) == is_transient(error)
 
 
-def test_what_is_wrong_with_the_set_up_is_said_as_it_is() -> None:
+def test_configuration_errors_are_reported_in_full() -> None:
     with pytest.raises(Misconfigured, match="Set NURTURE_MAILDIR"):
         redact_errors(_shard)(Misconfigured("Set NURTURE_MAILDIR."))
 

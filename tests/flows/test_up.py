@@ -155,7 +155,7 @@ def test_a_schedule_fires_and_its_run_moves_a_lead(started: Started) -> None:
         ("POST", "/variables/"),
     ],
 )
-def test_who_does_not_know_the_secret_reads_and_changes_nothing(
+def test_without_the_secret_nothing_can_be_read_or_changed(
     started: Started, method: str, path: str, origin: dict[str, str]
 ) -> None:
     body = None if method in ("GET", "DELETE") else {}
@@ -191,7 +191,7 @@ def test_no_other_origin_is_allowed_even_with_the_secret(started: Started) -> No
     assert allowed(ours) == allowed(ours, "OPTIONS", "/deployments/filter", **asks) == ours
 
 
-def test_what_changes_something_needs_a_token_against_forged_requests(started: Started) -> None:
+def test_changes_need_a_csrf_token(started: Started) -> None:
     path, body = "/variables/", {"name": "tests", "value": "1"}
     assert started.api.call("POST", path, body)[0] == 403
     forged = {"Prefect_Csrf_Client": "me", "Prefect_Csrf_Token": "guessed"}
@@ -229,7 +229,7 @@ def test_the_secret_is_in_no_command_line_and_no_file_but_one(started: Started) 
     assert [path.name for path in files if secret in path.read_bytes()] == ["sign-in"]
 
 
-def test_all_that_a_start_leaves_is_closed_to_other_accounts(started: Started) -> None:
+def test_all_files_of_a_start_are_private(started: Started) -> None:
     home = started.folder / ".nurture"
     names = {path.name for path in home.rglob("*")}
     assert {"prefect.db", "prefect.log", "sign-in", "up.lock"} <= names
@@ -247,7 +247,7 @@ def test_prefect_keeps_its_own_database_and_listens_on_this_machine_only(started
     assert not (home / "profiles.toml").exists() or "API_URL" not in (home / "profiles.toml").read_text()
 
 
-def test_a_second_start_says_where_the_first_one_runs_and_fails(started: Started) -> None:
+def test_a_second_start_names_the_address_of_the_first_and_fails(started: Started) -> None:
     second = subprocess.run(
         [sys.executable, "-c", START_UP],
         cwd=started.folder,

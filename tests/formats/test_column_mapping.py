@@ -17,13 +17,13 @@ def saved(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_mapping_file_is_read(tmp_path: Path) -> None:
+def test_a_mapping_file_is_parsed(tmp_path: Path) -> None:
     mapping = load_mapping(
         saved(
             tmp_path,
             """\
 source: olist
-columns: {mql_id: external_id, first_contact_date: created_at, seller: skip, colour: custom}
+columns: {mql_id: external_id, first_contact_date: created_at, seller: skip, color: custom}
 constants: {consent_basis: legitimate_interest, opted_out: no, employees: 7}
 templates: {email: "{mql_id}@leads.example"}
 formats: {created_at: "%Y-%m-%d", consent_at: ["%d/%m/%Y", "%d.%m.%y"]}
@@ -75,12 +75,12 @@ time_zone: Mars/Phobos
     "text",
     ["", "- a\n", "columns: [a\n", "a: b: c", "columns: 3\n", "email", "!!python/none x", "a: 1\na: 2\n", "&a [*a]"],
 )
-def test_what_is_no_mapping_is_one_clear_error(tmp_path: Path, text: str) -> None:
+def test_an_invalid_mapping_raises_one_clear_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(FileUnreadable, match=r"map\.yaml"):
         load_mapping(saved(tmp_path, text))
 
 
-def test_a_folder_and_a_missing_mapping_are_clear_errors(tmp_path: Path) -> None:
+def test_a_folder_or_a_missing_mapping_raises_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(FileUnreadable, match="is a folder"):
         load_mapping(tmp_path)
     with pytest.raises(FileUnreadable, match="check the path"):
@@ -89,7 +89,7 @@ def test_a_folder_and_a_missing_mapping_are_clear_errors(tmp_path: Path) -> None
 
 @given(st.binary(max_size=200) | st.text(alphabet="columns:{}[]&*!| \n-'\"%ab", max_size=80).map(str.encode))
 @settings(max_examples=100, deadline=None)
-def test_random_bytes_raise_nothing_but_our_error(tmp_path: Path, content: bytes) -> None:
+def test_random_bytes_raise_only_file_unreadable(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "map.yaml"
     path.write_bytes(content)
     try:

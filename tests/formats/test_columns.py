@@ -42,13 +42,13 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_system_is_known_by_its_columns(name: str) -> None:
+def test_a_system_is_detected_by_its_columns(name: str) -> None:
     header = HEADERS[name].split(",")
     assert detect_system(header) == name.split(maxsplit=1)[0]
     assert looks_like_header(header)
 
 
-def test_few_common_columns_tell_no_system() -> None:
+def test_common_columns_identify_no_system() -> None:
     assert detect_system(["email", "name", "title"]) is None
 
 
@@ -71,18 +71,18 @@ def test_few_common_columns_tell_no_system() -> None:
         ("Questions & Comments", "webinar", "questions"),
     ],
 )
-def test_a_column_becomes_its_field(column: str, system: str | None, field: str) -> None:
+def test_a_column_is_mapped_to_its_field(column: str, system: str | None, field: str) -> None:
     found = match_field(column, system)
     assert found is not None
     assert found[0] == field
 
 
-def test_a_column_that_nobody_knows_has_no_field() -> None:
+def test_an_unknown_column_has_no_field() -> None:
     assert match_field("Shoe size", "hubspot") is None
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_every_field_is_known_by_its_own_name(field: str) -> None:
+def test_every_field_is_recognized_by_its_own_name(field: str) -> None:
     found = match_field(field, None)
     assert found is not None
     assert found[0] == ("lead_source" if field == "source" else field)
@@ -100,9 +100,9 @@ def test_every_field_is_known_by_its_own_name(field: str) -> None:
         ("Größe", "größe"),
     ],
 )
-def test_other_columns_keep_a_plain_name(column: str, name: str) -> None:
+def test_custom_fields_are_named_after_their_column(column: str, name: str) -> None:
     assert custom_field_name(column) == name
 
 
-def test_case_spaces_and_marks_do_not_count() -> None:
+def test_case_spaces_and_punctuation_are_ignored() -> None:
     assert len({normalize_name(name) for name in ("Lead Source", "lead_source", "LeadSource__c", " LEAD-SOURCE ")}) == 1

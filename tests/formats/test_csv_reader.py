@@ -48,11 +48,11 @@ def test_encoding_and_delimiter_are_detected(tmp_path: Path, encoding: str, deli
     assert [row[1] for row in rows if not isinstance(row, BadRow)] == ROWS[1:]
 
 
-def test_what_is_not_utf_8_is_read_as_windows_1252(tmp_path: Path) -> None:
+def test_other_encodings_are_read_as_windows_1252(tmp_path: Path) -> None:
     assert read(written(tmp_path / "a.csv", "name,city\nZoë,“Köln” 5€\n".encode("cp1252"))) == [["Zoë", "“Köln” 5€"]]
 
 
-def test_one_damaged_byte_in_a_utf_8_file_costs_one_row(tmp_path: Path) -> None:
+def test_one_invalid_byte_in_a_utf_8_file_rejects_one_row(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "name,city\nZoë,Köln\nJörg,".encode() + b"\xe9\n" + "André,Orléans\n".encode())
     rows = list(open_rows(path))
     assert [row.line for row in rows if isinstance(row, BadRow)] == [3]
@@ -60,7 +60,7 @@ def test_one_damaged_byte_in_a_utf_8_file_costs_one_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_line_ends_of_all_systems_are_read_and_counted(tmp_path: Path, end: str) -> None:
+def test_all_line_endings_are_read_and_counted(tmp_path: Path, end: str) -> None:
     rows = list(open_rows(written(tmp_path / "a.csv", f"a,b{end}1,2{end}{end}3,4")))
     assert rows == [(2, ["1", "2"]), (4, ["3", "4"])]
 
@@ -80,7 +80,7 @@ cell = st.text(st.characters(exclude_characters="\0\r\ufffd", exclude_categories
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
 @settings(max_examples=80, deadline=None)
-def test_what_a_csv_writer_wrote_is_read_back(
+def test_a_written_csv_file_is_read_back_unchanged(
     tmp_path: Path, table: list[list[str]], delimiter: str, encoding: str
 ) -> None:
     rows = [["id", "header", "other"], *([f"r{i}", *row[1:]] for i, row in enumerate(table))]
@@ -90,7 +90,7 @@ def test_what_a_csv_writer_wrote_is_read_back(
 
 @given(st.one_of(st.binary(max_size=400), st.text(alphabet='a",;\n\r\t|\0é@.', max_size=300).map(str.encode)))
 @settings(max_examples=200, deadline=None)
-def test_random_bytes_give_rows_or_one_clear_error(tmp_path: Path, content: bytes) -> None:
+def test_random_bytes_return_rows_or_one_clear_error(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path / "a.csv", content)
     try:
         lines = [row.line if isinstance(row, BadRow) else row[0] for row in open_rows(path)]
@@ -115,9 +115,7 @@ def test_random_bytes_give_rows_or_one_clear_error(tmp_path: Path, content: byte
         (b'email,"name\na,b\n', "quote"),
     ],
 )
-def test_a_file_that_cannot_be_used_gives_one_error_with_the_next_move(
-    tmp_path: Path, content: bytes, says: str
-) -> None:
+def test_an_unusable_file_raises_one_error_with_a_remedy(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(FileUnreadable, match=says) as caught:
         list(open_rows(written(tmp_path / "leads.csv", content)))
     assert "leads.csv" in str(caught.value)
@@ -139,13 +137,13 @@ def good(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("row", ["1", "1,2,3", '1,"2', '"1"x,2', "1,\0", ",".join("x" * 10_000)])
-def test_a_broken_row_is_one_bad_row_and_the_rest_goes_in(tmp_path: Path, row: str) -> None:
+def test_a_broken_row_is_one_bad_row_and_the_others_are_read(tmp_path: Path, row: str) -> None:
     path = written(tmp_path / "a.csv", f"a,b\n1,2\n{row}\n" + "3,4\n" * 300)
     assert [line for line, _ in bad(path)] == [3]
     assert good(path) == [2, *range(4, 304)]
 
 
-def test_an_unclosed_quote_takes_no_other_quoted_row_with_it(tmp_path: Path) -> None:
+def test_an_unclosed_quote_rejects_no_other_row(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", 'a,b\n"1","2\n"3","4"\n"5","6"\n')
     assert [line for line, _ in bad(path)] == [2]
     assert good(path) == [3, 4]
@@ -156,7 +154,7 @@ def test_cells_may_span_lines(tmp_path: Path) -> None:
     assert list(open_rows(path)) == [(2, ["1", 'two\nlines "quoted"']), (4, ["3", "4"])]
 
 
-def test_empty_cells_after_the_last_column_are_no_problem(tmp_path: Path) -> None:
+def test_empty_cells_after_the_last_column_are_ignored(tmp_path: Path) -> None:
     assert read(written(tmp_path / "a.csv", "a,b\n1,2,,\n")) == [["1", "2"]]
 
 
@@ -176,13 +174,13 @@ def test_a_line_of_50_mb_is_one_bad_row_in_bounded_memory(tmp_path: Path) -> Non
     assert peak < 16_000_000
 
 
-def test_the_header_is_found_under_a_preamble(tmp_path: Path) -> None:
+def test_the_header_is_found_below_a_preamble(tmp_path: Path) -> None:
     text = 'Webinar Name,"Care, for leads"\nGenerated,2026-08-05\n\nEmail;First Name\na@example.com;Ann\n'
     rows = open_rows(written(tmp_path / "a.csv", text), lambda cells: "Email" in cells)
     assert (rows.header, rows.header_line, list(rows)) == (("Email", "First Name"), 4, [(5, ["a@example.com", "Ann"])])
 
 
-def test_a_declared_delimiter_is_believed(tmp_path: Path) -> None:
+def test_a_declared_delimiter_is_used(tmp_path: Path) -> None:
     assert read(written(tmp_path / "a.csv", "sep=;\na,x;b\n1,5;2\n")) == [["1,5", "2"]]
 
 
@@ -193,12 +191,12 @@ def test_progress_counts_bytes(tmp_path: Path) -> None:
     assert max(seen) == rows.size == 400_004
 
 
-def test_many_open_quotes_do_not_make_reading_slow_or_lose_lines(tmp_path: Path) -> None:
+def test_many_unclosed_quotes_are_read_quickly(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "a,b\n" + 'a","\n' * 2_000)
     assert len(list(open_rows(path))) > 0
 
 
-def test_the_bound_on_columns_is_inclusive(tmp_path: Path) -> None:
+def test_the_maximum_number_of_columns_is_accepted(tmp_path: Path) -> None:
     header = ",".join(f"c{i}" for i in range(MAX_COLUMNS))
     row = ",".join("1" * MAX_COLUMNS)
     assert len(read(written(tmp_path / "a.csv", f"{header}\n{row}\n"))[0]) == MAX_COLUMNS

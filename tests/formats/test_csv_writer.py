@@ -70,7 +70,7 @@ signs = st.text(st.sampled_from(" '\"=+-@\t\r\n;,5a\uff1d\u00a0"), max_size=12)
 
 
 @pytest.mark.parametrize("cell", FORMULAS)
-def test_no_formula_begins_a_cell_whichever_delimiter_is_taken(cell: str) -> None:
+def test_no_cell_starts_with_a_formula_under_any_delimiter(cell: str) -> None:
     for part in re.split(r"[;\t\r\n]", escape_formula(cell)):
         assert not re.match('[\\s"\u00a0\ufeff\0\u2019]*[=+\\-@\uff1d\uff0b\uff0d\uff20]', part)
     assert escape_formula(cell)[:1] not in ("\t", "\r", "\n")
@@ -78,12 +78,12 @@ def test_no_formula_begins_a_cell_whichever_delimiter_is_taken(cell: str) -> Non
 
 
 @pytest.mark.parametrize("cell", PLAIN)
-def test_numbers_phones_dashes_and_names_stay_as_they_are(cell: str) -> None:
+def test_numbers_phones_dashes_and_names_are_not_escaped(cell: str) -> None:
     assert (escape_formula(cell), unescape_formula(cell)) == (cell, cell)
 
 
 @given(st.one_of(text, signs))
-def test_reading_undoes_whatever_writing_did(cell: str) -> None:
+def test_unescaping_reverses_escaping(cell: str) -> None:
     assert unescape_formula(escape_formula(cell)) == cell
     assert escape_formula(cell).replace("'", "") == cell.replace("'", "")
 
@@ -99,7 +99,7 @@ cells = signs.map(lambda one: one.replace("\r", "")) | st.text(letters, max_size
 
 
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=8))
-def test_bad_rows_that_are_read_again_are_as_they_were(
+def test_a_report_of_bad_rows_is_read_back_unchanged(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "some.bad-rows.csv"
@@ -112,13 +112,13 @@ def test_bad_rows_that_are_read_again_are_as_they_were(
     assert found == [(str(line), f"{row[0]!r} is none", *row) for line, row in enumerate(rows, 2)]
 
 
-def test_a_broken_line_of_ours_is_reported_without_a_second_escape(tmp_path: Path) -> None:
+def test_a_broken_line_of_a_report_is_not_escaped_twice(tmp_path: Path) -> None:
     path = tmp_path / "a.bad-rows.csv"
     path.write_text("line,reason,Email,Company\n2,x,'=1,too,wide\n3,x,'=2,\"open\n", "utf-8")
     assert [row.cells[2] for row in open_rows(path) if isinstance(row, BadRow)] == ["=1", "=2"]
 
 
-def test_files_of_others_are_read_as_they_stand(tmp_path: Path) -> None:
+def test_files_of_other_systems_are_not_unescaped(tmp_path: Path) -> None:
     path = tmp_path / "theirs.csv"
     path.write_text("Email,Company\nann@example.com,'=1\n", "utf-8")
     assert list(open_rows(path)) == [(2, ["ann@example.com", "'=1"])]

@@ -31,14 +31,14 @@ from nurture.formats.purchase_timeframe import Timeframe, read_timeframe
         "08/05/2026, 10:02:33 PM",
     ],
 )
-def test_one_time_in_many_spellings(text: str) -> None:
+def test_times_are_parsed_in_many_formats(text: str) -> None:
     assert DateReader(day_first=False)(text) == datetime(2026, 8, 5, 22, 2, 33, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     "text", ["5.8.2026", "05.08.26", "5/8/2026", "05-08-2026", "5. August 2026", "5 août 2026", "20260805"]
 )
-def test_one_day_in_european_spellings(text: str) -> None:
+def test_dates_are_parsed_in_european_formats(text: str) -> None:
     assert DateReader(day_first=True)(text) == datetime(2026, 8, 5, tzinfo=UTC)
 
 
@@ -58,7 +58,7 @@ def test_one_day_in_european_spellings(text: str) -> None:
         "2026-08-05 10:00 XYZ",
     ],
 )
-def test_what_is_no_date_says_what_to_write(text: str) -> None:
+def test_an_invalid_date_raises_an_error_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"write it like|correct the date"):
         DateReader(day_first=True)(text)
 
@@ -82,18 +82,18 @@ def test_an_ambiguous_date_is_not_guessed() -> None:
         ([], None),
     ],
 )
-def test_the_column_tells_whether_the_day_comes_first(cells: list[str], verdict: bool | None) -> None:
+def test_the_day_month_order_is_inferred_from_the_column(cells: list[str], verdict: bool | None) -> None:
     evidence = DateOrderEvidence()
     for cell in cells:
         evidence.add(cell)
     assert evidence.is_day_first() is verdict
 
 
-def test_times_without_a_zone_are_in_the_zone_that_the_mapping_names() -> None:
+def test_times_without_a_zone_are_in_the_zone_of_the_mapping() -> None:
     assert DateReader(ZoneInfo("America/Sao_Paulo"))("2026-08-05 10:00") == datetime(2026, 8, 5, 13, tzinfo=UTC)
 
 
-def test_given_formats_are_the_only_ones() -> None:
+def test_only_the_given_formats_are_accepted() -> None:
     read = DateReader(formats=("%d/%m/%Y", "%Y%m%d"))
     assert read("03/04/2026") == read("20260403") == datetime(2026, 4, 3, tzinfo=UTC)
     with pytest.raises(ValueError, match="%d/%m/%Y"):
@@ -107,7 +107,7 @@ def test_given_formats_are_the_only_ones() -> None:
         "2}:[0-9]{2} ?[AP]M)?"
     )
 )
-def test_any_text_is_a_utc_time_or_a_reason(text: str) -> None:
+def test_any_text_is_a_utc_time_or_an_error(text: str) -> None:
     try:
         timestamp = DateReader(day_first=True)(text)
     except ValueError as error:
@@ -143,11 +143,11 @@ def test_any_text_is_a_utc_time_or_a_reason(text: str) -> None:
         ("", None),
     ],
 )
-def test_a_timeframe_gives_the_latest_time_named(text: str, timeframe: Timeframe | None) -> None:
+def test_a_timeframe_is_the_latest_time_in_the_text(text: str, timeframe: Timeframe | None) -> None:
     assert read_timeframe(text, date(2026, 8, 5)) == timeframe
 
 
 @given(st.text(max_size=40))
-def test_no_text_breaks_the_timeframe_reader(text: str) -> None:
+def test_any_text_is_a_timeframe_or_none(text: str) -> None:
     found = read_timeframe(text, date(2026, 8, 5))
     assert found is None or (found.within_days is None) != (found.on is None)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.errors import FileUnreadable
-from nurture.formats.lead_file import BadRow, BadRowReport, ColumnMapping, LeadRow, open_leads, read_leads
+from nurture.formats.lead_file import BadRow, BadRowReport, ColumnMapping, LeadRow, open_leads
 from nurture.formats.purchase_timeframe import Timeframe
 from nurture.formats.row_plan import MAX_CUSTOM
 from nurture.formats.status_mapping import ConsentBasis, LeadStatus
@@ -24,7 +24,7 @@ def saved(tmp_path: Path, *lines: str) -> Path:
 
 
 def leads(path: Path, mapping: ColumnMapping | None = None) -> list[LeadRow]:
-    rows = list(read_leads(path, mapping))
+    rows = list(open_leads(path, mapping))
     assert [row for row in rows if isinstance(row, BadRow)] == []
     return [row for row in rows if isinstance(row, LeadRow)]
 
@@ -34,7 +34,7 @@ def one(tmp_path: Path, header: str, row: str, mapping: ColumnMapping | None = N
 
 
 def reason(tmp_path: Path, header: str, row: str) -> str:
-    (found,) = read_leads(saved(tmp_path, header, row))
+    (found,) = open_leads(saved(tmp_path, header, row))
     assert isinstance(found, BadRow)
     assert found.cells == tuple(next(csv.reader([row])))
     return found.reason
@@ -44,7 +44,7 @@ def given_fields(lead: LeadRow, *names: str) -> dict[str, Any]:
     return {name: getattr(lead, name) for name in names}
 
 
-def test_a_salesforce_export_is_understood(tmp_path: Path) -> None:
+def test_a_salesforce_export_is_read(tmp_path: Path) -> None:
     lead = one(
         tmp_path,
         "Id,FirstName,LastName,Company,Email,Status,OwnerId,IsConverted,HasOptedOutOfEmail,"
@@ -87,7 +87,7 @@ def test_a_salesforce_export_is_understood(tmp_path: Path) -> None:
     assert lead.custom == {"color": "red", "system_modstamp": "x"}
 
 
-def test_a_converted_lead_is_won_and_status_columns_are_weighed(tmp_path: Path) -> None:
+def test_a_converted_lead_is_won_and_the_most_restrictive_status_is_used(tmp_path: Path) -> None:
     header = "Id,Email,Status,IsConverted,SystemModstamp,HasOptedOutOfEmail"
     assert one(tmp_path, header, "1,a@example.com,Strange,true,x,false").status is LeadStatus.WON
     assert one(tmp_path, header, "1,a@example.com,Strange,false,x,false").status is None
@@ -97,7 +97,7 @@ def test_a_converted_lead_is_won_and_status_columns_are_weighed(tmp_path: Path) 
     assert (lead.source, lead.status, lead.status_text) == ("hubspot", LeadStatus.WORKING, "Lead")
 
 
-def test_a_webinar_export_with_preamble_is_understood(tmp_path: Path) -> None:
+def test_a_webinar_export_with_preamble_is_read(tmp_path: Path) -> None:
     path = saved(
         tmp_path,
         'Webinar Name,"Care, for leads"',
@@ -127,7 +127,7 @@ def test_a_webinar_export_with_preamble_is_understood(tmp_path: Path) -> None:
     }
 
 
-def test_a_mapping_file_names_columns_constants_and_templates(tmp_path: Path) -> None:
+def test_a_mapping_applies_columns_constants_and_templates(tmp_path: Path) -> None:
     mapping = ColumnMapping(
         source="olist",
         columns={"mql_id": "external_id", "first_contact_date": "created_at", "origin": "lead_source", "noise": "skip"},
@@ -163,7 +163,7 @@ def test_a_mapping_file_names_columns_constants_and_templates(tmp_path: Path) ->
     }
 
 
-def test_a_constant_fills_blank_cells_only(tmp_path: Path) -> None:
+def test_a_constant_fills_empty_cells_only(tmp_path: Path) -> None:
     mapping = ColumnMapping(constants={"consent_basis": "consent"})
     path = saved(tmp_path, "Email,Legal basis", "a@example.com,no", "b@example.com,", "c@example.com,contract")
     assert [lead.consent_basis for lead in leads(path, mapping)] == [None, ConsentBasis.CONSENT, ConsentBasis.CONTRACT]
@@ -177,14 +177,16 @@ def test_a_constant_fills_blank_cells_only(tmp_path: Path) -> None:
         (ColumnMapping(constants={"zone": "Mars/Phobos"}), "does not exist"),
     ],
 )
-def test_a_mapping_that_does_not_fit_the_file_is_one_error(tmp_path: Path, mapping: ColumnMapping, says: str) -> None:
+def test_a_mapping_that_does_not_fit_the_file_raises_one_error(
+    tmp_path: Path, mapping: ColumnMapping, says: str
+) -> None:
     with pytest.raises(FileUnreadable, match=says):
-        read_leads(saved(tmp_path, "id,email", "1,a@example.com"), mapping)
+        open_leads(saved(tmp_path, "id,email", "1,a@example.com"), mapping)
 
 
-def test_a_file_without_addresses_and_ids_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileUnreadable, match="columns: colour, size"):
-        read_leads(saved(tmp_path, "colour,size", "red,1"))
+def test_a_file_without_addresses_and_ids_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadable, match="columns: color, size"):
+        open_leads(saved(tmp_path, "color,size", "red,1"))
 
 
 @pytest.mark.parametrize(
@@ -205,13 +207,11 @@ def test_a_file_without_addresses_and_ids_is_refused(tmp_path: Path) -> None:
         ("email,name", "a@example.com,b,c", "3 cells"),
     ],
 )
-def test_a_row_that_cannot_be_trusted_stays_out_with_its_reason(
-    tmp_path: Path, header: str, row: str, says: str
-) -> None:
+def test_an_invalid_row_is_rejected_with_its_reason(tmp_path: Path, header: str, row: str, says: str) -> None:
     assert says in reason(tmp_path, header, row)
 
 
-def test_a_zone_that_does_not_exist_is_kept_as_written_and_the_place_decides(tmp_path: Path) -> None:
+def test_an_unknown_zone_becomes_a_custom_field_and_the_place_decides(tmp_path: Path) -> None:
     lead = one(tmp_path, "email,zone,country", "a@example.com,North,Germany")
     assert (lead.zone, lead.custom) == ("Europe/Berlin", {"zone": "North"})
     assert one(tmp_path, "email,zone", "a@example.com,america_slash_new_york").zone == "America/New_York"
@@ -233,11 +233,11 @@ def test_a_row_without_an_address_is_not_bad(tmp_path: Path, blank: str) -> None
         (" ann@example.com ", "ann@example.com"),
     ],
 )
-def test_addresses_are_normalised(tmp_path: Path, written: str, address: str) -> None:
+def test_addresses_are_normalized(tmp_path: Path, written: str, address: str) -> None:
     assert one(tmp_path, "email,name", f"{written},Ann").email == address
 
 
-def test_of_two_columns_the_better_name_counts_and_the_other_is_kept(tmp_path: Path) -> None:
+def test_the_preferred_of_two_columns_fills_the_field_and_the_other_is_custom(tmp_path: Path) -> None:
     path = saved(tmp_path, "Mobile Phone,Email,Phone", "1,a@example.com,2", "3,b@example.com,")
     first, second = leads(path)
     assert (first.phone, first.custom) == ("2", {"mobile_phone": "1"})
@@ -256,7 +256,7 @@ def test_an_opt_out_in_any_column_counts(tmp_path: Path) -> None:
     ("name", "first", "last"),
     [("Ann Lee", "Ann", "Lee"), ("Lee, Ann", "Ann", "Lee"), ("Ann", "Ann", None), ("Ann van Lee", "Ann van", "Lee")],
 )
-def test_a_whole_name_is_split(tmp_path: Path, name: str, first: str, last: str | None) -> None:
+def test_a_full_name_is_split(tmp_path: Path, name: str, first: str, last: str | None) -> None:
     lead = one(tmp_path, "email,name", f'a@example.com,"{name}"')
     assert (lead.first_name, lead.last_name) == (first, last)
 
@@ -274,7 +274,7 @@ def test_a_whole_name_is_split(tmp_path: Path, name: str, first: str, last: str 
         ("a while", None),
     ],
 )
-def test_minutes_are_read(tmp_path: Path, text: str, minutes: int | None) -> None:
+def test_minutes_are_parsed(tmp_path: Path, text: str, minutes: int | None) -> None:
     lead = one(tmp_path, "email,minutes attended", f"a@example.com,{text}")
     assert (lead.minutes_attended, lead.attended) == (minutes, None if minutes is None else True)
     assert lead.custom == ({} if minutes is not None else {"minutes_attended": text})
@@ -287,14 +287,14 @@ def test_dates_are_decided_by_evidence_later_in_the_file(tmp_path: Path) -> None
     assert len(leads(path)) == 1_201
 
 
-def test_a_column_without_evidence_says_so(tmp_path: Path) -> None:
+def test_a_column_with_ambiguous_dates_adds_a_note(tmp_path: Path) -> None:
     path = saved(tmp_path, "email,created_at", "a@example.com,03/04/2026", "b@example.com,2026-04-03")
     with open_leads(path) as file:
         assert any("created_at" in note for note in file.notes)
         assert [isinstance(row, BadRow) for row in file] == [True, False]
 
 
-def test_custom_fields_are_bounded_and_the_file_says_so(tmp_path: Path) -> None:
+def test_excess_custom_fields_are_dropped_with_a_note(tmp_path: Path) -> None:
     names = [f"Fact {i}" for i in range(MAX_CUSTOM + 5)]
     with open_leads(saved(tmp_path, ",".join(["email", *names]), ",".join(["a@example.com", *names]))) as file:
         (lead,) = file
@@ -303,14 +303,14 @@ def test_custom_fields_are_bounded_and_the_file_says_so(tmp_path: Path) -> None:
         assert any("5 columns" in note for note in file.notes)
 
 
-def test_columns_without_or_with_one_name_keep_their_values(tmp_path: Path) -> None:
-    lead = one(tmp_path, "email,,colour,colour", "a@example.com,x,red,blue")
-    assert lead.custom == {"column_2": "x", "colour": "red", "colour_2": "blue"}
+def test_columns_without_a_name_or_with_the_same_name_keep_their_values(tmp_path: Path) -> None:
+    lead = one(tmp_path, "email,,color,color", "a@example.com,x,red,blue")
+    assert lead.custom == {"column_2": "x", "color": "red", "color_2": "blue"}
     lead = one(tmp_path, "title,firstname,email,points,address1,zipcode", "Mr,Bo,a@example.com,4,,")
     assert (lead.source, lead.title, lead.custom) == ("mautic", None, {"title_2": "Mr", "points": "4"})
 
 
-def test_bad_rows_go_to_a_report_that_can_be_mended_and_imported(tmp_path: Path) -> None:
+def test_a_corrected_report_of_bad_rows_can_be_imported(tmp_path: Path) -> None:
     path = saved(tmp_path, "email,name", "nobody,Ann", "b@example.com,Bo", "c@,Cy")
     target = tmp_path / "out" / "bad.csv"
     with open_leads(path) as file, BadRowReport(target, file.header) as report:
@@ -326,7 +326,7 @@ def test_bad_rows_go_to_a_report_that_can_be_mended_and_imported(tmp_path: Path)
     assert [(lead.email, lead.custom) for lead in leads(target)] == [("ann@example.com", {}), ("c@example.com", {})]
 
 
-def test_a_report_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_raises_a_clear_error(tmp_path: Path) -> None:
     with (
         BadRowReport(saved(tmp_path, "x") / "bad.csv", ["email"]) as report,
         pytest.raises(FileUnreadable, match="cannot be written"),
@@ -334,7 +334,7 @@ def test_a_report_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
         report.add(BadRow(2, "why", ("x",)))
 
 
-def test_no_bad_rows_make_no_report(tmp_path: Path) -> None:
+def test_without_bad_rows_no_report_is_written(tmp_path: Path) -> None:
     with BadRowReport(tmp_path / "bad.csv", ["email"]):
         pass
     assert not (tmp_path / "bad.csv").exists()
@@ -350,10 +350,10 @@ LETTERS = 'ab@.,;"\n\t0123456789/-: émail'
     ),
 )
 @settings(max_examples=200, deadline=None)
-def test_any_rows_under_a_header_become_leads_bad_rows_or_one_error(tmp_path: Path, text: str, header: str) -> None:
+def test_any_rows_below_a_header_are_leads_bad_rows_or_one_error(tmp_path: Path, text: str, header: str) -> None:
     path = saved(tmp_path, header, text)
     try:
-        rows = list(read_leads(path))
+        rows = list(open_leads(path))
     except FileUnreadable as error:
         assert "no rows" in str(error)  # noqa: PT017
     else:
@@ -364,7 +364,7 @@ def test_memory_is_flat_from_10_000_to_100_000_rows(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         path = saved(tmp_path, "id,email", *(f"{i},lead{i}@example.com" for i in range(count)))
         tracemalloc.start()
-        seen = sum(isinstance(row, LeadRow) for row in read_leads(path))
+        seen = sum(isinstance(row, LeadRow) for row in open_leads(path))
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert seen == count

@@ -28,7 +28,7 @@ from nurture.formats.regions import CITIES, MAIN_ZONE, REGIONS
         ("", None),
     ],
 )
-def test_a_country_is_known_by_its_names_and_codes(text: str, code: str | None) -> None:
+def test_a_country_is_found_by_names_and_codes(text: str, code: str | None) -> None:
     assert country_code(text) == code
 
 
@@ -57,7 +57,7 @@ def test_a_country_is_known_by_its_names_and_codes(text: str, code: str | None) 
         ("Atlantis", None, None, None),
     ],
 )
-def test_a_place_gives_its_zone(country: str | None, region: str | None, city: str | None, zone: str | None) -> None:
+def test_a_place_has_a_time_zone(country: str | None, region: str | None, city: str | None, zone: str | None) -> None:
     assert zone_for(country, region, city) == zone
 
 
@@ -72,6 +72,6 @@ def test_a_zone_that_does_not_exist_is_refused(name: str) -> None:
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
-def test_any_text_gives_a_real_zone_or_none(country: str, region: str, city: str) -> None:
+def test_any_text_returns_an_existing_zone_or_none(country: str, region: str, city: str) -> None:
     zone = zone_for(country, region, city)
     assert zone is None or is_zone(zone)

@@ -24,11 +24,11 @@ from nurture.formats.status_mapping import ConsentBasis, LeadStatus, map_consent
         ("", None),
     ],
 )
-def test_the_systems_words_mean_one_of_ours(text: str, status: LeadStatus | None) -> None:
+def test_status_texts_of_other_systems_are_mapped(text: str, status: LeadStatus | None) -> None:
     assert map_status(text) == status
 
 
-def test_of_several_statuses_the_one_that_keeps_our_mail_away_counts() -> None:
+def test_the_most_restrictive_of_several_statuses_is_used() -> None:
     assert most_restrictive([LeadStatus.OPEN, LeadStatus.WORKING]) is LeadStatus.WORKING
     assert most_restrictive([LeadStatus.UNQUALIFIED, LeadStatus.CUSTOMER]) is LeadStatus.CUSTOMER
     assert most_restrictive([]) is None
@@ -48,10 +48,10 @@ def test_of_several_statuses_the_one_that_keeps_our_mail_away_counts() -> None:
         ("I agree to receive mail", ConsentBasis.CONSENT),
     ],
 )
-def test_a_consent_cell_names_a_basis_or_none(text: str, basis: ConsentBasis | None) -> None:
+def test_a_consent_text_is_mapped_to_a_basis_or_none(text: str, basis: ConsentBasis | None) -> None:
     assert map_consent_basis(text) == basis
 
 
-def test_an_unknown_consent_is_not_taken_for_one() -> None:
+def test_an_unknown_consent_text_is_an_error() -> None:
     with pytest.raises(ValueError, match="legitimate_interest"):
         map_consent_basis("perhaps")

@@ -17,12 +17,12 @@ HELD = datetime(2026, 3, 5, 14, tzinfo=UTC)
         [["Attendee Report"], [""], ["Start Time", "2026-03-05 14:00"]],
     ],
 )
-def test_the_start_is_read_under_its_label_or_beside_it(lines: list[list[str]]) -> None:
+def test_the_start_is_read_below_or_beside_its_label(lines: list[list[str]]) -> None:
     assert find_webinar_time(lines) == HELD
 
 
 @pytest.mark.parametrize(
     "lines", [[], [["Start Time"]], [["Start Time", "5 March"], ["x", "soon"]], [["Topic", "2026-03-05"]]]
 )
-def test_without_a_readable_start_nothing_is_guessed(lines: list[list[str]]) -> None:
+def test_an_unreadable_start_is_none(lines: list[list[str]]) -> None:
     assert find_webinar_time(lines) is None

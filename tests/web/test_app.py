@@ -73,14 +73,14 @@ def test_no_route_answers_another_method(sqlite_world: World, method: str) -> No
 @pytest.mark.parametrize(
     "path", ["/", "/docs", "/redoc", "/openapi.json", "/favicon.ico", "/a/", "/a", "/healthz/", "/a/x/y", "//", "/%00"]
 )
-def test_everything_else_is_a_page_that_says_so(sqlite_world: World, path: str) -> None:
+def test_an_unknown_path_is_a_page_with_404(sqlite_world: World, path: str) -> None:
     for method in ("GET", "POST", "HEAD"):
         page = sqlite_world.client.request(method, path, follow_redirects=False)
         assert page.status_code == 404
         assert page.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_health_says_that_the_database_answers(world: World) -> None:
+def test_health_reports_that_the_database_answers(world: World) -> None:
     for path in ("/health", "/healthz"):
         answer = world.client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok", "database": "ok"})
@@ -95,7 +95,7 @@ def bare(empty_db: Database, sqlite_world: World) -> TestClient:
     return TestClient(create_app(ctx, VirtualClock(NOW)), raise_server_exceptions=False)
 
 
-def test_without_a_usable_database_the_pages_are_closed_and_say_nothing_of_it(bare: TestClient) -> None:
+def test_without_a_usable_database_the_pages_are_unavailable_and_give_no_details(bare: TestClient) -> None:
     answer = bare.get("/health")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "unusable"})
     page = bare.post("/u/AAAAAAAAAAAAAAAAAAAAAA", data=ONE_CLICK)
@@ -126,9 +126,7 @@ def test_every_answer_carries_the_strict_headers_and_no_cookie(sqlite_world: Wor
 @pytest.mark.parametrize(
     ("base_url", "expected"), [(BASE, "max-age=31536000"), ("http://127.0.0.1:8025", None), ("", None)]
 )
-def test_browsers_must_come_by_https_only_where_we_are_reached_so(
-    sqlite_world: World, base_url: str, expected: str | None
-) -> None:
+def test_hsts_is_sent_only_if_the_public_url_is_https(sqlite_world: World, base_url: str, expected: str | None) -> None:
     ctx = replace(sqlite_world.ctx, base_url=base_url)
     client = TestClient(create_app(ctx, sqlite_world.clock))
     for path in (sqlite_world.path("mia", "unsubscribe"), "/nowhere", "/health", "/api/docs"):
@@ -144,7 +142,7 @@ def test_pages_run_no_script_fetch_nothing_and_have_the_one_style_that_is_allowe
         assert f"style-src 'sha256-{digest}'" in answer.headers["content-security-policy"]
 
 
-def test_pages_can_be_read_aloud_and_filled_in_by_keyboard(sqlite_world: World) -> None:
+def test_pages_are_accessible_to_screen_readers_and_keyboards(sqlite_world: World) -> None:
     for page in PAGES:
         html = sqlite_world.client.get(sqlite_world.path(*page)).text
         assert '<html lang="en">' in html

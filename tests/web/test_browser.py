@@ -106,7 +106,7 @@ def test_a_lead_unsubscribes(page: Page, sqlite_world: World) -> None:
     assert sqlite_world.value("SELECT count(*) FROM suppression WHERE source = 'page'") == 1
 
 
-def test_a_lead_chooses_topics_and_stops_all_and_comes_back(page: Page, sqlite_world: World) -> None:
+def test_a_lead_chooses_topics_stops_all_and_opts_in_again(page: Page, sqlite_world: World) -> None:
     page.goto(sqlite_world.path("mia", "preferences"))
     _heading(page, "Your email choices")
     _press(page, "Stop emails about News")
@@ -153,7 +153,7 @@ def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World)
     assert tuple(row) == (None, 30)
 
 
-def test_a_lead_says_when_it_decides(page: Page, sqlite_world: World) -> None:
+def test_a_lead_states_when_it_decides(page: Page, sqlite_world: World) -> None:
     page.goto(sqlite_world.path("mia", "preferences"))
     page.get_by_label("By the end of June 2026").check()
     _press(page, "Save the date")
@@ -175,7 +175,7 @@ def test_the_choices_are_made_with_the_keyboard_alone(page: Page, sqlite_world: 
     _heading(page, "At most one a month, from now on")
 
 
-def test_a_rep_accepts_follows_up_and_votes(page: Page, sqlite_world: World) -> None:
+def test_a_rep_accepts_follows_up_and_rates(page: Page, sqlite_world: World) -> None:
     page.goto(sqlite_world.path("dana", "accept"))
     _heading(page, "Dana Miller, Acme & Sons <Ltd>")
     expect(page.get_by_text("Tuesday 6 January 2026, 08:00 (UTC)")).to_be_visible()
@@ -230,7 +230,7 @@ def test_a_rep_answers_from_the_workspace_and_manages_a_lead_on_its_track(page: 
     assert sqlite_world.custodian("dana")[0] == "offer"
 
 
-def test_a_rep_gives_back_and_passes_on_with_the_keyboard_alone(page: Page, sqlite_world: World) -> None:
+def test_a_rep_returns_and_passes_on_leads_with_the_keyboard_alone(page: Page, sqlite_world: World) -> None:
     page.goto(sqlite_world.path("dana", "reject"))
     _heading(page, "Dana Miller, Acme & Sons <Ltd>")
     for key in ("Tab", "Space", "ArrowDown", "Enter"):
@@ -245,7 +245,7 @@ def test_a_rep_gives_back_and_passes_on_with_the_keyboard_alone(page: Page, sqli
     _heading(page, "This lead was already passed on")
 
 
-def test_the_pages_of_reps_are_read_in_the_dark_too(page: Page, sqlite_world: World) -> None:
+def test_the_pages_of_reps_have_a_dark_mode(page: Page, sqlite_world: World) -> None:
     page.emulate_media(color_scheme="dark")
     offer = sqlite_world.custodian("dana")[1]
     workspace_path = sqlite_world.path("dana", "workspace")
@@ -259,9 +259,7 @@ def test_the_pages_of_reps_are_read_in_the_dark_too(page: Page, sqlite_world: Wo
         _fits(page)
 
 
-def test_a_brief_with_everything_there_is_to_show_fits_one_page_and_any_screen(
-    browser: Browser, sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_the_longest_brief_fits_one_page_and_any_screen(browser: Browser, sqlite_db: Database, tmp_path: Path) -> None:
     briefed(sqlite_db, tmp_path)
     html = mailed(tmp_path, "html")
     for scheme in ("light", "dark"):

@@ -27,12 +27,12 @@ _days = st.dates(date(1990, 1, 1), date(2200, 1, 1))
         ("", None),
     ],
 )
-def test_a_day_or_a_month_is_read_and_nothing_else(text: str, day: date | None) -> None:
+def test_only_a_day_or_a_month_is_parsed(text: str, day: date | None) -> None:
     assert dates.parse_day(text) == day
 
 
 @given(_days, st.integers(1, 24))
-def test_months_on_is_the_same_day_or_the_last_of_a_shorter_month(day: date, months: int) -> None:
+def test_adding_months_keeps_the_day_or_takes_the_last_of_a_shorter_month(day: date, months: int) -> None:
     later = dates.add_months(day, months)
     assert (later.year * 12 + later.month) - (day.year * 12 + day.month) == months
     assert later.day == day.day or (later.day < day.day and later == dates.month_end(later))

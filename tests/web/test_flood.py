@@ -88,7 +88,7 @@ def test_an_opt_out_is_taken_at_once_while_strangers_hold_unfinished_bodies(worl
 @pytest.mark.parametrize(
     "lines", [_signed(2_097_152), _signed(0).replace(_length(0), "Transfer-Encoding: chunked\r\n")]
 )
-def test_bodies_that_may_be_signed_make_room_for_those_that_are(sqlite_world: World, lines: str) -> None:
+def test_possibly_signed_bodies_are_dropped_before_signed_ones(sqlite_world: World, lines: str) -> None:
     world = sqlite_world
     part = b"x" * 1_900_000
     body = b"%x\r\n%b\r\n" % (len(part), part) if "chunked" in lines else part
@@ -103,7 +103,7 @@ def test_bodies_that_may_be_signed_make_room_for_those_that_are(sqlite_world: Wo
         assert _status(held[0]) == b"503"
 
 
-def test_unfinished_opt_outs_make_room_for_others(sqlite_world: World) -> None:
+def test_unfinished_opt_outs_are_dropped_for_new_ones(sqlite_world: World) -> None:
     few = replace(ALLOWANCES[OPT_OUTS], max_bodies=8, max_bodies_per_address=4)
     path = sqlite_world.path("mia", "unsubscribe")
     with (
@@ -132,7 +132,7 @@ def test_unfinished_opt_outs_make_room_for_others(sqlite_world: World) -> None:
 @pytest.mark.parametrize(
     "body", [_length(2_000), _length(2_000) + "Expect: 100-continue\r\n", "Transfer-Encoding: chunked\r\n"]
 )
-def test_who_shows_no_proof_is_refused_before_the_body_comes(
+def test_an_unauthenticated_request_is_refused_before_its_body(
     sqlite_world: World, path: str, lines: str, status: bytes, body: str
 ) -> None:
     with (
@@ -143,7 +143,7 @@ def test_who_shows_no_proof_is_refused_before_the_body_comes(
 
 
 @pytest.mark.parametrize("path", [EVENTS, INBOUND])
-def test_without_a_signature_that_may_be_true_nothing_is_read(sqlite_world: World, path: str) -> None:
+def test_a_body_without_a_plausible_signature_is_not_read(sqlite_world: World, path: str) -> None:
     with (
         serve_in_thread(_app(sqlite_world, keys=[SIGNER.public]), "127.0.0.1", 0) as port,
         holding(port, [(path, _length(2_000), b"x" * 100)]) as (one,),
@@ -170,7 +170,7 @@ def test_a_slow_body_is_disconnected_whatever_it_is_for(sqlite_world: World) -> 
                 pass
 
 
-def test_connections_that_are_only_held_make_room_for_whoever_comes(sqlite_world: World) -> None:
+def test_idle_connections_are_closed_for_new_ones(sqlite_world: World) -> None:
     path = sqlite_world.path("mia", "unsubscribe")
     held = [(path, _length(60), b"y")] * 20 + [("/u/x", "", b"")] * 20
     with serve_in_thread(_app(sqlite_world), "127.0.0.1", 0, max_connections=24) as port, ExitStack() as stack:
@@ -225,7 +225,7 @@ def test_what_comes_after_an_answer_is_discarded_within_bounds(sqlite_world: Wor
             _push(one, 2_000_000)
 
 
-def test_who_asks_too_often_gets_a_retry_after_and_may_still_opt_out(sqlite_world: World) -> None:
+def test_a_throttled_client_gets_a_retry_after_and_may_still_opt_out(sqlite_world: World) -> None:
     world = sqlite_world
     slow = {name: replace(ALLOWANCES[name], per_second=0.001, burst=3) for name in (PAGES, INBOUND_MAIL)}
     with serve_in_thread(_app(world, **slow), "127.0.0.1", 0) as port:

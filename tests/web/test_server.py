@@ -31,7 +31,7 @@ def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite
         pass
 
 
-def test_who_does_not_end_the_head_of_a_request_is_hung_up_on_and_others_are_not(sqlite_world: World) -> None:
+def test_a_client_with_an_unfinished_head_is_disconnected_and_others_are_not(sqlite_world: World) -> None:
     app = create_app(sqlite_world.ctx, sqlite_world.clock)
     ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
     with serve_in_thread(app, "127.0.0.1", 0, header_timeout=1) as port, ExitStack() as opened:
@@ -91,7 +91,7 @@ def test_a_port_that_is_taken_is_named_with_a_remedy(sqlite_world: World) -> Non
         ((), "203.0.113.7", ("127.0.0.1", "http")),
     ],
 )
-def test_what_a_proxy_forwards_is_believed_from_trusted_ones_only(
+def test_forwarded_addresses_are_accepted_from_trusted_proxies_only(
     trusted: tuple[str, ...], forwarded_for: str, seen: tuple[str, str]
 ) -> None:
     app = FastAPI()

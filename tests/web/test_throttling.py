@@ -9,7 +9,7 @@ from nurture.web import throttling
 from nurture.web.throttling import Allowance, BodyBudget, OverBudget, RateLimiter, client_key
 
 
-def test_a_rate_allows_a_burst_and_then_so_many_per_second() -> None:
+def test_a_rate_allows_a_burst_and_then_its_rate_per_second() -> None:
     rate = RateLimiter(per_second=2, burst=3)
     assert [rate.seconds_until_allowed("a", 100) for _ in range(5)] == [0, 0, 0, 0.5, 0.5]
     assert rate.seconds_until_allowed("b", 100) == 0
@@ -17,7 +17,7 @@ def test_a_rate_allows_a_burst_and_then_so_many_per_second() -> None:
     assert [rate.seconds_until_allowed("a", 1_000) for _ in range(4)] == [0, 0, 0, 0.5]
 
 
-def test_a_rate_remembers_so_many_keys_and_no_more() -> None:
+def test_a_rate_remembers_a_limited_number_of_keys() -> None:
     rate = RateLimiter(per_second=0.001, burst=1)
     for number in range(throttling.MAX_TRACKED_KEYS + 10):
         assert rate.seconds_until_allowed(str(number), 0) == 0
@@ -43,7 +43,7 @@ def test_a_client_is_an_address_or_a_network(host: str | None, key: str) -> None
     assert client_key(host) == key
 
 
-def test_bytes_of_bodies_that_are_all_there_make_no_room_and_are_given_back() -> None:
+def test_bytes_of_complete_bodies_are_not_evicted_and_are_released() -> None:
     budget = BodyBudget(Allowance(max_bytes=30, max_bytes_per_address=20, max_bodies=9, max_bodies_per_address=9))
 
     async def hold() -> None:
@@ -60,7 +60,7 @@ def test_bytes_of_bodies_that_are_all_there_make_no_room_and_are_given_back() ->
     anyio.run(hold)
 
 
-def test_the_address_that_holds_most_makes_room_for_others() -> None:
+def test_the_address_with_most_bytes_is_evicted_first() -> None:
     budget = BodyBudget(Allowance(max_bytes=30, max_bytes_per_address=20, max_bodies=9, max_bodies_per_address=9))
     ended: list[str] = []
 

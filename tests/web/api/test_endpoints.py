@@ -86,7 +86,7 @@ def test_a_lead_is_named_by_its_key_in_another_system(world: World, token: str) 
     assert (result["accepted"], [one["index"] for one in result["rejected"]]) == (2, [2])
 
 
-def test_bad_items_come_back_with_index_field_reason_and_remedy_and_stop_no_others(world: World, token: str) -> None:
+def test_rejected_items_have_index_field_reason_and_remedy_and_stop_no_others(world: World, token: str) -> None:
     future, old = (NOW + timedelta(minutes=6)).isoformat(), (NOW - timedelta(days=731)).isoformat()
     wrong: list[tuple[Any, str, str]] = [
         (visit(kind="clickd"), "kind", "Unknown signal kind 'clickd'."),
@@ -140,7 +140,7 @@ def test_an_opt_out_that_a_program_posts_stops_mail_at_once(world: World, token:
     assert world.value(stopped, id=world.ids["mia"]) == 1
 
 
-def test_what_does_not_show_is_not_kept(world: World, token: str) -> None:
+def test_invisible_characters_are_not_stored(world: World, token: str) -> None:
     post(world, token, LEADS, {"leads": [{"email": "ana@firm.example", "first_name": "An\x1b[31ma"}]})
     result = visit(lead={"email": "ana@firm.example"}, link="/a\0", value="\u202ex\x1b]0;y\x07")
     assert post(world, token, SIGNALS, {"signals": [result]}).json()["new"] == 1
@@ -148,7 +148,7 @@ def test_what_does_not_show_is_not_kept(world: World, token: str) -> None:
     assert "An [31ma" in str(world.value("SELECT fields FROM lead ORDER BY id DESC LIMIT 1"))
 
 
-def test_a_clock_that_is_a_little_ahead_is_forgiven_and_its_repeat_is_known(world: World, token: str) -> None:
+def test_a_slightly_fast_clock_is_accepted_and_its_repeat_is_a_duplicate(world: World, token: str) -> None:
     item = visit(occurred_at=(NOW + timedelta(minutes=4)).isoformat())
     assert post(world, token, SIGNALS, {"signals": [item]}).json()["new"] == 1
     assert world.value("SELECT count(*) FROM signal WHERE occurred_at > recorded_at") == 0
@@ -156,7 +156,7 @@ def test_a_clock_that_is_a_little_ahead_is_forgiven_and_its_repeat_is_known(worl
     assert post(world, token, SIGNALS, {"signals": [item]}).json()["known"] == 1
 
 
-def test_the_callers_own_id_tells_two_alike_apart_and_a_repeat_from_both(world: World, token: str) -> None:
+def test_the_callers_id_distinguishes_equal_signals_and_detects_repeats(world: World, token: str) -> None:
     items = [visit(id="e1"), visit(id="e2"), visit(id="e1", link="/about"), visit(id="e1", kind="used")]
     result = post(world, token, SIGNALS, {"signals": items}).json()
     assert (result["new"], result["known"]) == (3, 1)
@@ -188,23 +188,27 @@ def test_leads_mean_what_the_same_row_of_a_file_means(world: World, token: str) 
     assert changed["updated"] == 1
 
 
-def test_leads_that_cannot_be_taken_come_back_and_stop_no_others(world: World, token: str) -> None:
+def test_rejected_leads_are_returned_and_stop_no_others(world: World, token: str) -> None:
     wrong: list[tuple[Any, str, str]] = [
         ({"email": "not an address"}, "email", "not an email address"),
-        ({"title": "Head"}, "email", "Nothing says who the lead is."),
-        ({"email": "n/a"}, "email", "Nothing says who the lead is."),
+        ({"title": "Head"}, "email", "The lead has no email and no external_id."),
+        ({"email": "n/a"}, "email", "The lead has no email and no external_id."),
         ({"emial": "a@example.com"}, "emial", "A lead has no such field."),
         ({"email": "a@example.com", "consent_at": "3rd of May"}, "consent_at", "is not a date."),
         ({"email": "a@example.com", "opted_out": "perhaps"}, "opted_out", "neither yes nor no"),
         ({"email": "a@example.com", "attended": False, "minutes_attended": 5}, "", "Attended says no"),
-        ({"email": ["a@example.com"]}, "email", "The value is not a plain one."),
+        ({"email": ["a@example.com"]}, "email", "The value is an object or a list."),
         ({"email": "a@example.com", "need": "x" * 2_001}, "need", "The value is over 2,000 characters long."),
-        ({"email": "a@example.com", "custom": {"email": "b@example.com"}}, "custom.email", "a field of its own"),
+        ({"email": "a@example.com", "custom": {"email": "b@example.com"}}, "custom.email", "a standard field"),
         ({"email": "a@example.com", "custom": {"?": 1}}, "custom.?", "A field needs a name"),
-        ({"email": "a@example.com", "custom": [1]}, "custom", "Fields of your own are an object."),
-        ({"email": "a@example.com", "custom": {"plan": {"a": 1}}}, "custom.plan", "not a plain one"),
-        ({"email": "a@example.com", "custom": {str(n): n for n in range(201)}}, "custom", "There are 201 of them."),
-        (["a@example.com"], "", "A lead is an object."),
+        ({"email": "a@example.com", "custom": [1]}, "custom", "custom must be an object."),
+        ({"email": "a@example.com", "custom": {"plan": {"a": 1}}}, "custom.plan", "an object or a list"),
+        (
+            {"email": "a@example.com", "custom": {str(n): n for n in range(201)}},
+            "custom",
+            "There are 201 custom fields.",
+        ),
+        (["a@example.com"], "", "A lead must be an object."),
     ]
     items = [{"email": "one@firm.example"}, *(item for item, _, _ in wrong), {"external_id": "two"}]
     result = post(world, token, LEADS, {"leads": items}).json()
@@ -216,7 +220,7 @@ def test_leads_that_cannot_be_taken_come_back_and_stop_no_others(world: World, t
         assert "cell" not in one["remedy"]
 
 
-def test_a_key_that_comes_again_gets_the_same_answer_or_is_refused_with_another_body(world: World, token: str) -> None:
+def test_a_repeated_key_gets_the_same_answer_or_is_refused_with_another_body(world: World, token: str) -> None:
     one, other = {"signals": [visit()]}, {"signals": [visit(link="/about")]}
     first = post(world, token, SIGNALS, one, **{"Idempotency-Key": "k1"})
     again = post(world, token, SIGNALS, one, **{"Idempotency-Key": "k1"})
@@ -234,7 +238,7 @@ def test_a_key_that_comes_again_gets_the_same_answer_or_is_refused_with_another_
     assert post(world, token, SIGNALS, one, **{"Idempotency-Key": "k1"}).json()["known"] == 1
 
 
-def test_a_request_that_broke_off_is_worked_on_when_it_comes_again(world: World, token: str) -> None:
+def test_an_interrupted_request_is_processed_when_it_is_repeated(world: World, token: str) -> None:
     body = orjson.dumps({"signals": [visit()]})
     post(world, token, SIGNALS, body, **{"Idempotency-Key": "k1"})
     with world.ctx.database.write() as connection:
@@ -255,7 +259,7 @@ def test_two_at_once_with_one_key_get_the_same_answer(world: World, token: str) 
     assert idempotency.respond_once(world.ctx, keyed_request, NOW, slowly) == (202, "the first", True)
 
 
-def test_kept_answers_are_deleted_by_any_run_after_two_days(world: World, token: str) -> None:
+def test_stored_answers_are_deleted_by_any_run_after_two_days(world: World, token: str) -> None:
     kept = "SELECT count(*) FROM idempotency_key"
     for key in ("k1", "k2"):
         post(world, token, SIGNALS, {"signals": [visit()]}, **{"Idempotency-Key": key})
@@ -301,7 +305,7 @@ def test_many_programs_at_once_are_all_answered_and_everything_counts_once(world
         (b" " * (MAX_BATCH_BYTES + 1), {}, 413),
     ],
 )
-def test_what_is_no_batch_is_refused_as_a_whole_with_the_next_move(
+def test_an_invalid_batch_is_refused_with_a_remedy(
     sqlite_world: World, sqlite_token: str, body: bytes, headers: Mapping[str, str], status: int
 ) -> None:
     before = sqlite_world.all_rows()

@@ -42,7 +42,7 @@ def test_every_route_for_programs_is_described_and_nothing_else() -> None:
         assert methods["post"]["security"] == [{"token": [policy.scope.value]}]
 
 
-def test_the_description_is_open_to_all_and_needs_nothing_from_elsewhere(sqlite_world: World) -> None:
+def test_the_description_is_public_and_loads_no_other_resource(sqlite_world: World) -> None:
     assert sqlite_world.client.get(OPENAPI).json() == openapi_document()
     page = sqlite_world.client.get(DOCS)
     assert page.status_code == 200

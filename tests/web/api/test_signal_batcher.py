@@ -34,7 +34,7 @@ def together(world: World, *batches: list[Any]) -> tuple[list[BatchResult], list
         return [one.result() for one in posts], seen
 
 
-def test_waiting_batches_are_written_in_one_go_and_each_gets_its_own_result(sqlite_world: World) -> None:
+def test_waiting_batches_are_written_together_and_each_gets_its_own_result(sqlite_world: World) -> None:
     before = [visit(f"{n}") for n in range(12)]
     found, seen = together(
         sqlite_world,
@@ -59,7 +59,7 @@ def test_large_batches_are_not_made_larger(sqlite_world: World) -> None:
     assert sum(one.startswith("BEGIN IMMEDIATE") for one in seen) == 2 * 3
 
 
-def test_what_breaks_one_batch_breaks_no_other(sqlite_world: World) -> None:
+def test_an_error_in_one_batch_does_not_affect_others(sqlite_world: World) -> None:
     class Broken(dict[str, Any]):
         def get(self, *_: Any) -> Any:
             raise MemoryError

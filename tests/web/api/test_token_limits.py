@@ -41,7 +41,7 @@ def post(client: TestClient, token: str, *items: object, path: str = SIGNALS) ->
 
 
 @pytest.mark.parametrize("kind", sorted({*SUPPRESSING_KINDS, " Unsubscribed "}))
-def test_what_stops_mail_is_refused_item_by_item_without_its_scope(world: World, kind: str) -> None:
+def test_items_that_stop_mail_are_refused_without_the_scope(world: World, kind: str) -> None:
     if kind.strip() not in set(SignalKind):
         kind = kind.lower()
     answer = post(client_of(world), make(world, "signals:write"), mia("visited"), mia(kind), mia("clicked", value="/x"))
@@ -72,7 +72,7 @@ def test_a_token_for_opt_outs_alone_may_post_nothing_else(world: World) -> None:
     assert post(client, token, {"email": "a@b.example"}, path=LEADS).status_code == 403
 
 
-def test_the_answer_does_not_tell_which_addresses_there_are(world: World) -> None:
+def test_the_answer_does_not_reveal_which_addresses_exist(world: World) -> None:
     client, token = client_of(world), make(world, STOP)
     stranger = item({"email": "Nobody@Elsewhere.example"})
     for counts in ({"new": 1, "known": 0}, {"new": 0, "known": 1}):
@@ -85,7 +85,7 @@ def test_the_answer_does_not_tell_which_addresses_there_are(world: World) -> Non
     assert [one["index"] for one in refused] == [0, 1]
 
 
-def test_a_token_stops_mail_to_so_many_leads_in_an_hour_and_no_more(sqlite_world: World) -> None:
+def test_a_token_stops_mail_to_a_limited_number_of_leads_per_hour(sqlite_world: World) -> None:
     world = sqlite_world
     client, token = client_of(world, suppressions=3), make(world, "signals:write", STOP)
     others = [item({"email": f"p{number}@elsewhere.example"}) for number in range(5)]
@@ -100,7 +100,7 @@ def test_a_token_stops_mail_to_so_many_leads_in_an_hour_and_no_more(sqlite_world
     assert post(client, token, others[3]).json()["accepted"] == 1
 
 
-def test_a_token_posts_so_many_items_in_an_hour_and_gets_a_retry_after(sqlite_world: World) -> None:
+def test_a_token_posts_a_limited_number_of_items_per_hour(sqlite_world: World) -> None:
     world = sqlite_world
     client, token = client_of(world, items=3), make(world, "signals:write", "leads:write")
     advance_clock(world, minutes=20)

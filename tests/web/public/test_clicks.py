@@ -60,7 +60,7 @@ def tracking_rows(world: World) -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.execute(text(query))]
 
 
-def test_a_click_goes_where_the_link_led_and_is_kept_with_its_details(world: World) -> None:
+def test_a_click_is_redirected_and_recorded_with_its_details(world: World) -> None:
     answer = fetch(world, click(world, "mia"))
     assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
     assert answer.headers["referrer-policy"] == "no-referrer"
@@ -73,7 +73,7 @@ def test_a_click_goes_where_the_link_led_and_is_kept_with_its_details(world: Wor
     assert world.value("SELECT applied_at FROM signal WHERE kind = 'clicked'") is not None
 
 
-def test_head_is_answered_alike_and_kept_as_head(sqlite_world: World) -> None:
+def test_a_head_request_is_redirected_and_recorded_as_head(sqlite_world: World) -> None:
     answer = fetch(sqlite_world, click(sqlite_world, "mia"), "HEAD")
     assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
     flush_clicks(sqlite_world)
@@ -85,7 +85,7 @@ def test_the_query_of_a_mail_program_changes_nothing(sqlite_world: World) -> Non
     assert answer.headers["location"] == GUIDE
 
 
-def test_the_honeypot_link_gives_its_visitor_away(world: World) -> None:
+def test_a_click_on_the_honeypot_link_is_recorded_as_such(world: World) -> None:
     page = fetch(world, click(world, "mia", 0))
     assert page.status_code == 200
     assert "location" not in page.headers
@@ -97,7 +97,7 @@ def test_the_honeypot_link_gives_its_visitor_away(world: World) -> None:
 
 
 @pytest.mark.parametrize("number", ["2", "01", "+1", "1.0", "1)", "999", "1000", "99999", "100000", "-1", "a"])
-def test_a_number_that_nobody_mailed_leads_nowhere(sqlite_world: World, number: str) -> None:
+def test_an_unknown_link_number_is_not_found(sqlite_world: World, number: str) -> None:
     before = sqlite_world.all_rows()
     nobody = fetch(sqlite_world, "/c/AAAAAAAAAAAAAAAAAAAAAA/1")
     page = fetch(sqlite_world, click(sqlite_world, "mia", number))
@@ -106,7 +106,7 @@ def test_a_number_that_nobody_mailed_leads_nowhere(sqlite_world: World, number: 
     assert sqlite_world.all_rows() == before
 
 
-def test_a_damaged_or_foreign_token_leads_nowhere(world: World) -> None:
+def test_a_damaged_or_foreign_token_is_not_found(world: World) -> None:
     before = world.all_rows()
     token = world.token("mia", "click")
     others = [world.token("mia", "unsubscribe"), world.token("dana", "accept"), world.token("dana", "reject")]
@@ -121,7 +121,7 @@ def test_a_damaged_or_foreign_token_leads_nowhere(world: World) -> None:
     assert world.all_rows() == before
 
 
-def test_a_click_is_of_the_lead_whose_mail_it_was(sqlite_world: World) -> None:
+def test_a_click_belongs_to_the_recipient_of_the_mail(sqlite_world: World) -> None:
     for who in ("noor", "mia", "noor"):
         fetch(sqlite_world, click(sqlite_world, who))
         advance_clock(sqlite_world, minutes=1)
@@ -160,7 +160,7 @@ def test_client_addresses_are_distinguished_as_far_as_they_are_known(sqlite_worl
     assert marks[5:] == ["", ""]
 
 
-def test_links_go_on_when_the_track_is_changed_or_gone(sqlite_world: World) -> None:
+def test_links_work_after_the_track_is_changed_or_deleted(sqlite_world: World) -> None:
     rules = sample_rules()
     rules["tracks/welcome/01-hello.md"] = rules["tracks/welcome/01-hello.md"].replace("/guide", "/other")
     publish.publish(sqlite_world.ctx, rules, advance_clock(sqlite_world, minutes=1))
@@ -177,7 +177,7 @@ def test_a_destination_that_was_tampered_with_is_no_destination(sqlite_world: Wo
     assert fetch(sqlite_world, click(sqlite_world, "mia")).status_code == 404
 
 
-def test_a_visitor_goes_on_while_the_database_is_busy_and_the_click_comes_in_later(sqlite_world: World) -> None:
+def test_a_click_is_redirected_while_the_database_is_busy_and_stored_later(sqlite_world: World) -> None:
     with sqlite_world.ctx.database.write():  # the one lock to write that SQLite has
         answer = fetch(sqlite_world, click(sqlite_world, "mia"))
         assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
@@ -187,9 +187,7 @@ def test_a_visitor_goes_on_while_the_database_is_busy_and_the_click_comes_in_lat
     assert click_spool.list_pending(sqlite_world.ctx.spool) == []
 
 
-def test_what_a_killed_server_left_in_files_comes_in_when_the_next_one_starts(
-    sqlite_world: World, tmp_path: Path
-) -> None:
+def test_clicks_spooled_by_a_killed_server_are_stored_at_the_next_start(sqlite_world: World, tmp_path: Path) -> None:
     ctx = sqlite_world.ctx
     ctx.spool = tmp_path / "left"
     message_id = sqlite_world.value("SELECT id FROM message WHERE lead_id = :id", id=sqlite_world.ids["mia"])
@@ -221,9 +219,7 @@ def test_nobody_is_ever_sent_where_no_mail_of_ours_led(
         assert answer.headers.get("location", GUIDE) == GUIDE
 
 
-def test_an_address_written_for_one_lead_leads_there_and_nowhere_from_another_mail(
-    db: Database, tmp_path: Path
-) -> None:
+def test_a_destination_written_for_one_lead_works_in_its_mail_only(db: Database, tmp_path: Path) -> None:
     rules = sample_rules()
     rules["tracks/welcome/01-hello.md"] += "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
     ctx = make_context(db, tmp_path, rules=rules)

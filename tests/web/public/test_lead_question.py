@@ -88,12 +88,12 @@ def test_the_lead_is_asked_once_in_its_window_and_its_answer_routes_it(ctx: AppC
 
 
 @pytest.mark.parametrize("path", ["/f/" + "x" * 22, "/f/", "/f/../f/x"])
-def test_a_link_that_nobody_made_asks_nothing(ctx: AppContext, path: str) -> None:
+def test_an_invalid_link_shows_no_question(ctx: AppContext, path: str) -> None:
     assert client_of(ctx).get(path).status_code == 404
     assert client_of(ctx).post(path, data={"answer": "DE"}).status_code in (404, 405)
 
 
-def test_who_opted_out_is_not_asked_and_gets_a_rep_all_the_same(ctx: AppContext) -> None:
+def test_a_lead_that_opted_out_is_not_asked_but_routed(ctx: AppContext) -> None:
     lead = unrouted(ctx)
     suppression.suppress(ctx, ["mia@people.example"], START)
     run_at(ctx, OPENS)

@@ -53,7 +53,7 @@ def _wakes_now(world: World, who: str = "mia") -> bool:
     return explanation.due_at == world.clock.now()
 
 
-def test_looking_changes_nothing_however_often_scanners_do(world: World) -> None:
+def test_viewing_the_page_changes_nothing(world: World) -> None:
     before = world.all_rows()
     for method in ("GET", "HEAD", "GET", "OPTIONS", "PUT", "DELETE", "PATCH"):
         for query in ("", "?do=stop", "?List-Unsubscribe=One-Click"):
@@ -80,7 +80,7 @@ def test_the_page_shows_the_address_masked(sqlite_world: World) -> None:
         {"topic": "News"},
     ],
 )
-def test_what_no_button_of_ours_sends_does_nothing(sqlite_world: World, fields: dict[str, str]) -> None:
+def test_an_unknown_action_does_nothing(sqlite_world: World, fields: dict[str, str]) -> None:
     before = sqlite_world.all_rows()
     page = sqlite_world.client.post(sqlite_world.path("mia", "preferences"), data=fields)
     assert page.status_code == 400
@@ -88,7 +88,7 @@ def test_what_no_button_of_ours_sends_does_nothing(sqlite_world: World, fields: 
     assert sqlite_world.all_rows() == before
 
 
-def test_a_topic_is_stopped_alone_and_wanted_again_only_by_a_logged_opt_in(world: World) -> None:
+def test_a_topic_is_stopped_alone_and_resumed_only_by_a_logged_opt_in(world: World) -> None:
     assert _open(world).count("Stop emails about") == len(TOPICS)
     for _ in range(2):
         page = _press(world, "stop-topic", topic="News")
@@ -117,7 +117,7 @@ def test_a_lead_leaves_the_track_of_a_topic_that_it_stopped(world: World) -> Non
     assert world.custodian("mia")[0] == "intake"
 
 
-def test_a_topic_that_is_published_no_more_is_still_shown_to_who_stopped_it(sqlite_world: World) -> None:
+def test_an_unpublished_topic_is_still_shown_to_leads_who_stopped_it(sqlite_world: World) -> None:
     with sqlite_world.ctx.database.write() as connection:
         address = connection.execute(
             text("SELECT address_id FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
@@ -154,7 +154,7 @@ OTHERS = sorted(
 
 @pytest.mark.parametrize("beside", [None, SuppressionSource.PAGE, SuppressionSource.BOUNCE])
 @pytest.mark.parametrize("source", OTHERS)
-def test_the_page_starts_nothing_that_was_stopped_in_another_way(
+def test_the_page_does_not_resume_mail_that_was_stopped_elsewhere(
     sqlite_world: World, source: SuppressionSource, beside: SuppressionSource | None
 ) -> None:
     world = sqlite_world
@@ -184,7 +184,7 @@ def test_the_page_starts_nothing_that_was_stopped_in_another_way(
 
 
 @pytest.mark.parametrize("source", [*OTHERS, SuppressionSource.BOUNCE])
-def test_no_public_link_lifts_what_others_decided(world: World, source: SuppressionSource) -> None:
+def test_a_public_link_does_not_lift_suppressions_of_others(world: World, source: SuppressionSource) -> None:
     suppression.suppress(world.ctx, ["mia@people.example"], world.clock.now(), source=source)
     advance_clock(world, minutes=5)
     before = list(suppression_files.list_current(world.ctx))
@@ -198,14 +198,14 @@ def test_no_public_link_lifts_what_others_decided(world: World, source: Suppress
             assert set(before) <= set(suppression_files.list_current(world.ctx)), (path, form)
 
 
-def test_what_a_mail_program_stopped_is_started_on_the_page(world: World) -> None:
+def test_a_one_click_opt_out_can_be_reversed_on_the_page(world: World) -> None:
     world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
     advance_clock(world, minutes=5)
     assert "You get our email again" in _press(world, "start")
     assert list(suppression_files.list_current(world.ctx)) == []
 
 
-def test_an_opt_in_does_not_make_a_dead_mailbox_live(sqlite_world: World) -> None:
+def test_an_opt_in_does_not_lift_a_hard_bounce(sqlite_world: World) -> None:
     world = sqlite_world
     suppression.suppress(world.ctx, ["mia@people.example"], world.clock.now(), source=SuppressionSource.BOUNCE)
     assert "Email to this address could not be delivered" in _open(world)
@@ -239,7 +239,7 @@ def test_a_pause_lasts_until_the_day_begins_and_can_be_ended(world: World, field
     assert "End the pause" not in _open(world)
 
 
-def test_a_pause_counts_days_where_the_lead_lives(sqlite_world: World) -> None:
+def test_a_pause_counts_days_in_the_zone_of_the_lead(sqlite_world: World) -> None:
     with sqlite_world.ctx.database.write() as connection:
         connection.execute(text("UPDATE lead SET zone = 'Asia/Tokyo'"))
     _press(sqlite_world, "pause", pause_day="2026-03-01")
@@ -269,7 +269,9 @@ def test_a_pause_counts_days_where_the_lead_lives(sqlite_world: World) -> None:
         ("state-decision", {"decides_day": "<script>alert(1)</script>"}),
     ],
 )
-def test_an_unclear_answer_changes_nothing_and_says_where(sqlite_world: World, do: str, fields: dict[str, str]) -> None:
+def test_an_ambiguous_answer_changes_nothing_and_names_the_field(
+    sqlite_world: World, do: str, fields: dict[str, str]
+) -> None:
     before = sqlite_world.all_rows()
     page = _press(sqlite_world, do, status=422, **fields)
     part = "decides" if do == "state-decision" else do
@@ -328,7 +330,7 @@ def test_a_stated_decision_is_the_leads_timeline(world: World, fields: dict[str,
     assert tuple(recorded) == (day.isoformat(), "welcome", "01-hello", "link")
 
 
-def test_saying_the_same_twice_is_one_signal_and_the_newest_word_counts(sqlite_world: World) -> None:
+def test_a_repeated_statement_is_one_signal_and_the_newest_is_used(sqlite_world: World) -> None:
     recorded = "SELECT count(*) FROM signal WHERE kind = 'deciding'"
     for day, count in (("2026-06-30", 1), ("2026-06-30", 1), ("2026-12-31", 2), ("2026-06-30", 3)):
         _press(sqlite_world, "state-decision", decides=day)
@@ -337,7 +339,7 @@ def test_saying_the_same_twice_is_one_signal_and_the_newest_word_counts(sqlite_w
     assert _rows(sqlite_world, _LEAD)[0][2] == "2026-06-30"
 
 
-def test_who_decides_soon_is_handed_off_at_the_next_sweep(world: World) -> None:
+def test_a_lead_that_decides_soon_is_handed_off_at_the_next_sweep(world: World) -> None:
     _press(world, "state-decision", decides="2026-03-31")
     assert _wakes_now(world)
     run_at(world.ctx, advance_clock(world, minutes=1))
@@ -345,7 +347,7 @@ def test_who_decides_soon_is_handed_off_at_the_next_sweep(world: World) -> None:
     assert world.custodian("noor")[0] == "track"
 
 
-def test_the_choices_of_one_lead_leave_the_others_alone(world: World) -> None:
+def test_the_choices_of_a_lead_do_not_affect_others(world: World) -> None:
     others = [_rows(world, _LEAD, who) for who in ("dana", "erik", "noor")]
     _press(world, "pause", pause="3")
     _press(world, "frequency", frequency="60")
@@ -392,7 +394,7 @@ def test_a_pause_that_is_over_is_not_shown(sqlite_world: World) -> None:
     assert "End the pause now" not in _open(sqlite_world)
 
 
-def test_a_date_can_be_taken_back_and_an_old_report_of_it_does_not_come_back(world: World) -> None:
+def test_a_withdrawn_date_is_not_restored_by_an_old_report(world: World) -> None:
     assert "Remove the date" not in _open(world)
     _press(world, "state-decision", decides="2026-12-31")
     assert "Remove the date" in _open(world)
@@ -437,7 +439,7 @@ def test_the_page_neither_ends_nor_shortens_a_pause_that_others_asked_for(world:
     assert "The pause is over" in _press(world, "resume")
 
 
-def test_the_page_neither_shows_nor_takes_back_a_date_that_others_reported(world: World) -> None:
+def test_the_page_neither_shows_nor_removes_a_date_that_others_reported(world: World) -> None:
     reported = signals.build_reported_signal(
         world.ids["mia"], SignalKind.DECIDING, "2026-10-31", world.clock.now(), world.clock.now()
     )

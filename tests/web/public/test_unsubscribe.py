@@ -25,7 +25,7 @@ _MULTIPART = (
 )
 
 
-def test_opening_the_link_changes_nothing_however_often_scanners_do(world: World) -> None:
+def test_opening_the_link_changes_nothing(world: World) -> None:
     before = world.all_rows()
     for method in ("GET", "HEAD", "GET", "OPTIONS", "PUT", "DELETE", "PATCH"):
         page = world.client.request(method, world.path("mia", "unsubscribe"))
@@ -58,7 +58,7 @@ def test_one_click_of_a_mail_program_works_urlencoded_and_multipart(world: World
         assert world.value(_SUPPRESSED, id=world.ids[who]) == 1
 
 
-def test_one_click_counts_whatever_its_mail_program_calls_it(sqlite_world: World) -> None:
+def test_one_click_accepts_any_media_type(sqlite_world: World) -> None:
     for who, kind in (("mia", "text/plain;charset=UTF-8"), ("noor", "")):
         path, headers = sqlite_world.path(who, "unsubscribe"), {"Content-Type": kind}
         refused = sqlite_world.client.post(path, content=b"&" * 5_000, headers=headers)
@@ -78,7 +78,7 @@ def test_repeats_count_once_and_are_all_confirmed(world: World) -> None:
     assert world.value(_SUPPRESSED, id=world.ids["mia"]) == 1
 
 
-def test_who_opted_in_again_can_leave_again_by_the_same_link(world: World) -> None:
+def test_a_lead_that_opted_in_again_can_opt_out_by_the_same_link(world: World) -> None:
     world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
     evidence = "asked for it again on the phone"
     opt_in.opt_in(world.ctx, "mia@people.example", ALL_MAIL, evidence, advance_clock(world, days=1))
@@ -106,7 +106,7 @@ def test_nothing_goes_out_after_the_click(sqlite_world: World) -> None:
     assert sqlite_world.value(sent) == before
 
 
-def test_a_post_that_is_no_click_shows_the_button_again(sqlite_world: World) -> None:
+def test_an_invalid_post_shows_the_button_again(sqlite_world: World) -> None:
     before = sqlite_world.all_rows()
     for fields in ({}, {"List-Unsubscribe": "no"}, {"unsubscribe": "One-Click"}):
         page = sqlite_world.client.post(sqlite_world.path("mia", "unsubscribe"), data=fields)

@@ -24,7 +24,7 @@ def _rep_of(world: World, who: str) -> str:
     return rep
 
 
-def test_passing_on_asks_the_colleague_instead_with_a_brief_of_its_own(world: World) -> None:
+def test_passing_a_lead_on_sends_the_colleague_a_brief(world: World) -> None:
     assert _rep_of(world, "dana") == "ana"
     before = world.all_rows()
     page = world.client.get(world.path("dana", "reassign"))
@@ -43,7 +43,7 @@ def test_passing_on_asks_the_colleague_instead_with_a_brief_of_its_own(world: Wo
     assert world.value(states, id=world.ids["dana"]) == 1
 
 
-def test_a_colleague_who_is_away_is_not_asked(sqlite_world: World) -> None:
+def test_a_lead_is_not_passed_to_an_absent_colleague(sqlite_world: World) -> None:
     world, day = sqlite_world, sqlite_world.clock.now().date()
     roster.add_leave(world.ctx, "ben", day, day, None, world.clock.now())
     before = world.all_rows()
@@ -87,7 +87,7 @@ def test_a_lead_that_asked_to_be_called_in_a_quarter_is_nurtured_until_then_and_
         ("call_back_later", {"when-day": "2045-01-05"}, "at most ten years away"),
     ],
 )
-def test_an_unclear_answer_is_asked_for_again_and_changes_nothing(
+def test_an_ambiguous_answer_shows_the_form_again_and_changes_nothing(
     sqlite_world: World, action: str, fields: dict[str, str], problem: str
 ) -> None:
     before = sqlite_world.all_rows()

@@ -20,7 +20,7 @@ from tests.journey.observe import one
 from tests.web.world import BASE, NOW, World, advance_clock
 
 
-def test_the_accept_page_says_who_why_and_for_whom_and_changes_nothing(world: World) -> None:
+def test_the_accept_page_shows_lead_reason_and_rep_and_changes_nothing(world: World) -> None:
     before = world.all_rows()
     page = world.client.get(world.path("dana", "accept"))
     assert page.status_code == 200
@@ -74,7 +74,7 @@ def test_a_date_that_the_rep_learned_is_kept_with_the_lead(world: World) -> None
         ({"reason": "not-now", "decides_on": "9999-12-31"}, "Choose a date from today on"),
     ],
 )
-def test_a_wrong_answer_is_asked_for_again_and_changes_nothing(
+def test_an_invalid_answer_shows_the_form_again_and_changes_nothing(
     sqlite_world: World, fields: dict[str, str], problem: str
 ) -> None:
     before = sqlite_world.all_rows()
@@ -85,7 +85,7 @@ def test_a_wrong_answer_is_asked_for_again_and_changes_nothing(
     assert sqlite_world.all_rows() == before
 
 
-def test_what_was_chosen_and_written_stands_when_the_form_is_shown_again(sqlite_world: World) -> None:
+def test_the_form_keeps_its_input_when_it_is_shown_again(sqlite_world: World) -> None:
     fields = {"reason": "bad-fit", "decides_on": '"><b>soon'}
     page = sqlite_world.client.post(sqlite_world.path("dana", "reject"), data=fields)
     assert 'value="bad-fit" required checked' in page.text
@@ -117,14 +117,14 @@ def test_an_answer_is_final_and_both_links_say_what_was_answered_and_when(world:
     assert world.all_rows() == before
 
 
-def test_a_lead_that_was_given_back_is_named_no_more(sqlite_world: World) -> None:
+def test_a_returned_lead_is_not_named_on_the_page(sqlite_world: World) -> None:
     sqlite_world.client.post(sqlite_world.path("dana", "reject"), data={"reason": "bad-fit"})
     page = sqlite_world.client.get(sqlite_world.path("dana", "accept"))
     assert "Dana" not in page.text
     assert "Acme" not in page.text
 
 
-def test_an_offer_that_expired_can_be_answered_no_more(world: World) -> None:
+def test_an_expired_offer_cannot_be_answered(world: World) -> None:
     sweep.hand_off(world.ctx, advance_clock(world, days=2))
     before = world.all_rows()
     page = world.client.post(world.path("dana", "accept"), data={"answer": "accept"})
@@ -133,7 +133,7 @@ def test_an_offer_that_expired_can_be_answered_no_more(world: World) -> None:
     assert world.all_rows() == before
 
 
-def test_of_two_answers_at_the_same_time_one_wins_and_the_other_is_refused(world: World) -> None:
+def test_one_of_two_concurrent_answers_is_refused(world: World) -> None:
     answers = [("accept", {"answer": "accept"}), ("reject", {"reason": "not-now"})] * 3
 
     def post(answer: tuple[str, dict[str, str]]) -> int:

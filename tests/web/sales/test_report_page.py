@@ -27,7 +27,7 @@ def test_each_month_is_a_column_as_tall_as_its_hand_offs() -> None:
     assert tall == {"reached": [HEIGHT * 0.4], "accepted": [HEIGHT * 0.2], "not-accepted": [HEIGHT * 0.4, HEIGHT * 0.5]}
 
 
-def test_shares_are_shown_beside_the_usual_ones_and_nothing_of_nothing() -> None:
+def test_shares_are_shown_beside_their_baseline_and_not_for_zero_cases() -> None:
     page = render_sales_page(_report())
     assert "75.0 %" in page
     assert "Benchmark: 30 %" in page
@@ -35,7 +35,7 @@ def test_shares_are_shown_beside_the_usual_ones_and_nothing_of_nothing() -> None
     assert "<svg" not in page
 
 
-def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows() -> None:
+def test_the_page_loads_no_other_resource_and_escapes_its_content() -> None:
     page = render_sales_page(_report(Month("2026-07", 1, 1, 1, 1, 1)))
     assert not re.search(r"<script|<link|(?:src|href)=", page)
     assert "reached <b>" not in page.lower()

@@ -29,7 +29,7 @@ def _give_back(world: World, reason: str = "not-now") -> None:
     assert world.client.post(world.path("dana", "reject"), data={"reason": reason}).status_code == 200
 
 
-def test_the_workspace_shows_what_waits_for_an_answer_and_looking_changes_nothing(world: World) -> None:
+def test_the_workspace_shows_open_offers_and_viewing_changes_nothing(world: World) -> None:
     before = world.all_rows()
     page = world.client.get(_workspace_path(world))
     assert page.status_code == 200
@@ -61,7 +61,7 @@ def test_an_offer_is_answered_from_the_workspace_in_every_way(sqlite_world: Worl
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 30, "%00"])
-def test_an_offer_of_somebody_else_is_none_at_all(sqlite_world: World, number: str) -> None:
+def test_an_offer_of_another_rep_is_not_found(sqlite_world: World, number: str) -> None:
     before = sqlite_world.all_rows()
     for one in (number, sqlite_world.custodian("erik")[1]):
         path = f"{_workspace_path(sqlite_world)}/{one}"
@@ -71,7 +71,7 @@ def test_an_offer_of_somebody_else_is_none_at_all(sqlite_world: World, number: s
     assert sqlite_world.all_rows() == before
 
 
-def test_an_accepted_lead_waits_to_be_followed_up_until_its_rep_has_reached_it(world: World) -> None:
+def test_an_accepted_lead_needs_follow_up_until_its_rep_reaches_it(world: World) -> None:
     offer = f"{_workspace_path(world)}/{world.custodian('dana')[1]}"
     accepted = world.client.post(offer, data={"do": "accept", "answer": "accept"})
     assert f'href="../{world.token("dana", "workspace")}"' in accepted.text
@@ -84,7 +84,7 @@ def test_an_accepted_lead_waits_to_be_followed_up_until_its_rep_has_reached_it(w
     assert world.custodian("dana") == ("rep", "ana")
 
 
-def test_a_rep_says_whether_an_accepted_lead_was_useful_and_the_last_word_counts(world: World) -> None:
+def test_a_reps_latest_rating_of_an_accepted_lead_is_used(world: World) -> None:
     offer = world.custodian("dana")[1]
     _submit(world, 409, do="vote", offer=offer, useful="yes")
     world.client.post(world.path("dana", "accept"), data={"answer": "accept"})
@@ -95,7 +95,7 @@ def test_a_rep_says_whether_an_accepted_lead_was_useful_and_the_last_word_counts
     assert world.value("SELECT count(*) FROM offer_rating") == 1
 
 
-def test_a_lead_that_was_given_back_is_held_and_goes_on_again(world: World) -> None:
+def test_a_returned_lead_can_be_held_and_resumed(world: World) -> None:
     _give_back(world)
     page = world.client.get(_workspace_path(world)).text
     assert "you gave it back on 05 Jan 2026 (Not now); now on the track keep" in page
@@ -148,7 +148,7 @@ def test_a_rep_claims_a_lead_off_its_track_and_is_offered_it_at_once(world: Worl
 
 
 @pytest.mark.parametrize("do", ["reached", "hold", "resume", "expedite", "claim", "vote"])
-def test_nothing_is_done_to_leads_that_never_were_the_reps(sqlite_world: World, do: str) -> None:
+def test_a_rep_cannot_act_on_leads_of_others(sqlite_world: World, do: str) -> None:
     world = sqlite_world
     before = world.all_rows()
     offer = world.custodian("erik")[1]
@@ -158,7 +158,7 @@ def test_nothing_is_done_to_leads_that_never_were_the_reps(sqlite_world: World, 
     assert world.all_rows() == before
 
 
-def test_a_link_ends_by_itself_and_at_once_when_it_is_revoked(sqlite_world: World) -> None:
+def test_a_link_expires_and_can_be_revoked_at_once(sqlite_world: World) -> None:
     world = sqlite_world
     other = workspace_links.create(world.ctx, "ben", world.clock.now())
     assert world.client.get(_workspace_path(world)).status_code == 200
@@ -198,7 +198,7 @@ def test_a_workspace_costs_as_many_statements_for_two_hundred_leads_as_for_one(s
     assert full.is_full
 
 
-def test_a_rep_is_listed_with_what_waits_and_what_is_late(world: World) -> None:
+def test_a_rep_is_listed_with_open_and_overdue_leads(world: World) -> None:
     def workload() -> tuple[int, int, int]:
         ana = next(one for one in roster.load_roster(world.ctx, world.clock.now()) if one.id == "ana")
         return ana.open_offers, ana.overdue_offers, ana.to_follow_up

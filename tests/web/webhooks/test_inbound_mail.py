@@ -83,9 +83,7 @@ def test_a_raw_mail_is_processed(world: World, client: TestClient, address: str)
     assert post(client, form(email=mail("Call me", to=address))).json()["new"] == 0
 
 
-def test_a_mail_that_was_taken_apart_is_processed_whatever_its_charsets_say(
-    world: World, client: TestClient, address: str
-) -> None:
+def test_a_parsed_mail_is_processed_in_any_charset(world: World, client: TestClient, address: str) -> None:
     body = form(
         headers=b"Message-ID: <7@people.example>\r\nFrom: una@people.example\r\n",
         to=address.encode(),
@@ -101,7 +99,7 @@ def test_a_mail_that_was_taken_apart_is_processed_whatever_its_charsets_say(
     assert world.value("SELECT attachments FROM reply") == 1
 
 
-def test_what_nobody_signed_changes_nothing(world: World, client: TestClient, address: str) -> None:
+def test_an_unsigned_mail_changes_nothing(world: World, client: TestClient, address: str) -> None:
     before = world.all_rows()
     body = form(email=mail("stop", to=address))
     assert post(client, body, None).status_code == 401
@@ -121,7 +119,7 @@ def test_a_body_that_cannot_be_signed_is_not_even_read(client: TestClient) -> No
         assert client.post(INBOUND, content=endless(), headers=headers).status_code == 401
 
 
-def test_no_more_is_kept_on_disk_of_strangers_than_the_disk_budget_allows(world: World, address: str) -> None:
+def test_unverified_bodies_on_disk_stay_within_the_budget(world: World, address: str) -> None:
     app = create_app(world.ctx, world.clock, inbound_keys=[SIGNER.public])
     client = TestClient(app, base_url=BASE, raise_server_exceptions=False)
     body = form(email=mail("Call me", to=address))
@@ -198,7 +196,7 @@ def test_pages_answer_while_a_mail_is_read_and_it_is_stored_by_then(
     assert world.value("SELECT count(*) FROM inbound_mail") == 0
 
 
-def test_a_mail_that_cannot_be_read_is_acknowledged_and_kept(world: World, client: TestClient, address: str) -> None:
+def test_an_unreadable_mail_is_acknowledged_and_stored(world: World, client: TestClient, address: str) -> None:
     world.ctx.mail_reader = MailReader(memory=6 * 1024 * 1024)
     raw = MAILS["one line"]().replace(TO.encode(), address.encode())
     answer = post(client, form(email=raw))
@@ -208,7 +206,7 @@ def test_a_mail_that_cannot_be_read_is_acknowledged_and_kept(world: World, clien
     world.ctx.mail_reader.close()
 
 
-def test_a_mail_that_does_not_concern_us_is_not_stored(world: World, client: TestClient, reader: MailReader) -> None:
+def test_an_unrelated_mail_is_not_stored(world: World, client: TestClient, reader: MailReader) -> None:
     raw = mail("Buy this", to="anything@in.example.com", sender="a@stranger.example")
     answer = post(client, form(email=raw))
     assert (answer.status_code, answer.json()) == (200, {"mails": 1, "matched": 0, "new": 0})

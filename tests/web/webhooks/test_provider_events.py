@@ -87,7 +87,7 @@ def test_without_a_key_the_endpoint_is_closed_and_nothing_is_stored(world: World
     assert world.all_rows() == before
 
 
-def test_two_keys_pass_while_one_takes_the_others_place(world: World) -> None:
+def test_two_keys_are_accepted_during_rotation(world: World) -> None:
     client = client_of(world, OTHER, SIGNER)
     body = batch(world, "delivered")
     assert post(client, body).status_code == 202
@@ -95,7 +95,7 @@ def test_two_keys_pass_while_one_takes_the_others_place(world: World) -> None:
     assert post(client_of(world, OTHER), body).status_code == 401
 
 
-def test_a_time_that_is_yet_to_come_is_refused_however_well_it_is_signed(sqlite_world: World) -> None:
+def test_a_signed_batch_with_a_future_time_is_refused(sqlite_world: World) -> None:
     client, before = client_of(sqlite_world, SIGNER), sqlite_world.all_rows()
     body, now = batch(sqlite_world, "bounce"), int(NOW.timestamp())
     for ahead in (int(MAX_CLOCK_SKEW.total_seconds()) + 1, 10**12, 10**19):
@@ -140,7 +140,7 @@ def test_nothing_that_is_not_signed_changes_anything(sqlite_world: World) -> Non
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"null", b"nonsense", b"\xff", b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 5_000]
 )
-def test_what_is_signed_and_no_batch_is_refused_and_not_kept(sqlite_world: World, body: bytes) -> None:
+def test_a_signed_body_that_is_no_batch_is_refused_and_not_stored(sqlite_world: World, body: bytes) -> None:
     before = sqlite_world.all_rows()
     answer = post(client_of(sqlite_world, SIGNER), body)
     assert answer.status_code == 400
@@ -171,7 +171,7 @@ def test_a_body_above_two_megabytes_is_refused_before_it_is_read(sqlite_world: W
     assert sqlite_world.all_rows() == before
 
 
-def test_as_much_as_sendgrid_sends_at_most_is_taken(sqlite_world: World) -> None:
+def test_the_largest_batch_of_sendgrid_is_accepted(sqlite_world: World) -> None:
     body = encode_events([event("processed", f"elsewhere:{number}", NOW) for number in range(2_400)])
     assert 700_000 < len(body) < 1_000_000
     assert post(client_of(sqlite_world, SIGNER), body).json() == {"events": 2_400, "new": True}
@@ -187,13 +187,13 @@ def test_only_a_post_is_accepted(sqlite_world: World, method: str) -> None:
     assert sqlite_world.all_rows() == before
 
 
-def test_without_a_usable_database_the_provider_must_come_back(empty_db: Database, sqlite_world: World) -> None:
+def test_without_a_usable_database_the_provider_is_asked_to_retry(empty_db: Database, sqlite_world: World) -> None:
     sqlite_world.ctx.database = empty_db
     body = b'[{"event":"delivered"}]'
     assert post(client_of(sqlite_world, SIGNER), body).status_code == 503
 
 
-def test_who_comes_while_another_applies_leaves_it_to_that_one(sqlite_world: World) -> None:
+def test_a_concurrent_batch_is_applied_by_the_request_that_is_applying(sqlite_world: World) -> None:
     world = sqlite_world
     world.ctx.installation_id = ORIGIN
     applying = EventWorker(world.ctx, world.clock)
@@ -210,7 +210,7 @@ def test_who_comes_while_another_applies_leaves_it_to_that_one(sqlite_world: Wor
     assert world.value("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL") == 0
 
 
-def test_what_cannot_be_applied_now_is_left_to_the_sweep(
+def test_a_batch_that_cannot_be_applied_now_is_left_to_the_sweep(
     empty_db: Database, sqlite_world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     ctx = sqlite_world.ctx
@@ -220,7 +220,7 @@ def test_what_cannot_be_applied_now_is_left_to_the_sweep(
     assert [record.message for record in caplog.records] == ["provider_events_deferred"]
 
 
-def test_many_batches_that_wait_for_the_database_keep_nobody_from_following_a_link(sqlite_world: World) -> None:
+def test_batches_that_wait_for_the_database_do_not_block_redirects(sqlite_world: World) -> None:
     client = client_of(sqlite_world, SIGNER)
     sent_events = [
         event("open", arg(sqlite_world), NOW, f"id-{number}", ip=f"192.0.2.{number}") for number in range(30)

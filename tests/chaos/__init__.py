@@ -1,1 +1,1 @@
-"""What crashes, interleavings and full disks do to the worker. `make chaos` runs it; its seed repeats it."""
+"""Experiments with crashes, interleavings and full disks. `make chaos` runs them; SEED repeats a run."""

@@ -46,7 +46,7 @@ ExperimentResult = tuple[Sequence[Figure | Skipped], list[str]]
 
 @dataclass(frozen=True)
 class Setup:
-    """Where experiments happen."""
+    """The environment of the experiments."""
 
     folder: Path
     server: Callable[[str], str]

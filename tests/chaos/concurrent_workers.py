@@ -25,7 +25,7 @@ KILLS: Final = 30
 
 @dataclass
 class ConcurrentRun:
-    """What came of one run. *in_flight*: calls without an answer at the kills."""
+    """Results of one run. *in_flight* counts calls without an answer at the kills."""
 
     verdict: Verdict = field(default_factory=Verdict)
     kills: int = 0
@@ -36,7 +36,7 @@ class ConcurrentRun:
 def concurrent_run(
     source: DatabaseSource, double: SendGridDouble, folder: Path, rng: Random, kills: int
 ) -> ConcurrentRun:
-    """Let WORKERS drain the outbox, of whom *kills* die on the way; replace the dead, and count."""
+    """Let WORKERS drain the outbox, kill *kills* of them, replace each, and count the results."""
     origin = f"concurrent-{source.name}-{rng.getrandbits(32):08x}"
     deaths = [_choose_death(rng, source.count // kills) for _ in range(kills)]
     found, may_be_unknown, began = ConcurrentRun(), set[str](), time.monotonic()
@@ -96,7 +96,7 @@ def _wait_for_any(living: Sequence[Worker]) -> Worker:
 def measure(
     sources: Sequence[DatabaseSource], double: SendGridDouble, folder: Path, seed: int
 ) -> tuple[list[Figure], list[str]]:
-    """Let several workers deliver on each of *sources*, its workers dying KILLS times."""
+    """Let several workers deliver on each of *sources*, with KILLS kills each."""
     found = {
         source.name: concurrent_run(source, double, folder, Random(f"{seed}:concurrent:{source.name}"), KILLS)
         for source in sources

@@ -1,4 +1,4 @@
-"""Where chaos happens: databases with planned messages, as many copies of each as wanted."""
+"""Databases with planned messages for the experiments, and copies of them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DatabaseSource(Protocol):
     count: int
 
     def fresh(self) -> AbstractContextManager[RunDatabase]:
-        """Lend a database of one run's own."""
+        """Yield a database for one run."""
         ...
 
 
@@ -68,7 +68,7 @@ class SqliteSource:
 
     @contextmanager
     def fresh(self, folder: Path | None = None) -> Iterator[RunDatabase]:
-        """Lend a copy, in *folder* if that is given."""
+        """Yield a copy, in *folder* if given."""
         path = (folder or self._folder) / f"run{next(self._numbers)}.db"
         shutil.copyfile(self._template, path)
         try:
@@ -79,7 +79,7 @@ class SqliteSource:
 
 
 class PostgresSource:
-    """Databases of one PostgreSQL server, copied from one; *url* tells the URL of a database by its name."""
+    """Databases of one PostgreSQL server, copied from one; *url* returns the URL of a database by name."""
 
     name = "postgres"
 
@@ -94,7 +94,7 @@ class PostgresSource:
 
     @contextmanager
     def fresh(self, tablespace: str = "pg_default") -> Iterator[RunDatabase]:
-        """Lend a copy, in *tablespace*."""
+        """Yield a copy, in *tablespace*."""
         name = f"{self._stem}_{next(self._numbers)}"
         with self._server() as server:
             server.execute(f"CREATE DATABASE {name} TEMPLATE {self._stem} STRATEGY file_copy TABLESPACE {tablespace}")
@@ -106,7 +106,7 @@ class PostgresSource:
 
     @contextmanager
     def tablespace(self, folder: Path) -> Iterator[str]:
-        """Let databases lie in *folder*, and lend the name of that place."""
+        """Create a tablespace in *folder* and yield its name."""
         name = f"{self._stem}_{next(self._numbers)}"
         with self._server() as server:
             (home,) = server.execute("SHOW data_directory").fetchone() or ("",)
@@ -128,7 +128,7 @@ class PostgresSource:
 
 @contextmanager
 def empty_databases(server: Callable[[str], str], folder: Path) -> Iterator[dict[str, Database]]:
-    """Lend an empty database of each kind, by its name."""
+    """Yield an empty database of each kind, by name."""
     folder.mkdir(exist_ok=True)
     name = f"empty_{secrets.token_hex(4)}"
     with psycopg.connect(server("postgres"), autocommit=True) as connection:
@@ -144,12 +144,12 @@ def empty_databases(server: Callable[[str], str], folder: Path) -> Iterator[dict
 
 
 def now() -> datetime:
-    """Return the real time: the double tells the ends of its rate limits in it."""
+    """Return the real time, which the double uses for its rate limits."""
     return RealClock().now()
 
 
 def _fill_database(url: str, count: int, *, planned: bool, ready: bool) -> None:
-    """Bring *count* leads in: on a track, or *ready* for sales."""
+    """Import *count* leads: on a track, or *ready* for sales."""
     database = Database(url)
     schema.upgrade(database)
     ctx = AppContext(database, DiscardingProvider(), base_url=BASE_URL)

@@ -1,4 +1,4 @@
-"""The same events of each mail, in thousands of orders and with copies: the end must be the same."""
+"""Post the same events in thousands of orders and with copies: the final state must be the same."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW: Final = START + timedelta(days=1)
 ORIGIN: Final = "0badcafe"
 BATCH: Final = 200
 ORDERS: Final = 200
-"""How many mails have each history."""
+"""Number of mails with the same history."""
 
 _INITIAL_STATES: Final = ("accepted", "sending", "unknown", "planned", "claimed", "rejected")
 _UNSENT_STATES: Final = ("sending", "unknown", "planned", "claimed", "rejected")
@@ -33,14 +33,14 @@ _UNSENT_STATES: Final = ("sending", "unknown", "planned", "claimed", "rejected")
 
 @dataclass(frozen=True, slots=True)
 class MessageHistory:
-    """What a mail's state is at first, and its events: kind, minutes after it was sent, what more."""
+    """The first state of a mail and its events: kind, minutes after sending, other fields."""
 
     state: str
     events: Sequence[tuple[str, int, Mapping[str, Any]]]
 
     @classmethod
     def drawn(cls, chance: Random) -> MessageHistory:
-        """Make one up."""
+        """Return a random history."""
         sent_events = [
             (
                 chance.choice(list(KINDS)),
@@ -62,7 +62,7 @@ class MessageHistory:
 
 @dataclass
 class OrderRun:
-    """How many histories were posted, in how many events, and where two orders ended differently."""
+    """The number of histories and events, and the cases in which two orders had different results."""
 
     streams: int
     events: int
@@ -92,7 +92,7 @@ def _send_messages(database: Database, folder: Path, count: int) -> AppContext:
     ctx = make_context(database, folder)
     ctx.provider, ctx.installation_id = DiscardingProvider(), ORIGIN
     add_leads(ctx, count, title="Head of planning")
-    # Strangers to each other: whole companies that click at once are another story.
+    # Separate domains, because many clicks from one company are filtered differently.
     write(ctx, "UPDATE address SET normalized = 'one@c' || id || '.example', email = 'one@c' || id || '.example'")
     run_at(ctx, START, START + timedelta(hours=1), SENT)
     assert rows(ctx, "SELECT count(*) FROM message WHERE state = 'accepted'") == [(count,)]
@@ -111,7 +111,7 @@ def _set_initial_states(ctx: AppContext, histories: Mapping[int, MessageHistory]
 
 
 def _final_states(ctx: AppContext) -> dict[int, tuple[Any, ...]]:
-    """Return all that matters of each message in the end."""
+    """Return the final state of each message."""
     sent_events: dict[int, Counter[str]] = defaultdict(Counter)
     for id_, kind, at in rows(ctx, "SELECT message_id, event_type, at FROM provider_event"):
         sent_events[id_][f"{kind} {at}"] += 1

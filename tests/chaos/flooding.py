@@ -32,18 +32,18 @@ CONNECTIONS: Final = 16
 STRANGERS: Final = 300
 FILLERS: Final = 32
 _TOO_LONG: Final = 60.0
-"""Seconds in which a mail program would give up."""
+"""Seconds after which a mail program gives up."""
 
 MAX_EVENT_BYTES: Final = 2_097_152
 TARGETS: Final = ((EVENTS, MAX_EVENT_BYTES), (EVENTS, 40), (INBOUND, 9_999_999), (LEADS, 99_999), ("/u/x", 60))
-"""What strangers ask for, and how many bytes they announce; and links to opt out beside these."""
+"""Paths that attackers request, with announced sizes; unsubscribe links are added to these."""
 
 SIGNER: Final = Signer()
 
 
 @dataclass
 class FloodRun:
-    """What came of it: opt-outs that were refused or not kept, and what strangers did meanwhile."""
+    """Opt-outs that were refused or lost, and the requests of attackers."""
 
     lost: int
     held: int
@@ -76,7 +76,7 @@ def _make_database(server: Callable[[str], str]) -> str:
 
 
 def flood(url: str, folder: Path, chance: Random) -> FloodRun:
-    """Let strangers and readers ask the server at the same time."""
+    """Run attackers and readers against the server at the same time."""
     database = Database(url)
     ctx = context_with_sent_messages(database, folder, READERS)
     stops, others = _links(ctx), _links(ctx)
@@ -89,7 +89,7 @@ def flood(url: str, folder: Path, chance: Random) -> FloodRun:
 
 
 def _links(ctx: AppContext) -> list[str]:
-    """Make a link to opt out for each lead; return the paths."""
+    """Create an unsubscribe link for each lead; return the paths."""
     made: list[Link] = [
         public_links.make_link(LinkSpec(public_links.UNSUBSCRIBE, lead)) for (lead,) in rows(ctx, "SELECT id FROM lead")
     ]
@@ -122,7 +122,7 @@ async def _opt_out(url: str, paths: list[str]) -> list[int]:
     body = {"List-Unsubscribe": "One-Click"}
 
     async def run_connection() -> None:
-        # Each mail program comes on a connection of its own.
+        # Each mail program opens its own connection.
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=_TOO_LONG)
         ) as session:
@@ -140,7 +140,7 @@ async def _opt_out(url: str, paths: list[str]) -> list[int]:
 async def _hold_connection(
     number: int, url: str, others: list[str], chance: Random, held: list[int], there: asyncio.Event
 ) -> None:
-    """Open a request that never ends, and another one whenever the server hangs up."""
+    """Open a request that never ends, and another one whenever the server closes it."""
     where = urlsplit(url)
     while True:
         async with AsyncExitStack() as stack:
@@ -158,7 +158,7 @@ async def _hold_connection(
                         if not received or re.match(rb"HTTP/1.1 (?!100)", received):
                             break
         there.set()
-        await asyncio.sleep(chance.uniform(0.5, 2))  # else this process is too busy to opt out itself
+        await asyncio.sleep(chance.uniform(0.5, 2))  # otherwise this process is too busy to send its opt-outs
 
 
 def _body_chunks(number: int, others: list[str], chance: Random) -> Iterator[bytes]:

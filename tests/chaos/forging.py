@@ -1,4 +1,4 @@
-"""Thousands of requests that SendGrid never sent, to a real server: nothing may change, and nothing break."""
+"""Post thousands of forged requests to a real server: nothing may change or fail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.journey.observe import all_rows
 MAILS: Final = 200
 HUGE: Final = 50 * 1024 * 1024
 MEMORY: Final = 160.0
-"""MB that the server may grow by, whatever it is sent."""
+"""Maximum growth of the server's memory in MB."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Forger:
     bodies: tuple[bytes, ...]
 
     def forge(self, number: int) -> Request:
-        """Make one, of a kind that *number* chooses."""
+        """Return a forgery; *number* chooses its kind."""
         name, make = _KINDS[number % len(_KINDS)]
         body = self.chance.choice(self.bodies)
         return make(self, name, body, self.signer.headers(body))
@@ -126,12 +126,12 @@ _KINDS: Final[tuple[tuple[str, Callable[[Forger, str, bytes, Good], Request]], .
     ("deep JSON", _deep),
     ("signed, but no batch", _not_a_batch),
 )
-"""The last two are signed with the right key: not even they may do harm."""
+"""The last two are signed with the right key, and must change nothing either."""
 
 
 @dataclass
 class ForgeryRun:
-    """What came of it: answers by status, rows that changed, megabytes that the server grew by."""
+    """Answers by status, changed rows, and growth of the server's memory in MB."""
 
     requests: int
     statuses: Counter[int]
@@ -147,11 +147,13 @@ def forge(database: Database, folder: Path, count: int, huge: int, chance: Rando
     url = ctx.database.url.render_as_string(hide_password=False)
     with run_server(url, folder, [signer.public]) as server:
         post_all(server.url, [forger.forge(number) for number in range(len(_KINDS))])
-        # Leads may fall due meanwhile; what a webhook can change is all but them.
+        # Leads may fall due meanwhile, so compare everything else that a webhook can change.
         before, memory = _snapshot(ctx), server.memory
         answers = post_all(server.url, [forger.forge(number) for number in range(count - huge)], keep_going=True)
         giants = [_huge_body(forger, number) for number in range(huge)]
-        answers += post_all(server.url, giants, connections=8, keep_going=True)  # refused giants may end it
+        answers += post_all(
+            server.url, giants, connections=8, keep_going=True
+        )  # a refused huge body may end the connection
         after, grown = _snapshot(ctx), server.memory - memory
         alive = server.process.poll() is None
     changed = [name for name in before if before[name] != after[name]]

@@ -1,4 +1,4 @@
-"""No room left amid planning and delivering: a clean stop, no call without its intent, and on it goes."""
+"""Fill the disk during planning and delivery: a clean stop, no call without an intent, and a clean resume."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from tests.doubles.sendgrid import KEY, SendGridDouble
 REMEDY: Final = "Make room"
 DISK_MB: Final = 48
 Limit = Callable[[int | None], None]
-"""Leaves so many KiB free from now on; None gives the room back."""
+"""Limits the free space to this many KiB; None lifts the limit."""
 
 
 @dataclass
 class FullDiskRun:
-    """What came of runs; *stopped*: how often the disk was full, by the point that was passed last."""
+    """Results of runs. *stopped* counts full disks by the last point that was passed."""
 
     verdict: Verdict = field(default_factory=Verdict)
     stopped: Counter[str] = field(default_factory=Counter)
@@ -49,14 +49,14 @@ class FullDiskRun:
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk that can be full: lends databases on it, with what sets their limit."""
+    """A disk that can be filled; yields databases on it, each with the function that sets its limit."""
 
     name: str
     fresh: Callable[[], AbstractContextManager[tuple[Database, Limit]]]
 
 
 def full_disk_run(disk: Disk, double: SendGridDouble, rng: Random, count: int) -> FullDiskRun:
-    """Fill the disk at a random point of planning and delivering, then give room back and go on."""
+    """Fill the disk at a random point of planning and delivering, then free space and continue."""
     seed = rng.getrandbits(32)
     origin, where = f"filled-{disk.name.replace(' ', '-')}-{seed:08x}", _FillAtPoint(rng)
     found = FullDiskRun()
@@ -87,7 +87,7 @@ def full_disk_run(disk: Disk, double: SendGridDouble, rng: Random, count: int) -
 
 
 class _FillAtPoint:
-    """Fills the disk at a random pass of a random point."""
+    """Fills the disk the nth time a worker passes a point, both random."""
 
     def __init__(self, rng: Random) -> None:
         points = ("planning", "claimed", "last check", "before the call", "after the call", "written back")
@@ -108,7 +108,7 @@ class _FillAtPoint:
 
 
 def _until_full(ctx: AppContext, where: _FillAtPoint, found: FullDiskRun) -> list[str]:
-    """Plan and deliver until the disk is full; return what is wrong with the way that it stopped."""
+    """Plan and deliver until the disk is full; return each violation in the way it stopped."""
     where("planning")
     try:
         advance(ctx, now())
@@ -122,7 +122,7 @@ def _until_full(ctx: AppContext, where: _FillAtPoint, found: FullDiskRun) -> lis
 
 
 def page_limited(source: SqliteSource) -> Disk:
-    """Return a disk on which an SQLite file may have no more pages than it has."""
+    """Return a disk on which an SQLite file cannot grow beyond its current pages."""
 
     @contextmanager
     def fresh() -> Iterator[tuple[Database, Limit]]:
@@ -183,14 +183,14 @@ def _with_limit(source: DatabaseSource, disk: Path) -> Iterator[str]:
 
 
 class NoSmallDisk(Exception):
-    """There is no way here to have a disk that is small."""
+    """This machine does not allow mounting a small disk."""
 
 
 @contextmanager
 def small_disk(size_mb: int = DISK_MB) -> Iterator[Path]:
-    """Mount a small tmpfs. Raises NoSmallDisk where that is not allowed."""
+    """Mount a small tmpfs. Raises NoSmallDisk if that is not allowed."""
     folder = Path(tempfile.mkdtemp(prefix="nurture-disk-"))
-    folder.chmod(0o755)  # PostgreSQL's own user goes through it
+    folder.chmod(0o755)  # the user of PostgreSQL needs access
     disk = folder / "disk"
     disk.mkdir()
     try:

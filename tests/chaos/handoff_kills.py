@@ -63,7 +63,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Hand everybody who is ready at *url* over, tell *crm* at *place*, accept every second, send briefs."""
+    """Hand off all ready leads at *url*, push to *crm* at *place*, accept every second offer, send briefs."""
 
     name: str
     url: str
@@ -77,7 +77,7 @@ class Job:
 
 
 class CrmRecords(NamedTuple):
-    """What a CRM did under one key: how many records it has, and the stages of its hand-offs in order."""
+    """The number of CRM records of one key, and the stages of its hand-offs in order."""
 
     records: int
     stages: list[tuple[str, str]]
@@ -85,7 +85,7 @@ class CrmRecords(NamedTuple):
 
 @dataclass
 class HandoffRun:
-    """What came of kill runs."""
+    """Results of kill runs."""
 
     runs: int = 0
     duplicates: int = 0
@@ -114,7 +114,7 @@ def crm_at(kind: str, place: str) -> Crm:
 
 
 def run_job(job: Job, observe: Observer, definitions: PublishedDefinitions | None = None) -> None:
-    """Do all that a round does for sales, with a look at each point between."""
+    """Run the sales stages of a round, with a checkpoint between them."""
     provider = SendGridProvider(SecretStr(KEY), url=job.mail)
     crm = crm_at(job.crm, job.place)
     definitions = definitions or PublishedDefinitions()
@@ -139,7 +139,7 @@ def run_job(job: Job, observe: Observer, definitions: PublishedDefinitions | Non
 
 
 def run_worker(job: Job, start_signal: Connection) -> None:
-    """Be the worker's process."""
+    """Run the job of the worker process."""
     start_signal.recv_bytes()
     observe = Observer(job.notes, job.death)
     if job.death is not None and job.death.seconds is not None:
@@ -173,7 +173,7 @@ class KillSetup:
 
     @classmethod
     def of(cls, source: DatabaseSource, double: SendGridDouble, folder: Path) -> KillSetup:
-        """Let one worker run to its end, to learn how often it passes each point."""
+        """Run one worker to its end and count how often it passes each point."""
         setup = cls(source, double, folder)
         with source.fresh() as run_db, setup.crm("salesforce") as (place, crm):
             worker = Worker(setup.job(run_db.url, "first", setup.origin(), "salesforce", place), run_worker).go()
@@ -198,7 +198,7 @@ class KillSetup:
 
     @contextmanager
     def crm(self, kind: str) -> Iterator[tuple[str, CrmDouble | Path]]:
-        """Lend a CRM of one run's own: where it is, and what to ask about it."""
+        """Yield a CRM for one run: its place, and the function that reads its records."""
         if kind == "csv":
             place = self.folder / f"crm-{next(_numbers)}"
             yield str(place), place
@@ -310,7 +310,7 @@ def measure(
                 break
             point, kind = POINTS[number % len(POINTS)], CRMS[number // len(POINTS) % len(CRMS)]
             if kind == "csv" and point in DOUBLE_POINTS:
-                continue  # a folder has no other side
+                continue  # a folder has no server that could die
             done += kill_run(setup, point, kind, Random(f"{seed}:handoff:{source.name}:{number}"))
         whole += done
     note = f"{LEADS} leads each, CRMs in turn: {', '.join(CRMS)}; {whole.unknown} briefs unknown for good"

@@ -1,4 +1,4 @@
-"""Hostile emails between good ones, some of which kill their reader: every good one is processed."""
+"""Hostile emails between good ones, some of which kill the reader process: every good one is processed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CrashingReader:
         self._real = MailReader(wall_seconds=20.0)
 
     def read(self, one: RawMail, today: date) -> ClassifiedMail:
-        """Read a mail, or end or stop who reads it."""
+        """Read a mail, or kill or stop the reader process."""
         raw = one.fields["email"]
         if DEADLY in raw:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -78,7 +78,7 @@ class CrashingReader:
             self._real.wall_seconds = 0.5
             os.kill(self._real.pid, signal.SIGSTOP if STUCK in raw else signal.SIGKILL)
             try:
-                os.kill(self._real.pid, signal.SIGSTOP)  # so that it cannot answer before it is gone
+                os.kill(self._real.pid, signal.SIGSTOP)  # so that it cannot answer before it is killed
                 return self._real.read(one, today)
             finally:
                 self._real.wall_seconds = 20.0
@@ -87,7 +87,7 @@ class CrashingReader:
 
 @dataclass(frozen=True)
 class ReadRun:
-    """What came of a mailbox: how many good mails were not processed, how often a worker was ended."""
+    """The number of good mails that were not processed, and of workers that were ended."""
 
     hostile: int
     blocked: int
@@ -96,7 +96,7 @@ class ReadRun:
 
 
 def measure(server: Callable[[str], str], folder: Path, seed: int) -> tuple[list[Figure], list[str]]:
-    """Let workers read the mailbox on both databases until one has read all of it."""
+    """Run workers on the mailbox, on both databases, until one has read all of it."""
     figures: list[Figure] = []
     wrong: list[str] = []
     blocked = hostile = ended = 0
@@ -158,7 +158,7 @@ def _make_database(server: Callable[[str], str]) -> str:
 
 
 def _addresses(folder: Path) -> list[str]:
-    """Return where the mail to each lead asks for answers, in the order of the leads."""
+    """Return the Reply-To address of the mail to each lead, in the order of the leads."""
     found = {}
     for file in (folder / "new").iterdir():
         sent = message_from_bytes(file.read_bytes(), policy=policy.default)

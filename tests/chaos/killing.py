@@ -1,4 +1,4 @@
-"""Kill one worker at a named point, let another one finish, and count: nothing twice, nothing lost."""
+"""Kill a worker at a named point and let another finish: no message is sent twice or lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 @dataclass
 class KillRun:
-    """What came of kill runs. *in_flight* counts calls without an answer at the kills."""
+    """Results of kill runs. *in_flight* counts calls without an answer at the kills."""
 
     verdict: Verdict = field(default_factory=Verdict)
     runs: int = 0
@@ -41,7 +41,7 @@ class KillRun:
 
 @dataclass(frozen=True)
 class KillSetup:
-    """A database source, the double, a folder for notes; how often a worker passes each point."""
+    """A database source, the double, a folder for notes, and how often a worker passes each point."""
 
     source: DatabaseSource
     double: SendGridDouble
@@ -52,7 +52,7 @@ class KillSetup:
 
     @classmethod
     def of(cls, source: DatabaseSource, double: SendGridDouble, folder: Path) -> KillSetup:
-        """Let one worker run to its end, to learn how often it passes each point."""
+        """Run one worker to its end and count how often it passes each point."""
         first = cls(source, double, folder, Counter(), 0)
         with source.fresh() as run_db:
             worker = Worker(first.job(run_db.url, "first", f"{source.name}-{next(_numbers)}"))
@@ -109,7 +109,7 @@ def sleep_run(setup: KillSetup, point: str, rng: Random) -> KillRun:
         sleeper = Worker(setup.job(run_db.url_of("sleeper"), "sleeper", origin, death)).go()
         asleep = _wait_until_asleep(sleeper)
         other = Worker(setup.job(run_db.url_of("other"), "other", origin, ahead=PAST_LEASE)).go()
-        other.process.join(2)  # on SQLite it waits where the sleeper sleeps in the middle of writing
+        other.process.join(2)  # on SQLite it waits if the stopped worker holds the write lock
         if asleep:
             sleeper.wake()
         codes = {"sleeper": sleeper.end(), "other": other.end()}
@@ -121,7 +121,7 @@ def sleep_run(setup: KillSetup, point: str, rng: Random) -> KillRun:
 
 
 def _death(setup: KillSetup, point: str, rng: Random) -> tuple[Death, bool | None]:
-    """Return where to die, and for the double whether before or after it accepts."""
+    """Return where the worker dies, and for the double whether before or after it accepts."""
     if point == ANY:
         return Death(seconds=rng.uniform(0, setup.seconds)), None
     return Death(point, rng.randint(1, setup.passes[point])), DOUBLE_POINTS.get(point)
@@ -142,7 +142,7 @@ def _wait_until_asleep(sleeper: Worker) -> bool:
 def measure(
     sources: Sequence[DatabaseSource], double: SendGridDouble, folder: Path, seed: int, wanted: int
 ) -> tuple[list[Figure], list[str]]:
-    """Kill on each of *sources* until *wanted* workers died; let an eighth as many oversleep."""
+    """Kill on each of *sources* until *wanted* workers died; stop an eighth as many for longer than their lease."""
     figures, whole = [], Verdict()
     for source in sources:
         setup = KillSetup.of(source, double, folder)
@@ -165,7 +165,7 @@ def measure(
 def repeat_runs(
     run: Callable[[KillSetup, str, Random], KillRun], setup: KillSetup, seed: str, points: Sequence[str], wanted: int
 ) -> KillRun:
-    """Run at each of *points* in turn, until *wanted* workers were struck; a few end before it strikes."""
+    """Run at each of *points* in turn, until *wanted* workers were hit; a few end before their point."""
     found = KillRun()
     for number, point in enumerate(itertools.cycle(points)):
         if found.runs >= wanted or number > 2 * wanted:

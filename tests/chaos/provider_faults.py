@@ -1,4 +1,4 @@
-"""Everything that a provider may do wrong, by chance: nothing is called again that may have been accepted."""
+"""Random provider faults: no message is sent again that may have been accepted."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.chaos.worker import PAST_LEASE, Job, Worker
 from tests.doubles.sendgrid import Fault, SendGridDouble
 
 ROUNDS: Final = 60
-"""Each later by OVER_A_LEASE: brakes are off again, and what waits for another try is due."""
+"""Maximum number of rounds, each OVER_A_LEASE later, so that circuit breakers are closed and retries are due."""
 READ, TOTAL = 0.25, 0.5
-"""Seconds that a worker waits for the double."""
+"""Seconds after which a call to the double times out."""
 _PROVABLY_NOT_SENT: Final = "fault:too_many"
 
 
 @dataclass
 class FaultRun:
-    """What came of a run; *again*: calls of messages that an earlier call may have delivered."""
+    """Results of a run. *again* counts calls of messages that an earlier call may have delivered."""
 
     verdict: Verdict = field(default_factory=Verdict)
     faults: Counter[str] = field(default_factory=Counter)
@@ -33,7 +33,7 @@ class FaultRun:
 
 
 def faults(seed: int) -> list[Fault]:
-    """Return the whole range: some 13 % of all calls go wrong, in one way or another."""
+    """Return every kind of fault; some 13 % of all calls fail."""
     long = 2 * TOTAL
 
     def often(chance: float, **how: object) -> Fault:
@@ -62,7 +62,7 @@ def faults(seed: int) -> list[Fault]:
 
 
 def fault_run(source: DatabaseSource, double: SendGridDouble, folder: Path, rng: Random) -> FaultRun:
-    """Drain the outbox round after round, while the double does whatever it likes."""
+    """Drain the outbox in rounds while the double fails at random."""
     seed = rng.getrandbits(32)
     origin = f"faulty-{source.name}-{seed:08x}"
     found = FaultRun()
@@ -104,7 +104,7 @@ def _job(url: str, double: SendGridDouble, origin: str, folder: Path, number: in
 
 
 def _read(states: dict[str, str], lines: Sequence[tuple[str, list[str]]], found: FaultRun) -> tuple[set[str], set[str]]:
-    """Return which messages may be unknown, and which were called although they may have gone before."""
+    """Return the messages that may be unknown, and those called again although they may have been sent."""
     calls: dict[str, list[str]] = defaultdict(list)
     unnamed = 0
     for kind, keys in lines:
@@ -112,14 +112,16 @@ def _read(states: dict[str, str], lines: Sequence[tuple[str, list[str]]], found:
             found.faults[kind.removeprefix("fault:")] += 1
             unnamed += not keys
         for key in keys:
-            if not (calls[key] and calls[key][-1] == "accepted" and kind.endswith(":after")):  # one call, two lines
+            if not (
+                calls[key] and calls[key][-1] == "accepted" and kind.endswith(":after")
+            ):  # two log lines of one call
                 calls[key].append(kind)
             else:
                 calls[key][-1] = kind
     again = {key for key, kinds in calls.items() if any(kind != _PROVABLY_NOT_SENT for kind in kinds[:-1])}
     may_be_unknown = {key for key, kinds in calls.items() if kinds[-1].startswith("fault")}
     strange = {key for key, state in states.items() if state == "unknown" and key not in may_be_unknown}
-    if len(strange) <= unnamed:  # calls that were reset before the double knew whose they were
+    if len(strange) <= unnamed:  # calls that were reset before the double had read their key
         may_be_unknown |= strange
     refused = {key for key, state in states.items() if state == "rejected"}
     unfair = {key for key in refused if calls[key][-1] != "fault:too_large"}
@@ -130,7 +132,7 @@ def _read(states: dict[str, str], lines: Sequence[tuple[str, list[str]]], found:
 def measure(
     sources: Sequence[DatabaseSource], double: SendGridDouble, folder: Path, seed: int
 ) -> tuple[list[Figure], list[str]]:
-    """Let everything go wrong on each of *sources*."""
+    """Run all faults on each of *sources*."""
     runs = [fault_run(source, double, folder, Random(f"{seed}:faults:{source.name}")) for source in sources]
     verdict = sum((run.verdict for run in runs), Verdict())
     kinds = sum((run.faults for run in runs), Counter[str]())

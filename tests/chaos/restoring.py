@@ -34,18 +34,18 @@ from tests.chaos.worker import Death, Job, OffsetClock, Worker
 from tests.doubles.sendgrid import KEY, SendGridDouble
 
 SCENARIOS: Final = {"restored at once": 1, "restored after a look": 1, "restored twice": 2, "copied": 0}
-"""What happens, and how often the backup is put back then."""
+"""Each scenario with the number of restores in it."""
 ROUND_LENGTH: Final = timedelta(days=9)
-"""The time between two rounds: the next email of the track falls due in it."""
+"""The time between two rounds, in which the next email of the track falls due."""
 SECONDS: Final = 0.6
-"""How long a worker takes, about: it is killed, and the backup made, some time in it."""
+"""About the duration of a worker; the kill and the backup happen at a random time in it."""
 _numbers: Final = itertools.count(1)
 _PEOPLE: Final = "SELECT a.email FROM message m JOIN lead l ON l.id = m.lead_id JOIN address a ON a.id = l.address_id"
 
 
 @dataclass
 class RestoreRuns:
-    """What came of runs: messages sent twice, opt-outs forgotten, and each violation in words."""
+    """Results of runs: messages sent twice, opt-outs lost, and a description of each violation."""
 
     runs: int = 0
     sent: int = 0
@@ -69,7 +69,7 @@ class RestoreRuns:
 
 @dataclass
 class _Run:
-    """One machine, whose private folder is in *folder*, and its database at *url*."""
+    """One machine with its private folder in *folder* and its database at *url*."""
 
     url: str
     double: SendGridDouble
@@ -90,7 +90,7 @@ class _Run:
 
     @contextmanager
     def make_context(self, url: str = "") -> Iterator[AppContext]:
-        """Open the database, or that at *url*, as this machine does."""
+        """Open the database, or the one at *url*, with the identity of this machine."""
         database = Database(url or self.url)
         database.machine = make_machine(database, self.folder / "machine", self.clock)
         ctx = AppContext(database, self.provider, base_url=BASE_URL, installation_id=self.origin)
@@ -100,7 +100,7 @@ class _Run:
             database.close()
 
     def opt_out(self, max_people: int = 3) -> None:
-        """Let a few people opt out."""
+        """Opt out a few recipients."""
         with self.make_context() as ctx:
             with ctx.database.read() as connection:
                 people = sorted(set(connection.execute(text(_PEOPLE)).scalars()) - self.opted_out)
@@ -110,7 +110,7 @@ class _Run:
                 self.opted_out |= set(chosen)
 
     def resume(self, url: str = "") -> None:
-        """Let time pass, and send what falls due."""
+        """Advance the clock, and send what is due."""
         self.ahead += ROUND_LENGTH
         with self.make_context(url) as ctx:
             advance.advance(ctx, self.now)
@@ -120,7 +120,7 @@ class _Run:
 def restore_run(
     source: DatabaseSource, double: SendGridDouble, folder: Path, scenario: str, rng: Random
 ) -> RestoreRuns:
-    """Back up while a worker sends and may be killed, go on for a while, restore or copy by *scenario*."""
+    """Back up while a worker sends and may be killed, continue for a while, restore or copy by *scenario*."""
     origin = f"restore-{source.name}-{next(_numbers)}"
     home = folder / origin
     (home / "here").mkdir(parents=True)
@@ -148,7 +148,7 @@ def restore_run(
             wrong += _restore(run, since, oracle, work_first=scenario != "restored at once")
             run.resume()
         run.resume()
-        oracle.lines()  # what was on its way has been read
+        oracle.lines()  # the double has read what was in flight
         found = _judge(run)
     provider.close()
     found.scenarios[scenario] += 1
@@ -179,7 +179,7 @@ def _fresh(source: DatabaseSource, folder: Path) -> Iterator[RunDatabase]:
 
 
 def _copy(run: _Run, oracle: Oracle) -> list[str]:
-    """Let this machine work on a copy: it sends nothing."""
+    """Run this machine on a copy, which must send nothing."""
     before, ahead = len(oracle.accepted()), run.ahead
     with backups_of(run.url).copied(run.folder) as url:
         run.resume(url)
@@ -189,7 +189,7 @@ def _copy(run: _Run, oracle: Oracle) -> list[str]:
 
 
 def _restore(run: _Run, since: datetime, oracle: Oracle, *, work_first: bool) -> list[str]:
-    """Bring the restored database to today; before that, with *work_first*, let the machine work on it."""
+    """Bring the restored database to today; with *work_first*, run the machine on it before."""
     before = len(oracle.accepted())
     if work_first:
         run.resume()
@@ -201,7 +201,7 @@ def _restore(run: _Run, since: datetime, oracle: Oracle, *, work_first: bool) ->
 
 
 def _sent_emails(run: _Run) -> list[tuple[str, str]]:
-    """Return (address, email and visit) of all that was accepted; ids are others after a restore."""
+    """Return (address, email and visit) of each accepted message; ids differ after a restore."""
     sent = [one for one in run.double.accepted() if (one.ref or "").startswith(f"{run.origin}:touch:")]
     return [(one.to, (one.ref or "").split(":", 3)[3]) for one in sent]
 
@@ -219,7 +219,7 @@ def _judge(run: _Run) -> RestoreRuns:
 def measure(
     sources: Sequence[SqliteSource | PostgresSource], double: SendGridDouble, folder: Path, seed: int, wanted: int
 ) -> tuple[list[Figure], list[str]]:
-    """Do it *wanted* times on each of *sources*, each scenario in its turn."""
+    """Run *wanted* times on each of *sources*, each scenario in turn."""
     whole, fewest = RestoreRuns(), wanted
     for source in sources:
         done = RestoreRuns()

@@ -34,7 +34,7 @@ _LINK: Final = re.compile(r"/([cupo])/([\w-]{22})")
 
 @dataclass(frozen=True)
 class ScanRun:
-    """What machines did, and what came of it. *verdicts* counts clicks."""
+    """Requests of scanners and their effects. *verdicts* counts clicks."""
 
     leads: int
     requests: int
@@ -47,7 +47,7 @@ class ScanRun:
 
 
 def scan(database: Database, folder: Path, count: int, chance: Random) -> ScanRun:
-    """Send *count* mails, let machines look at them for hours, and let a day pass."""
+    """Send *count* mails, let scanners follow their links for hours, and let a day pass."""
     ctx = _send_first_emails(database, folder, count)
     clock = VirtualClock(SENT)
     app = create_app(ctx, clock)
@@ -108,13 +108,13 @@ async def _request_all(
     requests: list[tuple[float, int, ScannerRequest]],
     paths: dict[int, dict[str, str]],
 ) -> int:
-    """Ask for everything in the order of time; return how many answers tell of an error of ours."""
+    """Send all requests in order of time; return the number of server errors."""
     broken = 0
     woken = SENT
     for after, lead, request in requests:
         clock.advance_to(SENT + timedelta(seconds=after))
         broken += await _ask(app, request, paths[lead]) >= 500
-        if clock.now() - woken > timedelta(minutes=5):  # the sweeps go on meanwhile
+        if clock.now() - woken > timedelta(minutes=5):  # the sweeps continue meanwhile
             woken = clock.now()
             await asyncio.to_thread(run_at, ctx, woken)
     return broken

@@ -1,4 +1,4 @@
-"""A live installation whose mail has just gone out."""
+"""A live installation that has just sent its email."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALWAYS_OPEN = {
 
 
 def context_with_sent_messages(database: Database, folder: Path, count: int) -> AppContext:
-    """Migrate *database* and send *count* first emails in it, in the last hours of real time."""
+    """Migrate *database* and send *count* first emails in the last hours of real time."""
     schema.upgrade(database)
     begin = RealClock().now() - timedelta(hours=3)
     clock_row.bind_mode(database, "live", begin)

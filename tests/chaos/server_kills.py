@@ -1,4 +1,4 @@
-"""A real server that is killed while it is posted to: what it acknowledged is in the database."""
+"""Kill a server while events are posted: every acknowledged event is in the database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KINDS: Final = ("processed", "delivered", "open", "click", "deferred")
 
 @dataclass
 class ServerKills:
-    """What came of it: events acknowledged, how often the server died, and which of the events are lost."""
+    """Acknowledged events, kills of the server, and lost events."""
 
     acknowledged: int = 0
     posted: int = 0
@@ -38,7 +38,7 @@ class ServerKills:
 
 
 def run_server_kills(database: Database, folder: Path, count: int, kills: int, chance: Random) -> ServerKills:
-    """Post *count* events to a server that is killed *kills* times on the way, until all is acknowledged."""
+    """Post *count* events to a server that is killed *kills* times meanwhile, until all are acknowledged."""
     ctx = context_with_sent_messages(database, folder, max(count // 20, 10))
     signer = Signer()
     requests = _requests(ctx, signer, count)
@@ -115,7 +115,7 @@ def _requests(ctx: AppContext, signer: Signer, count: int) -> list[Request]:
 
 
 def _lost(ctx: AppContext, acknowledged: list[Request]) -> int:
-    """Count events that were acknowledged and are not in the database, each known by its own id."""
+    """Count acknowledged events that are not in the database, by their ids."""
     from nurture.mail.providers.sendgrid.events import read_events
 
     with ctx.database.read() as connection:
@@ -126,7 +126,7 @@ def _lost(ctx: AppContext, acknowledged: list[Request]) -> int:
 def measure(
     server: Callable[[str], str], folder: Path, seed: int, count: int, kills: int
 ) -> tuple[list[Figure], list[str]]:
-    """Kill the server on SQLite, whose file survives it, and on PostgreSQL, which does not die with it."""
+    """Kill the server on SQLite, whose file survives, and on PostgreSQL, which keeps running."""
     lost = 0
     wrong: list[str] = []
     notes: list[str] = []

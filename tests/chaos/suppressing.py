@@ -26,7 +26,7 @@ from tests.chaos.worker import Job, Note, Notes, Worker, passed, start
 from tests.doubles.sendgrid import SendGridDouble
 
 NEXT_COUNT: Final = 300
-"""The victims are drawn from so many messages that go next, or are going."""
+"""Recipients are drawn from this many messages that are next or in flight."""
 LATER_RUNS: Final = 5
 PAUSE: Final = 0.004
 """The longest time, in seconds, between two opt-outs."""
@@ -42,7 +42,7 @@ JOIN address a ON a.id = l.address_id
 
 @dataclass
 class SuppressionRun:
-    """What came of opt-outs: when they were committed, seen from their message; seconds from look to call."""
+    """Opt-outs by when they were committed relative to their message, and seconds from check to call."""
 
     verdict: Verdict = field(default_factory=Verdict)
     when: Counter[str] = field(default_factory=Counter)
@@ -61,7 +61,7 @@ class SuppressionRun:
 def suppressed_run(
     source: DatabaseSource, double: SendGridDouble, folder: Path, rng: Random, workers: int = 1
 ) -> SuppressionRun:
-    """Let *workers* deliver everything, while the next addresses opt out at random times."""
+    """Let *workers* deliver all messages while the next recipients opt out at random times."""
     seed = rng.getrandbits(32)
     origin = f"suppressed-{source.name}-{seed:08x}"
     with source.fresh() as run_db:
@@ -75,7 +75,7 @@ def suppressed_run(
         for worker in crew:
             worker.go()
         failed = [f"worker {worker.job.name}: {worker.passed('failed')}" for worker in crew if worker.end()]
-        # A worker steps over rows that whoever opts out holds, and leaves them to a later run.
+        # A worker skips rows that an opt-out locks, and leaves them to a later run.
         while "planned" in states_in(run_db.url).values() and len(crew) < workers + LATER_RUNS:
             crew.append(Worker(_job(run_db.url, double, origin, folder, len(crew))).go())
             failed += [f"a later run: {crew[-1].passed('failed')}"] if crew[-1].end() else []
@@ -96,7 +96,7 @@ def _job(url: str, double: SendGridDouble, origin: str, folder: Path, number: in
 
 
 def _opt_out(url: str, seed: int, log: Path) -> None:
-    """Let people at the front opt out, a few at a time, until nothing waits any more."""
+    """Opt out the next recipients, a few at a time, until no message is waiting."""
     rng, notes = Random(seed), Notes(log)
     ctx = AppContext(Database(url), DiscardingProvider())
     try:
@@ -131,7 +131,7 @@ def _keys(url: str) -> dict[str, str]:
 def _classify(
     committed: Sequence[Note], keys: dict[str, str], notes: Sequence[Note], arrivals: Sequence[tuple[str, float]]
 ) -> SuppressionRun:
-    """Hold each opt-out against the last look before its call."""
+    """Compare the time of each opt-out with the last check before its call."""
     found = SuppressionRun()
     arrived = dict(arrivals)
     claims, checks = _times(notes, "claimed"), _times(notes, "last check")
@@ -178,14 +178,14 @@ def _classify_timing(at: float, claims: Sequence[float] | None, checked_at: floa
 def measure(
     sources: Sequence[DatabaseSource], double: SendGridDouble, folder: Path, seed: int, wanted: int
 ) -> tuple[list[Figure], list[str]]:
-    """Let people opt out until *wanted* have, as many on each of *sources*."""
+    """Run until *wanted* recipients have opted out, spread evenly over *sources*."""
     whole, gaps = SuppressionRun(), []
     for place, source in enumerate(sources, 1):
         rng = Random(f"{seed}:suppress:{source.name}")
         for number in itertools.count():
             done = suppressed_run(source, double, folder, rng, workers=1 + number % 2)
             whole += done
-            if number % 2 == 0:  # two workers on two cores wait for each other: that is no gap of the worker's
+            if number % 2 == 0:  # two workers on two cores wait for each other, which is no gap of a worker
                 gaps += [1_000 * gap for gap in done.gaps]
             if whole.verdict.wrong or whole.when.total() >= wanted * place / len(sources):
                 break

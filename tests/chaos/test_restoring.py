@@ -1,4 +1,4 @@
-"""Workers killed, databases backed up, restored and copied: nothing twice, no opt-out forgotten."""
+"""A small run of the restore experiment: no message is sent twice, and no opt-out is lost."""
 
 from __future__ import annotations
 

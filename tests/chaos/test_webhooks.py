@@ -17,7 +17,7 @@ def test_forged_requests_change_nothing_and_use_little_memory(tmp_path: Path) ->
     database.close()
     assert found.changed == []
     assert found.requests == 240
-    assert set(found.statuses) <= {0, 400, 401, 413}  # 0: a giant whose connection we ended
+    assert set(found.statuses) <= {0, 400, 401, 413}  # 0: the server closed the connection of a huge body
     assert found.grown < 100
 
 
@@ -33,6 +33,6 @@ def test_mail_scanners_cause_no_hand_off_and_no_opt_out(sqlite_url: str, tmp_pat
     found = scan(database, tmp_path, 28, Random(7))
     database.close()
     assert (found.leads, found.offers, found.opt_outs, found.other_signals, found.broken) == (28, 0, 0, 0, 0)
-    assert found.verdicts["human"] == 2  # the lone ones, which nobody can tell from readers
+    assert found.verdicts["human"] == 2  # single clicks, which look like those of readers
     assert found.verdicts["bot"] > 50
     assert found.verdicts["suspect"] > 10

@@ -43,9 +43,9 @@ def judge(
     *,
     drained: bool = True,
 ) -> Verdict:
-    """Hold the *states* by send key against what the *oracle* accepted.
+    """Compare the *states* by send key with what the *oracle* accepted.
 
-    Only *may_be_unknown* messages may be unknown. *drained*: nothing may wait any more.
+    Only *may_be_unknown* messages may be unknown. *drained*: no message may be waiting.
     """
     found = Verdict(Counter(states.values()))
     calls = Counter(oracle)
@@ -74,7 +74,7 @@ def _describe(what: str, keys: Collection[str], states: Mapping[str, str]) -> li
 
 
 def find_uncovered(states: Mapping[str, str], oracle: Iterable[str]) -> list[str]:
-    """Return what the oracle accepted although no intent is stamped, in words."""
+    """Return a description of each message that the oracle accepted without a stamped intent."""
     return _describe("accepted without an intent", {key for key in oracle if states.get(key) not in ATTEMPTED}, states)
 
 
@@ -90,7 +90,7 @@ def states_in(url: str) -> dict[str, str]:
 
 
 def in_flight(states: Mapping[str, str]) -> set[str]:
-    """Return the messages whose call is noted and not answered."""
+    """Return the messages whose call is noted without an answer."""
     return _in_states(states, {"sending"})
 
 
@@ -122,12 +122,12 @@ class Oracle:
         self._began = double.log.stat().st_size if double.log.exists() else 0
 
     def accepted(self) -> list[str]:
-        """Return the send key of each acceptance, in order, once the double has read what was on its way."""
+        """Return the send key of each acceptance, in order, once the double has read what was in flight."""
         return [key for kind, keys in self.lines() if kind == "accepted" for key in keys]
 
     def lines(self) -> list[tuple[str, list[str]]]:
         """Return (kind, send keys) of each event, in order; a fault's kind is its name, after a colon."""
-        for _ in range(2):  # bytes of the dead are read before the second question is
+        for _ in range(2):  # the double reads the bytes of dead workers before the second request
             self.double.traffic()
         return [(kind, keys) for kind, keys, _ in read_log(self.double.log, self._began, self._prefix)]
 
@@ -139,7 +139,7 @@ class Oracle:
 
 
 def read_log(log: Path, began: int, prefix: str) -> list[tuple[str, list[str], float | None]]:
-    """Return (kind, send keys, when it was read) of the events from byte *began* on that bear *prefix*."""
+    """Return (kind, send keys, when it was read) of the events from byte *began* on with *prefix*."""
     with log.open("rb") as file:
         file.seek(began)
         whole = file.read().rpartition(b"\n")[0]

@@ -30,7 +30,7 @@ class ServerProcess:
 
     @property
     def memory(self) -> float:
-        """Return the most memory that it ever had, in MB."""
+        """Return the peak memory of the server in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
         peak = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert peak is not None
@@ -38,7 +38,7 @@ class ServerProcess:
 
     @property
     def cpu(self) -> float:
-        """Return how many seconds of CPU it has used."""
+        """Return the CPU seconds that the server has used."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -85,7 +85,7 @@ def _read_port(process: subprocess.Popen[bytes]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to the endpoint; *name* tells it from others."""
+    """One request to the endpoint, identified by *name*."""
 
     name: str
     body: bytes
@@ -95,7 +95,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; *status* 0 is a connection that ended before."""
+    """An answer; *status* 0 is a connection that ended without one."""
 
     request: Request
     status: int
@@ -104,7 +104,7 @@ class Answer:
 def post_all(
     url: str, requests: Sequence[Request], connections: int = 4, *, keep_going: bool = False, path: str = PATH
 ) -> list[Answer]:
-    """Post everything in order, on so many *connections*; with *keep_going* they go on after errors."""
+    """Post all requests in order on *connections*; *keep_going* continues after errors."""
     return asyncio.run(_post_all(url + path, requests, connections, keep_going=keep_going))
 
 

@@ -43,11 +43,11 @@ WORKER_POINTS: Final = (
 )
 LINE_POINTS: Final = ("bytes sent", "response read")
 PAST_LEASE: Final = 120.0
-"""Seconds that a later worker's clock is ahead: the dead one's lease has run out."""
+"""Seconds by which the clock of a later worker is ahead, so that the leases of the dead one are over."""
 WAIT: Final = 120.0
-"""Seconds after which a worker hangs, and the run has failed."""
+"""Seconds after which a worker counts as hanging, which fails the run."""
 
-_forks = get_context("forkserver")  # a fork of a process with threads would copy locks that nobody gives back
+_forks = get_context("forkserver")  # forking a process with threads would copy locks that are never released
 _forks.set_forkserver_preload(
     [
         "__main__",
@@ -79,7 +79,7 @@ class OffsetClock:
 class Death(NamedTuple):
     """Where a worker ends: the *nth* time it passes *point*, or after *seconds* wherever it is.
 
-    A signal of SIGSTOP makes it sleep instead, until it is told to go on.
+    SIGSTOP as *signal* stops it until it is resumed.
     """
 
     point: str = ""
@@ -90,9 +90,9 @@ class Death(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a worker is to do: drain the outbox at *url* into the double at *api*, noting in *notes*.
+    """The job of a worker: drain the outbox at *url* into the double at *api*, noting in *notes*.
 
-    With a folder for what its *machine* keeps, it notices a copied or restored database.
+    With *machine*, a folder for the private files of a machine, it detects a copied or restored database.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Note(NamedTuple):
 
 
 class Worker:
-    """A worker that has its process, and begins at `go`."""
+    """A worker process that starts its job at `go`."""
 
     def __init__(self, job: Any, work: Callable[[Any, Connection], None] | None = None) -> None:
         self.job = job
@@ -142,12 +142,12 @@ class Worker:
         return self.process.pid
 
     def go(self) -> Worker:
-        """Let it begin."""
+        """Start the job."""
         self._sender.send_bytes(b"go")
         return self
 
     def end(self, seconds: float = WAIT) -> int:
-        """Wait for its end; return its exit code, negative for a signal. Raises where it hangs."""
+        """Wait for the end; return the exit code, negative for a signal. Raises if it hangs."""
         self.process.join(seconds)
         if self.process.exitcode is None:
             self.process.kill()
@@ -156,13 +156,13 @@ class Worker:
         return self.process.exitcode
 
     def is_asleep(self) -> bool:
-        """Say whether a signal stopped it."""
+        """Return whether a signal stopped it."""
         with suppress(OSError):
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         return False
 
     def wake(self) -> None:
-        """Let it go on."""
+        """Resume it."""
         os.kill(self.pid, signal.SIGCONT)
 
     def passed(self, *points: str) -> list[Note]:
@@ -171,14 +171,14 @@ class Worker:
 
 
 def passed(notes: Path, points: Collection[str] = ()) -> list[Note]:
-    """Read the notes of a worker, of *points* or all; a line that death cut short is none."""
+    """Read the notes of a worker, of *points* or all; a line that the kill cut short is ignored."""
     whole = notes.read_bytes().rpartition(b"\n")[0] if notes.exists() else b""
     found = [orjson.loads(line) for line in whole.split(b"\n") if line]
     return [Note(point, at, tuple(keys)) for point, at, keys in found if not points or point in points]
 
 
 class Notes:
-    """Appends notes to a file; what is written there survives the writer."""
+    """Appends notes to a file, where they survive the process."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -190,7 +190,7 @@ class Notes:
 
 
 class Observer:
-    """Notes each point before anything else happens there, and dies where it is time."""
+    """Notes each point before anything else happens there, and kills the process at its point."""
 
     def __init__(self, notes: Path, death: Death | None) -> None:
         self.notes = Notes(notes)
@@ -210,7 +210,7 @@ class Observer:
 
 
 def drain_outbox(url: str, api: str, origin: str, definitions: PublishedDefinitions | None = None) -> None:
-    """Deliver what is left, in this process, long after every lease has run out."""
+    """Deliver the remaining messages in this process, after every lease is over."""
     provider = SendGridProvider(SecretStr(KEY), url=api)
     ctx = AppContext(
         Database(url),

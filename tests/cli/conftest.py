@@ -20,7 +20,7 @@ from tests.journey.builders import sample_rules
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command printed, and its exit code."""
+    """The output and exit code of a command."""
 
     code: int
     out: str
@@ -33,7 +33,7 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class CliSession:
-    """A folder and a database in which `nurture` is called."""
+    """A folder and a database for calls of `nurture`."""
 
     folder: Path
     capsys: pytest.CaptureFixture[str]
@@ -50,7 +50,7 @@ class CliSession:
         return CommandResult(code if isinstance(code, int) else int(code is not None), out, err)
 
     def ok(self, *args: object) -> CommandResult:
-        """Run a command that must work."""
+        """Run a command that must succeed."""
         result = self.run(*args)
         assert result.code == 0, result
         return result
@@ -68,14 +68,14 @@ class CliSession:
         return self.folder / "rules"
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file here."""
+        """Write a file into the folder."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
     def counts(self) -> dict[str, int]:
-        """Return how many rows each table holds."""
+        """Return the number of rows of each table."""
         database = Database(os.environ["NURTURE_DATABASE_URL"])
         try:
             with database.read() as connection:
@@ -91,7 +91,7 @@ class CliSession:
 def cli(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> CliSession:
-    """A folder with tiny rules and an empty database, and nothing else set."""
+    """A folder with small definitions, an empty database and default settings."""
     here = tmp_path / "here"
     here.mkdir()
     _enter_folder(monkeypatch, here, sqlite_url)
@@ -118,7 +118,7 @@ def _write_rules(here: Path) -> None:
 
 @pytest.fixture
 def seeded_cli(cli: CliSession, _run_before: tuple[Path, Path]) -> CliSession:
-    """A set-up with published rules, three leads and a virtual Monday morning behind it."""
+    """A set-up with published definitions and three leads, after a virtual Monday morning."""
     folder, database = _run_before
     shutil.copytree(folder, cli.folder, dirs_exist_ok=True)
     shutil.copyfile(database, os.environ["NURTURE_DATABASE_URL"].removeprefix("sqlite:///"))
@@ -127,7 +127,7 @@ def seeded_cli(cli: CliSession, _run_before: tuple[Path, Path]) -> CliSession:
 
 @pytest.fixture(scope="session")
 def _run_before(tmp_path_factory: pytest.TempPathFactory, _migrated_file: Path) -> tuple[Path, Path]:
-    """That morning, lived through once: the folder and the database that each test gets a copy of."""
+    """The folder and database after that morning, of which each test gets a copy."""
     folder = tmp_path_factory.mktemp("run") / "here"
     folder.mkdir()
     database = folder.with_name("nurture.db")

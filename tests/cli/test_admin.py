@@ -1,4 +1,4 @@
-"""The commands for backups, restores and moves, as a person types them, with real mail to a double."""
+"""The commands for backups, restores and moves, with mail to a double of SendGrid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAPPING = (
 
 @pytest.fixture
 def live(cli: CliSession) -> Iterator[tuple[CliSession, SendGridDouble]]:
-    """Twenty leads whose first email is due, at any hour of the week, by SendGrid."""
+    """Twenty leads whose first email is due at any hour of the week, with SendGrid as provider."""
     defaults = cli.templates / "defaults.yaml"
     text = defaults.read_text("utf-8").replace("[mon, tue, wed, thu, fri]", "[mon, tue, wed, thu, fri, sat, sun]")
     defaults.write_text(text.replace("09:00-17:00", "00:00-00:00"), "utf-8")
@@ -55,7 +55,7 @@ def since() -> str:
 
 
 def times(double: SendGridDouble) -> Counter[int]:
-    """Count how many people got how many emails."""
+    """Count the people by the number of emails they got."""
     return Counter(Counter(one.to for one in double.accepted()).values())
 
 

@@ -1,4 +1,4 @@
-"""Every command: it is there, helps, prints for people, and prints JSON for programs."""
+"""Every command exists, has help, prints for people, and prints JSON for programs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_each_command_prints_for_people_and_for_programs(seeded_cli: CliSession,
         "handoffs reassign",
         "handoffs reject",
         "leads leave",
-    ):  # what is done once is not done twice
+    ):  # one-time commands are not repeated
         assert seeded_cli.ok(*command.split()).out.strip()
 
 

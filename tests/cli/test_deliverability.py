@@ -126,7 +126,7 @@ def test_watching_sends_what_falls_due_and_ends_cleanly_when_asked(cli: CliSessi
 
 
 def _brief_due_now(cli: CliSession) -> None:
-    """Offer a lead to a rep in real time: its brief waits for no send window."""
+    """Offer a lead to a rep in real time; a brief waits for no send window."""
     cli.ok("publish")
     file = cli.write("ready.csv", "Email,Demo,Consent\nrea@people.example,yes,consent\n")
     mapping = cli.write(

@@ -1,4 +1,4 @@
-"""`nurture demo` deletes what a demo made, and nothing else."""
+"""`nurture demo` deletes only files that a demo created."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEMO = ("demo", "--days", 7, "--no-flows", "--folder")
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """Return what lies in *folder*: each name with what it is, or holds."""
+    """Return the entries of *folder* by name, each with its type or content."""
 
     def content_of(path: Path) -> str:
         if path.is_symlink():
@@ -29,7 +29,7 @@ def _contents(folder: Path) -> dict[str, str]:
 
 
 def _live(cli: CliSession) -> None:
-    """Put a live set-up, with its database and its mail, where the person works."""
+    """Create a live set-up with database and mail in the working folder."""
     cli.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///nurture.db")
     cli.ok("admin", "init")
     cli.write("precious.txt", "notes")
@@ -154,7 +154,7 @@ def test_a_running_demo_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_second_demo_starts_afresh_even_after_a_killed_one(cli: CliSession) -> None:
     cli.environment.delenv("NURTURE_TEMPLATES")
-    cli.write("demo/" + MARKER, "")  # killed as it began
+    cli.write("demo/" + MARKER, "")  # killed at its start
     first = cli.ok(*DEMO, "demo").out
     made = {path.name for path in (cli.folder / "demo").rglob("*")}
     assert {"nurture.db", "webinar.bad-rows.csv", "new", "html", "out", ".sent"} <= made

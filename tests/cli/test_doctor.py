@@ -47,7 +47,7 @@ def sendgrid(live: CliSession) -> Iterator[SendGridDouble]:
 
 
 def _run_doctor(cli: CliSession, code: int = 0) -> dict[str, dict[str, Any]]:
-    """Run the doctor; return what it found by check, the worst of each."""
+    """Run the doctor; return the worst finding of each check."""
     result = cli.run("doctor", "--json")
     assert (result.code, result.json["can_send"]) == (code, code == 0), result
     order = ("ok", "warning", "failed")
@@ -127,7 +127,7 @@ def test_our_own_pages_are_opened_by_their_public_address(live: CliSession) -> N
 
 
 class _Page(BaseHTTPRequestHandler):
-    """Another program's pages, and a healthy Prefect server."""
+    """A server with pages of another program and the health endpoint of Prefect."""
 
     def do_GET(self) -> None:
         health = self.path == "/api/health"
@@ -259,7 +259,7 @@ def test_files_that_other_accounts_can_open_are_named_with_a_remedy(live: CliSes
     assert _run_doctor(live)["files"]["state"] == "ok"
 
 
-def test_a_superuser_account_is_named() -> None:
+def test_running_as_root_is_a_warning() -> None:
     setup = DoctorContext(Settings(), RealClock(), _no_provider, "/health", "")
     (found,) = check_versions(setup, root=True)
     assert (found.state, "root" in found.remedy) == ("warning", True)

@@ -136,7 +136,7 @@ def test_a_read_only_database_is_named_and_unchanged(seeded_cli: CliSession, com
 
 
 def _read_only(url: str) -> str:
-    """Name the database so that SQLite itself opens it for reading only: permissions do not stop root."""
+    """Return a database URL that SQLite opens read-only, because permissions do not stop root."""
     path = url.removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")

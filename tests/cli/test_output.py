@@ -1,4 +1,4 @@
-"""How results look in a terminal."""
+"""The layout of results in a terminal."""
 
 from __future__ import annotations
 

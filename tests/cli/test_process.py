@@ -1,4 +1,4 @@
-"""The installed command, as its own process."""
+"""The installed command in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mail that could not be read is seen, and may be tried again: replies without a lead, and the doctor."""
+"""Unreadable mail is listed, reported by the doctor, and can be retried."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 @pytest.fixture
 def unread(seeded_cli: CliSession) -> CliSession:
-    """A set-up in which a mail could not be read."""
+    """A set-up with an unreadable mail."""
     with open_app() as app, app.database.write() as connection:
         inbound_mail_queries.store(connection, [inbound_mail_queries.NewMail("imap", AT, None, "", b"{}")])
         inbound_mail_queries.mark_failed(app.database, connection, {1: "it took more than 30 s"})

@@ -1,4 +1,4 @@
-"""`nurture tracks test`: whether the email to yourself went, and if not, why."""
+"""`nurture tracks test`: report whether the test email was sent, and if not, why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask a Prefect server, and wait for what other processes do."""
+"""Call a Prefect server, and wait for other processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Api:
-    """A Prefect server's API, and the secret that it asks for."""
+    """The API of a Prefect server, and its secret."""
 
     url: str
     secret: str
@@ -23,7 +23,7 @@ class Api:
     def call(
         self, method: str, path: str, body: object = None, *, secret: bool = True, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Send one request; return status, headers (small letters) and body of the answer, an error's too."""
+        """Send one request; return status, headers (lower case) and body of the answer, also of an error."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if secret:
             sent["Authorization"] = "Basic " + b64encode(self.secret.encode()).decode()
@@ -38,7 +38,7 @@ class Api:
         return status, {name.lower(): value for name, value in response_headers.items()}, content
 
     def csrf(self) -> dict[str, str]:
-        """Return the headers that a changing request needs, as a browser fetches them."""
+        """Return the CSRF headers of a changing request, as a browser gets them."""
         _, _, content = self.call("GET", "/csrf-token?client=tests")
         return {"Prefect_Csrf_Client": "tests", "Prefect_Csrf_Token": json.loads(content)["token"]}
 
@@ -51,7 +51,7 @@ def ask(api: Api, path: str, **body: Any) -> Any:
 
 
 def until(holds: Callable[[], Any], seconds: float) -> Any:
-    """Return the first true answer of *holds*; fail after *seconds*. Other processes need real time."""
+    """Return the first true result of *holds*; fail after *seconds* of real time."""
     ends = time.monotonic() + seconds
     while not (answer := holds()):
         assert time.monotonic() < ends, f"it did not happen within {seconds} s"

@@ -11,7 +11,7 @@ from nurture.errors import Misconfigured
 
 
 class _Api(BaseHTTPRequestHandler):
-    """Answers with the status that its path names."""
+    """Answers with the status in its path."""
 
     def do_GET(self) -> None:
         self.send_response(int(self.path.split("/")[1]))

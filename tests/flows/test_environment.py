@@ -116,7 +116,7 @@ def test_settings_that_unlock_or_redirect_the_server_are_refused_by_name(name: s
 
 
 def _names(model: type[PrefectBaseSettings], path: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield each setting of Prefect with the variables that set it, the one first that counts first."""
+    """Yield each setting of Prefect with its variables, in their order of precedence."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, PrefectBaseSettings):
@@ -137,7 +137,7 @@ def test_aliases_of_protected_prefect_settings_are_refused(tmp_path: Path) -> No
             try:
                 variables = build_environment(Settings(), tmp_path, 4_444, operator_environment={name: "x"})
             except Misconfigured:
-                continue  # refused is as good
+                continue  # refused
             assert name not in variables
 
 

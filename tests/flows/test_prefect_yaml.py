@@ -1,4 +1,4 @@
-"""prefect.yaml: Prefect drops what it does not know without a word, so we read it strictly."""
+"""prefect.yaml has no unknown key, which Prefect would ignore silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that needs a Prefect server, in one file so that it needs one only."""
+"""Tests that need a Prefect server, in one file so that they share it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class World:
     log: Path
 
     def flows(self, database: str, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
-        """Run flows one after the other on a database; return what became of each."""
+        """Run flows in order on a database; return the result of each."""
         assert self.runner.stdin is not None
         assert self.runner.stdout is not None
         self.runner.stdin.write(json.dumps([database, calls]) + "\n")
@@ -80,7 +80,7 @@ class World:
 
     @cached_property
     def runner(self) -> subprocess.Popen[str]:
-        """One process for all flows that tests ask for: Prefect takes seconds to load."""
+        """Start one process for all flows of the tests, because Prefect takes seconds to import."""
         with self.log.open("w", encoding="utf-8") as log:
             return subprocess.Popen(
                 [sys.executable, "-c", RUN_FLOWS],
@@ -93,7 +93,7 @@ class World:
 
     def close(self) -> None:
         if "runner" in vars(self):
-            self.runner.communicate()  # it ends with its input
+            self.runner.communicate()  # it stops at the end of its input
 
     def run(self, *command: str, cwd: Path = ROOT) -> str:
         done = subprocess.run(
@@ -116,7 +116,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     settings = Settings(database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir")
     port = any_port()
     variables = build_environment(settings, folder, port, operator_environment={}) | {
-        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # only the runs that a test asks for
+        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # only the runs that a test starts
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_UI_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "1",

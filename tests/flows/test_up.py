@@ -1,4 +1,4 @@
-"""`nurture up`, for real: one start, looked at from several sides, and its end."""
+"""`nurture up` with real processes: start, checks and stop."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ csrf_protection_enabled = false
 """
 ANY_ID = "3f2c6f4e-9f0b-4a55-8a52-0d7f0c1f7f11"
 READY_WITHIN = 22
-"""Seconds in which Prefect's server and the flows have started, on a machine that is not busy."""
+"""Seconds in which Prefect's server and the flows start on an idle machine."""
 
 custody = lead_tables.Custody.__table__  # type: ignore[attr-defined]
 
 
 @dataclass
 class Started:
-    """A running `up` in its folder."""
+    """A running `nurture up` and its folder."""
 
     folder: Path
     program: subprocess.Popen[str]
@@ -72,13 +72,13 @@ class Started:
         return Api(f"http://127.0.0.1:{self.port}/api", secret)
 
     def tree(self) -> list[int]:
-        """Return the processes that work for it: its variables are in their environment."""
+        """Return its child processes, found by the variables in their environment."""
         mark = f"NURTURE_WEB_PORT={self.environment['NURTURE_WEB_PORT']}".encode()
         return [int(one.name) for one in Path("/proc").glob("[0-9]*") if mark in _environ(one)]
 
 
 def _sweep_interval(now: datetime) -> int:
-    """Return an interval at which new leads are looked at soon after the start, and then not at once again.
+    """Return an interval at which new leads are processed soon after the start, and not again at once.
 
     Each run is a process that loads Prefect; whoever starts too slowly for the first round gets the next.
     """
@@ -100,7 +100,7 @@ def _environ(folder: Path) -> list[bytes]:
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     folder = tmp_path_factory.mktemp("up")
-    (folder / "prefect.toml").write_text(UNLOCKING)  # Prefect reads both where it is started
+    (folder / "prefect.toml").write_text(UNLOCKING)  # Prefect reads both in its working folder
     (folder / ".env").write_text("PREFECT_SERVER_CORS_ALLOWED_ORIGINS=*\nPREFECT_SERVER_API_AUTH_STRING=open\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_WEB_PORT": str(any_port()),

@@ -1,4 +1,4 @@
-"""The world of the public pages, on both databases: made once, copied for each test."""
+"""The data of the public pages on both databases, created once and copied for each test."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _made(url: str, folder: Path) -> World:
 
 @pytest.fixture(scope="session")
 def _copied_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Database:
-    """One place for all copies, so that statements are compiled once."""
+    """One path for all copies, so that statements are compiled once."""
     return without_fsync(Database(f"sqlite:///{tmp_path_factory.mktemp('copies') / 'here' / 'copy.db'}"))
 
 

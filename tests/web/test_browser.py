@@ -20,7 +20,7 @@ from tests.web.world import World
 
 WIDTHS = (390, 1000)
 
-_ANSWER = re.compile(r"status of (422|409) ")  # what a form may answer: unclear, or answered already
+_ANSWER = re.compile(r"status of (422|409) ")  # allowed statuses of a form: ambiguous, or answered before
 
 _UNSEEN = """() => [...document.querySelectorAll("input:not([type=hidden]), button, a")]
     .filter(one => { const box = one.getBoundingClientRect();
@@ -56,7 +56,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=WIDTHS, ids=lambda width: f"{width}px")
 def page(request: pytest.FixtureRequest, browser: Browser, sqlite_world: World) -> Iterator[Page]:
-    """A tab of this width in front of a real server; pages that go elsewhere, or fail, are reported."""
+    """A tab of this width on a real server; requests to other hosts and errors fail the test."""
     with serve_in_thread(sqlite_world.client.app, "127.0.0.1", 0) as port:  # type: ignore[arg-type]
         base = f"http://127.0.0.1:{port}"
         context = browser.new_context(
@@ -79,7 +79,7 @@ def _press(page: Page, button: str) -> None:
 
 
 def _fits(page: Page) -> None:
-    """Assert what holds for every page: nothing sticks out, nothing is too small or too faint."""
+    """Assert that nothing on the page overflows, is too small or has too little contrast."""
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert page.evaluate(_UNSEEN) == []
     assert page.evaluate(_SMALL) == []

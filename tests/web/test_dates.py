@@ -1,4 +1,4 @@
-"""Days as people choose them."""
+"""Parse and compute the dates of forms."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def _app(world: World, *, keys: Sequence[str] = (), **allowances: Any) -> FastAP
 
 @contextmanager
 def holding(port: int, held: Sequence[HeldRequest]) -> Iterator[list[socket.socket]]:
-    """Hold requests open whose bodies never end."""
+    """Keep requests open whose bodies never end."""
     with ExitStack() as stack:
         sockets = []
         for path, lines, body in held:
@@ -60,7 +60,7 @@ def _stop(port: int, path: str) -> int:
 
 
 def _status(one: socket.socket) -> bytes:
-    """Read the status of an answer; b"" where the connection ends without."""
+    """Return the status of an answer; b"" if the connection ends without one."""
     received = b""
     try:
         while b"\r\n\r\n" not in received and (part := one.recv(4096)):
@@ -71,7 +71,7 @@ def _status(one: socket.socket) -> bytes:
 
 
 def _push(one: socket.socket, size: int) -> None:
-    """Send so many bytes in pieces. Raises ConnectionError once the other end has hung up."""
+    """Send *size* bytes in pieces. Raises ConnectionError once the server has closed the connection."""
     for _ in range(0, size, 1_000):
         one.sendall(b"x" * 1_000)
         if select.select([one], [], [], 0)[0] and not one.recv(4096):
@@ -166,7 +166,7 @@ def test_a_slow_body_is_disconnected_whatever_it_is_for(sqlite_world: World) -> 
     with serve_in_thread(app, "127.0.0.1", 0, header_timeout=0.2) as port, holding(port, held) as sockets:
         for one in sockets:
             assert _status(one) == b"408"
-            while one.recv(4096):  # what is left of the body gets its time too
+            while one.recv(4096):  # the rest of the body has a time limit too
                 pass
 
 
@@ -189,7 +189,7 @@ def test_behind_a_trusted_proxy_each_client_has_its_own_share(sqlite_world: Worl
     app = _app(world, **{OPT_OUTS: few})
     with serve_in_thread(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port, holding(port, [other]) as (reader,):
         with holding(port, strangers) as held:
-            assert _status(held[0]) == b"503"  # they all are one network
+            assert _status(held[0]) == b"503"  # they share one network
         reader.sendall(ONE_CLICK_BODY[-1:])
         assert _status(reader) == b"200"
 

@@ -1,4 +1,4 @@
-"""A token does one thing for one lead, and a wrong one tells nothing."""
+"""A token serves one purpose for one lead, and an invalid token reveals nothing."""
 
 from __future__ import annotations
 

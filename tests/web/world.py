@@ -1,4 +1,4 @@
-"""An installation whose mail has just gone out, and a browser in front of its pages."""
+"""An installation that has just sent its email, and an HTTP client for its pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nurture.web.app import create_app
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it would rather have httpx's successor, which is not out
+    warnings.simplefilter("ignore")  # it warns about httpx, whose successor is not released
     from fastapi.testclient import TestClient as TestClient  # noqa: PLC0414 - tests import it from here
 
 BASE: Final = "https://go.example.com"
@@ -42,7 +42,7 @@ class World:
     paths: Mapping[str, Mapping[str, str]]
 
     def path(self, who: str, purpose: str) -> str:
-        """Return where the link in *who*'s mail leads."""
+        """Return the path of the link in the mail to *who*."""
         return self.paths[who][purpose]
 
     def token(self, who: str, purpose: str) -> str:
@@ -60,7 +60,7 @@ class World:
         return row[0], row[1]
 
     def close(self) -> None:
-        """Close the database: the next world may use the same path."""
+        """Close the database, so that the next world may use the same path."""
         self.client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
 
     def all_rows(self) -> dict[str, list[Any]]:
@@ -106,7 +106,7 @@ def _open_client(ctx: AppContext, ids: Mapping[str, int], paths: Mapping[str, Ma
 
 
 def _paths(maildir: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
-    """Read the links out of the mails themselves."""
+    """Return the links in the sent mails."""
     names = {"a": "accept", "r": "reject", "g": "reassign", "l": "call_back_later"} | {
         "u": "unsubscribe",
         "c": "click",
@@ -129,6 +129,6 @@ def _paths(maildir: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
 
 
 def advance_clock(world: World, **span: float) -> datetime:
-    """Let time pass for the pages."""
+    """Advance the clock of the pages."""
     world.clock.advance_to(world.clock.now() + timedelta(**span))
     return world.clock.now()

@@ -200,7 +200,7 @@ def test_rejected_leads_are_returned_and_stop_no_others(world: World, token: str
         ({"email": ["a@example.com"]}, "email", "The value is an object or a list."),
         ({"email": "a@example.com", "need": "x" * 2_001}, "need", "The value is over 2,000 characters long."),
         ({"email": "a@example.com", "custom": {"email": "b@example.com"}}, "custom.email", "a standard field"),
-        ({"email": "a@example.com", "custom": {"?": 1}}, "custom.?", "A field needs a name"),
+        ({"email": "a@example.com", "custom": {"?": 1}}, "custom.?", "The name has no letters"),
         ({"email": "a@example.com", "custom": [1]}, "custom", "custom must be an object."),
         ({"email": "a@example.com", "custom": {"plan": {"a": 1}}}, "custom.plan", "an object or a list"),
         (

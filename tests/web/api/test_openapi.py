@@ -17,7 +17,7 @@ from nurture.web.auth import ACCESS, DOCS, OPENAPI, ApiRoute
 from tests.web.world import NOW, World
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it imports is older than this Python
+    warnings.simplefilter("ignore")  # its imports use deprecated features
     import schemathesis
     from schemathesis import Case, GenerationMode
     from schemathesis.checks import not_a_server_error

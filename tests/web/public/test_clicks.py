@@ -1,4 +1,4 @@
-"""A link in a mail leads where it was mailed to lead, and the click is kept before its visitor goes on."""
+"""A tracked link redirects to its mailed destination only, after the click is stored."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_click_belongs_to_the_recipient_of_the_mail(sqlite_world: World) -> No
 
 
 def use_client_address(world: World, address: str) -> None:
-    """Let all that follows be asked from *address*."""
+    """Send all later requests from *address*."""
     world.client = TestClient(world.client.app, base_url=BASE, client=(address, 50_000))
 
 
@@ -178,7 +178,7 @@ def test_a_destination_that_was_tampered_with_is_no_destination(sqlite_world: Wo
 
 
 def test_a_click_is_redirected_while_the_database_is_busy_and_stored_later(sqlite_world: World) -> None:
-    with sqlite_world.ctx.database.write():  # the one lock to write that SQLite has
+    with sqlite_world.ctx.database.write():  # SQLite has only one write lock
         answer = fetch(sqlite_world, click(sqlite_world, "mia"))
         assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
         assert len(click_spool.list_pending(sqlite_world.ctx.spool)) == 1

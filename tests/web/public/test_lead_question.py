@@ -1,4 +1,4 @@
-"""A lead is asked for the field that routing misses: one email, one page, and the right rep at once."""
+"""A lead is asked for the field that routing needs, by one email and one page, and routed by its answer."""
 
 from __future__ import annotations
 

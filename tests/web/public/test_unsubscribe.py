@@ -1,4 +1,4 @@
-"""A lead leaves by the link in the mail, or by the one click of a mail program."""
+"""A lead unsubscribes by the link in the mail or by one-click unsubscribe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The other answers to a hand-off: pass it on, or have the lead called later. What no link may do."""
+"""Other answers to a hand-off: reassign it or postpone the call; and what no link may do."""
 
 from __future__ import annotations
 

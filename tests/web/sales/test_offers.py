@@ -1,4 +1,4 @@
-"""A rep answers by the links in the brief."""
+"""Reps answer offers by the links in the brief."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_the_links_of_a_brief_open_its_one_lead_and_lead_to_no_other_page(world:
             assert page.status_code in (200, 409, 422)
             assert not re.search(rf"href=[^>]*[/.]{workspace_links.PATH}/", page.text)
             assert "Erik" not in page.text
-    assert world.value("SELECT count(*) FROM workspace_link") == 2  # those that the world made
+    assert world.value("SELECT count(*) FROM workspace_link") == 2  # those of the fixture
 
 
 def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(sqlite_db: Database, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(sqlite_db
         (notice,) = server.received
     assert f"{BASE}/a/" in notice["message"]
     sent = "SELECT count(*) FROM message WHERE lead_id = :id AND kind IN ('brief', 'sla', 'notice')"
-    assert one(ctx, sent, id=lead) == 4  # the brief, the notice, a reminder, a word to the manager
+    assert one(ctx, sent, id=lead) == 4  # brief, notice, reminder, escalation to the manager
     mails = [file.read_bytes() for file in (tmp_path / "maildir" / "new").iterdir()]
     sent_texts = [*mails, notice["message"].encode()]
     page = f"example.com/{workspace_links.PATH}/".encode()

@@ -1,4 +1,4 @@
-"""The sales report's page draws what the report counted."""
+"""The sales page draws the figures of the sales report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rep's own page: everything in one workspace, and what may be done from there."""
+"""The workspace of a rep: its content and its actions."""
 
 from __future__ import annotations
 

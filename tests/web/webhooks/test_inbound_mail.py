@@ -1,4 +1,4 @@
-"""SendGrid brings answers: a signed mail has its effects before we thank, all else changes nothing."""
+"""SendGrid's Inbound Parse: a signed mail is processed before the answer; other requests change nothing."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ BOUNDARY = "xYzZY"
 
 @pytest.fixture
 def client(world: World) -> TestClient:
-    """SendGrid, in front of our endpoint for answers."""
+    """A SendGrid double that posts replies to the endpoint."""
     app = create_app(world.ctx, world.clock, inbound_keys=[SIGNER.public])
     return TestClient(app, base_url=BASE, raise_server_exceptions=False)
 
 
 @pytest.fixture
 def address(world: World, tmp_path: Any) -> str:
-    """Where a mail that went out asks for answers."""
+    """The Reply-To address of a sent mail."""
     world.ctx.reply_domain = "in.example.com"
     world.ctx.provider = MaildirProvider(tmp_path / "sent")
     add_lead(world.ctx, at=NOW, email="una@people.example", title="Head of stores")

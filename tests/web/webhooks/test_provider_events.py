@@ -1,4 +1,4 @@
-"""SendGrid's Event Webhook: signed batches are kept before the answer, all else changes nothing."""
+"""SendGrid's Event Webhook: signed batches are stored before the answer; other requests change nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def client_of(world: World, *keys: Signer) -> TestClient:
 
 @pytest.fixture
 def client(world: World) -> TestClient:
-    """SendGrid, in front of our endpoint."""
+    """A SendGrid double that posts to the endpoint."""
     return client_of(world, SIGNER)
 
 
@@ -72,7 +72,7 @@ def test_the_same_batch_again_is_acknowledged_and_changes_nothing(world: World, 
     body = batch(world, *KINDS)
     post(client, body)
     before = world.all_rows()
-    for timestamp in ("1767601800", "1767601801", "1"):  # SendGrid tries for a day
+    for timestamp in ("1767601800", "1767601801", "1"):  # SendGrid retries for a day
         answer = post(client, body, SIGNER.headers(body, timestamp))
         assert (answer.status_code, answer.json()["new"]) == (202, False)
     assert world.all_rows() == before

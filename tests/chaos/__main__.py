@@ -1,4 +1,4 @@
-"""Run the experiments, all or the named ones: `SEED=7 python -m tests.chaos [kill] [crowd] ...`."""
+"""Run the experiments, all or the named ones: `SEED=7 python -m tests.chaos [kill] [concurrent] ...`."""
 
 from __future__ import annotations
 

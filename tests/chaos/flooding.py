@@ -163,7 +163,7 @@ async def _hold_connection(
 
 def _body_chunks(number: int, others: list[str], chance: Random) -> Iterator[bytes]:
     """Yield a request in pieces, without the last one."""
-    if number <= FILLERS:  # a budget that all routes share is full of these, but for a few bytes
+    if number <= FILLERS:  # these fill a budget of all routes but for a few bytes
         path, size, sent = ("/u/x", 60, 20) if number == FILLERS else (EVENTS, MAX_EVENT_BYTES, MAX_EVENT_BYTES - 1)
         yield f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * sent
         yield from [b""] * 1_000

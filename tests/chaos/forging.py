@@ -151,9 +151,8 @@ def forge(database: Database, folder: Path, count: int, huge: int, chance: Rando
         before, memory = _snapshot(ctx), server.memory
         answers = post_all(server.url, [forger.forge(number) for number in range(count - huge)], keep_going=True)
         giants = [_huge_body(forger, number) for number in range(huge)]
-        answers += post_all(
-            server.url, giants, connections=8, keep_going=True
-        )  # a refused huge body may end the connection
+        # A refused huge body may end the connection.
+        answers += post_all(server.url, giants, connections=8, keep_going=True)
         after, grown = _snapshot(ctx), server.memory - memory
         alive = server.process.poll() is None
     changed = [name for name in before if before[name] != after[name]]

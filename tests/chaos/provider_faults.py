@@ -112,9 +112,8 @@ def _read(states: dict[str, str], lines: Sequence[tuple[str, list[str]]], found:
             found.faults[kind.removeprefix("fault:")] += 1
             unnamed += not keys
         for key in keys:
-            if not (
-                calls[key] and calls[key][-1] == "accepted" and kind.endswith(":after")
-            ):  # two log lines of one call
+            # An accepted call that fails afterward has two log lines.
+            if not (calls[key] and calls[key][-1] == "accepted" and kind.endswith(":after")):
                 calls[key].append(kind)
             else:
                 calls[key][-1] = kind

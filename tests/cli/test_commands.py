@@ -124,7 +124,7 @@ def test_one_time_commands_print_for_people_too(seeded_cli: CliSession, command:
     assert seeded_cli.fails(*command.split()).code == 4
 
 
-def test_a_lead_that_was_taken_over_is_followed_up(seeded_cli: CliSession) -> None:
+def test_an_accepted_lead_can_be_followed_up(seeded_cli: CliSession) -> None:
     assert seeded_cli.fails("handoffs", "follow-up", 3).code == 4
     seeded_cli.ok("handoffs", "accept", 1)
     assert seeded_cli.ok("handoffs", "follow-up", 3, "--channel", "meeting", "--json").json["channel"] == "meeting"
@@ -197,7 +197,7 @@ def test_a_dry_run_of_an_import_leaves_nothing(cli: CliSession) -> None:
     assert {**after, "clock": 0} == {**before, "clock": 0}
 
 
-def test_signals_come_from_a_file(seeded_cli: CliSession) -> None:
+def test_signals_are_imported_from_a_file(seeded_cli: CliSession) -> None:
     file = seeded_cli.write("signals.csv", "lead,kind,at\nc1,clicked,2026-01-05\nc9,clicked,2026-01-05\n")
     done = seeded_cli.ok("leads", "import-signals", file, "--json").json
     assert (done["new"], done["rejected"]) == (1, 1)

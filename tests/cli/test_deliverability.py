@@ -61,7 +61,7 @@ def _flat(result: CommandResult) -> str:
     return " ".join(result.out.split())
 
 
-def test_deliver_sends_what_is_due_once_and_says_so(cli: CliSession, sendgrid: SendGridDouble) -> None:
+def test_deliver_sends_due_messages_once_and_reports_them(cli: CliSession, sendgrid: SendGridDouble) -> None:
     _brief_due_now(cli)
     assert "1 sent" in _flat(cli.ok("delivery", "run"))
     assert "Nothing was due." in cli.ok("delivery", "run").out
@@ -73,7 +73,7 @@ def test_deliver_prints_every_result_as_json(due: CliSession) -> None:
     assert (payload["messages"], payload["states"], payload["breakers"]) == (1, {"accepted": 1}, [])
 
 
-def test_deliver_says_what_it_holds_back_and_why(due: CliSession) -> None:
+def test_deliver_reports_held_messages_with_the_reason(due: CliSession) -> None:
     _insert_breaker("domain", "house.example")
     shown = _flat(due.ok("delivery", "run"))
     for words in ("1 held", "house.example paused", "25 of the last 812", "nurture delivery resume house.example"):
@@ -81,7 +81,7 @@ def test_deliver_says_what_it_holds_back_and_why(due: CliSession) -> None:
     assert "1 sent" not in shown
 
 
-def test_deliver_says_until_when_a_provider_is_paused(cli: CliSession, sendgrid: SendGridDouble) -> None:
+def test_deliver_reports_until_when_a_provider_is_paused(cli: CliSession, sendgrid: SendGridDouble) -> None:
     _brief_due_now(cli)
     _insert_breaker("provider", "sendgrid", "2199-01-05T10:30:00+00:00")
     shown = _flat(cli.ok("delivery", "run"))
@@ -90,7 +90,7 @@ def test_deliver_says_until_when_a_provider_is_paused(cli: CliSession, sendgrid:
     assert sendgrid.accepted() == []
 
 
-def test_a_provider_that_breaks_off_leaves_unknown_messages_and_deliver_says_so(
+def test_a_provider_that_disconnects_leaves_unknown_messages_and_deliver_reports_them(
     cli: CliSession, sendgrid: SendGridDouble
 ) -> None:
     _brief_due_now(cli)
@@ -107,7 +107,7 @@ def test_watching_is_for_real_time(seeded_cli: CliSession) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_watching_sends_what_falls_due_and_ends_cleanly_when_asked(cli: CliSession, number: int) -> None:
+def test_watching_sends_due_messages_and_stops_cleanly(cli: CliSession, number: int) -> None:
     _brief_due_now(cli)
     nurture = [sys.executable, "-c", "from nurture.cli import main; main()", "delivery", "run", "--watch"]
     with subprocess.Popen(

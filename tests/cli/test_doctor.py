@@ -64,7 +64,7 @@ def test_a_new_folder_gets_instructions_and_no_file(cli: CliSession) -> None:
     assert sorted(cli.folder.rglob("*")) == before
 
 
-def test_the_default_maildir_works_and_says_that_nobody_is_mailed(live: CliSession) -> None:
+def test_the_default_maildir_works_and_reports_that_nobody_is_mailed(live: CliSession) -> None:
     assert _run_doctor(live)["provider"]["state"] == "warning"
     shown = live.ok("doctor").out
     assert "nobody is mailed" in shown

@@ -242,7 +242,7 @@ def test_a_database_without_tables_says_what_to_run(cli: CliSession) -> None:
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
-def test_each_mistake_has_an_exit_code_and_says_what_to_do(
+def test_each_mistake_has_an_exit_code_and_a_remedy(
     seeded_cli: CliSession, command: list[str], code: int, names: str
 ) -> None:
     before = seeded_cli.counts()
@@ -284,7 +284,7 @@ def test_the_demo_does_not_empty_a_folder_that_holds_other_things(cli: CliSessio
         "handoffs outcomes import bad.csv --report bad.csv",
     ],
 )
-def test_no_command_writes_over_a_file_that_it_did_not_write(seeded_cli: CliSession, command: str) -> None:
+def test_no_command_overwrites_a_file_of_others(seeded_cli: CliSession, command: str) -> None:
     seeded_cli.write("mine", "my notes")
     bad = "lead,outcome,kind,at,Email,Company,Consent\nnobody,,,,no address,,\n"
     seeded_cli.write("bad.csv", bad)
@@ -294,7 +294,7 @@ def test_no_command_writes_over_a_file_that_it_did_not_write(seeded_cli: CliSess
     assert not list(seeded_cli.folder.glob(".mine*"))
 
 
-def test_a_command_writes_over_what_it_wrote_before(seeded_cli: CliSession) -> None:
+def test_a_command_overwrites_its_own_files(seeded_cli: CliSession) -> None:
     seeded_cli.write("bad.csv", "Email,Company,Consent\nno address,,\n")
     for _ in range(2):
         seeded_cli.ok("leads", "suppressions", "export", "opt-outs.csv")

@@ -22,7 +22,7 @@ def test_every_command_is_listed_once_in_the_order_of_the_table() -> None:
     assert len(re.findall(r"^\| `nurture ", REFERENCE, re.MULTILINE)) == len(COMMANDS)
 
 
-def test_each_command_stands_below_its_group() -> None:
+def test_each_command_is_listed_below_its_group() -> None:
     headings = re.findall(r"^##+ nurture (.+)$", REFERENCE, re.MULTILINE)
     assert sorted(headings) == sorted(GROUPS)
     for heading, section in re.findall(r"^##+ (.+)$([^#]*)", REFERENCE, re.MULTILINE):

@@ -49,7 +49,7 @@ def test_mistakes_are_reported_with_a_remedy(cli: CliSession) -> None:
     cli.fails("admin", "tokens", "create", "website")
 
 
-def test_the_example_of_the_api_works_as_it_is_typed(cli: CliSession) -> None:
+def test_the_api_example_of_the_docs_works(cli: CliSession) -> None:
     (script,) = shell_blocks(read_section("docs/operators.md", "API"))
     programs = cli.folder / ".venv" / "bin"
     programs.mkdir(parents=True)

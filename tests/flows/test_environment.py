@@ -13,9 +13,7 @@ from nurture.errors import Misconfigured
 from nurture.settings import Settings
 
 
-def test_children_get_our_settings_with_paths_that_hold_everywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_children_get_the_settings_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NURTURE_BATCH_SIZE", "7")
     settings = Settings(database_url=SecretStr("sqlite:///here.db"), maildir=Path("mail"), web_port=8_100)
@@ -141,7 +139,7 @@ def test_aliases_of_protected_prefect_settings_are_refused(tmp_path: Path) -> No
             assert name not in variables
 
 
-def test_prefect_lives_beside_our_database_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_prefect_is_beside_the_database_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Settings(database_url=SecretStr("sqlite:////srv/leads/nurture.db")).state_dir == Path("/srv/leads/.nurture")
     assert Settings().state_dir == tmp_path / ".nurture"

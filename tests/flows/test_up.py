@@ -80,7 +80,7 @@ class Started:
 def _sweep_interval(now: datetime) -> int:
     """Return an interval at which new leads are processed soon after the start, and not again at once.
 
-    Each run is a process that loads Prefect; whoever starts too slowly for the first round gets the next.
+    Each run is a process that imports Prefect; a start that is too slow for the first round gets the next.
     """
 
     def waits(every: int) -> float:
@@ -166,7 +166,7 @@ def test_without_the_secret_nothing_can_be_read_or_changed(
         assert (status, "access-control-allow-origin" in response_headers) == (401, False), headers
 
 
-def test_without_the_secret_prefect_shows_only_what_is_the_same_everywhere(started: Started) -> None:
+def test_without_the_secret_prefect_shows_nothing_of_this_installation(started: Started) -> None:
     server = Api(started.api.url.removesuffix("/api"), started.api.secret)
     private = (server.secret, server.secret.partition(":")[2], str(started.folder), "NURTURE_", "audit_ledger")
     shown = {}

@@ -78,7 +78,7 @@ def _push(one: socket.socket, size: int) -> None:
             raise ConnectionError
 
 
-def test_an_opt_out_is_taken_at_once_while_strangers_hold_unfinished_bodies(world: World) -> None:
+def test_an_opt_out_is_accepted_at_once_while_attackers_hold_unfinished_bodies(world: World) -> None:
     held = [(EVENTS, _length(2_097_152), b"x" * 2_097_151)] * 32 + [("/u/x", _length(60), b"y" * 20)]
     with serve_in_thread(_app(world), "127.0.0.1", 0) as port, holding(port, held):
         assert _stop(port, world.path("mia", "unsubscribe")) == 200
@@ -151,7 +151,7 @@ def test_a_body_without_a_plausible_signature_is_not_read(sqlite_world: World, p
         assert _status(one) == b"401"
 
 
-def test_a_slow_body_is_disconnected_whatever_it_is_for(sqlite_world: World) -> None:
+def test_a_slow_body_is_disconnected_on_any_route(sqlite_world: World) -> None:
     world = sqlite_world
     token = api_tokens.create_token(world.ctx, "site", ["signals:write"], NOW)
     hasty = {name: replace(one, body_timeout=0.2) for name, one in ALLOWANCES.items()}
@@ -215,7 +215,7 @@ def test_pipelined_and_later_requests_of_a_connection_are_answered_in_turn(sqlit
         assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"404", b"200"] * 2
 
 
-def test_what_comes_after_an_answer_is_discarded_within_bounds(sqlite_world: World) -> None:
+def test_bytes_after_an_answer_are_discarded_up_to_a_limit(sqlite_world: World) -> None:
     with (
         serve_in_thread(_app(sqlite_world), "127.0.0.1", 0) as port,
         holding(port, [(EVENTS, _length(2_000_000), b"")]) as (one,),

@@ -50,7 +50,7 @@ def test_a_client_with_an_unfinished_head_is_disconnected_and_others_are_not(sql
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_and_the_process_goes_on(sqlite_world: World, number: int) -> None:
+def test_a_signal_stops_the_server_and_the_process_continues(sqlite_world: World, number: int) -> None:
     app = create_app(sqlite_world.ctx, sqlite_world.clock)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -70,7 +70,7 @@ def test_a_signal_ends_the_server_and_the_process_goes_on(sqlite_world: World, n
     assert signal.getsignal(number) is before
 
 
-def test_a_port_that_is_taken_is_named_with_a_remedy(sqlite_world: World) -> None:
+def test_a_port_in_use_is_named_with_a_remedy(sqlite_world: World) -> None:
     app = create_app(sqlite_world.ctx, sqlite_world.clock)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

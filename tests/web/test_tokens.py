@@ -57,7 +57,7 @@ def test_a_damaged_token_is_not_found(world: World) -> None:
     assert world.all_rows() == before
 
 
-def test_the_database_keeps_no_token(sqlite_world: World) -> None:
+def test_the_database_stores_no_token(sqlite_world: World) -> None:
     kept = repr(sqlite_world.all_rows())
     for who, purpose in HELD:
         assert sqlite_world.token(who, purpose) not in kept

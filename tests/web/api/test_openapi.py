@@ -56,7 +56,7 @@ def test_the_description_is_public_and_loads_no_other_resource(sqlite_world: Wor
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["signals", "leads", "outcomes"])
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_whatever_the_description_allows_or_forbids_is_answered_as_it_says(
+def test_the_api_conforms_to_its_description_for_any_input(
     sqlite_world: World, place: int, mode: GenerationMode
 ) -> None:
     token = tokens.create_token(sqlite_world.ctx, "program", list(TokenScope), NOW)

@@ -54,7 +54,7 @@ def test_the_same_signal_in_two_batches_is_new_once(world: World) -> None:
     assert sum(one.counts["known"] for one in found) == 2
 
 
-def test_large_batches_are_not_made_larger(sqlite_world: World) -> None:
+def test_batches_are_combined_up_to_the_limit(sqlite_world: World) -> None:
     _, seen = together(sqlite_world, *([visit(f"{n}-{i}") for i in range(400)] for n in range(5)))
     assert sum(one.startswith("BEGIN IMMEDIATE") for one in seen) == 2 * 3
 

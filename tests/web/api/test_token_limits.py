@@ -53,7 +53,7 @@ def test_items_that_stop_mail_are_refused_without_the_scope(world: World, kind: 
     assert list(suppression_files.list_current(world.ctx)) == []
 
 
-def test_a_lead_that_opted_out_is_refused_without_the_scope_and_taken_with_it(world: World) -> None:
+def test_a_lead_that_opted_out_is_refused_without_the_scope_and_accepted_with_it(world: World) -> None:
     client = client_of(world)
     leads = [{"email": "mia@people.example", "opted_out": True}, {"email": "new@people.example"}]
     answer = post(client, make(world, "leads:write"), *leads, path=LEADS).json()

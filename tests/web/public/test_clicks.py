@@ -134,7 +134,7 @@ def use_client_address(world: World, address: str) -> None:
     world.client = TestClient(world.client.app, base_url=BASE, client=(address, 50_000))
 
 
-def test_no_address_of_a_visitor_is_kept(sqlite_world: World) -> None:
+def test_no_ip_address_of_a_visitor_is_stored(sqlite_world: World) -> None:
     use_client_address(sqlite_world, "8.8.8.8")
     fetch(sqlite_world, click(sqlite_world, "mia"))
     flush_clicks(sqlite_world)
@@ -210,7 +210,7 @@ def test_clicks_spooled_by_a_killed_server_are_stored_at_the_next_start(sqlite_w
     number=st.text(st.sampled_from("0123456789-+ e.%\u0663"), max_size=12),
     query=st.dictionaries(st.sampled_from(["url", "n", "to"]), st.text(max_size=20)),
 )
-def test_nobody_is_ever_sent_where_no_mail_of_ours_led(
+def test_no_request_is_redirected_to_a_destination_that_was_not_mailed(
     sqlite_world: World, token: str, number: str, query: dict[str, str]
 ) -> None:
     for who in (token, sqlite_world.token("mia", "click")):
@@ -238,7 +238,7 @@ def test_a_destination_written_for_one_lead_works_in_its_mail_only(db: Database,
     assert named == {"https://www.example.com/for/{{ lead.company | urlencode }}"}
 
 
-def test_opens_are_recorded_of_leads_who_agreed_and_only_the_day_is_kept(db: Database, tmp_path: Path) -> None:
+def test_opens_are_recorded_with_consent_and_only_by_day(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     ctx.base_url, ctx.spool = BASE, tmp_path / "spool"
     yes = add_lead(ctx, email="yes@people.example", title="Head of planning")

@@ -283,7 +283,7 @@ def test_an_ambiguous_answer_changes_nothing_and_names_the_field(
     assert sqlite_world.all_rows() == before
 
 
-def test_less_often_is_kept_by_the_planner_and_can_be_undone(world: World) -> None:
+def test_less_often_is_applied_by_the_planner_and_can_be_undone(world: World) -> None:
     _press(world, "frequency", frequency="30")
     explanation = explain.explain(world.ctx, world.ids["mia"], world.clock.now())
     assert ("frequency", "one email in 30 days at most") in explain.summary(explanation)
@@ -299,7 +299,7 @@ def test_less_often_is_kept_by_the_planner_and_can_be_undone(world: World) -> No
     assert world.value(_SENT, id=world.ids["mia"]) == 2
 
 
-def test_less_often_holds_mail_that_was_planned_before(world: World) -> None:
+def test_less_often_holds_messages_that_are_already_planned(world: World) -> None:
     planned = "SELECT count(*) FROM message WHERE lead_id = :id AND state = 'planned'"
     while not world.value(planned, id=world.ids["mia"]):
         advance.advance(world.ctx, advance_clock(world, days=1))

@@ -96,7 +96,7 @@ def test_the_signal_names_the_touch_that_it_answers(sqlite_world: World) -> None
     assert tuple(row) == ("welcome", "01-hello", "link", 1)
 
 
-def test_nothing_goes_out_after_the_click(sqlite_world: World) -> None:
+def test_no_message_is_sent_after_the_click(sqlite_world: World) -> None:
     for who in ("mia", "noor"):
         sqlite_world.client.post(sqlite_world.path(who, "unsubscribe"), data=ONE_CLICK)
     sent = "SELECT count(*) FROM message WHERE kind = 'touch' AND state = 'accepted'"

@@ -117,9 +117,7 @@ def test_a_link_that_is_forged_foreign_or_for_something_else_changes_nothing(sql
 
 
 @pytest.mark.parametrize("first", ANSWERS)
-def test_after_any_answer_every_link_of_the_brief_says_what_happened_and_changes_nothing(
-    sqlite_world: World, first: str
-) -> None:
+def test_after_any_answer_every_link_of_the_brief_shows_it_and_changes_nothing(sqlite_world: World, first: str) -> None:
     world = sqlite_world
     assert world.client.post(world.path("dana", first), data=ANSWERS[first]).status_code == 200
     before = world.all_rows()

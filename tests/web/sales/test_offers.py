@@ -47,7 +47,7 @@ def test_the_reject_page_lists_the_reasons_of_the_policy(world: World) -> None:
     assert world.all_rows() == before
 
 
-def test_rejecting_recycles_the_lead_as_the_reason_says(world: World) -> None:
+def test_rejecting_recycles_the_lead_by_the_policy_of_the_reason(world: World) -> None:
     page = world.client.post(world.path("dana", "reject"), data={"reason": "not-now", "decides_on": ""})
     assert page.status_code == 200
     assert "it is enrolled on the track keep after 30 days without mail" in page.text
@@ -55,7 +55,7 @@ def test_rejecting_recycles_the_lead_as_the_reason_says(world: World) -> None:
     assert world.value("SELECT reason FROM offer WHERE lead_id = :id", id=world.ids["dana"]) == "not-now"
 
 
-def test_a_date_that_the_rep_learned_is_kept_with_the_lead(world: World) -> None:
+def test_a_date_that_the_rep_enters_is_stored_with_the_lead(world: World) -> None:
     page = world.client.post(world.path("dana", "reject"), data={"reason": "not-now", "decides_on": "2026-09-30"})
     assert "Wednesday 30 September 2026" in page.text
     stated = world.value("SELECT decides_on FROM lead WHERE id = :id", id=world.ids["dana"])
@@ -101,7 +101,7 @@ def test_a_post_without_the_button_does_not_accept(sqlite_world: World) -> None:
 
 
 @pytest.mark.parametrize("purpose", ["accept", "reject"])
-def test_an_answer_is_final_and_both_links_say_what_was_answered_and_when(world: World, purpose: str) -> None:
+def test_an_answer_is_final_and_both_links_show_answer_and_time(world: World, purpose: str) -> None:
     fields = {"answer": "accept", "reason": "bad-fit"}
     assert world.client.post(world.path("dana", purpose), data=fields).status_code == 200
     before = world.all_rows()

@@ -121,7 +121,7 @@ def test_a_pause_that_the_lead_asked_for_is_not_ended_by_a_rep(sqlite_world: Wor
         _submit(world, 409, do="resume", lead=world.ids["dana"])
 
 
-def test_the_next_email_comes_sooner_when_a_rep_wants_it(sqlite_world: World) -> None:
+def test_a_rep_can_expedite_the_next_email(sqlite_world: World) -> None:
     world = sqlite_world
     _give_back(world)  # thirty days without mail, then ten more until the first email
     assert "as soon as possible" in _submit(world, do="expedite", lead=world.ids["dana"])

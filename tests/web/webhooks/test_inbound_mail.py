@@ -140,7 +140,7 @@ def test_without_a_key_the_endpoint_is_closed(world: World, address: str) -> Non
     assert reply_texts(world) == []
 
 
-def test_a_mail_that_is_too_large_is_refused_while_it_comes_in(world: World, client: TestClient, address: str) -> None:
+def test_a_mail_that_is_too_large_is_refused_while_it_streams(world: World, client: TestClient, address: str) -> None:
     brought = 0
 
     def pieces() -> Any:

@@ -56,11 +56,11 @@ def post(client: TestClient, body: bytes, headers: dict[str, str] | None = None)
     return client.post(EVENTS, content=body, headers=SIGNER.headers(body) if headers is None else headers)
 
 
-def test_the_double_posts_to_our_endpoint() -> None:
+def test_the_double_posts_to_the_endpoint() -> None:
     assert PATH == EVENTS
 
 
-def test_a_signed_batch_is_kept_and_applied(world: World, client: TestClient) -> None:
+def test_a_signed_batch_is_stored_and_applied(world: World, client: TestClient) -> None:
     answer = post(client, batch(world, "delivered", "spamreport"))
     assert (answer.status_code, answer.json()) == (202, {"events": 2, "new": True})
     assert world.value("SELECT count(*) FROM raw_batch WHERE processed_at IS NOT NULL") == 1

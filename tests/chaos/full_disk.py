@@ -30,7 +30,7 @@ from tests.chaos.verdicts import Oracle, Verdict, find_uncovered, in_flight, jud
 from tests.chaos.worker import OffsetClock, drain_outbox
 from tests.doubles.sendgrid import KEY, SendGridDouble
 
-REMEDY: Final = "Make room"
+REMEDY: Final = "Free some space"
 DISK_MB: Final = 48
 Limit = Callable[[int | None], None]
 """Limits the free space to this many KiB; None lifts the limit."""

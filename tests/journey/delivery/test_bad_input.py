@@ -77,7 +77,7 @@ BAD = {
     ),
     "two addresses": (lambda ctx: _with_address(ctx, "a@people.example,b@people.example"), "not an email"),
     "a line break": (lambda ctx: _with_address(ctx, "a@people.example\r\nBcc: b@x.example"), "not an email"),
-    "2 MB": (lambda ctx: _planned(ctx, first_name="x" * 2_000_000), "at most 1 MB"),
+    "2 MB": (lambda ctx: _planned(ctx, first_name="x" * 2_000_000), "the limit is 1 MB"),
 }
 
 

@@ -9,10 +9,8 @@ from sqlalchemy import BigInteger, Float, Integer, String
 
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
-from nurture.db.metadata import metadata
 from nurture.db.types import Json, UtcDateTime
 from nurture.definitions.folder import Sources, read_folder
-from nurture.journey.leads.changeset import insert_rows
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
 from nurture.simulation.engine import DiscardingProvider
@@ -39,11 +37,9 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
     for begin in range(first, first + count, page):
         ids = range(begin, min(begin + page, first + count))
         with made.database.write() as connection:
-            by_name = metadata.tables
-            insert_rows(
-                made.database,
+            made.database.insert(
                 connection,
-                by_name["address"],
+                "address",
                 {"id": _I, "email": _S, "normalized": _S},
                 [(i, f"lead{i}@company{i % 5000}.example", f"lead{i}@company{i % 5000}.example") for i in ids],
             )
@@ -63,10 +59,9 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
             }
             zones = ("Europe/Berlin", "Europe/London", "Europe/Paris", "Europe/Madrid")
             countries = ("DE", "GB", "FR", "ES")
-            insert_rows(
-                made.database,
+            made.database.insert(
                 connection,
-                by_name["lead"],
+                "lead",
                 columns,
                 [
                     (
@@ -102,10 +97,9 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
                 "due_at": _T,
                 "version": _N,
             }
-            insert_rows(
-                made.database,
+            made.database.insert(
                 connection,
-                by_name["custody"],
+                "custody",
                 custody,
                 [(i, "track", "webinar-attended", entered, "begin", due, 1) for i in ids],
             )
@@ -118,10 +112,9 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
                 "anchor_at": _T,
                 "reached_at": _T,
             }
-            insert_rows(
-                made.database,
+            made.database.insert(
                 connection,
-                by_name["enrollment"],
+                "enrollment",
                 enrollment,
                 [(i, "webinar-attended", entered, "01-recording", 1, entered, entered) for i in ids],
             )

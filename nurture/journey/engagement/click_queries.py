@@ -18,7 +18,6 @@ from nurture.db.tables import signals as signal_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.scoring.click_filtering import AgentType, TrackedEvent
 from nurture.domain.signals import SignalKind
-from nurture.journey.leads.changeset import insert_rows
 
 address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
 clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
@@ -128,7 +127,7 @@ def record_evidence(database: Database, connection: Connection, rows: Sequence[C
     query = select(signal.c.natural_key, signal.c.id).join(requested, requested.c.natural_key == signal.c.natural_key)
     ids: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
     requests = [(ids[row.natural_key], *row[1:]) for row in rows if row.natural_key in ids]
-    insert_rows(database, connection, tracking_request, _REQUEST_COLUMNS, requests, ignore_conflicts=True)
+    database.insert(connection, tracking_request.name, _REQUEST_COLUMNS, requests, ignore_conflicts=True)
 
 
 def load_recent_keys(

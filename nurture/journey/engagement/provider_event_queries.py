@@ -14,7 +14,6 @@ from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
-from nurture.journey.leads.changeset import insert_rows
 from nurture.journey.leads.lock_queries import lock_leads
 
 raw_batch: Table = inbound_tables.RawBatch.__table__  # type: ignore[attr-defined]
@@ -111,7 +110,7 @@ _KEY_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"send_key": _TEXT}
 
 def store_batch(database: Database, connection: Connection, batch: NewBatch) -> bool:
     """Store a batch once; return whether it was new."""
-    return insert_rows(database, connection, raw_batch, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
+    return database.insert(connection, raw_batch.name, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
 
 
 def load_pending(connection: Connection, limit: int) -> list[PendingBatch]:
@@ -207,8 +206,8 @@ def lock_messages(database: Database, connection: Connection, send_keys: Collect
 
 def insert_events(database: Database, connection: Connection, rows: Sequence[EventRow]) -> int:
     """Insert events, once by either of their keys; return how many were new."""
-    return insert_rows(
-        database, connection, provider_event, _EVENT_COLUMNS, rows, unique_columns=["natural_key", "event_key"]
+    return database.insert(
+        connection, provider_event.name, _EVENT_COLUMNS, rows, unique_columns=["natural_key", "event_key"]
     )
 
 

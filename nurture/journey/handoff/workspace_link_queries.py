@@ -12,7 +12,6 @@ from sqlalchemy.types import TypeEngine
 from nurture.db.engine import Database
 from nurture.db.tables import links as link_tables
 from nurture.db.types import UtcDateTime
-from nurture.journey.leads.changeset import insert_rows
 
 link: Table = link_tables.WorkspaceLink.__table__  # type: ignore[attr-defined]
 
@@ -26,7 +25,7 @@ _COLUMNS: Mapping[str, TypeEngine[Any]] = {
 
 def add(database: Database, connection: Connection, rows: Sequence[tuple[str, str, datetime, datetime]]) -> None:
     """Store (digest, rep, created at, expires at) rows."""
-    insert_rows(database, connection, link, _COLUMNS, rows)
+    database.insert(connection, link.name, _COLUMNS, rows)
 
 
 def find_rep(connection: Connection, digest: str, now: datetime) -> str | None:

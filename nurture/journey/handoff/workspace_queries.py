@@ -13,7 +13,6 @@ from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian
-from nurture.journey.leads.changeset import insert_rows
 
 lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
 address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
@@ -172,7 +171,7 @@ def record_vote(
 ) -> None:
     """Store whether a lead was useful; the last vote counts."""
     connection.execute(offer_rating.delete().where(offer_rating.c.offer_id == offer_id))
-    insert_rows(database, connection, offer_rating, _RATING_COLUMNS, [(offer_id, rep, useful, now)])
+    database.insert(connection, offer_rating.name, _RATING_COLUMNS, [(offer_id, rep, useful, now)])
 
 
 class RepWorkload(NamedTuple):

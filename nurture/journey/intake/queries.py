@@ -20,7 +20,7 @@ from nurture.db.types import Json, UtcDateTime
 from nurture.domain.lead import FieldValue
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.leads import signal_queries
-from nurture.journey.leads.changeset import Changes, insert_rows
+from nurture.journey.leads.changeset import Changes
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.outbox import crm_records
 
@@ -182,16 +182,16 @@ class IntakeChanges:
             readdressed = database.ids("readdressed", self.address_changes)
             connection.execute(update(lead).where(lead.c.id == readdressed.c.id).values(address_id=None))
         _update_leads(database, connection, self.lead_updates, now)
-        insert_rows(database, connection, lead, _LEAD, self.leads)
-        insert_rows(database, connection, identity, _IDENTITY, self.identities)
-        insert_rows(database, connection, custody, _CUSTODY, self.custody)
+        database.insert(connection, lead.name, _LEAD, self.leads)
+        database.insert(connection, identity.name, _IDENTITY, self.identities)
+        database.insert(connection, custody.name, _CUSTODY, self.custody)
         _withdraw(database, connection, self.withdrawn, now)
         self.changes.write(database, connection, now)
-        insert_rows(database, connection, journal, _INTAKE_ENTRY, self.journal_entries)
+        database.insert(connection, journal.name, _INTAKE_ENTRY, self.journal_entries)
         if self.due_now:
             signal_queries.make_due(database, connection, self.due_now, now)
         signals = sorted(self.signals, key=lambda one: one.natural_key)
-        return insert_rows(database, connection, signal, _IMPORTED_SIGNAL, signals, unique_columns=["natural_key"])
+        return database.insert(connection, signal.name, _IMPORTED_SIGNAL, signals, unique_columns=["natural_key"])
 
 
 def find_identities(

@@ -12,7 +12,6 @@ from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.domain.address import erasure_hash
-from nurture.journey.leads.changeset import insert_rows
 
 _ID, _TEXT = BigInteger(), String()
 
@@ -40,7 +39,7 @@ def get_or_create_addresses(
     if missing:
         ids = database.reserve_ids(connection, "address", len(missing))
         fresh = [(id_, normal, normal) for id_, normal in zip(ids, missing, strict=True)]
-        if insert_rows(database, connection, address, _ADDRESS, fresh, ignore_conflicts=True) < len(fresh):
+        if database.insert(connection, address.name, _ADDRESS, fresh, ignore_conflicts=True) < len(fresh):
             return found | _find_addresses(database, connection, normals)
         found |= {normal: (id_, None) for id_, normal, _ in fresh}
     return found

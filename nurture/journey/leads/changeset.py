@@ -247,19 +247,18 @@ class Changes:
         _write_enrollment_updates(database, connection, _without_conflicts(self.enrollment_updates, conflicting))
         _cancel_touches(database, connection, _without_conflicts(self.cancellations, conflicting), now)
         enrollments = _without_conflicts(self.new_enrollments, conflicting)
-        insert_rows(database, connection, enrollment, _NEW_ENROLLMENT, enrollments)
+        database.insert(connection, enrollment.name, _NEW_ENROLLMENT, enrollments)
         offers = _without_conflicts(self.new_offers, conflicting)
-        insert_rows(database, connection, offer, _NEW_OFFER, offers)
+        database.insert(connection, offer.name, _NEW_OFFER, offers)
         crm_records.plan_records(database, connection, [(one.id, one.lead_id) for one in offers], now)
-        insert_rows(
-            database,
+        database.insert(
             connection,
-            message,
+            message.name,
             _NEW_MESSAGE,
             _without_conflicts(self.new_messages, conflicting),
             unique_columns=["send_key"],
         )
-        insert_rows(database, connection, outcome, _NEW_OUTCOME, _without_conflicts(self.new_outcomes, conflicting))
+        database.insert(connection, outcome.name, _NEW_OUTCOME, _without_conflicts(self.new_outcomes, conflicting))
         _write_fields(database, connection, _without_conflicts(self.field_updates, conflicting), now)
         _write_priorities(database, connection, _without_conflicts(self.priority_updates, conflicting))
         entries = _without_conflicts(self.journal_entries, conflicting)
@@ -268,22 +267,6 @@ class Changes:
 
 def _without_conflicts(rows: Sequence[Any], conflicting: set[int]) -> Sequence[Any]:
     return [row for row in rows if row.lead_id not in conflicting] if conflicting else rows
-
-
-def insert_rows(
-    database: Database,
-    connection: Connection,
-    table: Table,
-    columns: Mapping[str, TypeEngine[Any]],
-    rows: Sequence[Sequence[Any]],
-    *,
-    ignore_conflicts: bool = False,
-    unique_columns: Sequence[str] = (),
-) -> int:
-    """Insert *rows* with one statement; return how many were inserted. See `Database.insert`."""
-    return database.insert(
-        connection, table.name, columns, rows, ignore_conflicts=ignore_conflicts, unique_columns=unique_columns
-    )
 
 
 def _write_enrollment_updates(database: Database, connection: Connection, rows: Sequence[EnrollmentUpdate]) -> None:
@@ -334,7 +317,7 @@ def _write_priorities(database: Database, connection: Connection, rows: Sequence
         return
     chosen = database.ids("chosen", [row.lead_id for row in rows])
     connection.execute(delete(queue_priority).where(queue_priority.c.lead_id.in_(select(chosen.c.id))))
-    insert_rows(database, connection, queue_priority, _PRIORITY_UPDATE, rows)
+    database.insert(connection, queue_priority.name, _PRIORITY_UPDATE, rows)
 
 
 def _write_fields(database: Database, connection: Connection, rows: Sequence[FieldUpdate], now: datetime) -> None:

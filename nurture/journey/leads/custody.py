@@ -30,11 +30,7 @@ class CustodyUpdate(NamedTuple):
 
 
 _CUSTODY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        CustodyUpdate._fields,
-        (_ID, Integer(), _TEXT, _TEXT, _TIME, _TEXT, _TIME),
-        strict=True,
-    )
+    zip(CustodyUpdate._fields, (_ID, Integer(), _TEXT, _TEXT, _TIME, _TEXT, _TIME), strict=True)
 )
 
 

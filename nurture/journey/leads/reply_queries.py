@@ -32,7 +32,6 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
-from nurture.journey.leads.changeset import insert_rows
 
 reply: Table = inbound_tables.Reply.__table__  # type: ignore[attr-defined]
 inbox: Table = inbound_tables.MailboxCursor.__table__  # type: ignore[attr-defined]
@@ -164,7 +163,7 @@ def find_existing_keys(database: Database, connection: Connection, keys: Collect
 
 def insert_replies(database: Database, connection: Connection, rows: Sequence[InboundReply]) -> int:
     """Insert replies, each natural key once; return how many were new."""
-    return insert_rows(database, connection, reply, _INBOUND_REPLY, rows, unique_columns=["natural_key"])
+    return database.insert(connection, reply.name, _INBOUND_REPLY, rows, unique_columns=["natural_key"])
 
 
 def begin_absences(
@@ -294,6 +293,6 @@ def load_cursor(connection: Connection, name: str) -> MailboxCursor | None:
 def save_cursor(database: Database, connection: Connection, name: str, cursor: MailboxCursor, now: datetime) -> None:
     """Save the cursor of a mailbox. It moves backward only if the mailbox was renumbered (UIDVALIDITY changed)."""
     values = {"uid_validity": cursor.uid_validity, "last_uid": cursor.last_uid, "read_at": now}
-    insert_rows(database, connection, inbox, _CURSORS, [(name, *values.values())], ignore_conflicts=True)
+    database.insert(connection, inbox.name, _CURSORS, [(name, *values.values())], ignore_conflicts=True)
     older = or_(inbox.c.uid_validity != cursor.uid_validity, inbox.c.last_uid < cursor.last_uid)
     connection.execute(update(inbox).where(inbox.c.name == name, older).values(**values))

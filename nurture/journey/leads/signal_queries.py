@@ -29,7 +29,6 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MANUAL_DECISION_QUEUES, MISSING_FIELD_QUEUE_PREFIX, SALES_QUEUES, Custodian
-from nurture.journey.leads.changeset import insert_rows
 from nurture.journey.leads.lock_queries import lock_leads
 
 signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
@@ -103,7 +102,7 @@ _LEAD_IDS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
 def record_signals(database: Database, connection: Connection, rows: Sequence[NewSignal]) -> int:
     """Insert signals in the order of their natural keys, each once; return how many were new."""
     rows = sorted(rows, key=lambda row: row.natural_key)
-    return insert_rows(database, connection, signal, _NEW_SIGNAL, rows, unique_columns=["natural_key"])
+    return database.insert(connection, signal.name, _NEW_SIGNAL, rows, unique_columns=["natural_key"])
 
 
 def find_existing_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:

@@ -58,9 +58,10 @@ class LazyGroup(TyperGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is to run, imported."""
-        name, found, rest = super().resolve_command(ctx, args)
-        path = f"{self._prefix}{name}"
-        return name, load(path) if path in COMMANDS else found, rest
+        path = f"{self._prefix}{args[0]}"
+        if path in COMMANDS:  # not by get_command, which reads the help from the source
+            return args[0], load(path), args[1:]
+        return super().resolve_command(ctx, args)
 
 
 def load(path: str) -> click.Command:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import OperationalError
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -35,6 +37,7 @@ AtCommit = Callable[[Connection, Sequence[Any]], Callable[[], None]]
 """A step at the end of a transaction; it returns a function to call after the commit."""
 
 BUSY_TIMEOUT_MS = 30_000
+_WAL_RETRY_SECONDS = 0.01
 _AT_COMMIT = "nurture_at_commit"
 _LAST_SEQUENCE_ID = "SELECT seq FROM sqlite_sequence WHERE name = :name"
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
@@ -245,6 +248,23 @@ def _parse_url(url: str) -> URL:
     return parsed.set(drivername=f"{backend}+{_DRIVERS[backend]}")
 
 
+def _use_wal(cursor: Any) -> None:
+    """Turn the journal to WAL; retry while another connection does the same to a new file.
+
+    SQLite answers the loser of that race with "database is locked" at once, whatever the busy timeout is.
+    """
+    give_up_at = monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except OperationalError as error:
+            if "locked" not in str(error) or monotonic() > give_up_at:
+                raise
+            sleep(_WAL_RETRY_SECONDS)
+        else:
+            return
+
+
 @contextmanager
 def _pragma(connection: Connection, name: str, *, inside: str, after: str) -> Iterator[None]:
     """Set a pragma that SQLite changes only outside a transaction, and reset it at the end."""
@@ -290,7 +310,7 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the "begin" event below sends BEGIN
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA secure_delete = ON")  # erased personal data is overwritten in freed pages too
         cursor.execute("PRAGMA foreign_keys = ON")

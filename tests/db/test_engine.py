@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import threading
 import traceback
@@ -187,6 +188,28 @@ def test_of_two_writers_the_second_waits_instead_of_failing(db: Database) -> Non
     other.join(20)
     assert waited is db.is_sqlite
     assert emails(db) == ["first@example.com", "second@example.com"]
+
+
+def test_a_new_sqlite_file_in_which_another_program_writes_is_waited_for(tmp_path: Path) -> None:
+    def read() -> None:
+        with db.read() as connection:
+            found.append(connection.execute(text("SELECT a FROM other")).scalar_one())
+
+    found: list[int] = []
+    db = Database(f"sqlite:///{tmp_path / 'new.db'}")
+    first = sqlite3.connect(tmp_path / "new.db", isolation_level=None)  # its journal is not a WAL
+    first.execute("CREATE TABLE other (a integer)")
+    first.execute("BEGIN IMMEDIATE")
+    first.execute("INSERT INTO other VALUES (7)")
+    reader = threading.Thread(target=read)
+    reader.start()
+    reader.join(0.1)
+    assert reader.is_alive()
+    first.execute("COMMIT")
+    reader.join(20)
+    assert found == [7]
+    first.close()
+    db.close()
 
 
 def test_many_writers_lose_nothing(db: Database) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import CheckConstraint
 from flows.deployments import SCHEDULE
 from nurture.cli.app import load
 from nurture.cli.commands import COMMANDS, GROUPS
+from nurture.db.tables.base import table
 from nurture.db.tables.delivery import Message
 from nurture.journey.intake.api.tokens import TokenScope
 from nurture.settings import Settings, Variable, list_settings
@@ -123,7 +124,7 @@ def test_every_delivery_state_stands_in_the_table() -> None:
     listed = {state for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE) for state in re.findall(r"\w+", row)}
     (allowed,) = [
         str(constraint.sqltext)
-        for constraint in Message.__table__.constraints
+        for constraint in table(Message).constraints
         if isinstance(constraint, CheckConstraint) and constraint.name == "ck_message_state"
     ]
     assert listed == set(re.findall(r"'(\w+)'", allowed))

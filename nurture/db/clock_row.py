@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Final, Literal
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.engine import Database
 from nurture.db.tables import installation as installation_tables
+from nurture.db.tables.base import table
 from nurture.errors import ClockWentBackwards, InvalidState
 
 Mode = Literal["live", "virtual"]
@@ -25,7 +26,7 @@ TOLERANCE: Final = timedelta(minutes=5)
 WRITE_INTERVAL: Final = timedelta(minutes=1)
 """Written at most once a minute, so that parallel workers do not wait for this one row."""
 
-_clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
+_clock = table(installation_tables.Clock)
 
 
 def read_mode(db: Database) -> Mode | None:

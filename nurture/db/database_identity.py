@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Table, select, text, update
+from sqlalchemy import Connection, select, text, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import installation as installation_tables
+from nurture.db.tables.base import table
 from nurture.files import write_private
 
-_clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
+_clock = table(installation_tables.Clock)
 
 GENERATION_LEAP: Final = 1 << 40
 """A restore rounds the generation up to the next multiple, beyond what other machines may have seen."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from nurture.db.clock_row import Mode
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import installation as installation_tables
+from nurture.db.tables.base import table
 
-_clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
-_message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+_clock = table(installation_tables.Clock)
+_message = table(delivery_tables.Message)
 
 
 class ClockState(NamedTuple):

@@ -6,23 +6,24 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Table, case, func, literal, or_, select, text, update
+from sqlalchemy import BigInteger, Connection, case, func, literal, or_, select, text, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.outbox.messages import PRESUMED_SENT, TO_LEADS
 
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+message = table(delivery_tables.Message)
+custody = table(lead_tables.Custody)
+journal = table(lead_tables.Journal)
+offer = table(handoff_tables.Offer)
 
 _WAITING_STATES: Final = ("planned", "claimed")
 _EXTERNALLY_KNOWN_TABLES: Final = ("lead", "enrollment", "offer")

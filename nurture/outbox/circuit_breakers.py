@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, Table, literal, or_, select, update
+from sqlalchemy import Connection, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables.base import table
 
-breaker: Table = delivery_tables.CircuitBreaker.__table__  # type: ignore[attr-defined]
+breaker = table(delivery_tables.CircuitBreaker)
 
 Kind = Literal["provider", "domain", "database"]
 

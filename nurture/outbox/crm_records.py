@@ -12,7 +12,6 @@ from sqlalchemy import (
     Integer,
     Select,
     String,
-    Table,
     bindparam,
     case,
     cast,
@@ -29,13 +28,14 @@ from nurture.db.engine import Database
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
-record: Table = tables_crm.CrmRecord.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-identity: Table = lead_tables.Identity.__table__  # type: ignore[attr-defined]
+record = table(tables_crm.CrmRecord)
+offer = table(handoff_tables.Offer)
+lead = table(lead_tables.Lead)
+address = table(lead_tables.Address)
+identity = table(lead_tables.Identity)
 
 _Columns = Mapping[str, TypeEngine[Any]]
 _OPEN: Final = ("planned", "claimed", "sending", "unknown")

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Select,
     String,
-    Table,
     Update,
     and_,
     bindparam,
@@ -31,14 +30,15 @@ from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+message = table(delivery_tables.Message)
+lead = table(lead_tables.Lead)
+address = table(lead_tables.Address)
+custody = table(lead_tables.Custody)
+enrollment = table(track_tables.Enrollment)
+offer = table(handoff_tables.Offer)
 
 
 TO_LEADS: Final = ("touch", "question")

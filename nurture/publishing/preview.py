@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.definitions.folder import Sources
 from nurture.definitions.read_all import load
 from nurture.domain.lead import full_name
@@ -19,8 +20,8 @@ from nurture.mail.rendering.compile import EmailSource, compile_email
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 from nurture.runtime.context import AppContext
 
-_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-_address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+_lead = table(lead_tables.Lead)
+_address = table(lead_tables.Address)
 
 
 @dataclass(frozen=True)

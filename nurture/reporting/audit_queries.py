@@ -6,23 +6,24 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, String, Table, and_, case, cast, exists, func, literal, or_, select
+from sqlalchemy import Connection, Select, String, and_, case, cast, exists, func, literal, or_, select
 
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Custodian, Queue
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+enrollment = table(track_tables.Enrollment)
+journal = table(lead_tables.Journal)
+lead = table(lead_tables.Lead)
+message = table(delivery_tables.Message)
+offer = table(handoff_tables.Offer)
+signal = table(signal_tables.Signal)
 
 MOST_IDS: Final = 20
 STUCK_AFTER: Final = timedelta(days=1)

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, func, select
 
 from nurture.db.tables import crm as crm_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
+from nurture.db.tables.base import table
 
-crm_link: Table = crm_tables.CrmLink.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
-vote: Table = handoff_tables.OfferRating.__table__  # type: ignore[attr-defined]
+crm_link = table(crm_tables.CrmLink)
+journal = table(lead_tables.Journal)
+lead = table(lead_tables.Lead)
+offer = table(handoff_tables.Offer)
+outcome = table(outcome_tables.Outcome)
+vote = table(handoff_tables.OfferRating)
 
 
 class OfferRecord(NamedTuple):

@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, String, Table, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, String, case, cast, func, select
 
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.domain.lead import Custodian
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+journal = table(lead_tables.Journal)
+lead = table(lead_tables.Lead)
 
 LedgerKey = tuple[str, str]
 """A source, and the day (UTC, ISO text) on which its leads were created."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, and_, case, distinct, func, select
+from sqlalchemy import Connection, Select, and_, case, distinct, func, select
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
@@ -15,18 +15,19 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.decision import HoldReason
 from nurture.reporting.ledger_queries import days_between, week_of
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+enrollment = table(track_tables.Enrollment)
+journal = table(lead_tables.Journal)
+lead = table(lead_tables.Lead)
+message = table(delivery_tables.Message)
+offer = table(handoff_tables.Offer)
+outcome = table(outcome_tables.Outcome)
+signal = table(signal_tables.Signal)
 
 # Excluded: the journal uses these two events for leads that leave, not for leads that are held.
 _HOLD_EVENTS: Final = [

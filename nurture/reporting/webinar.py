@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.runtime.context import AppContext
 
-_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-_journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+_lead = table(lead_tables.Lead)
+_journal = table(lead_tables.Journal)
 
 
 @dataclass(frozen=True)

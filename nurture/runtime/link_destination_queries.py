@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, Table, select
+from sqlalchemy import BigInteger, Connection, Integer, String, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import links as link_tables
+from nurture.db.tables.base import table
 from nurture.db.types import Json
 
-link_destination: Table = link_tables.LinkDestination.__table__  # type: ignore[attr-defined]
-personal_link_destination: Table = link_tables.PersonalLinkDestination.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+link_destination = table(link_tables.LinkDestination)
+personal_link_destination = table(link_tables.PersonalLinkDestination)
+message = table(delivery_tables.Message)
 
 
 class SharedDestination(NamedTuple):

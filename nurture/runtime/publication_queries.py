@@ -7,15 +7,16 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Date, Integer, Select, String, Table, func, insert, or_, select
+from sqlalchemy import Connection, Date, Integer, Select, String, func, insert, or_, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import publishing as publishing_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
-publication: Table = publishing_tables.Publication.__table__  # type: ignore[attr-defined]
-approval: Table = publishing_tables.Approval.__table__  # type: ignore[attr-defined]
+publication = table(publishing_tables.Publication)
+approval = table(publishing_tables.Approval)
 
 POLICY: Final = "policy"
 """Kind, and only name, of the publication that needs approval."""

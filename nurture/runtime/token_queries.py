@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, Table, delete, select
+from sqlalchemy import BigInteger, Connection, String, delete, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import links as link_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
-link_token: Table = link_tables.LinkToken.__table__  # type: ignore[attr-defined]
-_offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
+link_token = table(link_tables.LinkToken)
+_offer = table(handoff_tables.Offer)
 
 _COLUMNS: Mapping[str, TypeEngine[Any]] = {
     "digest": String(),

@@ -17,11 +17,12 @@ from math import exp
 from statistics import NormalDist
 from typing import Final
 
-from sqlalchemy import Row, Table, select
+from sqlalchemy import Row, select
 
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState
@@ -36,9 +37,9 @@ MEDIAN_MONTHS: Final = 11.08
 SIGMA: Final = 1.065
 DAYS_PER_MONTH: Final = 30.4375
 
-_message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-_offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+_message = table(delivery_tables.Message)
+_offer = table(handoff_tables.Offer)
+_lead = table(lead_tables.Lead)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, func, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.definitions.folder import Sources
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning import calendar as calendar_times
@@ -26,9 +27,9 @@ from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+message = table(delivery_tables.Message)
+journal = table(lead_tables.Journal)
 
 MAX_ROUNDS_PER_TIMESTAMP = 50
 

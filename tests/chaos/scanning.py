@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.db.tables import consent as consent_tables
+from nurture.db.tables.base import table
 from nurture.mail.providers.maildir import MaildirProvider
 from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
@@ -27,7 +28,7 @@ from tests.journey.observe import add_leads, one, rows, write
 
 SENT: Final = START + timedelta(hours=1)
 BASE: Final = "https://go.example.com"
-_CONSENT: Final = consent_tables.OpenTrackingConsent.__table__  # type: ignore[attr-defined]
+_CONSENT: Final = table(consent_tables.OpenTrackingConsent)  # type: ignore[attr-defined]
 _PATH_PREFIXES: Final = {"unsubscribe": "u", "preferences": "p", "pixel": "o"}
 _LINK: Final = re.compile(r"/([cupo])/([\w-]{22})")
 

@@ -28,6 +28,7 @@ from nurture.app import open_app
 from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.errors import InvalidState
 from nurture.files import find_exposed
 from nurture.publishing.publish import publish
@@ -45,7 +46,7 @@ ANY_ID = "3f2c6f4e-9f0b-4a55-8a52-0d7f0c1f7f11"
 READY_WITHIN = 22
 """Seconds in which Prefect's server and the flows start on an idle machine."""
 
-custody = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.domain.address import normalize_address
 from nurture.journey import run_once
 from nurture.mail.providers.maildir import MaildirProvider
@@ -216,8 +217,8 @@ def run_at(ctx: AppContext, *times: datetime) -> None:
         run_once.run_once(ctx, at)
 
 
-_ADDRESS = lead_tables.Address.__table__  # type: ignore[attr-defined]
-_LEAD = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-_IDENTITY = lead_tables.Identity.__table__  # type: ignore[attr-defined]
-_CUSTODY = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-_JOURNAL = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+_ADDRESS = table(lead_tables.Address)
+_LEAD = table(lead_tables.Lead)
+_IDENTITY = table(lead_tables.Identity)
+_CUSTODY = table(lead_tables.Custody)
+_JOURNAL = table(lead_tables.Journal)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.domain.lead import Custodian
 from nurture.runtime.context import AppContext
 
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+journal = table(lead_tables.Journal)
+lead = table(lead_tables.Lead)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, Table, text
 from sqlmodel import Field, SQLModel
 
 from nurture.db.types import UtcDateTime
@@ -20,6 +20,12 @@ SQLModel.metadata = MetaData(
 )
 metadata = SQLModel.metadata
 SQLModel.model_config["defer_build"] = True  # rows are read and written as tables, never validated as models
+
+
+def table(model: type[SQLModel]) -> Table:
+    """Return the table of *model*."""
+    found: Table = model.__table__  # type: ignore[attr-defined]
+    return found
 
 
 def index_where(clause: str) -> dict[str, Any]:

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, Table, delete, func, select, update
+from sqlalchemy import BigInteger, Connection, String, delete, func, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import accounts as account_tables
+from nurture.db.tables.base import table
 from nurture.db.types import Json, UtcDateTime
 
-account: Table = account_tables.Account.__table__  # type: ignore[attr-defined]
-lead_account: Table = account_tables.LeadAccount.__table__  # type: ignore[attr-defined]
+account = table(account_tables.Account)
+lead_account = table(account_tables.LeadAccount)
 
 
 class AccountRow(NamedTuple):

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables.base import table
 
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-open_consent: Table = consent_tables.OpenTrackingConsent.__table__  # type: ignore[attr-defined]
+message = table(delivery_tables.Message)
+open_consent = table(consent_tables.OpenTrackingConsent)
 
 
 class OpenTrackingConsent(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, select
+from sqlalchemy import BigInteger, Connection, String, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
@@ -14,13 +14,14 @@ from nurture.db.engine import Database
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
-link: Table = tables_crm.CrmLink.__table__  # type: ignore[attr-defined]
-cursor: Table = tables_crm.CrmCursor.__table__  # type: ignore[attr-defined]
-record: Table = tables_crm.CrmRecord.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+link = table(tables_crm.CrmLink)
+cursor = table(tables_crm.CrmCursor)
+record = table(tables_crm.CrmRecord)
+offer = table(handoff_tables.Offer)
+custody = table(lead_tables.Custody)
 
 
 class CrmLeadState(NamedTuple):

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+message = table(delivery_tables.Message)
+lead = table(lead_tables.Lead)
+address = table(lead_tables.Address)
 
 
 class UnknownMessage(NamedTuple):

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Table, case, func, select, union_all
+from sqlalchemy import Connection, case, func, select, union_all
 
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables.base import table
 from nurture.outbox.circuit_breakers import breaker
 
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+message = table(delivery_tables.Message)
 
 _RELEASED_BY_OPERATOR: Final = breaker.c.released_at.is_not(None) & breaker.c.until.is_(None)
 

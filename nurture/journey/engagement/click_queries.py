@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Connection, Select, String, Table, and_, case, or_, select, update
+from sqlalchemy import BigInteger, Boolean, Connection, Select, String, and_, case, or_, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
@@ -15,16 +15,17 @@ from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import installation as installation_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.scoring.click_filtering import AgentType, TrackedEvent
 from nurture.domain.signals import SignalKind
 
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-clock: Table = installation_tables.Clock.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
-tracking_request: Table = inbound_tables.TrackingRequest.__table__  # type: ignore[attr-defined]
+address = table(lead_tables.Address)
+clock = table(installation_tables.Clock)
+lead = table(lead_tables.Lead)
+message = table(delivery_tables.Message)
+signal = table(signal_tables.Signal)
+tracking_request = table(inbound_tables.TrackingRequest)
 
 
 class ClickedMessage(NamedTuple):

@@ -6,16 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, String, Table, delete, func, insert, null, or_, select, update
+from sqlalchemy import Connection, String, delete, func, insert, null, or_, select, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import links as link_tables
+from nurture.db.tables.base import table
 
-inbound: Table = inbound_tables.InboundMail.__table__  # type: ignore[attr-defined]
-token: Table = link_tables.LinkToken.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+inbound = table(inbound_tables.InboundMail)
+token = table(link_tables.LinkToken)
+address = table(lead_tables.Address)
 
 MAX_ATTEMPTS: Final = 2
 MAX_FAILED: Final = 100

@@ -6,21 +6,22 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, Table, delete, func, select, update
+from sqlalchemy import BigInteger, Connection, Integer, String, delete, func, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.journey.leads.lock_queries import lock_leads
 
-raw_batch: Table = inbound_tables.RawBatch.__table__  # type: ignore[attr-defined]
-provider_event: Table = inbound_tables.ProviderEvent.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+raw_batch = table(inbound_tables.RawBatch)
+provider_event = table(inbound_tables.ProviderEvent)
+address = table(lead_tables.Address)
+lead = table(lead_tables.Lead)
+message = table(delivery_tables.Message)
 
 
 class NewBatch(NamedTuple):

@@ -25,7 +25,7 @@ from sqlalchemy import (
     union,
     update,
 )
-from sqlmodel import AutoString, SQLModel
+from sqlmodel import AutoString
 
 from nurture.db.engine import BUSY_TIMEOUT_MS, Database
 from nurture.db.metadata import metadata
@@ -40,54 +40,51 @@ from nurture.db.tables import links as link_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import routing as routing_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 
-
-def _table(model: type[SQLModel]) -> Table:
-    found: Table = model.__table__  # type: ignore[attr-defined]
-    return found
-
-
-address, identity, lead = _table(lead_tables.Address), _table(lead_tables.Identity), _table(lead_tables.Lead)
+address, identity, lead = table(lead_tables.Address), table(lead_tables.Identity), table(lead_tables.Lead)
 message, signal, token = (
-    _table(delivery_tables.Message),
-    _table(signal_tables.Signal),
-    _table(link_tables.LinkToken),
+    table(delivery_tables.Message),
+    table(signal_tables.Signal),
+    table(link_tables.LinkToken),
 )
-reply, visit = _table(inbound_tables.Reply), _table(inbound_tables.TrackingRequest)
-mail_event = _table(inbound_tables.ProviderEvent)
-mail_destination = _table(link_tables.PersonalLinkDestination)
-suppression = _table(consent_tables.Suppression)
-crm_link, crm_record = _table(crm_tables.CrmLink), _table(crm_tables.CrmRecord)
+reply, visit = table(inbound_tables.Reply), table(inbound_tables.TrackingRequest)
+mail_event = table(inbound_tables.ProviderEvent)
+mail_destination = table(link_tables.PersonalLinkDestination)
+suppression = table(consent_tables.Suppression)
+crm_link, crm_record = table(crm_tables.CrmLink), table(crm_tables.CrmRecord)
 
 _DELETED_TABLES: Final = (
     identity,
     reply,
-    _table(inbound_tables.InboundMail),
-    _table(consent_tables.OpenTrackingConsent),
-    _table(account_tables.LeadAccount),
-    _table(routing_tables.RoutingDecision),
-    _table(routing_tables.MissingField),
+    table(inbound_tables.InboundMail),
+    table(consent_tables.OpenTrackingConsent),
+    table(account_tables.LeadAccount),
+    table(routing_tables.RoutingDecision),
+    table(routing_tables.MissingField),
     crm_link,
 )
 """Tables whose rows of a lead are deleted."""
 
 _ERASED_PREFIX: Final = literal("erased|")
 _CLEARED_COLUMNS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
-    (_table(outcome_tables.Outcome), {"reason": ""}),
+    (table(outcome_tables.Outcome), {"reason": ""}),
     (
-        _table(outcome_tables.OutcomeReport),
-        {"reason": "", "natural_key": _ERASED_PREFIX + cast(_table(outcome_tables.OutcomeReport).c.id, String)},
+        table(outcome_tables.OutcomeReport),
+        {"reason": "", "natural_key": _ERASED_PREFIX + cast(table(outcome_tables.OutcomeReport).c.id, String)},
     ),
     (crm_record, {"reason": null(), "crm_id": null()}),
-    (_table(lead_tables.Journal), {"reason": "", "detail": null()}),
-    (_table(handoff_tables.Offer), {"handoff_reason": "", "routing_reason": "", "follow_up_method": null()}),
+    (table(lead_tables.Journal), {"reason": "", "detail": null()}),
+    (table(handoff_tables.Offer), {"handoff_reason": "", "routing_reason": "", "follow_up_method": null()}),
 )
 """Tables whose rows are retained without free texts and without ids of the lead in other systems."""
 
 RETAINED_TABLES: Final = frozenset({"custody", "enrollment", "message", "link_token", "queue_priority", "signal"})
 """Tables whose rows of a lead are retained, some changed: they contain ids, times and names from definitions."""
 
-CLEARED_TABLES: Final = frozenset(table.name for table in (*_DELETED_TABLES, *(table for table, _ in _CLEARED_COLUMNS)))
+CLEARED_TABLES: Final = frozenset(
+    target.name for target in (*_DELETED_TABLES, *(target for target, _ in _CLEARED_COLUMNS))
+)
 
 _DELETED_WHERE_MENTIONED: Final = frozenset(
     {"raw_batch", "idempotency_key", "identity", "personal_link_destination", "crm_link"}
@@ -134,13 +131,13 @@ def erase_lead(connection: Connection, lead_id: int, now: datetime) -> None:
     """
     connection.execute(update(lead).where(lead.c.id == lead_id).values(**_CLEARED_LEAD, erased_at=now))
     mails = select(message.c.id).where(message.c.lead_id == lead_id)
-    for table in (mail_destination, visit):
-        connection.execute(delete(table).where(table.c.message_id.in_(mails)))
-    for table in _DELETED_TABLES:
-        connection.execute(delete(table).where(table.c.lead_id == lead_id))
+    for target in (mail_destination, visit):
+        connection.execute(delete(target).where(target.c.message_id.in_(mails)))
+    for target in _DELETED_TABLES:
+        connection.execute(delete(target).where(target.c.lead_id == lead_id))
     connection.execute(delete(token).where(token.c.lead_id == lead_id, token.c.purpose != "unsubscribe"))
-    for table, values in _CLEARED_COLUMNS:
-        connection.execute(update(table).where(table.c.lead_id == lead_id).values(values))
+    for target, values in _CLEARED_COLUMNS:
+        connection.execute(update(target).where(target.c.lead_id == lead_id).values(values))
     statement = update(mail_event).where(mail_event.c.message_id.in_(mails))
     connection.execute(statement.values(reason="", provider_message_id=null()))
     _erase_messages(connection, lead_id, now)
@@ -197,46 +194,46 @@ Mentions = Mapping[Table, Sequence[tuple[Any, ...]]]
 def find_mentions(connection: Connection, spellings: Iterable[str]) -> Mentions:
     """Search every text column for the spellings of an address. Slow: it reads the whole database."""
     found: dict[Table, Sequence[tuple[Any, ...]]] = {}
-    for table in metadata.sorted_tables:
-        texts = _text_columns(table)
-        if texts and table.name not in _NOT_SEARCHED:
+    for target in metadata.sorted_tables:
+        texts = _text_columns(target)
+        if texts and target.name not in _NOT_SEARCHED:
             lowered = [func.lower(cast(text, String)) for text in texts]
             is_mentioned = or_(*(one.contains(each.lower(), autoescape=True) for one in lowered for each in spellings))
-            keys = [tuple(row) for row in connection.execute(select(*table.primary_key).where(is_mentioned))]
+            keys = [tuple(row) for row in connection.execute(select(*target.primary_key).where(is_mentioned))]
             if keys:
-                found[table] = keys
+                found[target] = keys
     return found
 
 
-def _text_columns(table: Table) -> list[ColumnElement[Any]]:
-    return [column for column in table.columns if isinstance(column.type, AutoString | JSON)]
+def _text_columns(target: Table) -> list[ColumnElement[Any]]:
+    return [column for column in target.columns if isinstance(column.type, AutoString | JSON)]
 
 
 def erase_mentions(connection: Connection, found: Mentions, spellings: Iterable[str]) -> int:
     """Remove an address from the rows that mention it, or delete the rows; return the number of rows."""
     pattern = re.compile("|".join(map(re.escape, spellings)), re.IGNORECASE)
     count = 0
-    for table, keys in found.items():
+    for target, keys in found.items():
         for key in keys:
-            same_row = and_(*(column == part for column, part in zip(table.primary_key, key, strict=True)))
-            row = connection.execute(select(*_text_columns(table)).where(same_row)).one_or_none()
-            values = dict(zip((one.name for one in _text_columns(table)), row or (), strict=row is not None))
+            same_row = and_(*(column == part for column, part in zip(target.primary_key, key, strict=True)))
+            row = connection.execute(select(*_text_columns(target)).where(same_row)).one_or_none()
+            values = dict(zip((one.name for one in _text_columns(target)), row or (), strict=row is not None))
             changed = {name: new for name, old in values.items() if (new := _without_matches(old, pattern)) != old}
             if not changed:
                 continue  # already erased with the lead
             count += 1
-            if table.name in _DELETED_WHERE_MENTIONED or (table is reply and "sender" in changed):
-                connection.execute(delete(table).where(same_row))
+            if target.name in _DELETED_WHERE_MENTIONED or (target is reply and "sender" in changed):
+                connection.execute(delete(target).where(same_row))
             else:
-                connection.execute(update(table).where(same_row).values(_allowed_values(table, changed)))
+                connection.execute(update(target).where(same_row).values(_allowed_values(target, changed)))
     return count
 
 
-def _allowed_values(table: Table, changed: Mapping[str, Any]) -> dict[str, Any]:
+def _allowed_values(target: Table, changed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values to write: append-only logs accept only empty texts, and natural keys must stay unique."""
-    if table.name in ("journal", "suppression"):
+    if target.name in ("journal", "suppression"):
         return {name: "" if name == "reason" else null() for name in changed}
-    keys = {"natural_key": _ERASED_PREFIX + cast(table.c.id, String)} if "natural_key" in changed else {}
+    keys = {"natural_key": _ERASED_PREFIX + cast(target.c.id, String)} if "natural_key" in changed else {}
     return {**changed, **keys}
 
 
@@ -272,8 +269,8 @@ def list_sent_messages(connection: Connection, lead_ids: Sequence[int]) -> list[
 def list_crm_records(connection: Connection, lead_ids: Sequence[int]) -> list[tuple[str, str]]:
     """Return (CRM, record id) of the CRM records of these leads and their hand-offs."""
     both = [
-        select(table.c.crm, table.c.crm_id).where(table.c.lead_id.in_(lead_ids), table.c.crm_id.is_not(None))
-        for table in (crm_record, crm_link)
+        select(target.c.crm, target.c.crm_id).where(target.c.lead_id.in_(lead_ids), target.c.crm_id.is_not(None))
+        for target in (crm_record, crm_link)
     ]
     return sorted((row[0], row[1]) for row in connection.execute(union(*both)) if row[0])
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from nurture.db.engine import Database
 from nurture.db.tables import accounts as account_tables
@@ -15,14 +15,15 @@ from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-account: Table = account_tables.Account.__table__  # type: ignore[attr-defined]
-lead_account: Table = account_tables.LeadAccount.__table__  # type: ignore[attr-defined]
+lead = table(lead_tables.Lead)
+address = table(lead_tables.Address)
+signal = table(signal_tables.Signal)
+message = table(delivery_tables.Message)
+offer = table(handoff_tables.Offer)
+account = table(account_tables.Account)
+lead_account = table(account_tables.LeadAccount)
 
 
 class LeadRecord(NamedTuple):

@@ -7,19 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, Select, String, Table, func, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Select, String, func, select, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.domain.lead import Custodian
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.routing.queries import IN_HAND
 from nurture.outbox import crm_records
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+offer = table(handoff_tables.Offer)
+journal = table(lead_tables.Journal)
 
 
 _ENDED_STATES: Final = ("rejected", "expired", "lapsed", "reassigned")

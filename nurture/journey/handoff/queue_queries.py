@@ -6,19 +6,20 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Table, func, insert, literal, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, func, insert, literal, select, tuple_, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import routing as routing_tables
+from nurture.db.tables.base import table
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.routing.priority import CapacityForecast
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-queue_priority: Table = routing_tables.QueuePriority.__table__  # type: ignore[attr-defined]
-queue_scan: Table = routing_tables.QueueScan.__table__  # type: ignore[attr-defined]
-capacity_forecast: Table = routing_tables.CapacityForecast.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+journal = table(lead_tables.Journal)
+queue_priority = table(routing_tables.QueuePriority)
+queue_scan = table(routing_tables.QueueScan)
+capacity_forecast = table(routing_tables.CapacityForecast)
 
 _WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
 _RANK: Final = func.coalesce(queue_priority.c.rank, custody.c.since, type_=custody.c.since.type)

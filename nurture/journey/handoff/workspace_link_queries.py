@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, String, Table, select, update
+from sqlalchemy import Connection, String, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import links as link_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
-link: Table = link_tables.WorkspaceLink.__table__  # type: ignore[attr-defined]
+link = table(link_tables.WorkspaceLink)
 
 _COLUMNS: Mapping[str, TypeEngine[Any]] = {
     "digest": String(),

@@ -5,21 +5,22 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Connection, Integer, String, Table, and_, case, func, literal, select
+from sqlalchemy import Boolean, Connection, Integer, String, and_, case, func, literal, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian
 
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-offer_rating: Table = handoff_tables.OfferRating.__table__  # type: ignore[attr-defined]
+lead = table(lead_tables.Lead)
+address = table(lead_tables.Address)
+custody = table(lead_tables.Custody)
+offer = table(handoff_tables.Offer)
+journal = table(lead_tables.Journal)
+offer_rating = table(handoff_tables.OfferRating)
 
 
 class OpenOffer(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Float, Integer, String, Table, insert, select, update
+from sqlalchemy import BigInteger, Connection, Float, Integer, String, insert, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
@@ -16,6 +16,7 @@ from nurture.db.tables import intake as intake_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.db.types import Json, UtcDateTime
 from nurture.domain.lead import FieldValue
 from nurture.journey.handoff import queries as handoff_queries
@@ -24,14 +25,14 @@ from nurture.journey.leads.changeset import Changes
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.outbox import crm_records
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
-identity: Table = lead_tables.Identity.__table__  # type: ignore[attr-defined]
-import_file: Table = intake_tables.ImportFile.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+enrollment = table(track_tables.Enrollment)
+identity = table(lead_tables.Identity)
+import_file = table(intake_tables.ImportFile)
+journal = table(lead_tables.Journal)
+lead = table(lead_tables.Lead)
+offer = table(handoff_tables.Offer)
+signal = table(signal_tables.Signal)
 
 IdentityKey = tuple[str, str]
 """Identity of a lead in another system: (source, external id)."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, String, Table, select, update
+from sqlalchemy import BigInteger, Connection, String, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.domain.address import erasure_hash
 
 _ID, _TEXT = BigInteger(), String()
 
 _ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normalized": _TEXT}
 
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+address = table(lead_tables.Address)
+lead = table(lead_tables.Lead)
 
 
 def get_or_create_addresses(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from nurture.db.tables import routing as routing_tables
+from nurture.db.tables.base import table
 
-capacity_forecast: Table = routing_tables.CapacityForecast.__table__  # type: ignore[attr-defined]
+capacity_forecast = table(routing_tables.CapacityForecast)
 
 
 def load_full_until(connection: Connection, now: datetime) -> datetime | None:

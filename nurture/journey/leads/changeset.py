@@ -19,7 +19,6 @@ from sqlalchemy import (
     FromClause,
     Integer,
     String,
-    Table,
     delete,
     select,
     update,
@@ -33,6 +32,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import routing as routing_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.db.types import Json, UtcDateTime
 from nurture.journey.leads.custody import CustodyUpdate, write_custody
 from nurture.journey.leads.journal import JournalEntry, write_journal
@@ -41,12 +41,12 @@ from nurture.outbox import crm_records
 _ID, _INT, _FLOAT, _TEXT, _TIME, _DATE = BigInteger(), Integer(), Float(), String(), UtcDateTime(), Date()
 _BOOL = Boolean()
 
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-queue_priority: Table = routing_tables.QueuePriority.__table__  # type: ignore[attr-defined]
+enrollment = table(track_tables.Enrollment)
+message = table(delivery_tables.Message)
+lead = table(lead_tables.Lead)
+outcome = table(outcome_tables.Outcome)
+offer = table(handoff_tables.Offer)
+queue_priority = table(routing_tables.QueuePriority)
 
 
 class EnrollmentUpdate(NamedTuple):

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, Table, func, update
+from sqlalchemy import BigInteger, Connection, Integer, String, func, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
 _ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
 
 
 class CustodyUpdate(NamedTuple):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+enrollment = table(track_tables.Enrollment)
 
 
 def count_leads_by_step(connection: Connection) -> dict[tuple[str, str], int]:

@@ -6,24 +6,25 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 from nurture.domain.plain_text import index_key
 
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-identity: Table = lead_tables.Identity.__table__  # type: ignore[attr-defined]
-journal: Table = lead_tables.Journal.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
-suppression: Table = consent_tables.Suppression.__table__  # type: ignore[attr-defined]
+address = table(lead_tables.Address)
+custody = table(lead_tables.Custody)
+identity = table(lead_tables.Identity)
+journal = table(lead_tables.Journal)
+lead = table(lead_tables.Lead)
+message = table(delivery_tables.Message)
+outcome = table(outcome_tables.Outcome)
+signal = table(signal_tables.Signal)
+suppression = table(consent_tables.Suppression)
 
 MAX_NEAR_MATCHES: Final = 1_000
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+lead = table(lead_tables.Lead)
 
 
 def lock_leads(database: Database, connection: Connection, lead_ids: Iterable[int]) -> None:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+address = table(lead_tables.Address)
+custody = table(lead_tables.Custody)
+lead = table(lead_tables.Lead)
 
 
 class Origin(NamedTuple):

@@ -6,19 +6,20 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, or_, select, union, update
+from sqlalchemy import BigInteger, Connection, String, func, or_, select, union, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.domain.plain_text import index_key
 
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-identity: Table = lead_tables.Identity.__table__  # type: ignore[attr-defined]
+lead = table(lead_tables.Lead)
+offer = table(handoff_tables.Offer)
+enrollment = table(track_tables.Enrollment)
+address = table(lead_tables.Address)
+identity = table(lead_tables.Identity)
 
 MAX_ID_DIGITS: Final = 18
 """A longer number is not a lead id: ids fit into 64 bits."""

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Date,
     Integer,
     String,
-    Table,
     and_,
     cast,
     func,
@@ -30,17 +29,18 @@ from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import links as link_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
 
-reply: Table = inbound_tables.Reply.__table__  # type: ignore[attr-defined]
-inbox: Table = inbound_tables.MailboxCursor.__table__  # type: ignore[attr-defined]
-token: Table = link_tables.LinkToken.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
+reply = table(inbound_tables.Reply)
+inbox = table(inbound_tables.MailboxCursor)
+token = table(link_tables.LinkToken)
+message = table(delivery_tables.Message)
+custody = table(lead_tables.Custody)
+offer = table(handoff_tables.Offer)
+lead = table(lead_tables.Lead)
+address = table(lead_tables.Address)
 
 
 class RepliedMessage(NamedTuple):

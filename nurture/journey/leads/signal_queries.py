@@ -11,7 +11,6 @@ from sqlalchemy import (
     Boolean,
     Connection,
     String,
-    Table,
     Update,
     and_,
     bindparam,
@@ -27,14 +26,15 @@ from nurture.db.locks import Lock, acquire
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MANUAL_DECISION_QUEUES, MISSING_FIELD_QUEUE_PREFIX, SALES_QUEUES, Custodian
 from nurture.journey.leads.lock_queries import lock_leads
 
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
+signal = table(signal_tables.Signal)
+lead = table(lead_tables.Lead)
+message = table(delivery_tables.Message)
+custody = table(lead_tables.Custody)
 
 
 class NewSignal(NamedTuple):

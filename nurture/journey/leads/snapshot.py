@@ -9,13 +9,14 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, bindparam, func, select
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.consent.suppression import ActiveSuppression, describe_suppression, find_covering
 from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Timeline
@@ -28,11 +29,11 @@ from nurture.journey.leads.suppression_queries import load_suppressions
 ENGAGEMENT_COLUMNS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
 """The columns of the score, one per half-life, in the order of the policy."""
 
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
+custody = table(lead_tables.Custody)
+lead = table(lead_tables.Lead)
+enrollment = table(track_tables.Enrollment)
+message = table(delivery_tables.Message)
+signal = table(signal_tables.Signal)
 
 TOUCH_STATES: Final[Mapping[str, TouchState]] = {
     "planned": TouchState.IN_FLIGHT,

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, Table, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
@@ -17,6 +17,7 @@ from nurture.db.suppression_journal import JournalLine
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.address import ERASED_PREFIX
 from nurture.domain.consent.suppression import (
@@ -30,11 +31,11 @@ from nurture.domain.consent.suppression import (
 )
 from nurture.domain.signals import SignalKind
 
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
-suppression: Table = consent_tables.Suppression.__table__  # type: ignore[attr-defined]
+address = table(lead_tables.Address)
+custody = table(lead_tables.Custody)
+lead = table(lead_tables.Lead)
+signal = table(signal_tables.Signal)
+suppression = table(consent_tables.Suppression)
 
 _PAGE: Final = 2_000  # rows in memory while the whole log is read
 

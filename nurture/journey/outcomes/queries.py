@@ -16,14 +16,15 @@ from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
-outcome_report: Table = outcome_tables.OutcomeReport.__table__  # type: ignore[attr-defined]
-outcome: Table = outcome_tables.Outcome.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
-enrollment: Table = track_tables.Enrollment.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+outcome_report = table(outcome_tables.OutcomeReport)
+outcome = table(outcome_tables.Outcome)
+offer = table(handoff_tables.Offer)
+message = table(delivery_tables.Message)
+enrollment = table(track_tables.Enrollment)
+lead = table(lead_tables.Lead)
 
 _Columns = Mapping[str, TypeEngine[Any]]
 

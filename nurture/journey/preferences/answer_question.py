@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Table, select
+from sqlalchemy import select
 
 from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables.base import table
 from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian, FieldValue, Queue
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound
@@ -22,7 +23,7 @@ from nurture.journey.routing.ask_lead import MAX_ANSWER_LENGTH, QUESTION_KIND, Q
 from nurture.runtime.context import AppContext
 from nurture.runtime.token_queries import TokenRecord
 
-_message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+_message = table(delivery_tables.Message)
 
 
 @dataclass(frozen=True, slots=True)

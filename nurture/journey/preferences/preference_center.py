@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 from nurture.domain.consent.suppression import (
     ActiveSuppression,
     SuppressionScope,
@@ -30,9 +31,9 @@ from nurture.journey.tracks import manual
 from nurture.runtime.context import AppContext
 from nurture.runtime.token_queries import TokenRecord
 
-_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-_address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-_signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
+_lead = table(lead_tables.Lead)
+_address = table(lead_tables.Address)
+_signal = table(signal_tables.Signal)
 
 PREFERENCE_PAGE: Final = "on the preference page"
 

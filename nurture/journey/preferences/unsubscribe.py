@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, select
 
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.domain.planning.program import Program
 from nurture.domain.signals import SignalKind
@@ -20,9 +21,9 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import digest
 from nurture.runtime.token_queries import TokenRecord
 
-_lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-_address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-_message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+_lead = table(lead_tables.Lead)
+_address = table(lead_tables.Address)
+_message = table(delivery_tables.Message)
 
 SOURCE: Final = "link"
 """The source of signals that public links record."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 
 from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables.base import table
 from nurture.domain.lead import full_name
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import AllOf, AnyOf, Condition, FieldCondition, Not
@@ -30,7 +31,7 @@ QUESTION_KIND: Final = "question"
 TEMPLATE: Final = "handoff/ask.md"
 MAX_ANSWER_LENGTH: Final = 200
 
-_message: Table = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+_message = table(delivery_tables.Message)
 _QUESTIONS: Final = {
     "country": "In which country do you work?",
     "region": "In which region do you work?",

@@ -7,23 +7,24 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, Table, func, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, String, func, or_, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import routing as routing_tables
+from nurture.db.tables.base import table
 from nurture.db.types import Json, UtcDateTime
 from nurture.domain.planning.callback import CALLBACK_RULE
 
-routing_decision: Table = routing_tables.RoutingDecision.__table__  # type: ignore[attr-defined]
-rep_leave: Table = routing_tables.RepLeave.__table__  # type: ignore[attr-defined]
-round_robin_count: Table = routing_tables.RoundRobinCount.__table__  # type: ignore[attr-defined]
-missing_field: Table = routing_tables.MissingField.__table__  # type: ignore[attr-defined]
-offer: Table = handoff_tables.Offer.__table__  # type: ignore[attr-defined]
-custody: Table = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+routing_decision = table(routing_tables.RoutingDecision)
+rep_leave = table(routing_tables.RepLeave)
+round_robin_count = table(routing_tables.RoundRobinCount)
+missing_field = table(routing_tables.MissingField)
+offer = table(handoff_tables.Offer)
+custody = table(lead_tables.Custody)
+lead = table(lead_tables.Lead)
 
 IN_HAND: Final = (offer.c.state.in_(("offered", "accepted")), offer.c.followed_up_at.is_(None))
 

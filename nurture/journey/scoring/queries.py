@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Date, Float, String, Table, or_, select, update
+from sqlalchemy import BigInteger, Connection, Date, Float, String, or_, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.leads.snapshot import ENGAGEMENT_COLUMNS
 
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-signal: Table = signal_tables.Signal.__table__  # type: ignore[attr-defined]
+lead = table(lead_tables.Lead)
+signal = table(signal_tables.Signal)
 
 
 class EngagementUpdate(NamedTuple):

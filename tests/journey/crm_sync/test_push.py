@@ -15,6 +15,7 @@ from nurture.clock import VirtualClock
 from nurture.crm.base import HandoffStatus
 from nurture.crm.csv_folder import CsvFolderCrm
 from nurture.db.engine import Database
+from nurture.db.tables.base import table
 from nurture.db.tables.handoff import Offer
 from nurture.journey import run_once
 from nurture.journey.crm_sync import push
@@ -201,5 +202,5 @@ def test_an_erased_lead_is_no_longer_pushed(ctx: AppContext, crm: ScriptedCrm) -
 
 
 def test_every_state_of_an_offer_is_a_handoff_status() -> None:
-    (check,) = [one for one in Offer.__table__.constraints if str(one.name).endswith("state")]  # type: ignore[attr-defined]
+    (check,) = [one for one in table(Offer).constraints if str(one.name).endswith("state")]  # type: ignore[attr-defined]
     assert {stage.value for stage in HandoffStatus} == set(re.findall(r"'(\w+)'", str(check.sqltext)))

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, func, select, text
 
 from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing
@@ -204,7 +205,7 @@ def with_sales(ctx: AppContext, lead: int) -> bool:
 
 
 def mailed_since(ctx: AppContext, lead: int, since: datetime) -> int:
-    message = delivery_tables.Message.__table__  # type: ignore[attr-defined]
+    message = table(delivery_tables.Message)
     of_lead = (message.c.lead_id == lead) & (message.c.kind == "touch") & (message.c.planned_at >= since)
     with ctx.database.read() as connection:
         return int(connection.execute(select(func.count()).where(of_lead)).scalar_one())

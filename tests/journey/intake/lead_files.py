@@ -15,6 +15,7 @@ from nurture.db.engine import Database
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
+from nurture.db.tables.base import table
 from nurture.journey.intake.import_file import ImportResult, import_file
 from nurture.mail.providers.maildir import MaildirProvider
 from nurture.runtime.context import AppContext
@@ -117,12 +118,12 @@ def lead_states(db: Database) -> list[Any]:
     return sorted(states, key=repr)
 
 
-_ADDRESS = lead_tables.Address.__table__  # type: ignore[attr-defined]
-LEAD = lead_tables.Lead.__table__  # type: ignore[attr-defined]
-CUSTODY = lead_tables.Custody.__table__  # type: ignore[attr-defined]
-_IDENTITY = lead_tables.Identity.__table__  # type: ignore[attr-defined]
-SIGNAL = signal_tables.Signal.__table__  # type: ignore[attr-defined]
-_SUPPRESSION = consent_tables.Suppression.__table__  # type: ignore[attr-defined]
+_ADDRESS = table(lead_tables.Address)
+LEAD = table(lead_tables.Lead)
+CUSTODY = table(lead_tables.Custody)
+_IDENTITY = table(lead_tables.Identity)
+SIGNAL = table(signal_tables.Signal)
+_SUPPRESSION = table(consent_tables.Suppression)
 
 
 def custody_of(db: Database) -> list[Any]:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DatabaseError
 
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.errors import NurtureError
 from nurture.journey.leads import suppression_queries
@@ -17,7 +18,7 @@ from nurture.journey.leads.suppression_queries import SuppressionEntry
 
 AT = datetime(2026, 1, 5, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
-ADDRESS = lead_tables.Address.__table__  # type: ignore[attr-defined]
+ADDRESS = table(lead_tables.Address)
 
 
 def _addresses(db: Database, *normals: str) -> list[int]:

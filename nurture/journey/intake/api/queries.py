@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, Table, delete, select, union_all, update
+from sqlalchemy import BigInteger, Connection, String, delete, select, union_all, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import intake as intake_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 
-token: Table = intake_tables.ApiToken.__table__  # type: ignore[attr-defined]
-api_response: Table = intake_tables.IdempotencyKey.__table__  # type: ignore[attr-defined]
-address: Table = lead_tables.Address.__table__  # type: ignore[attr-defined]
-identity: Table = lead_tables.Identity.__table__  # type: ignore[attr-defined]
-lead: Table = lead_tables.Lead.__table__  # type: ignore[attr-defined]
+token = table(intake_tables.ApiToken)
+api_response = table(intake_tables.IdempotencyKey)
+address = table(lead_tables.Address)
+identity = table(lead_tables.Identity)
+lead = table(lead_tables.Lead)
 
 
 class TokenRecord(NamedTuple):

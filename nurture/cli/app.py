@@ -27,11 +27,9 @@ class LazyGroup(TyperGroup):
         """Make the group of the commands below *path*, "" for all."""
         super().__init__(*args, **options)
         self._prefix = f"{path} " if path else ""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the names at this level: commands first, then groups, in the order of the list."""
         below = [path.removeprefix(self._prefix) for path in (*COMMANDS, *GROUPS) if path.startswith(self._prefix)]
-        return [name for name in below if " " not in name]
+        # The names alone: Typer lists them in help and suggests them for a mistyped one.
+        self.commands = dict.fromkeys((name for name in below if " " not in name), self)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return a command with its name and help, without importing it; None if there is none."""

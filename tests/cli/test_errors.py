@@ -312,3 +312,12 @@ def test_init_touches_nothing_beside_the_templates_that_it_makes(cli: CliSession
     cli.write("new/rules/notes.txt", "mine")
     assert "there already" in cli.ok("admin", "init").out
     assert (cli.folder / "new/rules/notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("impotr", "import"), ("leads enrol", "enroll"), ("handoffs reps lnik", "link")]
+)
+def test_a_mistyped_command_is_suggested_in_every_group(cli: CliSession, typed: str, meant: str) -> None:
+    result = cli.fails(*typed.split())
+    assert result.code == 2
+    assert f"'. Did you mean '{meant}'?" in result.err

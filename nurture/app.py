@@ -179,7 +179,7 @@ def provider_factory(settings: Settings, *, durable: bool) -> Callable[[], Provi
 
 
 def _make_maildir(folder: Path, *, durable: bool) -> Provider:
-    from nurture.mail.providers.maildir import MaildirProvider  # noqa: PLC0415
+    from nurture.mail.providers.maildir.provider import MaildirProvider  # noqa: PLC0415
 
     return MaildirProvider(folder, html_copies=True, durable=durable)
 

@@ -25,7 +25,7 @@ from nurture.journey.engagement import replies
 from nurture.mail.inbound.classify import ClassifiedMail
 from nurture.mail.inbound.raw_mail import RawMail
 from nurture.mail.inbound.reader import MailReader
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 from tests.bench.figures import Figure
 from tests.journey.builders import START, add_lead, make_context, run_at

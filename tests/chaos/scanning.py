@@ -18,7 +18,7 @@ from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables.base import table
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
 from tests.bench.figures import Figure

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.mail.providers.base import Accepted, Provider, Rejected
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.mail.providers.smtp.provider import SmtpProvider
 from nurture.mail.rendering.render import Address

@@ -15,7 +15,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.domain.address import normalize_address
 from nurture.journey import run_once
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.publishing import approval, publish
 from nurture.runtime.context import AppContext
 

@@ -252,7 +252,7 @@ def test_at_most_twenty_leads_are_named_and_all_are_counted(ctx: AppContext) -> 
 
 
 def test_an_empty_database_is_in_order_even_without_rules(db: Database, tmp_path: Path) -> None:
-    from nurture.mail.providers.maildir import MaildirProvider
+    from nurture.mail.providers.maildir.provider import MaildirProvider
 
     empty = AppContext(db, MaildirProvider(tmp_path / "maildir"))
     seen = run_audit(empty, START)

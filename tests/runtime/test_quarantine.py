@@ -19,7 +19,7 @@ from nurture.errors import InvalidState, Misconfigured
 from nurture.journey.consent import suppression, suppression_files
 from nurture.journey.delivery import circuit_breakers, run
 from nurture.journey.tracks import advance
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from tests.backups import backups_of

@@ -18,7 +18,7 @@ from nurture.journey.crm_sync import drift, pull, push
 from nurture.journey.crm_sync.pull import PullResult
 from nurture.journey.handoff import sweep
 from nurture.journey.outcomes import outcomes
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.outbox import crm_records
 from nurture.runtime.context import AppContext
 from tests.doubles.crm import ScriptedCrm

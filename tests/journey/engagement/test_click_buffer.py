@@ -15,7 +15,7 @@ from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import click_spool
 from nurture.journey.engagement.click_buffer import ClickRecorder
 from nurture.journey.engagement.click_filtering import EngagementEvent
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
 

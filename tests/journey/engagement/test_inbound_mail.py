@@ -24,7 +24,7 @@ from nurture.mail.inbound.bounce_report import BounceReport
 from nurture.mail.inbound.classify import ClassifiedMail
 from nurture.mail.inbound.raw_mail import RawMail
 from nurture.mail.inbound.reader import MailReader
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, reply_address

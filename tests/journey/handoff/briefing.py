@@ -16,7 +16,7 @@ from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import reply_queries
 from nurture.journey.leads.reply_queries import InboundReply
 from nurture.journey.tracks.enroll import classify
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, sample_rules
 from tests.journey.observe import new_signal

@@ -13,7 +13,7 @@ from nurture.db.engine import Database
 from nurture.journey.delivery import compose_batch
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.tracks.enroll import classify
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.outbox import messages
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at

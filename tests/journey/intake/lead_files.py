@@ -17,7 +17,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
 from nurture.journey.intake.import_file import ImportResult, import_file
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -16,7 +16,7 @@ import pytest
 
 from nurture.mail.inbound.raw_mail import RawMail
 from nurture.mail.inbound.reader import MailReader
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.web.app import create_app
 from nurture.web.auth import HEALTH, INBOUND, MAX_MAIL_BYTES
 from nurture.web.server import serve_in_thread

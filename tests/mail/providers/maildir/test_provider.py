@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nurture.mail.providers.base import Accepted, NotSent
-from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from tests.mail.build import PLAIN, composed
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
@@ -63,8 +63,8 @@ FLUSHES = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from nurture.mail.providers.maildir import MaildirProvider
-from tests.mail.providers.test_maildir import EMAIL, NOW
+from nurture.mail.providers.maildir.provider import MaildirProvider
+from tests.mail.providers.maildir.test_provider import EMAIL, NOW
 seen = []
 sys.addaudithook(lambda event, args: event in ("os.link", "open") and seen.append((event, str(args[0]))))
 root = Path(sys.argv[1])

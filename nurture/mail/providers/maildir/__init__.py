@@ -1,0 +1,1 @@
+"""Emails as files in a Maildir."""

@@ -9,7 +9,6 @@ from flows.deployments import SENDER_LIMIT
 from flows.progress import track_progress
 from flows.shards import TASK_RUNNER, Counts, log_counts, open_shard_app, run_name, run_shards, shard_task
 from nurture.journey.delivery.run import deliver
-from nurture.runtime import quarantine
 
 
 @shard_task("deliver", minutes=60)
@@ -20,8 +19,8 @@ def deliver_shard(shard: int, at: str | None) -> Counts:
         with concurrency(SENDER_LIMIT, strict=True):
             done = deliver(app.ctx, app.clock, shown)
         shown()  # the other shards have sent the rest by now
-        if done.quarantine:
-            get_run_logger().error("nothing was sent: %s. %s", done.quarantine, quarantine.remedy_for(done.quarantine))
+        if done.refusal:
+            get_run_logger().error(done.refusal)
         return log_counts(shard, done.states)
 
 

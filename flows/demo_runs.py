@@ -68,7 +68,7 @@ class PrefectServer:
 
 
 @contextmanager
-def server(settings: Settings) -> Iterator[PrefectServer]:
+def run_server(settings: Settings) -> Iterator[PrefectServer]:
     """Start a server in the background, and stop it at the end of the block."""
     started = PrefectServer(settings)
     try:
@@ -79,7 +79,7 @@ def server(settings: Settings) -> Iterator[PrefectServer]:
 
 def run_flows_at(settings: Settings, times: Sequence[datetime]) -> list[FlowRunInfo]:
     """Run every stage at each time on the (virtual) database of *settings*, with a temporary server."""
-    with server(settings) as started:
+    with run_server(settings) as started:
         return started.run(times)
 
 

@@ -153,6 +153,36 @@ def _builds_sql(path: Path) -> bool:
     )
 
 
+def test_no_parameter_local_or_attribute_has_the_name_of_an_import() -> None:
+    shadowing = [
+        f"{_name(path)}:{line} {name}"
+        for path in FILES
+        for imported in [_imported_names(path)]
+        for name, line in _bindings(path)
+        if name in imported
+    ]
+    assert shadowing == []
+
+
+def _imported_names(path: Path) -> set[str]:
+    return {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _bindings(path: Path) -> Iterator[tuple[str | None, int]]:
+    """Yield the name and line of every parameter, variable and field that a file defines."""
+    for node in ast.walk(_tree(path)):
+        match node:
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()):
+                yield name, node.lineno
+            case ast.MatchAs(name=name) | ast.MatchStar(name=name) | ast.ExceptHandler(name=name):
+                yield name, node.lineno
+
+
 def test_no_module_class_or_function_has_a_vague_name() -> None:
     offenders = [path.relative_to(ROOT).as_posix() for path in FILES if path.stem in BANNED]
     for path in FILES:

@@ -22,7 +22,6 @@ from nurture.db import clock_row, health
 from nurture.errors import InvalidState
 from nurture.journey.delivery import circuit_breakers
 from nurture.journey.delivery.run import DeliverySummary, deliver
-from nurture.runtime import quarantine
 
 _POLL_INTERVAL: Final = timedelta(seconds=3)
 _STOP_CHECK_INTERVAL: Final = timedelta(seconds=0.25)
@@ -110,8 +109,8 @@ def _deliver_once(app: App, clock: _StoppableClock, *, watch: bool, json: bool) 
     with app.database.write() as connection:
         clock_row.advance_to(connection, clock.now())
     done = deliver(app.ctx, clock, should_stop=clock.stop.is_set)
-    if done.quarantine:
-        raise InvalidState(f"Nothing was sent: {done.quarantine}. {quarantine.remedy_for(done.quarantine)}")
+    if done.refusal:
+        raise InvalidState(done.refusal)
     now = clock.now()
     if watch and not done.states.total():
         return

@@ -65,12 +65,12 @@ def _start_prefect(settings: Settings, *, wanted: bool) -> AbstractContextManage
     """Start Prefect's server in parallel with the months that are simulated without it: it starts slowly."""
     if not wanted:
         return nullcontext()
-    from flows.demo_runs import server  # noqa: PLC0415 - only the demo with flows needs Prefect
+    from flows.demo_runs import run_server  # noqa: PLC0415 - only the demo with flows needs Prefect
     from flows.environment import prefect_settings  # noqa: PLC0415
 
     if ignored := prefect_settings(os.environ):
         out.print(f"[dim]The demo runs its own Prefect server and ignores {', '.join(sorted(ignored))}.[/]")
-    return server(settings)
+    return run_server(settings)
 
 
 def _demo_settings(folder: Path) -> Settings:

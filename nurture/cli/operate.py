@@ -11,7 +11,6 @@ from nurture.app import open_app
 from nurture.cli.arguments import parse_time
 from nurture.cli.output import JsonOption, format_counts, out, print_error, print_json
 from nurture.journey.run_once import RunResult, run_once
-from nurture.runtime import quarantine
 from nurture.settings import Settings
 
 
@@ -87,13 +86,11 @@ def run_stages(
         now = app.clock.now()
         done = run_once(app.ctx, now, app.clock)
     if json:
-        quarantine_field = {"quarantine": done.delivered.quarantine} if done.delivered.quarantine else {}
+        quarantine_field = {"quarantine": done.delivered.quarantine_reason} if done.delivered.quarantine_reason else {}
         print_json({"at": now, **stage_counts(done), **quarantine_field})
         return
-    if done.delivered.quarantine:
-        print_error(
-            f"Nothing was sent: {done.delivered.quarantine}. {quarantine.remedy_for(done.delivered.quarantine)}"
-        )
+    if done.delivered.refusal:
+        print_error(done.delivered.refusal)
     out.print(f"[bold]{now:%Y-%m-%d %H:%M} UTC[/]")
     for stage, what in stage_counts(done).items():
         out.print(f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else format_counts(what) or '-'}")

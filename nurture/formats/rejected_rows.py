@@ -30,7 +30,7 @@ class BadRow:
         return cls(line, reason, tuple(cell[:_MAX_CELL_LENGTH] for cell in cells[:_MAX_CELLS]))
 
 
-def report_path(file: Path, wanted: Path | None) -> Path:
+def choose_report_path(file: Path, wanted: Path | None) -> Path:
     """Return the path of the report on *file*, by default beside it. Raises InvalidState for *file* itself."""
     path = wanted or file.absolute().with_name(f"{file.stem}.bad-rows.csv")
     if path.resolve() == file.resolve():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from nurture.domain.plain_text import index_key
@@ -67,12 +68,12 @@ class RowPlan:
     """What to do with each row of one file."""
 
     source: str
-    columns: list[ColumnBinding] = field(default_factory=list)
-    custom: list[tuple[int, str]] = field(default_factory=list)
-    constants: dict[str, Any] = field(default_factory=dict)
-    templates: list[tuple[str, list[tuple[str, int]], CellReader | None]] = field(default_factory=list)
-    duplicate_columns: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    columns: list[ColumnBinding] = dataclasses.field(default_factory=list)
+    custom: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+    constants: dict[str, Any] = dataclasses.field(default_factory=dict)
+    templates: list[tuple[str, list[tuple[str, int]], CellReader | None]] = dataclasses.field(default_factory=list)
+    duplicate_columns: list[tuple[str, tuple[int, ...]]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def cell_reader(name: str) -> CellReader | None:

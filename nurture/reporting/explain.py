@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from nurture.db import locks
 from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, full_name, is_parked
-from nurture.domain.scoring import bant
+from nurture.domain.scoring.bant import BANT_FIELDS, TIMELINE, BantValue, find_bant_value
 from nurture.errors import NotFound
 from nurture.journey.leads import history_queries, snapshot, suppression_queries
 from nurture.journey.leads.history_queries import LeadRecord
@@ -181,13 +181,11 @@ _NO_CUSTODIAN: Final = HoldStatus(
 
 
 def _describe_bant(fields: FieldValues) -> dict[str, str]:
-    found = {
-        field: bant.find_bant_value(field, Lead(0, fields)) for field in bant.BANT_FIELDS if field != bant.TIMELINE
-    }
+    found = {field: find_bant_value(field, Lead(0, fields)) for field in BANT_FIELDS if field != TIMELINE}
     return {field: _describe_answer(one) for field, one in found.items() if one is not None}
 
 
-def _describe_answer(answer: bant.BantValue) -> str:
+def _describe_answer(answer: BantValue) -> str:
     if not answer.source:
         return f"{answer.value} (imported with the lead)"
     return f"{answer.value} ({answer.confidence.name.lower()} by {answer.source} on {answer.stated_on})"

@@ -169,7 +169,7 @@ def test_stopping_in_the_middle_leaves_the_quarantine_on_and_the_next_run_goes_o
     with pytest.raises(KeyboardInterrupt):
         restore_at(host, again, START, START + 12 * DAY)
     assert quarantine.is_on(again, host.now)
-    assert host.run(again, START + 12 * DAY).delivered.quarantine
+    assert host.run(again, START + 12 * DAY).delivered.quarantine_reason
     restore_at(host, again, START, START + 12 * DAY)
     run_days(host, again, 12, 60)
     assert most_copies(host.provider) == 1
@@ -184,7 +184,7 @@ def test_restoring_the_same_backup_again_is_noticed_again(
     host.run(ctx, SENT)
     for day in (1, 2, 3):
         ctx = put_back(host, ctx, lone_url, backup)
-        assert host.run(ctx, START + day * DAY).delivered.quarantine
+        assert host.run(ctx, START + day * DAY).delivered.quarantine_reason
         restore_at(host, ctx, START, START + day * DAY + HOUR)
         run_days(host, ctx, day, day + 1)
     assert most_copies(host.provider) == 1
@@ -204,7 +204,7 @@ def test_other_workers_that_saw_more_accept_a_database_that_was_brought_to_today
     restore_at(host, again, START, START + 3 * HOUR, journals=sorted((tmp_path / "other").glob("*.suppressions")))
     other.now = START + 4 * HOUR
     third = other.open(lone_postgres_url)
-    assert not other.run(third, START + 4 * HOUR).delivered.quarantine
+    assert not other.run(third, START + 4 * HOUR).delivered.quarantine_reason
     assert most_copies(other.provider) == 1
     again.database.close()
     third.database.close()

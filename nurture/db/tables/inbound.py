@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
 from nurture.db.tables.base import timestamp
 from nurture.db.types import Id, generated_id, shared_primary_key
 
-_UNPROCESSED = text("processed_at is null")
-_READABLE = text("error is null")
+_UNPROCESSED = sql("processed_at is null")
+_READABLE = sql("error is null")
 
 
 class RawBatch(SQLModel, table=True):
@@ -51,8 +52,8 @@ class ProviderEvent(SQLModel, table=True):
             "ix_provider_event_message_id",
             "message_id",
             "at",
-            sqlite_where=text("message_id is not null"),
-            postgresql_where=text("message_id is not null"),
+            sqlite_where=sql("message_id is not null"),
+            postgresql_where=sql("message_id is not null"),
         ),
     )
 
@@ -145,8 +146,8 @@ class TrackingRequest(SQLModel, table=True):
             "ix_tracking_request_company_hash",
             "company_hash",
             "at",
-            sqlite_where=text("company_hash <> ''"),
-            postgresql_where=text("company_hash <> ''"),
+            sqlite_where=sql("company_hash <> ''"),
+            postgresql_where=sql("company_hash <> ''"),
         ),
     )
 

@@ -117,7 +117,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
     day = timedelta(days=1)
     team = read_team(node, context)
     routing = read_routing(node, team, context)
-    if routing.uses_fit and not fit:
+    if routing.needs_fit and not fit:
         what = "`routing` uses fit, but no rule gives a letter: every lead is D"
         context.add_problem(node.parts["routing"], what, "Write `fit:` with rules for A, B and C.")
     accept_within = shape.accept_within if shape else day

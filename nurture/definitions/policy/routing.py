@@ -69,11 +69,11 @@ class MissingFieldsShape(Shape):
 
 @dataclass(frozen=True, slots=True)
 class RoutingDefinition:
-    """The routing part of the policy; *uses_fit*: some rule uses the fit letter."""
+    """The routing part of the policy; *needs_fit*: some rule uses the fit letter."""
 
     rules: tuple[RoutingRule, ...]
     missing_fields: MissingFieldPolicy
-    uses_fit: bool = False
+    needs_fit: bool = False
 
 
 def read_routing(node: Node, team: Team, context: ParseContext) -> RoutingDefinition:

@@ -87,14 +87,14 @@ def _signal_kinds_in(when: Condition) -> Iterator[SignalKind]:
             return
 
 
-def request_signals(part: Condition) -> Iterator[SignalKind]:
+def request_kinds(part: Condition) -> Iterator[SignalKind]:
     """Yield the signals that are requests in a condition returned by `request_part`."""
     match part:
         case NewerThan(part=SignalCondition(kind=kind)):
             yield kind
         case AllOf(parts=parts) | AnyOf(parts=parts):
             for one in parts:
-                yield from request_signals(one)
+                yield from request_kinds(one)
         case _:
             return
 

@@ -12,7 +12,7 @@ from nurture.domain.planning.compiled_conditions import ANY_TIME
 from nurture.domain.planning.conditions import Condition, EvaluationContext, FitRule, grade_fit
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.program import Destination
-from nurture.domain.planning.requests import CriterionKind, request_part, request_signals
+from nurture.domain.planning.requests import CriterionKind, request_kinds, request_part
 from nurture.domain.policy.business_hours import SlaPolicy
 from nurture.domain.policy.team import BusinessHours, Manager, Pool, Rep, Team
 from nurture.domain.routing.priority import PriorityPolicy
@@ -108,7 +108,7 @@ class Policy:
     @cached_property
     def request_signals(self) -> frozenset[SignalKind]:
         """Return the signals by which a lead asks for a person."""
-        return frozenset(kind for one in self.requests for kind in request_signals(one.when))
+        return frozenset(kind for one in self.requests for kind in request_kinds(one.when))
 
     @cached_property
     def routing_plan(self) -> RoutingPlan:

@@ -18,7 +18,7 @@ from nurture.domain.routing.routing import REROUTED_QUEUES
 from nurture.errors import FileUnreadable, InvalidState, NotFound
 from nurture.formats.columns import normalize_name
 from nurture.formats.csv_reader import CsvRows, open_rows
-from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
+from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
 from nurture.journey.accounts import queries
 from nurture.journey.accounts.match.domains import company_domain, registrable_domain
 from nurture.journey.accounts.match.names import parse_name
@@ -81,7 +81,7 @@ def import_accounts(
     An account is identified by *source* and its id, or by its name if the file has no ids. Rejected rows go to
     *report*, by default next to the file. Raises FileUnreadable.
     """
-    report = report_path(path, report)
+    report = choose_report_path(path, report)
     result, source = AccountImportResult(), index_key(source)
     with open_rows(path, lambda cells: "name" in _find_columns(cells)) as file:
         columns = _find_columns(file.header)

@@ -24,7 +24,7 @@ from nurture.formats.columns import match_field, normalize_name
 from nurture.formats.csv_reader import CsvRows, Row, open_rows
 from nurture.formats.csv_writer import OPT_OUT_COLUMNS, CsvWriter
 from nurture.formats.dates import DateReader
-from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
+from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
 from nurture.journey.consent.suppression import (
     OptOut,
     SuppressionTarget,
@@ -98,7 +98,7 @@ def import_suppressions(
     next to the file. Raises FileUnreadable.
     """
     result = SuppressionImportResult()
-    report = report_path(path, report)
+    report = choose_report_path(path, report)
     with _open(path) as file:
         reader = _Reader(ctx, file)
         with BadRowReport(report, reader.header) as bad:

@@ -36,16 +36,22 @@ UNKNOWN_LOOKBACK: Final = timedelta(minutes=15)
 class DeliverySummary:
     """How many due messages one run handled, and how many are now in each state.
 
-    *quarantine* is the reason why nothing may be sent, "" if there is none.
+    *quarantine_reason* is why nothing may be sent, "" if there is none.
     """
 
     messages: int = 0
     states: Counter[str] = field(default_factory=Counter)
-    quarantine: str = ""
+    quarantine_reason: str = ""
+
+    @property
+    def refusal(self) -> str:
+        """Return why nothing was sent, and the remedy; "" if sending is allowed."""
+        reason = self.quarantine_reason
+        return f"Nothing was sent: {reason}. {quarantine.remedy_for(reason)}" if reason else ""
 
     def __add__(self, other: DeliverySummary) -> DeliverySummary:
         """Return the sum of two runs."""
-        reason = self.quarantine or other.quarantine
+        reason = self.quarantine_reason or other.quarantine_reason
         return DeliverySummary(self.messages + other.messages, self.states + other.states, reason)
 
 
@@ -63,12 +69,12 @@ def deliver(
     """
     reason = quarantine.find_reason(ctx, clock.now())
     if reason is not None and not quarantine.is_local(ctx.provider.name):
-        return DeliverySummary(quarantine=reason)
+        return DeliverySummary(quarantine_reason=reason)
     try:
         return _deliver_all(ctx, clock, after_batch, observe, should_stop)
     except DatabaseOutdated as error:
         quarantine.start(ctx, f"the database is in quarantine: {error}", clock.now())
-        return DeliverySummary(quarantine=str(error))
+        return DeliverySummary(quarantine_reason=str(error))
 
 
 def _deliver_all(

@@ -12,7 +12,7 @@ from typing import Final
 from nurture.domain.address import normalize_address
 from nurture.errors import FileUnreadable, InvalidState
 from nurture.formats.csv_reader import CsvRows, open_rows
-from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
+from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
@@ -44,7 +44,7 @@ def import_signals(ctx: AppContext, path: Path, now: datetime, *, report: Path |
     *report* (default: next to the file). Raises FileUnreadable.
     """
     result = SignalImportResult()
-    report = report_path(path, report)
+    report = choose_report_path(path, report)
     with open_rows(path) as file:
         names = [name.strip().lower() for name in file.header]
         missing = [name for name in REQUIRED if name not in names]

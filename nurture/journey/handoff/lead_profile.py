@@ -167,10 +167,10 @@ def _bant_values(record: LeadRecord) -> list[TemplateValues]:
     if record.decides_on is not None and record.decides_stated_at is not None:
         timeline = Timeline(record.decides_on, record.decides_stated_at)
     lead = Lead(record.id, record.fields, timeline=timeline)
-    found = {label: (field, bant.find_bant_value(field, lead)) for field, label in _BANT.items()}
+    found = {label: (name, bant.find_bant_value(name, lead)) for name, label in _BANT.items()}
     return [
-        _bant_value(record, label, known, is_stated=field == bant.TIMELINE and timeline is not None)
-        for label, (field, known) in found.items()
+        _bant_value(record, label, known, is_stated=name == bant.TIMELINE and timeline is not None)
+        for label, (name, known) in found.items()
         if known is not None
     ]
 

@@ -20,7 +20,7 @@ from nurture.errors import DatabaseUnavailable, FileUnreadable
 from nurture.formats.column_mapping import ColumnMapping, load_mapping
 from nurture.formats.lead_file import LeadFile, open_leads
 from nurture.formats.lead_row import LeadRow
-from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
+from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
 from nurture.formats.row_plan import make_plan
 from nurture.journey.engagement.signals import apply_pending_signals
 from nurture.journey.intake import queries
@@ -96,7 +96,7 @@ def import_file(
     columns = load_mapping(mapping) if mapping is not None else ColumnMapping()
     if source is not None:
         columns = replace(columns, source=source)
-    report = report_path(path, report)
+    report = choose_report_path(path, report)
     with open_leads(path, columns) as file:
         result = _start_result(file, columns)
         with (

@@ -13,7 +13,7 @@ from typing import Final
 from nurture.domain.address import normalize_address
 from nurture.domain.lead import Closing
 from nurture.formats.outcome_file import OutcomeRow, OutcomeRows
-from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
+from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
 from nurture.formats.status_mapping import LeadStatus, map_status
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.outcomes import outcomes
@@ -55,7 +55,7 @@ def import_outcomes(
     with its line and a remedy. Importing a file again changes nothing. Raises FileUnreadable.
     """
     result = OutcomeImportResult()
-    report = report_path(path, report)
+    report = choose_report_path(path, report)
     rows = OutcomeRows(path, ("outcome",))
     with rows.file, BadRowReport(report, rows.header) as bad:
         for batch in _batches(rows, bad):

@@ -170,9 +170,9 @@ def mark_resolved(connection: Connection, report_id: int, resolution: str, now: 
     return connection.execute(unresolved.values(resolution=resolution, resolved_at=now)).rowcount > 0
 
 
-def _newest_id(table: Table, condition: Callable[[NamedFromClause], ColumnElement[bool]]) -> ScalarSelect[int]:
-    """Return the id of the lead's newest row in *table* for which *condition* holds, correlated to each outcome."""
-    one = table.alias(f"newest_{table.name}")
+def _newest_id(source: Table, condition: Callable[[NamedFromClause], ColumnElement[bool]]) -> ScalarSelect[int]:
+    """Return the id of the lead's newest row in *source* for which *condition* holds, correlated to each outcome."""
+    one = source.alias(f"newest_{source.name}")
     query = select(func.max(one.c.id)).where(one.c.lead_id == outcome.c.lead_id, condition(one))
     return query.correlate(outcome).scalar_subquery()
 

@@ -17,9 +17,10 @@ from nurture.domain.planning.conditions import WORST_FIT
 from nurture.domain.planning.missing_fields import fields_used, uses_fit
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import RotationMethod
+from nurture.domain.routing import routing
 from nurture.domain.routing.account import NO_MATCH, AccountMatch
 from nurture.domain.routing.round_robin import DEFAULT_AVAILABILITY, RepAvailability, rotation_key
-from nurture.domain.routing.routing import RoutingPlan, RoutingRequest, RoutingResult, RoutingRule, route
+from nurture.domain.routing.routing import RoutingPlan, RoutingRequest, RoutingResult, RoutingRule
 from nurture.domain.routing.routing_snapshot import availability_to_list, to_dict
 from nurture.journey.accounts import queries as accounts_queries
 from nurture.journey.accounts.index_cache import load_index, to_account
@@ -80,7 +81,7 @@ class Router:
             closed = {rep: why for rep, why in off_duty.items() if self.team[rep].available}
             team = {rep: replace(self.team[rep], away_reason=why, away_today_only=True) for rep, why in closed.items()}
             request = replace(request, availability={**self.team, **team})
-        return request, route(request, self.plan)
+        return request, routing.route(request, self.plan)
 
     def build_request(self, lead: LeadSnapshot) -> RoutingRequest:
         """Return everything that the rules test about a lead."""

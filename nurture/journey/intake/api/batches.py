@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from hashlib import sha256
@@ -70,8 +71,8 @@ class BatchResult:
 
     received: int
     accepted: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    rejected: list[ItemError] = field(default_factory=list)
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    rejected: list[ItemError] = dataclasses.field(default_factory=list)
 
 
 Refusal = tuple[str, str]

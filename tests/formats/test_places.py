@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.formats.places import country_code, is_zone, zone_for
-from nurture.formats.regions import CITIES, MAIN_ZONE, REGIONS
+from nurture.formats.tables import read_table
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,11 @@ from nurture.formats.regions import CITIES, MAIN_ZONE, REGIONS
         ("Bosnia and Herzegovina", "BA"),
         ("Czechia", "CZ"),
         ("Viet Nam", "VN"),
+        ("Suède", "SE"),
+        ("Østrig", "AT"),
+        ("Stati Uniti", "US"),
+        ("Kongo", None),  # two countries, in Polish and in Norwegian
+        ("Welt", None),
         ("Atlantis", None),
         ("", None),
     ],
@@ -62,8 +67,13 @@ def test_a_place_has_a_time_zone(country: str | None, region: str | None, city: 
 
 
 def test_every_zone_in_the_tables_exists() -> None:
-    zones = {*MAIN_ZONE.values(), *CITIES.values(), *(zone for places in REGIONS.values() for zone in places)}
+    zones = {row["zone"] for row in read_table("zones.csv")}
     assert [zone for zone in zones if not is_zone(zone)] == []
+
+
+def test_every_country_in_the_tables_exists() -> None:
+    codes = {row["country"] for table in ("zones.csv", "country_names.csv") for row in read_table(table)}
+    assert [code for code in codes if country_code(code) != code] == []
 
 
 @pytest.mark.parametrize("name", ["Europe/Atlantis", "europe/berlin", "", "../../etc/passwd", "Factory"])

@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 from nurture.definitions.yaml_reader import Node, ParseContext
-from nurture.domain.address import is_free_mail
 from nurture.domain.delivery.sending_limits import normalize_domain
+from nurture.formats.mail_domains import is_free_mail
 
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL: Final = re.compile(rf"{_ATOM}(\.{_ATOM})*")

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from nurture.db.locks import Lock, acquire
-from nurture.domain.address import is_free_mail
 from nurture.domain.plain_text import index_key
 from nurture.domain.scoring.click_filtering import (
     Classification,
@@ -22,6 +21,7 @@ from nurture.domain.scoring.click_filtering import (
 )
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
+from nurture.formats.mail_domains import is_free_mail
 from nurture.journey.engagement import click_queries
 from nurture.journey.engagement.click_queries import ClassifiedClick, ClickedMessage, ClickEvidence, VerdictRow
 from nurture.journey.leads import signal_queries

@@ -8,7 +8,7 @@ from typing import Final
 from publicsuffixlist import PublicSuffixList
 
 from nurture.domain.address import normalize_address
-from nurture.journey.accounts.match.free_mail import is_shared_domain
+from nurture.formats.mail_domains import is_shared_domain
 
 _MAX_LENGTH: Final = 253
 

@@ -1,16 +1,26 @@
-"""Hold decisions that depend on recent clicks: later events may show that a bot made them."""
+"""Find out whether a decision depends on recent clicks: later events may show that a bot made them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from nurture.domain.planning.conditions import earliest
-from nurture.domain.planning.decision import Decision, HoldReason
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.policy.policy import Policy
 from nurture.domain.scoring import scoring
 from nurture.domain.signals import Signal, SignalVerdict
+
+
+@dataclass(slots=True)
+class ClickGrace:
+    """The view with the clicks that are in their grace period, and when the first of these ends.
+
+    *matters* becomes True when one of these clicks would change an answer, see `DecisionContext.ask`.
+    """
+
+    view: LeadView
+    ends_at: datetime
+    matters: bool = False
 
 
 def grace_ends_at(signal: Signal, grace_period: timedelta) -> datetime | None:
@@ -20,8 +30,8 @@ def grace_ends_at(signal: Signal, grace_period: timedelta) -> datetime | None:
     return signal.occurred_at + grace_period
 
 
-def exclude_recent_clicks(view: LeadView, policy: Policy, now: datetime) -> tuple[LeadView, datetime | None]:
-    """Return the view without clicks that are in their grace period at *now*, and when the first of these ends.
+def exclude_recent_clicks(view: LeadView, policy: Policy, now: datetime) -> tuple[LeadView, ClickGrace | None]:
+    """Return the view without clicks that are in their grace period at *now*, and these clicks.
 
     Returns the view unchanged and None if no click is in its grace period. Clicks after *now* are ignored.
     """
@@ -37,13 +47,4 @@ def exclude_recent_clicks(view: LeadView, policy: Policy, now: datetime) -> tupl
     signals = tuple(signal for signal in view.signals if id(signal) not in excluded_ids)
     engagement = scoring.recompute_engagement(policy.points, signals, view.lead.signals_since, now)
     filtered = replace(view, lead=replace(view.lead, engagement=engagement), signals=signals)
-    return filtered, min(until for until, _ in recent)
-
-
-def hold_for_click_grace(decision: Decision, view: LeadView, grace_ends: datetime) -> Decision:
-    """Return the hold that replaces *decision* until the grace period of a click ends at *grace_ends*."""
-    until = grace_ends.isoformat(" ", "seconds")[:19]
-    reason = f"a click is in its grace period until {until} UTC; without it: {decision.reason}"
-    wake_at = earliest((grace_ends, decision.wake_at if decision.hold is not None else None))
-    position = view.enrollment.position if view.enrollment is not None else None
-    return Decision((), position, wake_at, reason, HoldReason.CLICK_GRACE)
+    return filtered, ClickGrace(view, min(until for until, _ in recent))

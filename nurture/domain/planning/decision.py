@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 
 from nurture.domain.lead import FieldValue
+from nurture.domain.planning.click_grace import ClickGrace
 from nurture.domain.planning.lead_view import LeadView, Position
 from nurture.domain.planning.program import Destination, Program
 from nurture.domain.policy.policy import Policy
+
+Answer = TypeVar("Answer")
 
 
 class HoldReason(StrEnum):
@@ -85,16 +90,19 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """The arguments of one decision, and when a hand-off criterion may next change.
+    """The arguments of one decision, the fields set so far, and when a hand-off criterion may next change.
 
-    *current_program* is the program of the lead's track, None for a lead on no track.
+    *current_program* is the program of the lead's track, None for a lead on no track. *grace* holds the clicks that
+    are not in *view* because they are in their grace period, None if there are none.
     """
 
     view: LeadView
     current_program: Program | None
     policy: Policy
     now: datetime
+    grace: ClickGrace | None = None
     criteria_change_at: datetime | None = None
+    field_updates: tuple[UpdateField, ...] = ()
 
     @property
     def program(self) -> Program:
@@ -116,6 +124,24 @@ class DecisionContext:
         """Return *until*, or when a hand-off criterion may change, whichever is earlier."""
         change_at = self.criteria_change_at
         return change_at if change_at is not None and self.now < change_at < until else until
+
+    def hold(self, position: Position, hold: HoldReason, until: datetime, reason: str) -> Decision:
+        """Return the decision to do nothing at a step until *until*."""
+        return Decision((), position, self.earliest_wake(until), reason, hold)
+
+    def ask(self, question: Callable[[LeadView], Answer]) -> Answer:
+        """Return the answer of *question* about the lead; note whether clicks in their grace period would change it."""
+        answer = question(self.view)
+        if self.grace is not None and not self.grace.matters and question(self.grace.view) != answer:
+            self.grace.matters = True
+        return answer
+
+    def with_field(self, update: UpdateField) -> DecisionContext:
+        """Return the context after a track set a field."""
+        if self.grace is not None:
+            self.grace.view = self.grace.view.with_field(update.name, update.value)
+        view = self.view.with_field(update.name, update.value)
+        return replace(self, view=view, field_updates=(*self.field_updates, update))
 
 
 def format_minute(at: datetime) -> str:

@@ -20,22 +20,22 @@ class FrequencyCap:
                 f"a frequency cap needs at least one touch and a positive span, not {self.touches}/{self.per}"
             )
 
-    def next_allowed_at(self, sent: Sequence[datetime], at: datetime) -> datetime | None:
+    def next_allowed_at(
+        self, sent: Sequence[datetime], at: datetime, touch_interval: timedelta | None
+    ) -> datetime | None:
         """Return when a touch may follow those *sent*, None if it may at *at*.
 
-        A touch later than *at* counts too: it is already planned.
+        A touch later than *at* counts too: it is already planned. *touch_interval*: the lead asked for at most one
+        touch in this time.
         """
-        if len(sent) < self.touches:
-            return None
-        counted = sorted(past for past in sent if past > at - self.per)
-        return counted[-self.touches] + self.per if len(counted) >= self.touches else None
-
-    def next_allowed_at_interval(
-        self, touch_interval: timedelta | None, sent: Sequence[datetime], at: datetime
-    ) -> datetime | None:
-        """Return as `next_allowed_at`, for a lead that asked for at most one touch per *touch_interval*."""
-        by_cap = self.next_allowed_at(sent, at)
+        frees_at = _frees_at(self.touches, self.per, sent, at)
         if touch_interval is None:
-            return by_cap
-        by_interval = FrequencyCap(1, touch_interval).next_allowed_at(sent, at)
-        return by_interval if by_cap is None or (by_interval is not None and by_interval > by_cap) else by_cap
+            return frees_at
+        return max(filter(None, (frees_at, _frees_at(1, touch_interval, sent, at))), default=None)
+
+
+def _frees_at(touches: int, per: timedelta, sent: Sequence[datetime], at: datetime) -> datetime | None:
+    if len(sent) < touches:
+        return None
+    counted = sorted(past for past in sent if past > at - per)
+    return counted[-touches] + per if len(counted) >= touches else None

@@ -14,8 +14,8 @@ from nurture.domain.consent.suppression import ActiveSuppression, find_covering
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
 from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian
-from nurture.domain.planning import calendar
 from nurture.domain.planning.program import Program
+from nurture.domain.planning.touch_planning import earliest_send_time
 from nurture.errors import NurtureError
 from nurture.journey.delivery import volume_queries as sent_mail
 from nurture.journey.handoff import sla_emails
@@ -231,15 +231,15 @@ def _earliest_send_time(
     ctx: AppContext, message: DueMessage, program: Program, sent_times: Sequence[datetime], now: datetime
 ) -> datetime | None:
     """Return when pause, touch interval, cap and send window allow the touch, or None if they do now."""
-    pace = timedelta(days=message.touch_interval_days) if message.touch_interval_days else None
-    candidate = max(now, message.paused_until or now)
-    holidays = ctx.holidays(message.country, now)
-    while True:
-        window_opens_at = calendar.next_open(program.window, message.zone or program.zone_fallback, holidays, candidate)
-        cap_frees_at = program.cap.next_allowed_at_interval(pace, sent_times, window_opens_at)
-        if cap_frees_at is None:
-            return window_opens_at if window_opens_at > now else None
-        candidate = cap_frees_at
+    send_at, _ = earliest_send_time(
+        program,
+        max(now, message.paused_until or now),
+        zone=message.zone,
+        holidays=ctx.holidays(message.country, now),
+        sent=sent_times,
+        touch_interval=timedelta(days=message.touch_interval_days) if message.touch_interval_days else None,
+    )
+    return send_at if send_at > now else None
 
 
 def _apply_domain_limits(

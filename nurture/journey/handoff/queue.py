@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from nurture.db.locks import Lock, acquire
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.callback import CALLBACK_RULE
-from nurture.domain.planning.planner import unanswered_request
+from nurture.domain.planning.criteria import unanswered_request
 from nurture.domain.policy.policy import RejectReason
 from nurture.domain.routing.priority import QueuePriority
 from nurture.domain.routing.routing import ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE, RoutingResult

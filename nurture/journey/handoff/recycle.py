@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from nurture.domain.lead import Custodian, Queue
-from nurture.domain.planning.planner import unanswered_request
+from nurture.domain.planning.criteria import unanswered_request
 from nurture.domain.planning.program import ToQueue
 from nurture.domain.policy.policy import RejectReason, Resume
 from nurture.journey.leads import queries as leads_queries

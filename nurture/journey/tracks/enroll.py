@@ -73,17 +73,17 @@ def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
 
 
 def _classify_one(lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments) -> str:
-    confirmed_view, grace_until = exclude_recent_clicks(lead.view, transitions.definitions.policy, transitions.now)
+    confirmed_view, grace = exclude_recent_clicks(lead.view, transitions.definitions.policy, transitions.now)
     rule, reason = _first_matching_rule(confirmed_view, transitions)
     block, ready = find_mailing_block(lead), rule is not None and isinstance(rule.then, ToSales)
     if (
         block is None
-        and grace_until is not None
+        and grace is not None
         and not ready
         and rule is not _first_matching_rule(lead.view, transitions)[0]
     ):
-        reason = f"a click is in its grace period until {grace_until:%Y-%m-%d %H:%M:%S} UTC; without it: {reason}"
-        return _wait_for_grace_period(lead, transitions, reason, grace_until)
+        reason = f"a click is in its grace period until {grace.ends_at:%Y-%m-%d %H:%M:%S} UTC; without it: {reason}"
+        return _wait_for_grace_period(lead, transitions, reason, grace.ends_at)
     queue, queue_reason = block or (_target_queue(rule, lead, transitions, last_enrollments), reason)
     if queue and not _discards(rule):
         queued_view = replace(lead.view, custodian=Custodian.QUEUE, queue=queue)

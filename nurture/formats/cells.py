@@ -10,83 +10,11 @@ from email_validator import EmailNotValidError, validate_email
 
 from nurture.domain.address import normalize_address
 from nurture.formats.places import is_zone
+from nurture.formats.tables import read_words
 
-_YES: Final = frozenset(
-    {
-        "yes",
-        "y",
-        "true",
-        "t",
-        "1",
-        "x",
-        "on",
-        "ja",
-        "oui",
-        "si",
-        "sí",
-        "sim",
-        "wahr",
-        "vrai",
-        "attended",
-        "live",
-        "checked",
-        "opted out",
-        "opted-out",
-        "unsubscribed",
-        "requested",
-        "customer",
-        "deleted",
-    }
-)
-_NO: Final = frozenset(
-    {
-        "no",
-        "n",
-        "false",
-        "f",
-        "0",
-        "off",
-        "nein",
-        "non",
-        "não",
-        "nao",
-        "falsch",
-        "faux",
-        "did not attend",
-        "absent",
-        "no show",
-        "no-show",
-        "noshow",
-        "not attended",
-        "registered",
-        "subscribed",
-        "unchecked",
-        "opted in",
-        "prospect",
-    }
-)
-# Texts that mean "no value".
-EMPTY_VALUES: Final = frozenset(
-    {
-        "",
-        "-",
-        "--",
-        "\u2013",
-        "n/a",
-        "na",
-        "#n/a",
-        "null",
-        "none",
-        "nil",
-        "unknown",
-        "(not set)",
-        "not set",
-        "[not provided]",
-        "not provided",
-        "undefined",
-        "(blank)",
-    }
-)
+EMPTY_VALUES: Final = frozenset({"", *read_words("empty")})
+"""Texts that mean "no value"."""
+
 _MAX_ADDRESS: Final = 254
 _MAX_LOCAL_PART: Final = 64
 _MAX_INTEGER: Final = 2_000_000_000  # what an integer column holds
@@ -135,12 +63,10 @@ def _first_sentence(text: str) -> str:
 @lru_cache(maxsize=512)
 def read_flag(text: str) -> bool:
     """Return yes or no."""
-    plain = text.casefold()
-    if plain in _YES:
-        return True
-    if plain in _NO:
-        return False
-    raise ValueError(f"{text[:60]!r} is neither yes nor no; write yes or no, or empty the cell")
+    meaning = read_words("flag").get(text.casefold())
+    if meaning is None:
+        raise ValueError(f"{text[:60]!r} is neither yes nor no; write yes or no, or empty the cell")
+    return meaning == "yes"
 
 
 @lru_cache(maxsize=4096)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Final
 
+from nurture.formats.tables import read_words
+
 _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 2100
 _NOON: Final = 12
@@ -34,28 +36,6 @@ _MONTHS: Final = {
         start=1,
     )
     for name in names.split()
-}
-_OFFSETS: Final = {
-    "z": 0,
-    "utc": 0,
-    "gmt": 0,
-    "wet": 0,
-    "est": -5,
-    "edt": -4,
-    "cst": -6,
-    "cdt": -5,
-    "mst": -7,
-    "mdt": -6,
-    "pst": -8,
-    "pdt": -7,
-    "cet": 1,
-    "cest": 2,
-    "bst": 1,
-    "eet": 2,
-    "eest": 3,
-    "brt": -3,
-    "aest": 10,
-    "aedt": 11,
 }
 
 _NUMERIC: Final = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ,]+(.+))?", re.ASCII)
@@ -221,7 +201,7 @@ def _build_datetime(year: int, month: int, day: int, time: str | None) -> dateti
 
 
 def _parse_offset(name: str | None, offset: str | None) -> timezone:
-    hours = _OFFSETS[name.casefold()] if name else 0
+    hours = int(read_words("offset")[name.casefold()]) if name else 0
     minutes = 0
     if offset:
         digits = offset[1:].replace(":", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -13,21 +13,8 @@ from nurture.errors import FileUnreadable
 from nurture.formats.csv_reader import CsvRows, open_rows
 from nurture.formats.dates import DateOrderEvidence, DateReader
 from nurture.formats.rejected_rows import BadRow
+from nurture.formats.tables import read_words
 
-COLUMN_NAMES: Final = {
-    "lead": "lead,key,nurture key,nurture key c,email,email address,lead id,id,external id,external_id",
-    "outcome": "outcome,closing,result,closed as",
-    "amount": "amount,value,deal amount,revenue,total,won amount",
-    "closed_at": "closed at,close date,closed,closed date,date,at,when,on,happened at,won at,won date",
-    "reason": "reason,lost reason,closed lost reason,why",
-    "status": "status,lead status,stage,deal stage",
-    "owner": "owner,owner email,lead owner,rep",
-    "touched_at": "touched at,first touch,first touch at,followed up,followed up at,first contact",
-    "changed_at": "changed at,last modified,last modified date,modified,updated,updated at",
-}
-"""The accepted names of each column."""
-
-_COLUMN_BY_NAME: Final = {word: name for name, words in COLUMN_NAMES.items() for word in words.split(",")}
 _DATES: Final = ("closed_at", "touched_at", "changed_at")
 _CURRENCY_MARKS: Final = re.compile(r"[^\d.,'\s-]+|\s|'")
 _PLAIN: Final = re.compile(r"-?\d+(\.\d{1,2}|,\d{1,2})?")
@@ -54,6 +41,9 @@ class OutcomeRow:
     changed_at: datetime | None = None
 
 
+_FIELDS: Final = [field.name for field in fields(OutcomeRow) if field.name != "line"]
+
+
 class OutcomeRows:
     """The rows of one file, each with its cells; a BadRow for a row that cannot be read."""
 
@@ -69,7 +59,7 @@ class OutcomeRows:
         if missing:
             self._file.close()
             required_names = ("lead", *required)
-            optional_names = ", ".join(name for name in COLUMN_NAMES if name not in required_names)
+            optional_names = ", ".join(name for name in _FIELDS if name not in required_names)
             raise FileUnreadable(
                 f"{path} has no column {missing[0]!r}. Its header must contain {', '.join(required_names)}, "
                 f"and may contain {optional_names}."
@@ -148,4 +138,4 @@ def read_amount(text: str) -> float:
 
 def _column_for(cell: str) -> str | None:
     plain = re.sub(r"[\W_]+", " ", cell).strip().casefold()
-    return _COLUMN_BY_NAME.get(plain)
+    return read_words("outcome_column").get(plain)

@@ -10,49 +10,9 @@ from functools import lru_cache
 from typing import Final
 
 from nurture.formats.dates import DateReader
+from nurture.formats.tables import read_words
 
 _UNITS: Final = {"day": 1.0, "week": 7.0, "month": 365 / 12, "quarter": 365 / 4, "year": 365.0}
-_IMMEDIATE: Final = frozenset(
-    {
-        "immediately",
-        "immediate",
-        "now",
-        "asap",
-        "as soon as possible",
-        "urgent",
-        "right away",
-        "today",
-        "ready to buy",
-        "sofort",
-    }
-)
-_SPAN_DAYS: Final = {
-    "this week": 7,
-    "next week": 14,
-    "this month": 30,
-    "next month": 61,
-    "this quarter": 91,
-    "next quarter": 182,
-    "this year": 365,
-    "next year": 730,
-    "half a year": 182,
-    "a year": 365,
-    "a month": 30,
-    "a quarter": 91,
-    "a week": 7,
-}
-_NUMBER_WORDS: Final = {
-    "one": "1",
-    "two": "2",
-    "three": "3",
-    "four": "4",
-    "six": "6",
-    "nine": "9",
-    "twelve": "12",
-    "eighteen": "18",
-    "a": "1",
-    "an": "1",
-}
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _AMOUNT: Final = re.compile(
     r"(\d{1,3})(?:\s*(?:-|to|\u2013|and)\s*(\d{1,3}))?\s*\+?\s*"
@@ -81,12 +41,10 @@ def read_timeframe(text: str, stated_on: date | None = None) -> Timeframe | None
     A range gives its far end, a quarter or month its last day; without a year the next one after *stated_on*.
     """
     lower = " ".join(text.casefold().split())
-    plain = re.sub(r"\b[a-z]+\b", lambda word: _NUMBER_WORDS.get(word[0], word[0]), lower)
-    if lower.strip(" .!") in _IMMEDIATE:
-        return Timeframe(within_days=0)
-    span_name = re.sub(r"^(?:with)?in (?:the )?|^(?:by )?", "", lower)
-    if span_name in _SPAN_DAYS:
-        return Timeframe(within_days=_SPAN_DAYS[span_name])
+    plain = re.sub(r"\b[a-z]+\b", lambda word: read_words("number").get(word[0], word[0]), lower)
+    days = read_words("days").get(re.sub(r"^(?:with)?in (?:the )?|^(?:by )?", "", lower).strip(" .!"))
+    if days is not None:
+        return Timeframe(within_days=int(days))
     if amount := _AMOUNT.search(plain):
         return _parse_span(plain, amount)
     return _parse_date(plain, text, stated_on)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -19,3 +20,15 @@ def read_table(name: str) -> Iterator[dict[str, str]]:
 def split_cell(cell: str) -> list[str]:
     """Return the texts of a cell that lists several, separated by semicolons."""
     return [text.strip() for text in cell.split(";") if text.strip()]
+
+
+@cache
+def read_words(kind: str) -> dict[str, str]:
+    """Return the meaning of each text of *kind* in `words.csv`, whose texts are in lower case."""
+    rows = [row for row in _words() if row["kind"] == kind]
+    return {text: row["meaning"] for row in rows for text in split_cell(row["texts"])}
+
+
+@cache
+def _words() -> list[dict[str, str]]:
+    return list(read_table("words.csv"))

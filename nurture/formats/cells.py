@@ -6,8 +6,6 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from email_validator import EmailNotValidError, validate_email
-
 from nurture.domain.address import normalize_address
 from nurture.formats.places import is_zone
 from nurture.formats.tables import read_words
@@ -41,6 +39,8 @@ def read_address(text: str) -> str:
 
 
 def _parse_unusual_address(text: str) -> str:
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - slow, and rarely needed
+
     shown = text[:80]
     if text.count("@") > 1 and re.search(r"[;,\s]", text):
         raise ValueError(f"{shown!r} contains several addresses; keep one, and give each of the others its own row")

@@ -15,11 +15,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from nurture.errors import FileUnreadable
-from nurture.formats.columns import CUSTOM, FIELDS, SKIP
+from nurture.formats.columns import CUSTOM, SKIP
+from nurture.formats.lead_row import DATE_FIELDS, FIELDS
 from nurture.formats.places import is_zone
 from nurture.formats.status_mapping import LeadStatus
 
-DATE_FIELDS: Final = ("created_at", "consent_at", "registered_at")
 SECTIONS: Final = ("source", "columns", "constants", "templates", "formats", "statuses", "time_zone")
 PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 _MAX_BYTES: Final = 1_000_000  # bytes
@@ -98,7 +98,7 @@ def _find_problems(raw: Any) -> Problems:
     for key, targets in (("constants", FIELDS), ("templates", FIELDS), ("formats", DATE_FIELDS)):
         for name in _section(raw, key):
             if name not in targets:
-                yield _line_of(raw[key], name), f"{name!r} is not a field{did_you_mean(str(name), targets)}"
+                yield _line_of(raw[key], name), f"{name!r} is not a field{did_you_mean(str(name), tuple(targets))}"
     yield from _check_values(raw, "columns", _column_problem)
     yield from _check_values(raw, "constants", _constant_problem)
     yield from _check_values(raw, "templates", _template_problem)
@@ -119,7 +119,7 @@ def _check_values(raw: Any, key: str, find_problem: Callable[[Any], str | None])
 def _column_problem(target: Any) -> str | None:
     if target in (*FIELDS, CUSTOM, SKIP):
         return None
-    return f"{target!r} is not a field{did_you_mean(str(target), FIELDS)}"
+    return f"{target!r} is not a field{did_you_mean(str(target), tuple(FIELDS))}"
 
 
 def _constant_problem(value: Any) -> str | None:

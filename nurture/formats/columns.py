@@ -10,49 +10,6 @@ from typing import Final
 
 from nurture.formats.tables import read_table, split_cell
 
-FIELDS: Final = (
-    "external_id",
-    "email",
-    "first_name",
-    "last_name",
-    "full_name",
-    "title",
-    "company",
-    "website",
-    "industry",
-    "employees",
-    "phone",
-    "country",
-    "region",
-    "city",
-    "postcode",
-    "zone",
-    "owner",
-    "status",
-    "customer",
-    "created_at",
-    "source",
-    "lead_source",
-    "landing_page",
-    "purchase_timeframe",
-    "budget",
-    "authority",
-    "need",
-    "consent_basis",
-    "consent_source",
-    "consent_at",
-    "opted_out",
-    "deleted",
-    "registered_at",
-    "attended",
-    "minutes_attended",
-    "questions",
-    "polls",
-    "interest",
-    "demo_requested",
-)
-"""The fields that a mapping may name."""
-
 CUSTOM: Final = "custom"  # keep the column as a field under its own name
 _MAX_NAME: Final = 100
 SKIP: Final = "skip"  # ignore the column

@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
-from nurture.formats.column_mapping import DATE_FIELDS, ColumnMapping, load_mapping
+from nurture.formats.column_mapping import ColumnMapping, load_mapping
 from nurture.formats.columns import looks_like_header, normalize_name
 from nurture.formats.csv_reader import CsvRows, open_rows
 from nurture.formats.dates import DateOrderEvidence, DateReader
-from nurture.formats.lead_row import LeadRow, RowBuilder
+from nurture.formats.lead_row import DATE_FIELDS, LeadRow
 from nurture.formats.rejected_rows import BadRow, BadRowReport
+from nurture.formats.row_builder import RowBuilder
 from nurture.formats.row_plan import ColumnBinding, RowPlan, make_plan
 from nurture.formats.webinar_preamble import find_webinar_time
 

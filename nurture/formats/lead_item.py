@@ -9,12 +9,13 @@ from typing import Final
 
 from nurture.domain.plain_text import replace_control_characters
 from nurture.formats.cells import EMPTY_VALUES
-from nurture.formats.column_mapping import DATE_FIELDS, did_you_mean
-from nurture.formats.columns import FIELDS, custom_field_name
+from nurture.formats.column_mapping import did_you_mean
+from nurture.formats.columns import custom_field_name
 from nurture.formats.dates import DateReader
-from nurture.formats.lead_row import LeadRow, RowBuilder
+from nurture.formats.lead_row import DATE_FIELDS, FIELDS, LeadRow
 from nurture.formats.rejected_rows import BadRow
-from nurture.formats.row_plan import LENIENT_READERS, MAX_CUSTOM, ColumnBinding, RowPlan, cell_reader
+from nurture.formats.row_builder import RowBuilder
+from nurture.formats.row_plan import MAX_CUSTOM, ColumnBinding, RowPlan
 
 FIELD_NAMES: Final = tuple(name for name in FIELDS if name != "source")
 """The lead fields of the API."""
@@ -40,7 +41,7 @@ class ItemReader:
     """Parses leads of one *source*, the system that their ids come from."""
 
     def __init__(self, source: str) -> None:
-        bindings = [ColumnBinding(position, name, name, cell_reader(name)) for name, position in _POSITIONS.items()]
+        bindings = [ColumnBinding(position, name, name) for name, position in _POSITIONS.items()]
         self._dates = DateReader()
         dates = {_POSITIONS[name]: self._dates for name in DATE_FIELDS}
         self._builder = RowBuilder(RowPlan(source, bindings), {}, dates)
@@ -67,14 +68,14 @@ class ItemReader:
 
     def _check_value(self, name: str, text: str) -> str:
         """Return *text* if the parser of the field accepts it. Raises InvalidItem."""
-        if name in LENIENT_READERS or (text.casefold() in EMPTY_VALUES and name != "consent_basis"):
+        if FIELDS[name].is_lenient or (text.casefold() in EMPTY_VALUES and name != "consent_basis"):
             return text
         if name in DATE_FIELDS:
             try:
                 datetime.fromisoformat(text)
             except ValueError:
                 raise InvalidItem(name, f"{text[:60]!r} is not a date.", _DATE_HINT) from None
-        read = self._dates if name in DATE_FIELDS else cell_reader(name)
+        read = self._dates if name in DATE_FIELDS else FIELDS[name].read
         try:
             if read is not None:
                 read(text)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from nurture.domain.plain_text import index_key
 from nurture.errors import FileUnreadable
-from nurture.formats import cells
-from nurture.formats.column_mapping import DATE_FIELDS, PLACEHOLDER, ColumnMapping, did_you_mean
+from nurture.formats.column_mapping import PLACEHOLDER, ColumnMapping, did_you_mean
 from nurture.formats.columns import (
-    CONVERTED,
     CUSTOM,
-    FIELDS,
     SKIP,
     custom_field_name,
     detect_system,
@@ -23,44 +20,20 @@ from nurture.formats.columns import (
     normalize_name,
 )
 from nurture.formats.dates import DateReader
-from nurture.formats.status_mapping import map_consent_basis
+from nurture.formats.lead_row import FIELDS, CellReader
 
 MAX_CUSTOM: Final = 200
 _MAX_SHOWN: Final = 12
-
-CellReader = Callable[[str], Any]
-
-# How cells become values. A field that is missing here is text.
-_READERS: Final[dict[str, CellReader]] = {
-    "email": cells.read_address,
-    "customer": cells.read_flag,
-    "opted_out": cells.read_flag,
-    "deleted": cells.read_flag,
-    "attended": cells.read_flag,
-    CONVERTED: cells.read_flag,
-    "consent_basis": map_consent_basis,
-    "questions": cells.read_response,
-    "polls": cells.read_response,
-}
-# An unreadable value of these does not reject the row; it becomes a custom field.
-LENIENT_READERS: Final[dict[str, CellReader]] = {
-    "employees": cells.read_count,
-    "minutes_attended": cells.read_minutes,
-    "demo_requested": cells.read_flag,
-    "zone": cells.read_zone,
-}
-# Of several columns, any yes counts.
-ANY_TRUE: Final = frozenset({"opted_out", "deleted", "customer"})
+_ANY_TRUE: Final = frozenset(name for name, one in FIELDS.items() if one.any_true)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnBinding:
-    """The field that a column fills. *read* None means text."""
+    """The field that a column fills."""
 
     index: int
     field: str
     column: str
-    read: CellReader | None
 
 
 @dataclass(slots=True)
@@ -76,11 +49,6 @@ class RowPlan:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def cell_reader(name: str) -> CellReader | None:
-    """Return the parser of field *name*; None for plain text."""
-    return _READERS.get(name) or LENIENT_READERS.get(name)
-
-
 def make_plan(header: Sequence[str], mapping: ColumnMapping, where: str) -> RowPlan:
     """Map each column of *header*. Raises FileUnreadable when the mapping does not fit the file."""
     system = detect_system(header)
@@ -90,7 +58,7 @@ def make_plan(header: Sequence[str], mapping: ColumnMapping, where: str) -> RowP
         ((name, rank, index) for index, (name, rank) in targets.items() if name not in {CUSTOM, SKIP}),
         key=lambda entry: (entry[0], -entry[1], -entry[2]),
     )  # the best column comes last and overwrites the others
-    plan.columns = [ColumnBinding(index, name, header[index], cell_reader(name)) for name, _, index in ranked]
+    plan.columns = [ColumnBinding(index, name, header[index]) for name, _, index in ranked]
     plan.duplicate_columns = _find_duplicate_columns(header, ranked)
     _add_custom_columns(plan, header, targets, {name: index for name, _, index in ranked})
     plan.constants = {name: _read_constant(name, text, mapping.name) for name, text in mapping.constants.items()}
@@ -143,7 +111,7 @@ def _add_custom_columns(
     for index, column in enumerate(header):
         target = targets.get(index, (CUSTOM, 0))[0]
         # Keep a second phone or city as a custom field.
-        if target == SKIP or (target != CUSTOM and (best[target] == index or target in ANY_TRUE)):
+        if target == SKIP or (target != CUSTOM and (best[target] == index or target in _ANY_TRUE)):
             continue
         if len(plan.custom) == MAX_CUSTOM:
             dropped += 1
@@ -163,7 +131,7 @@ def _add_custom_columns(
 
 
 def _read_constant(name: str, text: str, where: str) -> Any:
-    read = DateReader() if name in DATE_FIELDS else cell_reader(name)
+    read = DateReader() if FIELDS[name].is_date else FIELDS[name].read
     try:
         return text if read is None else read(text)
     except ValueError as error:
@@ -187,7 +155,7 @@ def _split_template(
         parts.append((text[end : found.start()], index))
         end = found.end()
     parts.append((text[end:], -1))
-    return name, parts, cell_reader(name)
+    return name, parts, FIELDS[name].read
 
 
 def _require_identity(plan: RowPlan, header: Sequence[str], where: str) -> None:

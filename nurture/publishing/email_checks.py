@@ -11,6 +11,7 @@ from jinja2.exceptions import SecurityError
 
 from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem
+from nurture.formats.lead_row import EMAIL_FIELDS
 from nurture.journey.tracks import touch_email
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource
 from nurture.mail.rendering.email_file import ParsedEmail, Piece, parse_email
@@ -64,9 +65,7 @@ class _MissingValue(str):
     __hash__ = str.__hash__
 
 
-_MISSING_VALUES: Final = {
-    name: _MissingValue(chr(_FIRST_MARK + index)) for index, name in enumerate(touch_email.FIELDS)
-}
+_MISSING_VALUES: Final = {name: _MissingValue(chr(_FIRST_MARK + index)) for index, name in enumerate(EMAIL_FIELDS)}
 _LONG_VALUES: Final[Mapping[str, Any]] = {
     "first_name": "Maximiliane-Charlotte",
     "last_name": "von Hohenstein-Wittgenstein",
@@ -82,7 +81,7 @@ _LONG_VALUES: Final[Mapping[str, Any]] = {
 _HOSTILE_VALUES: Final[Mapping[str, Any]] = {
     **{
         name: f"<script>alert('{name}')</script>\"> {{{{ lead.email }}}} {{% raw %}}\r\nBcc: a@example.com"
-        for name in touch_email.FIELDS
+        for name in EMAIL_FIELDS
     },
     "website": "JaVaScRiPt:alert(1)",
     "employees": 1,
@@ -250,7 +249,7 @@ def _check_legal_content(email_under_test: EmailUnderTest, copy: ComposedEmail) 
 
 
 def _field_of_mark(mark: str) -> str:
-    return touch_email.FIELDS[ord(mark) - _FIRST_MARK]
+    return EMAIL_FIELDS[ord(mark) - _FIRST_MARK]
 
 
 def _find_marked_field(text: str) -> str:

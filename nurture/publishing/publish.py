@@ -16,6 +16,7 @@ from nurture.definitions.read_all import ProjectDefinitions
 from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem
 from nurture.errors import InvalidDefinitions, InvalidState
+from nurture.formats.lead_row import EMAIL_FIELDS
 from nurture.journey.handoff import sla_emails
 from nurture.journey.leads import enrollment_queries
 from nurture.journey.routing import ask_lead
@@ -30,7 +31,7 @@ from nurture.runtime.publication_queries import POLICY
 from nurture.runtime.published import SENDING
 
 BRIEF_VARIABLES = frozenset(
-    {f"lead.{name}" for name in touch_email.FIELDS}
+    {f"lead.{name}" for name in EMAIL_FIELDS}
     | {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name"}
     | {
         f"offer.{name}"

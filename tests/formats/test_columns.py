@@ -3,14 +3,16 @@ from __future__ import annotations
 import pytest
 
 from nurture.formats.columns import (
+    CONVERTED,
     CUSTOM,
-    FIELDS,
     custom_field_name,
     detect_system,
     looks_like_header,
     match_field,
     normalize_name,
 )
+from nurture.formats.lead_row import FIELDS
+from nurture.formats.tables import read_table
 
 HEADERS = {
     "salesforce": "Id,FirstName,LastName,Company,Email,Status,OwnerId,IsConverted,HasOptedOutOfEmail,CreatedDate",
@@ -106,3 +108,8 @@ def test_custom_fields_are_named_after_their_column(column: str, name: str) -> N
 
 def test_case_spaces_and_punctuation_are_ignored() -> None:
     assert len({normalize_name(name) for name in ("Lead Source", "lead_source", "LeadSource__c", " LEAD-SOURCE ")}) == 1
+
+
+def test_the_table_names_columns_of_every_field_and_of_no_other() -> None:
+    fields = {row["field"] for row in read_table("columns.csv")}
+    assert fields - {CONVERTED, CUSTOM} == FIELDS.keys() - {"source"}

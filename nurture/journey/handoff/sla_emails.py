@@ -16,11 +16,12 @@ from nurture.domain.policy.business_hours import EscalationAction, EscalationLev
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
 from nurture.errors import NotFound
+from nurture.formats.lead_row import EMAIL_FIELDS
 from nurture.journey.handoff import queries
 from nurture.journey.handoff.brief_emails import format_deadline
 from nurture.journey.handoff.escalation import answer_escalation, follow_up_escalation, with_promised_deadline
 from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.tracks.touch_email import FIELDS, lead_values, sender_address
+from nurture.journey.tracks.touch_email import lead_values, sender_address
 from nurture.mail.rendering.inert_text import defang_links, defang_values
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 from nurture.outbox.messages import DueMessage
@@ -33,7 +34,7 @@ KIND: Final = "sla"
 
 
 ALLOWED_VARIABLES: Final = frozenset(
-    {f"lead.{name}" for name in FIELDS}
+    {f"lead.{name}" for name in EMAIL_FIELDS}
     | {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name", "manager.name"}
     | {"offer.id", "offer.reason", "offer.accept_url", "offer.reject_url"}
     | {"sla.accepted", "sla.since", "sla.next_step"}

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from nurture.domain.lead import Closing, Custodian, FieldValue, Queue
 from nurture.domain.plain_text import index_key
 from nurture.domain.signals import SignalKind
-from nurture.formats.lead_row import LeadRow
+from nurture.formats.lead_row import STORED_FIELDS, LeadRow
 from nurture.formats.status_mapping import LeadStatus
 from nurture.journey.intake.queries import IdentityKey
 from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL
@@ -19,36 +19,7 @@ from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL
 OWNER_FOLLOW_UP_AFTER: Final = timedelta(days=14)
 """When the follow-up of a lead that was imported with its owner is due."""
 
-_COPIED_FIELDS: Final = (
-    "first_name",
-    "last_name",
-    "title",
-    "company",
-    "website",
-    "industry",
-    "employees",
-    "phone",
-    "country",
-    "region",
-    "city",
-    "postcode",
-    "owner",
-    "status",
-    "customer",
-    "lead_source",
-    "landing_page",
-    "purchase_timeframe",
-    "budget",
-    "authority",
-    "need",
-    "attended",
-    "minutes_attended",
-    "questions",
-    "polls",
-    "interest",
-    "demo_requested",
-)
-_copied_values = attrgetter(*_COPIED_FIELDS)
+_stored_values = attrgetter(*STORED_FIELDS)
 _all_values = attrgetter(*(one.name for one in fields(LeadRow) if one.name != "line"))
 _WON: Final = frozenset({LeadStatus.WON, LeadStatus.CUSTOMER})
 _LOST: Final = frozenset({LeadStatus.LOST, LeadStatus.UNQUALIFIED})
@@ -107,7 +78,7 @@ def first_contact_at(row: LeadRow, now: datetime) -> datetime:
 def merge_fields(row: LeadRow, current: dict[str, FieldValue], now: datetime) -> dict[str, FieldValue]:
     """Return *current* updated with the fields of the row; an empty cell removes nothing."""
     merged: dict[str, FieldValue] = {**current, **row.custom}
-    for name, value in zip(_COPIED_FIELDS, _copied_values(row), strict=True):
+    for name, value in zip(STORED_FIELDS, _stored_values(row), strict=True):
         if value is not None:
             merged[name] = value.value if name == "status" else value
     if row.timeframe is not None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from nurture.domain.lead import full_name
 from nurture.domain.planning.program import Program, Sender
+from nurture.formats.lead_row import EMAIL_FIELDS
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.link_tracking import TrackedLinks
@@ -19,21 +20,6 @@ from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.link_destination_queries import PersonalDestinations, SharedDestination
 from nurture.runtime.public_links import Link, LinkSpec
-
-FIELDS: Final = (
-    "first_name",
-    "last_name",
-    "full_name",
-    "title",
-    "company",
-    "industry",
-    "city",
-    "region",
-    "country",
-    "website",
-    "employees",
-)
-"""The lead fields that an email may show; a missing field is empty."""
 
 _CONSENT_TEXTS: Final = {
     "consent": "You receive this because you agreed to hear from us.",
@@ -45,7 +31,7 @@ REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address
 """Variables that every touch must use."""
 
 KNOWN_VARIABLES: Final = frozenset(
-    {f"lead.{name}" for name in FIELDS}
+    {f"lead.{name}" for name in EMAIL_FIELDS}
     | {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.consent_reason"}
     | {"unsubscribe_url", "preferences_url"}
 )
@@ -172,7 +158,7 @@ def touch_values(
 
 def lead_values(fields: Mapping[str, Any]) -> dict[str, object]:
     """Return every field that an email may show; unknown ones are empty."""
-    values: dict[str, object] = {name: "" if fields.get(name) is None else fields[name] for name in FIELDS}
+    values: dict[str, object] = {name: "" if fields.get(name) is None else fields[name] for name in EMAIL_FIELDS}
     values["full_name"] = full_name(fields)
     return values
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.formats import lead_item
-from nurture.formats.column_mapping import DATE_FIELDS
+from nurture.formats.lead_row import DATE_FIELDS
 from nurture.formats.row_plan import MAX_CUSTOM
 from nurture.journey.intake.api import batches, idempotency, outcome_batches
 from nurture.journey.intake.api.tokens import TokenScope

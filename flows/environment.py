@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from nurture.errors import Misconfigured
-from nurture.settings import ENV_PREFIX, Settings
+from nurture.settings import Settings
+from nurture.settings_model import ENV_PREFIX, variable_name
 
 DAYS_KEPT: Final = 14
 """Days for which `nurture up`'s Prefect server keeps flow runs, about 4,300 a day."""
@@ -126,7 +127,7 @@ def _conflict_message(names: list[str], port: int) -> str:
 
 def _nurture_variables(settings: Settings) -> dict[str, str]:
     """Return the settings as variables, with absolute paths: flow runs may start in another folder."""
-    texts = {ENV_PREFIX + name.upper(): _text(value) for name, value in settings if value is not None}
+    texts = {variable_name(name): _text(value) for name, value in settings if value is not None}
     url = make_url(settings.database_url.get_secret_value())
     if url.get_backend_name() == "sqlite" and url.database:
         url = url.set(database=str(Path(url.database).absolute()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
 
 from pydantic import SecretStr
 
@@ -17,6 +17,8 @@ from nurture.db import clock_row, database_identity, schema
 from nurture.db.engine import Database
 from nurture.db.machine_state import Machine
 from nurture.errors import InvalidState, Misconfigured
+from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS, is_local
+from nurture.mail.providers.sendgrid.spec import split_keys
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.lazy_fields import Deferred
@@ -157,49 +159,15 @@ def make_crm(settings: Settings) -> Crm | None:
 
 def provider_factory(settings: Settings, *, durable: bool) -> Callable[[], Provider]:
     """Return what builds the mail provider. Raises Misconfigured when its settings are not complete."""
-    match settings.provider:
-        case "maildir":
-            return partial(_make_maildir, settings.maildir, durable=durable)
-        case "sendgrid":
-            if settings.sendgrid_key is None:
-                raise Misconfigured(
-                    "NURTURE_PROVIDER is sendgrid, but NURTURE_SENDGRID_KEY is not set. Make an API key "
-                    "with the permission Mail Send in SendGrid's settings, and set it."
-                )
-            return partial(_make_sendgrid, settings, settings.sendgrid_key)
-        case "smtp":
-            if settings.smtp_url is None:
-                raise Misconfigured(
-                    "NURTURE_PROVIDER is smtp, but NURTURE_SMTP_URL is not set. "
-                    "Write smtp://user:password@smtp.example.com:587."
-                )
-            return partial(_make_smtp, settings.smtp_url)
-        case _:
-            assert_never(settings.provider)
+    spec = PROVIDERS[settings.provider]
+    spec.require_settings(settings)
+    return partial(spec.build, settings, durable)
 
 
-def _make_maildir(folder: Path, *, durable: bool) -> Provider:
-    from nurture.mail.providers.maildir.provider import MaildirProvider  # noqa: PLC0415
-
-    return MaildirProvider(folder, html_copies=True, durable=durable)
-
-
-def _make_sendgrid(settings: Settings, key: SecretStr) -> Provider:
-    from nurture.mail.providers.sendgrid.provider import SendGridProvider  # noqa: PLC0415
-
-    return SendGridProvider(
-        key,
-        url=settings.sendgrid_url,
-        sandbox=settings.sendgrid_sandbox,
-        asm_group=settings.sendgrid_asm_group,
-        ip_pool=settings.sendgrid_ip_pool,
-    )
-
-
-def _make_smtp(url: SecretStr) -> Provider:
-    from nurture.mail.providers.smtp.provider import SmtpProvider  # noqa: PLC0415
-
-    return SmtpProvider(url)
+def webhook_keys(settings: Settings) -> dict[str, Any]:
+    """Return the keys that verify what providers post."""
+    events, inbound = (getattr(settings, f"sendgrid_{name}_key") for name in ("webhook", "inbound"))
+    return {"event_keys": split_keys(events), "inbound_keys": split_keys(inbound)}
 
 
 def _make_inbox(url: SecretStr) -> Inbox:
@@ -268,14 +236,14 @@ def _open_clock(database: Database, provider: str, at: datetime | None, *, live:
                 f"The database {database.name} lives in virtual time: a demo or a simulation made it. "
                 "Name another database in NURTURE_DATABASE_URL for real work."
             )
-        _require_maildir_provider(database, provider, "lives in virtual time: a demo or a simulation made it")
+        _require_local_provider(database, provider, "lives in virtual time: a demo or a simulation made it")
         clock = VirtualClock(clock_row.read_virtual_now(database))
         if at is not None:
             clock.advance_to(at)
         return clock
     if at is not None:
         if mode is None:  # before it is bound: it stays as new as it is
-            _require_maildir_provider(database, provider, "is new, and would live in virtual time for good")
+            _require_local_provider(database, provider, "is new, and would live in virtual time for good")
         clock_row.bind_mode(database, "virtual", at)
         return VirtualClock(at)
     real = RealClock()
@@ -283,10 +251,10 @@ def _open_clock(database: Database, provider: str, at: datetime | None, *, live:
     return real
 
 
-def _require_maildir_provider(database: Database, provider: str, reason: str) -> None:
+def _require_local_provider(database: Database, provider: str, reason: str) -> None:
     """Refuse what would send a year's mail to real people in a minute."""
-    if provider != "maildir":
+    if not is_local(provider):
         raise InvalidState(
             f"The database {database.name} {reason}, and NURTURE_PROVIDER is {provider}, which mails people. "
-            "Set NURTURE_PROVIDER=maildir, or name another database in NURTURE_DATABASE_URL."
+            f"Set NURTURE_PROVIDER={DEFAULT_PROVIDER}, or name another database in NURTURE_DATABASE_URL."
         )

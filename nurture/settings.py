@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-from base64 import b64decode
 from collections.abc import Iterable
 from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
 
 from nurture.errors import Misconfigured
+from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
+from nurture.settings_model import (
+    ENV_PREFIX,
+    PERCENT_ENCODING_HINT,
+    ApiUrl,
+    Folder,
+    SettingsModel,
+    Variable,
+    is_localhost,
+    variable_name,
+)
 
-ENV_PREFIX: Final = "NURTURE_"
 NON_SETTING_VARIABLES: Final = frozenset({"NURTURE_OLIST_DIR"})
 """Variables with this prefix that are not settings: where the tests find the Olist data set."""
 
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _NAMED_URL: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
 _MAX_DOMAIN_LENGTH: Final = 200  # an address has at most 254 characters
-_PERCENT_ENCODING_HINT: Final = (
-    "with special characters in user and password percent-encoded: "
-    "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %"
-)
+_PROVIDER_NAMES: Final = " or ".join(", ".join(PROVIDERS).rsplit(", ", 1))
 _PACKAGE_DIR: Final = Path(__file__).parent
 # First in the wheel, then in a clone.
 STARTER_TEMPLATES: Final = (_PACKAGE_DIR / "starter", _PACKAGE_DIR.parent / "templates")
@@ -47,78 +52,27 @@ def _default_templates() -> Path:
     return next((folder for folder in (local_templates, *STARTER_TEMPLATES) if folder.is_dir()), local_templates)
 
 
-SECRET_SETTINGS: Final = frozenset(
-    {
-        "database_url",
-        "sendgrid_key",
-        "sendgrid_webhook_key",
-        "smtp_url",
-        "imap_url",
-        "notify",
-        "salesforce_secret",
-        "hubspot_token",
-    }
-)
-"""Settings whose values are never shown in messages: secret, or easily confused with a secret."""
-
-
-class Variable(NamedTuple):
-    """One setting, for help and documentation."""
-
-    name: str
-    default: str
-    description: str
-
-
-class Settings(BaseSettings):
-    """All settings, frozen. Read once at startup and passed down."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
-    )
+class CommonSettings(SettingsModel):
+    """The settings that belong to no provider."""
 
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///nurture.db"),
-        description="The database: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME.",
+        description="The database: `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/NAME` "
+        "(PostgreSQL 15 or newer).",
     )
-    templates: Path = Field(
+    templates: Folder = Field(
         default_factory=_default_templates,
+        json_schema_extra={"default": "templates"},
         description="The folder of tracks, emails, layouts and the sales policy. "
-        "Default: ./templates, or if missing the starter templates that come with nurture.",
+        "Without a folder `templates` here, the starter templates that come with nurture.",
     )
-    provider: Literal["maildir", "sendgrid", "smtp"] = Field(
-        default="maildir",
-        description="The email provider: maildir (files in a folder, nothing is sent), sendgrid or smtp.",
-    )
-    maildir: Path = Field(default=Path("maildir"), description="The Maildir folder for email that is not really sent.")
-    sendgrid_key: SecretStr | None = Field(
-        default=None, description="The SendGrid API key; it needs the permission Mail Send."
-    )
-    sendgrid_webhook_key: str | None = Field(
-        default=None,
-        description="The verification key of SendGrid's signed Event Webhook; two, separated by a comma, "
-        "while you rotate keys. Without it events are rejected.",
-    )
-    sendgrid_url: str = Field(
-        default="https://api.sendgrid.com",
-        description="The base URL of the SendGrid API; https://api.eu.sendgrid.com for data kept in the EU.",
-    )
-    sendgrid_sandbox: bool = Field(
-        default=False, description="Use SendGrid's sandbox mode, which checks emails and delivers none: yes or no."
-    )
-    sendgrid_asm_group: int | None = Field(
-        default=None, ge=1, description="The id of a SendGrid unsubscribe group, if you use one."
-    )
-    sendgrid_ip_pool: str | None = Field(
-        default=None, min_length=2, max_length=64, description="The name of a SendGrid IP pool, if you use one."
-    )
-    smtp_url: SecretStr | None = Field(
-        default=None,
-        description="The SMTP server: smtp://USER:PASSWORD@HOST:587 (STARTTLS) or smtps://USER:PASSWORD@HOST:465.",
+    provider: str = Field(
+        default=DEFAULT_PROVIDER,
+        description=f"The email provider: {_PROVIDER_NAMES}. `maildir` writes files and mails nobody.",
     )
     base_url: str | None = Field(
         default=None,
-        description="The public URL of the web application, such as https://nurture.example.com. "
+        description="The public URL of the web application, such as `https://nurture.example.com`. "
         "Without it emails contain no links to it, and say how to reply instead.",
     )
     track_clicks: bool = Field(
@@ -128,43 +82,42 @@ class Settings(BaseSettings):
     honeypot: bool = Field(
         default=True, description="Add a link to emails that no reader sees; only machines follow it: yes or no."
     )
-    spool: Path = Field(
+    spool: Folder = Field(
         default=Path("spool"),
         description="The folder that buffers clicks while the database is busy; it is emptied automatically.",
     )
-    journal_dir: Path = Field(
+    journal_dir: Folder = Field(
         default_factory=_default_journal_dir,
+        json_schema_extra={"default": "~/.local/state/nurture"},
         description="A private folder of this machine, kept apart from the database and its backups: opt-outs, "
         "and data to detect a restored or copied database.",
     )
     reply_domain: str | None = Field(
         default=None,
-        description="The domain whose incoming mail nurture receives, such as in.example.com. Touches then have "
-        "a Reply-To of reply+... at it; without it replies go to the sender's reply_to.",
-    )
-    sendgrid_inbound_key: str | None = Field(
-        default=None,
-        description="The public key of SendGrid's Inbound Parse; two, separated by a comma, while you rotate keys.",
+        description="The domain whose incoming mail nurture receives, such as `in.example.com`. Touches then have "
+        "a Reply-To of `reply+...` at it; without it replies go to the sender's `reply_to`.",
     )
     imap_url: SecretStr | None = Field(
         default=None,
-        description="The mailbox that receives replies, read by IMAP: imaps://USER:PASSWORD@HOST:993/INBOX.",
+        description="A mailbox in which replies arrive, read by IMAP: `imaps://USER:PASSWORD@HOST:993/INBOX`. "
+        "Nothing in it is changed.",
     )
     notify: SecretStr | None = Field(
         default=None,
         description="Where reps are notified of hand-offs besides email: NAME=URL, separated by spaces, "
-        "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C; any Apprise URL. The policy refers to the names.",
+        "such as `slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C`; any Apprise URL. `notify:` in the policy names them. "
+        "The URLs are secret.",
     )
     crm: Literal["csv", "salesforce", "hubspot", "none"] = Field(
         default="csv",
-        description="The CRM of sales: csv (files in a folder, no API calls), salesforce, hubspot or none.",
+        description="The CRM of sales: `csv` (files in a folder, no API calls), `salesforce`, `hubspot` or `none`.",
     )
-    crm_folder: Path = Field(
+    crm_folder: Folder = Field(
         default=Path("crm"),
-        description="The folder of the csv CRM: hand-offs are written to out/, outcomes are read from in/.",
+        description="The folder of the CRM `csv`: hand-offs are written to `out/`, outcomes are read from `in/`.",
     )
-    salesforce_url: str | None = Field(
-        default=None, description="Your Salesforce domain, such as https://example.my.salesforce.com."
+    salesforce_url: ApiUrl | None = Field(
+        default=None, description="Your Salesforce domain, such as `https://example.my.salesforce.com`."
     )
     salesforce_key: str | None = Field(
         default=None, description="The consumer key of a Salesforce connected app with the client credentials flow."
@@ -174,12 +127,14 @@ class Settings(BaseSettings):
         default=None,
         description="The access token of a HubSpot private app that may read and write contacts, and read owners.",
     )
-    hubspot_url: str = Field(default="https://api.hubapi.com", description="The base URL of the HubSpot API.")
-    web_host: str = Field(default="127.0.0.1", description="The address on which the web application listens.")
+    hubspot_url: ApiUrl = Field(default="https://api.hubapi.com", description="The base URL of the HubSpot API.")
+    web_host: str = Field(
+        default="127.0.0.1", description="The address on which the web application listens, behind your proxy."
+    )
     web_port: int = Field(default=8025, ge=1, le=65_535, description="The TCP port of the web application.")
     trusted_proxies: str = Field(
         default="127.0.0.1,::1",
-        description="The proxies whose X-Forwarded-For is trusted: addresses and networks.",
+        description="The proxies whose `X-Forwarded-For` is trusted: addresses and networks.",
     )
     prefect_port: int = Field(
         default=4200, ge=1, le=65_535, description="The TCP port of the Prefect server of `nurture up`."
@@ -212,49 +167,11 @@ class Settings(BaseSettings):
             raise Misconfigured("\n".join(problems))
         return settings
 
-    @field_validator("sendgrid_url", "hubspot_url", "salesforce_url")
+    @field_validator("provider")
     @classmethod
-    def _check_api_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("it must look like https://api.example.com")
-        if parts.scheme == "http" and not _is_localhost(parts.hostname):
-            raise ValueError("it must begin with https://: the key would be sent unencrypted")
-        return value.strip().rstrip("/")
-
-    @field_validator("sendgrid_webhook_key", "sendgrid_inbound_key")
-    @classmethod
-    def _check_public_keys(cls, value: str | None) -> str | None:
-        keys = [key.strip() for key in (value or "").split(",") if key.strip()]
-        if len(keys) > 2:
-            raise ValueError("it has more than two keys")
-        for number, key in enumerate(keys, 1):
-            if not _is_public_key(key):
-                raise ValueError(
-                    f"key {number} is not a public key for ECDSA on P-256. Copy the verification key from "
-                    "SendGrid's settings, Mail Settings, Event Webhook: it begins with MFkwEwYH"
-                )
-        return ",".join(keys) or None
-
-    @property
-    def webhook_keys(self) -> tuple[str, ...]:
-        """Return the keys of SendGrid's Event Webhook; empty if not set."""
-        return tuple((self.sendgrid_webhook_key or "").split(",")) if self.sendgrid_webhook_key else ()
-
-    @property
-    def inbound_keys(self) -> tuple[str, ...]:
-        """Return the keys of SendGrid's Inbound Parse; empty if not set."""
-        return tuple(self.sendgrid_inbound_key.split(",")) if self.sendgrid_inbound_key else ()
-
-    @field_validator("smtp_url")
-    @classmethod
-    def _check_smtp_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        if not _is_mail_server(value.get_secret_value().strip()):
-            raise ValueError(f"it must look like smtp://user:password@smtp.example.com:587, {_PERCENT_ENCODING_HINT}")
+    def _check_provider(cls, value: str) -> str:
+        if value not in PROVIDERS:
+            raise ValueError(f"it must be {_PROVIDER_NAMES}")
         return value
 
     @field_validator("reply_domain")
@@ -275,10 +192,10 @@ class Settings(BaseSettings):
         url = value.get_secret_value().strip()
         if not _is_mailbox(url):
             raise ValueError(
-                f"it must look like imaps://user:password@imap.example.com:993/INBOX, {_PERCENT_ENCODING_HINT}"
+                f"it must look like imaps://user:password@imap.example.com:993/INBOX, {PERCENT_ENCODING_HINT}"
             )
         parts = urlsplit(url)
-        if parts.scheme == "imap" and not _is_localhost(parts.hostname or ""):
+        if parts.scheme == "imap" and not is_localhost(parts.hostname or ""):
             raise ValueError("it must begin with imaps://: the password would be sent unencrypted")
         return value
 
@@ -322,14 +239,6 @@ class Settings(BaseSettings):
         beside = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else Path()
         return (beside / ".nurture").absolute()
 
-    @field_validator("templates", "maildir", "spool", "crm_folder", "journal_dir")
-    @classmethod
-    def _check_folder(cls, value: Path) -> Path:
-        value = value.expanduser()
-        if value.exists() and not value.is_dir():
-            raise ValueError("it names a file, not a folder")
-        return value
-
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str | None) -> str | None:
@@ -338,35 +247,13 @@ class Settings(BaseSettings):
         parts = urlsplit(value.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("it must look like https://nurture.example.com")
-        if parts.scheme == "http" and not _is_localhost(parts.hostname):
+        if parts.scheme == "http" and not is_localhost(parts.hostname):
             raise ValueError("it must begin with https://: mail programs reject other unsubscribe links")
         return value.strip().rstrip("/")
 
 
-def _is_public_key(text: str) -> bool:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - few commands need it
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415
-
-    try:
-        key = load_der_public_key(b64decode(text.encode("ascii"), validate=True))
-    except (ValueError, UnsupportedAlgorithm):
-        return False
-    return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
-
-
-def _is_mail_server(url: str) -> bool:
-    """Return whether it certainly is an SMTP URL: with a bare @ / # ? in a password, its rest looks like the host."""
-    try:
-        parts = urlsplit(url)
-        named = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return named and parts.netloc.count("@") <= 1 and parts.path in ("", "/") and not {"?", "#"} & set(url)
-
-
 def _is_mailbox(url: str) -> bool:
-    """Return whether it certainly is an IMAP URL, as in `_is_mail_server`; the part after the host is a folder."""
+    """Return whether it certainly is an IMAP URL: a bare @ or / in a password would make its rest the host."""
     try:
         parts = urlsplit(url)
         named = parts.scheme in ("imap", "imaps") and bool(parts.hostname and parts.username)
@@ -376,34 +263,24 @@ def _is_mailbox(url: str) -> bool:
     return named and url.count("@") == 1 and not {"?", "#"} & set(url)
 
 
-def _is_localhost(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+_MODELS: Final[tuple[type[SettingsModel], ...]] = (
+    CommonSettings,
+    *(spec.settings_model for spec in PROVIDERS.values()),
+)
+
+if TYPE_CHECKING:
+    Settings = CommonSettings  # only a provider's own folder knows its settings
+else:
+    Settings = create_model("Settings", __base__=_MODELS, __doc__="All settings, frozen. Read once at startup.")
 
 
 def list_settings() -> list[Variable]:
     """Return every setting with its default and description, for help and documentation."""
-    return [
-        Variable(_variable_name(name), _displayed_default(name, field.default), field.description or "")
-        for name, field in Settings.model_fields.items()
-    ]
-
-
-def _variable_name(field: str) -> str:
-    return ENV_PREFIX + field.upper()
-
-
-def _displayed_default(field: str, default: Any) -> str:
-    if field == "templates":
-        return "templates"
-    if field == "journal_dir":
-        return "~/.local/state/nurture"
-    if isinstance(default, SecretStr):
-        return default.get_secret_value()
-    return "" if default is None else str(default)
+    return [variable for model in _MODELS for variable in model.variables()]
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterable[str]:
-    known = {field.upper(): _variable_name(field) for field in Settings.model_fields}
+    known = {field.upper(): variable_name(field) for field in Settings.model_fields}
     expected = {*known.values(), *NON_SETTING_VARIABLES}
     for name in sorted(names):
         if not name.upper().startswith(ENV_PREFIX) or name.upper() in expected:
@@ -416,7 +293,7 @@ def _unknown_variables(names: Iterable[str]) -> Iterable[str]:
 
 def _describe_problem(field: str | int, kind: str, limits: dict[str, Any]) -> str:
     """Return what is wrong with a value, without the value of a secret."""
-    name = _variable_name(str(field))
+    name = variable_name(str(field))
     requirement = {
         "int_parsing": "it must be a whole number",
         "bool_parsing": "it must be yes or no",
@@ -428,6 +305,5 @@ def _describe_problem(field: str | int, kind: str, limits: dict[str, Any]) -> st
         "value_error": str(limits.get("error")),
     }.get(kind, "it cannot be read")
     meaning = Settings.model_fields[str(field)].description
-    secret = str(field) in SECRET_SETTINGS
-    value = "set" if secret else f"{os.environ.get(name, '')!r}"
+    value = "set" if Settings.is_secret(str(field)) else f"{os.environ.get(name, '')!r}"
     return f"{name} is {value}, but {requirement}. {meaning}"

@@ -15,7 +15,8 @@ from nurture.cli.commands import COMMANDS, GROUPS
 from nurture.db.tables.base import table
 from nurture.db.tables.delivery import Message
 from nurture.journey.intake.api.tokens import TokenScope
-from nurture.settings import Settings, Variable, list_settings
+from nurture.settings import Settings
+from tests import settings_table
 from tests.doc_examples import (
     DOCUMENTS,
     NURTURE,
@@ -106,12 +107,9 @@ def test_every_setting_that_a_document_exports_is_accepted(name: str, monkeypatc
             Settings.read()
 
 
-@pytest.mark.parametrize("variable", list_settings(), ids=lambda variable: variable.name)
-def test_every_setting_stands_in_the_table_with_its_default(variable: Variable) -> None:
-    table = read_section("docs/operators.md", "Settings")
-    (default,) = re.findall(rf"^\| `{variable.name}` \| (.+?) \| .+ \|$", table, re.MULTILINE)
-    shown = {"": "none", "True": "`yes`", "False": "`no`"}.get(variable.default, f"`{variable.default}`")
-    assert default == shown
+def test_the_table_of_settings_is_current() -> None:
+    page = settings_table.PAGE.read_text("utf-8")
+    assert settings_table.updated(page) == page, f"run `{settings_table.COMMAND}`"
 
 
 def test_every_scheduled_flow_stands_in_the_table() -> None:

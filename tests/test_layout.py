@@ -32,9 +32,7 @@ VENDORS = re.compile(
 )
 VENDOR_PLACES = ("nurture/mail/", "nurture/crm/", "nurture/settings.py", "nurture/app.py")
 VENDOR_EXCEPTIONS = {
-    "nurture/operations/check_external.py": "names the setting of the sandbox",
     "nurture/operations/check_notifiers.py": "checks the one notifier that exists",
-    "nurture/operations/doctor.py": "redacts the values of secret settings",
     "nurture/web/app.py": "the webhooks of each provider have their own path",
     "nurture/web/auth.py": "holds the signature verifier",
     "nurture/web/webhooks/inbound_mail.py": "the endpoint for the form of one provider",

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from nurture.errors import Misconfigured
+from nurture.mail.providers.sendgrid.spec import split_keys
 from nurture.settings import Settings, list_settings
 from tests.doubles.sendgrid_events import Signer
 
@@ -59,10 +60,11 @@ def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPa
 
 
 def test_keys_of_webhooks_are_one_or_two_public_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings.read().webhook_keys == ()
+    assert split_keys(Settings.read().sendgrid_webhook_key) == []
     one, two = Signer().public, Signer().public
-    assert read(monkeypatch, SENDGRID_WEBHOOK_KEY=f" {one}").webhook_keys == (one,)
-    assert read(monkeypatch, SENDGRID_WEBHOOK_KEY=f"{one} , {two},").webhook_keys == (one, two)
+    assert split_keys(read(monkeypatch, SENDGRID_WEBHOOK_KEY=f" {one}").sendgrid_webhook_key) == [one]
+    assert split_keys(read(monkeypatch, SENDGRID_WEBHOOK_KEY=f"{one} , {two},").sendgrid_webhook_key) == [one, two]
+    assert Settings.read().sendgrid_inbound_key is None
     assert "more than two keys" in refused(monkeypatch, SENDGRID_WEBHOOK_KEY=f"{one},{two},{one}")
     for number, invalid in ((1, "SG.secret-key"), (1, one[:-4]), (2, f"{one},{two[:60]}"), (1, "ß")):
         message = refused(monkeypatch, SENDGRID_WEBHOOK_KEY=invalid)

@@ -20,12 +20,12 @@ from nurture.errors import InvalidDefinitions, InvalidState, Misconfigured, NotF
 from nurture.files import make_folder, write_private
 from nurture.journey.leads.find import find_lead
 from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing import approval
 from nurture.publishing import preview as previews
 from nurture.publishing import publish as publishing
 from nurture.publishing.publish import PublishedChange
-from nurture.settings import Settings
 from nurture.simulation.engine import simulate as run_simulation
 
 _LABELS = {"sending": "the sending limits"}
@@ -184,7 +184,7 @@ def test(
     shown = previews.readdress(_compose(email, lead, templates), to, RealClock().now())
     with open_app(upgrade=True) as app:
         (receipt,) = app.ctx.provider.send([shown], RealClock().now())
-        name = app.ctx.provider.name
+        name, settings = app.ctx.provider.name, app.settings
     failure = _receipt_error(receipt, name, to)
     if json:
         reason = None if isinstance(receipt, Accepted) else receipt.reason
@@ -194,7 +194,8 @@ def test(
         return
     if failure is not None:
         raise failure
-    where = f", into {Settings.read().maildir}/new" if name == "maildir" else ""
+    folder = PROVIDERS[name].folder
+    where = f", into {folder(settings)}" if folder is not None else ""
     out.print(f"{type(receipt).__name__} by {name}{where}: {escape(shown.subject)}")
 
 

@@ -19,6 +19,7 @@ from nurture.journey.delivery.circuit_breakers import DeliverabilityStatus, Doma
 from nurture.journey.delivery.send_checks import RECHECK_AFTER
 from nurture.journey.delivery.unknown import PendingResolution
 from nurture.journey.delivery.unknown_queries import UnknownMessage
+from nurture.mail.providers.registry import is_local
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.runtime import quarantine
 
@@ -123,7 +124,7 @@ def show_deliverability(json: JsonOption = False) -> None:
 
 def _print_provider(found: DeliverabilityStatus) -> None:
     breaker = found.provider_breaker
-    out.print(_status_line(found.provider, breaker, "sends" if found.provider != "maildir" else "writes files"))
+    out.print(_status_line(found.provider, breaker, "writes files" if is_local(found.provider) else "sends"))
     if breaker is not None:
         _print_details(*_breaker_details(breaker))
     named = {one.domain for one in found.domains}

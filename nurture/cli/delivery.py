@@ -22,6 +22,7 @@ from nurture.db import clock_row, health
 from nurture.errors import InvalidState
 from nurture.journey.delivery import circuit_breakers
 from nurture.journey.delivery.run import DeliverySummary, deliver
+from nurture.mail.providers.registry import PROVIDERS
 
 _POLL_INTERVAL: Final = timedelta(seconds=3)
 _STOP_CHECK_INTERVAL: Final = timedelta(seconds=0.25)
@@ -144,5 +145,6 @@ def _print_delivery(app: App, done: DeliverySummary) -> None:
         out.print(f"{count:>7,} {word}")
     if done.states["unknown"]:
         out.print("[dim]`nurture delivery messages` shows what is known of the unknown ones.[/]")
-    if app.ctx.provider.name == "maildir" and done.states["accepted"]:
-        out.print(f"[dim]The emails are files in {escape(str(app.settings.maildir))}/; nobody was mailed.[/]")
+    folder = PROVIDERS[app.settings.provider].folder
+    if folder is not None and done.states["accepted"]:
+        out.print(f"[dim]The emails are files in {escape(str(folder(app.settings)))}/; nobody was mailed.[/]")

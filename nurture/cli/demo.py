@@ -23,6 +23,7 @@ from nurture.cli.output import format_counts, make_table, out
 from nurture.definitions.folder import read_folder
 from nurture.journey.intake import import_file
 from nurture.journey.run_once import RunResult, run_once
+from nurture.mail.providers.registry import DEFAULT_PROVIDER
 from nurture.publishing.publish import publish
 from nurture.reporting import audit, tracks, webinar
 from nurture.settings import Settings
@@ -39,6 +40,7 @@ SEED: Final = "webinar"
 SOURCE: Final = "webinar"
 STEP: Final = timedelta(minutes=30)
 FLOW_DAYS: Final = 2
+_MAILBOX: Final = "mail"
 
 
 def run(folder: Path, days: int, *, flows: bool) -> None:
@@ -48,7 +50,7 @@ def run(folder: Path, days: int, *, flows: bool) -> None:
     with demo_folder(folder), _start_prefect(settings, wanted=flows) as server:
         with open_app(settings, at=START, upgrade=True) as app:
             publish(app.ctx, read_folder(settings.templates), START)
-            _import_webinar(app, settings)
+            _import_webinar(app, folder)
             run_once(app.ctx, START)
             _print_heading("1. Registrants, and where they went")
             _print_funnel(app)
@@ -79,10 +81,10 @@ def _demo_settings(folder: Path) -> Settings:
     defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
     overrides = {
         "database_url": SecretStr(f"sqlite:///{database}"),
-        "maildir": folder / "mail",
+        "maildir": folder / _MAILBOX,
         "spool": folder / "spool",
         "crm_folder": folder / "crm",
-        "provider": "maildir",
+        "provider": DEFAULT_PROVIDER,
         "templates": Settings.read().templates,
     }
     return Settings(**defaults | overrides)
@@ -93,9 +95,9 @@ def _print_heading(text: str) -> None:
     out.print(Rule(f"[bold]{text}[/]", align="left", style="dim"))
 
 
-def _import_webinar(app: App, settings: Settings) -> None:
-    file = settings.templates / "examples" / "webinar.csv"
-    report_path = settings.maildir.parent / "webinar.bad-rows.csv"
+def _import_webinar(app: App, folder: Path) -> None:
+    file = app.settings.templates / "examples" / "webinar.csv"
+    report_path = folder / "webinar.bad-rows.csv"
     print_import(import_file.import_file(app.ctx, file, START, source=SOURCE, report=report_path))
 
 
@@ -188,10 +190,11 @@ def _print_results(app: App, now: datetime) -> None:
 
 
 def _print_next_steps(folder: Path, settings: Settings, seconds: float) -> None:
-    mails = sum(1 for _ in (settings.maildir / "new").iterdir())
-    brief = next(iter(sorted((settings.maildir / "html").glob("brief*"))), None)
+    mailbox = folder / _MAILBOX
+    mails = sum(1 for _ in (mailbox / "new").iterdir())
+    brief = next(iter(sorted((mailbox / "html").glob("brief*"))), None)
     _print_heading(f"Done in {seconds:.0f} s")
-    out.print(f"  {mails:,} emails   {settings.maildir}/new/*.eml; as HTML: {settings.maildir}/html/")
+    out.print(f"  {mails:,} emails   {mailbox}/new/*.eml; as HTML: {mailbox}/html/")
     if brief is not None:
         out.print(f"  a brief        {brief}", soft_wrap=True)
     out.print(f"  rejected rows  {folder}/webinar.bad-rows.csv")

@@ -15,6 +15,7 @@ from nurture.app import make_crm, make_provider
 from nurture.cli.output import JsonOption, out, pluralize, print_json
 from nurture.clock import RealClock
 from nurture.errors import Misconfigured
+from nurture.mail.providers.registry import is_local
 from nurture.operations.check_external import CHECKS
 from nurture.operations.doctor import CheckResult, DoctorContext, can_send, run_checks
 from nurture.settings import Settings
@@ -79,6 +80,6 @@ def _verdict(found: Sequence[CheckResult], provider: str) -> Text:
     if fails:
         return Text(f"This set-up cannot send yet: {pluralize(fails, 'check')} failed.", style=_COLORS["failed"])
     warning_note = f" {pluralize(warnings, 'warning')}." if warnings else ""
-    if provider == "maildir":
+    if is_local(provider):
         return Text(f"This set-up works, and writes mail to files: nobody is mailed.{warning_note}", style="green")
     return Text(f"This set-up can send, by {provider}.{warning_note}", style="green")

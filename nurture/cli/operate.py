@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nurture.app import open_app
+from nurture.app import open_app, webhook_keys
 from nurture.cli.arguments import parse_time
 from nurture.cli.output import JsonOption, format_counts, out, print_error, print_json
 from nurture.journey.run_once import RunResult, run_once
@@ -58,9 +58,7 @@ def serve(
             else:
                 out.print(f"Listening on {url}. Ctrl-C stops.")
 
-        web_app = create_app(
-            app.ctx, app.clock, event_keys=app.settings.webhook_keys, inbound_keys=app.settings.inbound_keys
-        )
+        web_app = create_app(app.ctx, app.clock, **webhook_keys(app.settings))
         with run_in_background(app.ctx, app.clock):
             serve_pages(web_app, where, wanted, trusted=app.settings.proxies, on_listening=print_url)
 

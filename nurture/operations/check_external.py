@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from nurture.errors import NurtureError
+from nurture.mail.providers.spec import EVENTS_PATH
 from nurture.mail.rendering.render import Address, ComposedEmail
 from nurture.operations.check_crm import check_crm
 from nurture.operations.check_inbound import check_api_tokens, check_replies, check_unapplied_events, check_unread_mail
@@ -30,22 +31,18 @@ from nurture.operations.http_probe import Unreachable, probe
 _MOST_SENDERS: Final = 5
 _EXAMPLE_DOMAIN: Final = re.compile(r"(.+\.)?(example\.(com|net|org)|example|test|invalid|localhost)")
 _LOCAL_HOST: Final = re.compile(r"localhost|127\..*|::1")
-_DKIM_ADVICE: Final = {
-    "sendgrid": "SendGrid must show it as verified under Settings, Sender Authentication.",
-    "smtp": "Your mail server must sign email from it (DKIM) and be listed in its SPF record.",
-}
 
 
 def check_provider(setup: DoctorContext) -> Sequence[CheckResult]:
     """Ask the provider whether it accepts email from each sender; nothing is sent."""
-    name = setup.settings.provider
-    if not setup.is_live:
-        folder = setup.settings.maildir
+    name, spec = setup.settings.provider, setup.provider_spec
+    if spec.folder is not None:
+        folder = spec.folder(setup.settings)
         remedy = "To send for real, set NURTURE_PROVIDER: see `Sending for real` in docs/operators.md."
         problems = _probe_senders(setup, [Address("", "nobody@example.com")]) if folder.exists() else []
         if problems:
-            return [CheckResult("provider", "failed", f"maildir: {problem}") for problem in problems]
-        found = f"maildir: email is written to files in {folder}/ and never leaves this machine"
+            return [CheckResult("provider", "failed", f"{name}: {problem}") for problem in problems]
+        found = f"{name}: email is written to files in {folder}/ and never leaves this machine"
         return [CheckResult("provider", "warning", found, remedy)]
     probed = list(senders(setup).values())[:_MOST_SENDERS]
     if not probed:
@@ -57,11 +54,11 @@ def check_provider(setup: DoctorContext) -> Sequence[CheckResult]:
     if problems:
         return [CheckResult("provider", "failed", f"{name}: {fault}") for fault in problems]
     count = "1 sender" if len(probed) == 1 else f"{len(probed)} senders"
-    if name == "sendgrid" and setup.settings.sendgrid_sandbox:
-        found = f"sendgrid: the key is valid for {count}, but in sandbox mode SendGrid delivers nothing"
-        return [CheckResult("provider", "warning", found, "Unset NURTURE_SENDGRID_SANDBOX to send for real.")]
-    proof = "the key is valid (checked in sandbox mode)" if name == "sendgrid" else "login works"
-    return [CheckResult("provider", "ok", f"{name}: {proof}, and it accepts email from {count}; nothing was sent")]
+    found = f"{name}: {spec.hints.proof.format(senders=count)}"
+    dry_run = spec.hints.find_dry_run(setup.settings)
+    if dry_run is not None:
+        return [CheckResult("provider", "warning", f"{found}, but {dry_run.meaning}", dry_run.remedy)]
+    return [CheckResult("provider", "ok", f"{found}; nothing was sent")]
 
 
 def _probe_senders(setup: DoctorContext, from_addresses: Sequence[Address]) -> list[str]:
@@ -97,7 +94,7 @@ def check_domains(setup: DoctorContext) -> Sequence[CheckResult]:
     """Report what to verify at each sender domain; DNS is not queried, because no resolver is configured."""
     if not setup.is_live:
         return []
-    return [_check_domain(name, _DKIM_ADVICE[setup.settings.provider]) for name in sender_domains(setup)]
+    return [_check_domain(name, setup.provider_spec.hints.domain) for name in sender_domains(setup)]
 
 
 def _check_domain(name: str, advice: str) -> CheckResult:
@@ -144,25 +141,22 @@ def _is_nurture_page(body: bytes) -> bool:
 
 def check_bounces(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check whether bounces and complaints are received."""
-    suppress = "and suppress each such address with `nurture leads suppress ADDRESS`."
-    match setup.settings.provider:
-        case "sendgrid" if setup.settings.webhook_keys:
-            found = "received from SendGrid's Event Webhook, once it posts to /webhooks/sendgrid/events"
-            return [CheckResult("bounces", "ok", found)]
-        case "sendgrid":
-            found = "not configured: SendGrid's events are not received, so bounces pause no domain"
-            remedy = (
-                "Enable its signed Event Webhook and set NURTURE_SENDGRID_WEBHOOK_KEY. Until then check "
-                f"SendGrid's Suppressions page every few days, {suppress}"
-            )
-        case "smtp" if setup.settings.imap_url is not None:
-            found = "returned as email to the sender: those in NURTURE_IMAP_URL are read, but pause no domain"
-            remedy = f"If the sender has another mailbox, check it every few days, {suppress}"
-        case "smtp":
-            found = "returned as email to the sender, and not read: they pause no domain"
-            remedy = f"Check the sender's mailbox every few days, {suppress}"
-        case _:
-            return []
+    if not setup.is_live:
+        return []
+    spec, events = setup.provider_spec, setup.provider_spec.events
+    suppress = "every few days, and suppress each such address with `nurture leads suppress ADDRESS`."
+    if events is not None and events.is_configured(setup.settings):
+        found = f"received from {events.source}, once it posts to {EVENTS_PATH.format(provider=spec.name)}"
+        return [CheckResult("bounces", "ok", found)]
+    if events is not None:
+        found = f"not configured: nothing is accepted from {events.source}, so bounces pause no domain"
+        remedy = f"Enable it and set {events.variable}. Until then check {spec.hints.bounces} {suppress}"
+    elif setup.settings.imap_url is not None:
+        found = "returned as email to the sender: those in NURTURE_IMAP_URL are read, but pause no domain"
+        remedy = f"If the sender has another mailbox, check it {suppress}"
+    else:
+        found = "returned as email to the sender, and not read: they pause no domain"
+        remedy = f"Check {spec.hints.bounces} {suppress}"
     return [CheckResult("bounces", "warning", found, remedy)]
 
 

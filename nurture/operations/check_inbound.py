@@ -10,6 +10,8 @@ from nurture.db import schema
 from nurture.journey.engagement import inbound_mail_queries, provider_event_queries
 from nurture.journey.intake.api import queries as api_queries
 from nurture.mail.inbound.imap import Inbox, InboxUnavailable
+from nurture.mail.providers.registry import PROVIDERS
+from nurture.mail.providers.spec import INBOUND_PATH
 from nurture.operations.doctor import CheckResult, CheckState, DoctorContext
 from nurture.settings import Settings
 
@@ -35,7 +37,8 @@ def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
         return [CheckResult("replies", "warning", found, "Set NURTURE_REPLY_DOMAIN to its email domain.")]
     if not mailboxes:
         found = f"email has reply addresses at {domain}, but replies are not read"
-        remedy = "Set NURTURE_SENDGRID_INBOUND_KEY or NURTURE_IMAP_URL; else unset NURTURE_REPLY_DOMAIN."
+        webhooks = [spec.inbound.variable for spec in PROVIDERS.values() if spec.inbound is not None]
+        remedy = f"Set {' or '.join((*webhooks, 'NURTURE_IMAP_URL'))}; else unset NURTURE_REPLY_DOMAIN."
         return [CheckResult("replies", worse, found, remedy)]
     if settings.imap_url is not None:
         try:
@@ -85,9 +88,12 @@ def check_api_tokens(setup: DoctorContext) -> Sequence[CheckResult]:
 
 
 def _list_mailboxes(settings: Settings) -> list[str]:
-    inbound = "SendGrid's Inbound Parse, once it posts to /webhooks/sendgrid/inbound"
-    mailbox = "the mailbox in NURTURE_IMAP_URL"
-    return [inbound] * bool(settings.inbound_keys) + [mailbox] * (settings.imap_url is not None)
+    posted = [
+        f"{spec.inbound.source}, once it posts to {INBOUND_PATH.format(provider=name)}"
+        for name, spec in PROVIDERS.items()
+        if spec.inbound is not None and spec.inbound.is_configured(settings)
+    ]
+    return [*posted, "the mailbox in NURTURE_IMAP_URL"] if settings.imap_url is not None else posted
 
 
 def check_unapplied_events(setup: DoctorContext) -> Sequence[CheckResult]:

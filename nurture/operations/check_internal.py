@@ -14,6 +14,7 @@ from nurture.errors import NotFound, NurtureError
 from nurture.journey.delivery import unknown_queries
 from nurture.journey.delivery.send_checks import sender_domain
 from nurture.journey.tracks.touch_email import sender_address
+from nurture.mail.providers.registry import DEFAULT_PROVIDER
 from nurture.mail.rendering.render import Address, CompositionFailed
 from nurture.operations.doctor import CheckResult, CheckState, DoctorContext
 from nurture.outbox import circuit_breakers
@@ -59,7 +60,10 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
             found += f", so commands refuse to use it while NURTURE_PROVIDER is {setup.settings.provider}"
             return [
                 CheckResult(
-                    "clock", "failed", found, f"{_OTHER_DATABASE} For the demo's, set NURTURE_PROVIDER=maildir."
+                    "clock",
+                    "failed",
+                    found,
+                    f"{_OTHER_DATABASE} {_DEMO_DATABASE}",
                 )
             ]
         return [CheckResult("clock", "warning", f"{found}; no email is sent automatically", _OTHER_DATABASE)]
@@ -75,6 +79,7 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
 
 
 _OTHER_DATABASE: Final = "Name another database in NURTURE_DATABASE_URL for real work."
+_DEMO_DATABASE: Final = f"For the demo's, set NURTURE_PROVIDER={DEFAULT_PROVIDER}."
 
 
 def check_published(setup: DoctorContext) -> Sequence[CheckResult]:

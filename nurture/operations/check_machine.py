@@ -13,6 +13,7 @@ from typing import Final
 
 from nurture.db.engine import Database
 from nurture.files import find_exposed
+from nurture.mail.providers.registry import local_folders
 from nurture.operations.doctor import CheckResult, DoctorContext
 from nurture.versions import INSTALL_HINT, unmet_requirements
 
@@ -66,6 +67,6 @@ def _list_private_paths(setup: DoctorContext) -> Iterator[Path]:
         yield database.file
         if not list(find_exposed([database.file])):  # otherwise SQLite creates them with the same permissions
             yield from (Path(f"{database.file}{end}") for end in ("-wal", "-shm"))
-    yield from (settings.maildir, settings.spool, settings.crm_folder / "out", settings.crm_folder / ".sent")
+    yield from (*local_folders(settings), settings.spool, settings.crm_folder / "out", settings.crm_folder / ".sent")
     yield from (settings.state_dir, settings.journal_dir)
     yield from sorted(Path().glob("*.bad-rows.csv"))

@@ -7,14 +7,18 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Thread
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
 
 from nurture.clock import Clock
 from nurture.crm.base import Crm
 from nurture.db.engine import Database
 from nurture.errors import DatabaseUnavailable, NurtureError
 from nurture.mail.providers.base import Provider
+from nurture.mail.providers.registry import PROVIDERS
+from nurture.mail.providers.spec import ProviderSpec
 from nurture.settings import Settings
 
 CHECKS_TIMEOUT: Final = 30.0
@@ -47,9 +51,14 @@ class DoctorContext:
     make_crm: Callable[[], Crm | None] | None = None
 
     @property
+    def provider_spec(self) -> ProviderSpec[Any]:
+        """Return what is known of the provider in the settings."""
+        return PROVIDERS[self.settings.provider]
+
+    @property
     def is_live(self) -> bool:
         """Return whether email leaves this machine."""
-        return self.settings.provider != "maildir"
+        return self.provider_spec.folder is None
 
     @contextmanager
     def open_database(self) -> Iterator[Database]:
@@ -121,16 +130,11 @@ def _collect(name: str, future: Future[Sequence[CheckResult]], timeout: float) -
 def _secrets(settings: Settings) -> list[str]:
     """Return all secrets in the settings, longest first."""
     found: set[str] = set()
-    if settings.sendgrid_key is not None:
-        found.add(settings.sendgrid_key.get_secret_value().strip())
-    found |= {one.get_secret_value() for one in (settings.salesforce_secret, settings.hubspot_token) if one}
-    for url in (settings.smtp_url, settings.database_url):
-        if url is None:
-            continue
+    for text in (value.get_secret_value().strip() for _, value in settings if isinstance(value, SecretStr)):
         try:
-            password = urlsplit(url.get_secret_value()).password or ""
+            password = (urlsplit(text).password or "") if "://" in text else text
         except ValueError:
-            password = url.get_secret_value()
+            password = text
         found |= {password, unquote(password)}
     for notify_url in settings.notify_urls.values():
         found |= {notify_url.get_secret_value(), notify_url.get_secret_value().partition("://")[2]}

@@ -30,9 +30,9 @@ def _shared_reader() -> MailReader:
 
 
 def _event_readers() -> Mapping[str, EventReader]:
-    from nurture.mail.providers.event_readers import EVENT_READERS  # noqa: PLC0415 - for webhooks only
+    from nurture.mail.providers import registry  # noqa: PLC0415 - for webhooks only
 
-    return EVENT_READERS
+    return registry.event_readers()
 
 
 @dataclass

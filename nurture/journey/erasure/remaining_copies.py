@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from nurture.journey.erasure.queries import SentMessage
+from nurture.mail.providers.registry import is_local
 from nurture.mail.rendering.mime import safe_file_name
 from nurture.runtime.context import AppContext
 
@@ -33,10 +34,10 @@ def find_files(
 
 def list_systems(ctx: AppContext, sent: Sequence[SentMessage], records: Sequence[tuple[str, str]]) -> list[str]:
     """Return the other systems that know the person: mail providers, mailboxes of reps, notifiers, the CRM."""
-    providers = sorted({one.provider for one in sent if one.provider and one.kind != "notice"} - {"maildir"})
+    senders = {one.provider for one in sent if one.provider and one.kind != "notice"}
     reps = sorted({one.rep for one in sent if one.rep and one.kind != "notice"})
     notice_targets = sorted({one.email for one in sent if one.kind == "notice"})
-    lines = [f"{name}: recipient lists, logs and suppressions" for name in providers]
+    lines = [f"{name}: recipient lists, logs and suppressions" for name in sorted(senders) if not is_local(name)]
     lines += [f"{crm}: record {id_}" for crm, id_ in records]
     lines += [f"the mailbox of rep {rep}: mail about this lead" for rep in reps]
     lines += [f"{target}: notices about this lead" for target in notice_targets]

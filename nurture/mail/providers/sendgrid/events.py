@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from nurture.domain.delivery.delivery_status import DeliveryEventType
-from nurture.mail.providers.events import InvalidEventBatch, ProviderEvent, SuppressionReason
+from nurture.mail.providers.events import EventReader, InvalidEventBatch, ProviderEvent, SuppressionReason
 from nurture.mail.providers.sendgrid.payload import MESSAGE_ARG
 
 _EVENT_TYPES: Final[Mapping[str, DeliveryEventType]] = {
@@ -198,3 +198,6 @@ def _digest(parts: Sequence[Any], fallback_key: str) -> str:
     except TypeError:  # nested deeper than orjson writes: unique to this event
         encoded = fallback_key.encode()
     return sha256(encoded).hexdigest()[:32]
+
+
+READER: Final = EventReader(count_events, read_events)

@@ -1,0 +1,43 @@
+"""The email providers. A new one is a folder beside this file with a `spec.py`, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nurture.mail.providers.spec import ProviderSpec
+from nurture.settings_model import SettingsModel
+
+if TYPE_CHECKING:
+    from nurture.mail.providers.events import EventReader
+
+_FOLDERS: Final = (
+    "maildir",
+    "sendgrid",
+    "smtp",
+)
+
+PROVIDERS: Final[Mapping[str, ProviderSpec[Any]]] = {
+    folder: import_module(f"nurture.mail.providers.{folder}.spec").SPEC for folder in _FOLDERS
+}
+"""The providers by name, which is the name of their folder."""
+
+DEFAULT_PROVIDER: Final = "maildir"
+"""The provider of a new installation, of demos and of simulations: it mails nobody."""
+
+
+def is_local(provider: str) -> bool:
+    """Return whether the provider of this name mails nobody."""
+    return provider in PROVIDERS and PROVIDERS[provider].folder is not None
+
+
+def local_folders(settings: SettingsModel) -> list[Path]:
+    """Return the folders into which the providers that mail nobody write."""
+    return [spec.folder(settings) for spec in PROVIDERS.values() if spec.folder is not None]
+
+
+def event_readers() -> Mapping[str, EventReader]:
+    """Return how the events of each provider that reports them are read."""
+    return {name: spec.events.reader() for name, spec in PROVIDERS.items() if spec.events is not None}

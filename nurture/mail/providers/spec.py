@@ -1,0 +1,98 @@
+"""What the rest of the program knows of an email provider before it is used.
+
+The module `spec.py` in each provider's folder defines one `ProviderSpec`. It is imported by every command that reads
+settings, so it imports the provider itself, and what that needs, only inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+
+from nurture.errors import Misconfigured
+from nurture.settings_model import SettingsModel, variable_name
+
+if TYPE_CHECKING:
+    from nurture.mail.providers.base import Provider
+    from nurture.mail.providers.events import EventReader
+
+S = TypeVar("S", bound=SettingsModel)
+
+EVENTS_PATH: Final = "/webhooks/{provider}/events"
+INBOUND_PATH: Final = "/webhooks/{provider}/inbound"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook(Generic[S]):
+    """What a provider posts to us.
+
+    *secret* is the setting that verifies it: without it nothing is accepted. *source* is the provider's name for it,
+    such as "SendGrid's Event Webhook".
+    """
+
+    secret: str
+    source: str
+
+    def is_configured(self, settings: S) -> bool:
+        """Return whether its secret is set."""
+        return getattr(settings, self.secret) is not None
+
+    @property
+    def variable(self) -> str:
+        """Return the environment variable of its secret."""
+        return variable_name(self.secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventWebhook(Webhook[S]):
+    """Posts delivery events in batches, which *reader* reads."""
+
+    reader: Callable[[], EventReader]
+
+
+class DryRun(NamedTuple):
+    """A mode of the provider in which it delivers nothing, and how to end it."""
+
+    meaning: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorHints(Generic[S]):
+    """What `nurture doctor` says of a provider that sends.
+
+    *proof*: what a passed check proves; {senders} stands for the senders. *domain*: how a sender domain is
+    verified. *bounces*: where to look for bounces that no webhook reports.
+    """
+
+    proof: str = ""
+    domain: str = ""
+    bounces: str = ""
+    find_dry_run: Callable[[S], DryRun | None] = lambda _: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderSpec(Generic[S]):
+    """An email provider: its settings, how it is built, and what it posts to us.
+
+    *name*: in NURTURE_PROVIDER, receipts and paths of webhooks. *build*(settings, durable) raises Misconfigured;
+    with *durable*, accepted email must survive a power failure. *required*: the settings without which it cannot be
+    built, and how to get each. *folder*: where a provider that mails nobody writes its files; None if it sends.
+    """
+
+    name: str
+    settings_model: type[S]
+    build: Callable[[S, bool], Provider]
+    hints: DoctorHints[S] = field(default_factory=DoctorHints)
+    required: Mapping[str, str] = field(default_factory=dict)
+    folder: Callable[[S], Path] | None = None
+    events: EventWebhook[S] | None = None
+    inbound: Webhook[S] | None = None
+
+    def require_settings(self, settings: S) -> None:
+        """Raise Misconfigured if a required setting is missing."""
+        for name, remedy in self.required.items():
+            if getattr(settings, name) is None:
+                raise Misconfigured(f"NURTURE_PROVIDER is {self.name}, but {variable_name(name)} is not set. {remedy}")

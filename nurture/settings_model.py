@@ -1,0 +1,88 @@
+"""What settings are made of: their base class, and the types of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX: Final = "NURTURE_"
+PERCENT_ENCODING_HINT: Final = (
+    "with special characters in user and password percent-encoded: "
+    "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %"
+)
+
+
+class Variable(NamedTuple):
+    """One setting, for help and documentation."""
+
+    name: str
+    default: str
+    description: str
+
+
+class SettingsModel(BaseSettings):
+    """Settings from environment variables, frozen: the field `web_port` is NURTURE_WEB_PORT.
+
+    A `SecretStr` is never shown in messages: use it for a secret, and for what is easily confused with one.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    @classmethod
+    def variables(cls) -> Iterator[Variable]:
+        """Yield each setting that this class itself defines, in order."""
+        for name, field in cls.model_fields.items():
+            if name in cls.__annotations__:
+                yield Variable(variable_name(name), _displayed_default(field), field.description or "")
+
+    @classmethod
+    def is_secret(cls, field: str) -> bool:
+        """Return whether the value of *field* is never shown."""
+        return "SecretStr" in str(cls.model_fields[field].annotation)
+
+
+def variable_name(field: str) -> str:
+    """Return the environment variable of *field*."""
+    return ENV_PREFIX + field.upper()
+
+
+def is_localhost(host: str) -> bool:
+    """Return whether *host* is this machine."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _displayed_default(field: Any) -> str:
+    given = (field.json_schema_extra or {}).get("default", field.default)
+    if isinstance(given, SecretStr):
+        return given.get_secret_value()
+    return "" if given is None else str(given)
+
+
+def _check_folder(value: Path) -> Path:
+    value = value.expanduser()
+    if value.exists() and not value.is_dir():
+        raise ValueError("it names a file, not a folder")
+    return value
+
+
+def _check_api_url(value: str) -> str:
+    parts = urlsplit(value.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must look like https://api.example.com")
+    if parts.scheme == "http" and not is_localhost(parts.hostname):
+        raise ValueError("it must begin with https://: the key would be sent unencrypted")
+    return value.strip().rstrip("/")
+
+
+Folder = Annotated[Path, AfterValidator(_check_folder)]
+"""A folder, which need not exist."""
+
+ApiUrl = Annotated[str, AfterValidator(_check_api_url)]
+"""The base URL of an API: https, except on this machine."""

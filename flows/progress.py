@@ -29,5 +29,5 @@ def _update_progress(ctx: AppContext, now: datetime, total: int, artifact: UUID)
 
 
 def _count_due(ctx: AppContext, now: datetime) -> int:
-    with ctx.database.read() as connection:
-        return messages.count_due(connection, now)
+    with ctx.database.read() as tx:
+        return messages.count_due(tx, now)

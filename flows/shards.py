@@ -126,8 +126,8 @@ def open_shard_app(at: str | None) -> Iterator[App]:
     """Open the app of one shard, with the database clock advanced."""
     require_installed()
     with open_app(at=_parse_time(at)) as app:
-        with app.database.write() as connection:
-            clock_row.advance_to(connection, app.clock.now())
+        with app.database.write() as tx:
+            clock_row.advance_to(tx, app.clock.now())
         yield app
 
 
@@ -149,7 +149,7 @@ def run_name() -> str:
 
 def _usable_shards(shards: int) -> int:
     database = Database(Settings.read().database_url.get_secret_value())
-    return min(max(shards, 1), MAX_SHARDS) if database.skips_locked else 1
+    return 1 if database.is_sqlite else min(max(shards, 1), MAX_SHARDS)
 
 
 def _parse_time(at: str | None) -> datetime | None:

@@ -97,8 +97,8 @@ def make_machine(database: Database, folder: Path, clock: Clock) -> Machine:
 
     The suppression journal of a new database begins with it, so that it knows of everybody.
     """
-    with database.read() as connection:
-        database_instance = database_identity.read_installation(connection)
+    with database.read() as tx:
+        database_instance = database_identity.read_installation(tx)
     assert database_instance is not None
     machine = Machine(folder, database_instance.installation_id, database_instance.salt, database.location, clock.now)
     if database_instance.generation == 0:

@@ -44,7 +44,7 @@ def test_an_old_sqlite_or_postgresql_is_refused_with_what_to_do() -> None:
 
 
 def test_the_servers_version_is_checked_at_connect(postgres_db: Database) -> None:
-    with postgres_db.read() as connection:
-        driver = connection.connection.driver_connection
+    with postgres_db.read() as tx:
+        driver = tx.connection.connection.driver_connection
         assert driver is not None
         assert driver.info.server_version >= MIN_POSTGRESQL * 10_000

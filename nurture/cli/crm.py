@@ -35,13 +35,13 @@ def sync(
     with open_app() as app:
         crm = _require_crm(app)
         now = app.clock.now()
-        with app.database.write() as connection:
-            clock_row.advance_to(connection, now)
+        with app.database.write() as tx:
+            clock_row.advance_to(tx, now)
         requeued = _requeue_handoffs(app, parse_time(resync_since)) if resync_since else 0
         pushed = push.push(app.ctx, app.clock)
         pulled = pull.pull(app.ctx, app.clock.now())
-        with app.database.read() as connection:
-            handoff_states = crm_records.count_by_state(connection)
+        with app.database.read() as tx:
+            handoff_states = crm_records.count_by_state(tx)
         paused = [
             one for one in circuit_breakers.load_deliverability_status(app.ctx, now).breakers if one.name == crm.name
         ]
@@ -112,5 +112,5 @@ def _require_crm(app: App) -> Crm:
 
 
 def _requeue_handoffs(app: App, since: datetime) -> int:
-    with app.database.write() as connection:
-        return crm_records.plan_existing_offers(connection, since, app.clock.now())
+    with app.database.write() as tx:
+        return crm_records.plan_existing_offers(tx, since, app.clock.now())

@@ -107,8 +107,8 @@ def run_deliver(
 
 def _deliver_once(app: App, clock: _StoppableClock, *, watch: bool, json: bool) -> None:
     """Send the messages that are due, and print the counts; in watch mode only if there are any."""
-    with app.database.write() as connection:
-        clock_row.advance_to(connection, clock.now())
+    with app.database.write() as tx:
+        clock_row.advance_to(tx, clock.now())
     done = deliver(app.ctx, clock, should_stop=clock.stop.is_set)
     if done.refusal:
         raise InvalidState(done.refusal)
@@ -136,8 +136,8 @@ def _labeled_counts(done: DeliverySummary) -> list[tuple[str, int]]:
 def _print_delivery(app: App, done: DeliverySummary) -> None:
     labeled = _labeled_counts(done)
     if not labeled:
-        with app.database.read() as connection:
-            due = health.read_next_send_at(connection)
+        with app.database.read() as tx:
+            due = health.read_next_send_at(tx)
         then = f" The next message is due at {format_cell(due)} UTC." if due else " No message is planned."
         out.print(f"Nothing was due.{then}")
         return

@@ -110,8 +110,8 @@ def _is_virtual(file: Path) -> bool:
     """Return whether the database is a demo's. A demo that was killed at its start leaves an empty one."""
     database = Database(f"sqlite:///{file}")
     try:
-        with database.read() as connection:
-            tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+        with database.read() as tx:
+            tables = tx.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
         return tables == 0 or clock_row.read_mode(database) in ("virtual", None)
     except NurtureError:
         return False

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Final, Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.engine import Database
 from nurture.db.tables import installation as installation_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.errors import ClockWentBackwards, InvalidState
 
 Mode = Literal["live", "virtual"]
@@ -31,26 +32,26 @@ _clock = table(installation_tables.Clock)
 
 def read_mode(db: Database) -> Mode | None:
     """Return the clock mode of *db*, None if nothing has run in it yet."""
-    with db.read() as connection:
-        mode: Mode | None = connection.execute(select(_clock.c.mode)).scalar()
+    with db.read() as tx:
+        mode: Mode | None = tx.execute(select(_clock.c.mode)).scalar()
     return mode
 
 
 def read_installation_id(db: Database) -> str:
     """Return the id of this installation, 8 random characters; "" before it is bound to a clock."""
-    with db.read() as connection:
-        return connection.execute(select(_clock.c.installation_id)).scalar() or ""
+    with db.read() as tx:
+        return tx.execute(select(_clock.c.installation_id)).scalar() or ""
 
 
-def read_salt(connection: Connection) -> str:
+def read_salt(tx: Transaction) -> str:
     """Return the secret key of this installation's hashes of personal data; it never leaves the database."""
-    return connection.execute(select(_clock.c.salt)).scalar() or ""
+    return tx.execute(select(_clock.c.salt)).scalar() or ""
 
 
 def read_virtual_now(db: Database) -> datetime:
     """Return the current time of the virtual clock of *db*. Raises InvalidState if it has none."""
-    with db.read() as connection:
-        row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
+    with db.read() as tx:
+        row = tx.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
     if row is None or row.mode != "virtual":
         raise InvalidState(f"The database {db.name} has no virtual clock. Create one that has with `nurture demo`.")
     seen_at: datetime = row.seen_at
@@ -64,24 +65,24 @@ def bind_mode(db: Database, mode: Mode, now: datetime) -> None:
         InvalidState: *db* is bound to the other mode.
         ClockWentBackwards: *now* is before the newest time, in live mode by more than TOLERANCE.
     """
-    with db.write() as connection:
-        maker = sqlite.insert if db.is_sqlite else postgresql.insert
+    with db.write() as tx:
+        maker = sqlite.insert if tx.is_sqlite else postgresql.insert
         values = {"id": 1, "mode": mode, "seen_at": now, "installation_id": token_hex(4), "salt": token_hex(32)}
-        connection.execute(maker(_clock).values(**values, generation=0).on_conflict_do_nothing())
-        bound = connection.execute(select(_clock.c.mode)).scalar_one()
+        tx.execute(maker(_clock).values(**values, generation=0).on_conflict_do_nothing())
+        bound = tx.execute(select(_clock.c.mode)).scalar_one()
         if bound != mode:
             raise InvalidState(_wrong_mode_message(db, bound))
-        advance_to(connection, now)
+        advance_to(tx, now)
 
 
-def advance_to(connection: Connection, now: datetime) -> None:
+def advance_to(tx: Transaction, now: datetime) -> None:
     """Record *now* as the newest time (live: to the minute), in the caller's transaction.
 
     Raises:
         ClockWentBackwards: *now* is before the newest time, in live mode by more than TOLERANCE.
         InvalidState: the database is not bound to a clock.
     """
-    row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
+    row = tx.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
     if row is None:
         raise InvalidState("This database is not bound to a clock yet. Run `nurture admin init` to make it live.")
     live = row.mode == "live"
@@ -89,7 +90,7 @@ def advance_to(connection: Connection, now: datetime) -> None:
         raise ClockWentBackwards(_went_back_message(row.mode, row.seen_at, now))
     if now > row.seen_at + (WRITE_INTERVAL if live else timedelta()):
         later = update(_clock).where(_clock.c.seen_at < now)
-        connection.execute(later.values(seen_at=now, generation=_clock.c.generation + 1))
+        tx.execute(later.values(seen_at=now, generation=_clock.c.generation + 1))
 
 
 def _wrong_mode_message(db: Database, bound: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import select, text, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import installation as installation_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.files import write_private
 
 _clock = table(installation_tables.Clock)
@@ -31,34 +32,34 @@ class Installation(NamedTuple):
     location: dict[str, Any] | None
 
 
-def read_installation(connection: Connection) -> Installation | None:
+def read_installation(tx: Transaction) -> Installation | None:
     """Return the identity of the database, None before it is bound to a clock."""
     query = select(_clock.c.installation_id, _clock.c.salt, _clock.c.generation, _clock.c.location)
-    row = connection.execute(query).one_or_none()
+    row = tx.execute(query).one_or_none()
     return None if row is None else Installation._make(row)
 
 
-def increment_generation(connection: Connection) -> int:
+def increment_generation(tx: Transaction) -> int:
     """Increment the generation, and return it.
 
     Call it last in a transaction: on PostgreSQL it locks the one row that every sender needs.
     """
     incremented = update(_clock).values(generation=_clock.c.generation + 1).returning(_clock.c.generation)
-    generation: int = connection.execute(incremented).scalar_one()
+    generation: int = tx.execute(incremented).scalar_one()
     return generation
 
 
-def leap_generation(connection: Connection, newest_seen: int) -> int:
+def leap_generation(tx: Transaction, newest_seen: int) -> int:
     """Raise the generation above *newest_seen* and what other machines may have seen; return it."""
-    current = connection.execute(select(_clock.c.generation)).scalar_one()
+    current = tx.execute(select(_clock.c.generation)).scalar_one()
     generation: int = (max(current, newest_seen) // GENERATION_LEAP + 1) * GENERATION_LEAP
-    connection.execute(update(_clock).values(generation=generation))
+    tx.execute(update(_clock).values(generation=generation))
     return generation
 
 
-def record_location(connection: Connection, location: dict[str, Any]) -> None:
+def record_location(tx: Transaction, location: dict[str, Any]) -> None:
     """Set the location of the database."""
-    connection.execute(update(_clock).values(location=location))
+    tx.execute(update(_clock).values(location=location))
 
 
 def marker_path(database: Database) -> Path:
@@ -73,10 +74,10 @@ def create_marker(database: Database) -> None:
         write_private(marker, _MARKER_TEXT.format(name=marker.stem))
 
 
-def current_location(database: Database, connection: Connection, machine: str) -> dict[str, Any]:
-    """Return the current location of *database* on *machine*; a copy differs in at least one value."""
-    if database.is_sqlite:
-        marker = marker_path(database)
+def current_location(tx: Transaction, machine: str) -> dict[str, Any]:
+    """Return the current location of the database on *machine*; a copy differs in at least one value."""
+    if tx.is_sqlite:
+        marker = marker_path(tx.database)
         known = marker.stat() if marker.exists() else None
         return {
             "machine": machine,
@@ -85,10 +86,8 @@ def current_location(database: Database, connection: Connection, machine: str) -
             "inode": known.st_ino if known is not None else 0,
         }
     # Some hosted servers do not let users read the system identifier.
-    may_read_system_id = connection.execute(
-        text("SELECT has_function_privilege('pg_control_system()', 'execute')")
-    ).scalar()
+    may_read_system_id = tx.execute(text("SELECT has_function_privilege('pg_control_system()', 'execute')")).scalar()
     system = "(SELECT system_identifier::text FROM pg_control_system())" if may_read_system_id else "''"
     query = f"SELECT {system}, oid::bigint, datname FROM pg_database WHERE datname = current_database()"  # noqa: S608
-    row = connection.execute(text(query)).one()
+    row = tx.execute(text(query)).one()
     return {"system": row[0], "oid": row[1], "name": row[2]}

@@ -16,9 +16,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
-from nurture.db.engine import Database
+from nurture.db.transaction import Transaction
 
 _FIRST: Final = 7_240_100  # arbitrary; every process on one PostgreSQL database must use the same
 
@@ -40,13 +40,13 @@ class Lock(IntEnum):
     """Counts of email per sender domain."""
 
 
-def acquire(database: Database, connection: Connection, lock: Lock) -> None:
+def acquire(tx: Transaction, lock: Lock) -> None:
     """Wait for *lock*, and hold it until the transaction ends."""
-    if not database.is_sqlite:
-        connection.execute(select(func.pg_advisory_xact_lock(_FIRST + lock)))
+    if not tx.is_sqlite:
+        tx.execute(select(func.pg_advisory_xact_lock(_FIRST + lock)))
 
 
-def use_snapshot(database: Database, connection: Connection) -> None:
+def use_snapshot(tx: Transaction) -> None:
     """Let all statements of this transaction see the same snapshot; call it before the first one."""
-    if not database.is_sqlite:  # the default on SQLite
-        connection.execution_options(isolation_level="REPEATABLE READ")
+    if not tx.is_sqlite:  # the default on SQLite
+        tx.connection.execution_options(isolation_level="REPEATABLE READ")

@@ -15,10 +15,9 @@ from secrets import token_hex
 from threading import Lock
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.db import database_identity
 from nurture.db.suppression_journal import SUFFIX, JournalLine, SuppressionJournal
+from nurture.db.transaction import Transaction
 from nurture.domain.address import erasure_hash
 from nurture.errors import InvalidState
 from nurture.files import make_folder
@@ -105,25 +104,25 @@ class Machine:
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def before_external_calls(self, connection: Connection, _: Sequence[object]) -> Callable[[], None]:
+    def before_external_calls(self, tx: Transaction, _: Sequence[object]) -> Callable[[], None]:
         """Begin a generation at the end of the transaction before external calls.
 
         Every recorded generation was committed, so the new one is higher; otherwise the database was restored
         meanwhile. Raises DatabaseOutdated or OSError; then no call may be made.
         """
-        generation = database_identity.increment_generation(connection)
+        generation = database_identity.increment_generation(tx)
         newest_seen = self.newest_generation()
         if newest_seen is not None and newest_seen >= generation:
             raise DatabaseOutdated(describe_outdated(generation - 1, newest_seen))
         os.fstat(self._file)  # opens it: without the file, no call may be made
         return lambda: self.record_generation(generation)
 
-    def before_suppressions(self, connection: Connection, entries: Sequence[JournalLine]) -> Callable[[], None]:
+    def before_suppressions(self, tx: Transaction, entries: Sequence[JournalLine]) -> Callable[[], None]:
         """Write *entries* to the journal at the end of their transaction.
 
         A journal that cannot be written does not block the opt-out, which is in the database.
         """
-        generation = database_identity.increment_generation(connection)
+        generation = database_identity.increment_generation(tx)
         try:
             name = self.suppression_journal.write(entries)
         except OSError as error:

@@ -9,10 +9,11 @@ from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
+from sqlalchemy import Column, MetaData, String, Table, inspect, select
 
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def current(db: Database) -> str | None:
     """Return the revision of *db*, None if it has no tables yet."""
     if db.is_missing:
         return None
-    with db.read() as connection:
-        return _revision(connection)
+    with db.read() as tx:
+        return _revision(tx)
 
 
 def require_current(db: Database) -> None:
@@ -63,15 +64,15 @@ def upgrade(db: Database, *more: Path) -> list[str]:
     with additional revisions. Raises DatabaseUnavailable for a database of a newer or unreleased nurture, or one
     with tables of another program.
     """
-    with _exclusive_connection(db) as connection:
-        found = _revision(connection)
+    with _exclusive_connection(db) as tx:
+        found = _revision(tx)
         _require_known(db, found, _revisions(*more))
         if found is None:
-            _require_empty(db, connection)
-        return _run(connection, _scripts(*more))
+            _require_empty(tx)
+        return _run(tx, _scripts(*more))
 
 
-def _run(connection: Connection, scripts: ScriptDirectory) -> list[str]:
+def _run(tx: Transaction, scripts: ScriptDirectory) -> list[str]:
     from alembic.config import Config  # noqa: PLC0415 - only an upgrade needs it
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
 
@@ -86,21 +87,21 @@ def _run(connection: Connection, scripts: ScriptDirectory) -> list[str]:
 
     # Alembic's environment is global to the process.
     with _ALEMBIC_LOCK, EnvironmentContext(Config(), scripts, fn=steps) as environment:
-        environment.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+        environment.configure(connection=tx.connection, target_metadata=metadata, render_as_batch=True)
         environment.run_migrations()
     return applied
 
 
 @contextmanager
-def _exclusive_connection(db: Database) -> Iterator[Connection]:
+def _exclusive_connection(db: Database) -> Iterator[Transaction]:
     """Open a write transaction that excludes other upgrades."""
-    with db.alter() as connection:
-        if not db.is_sqlite:
-            acquire(db, connection, Lock.SCHEMA)
-            yield connection
+    with db.alter() as tx:
+        if not tx.is_sqlite:
+            acquire(tx, Lock.SCHEMA)
+            yield tx
             return
-        yield connection
-        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        yield tx
+        broken = tx.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
         if broken:
             tables = ", ".join(sorted({row[0] for row in broken}))
             raise DatabaseUnavailable(
@@ -109,10 +110,10 @@ def _exclusive_connection(db: Database) -> Iterator[Connection]:
             )
 
 
-def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(_ALEMBIC_VERSION.name):
+def _revision(tx: Transaction) -> str | None:
+    if not inspect(tx.connection).has_table(_ALEMBIC_VERSION.name):
         return None
-    return connection.execute(select(_ALEMBIC_VERSION.c.version_num)).scalar()
+    return tx.execute(select(_ALEMBIC_VERSION.c.version_num)).scalar()
 
 
 def _require_known(db: Database, found: str | None, known: frozenset[str]) -> None:
@@ -129,13 +130,13 @@ def _require_known(db: Database, found: str | None, known: frozenset[str]) -> No
     )
 
 
-def _require_empty(db: Database, connection: Connection) -> None:
+def _require_empty(tx: Transaction) -> None:
     from nurture.db.metadata import metadata  # noqa: PLC0415 - for a new database only
 
-    ours = sorted(set(inspect(connection).get_table_names()) & set(metadata.tables))
+    ours = sorted(set(inspect(tx.connection).get_table_names()) & set(metadata.tables))
     if ours:
         raise DatabaseUnavailable(
-            f"The database {db.name} already has tables that nurture's migrations did not create: "
+            f"The database {tx.database.name} already has tables that nurture's migrations did not create: "
             f"{', '.join(ours[:5])}. Name a database for nurture alone in NURTURE_DATABASE_URL."
         )
 

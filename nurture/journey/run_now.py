@@ -20,8 +20,8 @@ def process_due_leads(ctx: AppContext, now: datetime) -> int:
 
     Without due leads this reads one index entry and writes nothing.
     """
-    with ctx.database.read() as connection:
-        if not snapshot.has_due_leads(connection, Custodian.TRACK, now):
+    with ctx.database.read() as tx:
+        if not snapshot.has_due_leads(tx, Custodian.TRACK, now):
             return 0
     advanced = advance_batch(ctx, now, MAX_LEADS)
     if advanced.leads:

@@ -37,8 +37,8 @@ def run_once(ctx: AppContext, now: datetime, clock: Clock | None = None) -> RunR
 
     Sending takes time: a running *clock* is read again for each batch; without one, time stands still at *now*.
     """
-    with ctx.database.write() as connection:
-        clock_row.advance_to(connection, now)
+    with ctx.database.write() as tx:
+        clock_row.advance_to(tx, now)
     clock = clock or VirtualClock(now)
     idempotency.delete_expired(ctx, now)
     return RunResult(

@@ -35,8 +35,8 @@ def check_crm(setup: DoctorContext) -> Sequence[CheckResult]:
 
 
 def _check_waiting(setup: DoctorContext, name: str) -> CheckResult:
-    with setup.open_database() as database, database.read() as connection:
-        states = {one.state: one for one in crm_records.count_by_state(connection)}
+    with setup.open_database() as database, database.read() as tx:
+        states = {one.state: one for one in crm_records.count_by_state(tx)}
     rejected = states.get("rejected")
     if rejected is not None:
         found = f"{name}: {rejected.record_count} hand-offs were rejected, one of them with: {rejected.reason}"

@@ -54,8 +54,8 @@ def check_unread_mail(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for inbound email that could not be read."""
     with setup.open_database() as db:
         schema.require_current(db)
-        with db.read() as connection:
-            found = inbound_mail_queries.list_failed(connection, inbound_mail_queries.MAX_FAILED)
+        with db.read() as tx:
+            found = inbound_mail_queries.list_failed(tx, inbound_mail_queries.MAX_FAILED)
     if not found:
         return []
     many = "1 email" if len(found) == 1 else f"{len(found)} emails"
@@ -68,13 +68,9 @@ def check_api_tokens(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for API tokens that reached their hourly limit in the last week."""
     with setup.open_database() as db:
         schema.require_current(db)
-        with db.read() as connection:
+        with db.read() as tx:
             since = setup.clock.now() - _LOOKBACK
-            found = [
-                one
-                for one in api_queries.list_tokens(connection)
-                if one.rate_limited_at and one.rate_limited_at > since
-            ]
+            found = [one for one in api_queries.list_tokens(tx) if one.rate_limited_at and one.rate_limited_at > since]
     return [
         CheckResult(
             "API",
@@ -100,8 +96,8 @@ def check_unapplied_events(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for batches of provider events that were not fully applied."""
     with setup.open_database() as db:
         schema.require_current(db)
-        with db.read() as connection:
-            count, oldest = provider_event_queries.count_failed(connection)
+        with db.read() as tx:
+            count, oldest = provider_event_queries.count_failed(tx)
     if oldest is None:
         return []
     many = "1 batch" if count == 1 else f"{count:,} batches"

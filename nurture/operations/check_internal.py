@@ -36,8 +36,8 @@ def check_database(setup: DoctorContext) -> Sequence[CheckResult]:
         health.require_writable(db)
         found = f"{db.name}: answers, can be written, tables are current ({schema.head()})"
         if db.is_sqlite:
-            with db.read() as connection:
-                mode = health.journal_mode(connection)
+            with db.read() as tx:
+                mode = health.journal_mode(tx)
             if mode not in ("wal", "memory"):
                 remedy = "Move the file to a disk of this machine: WAL does not work in network folders."
                 return [CheckResult("database", "warning", f"{found}, but its journal mode is {mode}", remedy)]
@@ -51,9 +51,9 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
     shown = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     with setup.open_database() as db:
         schema.require_current(db)
-        with db.read() as connection:
-            clock_state = health.read_clock_state(connection)
-            skew = timedelta() if db.is_sqlite else abs(health.read_server_time(connection) - setup.clock.now())
+        with db.read() as tx:
+            clock_state = health.read_clock_state(tx)
+            skew = timedelta() if tx.is_sqlite else abs(health.read_server_time(tx) - setup.clock.now())
     if clock_state is not None and clock_state.mode == "virtual":
         found = f"virtual: a demo or a simulation is at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
         if setup.is_live:
@@ -100,8 +100,8 @@ def check_published(setup: DoctorContext) -> Sequence[CheckResult]:
 
 
 def _programs(db: Database) -> Mapping[str, Program]:
-    with db.read() as connection:
-        return PublishedDefinitions().current(connection).programs
+    with db.read() as tx:
+        return PublishedDefinitions().current(tx).programs
 
 
 def _senders(programs: Mapping[str, Program]) -> Iterable[CheckResult]:
@@ -161,10 +161,10 @@ def check_sending_pauses(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for sending pauses; one that stops all email is a failure."""
     now = setup.clock.now()
     domains = set(sender_domains(setup))
-    with setup.open_database() as db, db.read() as connection:
+    with setup.open_database() as db, db.read() as tx:
         active = [
             one
-            for one in circuit_breakers.list_active(connection)
+            for one in circuit_breakers.list_active(tx)
             if (one.kind == "provider" and one.name == setup.settings.provider)
             or (one.kind == "domain" and one.name in domains)
             or one is quarantine.find_quarantine([one], setup.settings.provider)
@@ -199,8 +199,8 @@ def check_unknown_messages(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for messages with unknown delivery."""
     with setup.open_database() as db:
         schema.require_current(db)
-        with db.read() as connection:
-            found = unknown_queries.load_unknown(connection)
+        with db.read() as tx:
+            found = unknown_queries.load_unknown(tx)
     if not found:
         return [CheckResult("unknown", "ok", "no message has an unknown delivery status")]
     many = "1 message has" if len(found) == 1 else f"{len(found):,} messages have"

@@ -17,8 +17,8 @@ def check_notifiers(setup: DoctorContext) -> Sequence[CheckResult]:
     with setup.open_database() as db:
         schema.require_current(db)
         try:
-            with db.read() as connection:
-                policy = PublishedDefinitions().current(connection).policy
+            with db.read() as tx:
+                policy = PublishedDefinitions().current(tx).policy
         except NotFound:
             return []
     used = dict.fromkeys(target for rep in policy.reps for target in rep.notify)

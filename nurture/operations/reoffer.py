@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import ToQueue
 from nurture.domain.policy.business_hours import EscalationAction
@@ -29,20 +28,19 @@ _LEFT_REASON: Final = "the database was restored: look up what its rep did since
 
 
 def reoffer_handoffs(
-    ctx: AppContext, connection: Connection, choice: HandoffChoice, leads: Sequence[int], now: datetime
+    ctx: AppContext, tx: Transaction, choice: HandoffChoice, leads: Sequence[int], now: datetime
 ) -> None:
     """Offer *leads* again from *now* on, or move them to QUEUE."""
-    database = ctx.database
     if choice == "leave":
-        restore_gap_queries.mark_sales_mail_unknown(connection)
+        restore_gap_queries.mark_sales_mail_unknown(tx)
     if not leads:
         return
-    definitions = ctx.definitions.current(connection)
+    definitions = ctx.definitions.current(tx)
     transitions = LeadTransitions(definitions, now, "restore")
-    rows = snapshot.load_rows(database, connection, leads)
-    opened = handoff_queries.load_open_offers(database, connection, leads)
+    rows = snapshot.load_rows(tx, leads)
+    opened = handoff_queries.load_open_offers(tx, leads)
     new_expiries = []
-    for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
+    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
         offer = opened.get(lead.view.lead.id)
         if choice == "leave":
             transitions.move_to(lead, ToQueue(QUEUE), _LEFT_REASON)
@@ -58,8 +56,6 @@ def reoffer_handoffs(
             moved = transitions.set_custody(lead, Custodian.OFFER, lead.ref, action, first.due_at)
             transitions.add_journal_entry(lead, "offered_again", _REOFFERED_REASON, moved, ref=lead.ref)
     if choice == "leave":
-        handoff_queries.record_answers(
-            database, connection, [(one.id, "withdrawn", None) for one in opened.values()], now
-        )
-    restore_gap_queries.renew_offers(database, connection, new_expiries, now)
-    transitions.changes.write(database, connection, now)
+        handoff_queries.record_answers(tx, [(one.id, "withdrawn", None) for one in opened.values()], now)
+    restore_gap_queries.renew_offers(tx, new_expiries, now)
+    transitions.changes.write(tx, now)

@@ -91,9 +91,9 @@ def restore(
         raise InvalidState(f"--since {since:%Y-%m-%d %H:%M} UTC is in the future. Give the time of the backup.")
     quarantine_reason = quarantine.find_reason(ctx, now, exempt=False)
     found = RestoreReport(since)
-    with ctx.database.write() as connection:
-        clock_row.advance_to(connection, now)
-        before = circuit_breakers.last_released(connection, quarantine.KIND, _released_by(since, ""))
+    with ctx.database.write() as tx:
+        clock_row.advance_to(tx, now)
+        before = circuit_breakers.last_released(tx, quarantine.KIND, _released_by(since, ""))
     if quarantine_reason is None and before is not None:
         return replace(found, already_done_at=before)
     files = sorted({*(path.resolve() for path in machine.list_journals()), *(path.resolve() for path in journals)})
@@ -107,31 +107,29 @@ def restore(
     quarantine.start(
         ctx, quarantine_reason or "the database is being brought up to date by `nurture admin restored`", now
     )
-    with ctx.database.write() as connection:
-        restore_gap_queries.leap_ids_after_restore(ctx.database, connection)
+    with ctx.database.write() as tx:
+        restore_gap_queries.leap_ids_after_restore(tx)
     gap_ctx = replace(ctx, provider=_PresumedProvider())
     _apply_journals(gap_ctx, journaled.entries, now, found)
     _apply_provider_lists(ctx, now, found)
-    with ctx.database.read() as connection:
-        last = restore_gap_queries.find_last_move(connection)
+    with ctx.database.read() as tx:
+        last = restore_gap_queries.find_last_move(tx)
     _replay_gap(gap_ctx, min(since, last or since), now)
-    with ctx.database.write() as connection:
-        found.handoffs = restore_gap_queries.list_handed_off(connection)
+    with ctx.database.write() as tx:
+        found.handoffs = restore_gap_queries.list_handed_off(tx)
         if found.handoffs and choice is None:
             found.needs_decision = True
             return found
         if choice is not None:
-            reoffer_handoffs(gap_ctx, connection, choice, found.handoffs, now)
-        found.unknown = restore_gap_queries.mark_unknown(connection)
+            reoffer_handoffs(gap_ctx, tx, choice, found.handoffs, now)
+        found.unknown = restore_gap_queries.mark_unknown(tx)
         newest_seen = max(machine.newest_generation_of_any_copy() or 0, 0)
-        generation = database_identity.leap_generation(connection, newest_seen)
-        quarantine.record_location(ctx, connection, machine)
+        generation = database_identity.leap_generation(tx, newest_seen)
+        quarantine.record_location(ctx, tx, machine)
         machine.suppression_journal.open_file()
         machine.record_generation(generation)  # before the commit: if that fails, the quarantine stays on
         reason = f"; without a journal: {without_journal.strip()}" if without_journal.strip() else ""
-        circuit_breakers.release(
-            connection, quarantine.KIND, quarantine.NAME, _released_by(since, f" by {by}{reason}"), now
-        )
+        circuit_breakers.release(tx, quarantine.KIND, quarantine.NAME, _released_by(since, f" by {by}{reason}"), now)
     return found
 
 
@@ -157,9 +155,9 @@ def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: dateti
     for entry in entries:
         by_address_hash[entry.address_hash].append(entry)
     erased: list[str] = []
-    with database.write() as connection:
+    with database.write() as tx:
         known: dict[str, int] = {}
-        for address_id, normal in suppression_queries.iterate_addresses(connection):
+        for address_id, normal in suppression_queries.iterate_addresses(tx):
             address_hash = normal if normal in by_address_hash else machine.address_hash(normal)
             if address_hash in by_address_hash:
                 known[address_hash] = address_id
@@ -167,9 +165,7 @@ def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: dateti
                     line.action == suppression_journal.ERASED for line in by_address_hash[address_hash]
                 ):
                     erased.append(normal)
-        known |= suppression_queries.add_erased_addresses(
-            database, connection, sorted(by_address_hash.keys() - known.keys())
-        )
+        known |= suppression_queries.add_erased_addresses(tx, sorted(by_address_hash.keys() - known.keys()))
         known_entries = [
             (known[line.address_hash], line) for line in entries if line.action != suppression_journal.ERASED
         ]
@@ -178,7 +174,7 @@ def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: dateti
             for id_, line in known_entries
             if line.action == LogAction.SUPPRESS
         ]
-        report.suppressed += sum(suppression.opt_out(database, connection, opt_outs, now))
+        report.suppressed += sum(suppression.opt_out(tx, opt_outs, now))
         opt_ins = [
             (
                 id_,
@@ -189,7 +185,7 @@ def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: dateti
             for id_, line in known_entries
             if line.action == LogAction.OPT_IN
         ]
-        report.opted_in += opt_in.restore_opt_ins(ctx, connection, opt_ins, now)
+        report.opted_in += opt_in.restore_opt_ins(ctx, tx, opt_ins, now)
     for normal in erased:
         erase.erase_person(ctx, normal, now)
     report.erased += len(erased)
@@ -211,14 +207,13 @@ def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport)
             addressed[suppression.parse_address(one.email), one.source] = one
         except InvalidState:
             report.notes.append("an entry of the provider's list is not an address and was skipped")
-    database = ctx.database
-    with database.write() as connection:
+    with ctx.database.write() as tx:
         normals = sorted({normal for normal, _ in addressed})
-        known = suppression.get_or_create_addresses(database, connection, normals)
+        known = suppression.get_or_create_addresses(tx, normals)
         opt_outs = [
             OptOut(known[normal], SuppressionSource(one.source), at=one.at) for (normal, _), one in addressed.items()
         ]
-        report.suppressed += sum(suppression.opt_out(database, connection, opt_outs, now))
+        report.suppressed += sum(suppression.opt_out(tx, opt_outs, now))
     report.notes.append(f"{len(provider_opt_outs):,} entries of {ctx.provider.name}'s lists were read")
 
 
@@ -230,8 +225,8 @@ def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:
             moved = enroll.classify(ctx, at).total() + advance.advance(ctx, at).leads
             if not _count_as_sent(ctx, at) and not moved:
                 break
-        with ctx.database.read() as connection:
-            next_due = restore_gap_queries.find_next_due(connection)
+        with ctx.database.read() as tx:
+            next_due = restore_gap_queries.find_next_due(tx)
         if at >= now or next_due is None or next_due > now:
             return
         at = min(max(next_due, at + MIN_STEP), now)
@@ -240,8 +235,8 @@ def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:
 def _count_as_sent(ctx: AppContext, at: datetime) -> int:
     total = 0
     while True:
-        with ctx.database.write() as connection:
-            sent = restore_gap_queries.mark_as_sent(ctx.database, connection, at, ctx.batch_size)
+        with ctx.database.write() as tx:
+            sent = restore_gap_queries.mark_as_sent(tx, at, ctx.batch_size)
         total += sent
         if sent < ctx.batch_size:
             return total

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, case, func, literal, or_, select, text, update
+from sqlalchemy import BigInteger, case, func, literal, or_, select, text, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads import signal_queries
@@ -34,31 +34,31 @@ _MAY_HAVE_BEEN_SENT: Final = "the database was restored; this message was due af
 _RENEWED_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "expires_at": UtcDateTime()}
 
 
-def leap_ids_after_restore(database: Database, connection: Connection) -> None:
+def leap_ids_after_restore(tx: Transaction) -> None:
     """Skip ids that leads, enrollments and hand-offs may have had in the gap.
 
     Providers and CRMs refer to them by id: an event about a row of the gap must not match a new row.
     """
     for name in _EXTERNALLY_KNOWN_TABLES:
-        if database.is_sqlite:
+        if tx.is_sqlite:
             newest = text("SELECT max(seq) FROM sqlite_sequence WHERE name = :name")
-            reached = connection.execute(newest, {"name": name}).scalar() or 0
-            connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name})
+            reached = tx.execute(newest, {"name": name}).scalar() or 0
+            tx.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name})
             onward = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)")
-            connection.execute(onward, {"name": name, "seq": reached + _ID_LEAP})
+            tx.execute(onward, {"name": name, "seq": reached + _ID_LEAP})
         else:
             onward = text("SELECT setval(s, nextval(s) + :leap) FROM pg_get_serial_sequence(:name, 'id') AS s")
-            connection.execute(onward, {"name": name, "leap": _ID_LEAP})
+            tx.execute(onward, {"name": name, "leap": _ID_LEAP})
 
 
-def find_last_move(connection: Connection) -> datetime | None:
+def find_last_move(tx: Transaction) -> datetime | None:
     """Return when a lead last advanced on its track, None if never; the gap begins no later."""
     query = select(journal.c.at).where(journal.c.stage == "advance").order_by(journal.c.id.desc()).limit(1)
-    found: datetime | None = connection.execute(query).scalar()
+    found: datetime | None = tx.execute(query).scalar()
     return found
 
 
-def find_next_due(connection: Connection) -> datetime | None:
+def find_next_due(tx: Transaction) -> datetime | None:
     """Return when the next lead or touch is due, None if never."""
     # One custody kind per subquery and the filter on due_at match the partial index; otherwise all leads are read.
     due_queries = [
@@ -70,11 +70,11 @@ def find_next_due(connection: Connection) -> datetime | None:
     touches = select(func.min(message.c.send_at, type_=UtcDateTime())).where(
         message.c.state == "planned", message.c.kind.in_(TO_LEADS)
     )
-    found = connection.execute(select(*due_queries, touches.scalar_subquery())).one()
+    found = tx.execute(select(*due_queries, touches.scalar_subquery())).one()
     return min((due_at for due_at in found if due_at is not None), default=None)
 
 
-def mark_as_sent(database: Database, connection: Connection, at: datetime, limit: int) -> int:
+def mark_as_sent(tx: Transaction, at: datetime, limit: int) -> int:
     """Presume at most *limit* touches due by *at* to be sent at their time; return how many.
 
     Includes touches that were `sending` or `unknown` in the backup: they were resolved in the gap. They become
@@ -83,16 +83,16 @@ def mark_as_sent(database: Database, connection: Connection, at: datetime, limit
     is_waiting = message.c.state.in_(_WAITING_STATES) & (message.c.send_at <= at)
     was_called = message.c.state.in_(_CALLED_STATES) & (message.c.state_at <= at)
     due = select(message.c.id, message.c.lead_id).where(message.c.kind.in_(TO_LEADS), or_(is_waiting, was_called))
-    rows = connection.execute(due.order_by(message.c.id).limit(limit)).all()
+    rows = tx.execute(due.order_by(message.c.id).limit(limit)).all()
     if not rows:
         return 0
-    lock_leads(database, connection, sorted({row.lead_id for row in rows}))
-    chosen = database.ids("chosen", [row.id for row in rows])
+    lock_leads(tx, sorted({row.lead_id for row in rows}))
+    chosen = tx.ids("chosen", [row.id for row in rows])
     statement = update(message).where(
         message.c.id == chosen.c.id, message.c.state.in_((*_WAITING_STATES, *_CALLED_STATES))
     )
     presumed_at = case((message.c.state.in_(_CALLED_STATES), message.c.state_at), else_=message.c.send_at)
-    connection.execute(
+    tx.execute(
         statement.values(
             state="accepted",
             state_at=presumed_at,
@@ -103,35 +103,33 @@ def mark_as_sent(database: Database, connection: Connection, at: datetime, limit
             lease_until=None,
         )
     )
-    signal_queries.make_due(database, connection, [row.lead_id for row in rows], at)
+    signal_queries.make_due(tx, [row.lead_id for row in rows], at)
     return len(rows)
 
 
-def mark_unknown(connection: Connection) -> int:
+def mark_unknown(tx: Transaction) -> int:
     """Set the messages that `mark_as_sent` accepted to `unknown`; return how many."""
     counted = (message.c.state == "accepted") & (message.c.provider == PRESUMED_SENT)
     statement = update(message).where(counted)
-    return connection.execute(statement.values(state="unknown", accepted_at=None)).rowcount
+    return tx.execute(statement.values(state="unknown", accepted_at=None)).rowcount
 
 
-def list_handed_off(connection: Connection) -> list[int]:
+def list_handed_off(tx: Transaction) -> list[int]:
     """Return the leads that are offered to a rep or wait for one: their briefs may have been sent in the gap."""
     waits = (custody.c.kind == Custodian.QUEUE.value) & (custody.c.ref == Queue.HAND_OFF.value)
     query = select(custody.c.lead_id).where(or_(custody.c.kind == Custodian.OFFER.value, waits))
-    return list(connection.execute(query.order_by(custody.c.lead_id)).scalars())
+    return list(tx.execute(query.order_by(custody.c.lead_id)).scalars())
 
 
-def renew_offers(
-    database: Database, connection: Connection, offers: Sequence[tuple[int, datetime]], now: datetime
-) -> None:
+def renew_offers(tx: Transaction, offers: Sequence[tuple[int, datetime]], now: datetime) -> None:
     """Restart each (offer id, new expiry) at *now*, and send the briefs and notices again."""
     if not offers:
         return
-    renewed = database.rows("renewed", _RENEWED_COLUMNS, offers)
+    renewed = tx.rows("renewed", _RENEWED_COLUMNS, offers)
     statement = update(offer).where(offer.c.id == renewed.c.id, offer.c.state == "offered")
-    connection.execute(statement.values(offered_at=now, expires_at=renewed.c.expires_at, escalation_level=0))
+    tx.execute(statement.values(offered_at=now, expires_at=renewed.c.expires_at, escalation_level=0))
     briefs = update(message).where(message.c.offer_id == renewed.c.id, message.c.kind.in_(("brief", "notice")))
-    connection.execute(
+    tx.execute(
         briefs.values(
             state="planned",
             state_at=now,
@@ -146,11 +144,11 @@ def renew_offers(
     )
 
 
-def mark_sales_mail_unknown(connection: Connection) -> int:
+def mark_sales_mail_unknown(tx: Transaction) -> int:
     """Set waiting messages to sales to `unknown`; return how many."""
     is_waiting = (message.c.state.in_(_WAITING_STATES)) & (message.c.kind.not_in(TO_LEADS))
     statement = update(message).where(is_waiting)
-    return connection.execute(
+    return tx.execute(
         statement.values(
             state="unknown",
             state_at=message.c.send_at,

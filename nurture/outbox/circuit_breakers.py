@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, literal, or_, select, update
+from sqlalchemy import literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 
 breaker = table(delivery_tables.CircuitBreaker)
 
@@ -29,13 +29,13 @@ class Breaker(NamedTuple):
     until: datetime | None
 
 
-def list_active(connection: Connection) -> list[Breaker]:
+def list_active(tx: Transaction) -> list[Breaker]:
     """Return the active breakers, oldest first."""
     query = select(*_COLUMNS).where(breaker.c.released_at.is_(None)).order_by(breaker.c.since, breaker.c.id)
-    return [Breaker._make(row) for row in connection.execute(query)]
+    return [Breaker._make(row) for row in tx.execute(query)]
 
 
-def trip(database: Database, connection: Connection, new_breaker: Breaker) -> None:
+def trip(tx: Transaction, new_breaker: Breaker) -> None:
     """Activate a breaker, or update the reason and end of an active one.
 
     A breaker without an end stays without one.
@@ -45,12 +45,12 @@ def trip(database: Database, connection: Connection, new_breaker: Breaker) -> No
     )
     news = {"reason": new_breaker.reason, "until": new_breaker.until}
     longer = or_(breaker.c.until.is_not(None), literal(new_breaker.until is None))
-    if connection.execute(select(breaker.c.id).where(existing)).first() is not None:  # a conflict would use up an id
-        connection.execute(update(breaker).where(existing, longer).values(news))
+    if tx.execute(select(breaker.c.id).where(existing)).first() is not None:  # a conflict would use up an id
+        tx.execute(update(breaker).where(existing, longer).values(news))
         return
-    maker = sqlite.insert if database.is_sqlite else postgresql.insert
+    maker = sqlite.insert if tx.is_sqlite else postgresql.insert
     insert = maker(breaker).values(new_breaker._asdict())
-    connection.execute(
+    tx.execute(
         insert.on_conflict_do_update(
             index_elements=[breaker.c.kind, breaker.c.name],
             index_where=breaker.c.released_at.is_(None),
@@ -60,7 +60,7 @@ def trip(database: Database, connection: Connection, new_breaker: Breaker) -> No
     )
 
 
-def claim_probe(connection: Connection, provider: str, now: datetime, until: datetime) -> bool:
+def claim_probe(tx: Transaction, provider: str, now: datetime, until: datetime) -> bool:
     """Claim the probe of a paused provider whose *until* has passed; return False if another worker has it."""
     due = update(breaker).where(
         breaker.c.kind == "provider",
@@ -68,19 +68,19 @@ def claim_probe(connection: Connection, provider: str, now: datetime, until: dat
         breaker.c.released_at.is_(None),
         breaker.c.until <= now,
     )
-    return connection.execute(due.values(until=until)).rowcount > 0
+    return tx.execute(due.values(until=until)).rowcount > 0
 
 
-def last_released(connection: Connection, kind: Kind, by: str) -> datetime | None:
+def last_released(tx: Transaction, kind: Kind, by: str) -> datetime | None:
     """Return when a breaker of *kind* was last released with a `released_by` that starts with *by*."""
     query = select(breaker.c.released_at).where(breaker.c.kind == kind, breaker.c.released_by.startswith(by))
-    found: datetime | None = connection.execute(query.order_by(breaker.c.id.desc()).limit(1)).scalar()
+    found: datetime | None = tx.execute(query.order_by(breaker.c.id.desc()).limit(1)).scalar()
     return found
 
 
-def release(connection: Connection, kind: Kind, name: str, by: str, now: datetime) -> bool:
+def release(tx: Transaction, kind: Kind, name: str, by: str, now: datetime) -> bool:
     """Release a breaker; return whether it was active."""
-    released = connection.execute(
+    released = tx.execute(
         update(breaker)
         .where(breaker.c.kind == kind, breaker.c.name == name, breaker.c.released_at.is_(None))
         .values(released_at=now, released_by=by)

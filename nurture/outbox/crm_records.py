@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Connection,
     Integer,
     Select,
     String,
@@ -24,11 +23,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 record = table(tables_crm.CrmRecord)
@@ -97,30 +96,28 @@ _RESULT_COLUMNS: Final[_Columns] = dict(
 )
 
 
-def plan_records(database: Database, connection: Connection, offers: Sequence[tuple[int, int]], now: datetime) -> None:
+def plan_records(tx: Transaction, offers: Sequence[tuple[int, int]], now: datetime) -> None:
     """Plan a CRM record for each new (offer id, lead id)."""
     rows = [
         (f"handoff:{offer_id}", offer_id, lead_id, "offered", now, "planned", now, now, 0)
         for offer_id, lead_id in offers
     ]
-    database.insert(connection, record.name, _NEW_RECORD_COLUMNS, rows, unique_columns=["key"])
+    tx.insert(record.name, _NEW_RECORD_COLUMNS, rows, unique_columns=["key"])
 
 
-def set_target_states(
-    database: Database, connection: Connection, answers: Sequence[tuple[int, str]], now: datetime
-) -> None:
+def set_target_states(tx: Transaction, answers: Sequence[tuple[int, str]], now: datetime) -> None:
     """Set the target states of records from answered offers: (offer id, state).
 
     A record in progress or `unknown` keeps its state; `write_results` compares it with the new target.
     """
     if not answers:
         return
-    changed = database.rows("changed", {"id": BigInteger(), "state": String()}, answers)
-    if database.skips_locked:
+    changed = tx.rows("changed", {"id": BigInteger(), "state": String()}, answers)
+    if tx.skips_locked:
         locked = select(record.c.id).join(changed, changed.c.id == record.c.offer_id).order_by(record.c.id)
-        connection.execute(locked.with_for_update(of=record))
+        tx.execute(locked.with_for_update(of=record))
     statement = update(record).where(record.c.offer_id == changed.c.id)
-    connection.execute(statement.values(target_state=changed.c.state, **_requeue_values(now)))
+    tx.execute(statement.values(target_state=changed.c.state, **_requeue_values(now)))
 
 
 def _requeue_values(now: datetime) -> dict[str, Any]:
@@ -139,18 +136,18 @@ CATCH_UP_LIMIT: Final = 20_000
 """How many of the newest hand-offs are compared with their offers."""
 
 
-def catch_up_target_states(database: Database, connection: Connection, now: datetime) -> int:
+def catch_up_target_states(tx: Transaction, now: datetime) -> int:
     """Set the target states of the newest records from the states of their offers; return how many changed."""
     newest = select(func.coalesce(func.max(record.c.id), 0)).scalar_subquery()
     changed = select(record.c.id).join(offer, offer.c.id == record.c.offer_id)
     changed = changed.where(record.c.id > newest - CATCH_UP_LIMIT, record.c.target_state != offer.c.state)
-    if database.skips_locked:
+    if tx.skips_locked:
         changed = changed.with_for_update(of=record, skip_locked=True)
     statement = update(record).where(record.c.id.in_(changed), record.c.offer_id == offer.c.id)
-    return connection.execute(statement.values(target_state=offer.c.state, **_requeue_values(now))).rowcount
+    return tx.execute(statement.values(target_state=offer.c.state, **_requeue_values(now))).rowcount
 
 
-def plan_existing_offers(connection: Connection, since: datetime, now: datetime) -> int:
+def plan_existing_offers(tx: Transaction, since: datetime, now: datetime) -> int:
     """Plan a push of every hand-off offered at *since* or later; return how many.
 
     Keys do not change, so the CRM updates the records that it has.
@@ -167,9 +164,9 @@ def plan_existing_offers(connection: Connection, since: datetime, now: datetime)
         bindparam("attempts", 0),
     ).where(offer.c.offered_at >= since, ~exists().where(record.c.offer_id == offer.c.id))
     into = record.insert().from_select(list(_NEW_RECORD_COLUMNS), made.order_by(offer.c.id)).returning(record.c.id)
-    new = len(connection.execute(into).all())
+    new = len(tx.execute(into).all())
     chosen = select(offer.c.id).where(offer.c.offered_at >= since)
-    again = connection.execute(
+    again = tx.execute(
         update(record)
         .where(record.c.offer_id.in_(chosen), record.c.state.in_(("done", "rejected")))
         .values(state="planned", state_at=now, due_at=now, pushed_state=None, attempts=0, reason=None)
@@ -177,9 +174,7 @@ def plan_existing_offers(connection: Connection, since: datetime, now: datetime)
     return new + again
 
 
-def claim(
-    database: Database, connection: Connection, token: str, until: datetime, now: datetime, limit: int
-) -> list[tuple[int, str]]:
+def claim(tx: Transaction, token: str, until: datetime, now: datetime, limit: int) -> list[tuple[int, str]]:
     """Claim due records in hand-off order, at most one per lead; return (id, key).
 
     A record waits for the earlier ones of its lead, so that the CRM gets them in order.
@@ -194,9 +189,9 @@ def claim(
         .order_by(record.c.id)
         .limit(limit)
     )
-    if database.skips_locked:
+    if tx.skips_locked:
         chosen = chosen.with_for_update(of=record, skip_locked=True)
-    taken = connection.execute(
+    taken = tx.execute(
         update(record)
         .where(record.c.id.in_(chosen))
         .values(state="claimed", state_at=now, lease_token=token, lease_until=until)
@@ -206,19 +201,19 @@ def claim(
 
 
 def stamp_sending(
-    database: Database, connection: Connection, ids: Sequence[int], crm: str, token: str, until: datetime, now: datetime
+    tx: Transaction, ids: Sequence[int], crm: str, token: str, until: datetime, now: datetime
 ) -> list[OutgoingRecord]:
     """Mark claimed records `sending`, before the CRM call; return those that *token* still holds, as of now."""
-    candidates = database.ids("locked", ids)
+    candidates = tx.ids("locked", ids)
     stamped = set(
-        connection.execute(
+        tx.execute(
             update(record)
             .where(record.c.id == candidates.c.id, record.c.state == "claimed", record.c.lease_token == token)
             .values(state="sending", state_at=now, lease_until=until, attempts=record.c.attempts + 1, crm=crm)
             .returning(record.c.id)
         ).scalars()
     )
-    chosen = database.ids("chosen", sorted(stamped))
+    chosen = tx.ids("chosen", sorted(stamped))
     external_id = (
         select(func.min(identity.c.external_id))
         .where(identity.c.lead_id == record.c.lead_id, identity.c.source == crm)
@@ -245,22 +240,20 @@ def stamp_sending(
         .outerjoin(address, address.c.id == lead.c.address_id)
         .order_by(record.c.id)
     )
-    return [OutgoingRecord._make(row) for row in connection.execute(query)]
+    return [OutgoingRecord._make(row) for row in tx.execute(query)]
 
 
-def write_results(
-    database: Database, connection: Connection, results: Sequence[PushResult], token: str | None, now: datetime
-) -> None:
+def write_results(tx: Transaction, results: Sequence[PushResult], token: str | None, now: datetime) -> None:
     """Write push results, and plan a record again whose target state changed meanwhile.
 
     With *token*, write only records that it still holds: a slow worker overwrites no newer result.
     """
     if not results:
         return
-    new = database.rows("new", _RESULT_COLUMNS, results)
-    if database.skips_locked:
+    new = tx.rows("new", _RESULT_COLUMNS, results)
+    if tx.skips_locked:
         locked = select(record.c.id).join(new, new.c.id == record.c.id).order_by(record.c.id)
-        connection.execute(locked.with_for_update(of=record))
+        tx.execute(locked.with_for_update(of=record))
     is_outdated = (new.c.state == "done") & (new.c.pushed_state != record.c.target_state)
     statement = (
         update(record)
@@ -281,19 +274,19 @@ def write_results(
     )
     if token is not None:
         statement = statement.where(record.c.lease_token == token)
-    connection.execute(statement)
+    tx.execute(statement)
 
 
-def release_expired(database: Database, connection: Connection, now: datetime) -> tuple[int, int]:
+def release_expired(tx: Transaction, now: datetime) -> tuple[int, int]:
     """End expired leases: `claimed` returns to `planned`, `sending` becomes `unknown`. Return both counts."""
-    back = connection.execute(
+    back = tx.execute(
         update(record)
-        .where(record.c.id.in_(_expired(database, "claimed", now)))
+        .where(record.c.id.in_(_expired(tx, "claimed", now)))
         .values(state="planned", state_at=now, lease_token=None, lease_until=None)
     ).rowcount
-    unknown = connection.execute(
+    unknown = tx.execute(
         update(record)
-        .where(record.c.id.in_(_expired(database, "sending", now)))
+        .where(record.c.id.in_(_expired(tx, "sending", now)))
         .values(
             state="unknown",
             state_at=now,
@@ -304,13 +297,13 @@ def release_expired(database: Database, connection: Connection, now: datetime) -
     return back, unknown
 
 
-def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]]:
+def _expired(tx: Transaction, state: str, now: datetime) -> Select[tuple[int]]:
     leased = record.c.state.in_(bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True))
     expired = select(record.c.id).where(leased, record.c.state == state, record.c.lease_until < now)
-    return expired.with_for_update(skip_locked=True) if database.skips_locked else expired
+    return expired.with_for_update(skip_locked=True) if tx.skips_locked else expired
 
 
-def list_unknown(connection: Connection, before: datetime, limit: int) -> list[UnknownRecord]:
+def list_unknown(tx: Transaction, before: datetime, limit: int) -> list[UnknownRecord]:
     """Return records that have been unknown since *before* or earlier, oldest hand-off first."""
     unresolved = record.c.state.in_(
         bindparam("unresolved", ["unknown", "rejected"], expanding=True, literal_execute=True)
@@ -321,7 +314,7 @@ def list_unknown(connection: Connection, before: datetime, limit: int) -> list[U
         .order_by(record.c.id)
         .limit(limit)
     )
-    return [UnknownRecord._make(row) for row in connection.execute(query)]
+    return [UnknownRecord._make(row) for row in tx.execute(query)]
 
 
 class StateCount(NamedTuple):
@@ -333,7 +326,7 @@ class StateCount(NamedTuple):
     reason: str | None
 
 
-def count_by_state(connection: Connection) -> list[StateCount]:
+def count_by_state(tx: Transaction) -> list[StateCount]:
     """Return the number of hand-offs in each state."""
     query = (
         select(
@@ -345,4 +338,4 @@ def count_by_state(connection: Connection) -> list[StateCount]:
         .group_by(record.c.state)
         .order_by(record.c.state)
     )
-    return [StateCount._make(row) for row in connection.execute(query)]
+    return [StateCount._make(row) for row in tx.execute(query)]

@@ -32,8 +32,8 @@ def heartbeat(database: Database, token: str, clock: Clock) -> Iterator[None]:
     def beat() -> None:
         while not stopped.wait(BEAT_INTERVAL.total_seconds()):
             # A failed beat is not fatal: the next one may succeed before the lease ends.
-            with suppress(NurtureError, SQLAlchemyError), database.write() as connection:
-                messages.renew_leases(database, connection, token, clock.now() + LEASE)
+            with suppress(NurtureError, SQLAlchemyError), database.write() as tx:
+                messages.renew_leases(tx, token, clock.now() + LEASE)
 
     thread = Thread(target=beat, name=f"heartbeat-{token}", daemon=True)
     thread.start()

@@ -10,7 +10,6 @@ import orjson
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Connection,
     Select,
     String,
     Update,
@@ -25,12 +24,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 message = table(delivery_tables.Message)
@@ -106,9 +105,7 @@ _RESULT_COLUMNS: Mapping[str, TypeEngine[Any]] = dict(
 )
 
 
-def lock_due(
-    database: Database, connection: Connection, now: datetime, limit: int, target: str | None = None
-) -> list[DueMessage]:
+def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = None) -> list[DueMessage]:
     """Lock and return due messages, earliest `send_at` first: email, or the notices for *target*."""
     query = (
         select(
@@ -150,10 +147,10 @@ def lock_due(
         .order_by(message.c.send_at, message.c.id)
         .limit(limit)
     )
-    if database.skips_locked:
+    if tx.skips_locked:
         # Lock custody too: a sweep that cancels messages locks it first, so the two cannot deadlock.
         query = query.with_for_update(of=[message, custody], skip_locked=True)
-    return [DueMessage._make(row) for row in connection.execute(query)]
+    return [DueMessage._make(row) for row in tx.execute(query)]
 
 
 def _is_for_target(target: str | None) -> ColumnElement[bool]:
@@ -162,27 +159,25 @@ def _is_for_target(target: str | None) -> ColumnElement[bool]:
     return and_(message.c.kind == NOTICE, message.c.email == target)
 
 
-def list_due_targets(connection: Connection, now: datetime) -> list[str]:
+def list_due_targets(tx: Transaction, now: datetime) -> list[str]:
     """Return the names of notifiers with due notices."""
     query = (
         select(message.c.email)
         .where(message.c.state == "planned", message.c.send_at <= now, message.c.kind == NOTICE)
         .distinct()
     )
-    return sorted(connection.execute(query).scalars())
+    return sorted(tx.execute(query).scalars())
 
 
-def count_due(connection: Connection, now: datetime) -> int:
+def count_due(tx: Transaction, now: datetime) -> int:
     """Return the number of due emails."""
     query = select(func.count()).where(message.c.state == "planned", message.c.send_at <= now, _is_for_target(None))
-    return connection.execute(query).scalar_one()
+    return tx.execute(query).scalar_one()
 
 
-def list_touches_since(
-    database: Database, connection: Connection, lead_ids: Sequence[int], since: datetime
-) -> list[tuple[int, datetime]]:
+def list_touches_since(tx: Transaction, lead_ids: Sequence[int], since: datetime) -> list[tuple[int, datetime]]:
     """Return (lead id, time) of every touch that was, or may have been, sent to these leads after *since*."""
-    chosen = database.ids("chosen", list(set(lead_ids)))
+    chosen = tx.ids("chosen", list(set(lead_ids)))
     query = (
         select(message.c.lead_id, message.c.accepted_at, message.c.state_at)
         .join(chosen, chosen.c.id == message.c.lead_id)
@@ -192,7 +187,7 @@ def list_touches_since(
             or_(message.c.accepted_at > since, message.c.state_at > since),
         )
     )
-    return [(row[0], row[1] or row[2]) for row in connection.execute(query)]
+    return [(row[0], row[1] or row[2]) for row in tx.execute(query)]
 
 
 class Claim(NamedTuple):
@@ -211,17 +206,15 @@ _ID_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger()}
 _CLAIM_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_domain": String()}
 
 
-def claim(
-    database: Database, connection: Connection, claims: Sequence[Claim], token: str, until: datetime, now: datetime
-) -> None:
+def claim(tx: Transaction, claims: Sequence[Claim], token: str, until: datetime, now: datetime) -> None:
     """Claim planned messages for the worker that holds *token*, until the lease ends."""
     if claims:
-        values = {"payload": database.payload(_CLAIM_COLUMNS, claims), "worker": token, "lease": until, "at": now}
-        connection.execute(database.cached(claim, lambda: _claim(database)), values)
+        values = {"payload": tx.payload(_CLAIM_COLUMNS, claims), "worker": token, "lease": until, "at": now}
+        tx.execute(tx.cached(claim, lambda: _claim(tx)), values)
 
 
-def _claim(database: Database) -> Update:
-    claimed = database.rows_parameter("locked", _CLAIM_COLUMNS)
+def _claim(tx: Transaction) -> Update:
+    claimed = tx.rows_parameter("locked", _CLAIM_COLUMNS)
     return (
         update(message)
         .where(message.c.id == claimed.c.id, message.c.state == "planned")
@@ -236,48 +229,44 @@ def _claim(database: Database) -> Update:
     )
 
 
-def renew_leases(database: Database, connection: Connection, token: str, until: datetime) -> int:
+def renew_leases(tx: Transaction, token: str, until: datetime) -> int:
     """Extend the leases that *token* holds; return how many.
 
     Skips rows that the worker is writing now: that write renews or ends the lease.
     """
     leased = select(message.c.id).where(_LEASED, message.c.lease_token == token)
-    if database.skips_locked:
+    if tx.skips_locked:
         leased = leased.with_for_update(skip_locked=True)
     prolonged = update(message).where(message.c.id.in_(leased)).values(lease_until=until)
-    return connection.execute(prolonged).rowcount
+    return tx.execute(prolonged).rowcount
 
 
-def lock_still_claimed(database: Database, connection: Connection, token: str) -> set[int]:
+def lock_still_claimed(tx: Transaction, token: str) -> set[int]:
     """Lock and return the messages that are still claimed by *token*."""
     claimed = select(message.c.id).where(_LEASED, _CLAIMED_BY_WORKER)
-    if database.skips_locked:
+    if tx.skips_locked:
         claimed = claimed.with_for_update(of=message)
-    return set(connection.execute(claimed, {"worker": token}).scalars())
+    return set(tx.execute(claimed, {"worker": token}).scalars())
 
 
-def stamp_sending(
-    database: Database, connection: Connection, ids: Sequence[int], token: str, until: datetime, now: datetime
-) -> set[int]:
+def stamp_sending(tx: Transaction, ids: Sequence[int], token: str, until: datetime, now: datetime) -> set[int]:
     """Mark claimed messages `sending`, before the provider call; return those that *token* still holds."""
     if not ids:
         return set()
-    values = {"payload": database.payload(_ID_COLUMNS, [(id_,) for id_ in ids]), "worker": token}
-    stamp = database.cached(stamp_sending, lambda: _stamp(database))
+    values = {"payload": tx.payload(_ID_COLUMNS, [(id_,) for id_ in ids]), "worker": token}
+    stamp = tx.cached(stamp_sending, lambda: _stamp(tx))
     stamped = values | {"lease": until, "at": now}
-    if not database.is_sqlite:
-        return set(connection.execute(stamp.returning(message.c.id), stamped).scalars())
+    if not tx.is_sqlite:
+        return set(tx.execute(stamp.returning(message.c.id), stamped).scalars())
     # SQLite has one writer, so the ids can be selected before the update. They come as one JSON row: for each
     # row that SQLite returns, the interpreter switches to the thread that calls the provider.
-    still_claimed = connection.execute(
-        database.cached(_still_claimed_query, lambda: _still_claimed_query(database)), values
-    ).scalar_one()
-    connection.execute(stamp, stamped)
+    still_claimed = tx.execute(tx.cached(_still_claimed_query, lambda: _still_claimed_query(tx)), values).scalar_one()
+    tx.execute(stamp, stamped)
     return set(orjson.loads(still_claimed))
 
 
-def _stamp(database: Database) -> Update:
-    stamped = database.rows_parameter("locked", _ID_COLUMNS)
+def _stamp(tx: Transaction) -> Update:
+    stamped = tx.rows_parameter("locked", _ID_COLUMNS)
     return (
         update(message)
         .where(message.c.id.in_(select(stamped.c.id)), _CLAIMED_BY_WORKER)
@@ -285,8 +274,8 @@ def _stamp(database: Database) -> Update:
     )
 
 
-def _still_claimed_query(database: Database) -> Select[tuple[str]]:
-    candidates = database.rows_parameter("locked", _ID_COLUMNS)
+def _still_claimed_query(tx: Transaction) -> Select[tuple[str]]:
+    candidates = tx.rows_parameter("locked", _ID_COLUMNS)
     query = select(func.json_group_array(message.c.id)).join(candidates, candidates.c.id == message.c.id)
     return query.where(_CLAIMED_BY_WORKER)
 
@@ -295,23 +284,21 @@ _UNCOUNTED_STATES: Final = ("planned", "cancelled", "rejected")
 """States of messages that do not count against the sender domain's daily limit."""
 
 
-def write_results(
-    database: Database, connection: Connection, results: Sequence[DeliveryResult], token: str | None, now: datetime
-) -> None:
+def write_results(tx: Transaction, results: Sequence[DeliveryResult], token: str | None, now: datetime) -> None:
     """Write delivery results; with *token*, only of messages that it still holds."""
     if not results:
         return
-    values = {"payload": database.payload(_RESULT_COLUMNS, results), "at": now}
+    values = {"payload": tx.payload(_RESULT_COLUMNS, results), "at": now}
     if token is None:
-        connection.execute(database.cached((write_results, "any"), lambda: _write_results_statement(database)), values)
+        tx.execute(tx.cached((write_results, "any"), lambda: _write_results_statement(tx)), values)
         return
     is_held = message.c.lease_token == bindparam("worker")
-    statement = database.cached((write_results, "held"), lambda: _write_results_statement(database).where(is_held))
-    connection.execute(statement, values | {"worker": token})
+    statement = tx.cached((write_results, "held"), lambda: _write_results_statement(tx).where(is_held))
+    tx.execute(statement, values | {"worker": token})
 
 
-def _write_results_statement(database: Database) -> Update:
-    new = database.rows_parameter("new", _RESULT_COLUMNS)
+def _write_results_statement(tx: Transaction) -> Update:
+    new = tx.rows_parameter("new", _RESULT_COLUMNS)
     return (
         update(message)
         .where(message.c.id == new.c.id)
@@ -337,19 +324,19 @@ _LEASED: ColumnElement[bool] = message.c.state.in_(
 """Literal values, as in the partial index on leases; with bound values SQLite scans the whole table."""
 
 
-def release_expired(database: Database, connection: Connection, now: datetime) -> tuple[int, int]:
+def release_expired(tx: Transaction, now: datetime) -> tuple[int, int]:
     """End expired leases: `claimed` returns to `planned`, `sending` becomes `unknown`. Return both counts.
 
     An unknown message keeps its token, so that a worker that was only slow can still write its result.
     """
-    back = connection.execute(
+    back = tx.execute(
         update(message)
-        .where(message.c.id.in_(_expired(database, "claimed", now)))
+        .where(message.c.id.in_(_expired(tx, "claimed", now)))
         .values(state="planned", state_at=now, claimed_at=None, lease_token=None, lease_until=None)
     ).rowcount
-    unknown = connection.execute(
+    unknown = tx.execute(
         update(message)
-        .where(message.c.id.in_(_expired(database, "sending", now)))
+        .where(message.c.id.in_(_expired(tx, "sending", now)))
         .values(
             state="unknown",
             lease_until=None,
@@ -359,25 +346,25 @@ def release_expired(database: Database, connection: Connection, now: datetime) -
     return back, unknown
 
 
-def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]]:
+def _expired(tx: Transaction, state: str, now: datetime) -> Select[tuple[int]]:
     """Return the messages in *state* with an expired lease; rows that a slow worker is writing are skipped."""
     expired = select(message.c.id).where(_LEASED, message.c.state == state, message.c.lease_until < now)
-    return expired.with_for_update(skip_locked=True) if database.skips_locked else expired
+    return expired.with_for_update(skip_locked=True) if tx.skips_locked else expired
 
 
-def count_recent_unknown(connection: Connection, provider: str, since: datetime) -> int:
+def count_recent_unknown(tx: Transaction, provider: str, since: datetime) -> int:
     """Return how many messages given to *provider* became unknown after *since*."""
     query = select(func.count()).where(
         message.c.state == "unknown", message.c.provider == provider, message.c.state_at > since
     )
-    return connection.execute(query).scalar_one()
+    return tx.execute(query).scalar_one()
 
 
 RESEND_WINDOW: Final = timedelta(days=1)
 """A requeued unknown message may still be sent for this long, even if it would expire earlier."""
 
 
-def requeue_unknown(database: Database, connection: Connection, before: datetime, now: datetime) -> int:
+def requeue_unknown(tx: Transaction, before: datetime, now: datetime) -> int:
     """Plan messages again that have been unknown since before *before*; return how many.
 
     They may arrive twice: only when `on_unknown` is `resend_after`.
@@ -385,7 +372,7 @@ def requeue_unknown(database: Database, connection: Connection, before: datetime
     unknown = select(message.c.id).where(
         message.c.state == "unknown", message.c.state_at < before, message.c.provider.is_distinct_from(PRESUMED_SENT)
     )
-    if database.skips_locked:
+    if tx.skips_locked:
         unknown = unknown.with_for_update(skip_locked=True)
     earliest_expiry = bindparam("earliest_expiry", now + RESEND_WINDOW, type_=UtcDateTime())
     planned = (
@@ -401,4 +388,4 @@ def requeue_unknown(database: Database, connection: Connection, before: datetime
             reason="sent again because its delivery is unknown (templates/sending.yaml); it may arrive twice",
         )
     )
-    return connection.execute(planned).rowcount
+    return tx.execute(planned).rowcount

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.definitions import read_all
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
@@ -32,40 +31,38 @@ def comparable_policy(policy: Policy) -> Policy:
     return replace(policy, version=0, approved_on=date.min)
 
 
-def decide_activation(ctx: AppContext, connection: Connection, new: Policy) -> str:
+def decide_activation(ctx: AppContext, tx: Transaction, new: Policy) -> str:
     """Return how a version that is about to be published comes into force."""
-    before = policy_in_force(connection)
+    before = policy_in_force(tx)
     if before is None:
         return FIRST_VERSION
-    old = ctx.definitions.policy(connection, before.published.version)
+    old = ctx.definitions.policy(tx, before.published.version)
     return UNCHANGED if comparable_policy(old) == comparable_policy(new) else PENDING
 
 
-def policy_in_force(connection: Connection) -> PolicyVersion | None:
+def policy_in_force(tx: Transaction) -> PolicyVersion | None:
     """Return the policy version in force, or None before the first."""
-    return next((one for one in publication_queries.list_policy_versions(connection) if one.approval is not None), None)
+    return next((one for one in publication_queries.list_policy_versions(tx) if one.approval is not None), None)
 
 
-def pending_versions(connection: Connection) -> list[PolicyVersion]:
+def pending_versions(tx: Transaction) -> list[PolicyVersion]:
     """Return the versions that can still be approved, newest first."""
     pending = []
-    for one in publication_queries.list_policy_versions(connection):
+    for one in publication_queries.list_policy_versions(tx):
         if one.approval is not None:
             break
         pending.append(one)
     return pending
 
 
-def activate(
-    ctx: AppContext, connection: Connection, published: PublishedVersion, policy: Policy, activation: str, now: datetime
-) -> None:
+def activate(tx: Transaction, published: PublishedVersion, policy: Policy, activation: str, now: datetime) -> None:
     """Record the approval of a first version, or of one with unchanged content."""
-    before = policy_in_force(connection)
+    before = policy_in_force(tx)
     by, on = policy.approved_by, policy.approved_on
     if activation == UNCHANGED and before is not None and before.approval is not None:
         by, on = before.approval.approved_by, before.approval.approved_on
     record = Approval(published.version, published.id, by, on, now, activation)
-    publication_queries.insert_approval(ctx.database, connection, record)
+    publication_queries.insert_approval(tx, record)
 
 
 def approve(
@@ -79,32 +76,31 @@ def approve(
     day = approved_on or now.date()
     if day > now.date():
         raise InvalidState(f"{day} is in the future. Enter the day on which the policy was approved.")
-    with ctx.database.write() as connection:
-        chosen = _version_to_approve(connection, version)
-        policy = ctx.definitions.policy(connection, chosen.published.version)
+    with ctx.database.write() as tx:
+        chosen = _version_to_approve(tx, version)
+        policy = ctx.definitions.policy(tx, chosen.published.version)
         if not matches_approver(policy.approved_by, by):
             raise InvalidState(
                 f"Version {policy.version} of the policy names {policy.approved_by} as its approver, "
                 f"not {by}. Ask them to approve it, or change the name under `approved:` in "
                 "sales/policy.yaml and publish again."
             )
-        _require_compatible(connection, chosen.published, _programs_in_force(ctx, connection, {}))
+        _require_compatible(tx, chosen.published, _programs_in_force(ctx, tx, {}))
         record = Approval(policy.version, chosen.published.id, policy.approved_by, day, now, APPROVED)
-        if not publication_queries.insert_approval(ctx.database, connection, record):
+        if not publication_queries.insert_approval(tx, record):
             raise InvalidState(
                 f"Version {policy.version} of the policy was approved in the meantime; nothing was changed."
             )
-        lock_queries.lock_open_leads(ctx.database, connection)
-        enrollment_queries.make_tracks_due(ctx.database, connection, None, now)
-        _wake_waiting_leads(ctx, connection, policy, now)
+        lock_queries.lock_open_leads(tx)
+        enrollment_queries.make_tracks_due(tx, None, now)
+        _wake_waiting_leads(tx, policy, now)
     return record
 
 
-def _wake_waiting_leads(ctx: AppContext, connection: Connection, policy: Policy, now: datetime) -> None:
+def _wake_waiting_leads(tx: Transaction, policy: Policy, now: datetime) -> None:
     """Make queued leads and open hand-offs due: the reps and the routing may have changed."""
-    database = ctx.database
-    signal_queries.make_queues_due(database, connection, REROUTED_QUEUES, now)
-    handoff_queries.schedule_checks(database, connection, [rep.id for rep in policy.reps], now, others=True)
+    signal_queries.make_queues_due(tx, REROUTED_QUEUES, now)
+    handoff_queries.schedule_checks(tx, [rep.id for rep in policy.reps], now, others=True)
 
 
 def matches_approver(named: str, given: str) -> bool:
@@ -117,11 +113,11 @@ def _normalize(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _version_to_approve(connection: Connection, version: int | None) -> PolicyVersion:
-    versions = publication_queries.list_policy_versions(connection)
+def _version_to_approve(tx: Transaction, version: int | None) -> PolicyVersion:
+    versions = publication_queries.list_policy_versions(tx)
     if not versions:
         raise NotFound("No policy is published yet. Run `nurture publish`.")
-    pending = pending_versions(connection)
+    pending = pending_versions(tx)
     if version is None and pending:
         return pending[0]
     found = next((one for one in versions if one.published.version == version), None)
@@ -143,34 +139,30 @@ def _version_to_approve(connection: Connection, version: int | None) -> PolicyVe
 
 
 def require_compatible_tracks(
-    ctx: AppContext, connection: Connection, new_programs: Mapping[str, Program], new_policy: Policy | None
+    ctx: AppContext, tx: Transaction, new_programs: Mapping[str, Program], new_policy: Policy | None
 ) -> None:
     """Raise InvalidState if *new_programs* lack an email that the policy in force refers to.
 
     *new_policy* is the policy of the same folder: if its content is the one in force, it was already checked.
     """
-    before = policy_in_force(connection)
+    before = policy_in_force(tx)
     if before is None:
         return
-    old = ctx.definitions.policy(connection, before.published.version)
+    old = ctx.definitions.policy(tx, before.published.version)
     if new_policy is not None and comparable_policy(old) == comparable_policy(new_policy):
         return
-    _require_compatible(connection, before.published, _programs_in_force(ctx, connection, new_programs))
+    _require_compatible(tx, before.published, _programs_in_force(ctx, tx, new_programs))
 
 
-def _programs_in_force(
-    ctx: AppContext, connection: Connection, new_programs: Mapping[str, Program]
-) -> dict[str, Program]:
-    published = publication_queries.load_versions_in_force(connection)
+def _programs_in_force(ctx: AppContext, tx: Transaction, new_programs: Mapping[str, Program]) -> dict[str, Program]:
+    published = publication_queries.load_versions_in_force(tx)
     names = [row.name for row in published if row.kind == "track" and row.name not in new_programs]
-    current = ctx.definitions.current(connection)
+    current = ctx.definitions.current(tx)
     return {name: current.programs[name] for name in names} | dict(new_programs)
 
 
-def _require_compatible(connection: Connection, published: PublishedVersion, programs: Mapping[str, Program]) -> None:
-    problems = read_all.find_policy_mismatches(
-        publication_queries.load_sources(connection, published.id), programs.values()
-    )
+def _require_compatible(tx: Transaction, published: PublishedVersion, programs: Mapping[str, Program]) -> None:
+    problems = read_all.find_policy_mismatches(publication_queries.load_sources(tx, published.id), programs.values())
     if problems:
         raise InvalidState(
             f"The tracks lack what version {published.version} of the policy refers to:\n"
@@ -202,24 +194,22 @@ class PolicyVersionSummary:
 
 def list_versions(ctx: AppContext) -> list[PolicyVersionSummary]:
     """Return every version of the policy, newest first."""
-    with ctx.database.read() as connection:
-        counts = handoff_queries.count_by_policy(connection)
+    with ctx.database.read() as tx:
+        counts = handoff_queries.count_by_policy(tx)
         found: list[PolicyVersionSummary] = []
         in_force_found = False
-        for one in publication_queries.list_policy_versions(connection):
-            found.append(
-                _summarize(ctx, connection, one, counts.get(one.published.version, 0), in_force_found=in_force_found)
-            )
+        for one in publication_queries.list_policy_versions(tx):
+            found.append(_summarize(ctx, tx, one, counts.get(one.published.version, 0), in_force_found=in_force_found))
             in_force_found = in_force_found or one.approval is not None
     return found
 
 
 def _summarize(
-    ctx: AppContext, connection: Connection, one: PolicyVersion, offers: int, *, in_force_found: bool
+    ctx: AppContext, tx: Transaction, one: PolicyVersion, offers: int, *, in_force_found: bool
 ) -> PolicyVersionSummary:
     number, at = one.published.version, one.published_at
     if one.approval is None:
-        policy = ctx.definitions.policy(connection, number)
+        policy = ctx.definitions.policy(tx, number)
         state = "never_approved" if in_force_found else PENDING
         return PolicyVersionSummary(number, state, policy.approved_by, None, None, "", at, offers)
     approved = one.approval

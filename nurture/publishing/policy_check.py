@@ -69,8 +69,8 @@ def check_policy(
         raise InvalidDefinitions(problems)
     policy = read_all.read(sources)[0].policy(0)
     survey = survey_leads(ctx, policy, now, on_progress)
-    with ctx.database.read() as connection:
-        leads_per_rep = snapshot.count_leads_by_rep(connection)
+    with ctx.database.read() as tx:
+        leads_per_rep = snapshot.count_leads_by_rep(tx)
     lines = yaml_reader.line_numbers(POLICY, sources[POLICY])
     found = [
         *_find_overlaps(survey, lines),
@@ -88,9 +88,9 @@ def survey_leads(
     """Evaluate *policy* for every open lead, in batches."""
     survey, last = PolicyImpact(policy), 0
     while True:
-        with ctx.database.read() as connection:
-            rows = snapshot.load_open_rows_after(connection, last, ctx.batch_size)
-            snapshots = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
+        with ctx.database.read() as tx:
+            rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
+            snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
         for row, lead in zip(rows, snapshots, strict=True):
             survey.add_lead(lead.view, row.country, now)
         on_progress(len(rows))

@@ -56,16 +56,16 @@ def compare_policies(
 
     Raises NotFound if there is nothing to compare, InvalidDefinitions if the folder's policy has problems.
     """
-    with ctx.database.read() as connection:
-        in_force = approval.policy_in_force(connection)
+    with ctx.database.read() as tx:
+        in_force = approval.policy_in_force(tx)
         if in_force is None:
             raise NotFound("No policy is published yet. Run `nurture publish`.")
-        old = ctx.definitions.policy(connection, in_force.published.version)
-        pending = approval.pending_versions(connection)
+        old = ctx.definitions.policy(tx, in_force.published.version)
+        pending = approval.pending_versions(tx)
         if version is None and sources is None and pending:
             version = pending[0].published.version
         if version is not None:
-            new, new_label = ctx.definitions.policy(connection, version), f"version {version}"
+            new, new_label = ctx.definitions.policy(tx, version), f"version {version}"
         else:
             new, new_label = _read_folder_policy(sources), "the folder"
     shifts, changed, leads = _verdict_changes(ctx, old, new, now, on_progress)
@@ -91,9 +91,9 @@ def _verdict_changes(
     changed = leads = last = 0
     is_same = approval.comparable_policy(old) == approval.comparable_policy(new)
     while not is_same:
-        with ctx.database.read() as connection:
-            rows = snapshot.load_open_rows_after(connection, last, ctx.batch_size)
-            snapshots = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
+        with ctx.database.read() as tx:
+            rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
+            snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
         for row, one in zip(rows, snapshots, strict=True):
             before = evaluate_lead(old, one.view, row.country, now)
             after = evaluate_lead(new, one.view, row.country, now)

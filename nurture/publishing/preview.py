@@ -49,8 +49,8 @@ def load_recipient(ctx: AppContext, lead_id: int) -> Recipient:
         .outerjoin(_address, _address.c.id == _lead.c.address_id)
         .where(_lead.c.id == lead_id)
     )
-    with ctx.database.read() as connection:
-        row = connection.execute(statement).one_or_none()
+    with ctx.database.read() as tx:
+        row = tx.execute(statement).one_or_none()
     if row is None:
         raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
     return Recipient(row.email or "no-address@example.com", row.fields, row.zone, row.country, row.consent_basis or "")

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.definitions import read_all
 from nurture.definitions.folder import Sources
 from nurture.definitions.policy.sla import ESCALATE, REMIND
@@ -144,13 +143,13 @@ def publish(ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool =
     if problems:
         raise InvalidDefinitions(problems)
     loaded = read_all.load(sources)
-    with ctx.database.write() as connection:
-        changes = _find_changes(ctx, connection, loaded)
-        _require_compatible_tracks(ctx, connection, loaded)
+    with ctx.database.write() as tx:
+        changes = _find_changes(ctx, tx, loaded)
+        _require_compatible_tracks(ctx, tx, loaded)
         if not dry_run:
-            _insert_versions(connection, loaded, changes, now)
-            _activate_policies(ctx, connection, loaded, changes, now)
-            _wake(ctx, connection, changes, now)
+            _insert_versions(tx, loaded, changes, now)
+            _activate_policies(tx, loaded, changes, now)
+            _wake(tx, changes, now)
     return changes
 
 
@@ -159,34 +158,34 @@ def find_removed_tracks(ctx: AppContext, sources: Sources) -> dict[str, int]:
 
     They stay published and still enroll leads: the folder may have been deleted by mistake.
     """
-    with ctx.database.read() as connection:
-        published = [row.name for row in publication_queries.load_newest_versions(connection) if row.kind == "track"]
-        leads_per_step = enrollment_queries.count_leads_by_step(connection)
+    with ctx.database.read() as tx:
+        published = [row.name for row in publication_queries.load_newest_versions(tx) if row.kind == "track"]
+        leads_per_step = enrollment_queries.count_leads_by_step(tx)
     removed = [name for name in published if f"tracks/{name}/track.yaml" not in sources]
     return {name: sum(count for (on, _), count in leads_per_step.items() if on == name) for name in removed}
 
 
 def keeps_sending_rules(ctx: AppContext, sources: Sources) -> bool:
     """Return whether the published sending rules stay in force because *sources* have none."""
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         return "sending.yaml" not in sources and any(
-            row.kind == SENDING for row in publication_queries.load_newest_versions(connection)
+            row.kind == SENDING for row in publication_queries.load_newest_versions(tx)
         )
 
 
-def _wake(ctx: AppContext, connection: Connection, changes: Sequence[PublishedChange], now: datetime) -> None:
+def _wake(tx: Transaction, changes: Sequence[PublishedChange], now: datetime) -> None:
     """Make the leads of the changed definitions due: their next action may have a date of the old version."""
     if any(change.kind == POLICY and change.activation != approval.PENDING for change in changes):
-        enrollment_queries.make_tracks_due(ctx.database, connection, None, now)
+        enrollment_queries.make_tracks_due(tx, None, now)
         return
     tracks = [change.name for change in changes if change.kind == "track"]
     if tracks:
-        enrollment_queries.make_tracks_due(ctx.database, connection, tracks, now)
+        enrollment_queries.make_tracks_due(tx, tracks, now)
 
 
-def _find_changes(ctx: AppContext, connection: Connection, loaded: ProjectDefinitions) -> list[PublishedChange]:
-    published = {(row.kind, row.name): row for row in publication_queries.load_newest_versions(connection)}
-    leads_per_step = enrollment_queries.count_leads_by_step(connection)
+def _find_changes(ctx: AppContext, tx: Transaction, loaded: ProjectDefinitions) -> list[PublishedChange]:
+    published = {(row.kind, row.name): row for row in publication_queries.load_newest_versions(tx)}
+    leads_per_step = enrollment_queries.count_leads_by_step(tx)
     changes = []
     for name, track in sorted(loaded.tracks.items()):
         old = published.get(("track", name))
@@ -207,15 +206,15 @@ def _find_changes(ctx: AppContext, connection: Connection, loaded: ProjectDefini
             change = PublishedChange(kind, kind, version or None, version + 1)
             if kind == POLICY:
                 policy = loaded.policy(version + 1)
-                activation = approval.decide_activation(ctx, connection, policy)
+                activation = approval.decide_activation(ctx, tx, policy)
                 change = replace(change, activation=activation, approver=policy.approved_by)
             changes.append(change)
     return changes
 
 
-def _require_compatible_tracks(ctx: AppContext, connection: Connection, loaded: ProjectDefinitions) -> None:
+def _require_compatible_tracks(ctx: AppContext, tx: Transaction, loaded: ProjectDefinitions) -> None:
     programs = {name: track.program(0) for name, track in loaded.tracks.items()}
-    approval.require_compatible_tracks(ctx, connection, programs, loaded.unversioned_policy)
+    approval.require_compatible_tracks(ctx, tx, programs, loaded.unversioned_policy)
 
 
 def _resolve_moved_steps(program: Program, leads_on_steps: Mapping[str, int]) -> Mapping[str, str]:
@@ -235,7 +234,7 @@ def _resolve_moved_steps(program: Program, leads_on_steps: Mapping[str, int]) ->
 
 
 def _insert_versions(
-    connection: Connection, loaded: ProjectDefinitions, changes: Sequence[PublishedChange], now: datetime
+    tx: Transaction, loaded: ProjectDefinitions, changes: Sequence[PublishedChange], now: datetime
 ) -> None:
     rows = []
     for change in changes:
@@ -246,20 +245,16 @@ def _insert_versions(
         else:
             digest, files = loaded.tracks[change.name].digest, loaded.sources_of(change.name)
         rows.append((change.kind, change.name, change.version, digest, dict(files)))
-    publication_queries.insert_versions(connection, rows, now)
+    publication_queries.insert_versions(tx, rows, now)
 
 
 def _activate_policies(
-    ctx: AppContext,
-    connection: Connection,
-    loaded: ProjectDefinitions,
-    changes: Sequence[PublishedChange],
-    now: datetime,
+    tx: Transaction, loaded: ProjectDefinitions, changes: Sequence[PublishedChange], now: datetime
 ) -> None:
     """Activate a policy that needs no approval: the first, or one with unchanged content."""
     for change in changes:
         if change.kind == POLICY and change.activation != approval.PENDING:
-            published = publication_queries.find_version(connection, POLICY, POLICY, change.version)
+            published = publication_queries.find_version(tx, POLICY, POLICY, change.version)
             assert published is not None  # by _insert_versions
             policy = loaded.policy(change.version)
-            approval.activate(ctx, connection, published, policy, change.activation, now)
+            approval.activate(tx, published, policy, change.activation, now)

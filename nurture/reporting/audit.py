@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
 from nurture.db import locks
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.errors import NotFound
 from nurture.reporting import audit_queries, ledger_queries
@@ -148,11 +147,11 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
 
     `no-recent-touch` needs a published policy.
     """
-    with ctx.database.read() as connection:
-        locks.use_snapshot(ctx.database, connection)
-        counted = ledger_queries.count_leads(connection)
-        selects = audit_queries.finding_queries(now, _max_silence(ctx, connection))
-        found = {kind: audit_queries.count_and_list(connection, select) for kind, select in selects.items()}
+    with ctx.database.read() as tx:
+        locks.use_snapshot(tx)
+        counted = ledger_queries.count_leads(tx)
+        selects = audit_queries.finding_queries(now, _max_silence(ctx, tx))
+        found = {kind: audit_queries.count_and_list(tx, select) for kind, select in selects.items()}
     findings = (
         AuditFinding(kind, meaning.description, meaning.remedy, meaning.is_violation, *found[kind])
         for kind, meaning in FINDING_TYPES.items()
@@ -168,9 +167,9 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
     )
 
 
-def _max_silence(ctx: AppContext, connection: Connection) -> timedelta | None:
+def _max_silence(ctx: AppContext, tx: Transaction) -> timedelta | None:
     try:
-        return ctx.definitions.current(connection).policy.max_silence
+        return ctx.definitions.current(tx).policy.max_silence
     except NotFound:
         return None
 

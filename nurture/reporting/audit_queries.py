@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, String, and_, case, cast, exists, func, literal, or_, select
+from sqlalchemy import Select, String, and_, case, cast, exists, func, literal, or_, select
 
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
@@ -14,6 +14,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Custodian, Queue
 
@@ -40,11 +41,11 @@ class FindingCount(NamedTuple):
     lead_ids: tuple[int, ...]
 
 
-def count_and_list(connection: Connection, violations: Select[Any]) -> FindingCount:
+def count_and_list(tx: Transaction, violations: Select[Any]) -> FindingCount:
     """Count the lead ids that *violations* selects, and return the first MOST_IDS."""
     rows = violations.subquery()
     query = select(rows.c[0], func.count().over()).order_by(rows.c[0]).limit(MOST_IDS)
-    found = connection.execute(query).all()
+    found = tx.execute(query).all()
     return FindingCount(found[0][1] if found else 0, tuple(row[0] for row in found))
 
 

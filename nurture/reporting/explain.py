@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection
-
 from nurture.db import locks
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, full_name, is_parked
 from nurture.domain.scoring.bant import BANT_FIELDS, TIMELINE, BantValue, find_bant_value
 from nurture.errors import NotFound
@@ -102,19 +101,18 @@ class LeadExplanation:
 
 def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
     """Explain a lead at *now* (UTC), without writing. Raises NotFound for an unknown id."""
-    database = ctx.database
-    with database.read() as connection:
-        locks.use_snapshot(database, connection)
-        record = history_queries.find_lead_record(connection, lead_id)
+    with ctx.database.read() as tx:
+        locks.use_snapshot(tx)
+        record = history_queries.find_lead_record(tx, lead_id)
         if record is None:
             raise NotFound(f"There is no lead {lead_id}. List leads with `nurture leads list`.")
-        rows = snapshot.load_rows(database, connection, [lead_id], lock=False)
+        rows = snapshot.load_rows(tx, [lead_id], lock=False)
         suppressed: tuple[str, ...] = ()
         if record.address_id is not None:
-            suppressions = suppression_queries.list_suppressions(database, connection, [record.address_id])
+            suppressions = suppression_queries.list_suppressions(tx, [record.address_id])
             suppressed = tuple(_describe_suppression(scope, ref, source) for _, scope, ref, source in suppressions)
-        hold = _hold_status(ctx, connection, rows[0], now) if rows else _NO_CUSTODIAN
-        fit, fit_reason = load_fit(ctx, connection, record)
+        hold = _hold_status(ctx, tx, rows[0], now) if rows else _NO_CUSTODIAN
+        fit, fit_reason = load_fit(ctx, tx, record)
         return LeadExplanation(
             at=now,
             lead_id=lead_id,
@@ -131,7 +129,7 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             first_contact_at=record.first_contact_at,
             enrollment=_current_enrollment(rows[0]) if rows else None,
             hold=hold,
-            engagement=current_engagement(record, load_points(ctx, connection), now),
+            engagement=current_engagement(record, load_points(ctx, tx), now),
             fit=fit,
             fit_reason=fit_reason,
             bant=_describe_bant(record.fields),
@@ -142,14 +140,12 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             suppressions=suppressed,
             paused_until=record.paused_until if record.paused_until and record.paused_until > now else None,
             touch_interval_days=record.touch_interval_days,
-            history=tuple(
-                HistoryEntry(*line) for line in history_queries.load_history(connection, lead_id, record.address_id)
-            ),
-            escalation_steps=_remaining_steps(ctx, connection, record),
+            history=tuple(HistoryEntry(*line) for line in history_queries.load_history(tx, lead_id, record.address_id)),
+            escalation_steps=_remaining_steps(ctx, tx, record),
         )
 
 
-def _remaining_steps(ctx: AppContext, connection: Connection, record: LeadRecord) -> tuple[EscalationStep, ...]:
+def _remaining_steps(ctx: AppContext, tx: Transaction, record: LeadRecord) -> tuple[EscalationStep, ...]:
     """Return the escalation steps that are still ahead of an open offer or an accepted lead."""
     if record.kind not in (Custodian.OFFER, Custodian.REP):
         return ()
@@ -161,14 +157,14 @@ def _remaining_steps(ctx: AppContext, connection: Connection, record: LeadRecord
         with_promised_deadline,
     )
 
-    policy = ctx.definitions.current(connection).policy
+    policy = ctx.definitions.current(tx).policy
     if record.kind == Custodian.OFFER:
-        one = handoff_queries.load_open_offers(ctx.database, connection, [record.id]).get(record.id)
+        one = handoff_queries.load_open_offers(tx, [record.id]).get(record.id)
         if one is None:
             return ()
         steps = with_promised_deadline(answer_escalation(policy, ctx.holidays, one.rep, one.offered_at), one.expires_at)
     else:
-        one = handoff_queries.load_accepted_offers(ctx.database, connection, [record.id]).get(record.id)
+        one = handoff_queries.load_accepted_offers(tx, [record.id]).get(record.id)
         if one is None or one.rep != record.ref:
             return ()
         steps = follow_up_escalation(policy, ctx.holidays, one)
@@ -223,13 +219,13 @@ def _describe_owner(record: LeadRecord) -> str:
             return "nobody"
 
 
-def _hold_status(ctx: AppContext, connection: Connection, row: SnapshotRow, now: datetime) -> HoldStatus:
+def _hold_status(ctx: AppContext, tx: Transaction, row: SnapshotRow, now: datetime) -> HoldStatus:
     """Return what the planner would decide in the next sweep, with the guard that holds the lead."""
     is_in_parked_queue = row.kind == Custodian.QUEUE and is_parked(row.ref)
     if row.enrollment_id is None and not is_in_parked_queue:
         return HoldStatus(*_off_track_reason(row), None)
     try:
-        definitions = ctx.definitions.current(connection)
+        definitions = ctx.definitions.current(tx)
     except NotFound as error:
         return HoldStatus("error", str(error), None)
     program = None if is_in_parked_queue else definitions.programs.get(row.track)
@@ -239,8 +235,8 @@ def _hold_status(ctx: AppContext, connection: Connection, row: SnapshotRow, now:
     from nurture.domain.planning.planner import GUARDS, DecisionContext, HoldReason, decide, requested  # noqa: PLC0415
     from nurture.journey.tracks.advance import load_reps_full_until  # noqa: PLC0415
 
-    full_until = load_reps_full_until(connection, definitions, now)
-    view = snapshot.load_snapshots(ctx.database, connection, [row], now, ctx.holidays, full_until)[0].view
+    full_until = load_reps_full_until(tx, definitions, now)
+    view = snapshot.load_snapshots(tx, [row], now, ctx.holidays, full_until)[0].view
     try:
         decision = decide(view, program, definitions.policy, now)
     except Exception as error:  # noqa: BLE001 - the sweep holds such a lead too; here the error is shown

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
 from nurture.db.tables import crm as crm_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 
 crm_link = table(crm_tables.CrmLink)
 journal = table(lead_tables.Journal)
@@ -49,7 +50,7 @@ class OutcomeRecord(NamedTuple):
     amount: float | None
 
 
-def list_offers(connection: Connection, source: str | None = None) -> Iterator[OfferRecord]:
+def list_offers(tx: Transaction, source: str | None = None) -> Iterator[OfferRecord]:
     """Yield every offer, ordered by lead and id."""
     owners = (
         select(crm_link.c.lead_id, func.max(crm_link.c.owner).label("owner"))
@@ -69,19 +70,19 @@ def list_offers(connection: Connection, source: str | None = None) -> Iterator[O
     )
     if source is not None:
         query = query.join(lead, lead.c.id == offer.c.lead_id).where(lead.c.source == source)
-    return (OfferRecord._make(row) for row in connection.execute(query))
+    return (OfferRecord._make(row) for row in tx.execute(query))
 
 
-def list_handoff_times(connection: Connection) -> dict[int, list[datetime]]:
+def list_handoff_times(tx: Transaction) -> dict[int, list[datetime]]:
     """Return the hand-off times of each lead, earliest first."""
     query = select(journal.c.lead_id, journal.c.at).where(journal.c.event == "hand_off")
     found: dict[int, list[datetime]] = {}
-    for lead_id, at in connection.execute(query.order_by(journal.c.id)):
+    for lead_id, at in tx.execute(query.order_by(journal.c.id)):
         found.setdefault(lead_id, []).append(at)
     return found
 
 
-def list_outcomes(connection: Connection) -> dict[int, list[OutcomeRecord]]:
+def list_outcomes(tx: Transaction) -> dict[int, list[OutcomeRecord]]:
     """Return the outcomes of each lead that had an offer, earliest first."""
     query = (
         select(*(outcome.c[name] for name in OutcomeRecord._fields))
@@ -89,6 +90,6 @@ def list_outcomes(connection: Connection) -> dict[int, list[OutcomeRecord]]:
         .order_by(outcome.c.happened_at, outcome.c.id)
     )
     found: dict[int, list[OutcomeRecord]] = {}
-    for row in map(OutcomeRecord._make, connection.execute(query)):
+    for row in map(OutcomeRecord._make, tx.execute(query)):
         found.setdefault(row.lead_id, []).append(row)
     return found

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, full_name
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
@@ -48,11 +47,9 @@ def list_leads(
         near = get_close_matches(custodian, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise NotFound(f"There is no custodian {custodian!r}.{hint} Use one of: {', '.join(known)}.")
-    with ctx.database.read() as connection:
-        rows = history_queries.list_leads(
-            connection, custodian=custodian, track=track, source=source, queue=queue, limit=limit
-        )
-        points = load_points(ctx, connection)
+    with ctx.database.read() as tx:
+        rows = history_queries.list_leads(tx, custodian=custodian, track=track, source=source, queue=queue, limit=limit)
+        points = load_points(ctx, tx)
     return [
         LeadRow(
             row.id,
@@ -69,18 +66,18 @@ def list_leads(
     ]
 
 
-def load_points(ctx: AppContext, connection: Connection) -> Points:
+def load_points(ctx: AppContext, tx: Transaction) -> Points:
     """Return the points of signals in the published policy; the defaults without one."""
     try:
-        return ctx.definitions.current(connection).policy.points
+        return ctx.definitions.current(tx).policy.points
     except NotFound:
         return Points()
 
 
-def load_fit(ctx: AppContext, connection: Connection, row: LeadRecord) -> tuple[str, str]:
+def load_fit(ctx: AppContext, tx: Transaction, row: LeadRecord) -> tuple[str, str]:
     """Return the lead's fit letter and its reason; ("", "") if the policy grades no fit."""
     try:
-        return ctx.definitions.current(connection).policy.grade(row.fields)
+        return ctx.definitions.current(tx).policy.grade(row.fields)
     except NotFound:
         return "", ""
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, String, case, cast, func, select
+from sqlalchemy import ColumnElement, Integer, String, case, cast, func, select
 
-from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 
 custody = table(lead_tables.Custody)
@@ -29,22 +29,22 @@ class LedgerCounts(NamedTuple):
     journal: Mapping[LedgerKey, Counter[str]]
 
 
-def week_of(database: Database, timestamp: ColumnElement[Any]) -> ColumnElement[str]:
+def week_of(tx: Transaction, timestamp: ColumnElement[Any]) -> ColumnElement[str]:
     """Return the Monday (UTC, ISO text) of the week of *timestamp*."""
-    if database.is_sqlite:
+    if tx.is_sqlite:
         return func.date(func.substr(timestamp, 1, 10), "weekday 0", "-6 days", type_=String)
     return func.to_char(func.date_trunc("week", timestamp), "YYYY-MM-DD", type_=String)
 
 
-def days_between(database: Database, first: ColumnElement[Any], last: ColumnElement[Any]) -> ColumnElement[int]:
+def days_between(tx: Transaction, first: ColumnElement[Any], last: ColumnElement[Any]) -> ColumnElement[int]:
     """Return the number of days (UTC) from *first* to *last*."""
-    if database.is_sqlite:
+    if tx.is_sqlite:
         days = func.julianday(func.substr(last, 1, 10)) - func.julianday(func.substr(first, 1, 10))
         return cast(days, Integer)
     return func.date(last) - func.date(first)
 
 
-def count_leads(connection: Connection) -> LedgerCounts:
+def count_leads(tx: Transaction) -> LedgerCounts:
     """Count every lead by source, day and custodian, from custody and from the journal.
 
     Both statements group by the index on (source, created_at), so that nothing is sorted.
@@ -57,7 +57,7 @@ def count_leads(connection: Connection) -> LedgerCounts:
     )
     leads: Counter[LedgerKey] = Counter()
     by_custody: dict[LedgerKey, Counter[str]] = {}
-    for source, created_at, number, *numbers in connection.execute(now):
+    for source, created_at, number, *numbers in tx.execute(now):
         key = source, f"{created_at:%Y-%m-%d}"
         leads[key] += number
         _add_counts(by_custody.setdefault(key, Counter()), numbers)
@@ -72,7 +72,7 @@ def count_leads(connection: Connection) -> LedgerCounts:
         .group_by(*origin)
     )
     by_journal: dict[LedgerKey, Counter[str]] = {}
-    for source, created_at, *numbers in connection.execute(changes):
+    for source, created_at, *numbers in tx.execute(changes):
         _add_counts(by_journal.setdefault((source, f"{created_at:%Y-%m-%d}"), Counter()), numbers)
     return LedgerCounts(leads, by_custody, by_journal)
 

@@ -25,9 +25,9 @@ class LinkRow(NamedTuple):
 
 def clicks_per_link(ctx: AppContext, track: str | None = None) -> list[LinkRow]:
     """Return every link that was ever clicked, by track and step, most leads first."""
-    with ctx.database.read() as connection:
-        found = queries.clicks_by_link(connection)
-        sent = queries.messages_by_step(connection)
+    with ctx.database.read() as tx:
+        found = queries.clicks_by_link(tx)
+        sent = queries.messages_by_step(tx)
     counts: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
     for name, step, link, verdict, clicks, leads in found:
         if track is None or name == track:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, case, distinct, func, select
+from sqlalchemy import Select, and_, case, distinct, func, select
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -16,6 +15,7 @@ from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.decision import HoldReason
 from nurture.reporting.ledger_queries import days_between, week_of
@@ -74,7 +74,7 @@ class WonRow(NamedTuple):
     amount: float
 
 
-def messages_by_step(connection: Connection) -> dict[StepKey, tuple[int, int]]:
+def messages_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int]]:
     """Return the numbers of touches sent and cancelled, by step."""
     sent = func.count(message.c.accepted_at)
     off = func.sum(case((message.c.state == "cancelled", 1), else_=0))
@@ -83,10 +83,10 @@ def messages_by_step(connection: Connection) -> dict[StepKey, tuple[int, int]]:
         .where(message.c.kind == "touch")
         .group_by(message.c.track, message.c.step)
     )
-    return {(row[0] or "", row[1]): (row[2], row[3]) for row in connection.execute(query)}
+    return {(row[0] or "", row[1]): (row[2], row[3]) for row in tx.execute(query)}
 
 
-def holds_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
+def holds_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
     """Return the number of decisions that held a lead, by step and reason."""
     query = (
         select(journal.c.track, journal.c.step, journal.c.event, func.count())
@@ -94,12 +94,12 @@ def holds_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
         .group_by(journal.c.track, journal.c.step, journal.c.event)
     )
     found: dict[StepKey, dict[str, int]] = {}
-    for track, step, reason, number in connection.execute(query):
+    for track, step, reason, number in tx.execute(query):
         found.setdefault((track, step or ""), {})[reason] = number
     return found
 
 
-def count_enrolled_by_step(connection: Connection) -> dict[StepKey, tuple[int, int]]:
+def count_enrolled_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int]]:
     """Return the numbers of leads on each step now: on the track, and held there while sales has them."""
     with_sales = func.sum(case((custody.c.kind == Custodian.TRACK.value, 0), else_=1))
     query = (
@@ -108,10 +108,10 @@ def count_enrolled_by_step(connection: Connection) -> dict[StepKey, tuple[int, i
         .where(enrollment.c.ended_at.is_(None))
         .group_by(enrollment.c.track, enrollment.c.step)
     )
-    return {(row[0], row[1]): (row[2] - row[3], row[3]) for row in connection.execute(query)}
+    return {(row[0], row[1]): (row[2] - row[3], row[3]) for row in tx.execute(query)}
 
 
-def signals_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
+def signals_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
     """Return the number of leads with human signals, by step and kind."""
     query = (
         select(signal.c.track, signal.c.step, signal.c.kind, func.count(distinct(signal.c.lead_id)))
@@ -119,12 +119,12 @@ def signals_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
         .group_by(signal.c.track, signal.c.step, signal.c.kind)
     )
     found: dict[StepKey, dict[str, int]] = {}
-    for track, step, kind, number in connection.execute(query):
+    for track, step, kind, number in tx.execute(query):
         found.setdefault((track, step or ""), {})[kind] = number
     return found
 
 
-def clicks_by_link(connection: Connection) -> list[tuple[str, str, str, str, int, int]]:
+def clicks_by_link(tx: Transaction) -> list[tuple[str, str, str, str, int, int]]:
     """Return (track, step, link, verdict, clicks, leads) of every clicked link."""
     clicks, leads = func.count(), func.count(distinct(signal.c.lead_id))
     names = (signal.c.track, signal.c.step, signal.c.link, signal.c.verdict)
@@ -133,10 +133,10 @@ def clicks_by_link(connection: Connection) -> list[tuple[str, str, str, str, int
         .where(signal.c.kind == "clicked", signal.c.track.is_not(None), signal.c.link.is_not(None))
         .group_by(*names)
     )
-    return [(row[0], row[1] or "", row[2], row[3], row[4], row[5]) for row in connection.execute(query)]
+    return [(row[0], row[1] or "", row[2], row[3], row[4], row[5]) for row in tx.execute(query)]
 
 
-def ended_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
+def ended_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
     """Return the number of enrollments that ended on each step, by reason."""
     query = (
         select(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason, func.count())
@@ -144,19 +144,19 @@ def ended_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
         .group_by(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason)
     )
     found: dict[StepKey, dict[str, int]] = {}
-    for track, step, reason, number in connection.execute(query):
+    for track, step, reason, number in tx.execute(query):
         found.setdefault((track, step), {})[reason or ""] = number
     return found
 
 
-def handed_off_by_step(connection: Connection) -> dict[StepKey, int]:
+def handed_off_by_step(tx: Transaction) -> dict[StepKey, int]:
     """Return the number of hand-offs from each step."""
     query = (
         select(journal.c.track, journal.c.step, func.count())
         .where(journal.c.event == "hand_off", journal.c.track.is_not(None))
         .group_by(journal.c.track, journal.c.step)
     )
-    return {(track, step or ""): number for track, step, number in connection.execute(query)}
+    return {(track, step or ""): number for track, step, number in tx.execute(query)}
 
 
 def _filter_by_source(query: Select[Any], key: Any, source: str | None) -> Select[Any]:
@@ -165,15 +165,15 @@ def _filter_by_source(query: Select[Any], key: Any, source: str | None) -> Selec
     return query.join(lead, lead.c.id == key).where(lead.c.source == source)
 
 
-def leads_by_readiness(connection: Connection, source: str | None) -> dict[str, int]:
+def leads_by_readiness(tx: Transaction, source: str | None) -> dict[str, int]:
     """Return the number of leads by readiness rule; "" is not classified yet."""
     query = select(lead.c.readiness, func.count()).group_by(lead.c.readiness).order_by(lead.c.readiness)
     if source is not None:
         query = query.where(lead.c.source == source)
-    return dict(connection.execute(query).tuples().all())
+    return dict(tx.execute(query).tuples().all())
 
 
-def leads_by_track(connection: Connection, source: str | None) -> dict[str, int]:
+def leads_by_track(tx: Transaction, source: str | None) -> dict[str, int]:
     """Return the number of leads that were ever on each track."""
     query = (
         select(enrollment.c.track, func.count(distinct(enrollment.c.lead_id)))
@@ -181,10 +181,10 @@ def leads_by_track(connection: Connection, source: str | None) -> dict[str, int]
         .group_by(enrollment.c.track)
         .order_by(enrollment.c.track)
     )
-    return dict(connection.execute(_filter_by_source(query, enrollment.c.lead_id, source)).tuples().all())
+    return dict(tx.execute(_filter_by_source(query, enrollment.c.lead_id, source)).tuples().all())
 
 
-def leads_by_event(connection: Connection, events: tuple[str, ...], source: str | None) -> dict[str, int]:
+def leads_by_event(tx: Transaction, events: tuple[str, ...], source: str | None) -> dict[str, int]:
     """Return the number of leads with each of *events* in the journal."""
     query = (
         select(journal.c.event, func.count(distinct(journal.c.lead_id)))
@@ -192,50 +192,48 @@ def leads_by_event(connection: Connection, events: tuple[str, ...], source: str 
         .where(journal.c.event.in_(events))
         .group_by(journal.c.event)
     )
-    return dict(connection.execute(_filter_by_source(query, journal.c.lead_id, source)).tuples().all())
+    return dict(tx.execute(_filter_by_source(query, journal.c.lead_id, source)).tuples().all())
 
 
-def count_recycled(connection: Connection, source: str | None) -> int:
+def count_recycled(tx: Transaction, source: str | None) -> int:
     """Return the number of leads that returned from sales to a track."""
     back = select(func.count(distinct(journal.c.lead_id))).where(
         journal.c.custody_from.in_((Custodian.OFFER.value, Custodian.REP.value)),
         journal.c.custody_to == Custodian.TRACK.value,
     )
-    number: int = connection.execute(
-        _filter_by_source(back.select_from(journal), journal.c.lead_id, source)
-    ).scalar_one()
+    number: int = tx.execute(_filter_by_source(back.select_from(journal), journal.c.lead_id, source)).scalar_one()
     return number
 
 
-def offers_by_state(connection: Connection, source: str | None) -> dict[str, int]:
+def offers_by_state(tx: Transaction, source: str | None) -> dict[str, int]:
     """Return the number of hand-offs in each state."""
     query = select(offer.c.state, func.count()).select_from(offer).group_by(offer.c.state)
-    return dict(connection.execute(_filter_by_source(query, offer.c.lead_id, source)).tuples().all())
+    return dict(tx.execute(_filter_by_source(query, offer.c.lead_id, source)).tuples().all())
 
 
-def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[str, str], int]:
+def leads_by_custody(tx: Transaction, source: str | None) -> dict[tuple[str, str], int]:
     """Return the number of leads by custodian (kind, ref); ref is "" for intake, offers and reps."""
     named = case(
         (custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value, Custodian.INTAKE.value)), ""),
         else_=custody.c.ref,
     )
     query = select(custody.c.kind, named, func.count()).select_from(custody).group_by(custody.c.kind, named)
-    rows = connection.execute(_filter_by_source(query, custody.c.lead_id, source))
+    rows = tx.execute(_filter_by_source(query, custody.c.lead_id, source))
     return {(kind, ref): number for kind, ref, number in rows}
 
 
-def touches_by_week(database: Database, connection: Connection) -> tuple[list[WeekRow], Mapping[str, int]]:
+def touches_by_week(tx: Transaction) -> tuple[list[WeekRow], Mapping[str, int]]:
     """Return the touches of each week and track, and the number of leads touched in each week."""
     # One expression object in SELECT and GROUP BY: PostgreSQL treats two equal ones with parameters as different.
-    week, track = week_of(database, message.c.accepted_at), func.coalesce(message.c.track, "")
+    week, track = week_of(tx, message.c.accepted_at), func.coalesce(message.c.track, "")
     sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
     touches = select(week, track, func.count()).where(sent).group_by(week, track).order_by(week)
     leads_touched = select(week, func.count(distinct(message.c.lead_id))).where(sent).group_by(week)
-    rows = [WeekRow._make(row) for row in connection.execute(touches)]
-    return rows, dict(connection.execute(leads_touched).tuples().all())
+    rows = [WeekRow._make(row) for row in tx.execute(touches)]
+    return rows, dict(tx.execute(leads_touched).tuples().all())
 
 
-def list_handoffs(connection: Connection) -> list[HandoffRow]:
+def list_handoffs(tx: Transaction) -> list[HandoffRow]:
     """Return every hand-off, oldest first."""
     query = (
         select(
@@ -259,15 +257,11 @@ def list_handoffs(connection: Connection) -> list[HandoffRow]:
         .outerjoin(custody, custody.c.lead_id == offer.c.lead_id)
         .order_by(offer.c.id)
     )
-    return [HandoffRow._make(row) for row in connection.execute(query)]
+    return [HandoffRow._make(row) for row in tx.execute(query)]
 
 
 def wins_by_days(
-    database: Database,
-    connection: Connection,
-    since: datetime | None = None,
-    last: datetime | None = None,
-    source: str | None = None,
+    tx: Transaction, since: datetime | None = None, last: datetime | None = None, source: str | None = None
 ) -> list[WonRow]:
     """Return wins by days (UTC) since first contact; only the first win of a lead counts."""
     first = (
@@ -280,7 +274,7 @@ def wins_by_days(
         .group_by(outcome.c.lead_id)
         .subquery()
     )
-    days = days_between(database, lead.c.first_contact_at, first.c.at)
+    days = days_between(tx, lead.c.first_contact_at, first.c.at)
     query = (
         select(days, func.count(), func.sum(first.c.amount))
         .select_from(first)
@@ -293,4 +287,4 @@ def wins_by_days(
         .group_by(days)
         .order_by(days)
     )
-    return [WonRow._make(row) for row in connection.execute(query)]
+    return [WonRow._make(row) for row in tx.execute(query)]

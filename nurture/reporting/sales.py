@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from math import ceil
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.planning import calendar
 from nurture.domain.policy.team import Rep
 from nurture.errors import InvalidState, NotFound
@@ -107,17 +106,17 @@ def report_sales(
     before *since*.
     """
     begins, ends = _bounds(since, until)
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         found = [
             handoff
             for handoff in group_into_handoffs(
-                handoff_history_queries.list_offers(connection, source),
-                handoff_history_queries.list_handoff_times(connection),
-                handoff_history_queries.list_outcomes(connection),
+                handoff_history_queries.list_offers(tx, source),
+                handoff_history_queries.list_handoff_times(tx),
+                handoff_history_queries.list_outcomes(tx),
             )
             if begins <= handoff.decided_at <= ends
         ]
-        reps, labels = _load_reps_and_labels(ctx, connection)
+        reps, labels = _load_reps_and_labels(ctx, tx)
     return SalesReport(
         at=now,
         since=since,
@@ -142,9 +141,9 @@ def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]
     return begins, datetime.combine(until or date.max, time.max, UTC)
 
 
-def _load_reps_and_labels(ctx: AppContext, connection: Connection) -> tuple[dict[str, Rep], dict[str, str]]:
+def _load_reps_and_labels(ctx: AppContext, tx: Transaction) -> tuple[dict[str, Rep], dict[str, str]]:
     try:
-        policy = ctx.definitions.current(connection).policy
+        policy = ctx.definitions.current(tx).policy
     except NotFound:
         return {}, {}
     labels = {code: reason.label for code, reason in policy.reject_reasons.items()}

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Email, Program
 from nurture.errors import NotFound
@@ -112,14 +111,14 @@ BANDS: Final = (
 
 def report_tracks(ctx: AppContext) -> list[StepReport]:
     """Return every email step and every other step with activity, in track order."""
-    with ctx.database.read() as connection:
-        messages = queries.messages_by_step(connection)
-        holds = queries.holds_by_step(connection)
-        enrolled = queries.count_enrolled_by_step(connection)
-        signals = queries.signals_by_step(connection)
-        ends = queries.ended_by_step(connection)
-        handed_off = queries.handed_off_by_step(connection)
-        programs = _programs(ctx, connection)
+    with ctx.database.read() as tx:
+        messages = queries.messages_by_step(tx)
+        holds = queries.holds_by_step(tx)
+        enrolled = queries.count_enrolled_by_step(tx)
+        signals = queries.signals_by_step(tx)
+        ends = queries.ended_by_step(tx)
+        handed_off = queries.handed_off_by_step(tx)
+        programs = _programs(ctx, tx)
     step_keys = {*messages, *holds, *enrolled, *signals, *ends, *handed_off, *_emails(programs)}
     emails = {*_emails(programs), *messages}
     return [
@@ -141,9 +140,9 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
     ]
 
 
-def _programs(ctx: AppContext, connection: Connection) -> Mapping[str, Program]:
+def _programs(ctx: AppContext, tx: Transaction) -> Mapping[str, Program]:
     try:
-        return ctx.definitions.current(connection).programs
+        return ctx.definitions.current(tx).programs
     except NotFound:
         return {}
 
@@ -170,13 +169,13 @@ def _sort_by_track(step_keys: Iterable[StepKey], programs: Mapping[str, Program]
 
 def report_funnel(ctx: AppContext, source: str | None = None) -> Funnel:
     """Return the funnel of all leads, or of one source."""
-    with ctx.database.read() as connection:
-        readiness = queries.leads_by_readiness(connection, source)
-        enrolled = queries.leads_by_track(connection, source)
-        handed_off = queries.leads_by_event(connection, ("hand_off",), source)
-        states = queries.offers_by_state(connection, source)
-        recycled = queries.count_recycled(connection, source)
-        custody_counts = queries.leads_by_custody(connection, source)
+    with ctx.database.read() as tx:
+        readiness = queries.leads_by_readiness(tx, source)
+        enrolled = queries.leads_by_track(tx, source)
+        handed_off = queries.leads_by_event(tx, ("hand_off",), source)
+        states = queries.offers_by_state(tx, source)
+        recycled = queries.count_recycled(tx, source)
+        custody_counts = queries.leads_by_custody(tx, source)
 
     def of(kind: Custodian) -> dict[str, int]:
         return {ref: number for (found, ref), number in sorted(custody_counts.items()) if found == kind.value}
@@ -205,8 +204,8 @@ def report_funnel(ctx: AppContext, source: str | None = None) -> Funnel:
 
 def touches_per_week(ctx: AppContext) -> list[Week]:
     """Return each week with touches, earliest first."""
-    with ctx.database.read() as connection:
-        rows, leads = queries.touches_by_week(ctx.database, connection)
+    with ctx.database.read() as tx:
+        rows, leads = queries.touches_by_week(tx)
     by_week: dict[str, dict[str, int]] = {}
     for row in rows:
         by_week.setdefault(row.week, {})[row.track] = row.touches
@@ -218,16 +217,16 @@ def touches_per_week(ctx: AppContext) -> list[Week]:
 
 def report_handoffs(ctx: AppContext) -> list[HandoffRow]:
     """Return every hand-off, oldest first."""
-    with ctx.database.read() as connection:
-        return queries.list_handoffs(connection)
+    with ctx.database.read() as tx:
+        return queries.list_handoffs(tx)
 
 
 def wins_by_age(
     ctx: AppContext, since: datetime | None = None, last: datetime | None = None, source: str | None = None
 ) -> Wins:
     """Return wins from *since* to *last* (both included) by days (UTC) since first contact."""
-    with ctx.database.read() as connection:
-        rows = queries.wins_by_days(ctx.database, connection, since, last, source)
+    with ctx.database.read() as tx:
+        rows = queries.wins_by_days(tx, since, last, source)
     wins: Counter[str] = Counter()
     amounts: Counter[str] = Counter()
     for row in rows:

@@ -36,8 +36,8 @@ def report_webinar(ctx: AppContext, source: str) -> WebinarReport:
         .where(_lead.c.source == source, _journal.c.event.in_(("classified", "hand_off")))
         .order_by(_journal.c.id)
     )
-    with ctx.database.read() as connection:
-        placed = {row[0]: (bool(row[1].get("attended")), row[2], row[3]) for row in connection.execute(query)}
+    with ctx.database.read() as tx:
+        placed = {row[0]: (bool(row[1].get("attended")), row[2], row[3]) for row in tx.execute(query)}
     attended_count = sum(attended for attended, _, _ in placed.values())
     return WebinarReport(
         attended=attended_count,

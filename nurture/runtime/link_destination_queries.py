@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, select
+from sqlalchemy import BigInteger, Integer, String, select
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import Json
 
 link_destination = table(link_tables.LinkDestination)
@@ -54,8 +54,7 @@ _PERSONAL_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"message_id": BigInte
 
 
 def write_destinations(
-    database: Database,
-    connection: Connection,
+    tx: Transaction,
     shared_destinations: Collection[SharedDestination],
     personal_destinations: Sequence[PersonalDestinations],
 ) -> None:
@@ -63,18 +62,16 @@ def write_destinations(
 
     A message that was not sent is composed again, with new personal links.
     """
-    database.insert(
-        connection, link_destination.name, _SHARED_COLUMNS, sorted(shared_destinations), ignore_conflicts=True
-    )
+    tx.insert(link_destination.name, _SHARED_COLUMNS, sorted(shared_destinations), ignore_conflicts=True)
     if personal_destinations:
-        chosen = database.ids("chosen", [row.message_id for row in personal_destinations])
-        connection.execute(
+        chosen = tx.ids("chosen", [row.message_id for row in personal_destinations])
+        tx.execute(
             personal_link_destination.delete().where(personal_link_destination.c.message_id.in_(select(chosen.c.id)))
         )
-        database.insert(connection, personal_link_destination.name, _PERSONAL_COLUMNS, personal_destinations)
+        tx.insert(personal_link_destination.name, _PERSONAL_COLUMNS, personal_destinations)
 
 
-def load_shared_urls(connection: Connection, track: str, version: int, email: str) -> tuple[str, ...]:
+def load_shared_urls(tx: Transaction, track: str, version: int, email: str) -> tuple[str, ...]:
     """Return the shared destinations of one version of an email, from number 1 on."""
     query = (
         select(link_destination.c.url)
@@ -85,10 +82,10 @@ def load_shared_urls(connection: Connection, track: str, version: int, email: st
         )
         .order_by(link_destination.c.number)
     )
-    return tuple(connection.execute(query).scalars())
+    return tuple(tx.execute(query).scalars())
 
 
-def find_shared_target(connection: Connection, message_id: int, number: int) -> LinkTarget | None:
+def find_shared_target(tx: Transaction, message_id: int, number: int) -> LinkTarget | None:
     """Return the shared destination of link *number* in a message, None if there is none."""
     query = (
         select(link_destination.c.url)
@@ -100,12 +97,12 @@ def find_shared_target(connection: Connection, message_id: int, number: int) -> 
         )
         .where(message.c.id == message_id, link_destination.c.number == number)
     )
-    url = connection.execute(query).scalar_one_or_none()
+    url = tx.execute(query).scalar_one_or_none()
     return LinkTarget(url, url) if url is not None else None
 
 
-def find_personal_target(connection: Connection, message_id: int, position: int) -> LinkTarget | None:
+def find_personal_target(tx: Transaction, message_id: int, position: int) -> LinkTarget | None:
     """Return the personal destination at *position* (from 0) in a message, None if there is none."""
     query = select(personal_link_destination.c.links).where(personal_link_destination.c.message_id == message_id)
-    links = connection.execute(query).scalar_one_or_none() or []
+    links = tx.execute(query).scalar_one_or_none() or []
     return LinkTarget(*links[position]) if position < len(links) else None

@@ -10,9 +10,7 @@ from hashlib import sha256
 from secrets import token_bytes, token_urlsafe
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
-
-from nurture.db.engine import Database
+from nurture.db.transaction import Transaction
 from nurture.runtime import token_queries
 from nurture.runtime.token_queries import TokenRecord
 
@@ -89,12 +87,12 @@ def _make_mail_token() -> str:
     return b32encode(token_bytes(16)).decode().rstrip("=").lower()
 
 
-def store_links(database: Database, connection: Connection, links: Sequence[Link], now: datetime) -> None:
+def store_links(tx: Transaction, links: Sequence[Link], now: datetime) -> None:
     """Store the digests of the links, which activates them."""
-    token_queries.insert_tokens(database, connection, [(link.digest, *link.spec, now) for link in links])
+    token_queries.insert_tokens(tx, [(link.digest, *link.spec, now) for link in links])
 
 
-def find_token(connection: Connection, token: str, purpose: str) -> TokenRecord | None:
+def find_token(tx: Transaction, token: str, purpose: str) -> TokenRecord | None:
     """Return the record of *token*; None if it is unknown or has another purpose."""
-    found = token_queries.find_token(connection, digest(token))
+    found = token_queries.find_token(tx, digest(token))
     return found if found is not None and found.purpose == purpose else None

@@ -7,12 +7,12 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Date, Integer, Select, String, func, insert, or_, select
+from sqlalchemy import Date, Integer, Select, String, func, insert, or_, select
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import publishing as publishing_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 publication = table(publishing_tables.Publication)
@@ -51,14 +51,14 @@ class PolicyVersion(NamedTuple):
     approval: Approval | None
 
 
-def load_newest_versions(connection: Connection) -> list[PublishedVersion]:
+def load_newest_versions(tx: Transaction) -> list[PublishedVersion]:
     """Return the newest version of every publication, approved or not."""
-    return [PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=False))]
+    return [PublishedVersion._make(row) for row in tx.execute(_newest_versions_query(only_in_force=False))]
 
 
-def load_versions_in_force(connection: Connection) -> list[PublishedVersion]:
+def load_versions_in_force(tx: Transaction) -> list[PublishedVersion]:
     """Return the versions in force: the newest ones, but for the policy the newest approved one."""
-    return [PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=True))]
+    return [PublishedVersion._make(row) for row in tx.execute(_newest_versions_query(only_in_force=True))]
 
 
 @cache
@@ -82,7 +82,7 @@ def _newest_versions_query(*, only_in_force: bool) -> Select[Any]:
     return query.order_by(publication.c.id)
 
 
-def list_policy_versions(connection: Connection) -> list[PolicyVersion]:
+def list_policy_versions(tx: Transaction) -> list[PolicyVersion]:
     """Return every version of the policy, newest first."""
     query = (
         select(
@@ -100,11 +100,11 @@ def list_policy_versions(connection: Connection) -> list[PolicyVersion]:
     )
     return [
         PolicyVersion(PublishedVersion._make(row[:5]), row[5], None if row[6] is None else Approval._make(row[6:]))
-        for row in connection.execute(query)
+        for row in tx.execute(query)
     ]
 
 
-def insert_approval(database: Database, connection: Connection, new_approval: Approval) -> bool:
+def insert_approval(tx: Transaction, new_approval: Approval) -> bool:
     """Put a policy version in force; return False if it already was."""
     columns: Mapping[str, TypeEngine[Any]] = {
         "policy_version": Integer(),
@@ -114,32 +114,30 @@ def insert_approval(database: Database, connection: Connection, new_approval: Ap
         "recorded_at": UtcDateTime(),
         "method": String(),
     }
-    return database.insert(connection, "approval", columns, [new_approval], ignore_conflicts=True) == 1
+    return tx.insert("approval", columns, [new_approval], ignore_conflicts=True) == 1
 
 
-def find_version(connection: Connection, kind: str, name: str, version: int) -> PublishedVersion | None:
+def find_version(tx: Transaction, kind: str, name: str, version: int) -> PublishedVersion | None:
     """Return one published version, None if there is none."""
     query = select(
         publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
     ).where(publication.c.kind == kind, publication.c.name == name, publication.c.version == version)
-    row = connection.execute(query).one_or_none()
+    row = tx.execute(query).one_or_none()
     return PublishedVersion._make(row) if row is not None else None
 
 
-def load_sources(connection: Connection, publication_id: int) -> Mapping[str, str]:
+def load_sources(tx: Transaction, publication_id: int) -> Mapping[str, str]:
     """Return the files of a version, by path under templates/."""
-    found: Mapping[str, str] = connection.execute(
+    found: Mapping[str, str] = tx.execute(
         select(publication.c.sources).where(publication.c.id == publication_id)
     ).scalar_one()
     return found
 
 
 def insert_versions(
-    connection: Connection, rows: Sequence[tuple[str, str, int, str, Mapping[str, str]]], now: datetime
+    tx: Transaction, rows: Sequence[tuple[str, str, int, str, Mapping[str, str]]], now: datetime
 ) -> None:
     """Publish (kind, name, version, digest, sources) rows."""
     if rows:
         names = ("kind", "name", "version", "digest", "sources")
-        connection.execute(
-            insert(publication), [dict(zip(names, row, strict=True)) | {"published_at": now} for row in rows]
-        )
+        tx.execute(insert(publication), [dict(zip(names, row, strict=True)) | {"published_at": now} for row in rows])

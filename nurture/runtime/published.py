@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.definitions.folder import BRIEF
 from nurture.domain.delivery.sending_limits import SendingRules
 from nurture.errors import NotFound
@@ -48,127 +47,123 @@ class PublishedDefinitions:
     _sending_rules: dict[int, SendingRules] = field(default_factory=dict)
     _current: tuple[tuple[PublishedVersion, ...], Definitions] | None = None
 
-    def current(self, connection: Connection) -> Definitions:
+    def current(self, tx: Transaction) -> Definitions:
         """Return the definitions in force. Raises NotFound if no policy was published."""
-        published = tuple(publication_queries.load_versions_in_force(connection))
+        published = tuple(publication_queries.load_versions_in_force(tx))
         if self._current is not None and self._current[0] == published:
             return self._current[1]
-        programs = {row.name: self._program(connection, row) for row in published if row.kind == "track"}
-        policies = [self._policy(connection, row) for row in published if row.kind == POLICY]
+        programs = {row.name: self._program(tx, row) for row in published if row.kind == "track"}
+        policies = [self._policy(tx, row) for row in published if row.kind == POLICY]
         if not policies:
             raise NotFound("Nothing is published yet. Run `nurture publish`.")
-        sendings = [self._sending(connection, row) for row in published if row.kind == SENDING]
+        sendings = [self._sending(tx, row) for row in published if row.kind == SENDING]
         current = Definitions(programs, policies[0], *sendings)
         self._current = (published, current)
         return current
 
-    def program(self, connection: Connection, track: str, version: int) -> Program:
+    def program(self, tx: Transaction, track: str, version: int) -> Program:
         """Return one version of a track."""
         known = self._programs.get((track, version))
-        return known or self._program(connection, self._require_version(connection, "track", track, version))
+        return known or self._program(tx, self._require_version(tx, "track", track, version))
 
     def email(
-        self, connection: Connection, track: str, version: int, name: str, tracking: LinkTracking | None = None
+        self, tx: Transaction, track: str, version: int, name: str, tracking: LinkTracking | None = None
     ) -> CompiledEmail:
         """Return a compiled email of one version of a track; *tracking* rewrites its links to our redirect."""
         key = ("track", track, version, name, tracking)
         if key not in self._emails:
-            row = self._require_version(connection, "track", track, version)
-            found = self._load_definitions(connection, row).tracks[track]
+            row = self._require_version(tx, "track", track, version)
+            found = self._load_definitions(tx, row).tracks[track]
             path = f"tracks/{track}/{name}.md"
-            layout = self._load_definitions(connection, row).layouts[found.layouts[name]]
+            layout = self._load_definitions(tx, row).layouts[found.layouts[name]]
             if tracking is not None:
                 from nurture.runtime import link_destination_queries  # noqa: PLC0415 - where emails are composed
 
                 tracking = replace(
                     tracking,
-                    known_destinations=link_destination_queries.load_shared_urls(connection, track, version, name),
+                    known_destinations=link_destination_queries.load_shared_urls(tx, track, version, name),
                 )
             self._emails[key] = _compile(path, found.emails[name], layout, tracking)
         return self._emails[key]
 
-    def brief(self, connection: Connection, version: int) -> CompiledEmail:
+    def brief(self, tx: Transaction, version: int) -> CompiledEmail:
         """Return the compiled brief of one version of the policy."""
-        return self.sales_email(connection, version, BRIEF)
+        return self.sales_email(tx, version, BRIEF)
 
-    def sales_email(self, connection: Connection, version: int, path: str) -> CompiledEmail:
+    def sales_email(self, tx: Transaction, version: int, path: str) -> CompiledEmail:
         """Return a compiled email to sales (handoff/*) of one version of the policy. Raises NotFound."""
         known = self._emails.get((POLICY, POLICY, version, path))
         if known is not None:
             return known
-        return self.internal_email(connection, version, path, self._policy_email(connection, version, path))
+        return self.internal_email(tx, version, path, self._policy_email(tx, version, path))
 
-    def lead_email(self, connection: Connection, version: int, path: str) -> CompiledEmail:
+    def lead_email(self, tx: Transaction, version: int, path: str) -> CompiledEmail:
         """Return a compiled email to leads of one version of the policy. Raises NotFound."""
         key = (POLICY, POLICY, version, path)
         if key not in self._emails:
-            text = self._policy_email(connection, version, path)
-            layouts = self._policy_definitions(connection, version).layouts
+            text = self._policy_email(tx, version, path)
+            layouts = self._policy_definitions(tx, version).layouts
             self._emails[key] = _compile(path, text, layouts[_layout_name(path, text)])
         return self._emails[key]
 
-    def internal_email(self, connection: Connection, version: int, path: str, text: str) -> CompiledEmail:
+    def internal_email(self, tx: Transaction, version: int, path: str, text: str) -> CompiledEmail:
         """Return a compiled email to our own team, in the layout of one version of the policy."""
         key = (POLICY, POLICY, version, path)
         if key not in self._emails:
-            layouts = self._policy_definitions(connection, version).layouts
+            layouts = self._policy_definitions(tx, version).layouts
             self._emails[key] = _compile(path, text, layouts["brief"])
         return self._emails[key]
 
-    def policy(self, connection: Connection, version: int) -> Policy:
+    def policy(self, tx: Transaction, version: int) -> Policy:
         """Return one version of the policy."""
-        return self._policies.get(version) or self._policy(
-            connection, self._require_version(connection, POLICY, POLICY, version)
-        )
+        return self._policies.get(version) or self._policy(tx, self._require_version(tx, POLICY, POLICY, version))
 
-    def crm_statuses(self, connection: Connection) -> CrmStatusMap:
+    def crm_statuses(self, tx: Transaction) -> CrmStatusMap:
         """Return the CRM status mapping that was published with the policy in force."""
-        return self._policy_definitions(connection, self.current(connection).policy.version).crm
+        return self._policy_definitions(tx, self.current(tx).policy.version).crm
 
-    def _policy_email(self, connection: Connection, version: int, path: str) -> str:
-        sources = self._policy_definitions(connection, version).sources
+    def _policy_email(self, tx: Transaction, version: int, path: str) -> str:
+        sources = self._policy_definitions(tx, version).sources
         if path not in sources:
             raise NotFound(
                 f"Version {version} of the policy has no templates/{path}. Create it, then run `nurture publish`."
             )
         return sources[path]
 
-    def _policy_definitions(self, connection: Connection, version: int) -> ProjectDefinitions:
-        return self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
+    def _policy_definitions(self, tx: Transaction, version: int) -> ProjectDefinitions:
+        return self._load_definitions(tx, self._require_version(tx, POLICY, POLICY, version))
 
-    def _require_version(self, connection: Connection, kind: str, name: str, version: int) -> PublishedVersion:
-        row = publication_queries.find_version(connection, kind, name, version)
+    def _require_version(self, tx: Transaction, kind: str, name: str, version: int) -> PublishedVersion:
+        row = publication_queries.find_version(tx, kind, name, version)
         if row is None:
             raise NotFound(f"Version {version} of {kind} {name} is not published in this database.")
         return row
 
-    def _load_definitions(self, connection: Connection, row: PublishedVersion) -> ProjectDefinitions:
+    def _load_definitions(self, tx: Transaction, row: PublishedVersion) -> ProjectDefinitions:
         if row.id not in self._loaded:
-            sources = publication_queries.load_sources(connection, row.id)
+            sources = publication_queries.load_sources(tx, row.id)
             with gc_paused():  # what is imported and parsed stays: looking for cycles took a sixth of `nurture explain`
                 from nurture.definitions import read_all  # noqa: PLC0415 - once rules are published
 
                 self._loaded[row.id] = read_all.load(sources, complete=False)
         return self._loaded[row.id]
 
-    def _program(self, connection: Connection, row: PublishedVersion) -> Program:
+    def _program(self, tx: Transaction, row: PublishedVersion) -> Program:
         key = (row.name, row.version)
         if key not in self._programs:
-            self._programs[key] = self._load_definitions(connection, row).tracks[row.name].program(row.version)
+            self._programs[key] = self._load_definitions(tx, row).tracks[row.name].program(row.version)
         return self._programs[key]
 
-    def _policy(self, connection: Connection, row: PublishedVersion) -> Policy:
+    def _policy(self, tx: Transaction, row: PublishedVersion) -> Policy:
         if row.version not in self._policies:
-            self._policies[row.version] = self._load_definitions(connection, row).policy(row.version)
+            self._policies[row.version] = self._load_definitions(tx, row).policy(row.version)
         return self._policies[row.version]
 
-    def _sending(self, connection: Connection, row: PublishedVersion) -> SendingRules:
+    def _sending(self, tx: Transaction, row: PublishedVersion) -> SendingRules:
         if row.version not in self._sending_rules:
             from nurture.definitions import sending_limits  # noqa: PLC0415 - once rules are published
 
-            self._sending_rules[row.version] = sending_limits.load_sending(
-                publication_queries.load_sources(connection, row.id)
-            )
+            self._sending_rules[row.version] = sending_limits.load_sending(publication_queries.load_sources(tx, row.id))
         return self._sending_rules[row.version]
 
 

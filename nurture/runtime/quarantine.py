@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
 from nurture.db import database_identity
 from nurture.db.database_identity import Installation
 from nurture.db.machine_state import BACKUP_RESTORED, Machine, describe_outdated
+from nurture.db.transaction import Transaction
 from nurture.errors import InvalidState, Misconfigured
 from nurture.mail.providers import registry
 from nurture.outbox import circuit_breakers
@@ -66,12 +65,10 @@ def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str |
     if machine is None or (exempt and _only_writes_files(ctx)):
         return None
     with _require_usable_folder(machine):
-        with database.read() as connection:
-            active = next(
-                (breaker for breaker in circuit_breakers.list_active(connection) if breaker.kind == KIND), None
-            )
-            known = database_identity.read_installation(connection)
-            location = database_identity.current_location(database, connection, machine.id)
+        with database.read() as tx:
+            active = next((breaker for breaker in circuit_breakers.list_active(tx) if breaker.kind == KIND), None)
+            known = database_identity.read_installation(tx)
+            location = database_identity.current_location(tx, machine.id)
         if active is not None:
             return active.reason
         assert known is not None  # bound to a clock when it was opened
@@ -83,8 +80,8 @@ def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str |
         machine.record_generation(known.generation)
         if known.location is None:
             machine.suppression_journal.open_file()
-            with database.write() as connection:
-                record_location(ctx, connection, machine)
+            with database.write() as tx:
+                record_location(ctx, tx, machine)
     return None
 
 
@@ -135,23 +132,21 @@ def _require_usable_folder(machine: Machine) -> Iterator[None]:
 
 def start(ctx: AppContext, reason: str, now: datetime) -> None:
     """Put the database in quarantine for all workers."""
-    with ctx.database.write() as connection:
-        circuit_breakers.trip(ctx.database, connection, Breaker(KIND, NAME, reason, now, None))
+    with ctx.database.write() as tx:
+        circuit_breakers.trip(tx, Breaker(KIND, NAME, reason, now, None))
 
 
-def record_external_calls(ctx: AppContext, connection: Connection, name: str) -> None:
+def record_external_calls(ctx: AppContext, tx: Transaction, name: str) -> None:
     """Begin a new generation with this transaction, before calls to an external provider or CRM *name*."""
     machine = ctx.database.machine
     if machine is not None and not is_local(name):
-        ctx.database.at_commit(connection, machine.before_external_calls)
+        tx.at_commit(machine.before_external_calls)
 
 
-def record_location(ctx: AppContext, connection: Connection, machine: Machine) -> None:
+def record_location(ctx: AppContext, tx: Transaction, machine: Machine) -> None:
     """Record the current location of the database."""
     database_identity.create_marker(ctx.database)
-    database_identity.record_location(
-        connection, database_identity.current_location(ctx.database, connection, machine.id)
-    )
+    database_identity.record_location(tx, database_identity.current_location(tx, machine.id))
 
 
 def require_machine(ctx: AppContext) -> Machine:
@@ -169,8 +164,8 @@ def adopt(ctx: AppContext, by: str, now: datetime) -> bool:
     """
     machine = require_machine(ctx)
     find_reason(ctx, now, exempt=False)
-    with _require_usable_folder(machine), ctx.database.write() as connection:
-        known = database_identity.read_installation(connection)
+    with _require_usable_folder(machine), ctx.database.write() as tx:
+        known = database_identity.read_installation(tx)
         assert known is not None
         newest_seen = machine.newest_generation_of_any_copy()
         if newest_seen is not None and known.generation < newest_seen:
@@ -181,5 +176,5 @@ def adopt(ctx: AppContext, by: str, now: datetime) -> bool:
             )
         machine.record_generation(known.generation)
         machine.suppression_journal.open_file()
-        record_location(ctx, connection, machine)
-        return circuit_breakers.release(connection, KIND, NAME, by, now)
+        record_location(ctx, tx, machine)
+        return circuit_breakers.release(tx, KIND, NAME, by, now)

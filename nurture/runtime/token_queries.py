@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, delete, select
+from sqlalchemy import BigInteger, String, delete, select
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 link_token = table(link_tables.LinkToken)
@@ -37,16 +37,14 @@ class TokenRecord(NamedTuple):
     offer_id: int | None
 
 
-def insert_tokens(
-    database: Database, connection: Connection, rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]]
-) -> None:
+def insert_tokens(tx: Transaction, rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]]) -> None:
     """Insert (digest, purpose, lead id, message id, offer id, created at) rows."""
-    database.insert(connection, link_token.name, _COLUMNS, rows)
+    tx.insert(link_token.name, _COLUMNS, rows)
 
 
-def find_token(connection: Connection, digest: str) -> TokenRecord | None:
+def find_token(tx: Transaction, digest: str) -> TokenRecord | None:
     """Return the token with this digest, None if there is none."""
-    row = connection.execute(
+    row = tx.execute(
         select(link_token.c.purpose, link_token.c.lead_id, link_token.c.message_id, link_token.c.offer_id).where(
             link_token.c.digest == digest
         )
@@ -54,9 +52,9 @@ def find_token(connection: Connection, digest: str) -> TokenRecord | None:
     return TokenRecord._make(row) if row is not None else None
 
 
-def delete_offer_tokens(connection: Connection, rep: str) -> int:
+def delete_offer_tokens(tx: Transaction, rep: str) -> int:
     """Delete the tokens of offers made to *rep*; return how many."""
     offers, leads = (select(column).where(_offer.c.rep == rep) for column in (_offer.c.id, _offer.c.lead_id))
     # The condition on the lead is redundant, but only lead_id has an index.
     is_of_rep = (link_token.c.lead_id.in_(leads), link_token.c.offer_id.in_(offers))
-    return connection.execute(delete(link_token).where(*is_of_rep)).rowcount
+    return tx.execute(delete(link_token).where(*is_of_rep)).rowcount

@@ -106,8 +106,8 @@ class BehaviorModel:
         query = select(_message).where(_message.c.kind == "touch", _message.c.accepted_at.is_not(None))
         if self._newest_accepted_at is not None:
             query = query.where(_message.c.accepted_at >= self._newest_accepted_at)
-        with self.ctx.database.read() as connection:
-            rows = connection.execute(query.order_by(_message.c.id)).all()
+        with self.ctx.database.read() as tx:
+            rows = tx.execute(query.order_by(_message.c.id)).all()
         for row in rows:
             if row.id not in self._touch_ids:
                 self._touch_ids.add(row.id)
@@ -162,8 +162,8 @@ class BehaviorModel:
 
     def _schedule_answers(self) -> None:
         query = select(_offer.c.id, _offer.c.lead_id, _offer.c.rep, _offer.c.offered_at)
-        with self.ctx.database.read() as connection:
-            rows = connection.execute(query.where(_offer.c.id > self._newest_offer_id).order_by(_offer.c.id)).all()
+        with self.ctx.database.read() as tx:
+            rows = tx.execute(query.where(_offer.c.id > self._newest_offer_id).order_by(_offer.c.id)).all()
         for offer_id, lead_id, rep, offered_at in rows:
             self._newest_offer_id = offer_id
             if self.random_value(lead_id, offer_id, rep, "ignores") < IGNORED_OFFER_RATE:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select
+from sqlalchemy import Select, func, insert, select
 
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
@@ -17,6 +17,7 @@ from nurture.db.metadata import metadata
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.definitions.folder import Sources
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning import calendar as calendar_times
@@ -57,12 +58,12 @@ def find_next_due(ctx: AppContext) -> datetime | None:
 
     Leads with a rep, or in a queue that people work, are excluded: no sweep takes them.
     """
-    with ctx.database.read() as connection:
-        return _read_next_due(connection)
+    with ctx.database.read() as tx:
+        return _read_next_due(tx)
 
 
-def _read_next_due(connection: Connection) -> datetime | None:
-    found = connection.execute(_next_due_query()).one()
+def _read_next_due(tx: Transaction) -> datetime | None:
+    found = tx.execute(_next_due_query()).one()
     return min((due_at for due_at in found if due_at is not None), default=None)
 
 
@@ -171,25 +172,25 @@ def _run_in_memory(
     clock_row.bind_mode(database, "virtual", start)
     ctx = AppContext(database, DiscardingProvider())
     publish(ctx, sources, start)
-    with database.write() as connection:
-        definitions = ctx.definitions.current(connection)
+    with database.write() as tx:
+        definitions = ctx.definitions.current(tx)
         program = definitions.programs.get(track)
         if program is None:
             raise NotFound(f"There is no track {track}. Use one of: {', '.join(sorted(definitions.programs))}.")
-        _insert_lead(connection, track, program.first_step, fields, zone, country, start)
+        _insert_lead(tx, track, program.first_step, fields, zone, country, start)
     run_simulation(ctx, start, start + timedelta(days=days))
     calendar = SimulatedCalendar(track, zone or program.zone_fallback)
-    with database.read() as connection:
-        calendar.days += _list_events(connection)
+    with database.read() as tx:
+        calendar.days += _list_events(tx)
     return calendar
 
 
 def _insert_lead(
-    connection: Connection, track: str, step: str, fields: Mapping[str, Any], zone: str, country: str, start: datetime
+    tx: Transaction, track: str, step: str, fields: Mapping[str, Any], zone: str, country: str, start: datetime
 ) -> None:
     address, lead, enrollment = (metadata.tables[name] for name in ("address", "lead", "enrollment"))
-    connection.execute(insert(address).values(id=1, email="lead@example.com", normalized="lead@example.com"))
-    connection.execute(
+    tx.execute(insert(address).values(id=1, email="lead@example.com", normalized="lead@example.com"))
+    tx.execute(
         insert(lead).values(
             id=1,
             address_id=1,
@@ -205,22 +206,22 @@ def _insert_lead(
             updated_at=start,
         )
     )
-    connection.execute(
+    tx.execute(
         insert(custody).values(
             lead_id=1, kind="track", ref=track, since=start, next_action=f"enter {track}", due_at=start, version=1
         )
     )
-    connection.execute(
+    tx.execute(
         insert(enrollment).values(
             lead_id=1, track=track, entered_at=start, step=step, visit=1, anchor_at=start, reached_at=start
         )
     )
 
 
-def _list_events(connection: Connection) -> list[SimulatedEvent]:
+def _list_events(tx: Transaction) -> list[SimulatedEvent]:
     query = select(journal.c.at, journal.c.event, journal.c.reason, journal.c.detail, journal.c.ref)
     days = []
-    for at, event, reason, detail, ref in connection.execute(query.order_by(journal.c.id)):
+    for at, event, reason, detail, ref in tx.execute(query.order_by(journal.c.id)):
         if event == "touch":
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
             days += [SimulatedEvent(at, f"email {action[3]}", reason) for action in actions]

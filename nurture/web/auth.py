@@ -249,8 +249,8 @@ def authorize(request: Request, site: Annotated[Site, Depends(get_site)]) -> Pri
         return _authenticate_program(request, site, policy)
     token = request.path_params.get("token", "")
     if isinstance(policy, LinkRoute):
-        with site.ctx.database.read() as connection:
-            token_record = public_links.find_token(connection, token, policy.purpose)
+        with site.ctx.database.read() as tx:
+            token_record = public_links.find_token(tx, token, policy.purpose)
         if token_record is not None:
             return Visitor(token, token_record)
     if isinstance(policy, RepRoute):

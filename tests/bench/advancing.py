@@ -102,8 +102,8 @@ def _engine(made: AppContext) -> tuple[Duration, int]:
 def _analyse(made: AppContext) -> None:
     """Tell PostgreSQL how many rows there are, as its autovacuum does a minute after a bulk load."""
     if not made.database.is_sqlite:
-        with made.database.write() as connection:
-            connection.execute(text("ANALYZE"))
+        with made.database.write() as tx:
+            tx.execute(text("ANALYZE"))
 
 
 def _count(made: AppContext, work: Callable[[], object]) -> int:

@@ -111,8 +111,8 @@ def _send_first_emails(app: App, folder: Path) -> tuple[list[tuple[int, str]], s
     leads = [add_lead(app.ctx, at=now, title="Head") for _ in range(2 * LEADS)]
     for _ in range(4):
         run_once(app.ctx, app.clock.now(), app.clock)
-    with app.database.read() as connection:
-        enrolled = dict(connection.execute(text("SELECT id, lead_id FROM enrollment")).tuples().all())
+    with app.database.read() as tx:
+        enrolled = dict(tx.execute(text("SELECT id, lead_id FROM enrollment")).tuples().all())
     links = {}
     for page in (folder / "maildir" / "html").iterdir():
         found = _LINK.search(page.read_text("utf-8"))
@@ -132,20 +132,20 @@ def _is_up(port: int) -> bool:
 
 
 def _ask(port: int, method: str, path: str, body: str | None = None, token: str = "") -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    tx = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     headers = _BROWSER | ({"Authorization": f"Bearer {token}", "Content-Type": "application/json"} if body else {})
     try:
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
+        tx.request(method, path, body, headers)
+        answer = tx.getresponse()
         answer.read()
         return answer.status
     finally:
-        connection.close()
+        tx.close()
 
 
 def _state(up: RunningStack, lead: int) -> tuple[str, int, datetime | None]:
-    with up.database.read() as connection:
-        kind, version, due = connection.execute(_STATE, {"id": lead}).one()
+    with up.database.read() as tx:
+        kind, version, due = tx.execute(_STATE, {"id": lead}).one()
     return kind, version, None if due is None else datetime.fromisoformat(due)
 
 

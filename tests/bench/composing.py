@@ -25,9 +25,9 @@ TRACKING = LinkTracking("https://mail.example.com")
 def measure(folder: Path) -> list[Figure | Skipped]:
     """Compose one shipped email for many leads on one core."""
     made = seed_data.make_context(f"sqlite:///{folder / 'compose.db'}")
-    with made.database.read() as connection:
-        program = made.definitions.current(connection).programs[TRACK]
-        compiled = made.definitions.email(connection, TRACK, program.version, EMAIL, TRACKING)
+    with made.database.read() as tx:
+        program = made.definitions.current(tx).programs[TRACK]
+        compiled = made.definitions.email(tx, TRACK, program.version, EMAIL, TRACKING)
     made.database.close()
     leads: list[dict[str, Any]] = [
         {"first_name": f"First{i}", "last_name": f"Last{i}", "company": f"Company {i}", "title": "Head of Planning"}

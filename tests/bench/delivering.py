@@ -96,8 +96,8 @@ def _planned(path: Path, count: int) -> AppContext:
 
 
 def _require(made: AppContext, double: SendGridDouble, before: int, count: int) -> None:
-    with made.database.read() as connection:
-        found = connection.execute(text("SELECT state, count(*) FROM message GROUP BY state"))
+    with made.database.read() as tx:
+        found = tx.execute(text("SELECT state, count(*) FROM message GROUP BY state"))
         states = {row[0]: row[1] for row in found}
     accepted = double.traffic().requests - before
     if states != {"accepted": count} or accepted != count:
@@ -106,9 +106,9 @@ def _require(made: AppContext, double: SendGridDouble, before: int, count: int) 
 
 def _loop(path: Path, double: SendGridDouble) -> Duration:
     made = _planned(path, MESSAGES)
-    with made.database.read() as connection:
-        program = made.definitions.current(connection).programs["webinar-attended"]
-        compiled = made.definitions.email(connection, "webinar-attended", program.version, "01-recording")
+    with made.database.read() as tx:
+        program = made.definitions.current(tx).programs["webinar-attended"]
+        compiled = made.definitions.email(tx, "webinar-attended", program.version, "01-recording")
     made.database.close()
     connection_ = sqlite3.connect(path, isolation_level=None)
     connection_.execute("PRAGMA synchronous = FULL")

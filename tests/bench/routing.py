@@ -80,9 +80,9 @@ def _make_context(folder: Path) -> AppContext:
     made = seed_data.make_context(f"sqlite:///{folder / 'routing.db'}", sources)
     seed_data.enroll_leads(made, LEADS)
     waits = "UPDATE custody SET kind='queue', ref='hand-off', next_action='offer', version=version+1"
-    with made.database.write() as connection:
-        accounts_queries.insert_accounts(made.database, connection, [_account(number) for number in range(ACCOUNTS)])
-        connection.execute(text(waits))
+    with made.database.write() as tx:
+        accounts_queries.insert_accounts(tx, [_account(number) for number in range(ACCOUNTS)])
+        tx.execute(text(waits))
     return made
 
 
@@ -96,20 +96,20 @@ def _account(number: int) -> NewAccount:
 
 def _route(made: AppContext, ids: list[int]) -> None:
     """Read what routing asks about, ask, and store it, page by page; undone, to be offered after that."""
-    with made.database.read() as connection:
-        policy = made.definitions.current(connection).policy
+    with made.database.read() as tx:
+        policy = made.definitions.current(tx).policy
     for begin in range(0, len(ids), BATCH):
         page = ids[begin : begin + BATCH]
-        with made.database.write() as connection:
-            found = snapshot.load_rows(made.database, connection, page)
-            leads = snapshot.load_snapshots(made.database, connection, found, seed_data.START, made.holidays)
-            capacity = routing_capacity.load_capacity(made, connection, policy, seed_data.START)
-            routes = make_router(made, connection, policy, page, capacity, {})
+        with made.database.write() as tx:
+            found = snapshot.load_rows(tx, page)
+            leads = snapshot.load_snapshots(tx, found, seed_data.START, made.holidays)
+            capacity = routing_capacity.load_capacity(made, tx, policy, seed_data.START)
+            routes = make_router(made, tx, policy, page, capacity, {})
             for lead in leads:
                 request, routed = routes.route(lead, {})
                 routes.record_decision(lead, request, routed, None)
-            routes.write(made.database, connection, set(page))
-            connection.rollback()
+            routes.write(tx, set(page))
+            tx.connection.rollback()
         gc.collect(1)
 
 

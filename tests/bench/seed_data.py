@@ -36,9 +36,8 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
     entered = START - timedelta(hours=5)
     for begin in range(first, first + count, page):
         ids = range(begin, min(begin + page, first + count))
-        with made.database.write() as connection:
-            made.database.insert(
-                connection,
+        with made.database.write() as tx:
+            tx.insert(
                 "address",
                 {"id": _I, "email": _S, "normalized": _S},
                 [(i, f"lead{i}@company{i % 5000}.example", f"lead{i}@company{i % 5000}.example") for i in ids],
@@ -59,8 +58,7 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
             }
             zones = ("Europe/Berlin", "Europe/London", "Europe/Paris", "Europe/Madrid")
             countries = ("DE", "GB", "FR", "ES")
-            made.database.insert(
-                connection,
+            tx.insert(
                 "lead",
                 columns,
                 [
@@ -97,12 +95,7 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
                 "due_at": _T,
                 "version": _N,
             }
-            made.database.insert(
-                connection,
-                "custody",
-                custody,
-                [(i, "track", "webinar-attended", entered, "begin", due, 1) for i in ids],
-            )
+            tx.insert("custody", custody, [(i, "track", "webinar-attended", entered, "begin", due, 1) for i in ids])
             enrollment = {
                 "lead_id": _I,
                 "track": _S,
@@ -112,8 +105,7 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
                 "anchor_at": _T,
                 "reached_at": _T,
             }
-            made.database.insert(
-                connection,
+            tx.insert(
                 "enrollment",
                 enrollment,
                 [(i, "webinar-attended", entered, "01-recording", 1, entered, entered) for i in ids],

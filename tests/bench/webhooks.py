@@ -53,8 +53,8 @@ def measure(folder: Path) -> list[Figure | Skipped]:
 
 
 def _requests(ctx: AppContext, signer: Signer) -> list[Request]:
-    with ctx.database.read() as connection:
-        keys = connection.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
+    with ctx.database.read() as tx:
+        keys = tx.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
     begin = RealClock().now() - timedelta(minutes=10)
     sent_events = [
         event(
@@ -93,11 +93,11 @@ def _client(url: str, requests: list[Request], times: Any) -> None:
 
 
 def _count_pending(database: Database) -> int:
-    with database.read() as connection:
+    with database.read() as tx:
         wanted = text("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL")
-        return int(connection.execute(wanted).scalar_one())
+        return int(tx.execute(wanted).scalar_one())
 
 
 def _count_stored(database: Database) -> int:
-    with database.read() as connection:
-        return int(connection.execute(text("SELECT count(*) FROM provider_event")).scalar_one())
+    with database.read() as tx:
+        return int(tx.execute(text("SELECT count(*) FROM provider_event")).scalar_one())

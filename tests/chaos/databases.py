@@ -162,12 +162,12 @@ def _fill_database(url: str, count: int, *, planned: bool, ready: bool) -> None:
     advance.advance(ctx, start)
     if planned:
         advance.advance(ctx, due)
-        with database.read() as connection:
-            found = connection.execute(text("SELECT count(*) FROM message WHERE state = 'planned'"))
+        with database.read() as tx:
+            found = tx.execute(text("SELECT count(*) FROM message WHERE state = 'planned'"))
             assert found.scalar_one() == count
     if not database.is_sqlite:
-        with database.write() as connection:
-            connection.execute(text("ANALYZE"))
+        with database.write() as tx:
+            tx.execute(text("ANALYZE"))
     database.close()
 
 

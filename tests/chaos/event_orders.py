@@ -139,8 +139,8 @@ def _final_states(ctx: AppContext) -> dict[int, tuple[Any, ...]]:
 def _current_suppressions(ctx: AppContext) -> dict[int, list[tuple[str, bool, datetime]]]:
     """Return the suppressions of each address. The first source is that of the first batch."""
     everybody = [row[0] for row in rows(ctx, "SELECT id FROM address")]
-    with ctx.database.read() as connection:
-        found = suppression_queries.load_suppressions(ctx.database, connection, everybody)
+    with ctx.database.read() as tx:
+        found = suppression_queries.load_suppressions(tx, everybody)
     return {
         id_: sorted((one.scope, one.source == "bounce", one.last_stated_at) for one in what)
         for id_, what in found.items()

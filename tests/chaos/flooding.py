@@ -70,8 +70,8 @@ def measure(server: Callable[[str], str], folder: Path, seed: int) -> tuple[list
 
 
 def _make_database(server: Callable[[str], str]) -> str:
-    with psycopg.connect(server("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE flood")
+    with psycopg.connect(server("postgres"), autocommit=True) as tx:
+        tx.execute("CREATE DATABASE flood")
     return server("flood")
 
 
@@ -93,8 +93,8 @@ def _links(ctx: AppContext) -> list[str]:
     made: list[Link] = [
         public_links.make_link(LinkSpec(public_links.UNSUBSCRIBE, lead)) for (lead,) in rows(ctx, "SELECT id FROM lead")
     ]
-    with ctx.database.write() as connection:
-        public_links.store_links(ctx.database, connection, made, RealClock().now())
+    with ctx.database.write() as tx:
+        public_links.store_links(tx, made, RealClock().now())
     return [urlsplit(link.url("https://go.example.com")).path for link in made]
 
 

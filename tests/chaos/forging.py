@@ -167,8 +167,8 @@ def _huge_body(forger: Forger, number: int) -> Request:
 
 
 def _bodies(ctx: AppContext) -> tuple[bytes, ...]:
-    with ctx.database.read() as connection:
-        keys = connection.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
+    with ctx.database.read() as tx:
+        keys = tx.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
     now = RealClock().now()
     return tuple(
         encode_events(

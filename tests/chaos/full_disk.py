@@ -130,12 +130,12 @@ def page_limited(source: SqliteSource) -> Disk:
             database = Database(run_db.url)
             max_pages = [2**30]
 
-            def cap(connection: Any, *_: object) -> None:
-                connection.execute(f"PRAGMA max_page_count = {max_pages[0]}").close()
+            def cap(tx: Any, *_: object) -> None:
+                tx.execute(f"PRAGMA max_page_count = {max_pages[0]}").close()
 
             def limit(left: int | None) -> None:
-                with database.read() as connection:
-                    pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+                with database.read() as tx:
+                    pages = tx.execute(text("PRAGMA page_count")).scalar_one()
                 max_pages[0] = 2**30 if left is None else pages + left // 4
 
             event.listen(database.engine, "checkout", cap)

@@ -155,9 +155,9 @@ def run_worker(job: Job, start_signal: Connection) -> None:
 
 def _open_offers(ctx: AppContext) -> list[int]:
     """Return every second open hand-off."""
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         found = text("SELECT id FROM offer WHERE state = 'offered' AND lead_id % 2 = 0 ORDER BY id")
-        return list(connection.execute(found).scalars())
+        return list(tx.execute(found).scalars())
 
 
 @dataclass
@@ -245,10 +245,10 @@ def _judge(url: str, origin: str, crm: CrmDouble | Path) -> HandoffRun:
     """Compare the hand-offs in the database with the CRM's records."""
     found = HandoffRun()
     database = Database(url)
-    with database.read() as connection:
-        ready = set(connection.execute(text("SELECT id FROM lead")).scalars())
-        offers = connection.execute(text("SELECT id, lead_id, state FROM offer ORDER BY id")).all()
-        records = dict(connection.execute(text("SELECT offer_id, state FROM crm_record")).tuples().all())
+    with database.read() as tx:
+        ready = set(tx.execute(text("SELECT id FROM lead")).scalars())
+        offers = tx.execute(text("SELECT id, lead_id, state FROM offer ORDER BY id")).all()
+        records = dict(tx.execute(text("SELECT offer_id, state FROM crm_record")).tuples().all())
     database.close()
     of_lead = Counter(lead_id for _, lead_id, _ in offers)
     _count(found, "duplicates", "offered twice", [lead for lead, count in of_lead.items() if count > 1])

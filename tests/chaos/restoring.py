@@ -102,8 +102,8 @@ class _Run:
     def opt_out(self, max_people: int = 3) -> None:
         """Opt out a few recipients."""
         with self.make_context() as ctx:
-            with ctx.database.read() as connection:
-                people = sorted(set(connection.execute(text(_PEOPLE)).scalars()) - self.opted_out)
+            with ctx.database.read() as tx:
+                people = sorted(set(tx.execute(text(_PEOPLE)).scalars()) - self.opted_out)
             chosen = self.rng.sample(people, min(self.rng.randint(0, max_people), len(people)))
             if chosen:
                 suppress(ctx, chosen, self.now)

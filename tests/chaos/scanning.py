@@ -82,9 +82,9 @@ def _send_first_emails(database: Database, folder: Path, count: int) -> AppConte
     ctx.base_url, ctx.spool = BASE, folder / "spool"
     ctx.provider = MaildirProvider(folder / "maildir", html_copies=True)
     leads = add_leads(ctx, count, title="Head of planning")
-    with database.write() as connection:
+    with database.write() as tx:
         consent = {"granted": True, "source": "form", "stated_at": START}
-        connection.execute(_CONSENT.insert(), [{"lead_id": lead, **consent} for lead in leads])
+        tx.execute(_CONSENT.insert(), [{"lead_id": lead, **consent} for lead in leads])
     company = f"'p' || id || '@firm' || ((id - 1) / {COMPANY}) || '.example'"
     write(ctx, f"UPDATE address SET email = {company}, normalized = {company}")
     run_at(ctx, START, SENT)

@@ -59,9 +59,9 @@ def run_server_kills(database: Database, folder: Path, count: int, kills: int, c
     found.acknowledged = sum(len(orjson.loads(request.body)) for request in acknowledged)
     provider_events.process_pending(ctx, RealClock().now())
     found.lost = _lost(ctx, acknowledged)
-    with database.read() as connection:
+    with database.read() as tx:
         waiting = text("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL")
-        found.unprocessed = connection.execute(waiting).scalar_one()
+        found.unprocessed = tx.execute(waiting).scalar_one()
     return found
 
 
@@ -73,8 +73,8 @@ def _kill_after(process: Any, ctx: AppContext, batches: int | None, before: int,
         if batches is None:
             return
         while process.poll() is None:
-            with ctx.database.read() as connection:
-                stored = connection.execute(text("SELECT count(*) FROM raw_batch")).scalar_one()
+            with ctx.database.read() as tx:
+                stored = tx.execute(text("SELECT count(*) FROM raw_batch")).scalar_one()
             if stored - before >= batches:
                 wait.wait(delay)
                 process.kill()
@@ -94,8 +94,8 @@ def _acknowledged(answers: list[Answer]) -> list[Request]:
 
 
 def _requests(ctx: AppContext, signer: Signer, count: int) -> list[Request]:
-    with ctx.database.read() as connection:
-        keys = connection.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
+    with ctx.database.read() as tx:
+        keys = tx.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
     now = int(RealClock().now().timestamp()) - 3_600
     sent_events = [
         event(
@@ -118,8 +118,8 @@ def _lost(ctx: AppContext, acknowledged: list[Request]) -> int:
     """Count acknowledged events that are not in the database, by their ids."""
     from nurture.mail.providers.sendgrid.events import read_events
 
-    with ctx.database.read() as connection:
-        kept = set(connection.execute(text("SELECT natural_key FROM provider_event")).scalars())
+    with ctx.database.read() as tx:
+        kept = set(tx.execute(text("SELECT natural_key FROM provider_event")).scalars())
     return sum(one.natural_key not in kept for request in acknowledged for one in read_events(request.body))
 
 

@@ -115,15 +115,15 @@ def _opt_out(url: str, seed: int, log: Path) -> None:
 
 
 def _next_addresses(ctx: AppContext) -> list[str]:
-    with ctx.database.read() as connection:
-        return list(connection.execute(text(_SELECT_NEXT), {"front": NEXT_COUNT}).scalars())
+    with ctx.database.read() as tx:
+        return list(tx.execute(text(_SELECT_NEXT), {"front": NEXT_COUNT}).scalars())
 
 
 def _keys(url: str) -> dict[str, str]:
     database = Database(url)
     try:
-        with database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(text(_SELECT_SEND_KEYS))}
+        with database.read() as tx:
+            return {row[0]: row[1] for row in tx.execute(text(_SELECT_SEND_KEYS))}
     finally:
         database.close()
 

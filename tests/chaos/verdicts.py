@@ -82,8 +82,8 @@ def states_in(url: str) -> dict[str, str]:
     """Return the state of each message by its send key."""
     database = Database(url)
     try:
-        with database.read() as connection:
-            found = connection.execute(text("SELECT send_key, state FROM message"))
+        with database.read() as tx:
+            found = tx.execute(text("SELECT send_key, state FROM message"))
             return {row[0]: row[1] for row in found}
     finally:
         database.close()
@@ -103,8 +103,8 @@ def wait_until_idle(url: str, name: str, seconds: float = 20) -> None:
     database = Database(url)
     try:
         while True:
-            with database.read() as connection:
-                if not connection.execute(wanted, {"name": name}).scalar_one():
+            with database.read() as tx:
+                if not tx.execute(wanted, {"name": name}).scalar_one():
                     return
             if time.monotonic() > until:
                 raise RuntimeError(f"PostgreSQL still keeps connections of {name}")

@@ -78,9 +78,9 @@ class CliSession:
         """Return the number of rows of each table."""
         database = Database(os.environ["NURTURE_DATABASE_URL"])
         try:
-            with database.read() as connection:
+            with database.read() as tx:
                 return {
-                    name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
+                    name: tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
                     for name in sorted(metadata.tables)
                 }
         finally:

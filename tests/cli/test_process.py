@@ -111,10 +111,10 @@ def test_the_demo_runs_from_start_to_ledger(cli: CliSession) -> None:
 
 def test_a_bug_is_logged_with_traceback_and_without_lead_data(seeded_cli: CliSession) -> None:
     database = Database(os.environ["NURTURE_DATABASE_URL"])
-    with database.write() as connection:
-        connection.execute(text("UPDATE signal SET kind = 'mia@canary.example'"))
+    with database.write() as tx:
+        tx.execute(text("UPDATE signal SET kind = 'mia@canary.example'"))
         changed = "UPDATE lead SET fields = :fields"
-        connection.execute(text(changed), {"fields": '["mia@canary.example"]'})
+        tx.execute(text(changed), {"fields": '["mia@canary.example"]'})
     database.close()
     done = _run(seeded_cli, str(Path(sys.executable).with_name("nurture")), "explain", "1")
     assert done.returncode == 1

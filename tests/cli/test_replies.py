@@ -16,9 +16,9 @@ AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 @pytest.fixture
 def unread(seeded_cli: CliSession) -> CliSession:
     """A set-up with an unreadable mail."""
-    with open_app() as app, app.database.write() as connection:
-        inbound_mail_queries.store(connection, [inbound_mail_queries.NewMail("imap", AT, None, "", b"{}")])
-        inbound_mail_queries.mark_failed(app.database, connection, {1: "it took more than 30 s"})
+    with open_app() as app, app.database.write() as tx:
+        inbound_mail_queries.store(tx, [inbound_mail_queries.NewMail("imap", AT, None, "", b"{}")])
+        inbound_mail_queries.mark_failed(tx, {1: "it took more than 30 s"})
     return seeded_cli
 
 

@@ -20,6 +20,6 @@ def migrate_to(db: Database, revision: str) -> None:
     def steps(current: Any, _context: MigrationContext) -> Any:
         return scripts._upgrade_revs(revision, current)
 
-    with db.alter() as connection, EnvironmentContext(Config(), scripts, fn=steps) as environment:
-        environment.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    with db.alter() as tx, EnvironmentContext(Config(), scripts, fn=steps) as environment:
+        environment.configure(connection=tx.connection, target_metadata=metadata, render_as_batch=True)
         environment.run_migrations()

@@ -63,9 +63,9 @@ def test_a_backup_replaces_no_file(sqlite_db: Database, tmp_path: Path) -> None:
 
 def test_a_damaged_copy_is_no_backup(sqlite_db: Database, tmp_path: Path) -> None:
     make_context(sqlite_db, tmp_path)
-    with sqlite_db.write() as connection:
-        connection.exec_driver_sql("CREATE INDEX ix_broken ON address (email)")
-        connection.exec_driver_sql("INSERT INTO address (email, normalized) VALUES ('a', 'a'), ('b', 'b')")
+    with sqlite_db.write() as tx:
+        tx.exec_driver_sql("CREATE INDEX ix_broken ON address (email)")
+        tx.exec_driver_sql("INSERT INTO address (email, normalized) VALUES ('a', 'a'), ('b', 'b')")
     with closing(sqlite3.connect(str(sqlite_db.url.database))) as plain:
         plain.execute("PRAGMA writable_schema = ON")
         plain.execute(

@@ -17,8 +17,8 @@ SECOND = timedelta(seconds=1)
 
 
 def advance(db: Database, now: datetime) -> None:
-    with db.write() as connection:
-        advance_to(connection, now)
+    with db.write() as tx:
+        advance_to(tx, now)
 
 
 def test_a_new_database_has_no_clock_mode_until_something_runs_in_it(db: Database) -> None:
@@ -80,14 +80,14 @@ def test_work_at_a_time_before_the_newest_is_rolled_back(db: Database) -> None:
     bind_mode(db, "live", NOON)
 
     def import_yesterday() -> None:
-        with db.write() as connection:
-            connection.execute(insert(metadata.tables["address"]).values(email="a@example.com", normalized="a"))
-            advance_to(connection, NOON - timedelta(days=1))
+        with db.write() as tx:
+            tx.execute(insert(metadata.tables["address"]).values(email="a@example.com", normalized="a"))
+            advance_to(tx, NOON - timedelta(days=1))
 
     with pytest.raises(ClockWentBackwards):
         import_yesterday()
-    with db.read() as connection:
-        assert connection.execute(select(metadata.tables["address"])).all() == []
+    with db.read() as tx:
+        assert tx.execute(select(metadata.tables["address"])).all() == []
 
 
 def test_a_live_database_has_no_virtual_now(db: Database) -> None:

@@ -49,8 +49,8 @@ lead: Table = metadata.tables["lead"]
 
 def back(db: Database, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Send *rows* to the database and read them back."""
-    with db.read() as connection:
-        return [tuple(row) for row in connection.execute(select(db.rows("sent", KINDS, rows))).all()]
+    with db.read() as tx:
+        return [tuple(row) for row in tx.execute(select(tx.rows("sent", KINDS, rows))).all()]
 
 
 SAMPLES: list[tuple[Any, ...]] = [
@@ -90,24 +90,24 @@ def test_an_empty_set_of_rows_is_allowed(db: Database) -> None:
 
 def test_thousands_of_rows_are_inserted_with_one_statement_in_order(db: Database) -> None:
     rows = [(n, f"{n}@example.com") for n in range(5_000)]
-    sent = db.rows("sent", {"number": Integer(), "email": String()}, rows)
-    with db.write() as connection:
-        connection.execute(insert(address).from_select(["email", "normalized"], select(sent.c.email, sent.c.email)))
-        found = connection.execute(select(address.c.email).order_by(address.c.id)).scalars().all()
+    with db.write() as tx:
+        sent = tx.rows("sent", {"number": Integer(), "email": String()}, rows)
+        tx.execute(insert(address).from_select(["email", "normalized"], select(sent.c.email, sent.c.email)))
+        found = tx.execute(select(address.c.email).order_by(address.c.id)).scalars().all()
     assert found == [email for _, email in rows]
 
 
 def test_timestamps_sent_in_a_set_are_found_by_comparing_and_sort_as_time_does(db: Database) -> None:
     timestamps = [NOON + step * timedelta(microseconds=1) for step in (-1, 0, 1, 10, 999_999)]
-    sent = db.rows("sent", {"at": UtcDateTime()}, [(timestamp,) for timestamp in reversed(timestamps)])
-    with db.read() as connection:
-        assert connection.scalars(select(sent.c.at).order_by(sent.c.at)).all() == timestamps
-        assert connection.scalars(select(sent.c.at).where(sent.c.at <= NOON)).all() == timestamps[1::-1]
+    with db.read() as tx:
+        sent = tx.rows("sent", {"at": UtcDateTime()}, [(timestamp,) for timestamp in reversed(timestamps)])
+        assert tx.execute(select(sent.c.at).order_by(sent.c.at)).scalars().all() == timestamps
+        assert tx.execute(select(sent.c.at).where(sent.c.at <= NOON)).scalars().all() == timestamps[1::-1]
 
 
 def test_ids_are_a_set_with_one_column(db: Database) -> None:
-    with db.read() as connection:
-        assert connection.scalars(select(db.ids("wanted", [3, 1, 2**40]).c.id)).all() == [3, 1, 2**40]
+    with db.read() as tx:
+        assert tx.execute(select(tx.ids("wanted", [3, 1, 2**40]).c.id)).scalars().all() == [3, 1, 2**40]
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_a_timestamp_of_any_zone_is_kept_as_the_same_time_in_utc(db: Database, t
         "created_at": timestamp,
         "updated_at": timestamp,
     }
-    with db.write() as connection:
-        connection.execute(insert(lead).values(values))
-        found = connection.execute(select(lead.c.created_at)).scalar_one()
+    with db.write() as tx:
+        tx.execute(insert(lead).values(values))
+        found = tx.execute(select(lead.c.created_at)).scalar_one()
     ((*_, sent, _, _),) = back(db, [(None, None, None, None, None, timestamp, None, None)])
     assert sent == found == NOON
     assert sent.tzinfo is found.tzinfo is UTC
@@ -140,26 +140,26 @@ def test_a_timestamp_of_any_zone_is_kept_as_the_same_time_in_utc(db: Database, t
 
 def test_a_timestamp_without_a_zone_is_refused(db: Database) -> None:
     naive = datetime(2025, 3, 30, 12)
-    with pytest.raises(ValueError, match="without a time zone"):
-        db.rows("sent", {"at": UtcDateTime()}, [(naive,)])
-    with db.read() as connection, pytest.raises(StatementError, match="without a time zone"):
-        connection.execute(select(lead).where(lead.c.created_at < naive))
+    with db.read() as tx, pytest.raises(ValueError, match="without a time zone"):
+        tx.rows("sent", {"at": UtcDateTime()}, [(naive,)])
+    with db.read() as tx, pytest.raises(StatementError, match="without a time zone"):
+        tx.execute(select(lead).where(lead.c.created_at < naive))
 
 
 def add(db: Database, email: str) -> None:
-    with db.write() as connection:
-        connection.execute(insert(address).values(email=email, normalized=email))
+    with db.write() as tx:
+        tx.execute(insert(address).values(email=email, normalized=email))
 
 
 def emails(db: Database) -> list[str]:
-    with db.read() as connection:
-        return list(connection.execute(select(address.c.email).order_by(address.c.email)).scalars())
+    with db.read() as tx:
+        return list(tx.execute(select(address.c.email).order_by(address.c.email)).scalars())
 
 
 def test_a_write_that_fails_leaves_nothing_behind(db: Database) -> None:
     def half() -> None:
-        with db.write() as connection:
-            connection.execute(insert(address).values(email="a@example.com", normalized="a@example.com"))
+        with db.write() as tx:
+            tx.execute(insert(address).values(email="a@example.com", normalized="a@example.com"))
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -168,8 +168,8 @@ def test_a_write_that_fails_leaves_nothing_behind(db: Database) -> None:
 
 
 def test_a_read_cannot_write_and_the_connection_can_again_afterwards(db: Database) -> None:
-    with pytest.raises((DatabaseUnavailable, DBAPIError), match=r"(?i)read-?only"), db.read() as connection:
-        connection.execute(insert(address).values(email="a@example.com", normalized="a"))
+    with pytest.raises((DatabaseUnavailable, DBAPIError), match=r"(?i)read-?only"), db.read() as tx:
+        tx.execute(insert(address).values(email="a@example.com", normalized="a"))
     add(db, "b@example.com")
     assert emails(db) == ["b@example.com"]
 
@@ -181,10 +181,10 @@ def test_of_two_writers_the_second_waits_instead_of_failing(db: Database) -> Non
 
     done = threading.Event()
     other = threading.Thread(target=second)
-    with db.write() as connection:
-        connection.execute(insert(address).values(email="first@example.com", normalized="first@example.com"))
+    with db.write() as tx:
+        tx.execute(insert(address).values(email="first@example.com", normalized="first@example.com"))
         other.start()
-        waited = db.is_sqlite and not done.wait(0.1)  # PostgreSQL lets both write
+        waited = tx.is_sqlite and not done.wait(0.1)  # PostgreSQL lets both write
     other.join(20)
     assert waited is db.is_sqlite
     assert emails(db) == ["first@example.com", "second@example.com"]
@@ -192,8 +192,8 @@ def test_of_two_writers_the_second_waits_instead_of_failing(db: Database) -> Non
 
 def test_a_new_sqlite_file_in_which_another_program_writes_is_waited_for(tmp_path: Path) -> None:
     def read() -> None:
-        with db.read() as connection:
-            found.append(connection.execute(text("SELECT a FROM other")).scalar_one())
+        with db.read() as tx:
+            found.append(tx.execute(text("SELECT a FROM other")).scalar_one())
 
     found: list[int] = []
     db = Database(f"sqlite:///{tmp_path / 'new.db'}")
@@ -226,8 +226,8 @@ def test_many_writers_lose_nothing(db: Database) -> None:
 
 
 def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
-    with db.write() as connection:
-        connection.execute(insert(address).values(email="a@example.com", normalized="a"))
+    with db.write() as tx:
+        tx.execute(insert(address).values(email="a@example.com", normalized="a"))
         assert emails(db) == []
 
 
@@ -251,7 +251,7 @@ def test_an_invalid_url_is_refused_with_an_example(url: str, message: str) -> No
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_postgresql_is_known_by_each_of_its_names_and_hides_its_password(scheme: str) -> None:
     db = Database(f"{scheme}://u:secret@db.example/n")
-    assert (db.is_sqlite, db.skips_locked, db.is_missing) == (False, True, False)
+    assert (db.is_sqlite, db.is_missing) == (False, False)
     assert db.name == "postgresql://u:***@db.example/n"
 
 
@@ -302,8 +302,8 @@ def test_a_server_that_knows_no_such_database_or_user(postgres_url: str) -> None
 
 def test_a_connection_that_the_server_ends(postgres_db: Database) -> None:
     def cut() -> None:
-        with postgres_db.write() as connection:
-            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        with postgres_db.write() as tx:
+            tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(DatabaseUnavailable, match="does not answer"):
         cut()
@@ -350,8 +350,8 @@ _CAST = ("SELECT CAST(:secret AS jsonb)", "SELECT CAST(:secret AS integer)", "SE
 
 
 def _error_text(database: Database, sql: str) -> str:
-    with pytest.raises(DBAPIError) as failed, database.write() as connection:
-        connection.execute(text(sql), {"secret": _SECRET})
+    with pytest.raises(DBAPIError) as failed, database.write() as tx:
+        tx.execute(text(sql), {"secret": _SECRET})
     return "".join(traceback.format_exception(failed.value))
 
 
@@ -369,8 +369,8 @@ def test_no_value_is_in_what_postgresql_says_of_one_that_does_not_fit(postgres_d
 
 def test_an_index_row_that_is_too_wide_is_reported_without_its_value(postgres_db: Database) -> None:
     wide = "".join(chr(0x4E00 + number * 7 % 20_000) for number in range(3_000))
-    with pytest.raises(DBAPIError) as failed, postgres_db.write() as connection:
-        connection.execute(text("INSERT INTO address (email, normalized) VALUES ('x', :wide)"), {"wide": wide})
+    with pytest.raises(DBAPIError) as failed, postgres_db.write() as tx:
+        tx.execute(text("INSERT INTO address (email, normalized) VALUES ('x', :wide)"), {"wide": wide})
     assert "54000" in str(failed.value)
     assert wide[:5] not in "".join(traceback.format_exception(failed.value))
 

@@ -47,8 +47,8 @@ def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
 
 def test_a_lead_goes_its_whole_way_with_ids_past_32_bits(postgres_db: Database, tmp_path: Path) -> None:
     past = text("SELECT setval(oid, :past + oid::bigint) FROM pg_class WHERE relkind = 'S'")
-    with postgres_db.write() as connection:
-        connection.execute(past, {"past": PAST})
+    with postgres_db.write() as tx:
+        tx.execute(past, {"past": PAST})
     ctx = make_context(postgres_db, tmp_path)
     ctx.reply_domain, ctx.base_url, ctx.installation_id = ("in.example.com", "https://go.example.com", "0badcafe")
     lead = create_full_history(ctx, tmp_path)
@@ -94,8 +94,8 @@ def bring_everything(ctx: AppContext, folder: Path) -> None:
     gone = [(f"s{n}@people.example",) for n in range(5)]
     suppression_files.import_suppressions(ctx, _file(folder, "stop.csv", ("email",), *gone, *gone), NOW)
     suppression.suppress(ctx, ["s1@people.example"], NOW)
-    with ctx.database.write() as connection:
-        circuit_breakers.trip(ctx.database, connection, Breaker("provider", "sendgrid", "it is down", NOW, NOW + HOUR))
+    with ctx.database.write() as tx:
+        circuit_breakers.trip(tx, Breaker("provider", "sendgrid", "it is down", NOW, NOW + HOUR))
 
 
 def _mail_comes(ctx: AppContext, body: bytes, reply: bytes) -> None:

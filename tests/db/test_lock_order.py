@@ -47,14 +47,12 @@ class Order:
         self._locks: dict[int, list[Lock]] = defaultdict(list)
         self._leads: dict[int, set[int] | None] = {}
 
-    def ends(self, connection: Any) -> None:
-        self._locks.pop(id(connection), None)
-        self._leads.pop(id(connection), None)
+    def ends(self, tx: Any) -> None:
+        self._locks.pop(id(tx), None)
+        self._leads.pop(id(tx), None)
 
-    def executes(
-        self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
-    ) -> None:
-        me = id(connection)
+    def executes(self, tx: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        me = id(tx)
         if "pg_advisory_xact_lock" in statement:
             (number,) = parameters.values()
             lock = Lock(number - _FIRST)
@@ -101,17 +99,17 @@ def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
 def test_a_violation_of_the_order_is_found(ctx: AppContext) -> None:
     leads = [add_lead(ctx) for _ in range(2)]
     with watched(ctx.database) as order:
-        with ctx.database.write() as connection:
-            lock_leads(ctx.database, connection, leads)
-            lock_leads(ctx.database, connection, leads[:1])
+        with ctx.database.write() as tx:
+            lock_leads(tx, leads)
+            lock_leads(tx, leads[:1])
         assert order.wrong == []
-        with ctx.database.write() as connection:
-            lock_leads(ctx.database, connection, leads[1:])
-            lock_leads(ctx.database, connection, leads[:1])
-            acquire(ctx.database, connection, Lock.INTAKE)
-        with ctx.database.write() as connection:
-            acquire(ctx.database, connection, Lock.SIGNALS)
-            acquire(ctx.database, connection, Lock.EVENTS)
+        with ctx.database.write() as tx:
+            lock_leads(tx, leads[1:])
+            lock_leads(tx, leads[:1])
+            acquire(tx, Lock.INTAKE)
+        with ctx.database.write() as tx:
+            acquire(tx, Lock.SIGNALS)
+            acquire(tx, Lock.EVENTS)
     assert len(order.wrong) == 3
 
 
@@ -164,8 +162,8 @@ def test_an_import_waits_for_an_erasure_of_the_same_lead(
 ) -> None:
     lead = add_lead(ctx, email="mia@people.example", source="crm", external_id="c1", title="Head")
     file = write_file(tmp_path, [row("mia@people.example", Lead_ID="c1", Company="Quayside")])
-    with ctx.database.write() as connection:
-        connection.execute(text("LOCK TABLE tracking_request IN SHARE MODE"))  # by then it has locked the lead
+    with ctx.database.write() as tx:
+        tx.execute(text("LOCK TABLE tracking_request IN SHARE MODE"))  # by then it has locked the lead
         erases = _waits(ctx, workers, lambda: erase.erase_person(ctx, str(lead), NOW), 1)
         imports = _waits(ctx, workers, lambda: import_file(ctx, file, NOW, source="crm"), 2)
     erases.result()
@@ -188,8 +186,8 @@ def test_signals_that_come_twice_at_once_in_another_order_do_not_block_each_othe
         }
         for number in range(900)
     ]
-    with ctx.database.write() as connection:
-        connection.execute(text("LOCK TABLE signal IN SHARE MODE"))  # both reach the write
+    with ctx.database.write() as tx:
+        tx.execute(text("LOCK TABLE signal IN SHARE MODE"))  # both reach the write
         there = _waits(ctx, workers, lambda: batches.post_signals(ctx, items, NOW), 1)
         back = _waits(ctx, workers, lambda: batches.post_signals(ctx, items[::-1], NOW), 2)
     there.result()

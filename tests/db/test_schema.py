@@ -10,20 +10,21 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy import func, inspect, select, text
 
 from nurture.db import schema
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
+from nurture.db.transaction import Transaction
 from nurture.errors import DatabaseUnavailable
 
 
-def shape(connection: Connection) -> dict[str, Any]:
+def shape(tx: Transaction) -> dict[str, Any]:
     """All that the database reports about its tables, in a fixed order."""
-    found = inspect(connection)
+    found = inspect(tx.connection)
 
     def column(info: Any) -> tuple[Any, ...]:
-        kind = info["type"].compile(connection.dialect)
+        kind = info["type"].compile(tx.connection.dialect)
         counted = info.get("identity"), info.get("autoincrement")
         return info["name"], kind, info["nullable"], info["default"], *map(str, counted)
 
@@ -66,30 +67,30 @@ def test_from_empty_all_migrations_make_what_the_models_say(two: tuple[Database,
 
 
 def test_alembic_finds_nothing_to_change_after_all_migrations(db: Database) -> None:
-    with db.read() as connection:
+    with db.read() as tx:
         # Alembic misses the default of SQLite's generated keys. `shape` compares them above.
-        options = {"compare_type": True, "compare_server_default": not db.is_sqlite}
-        context = MigrationContext.configure(connection, opts=options)
+        options = {"compare_type": True, "compare_server_default": not tx.is_sqlite}
+        context = MigrationContext.configure(tx.connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
 
-def triggers(connection: Connection) -> set[tuple[str, str]]:
+def triggers(tx: Transaction) -> set[tuple[str, str]]:
     sqlite = "SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger'"
     postgres = "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal"
-    found = connection.execute(text(sqlite if connection.dialect.name == "sqlite" else postgres))
+    found = tx.execute(text(sqlite if tx.is_sqlite else postgres))
     return {(table, name) for table, name in found}
 
 
 def test_logs_and_custody_are_guarded_by_triggers_and_no_row_is_there_from_the_start(db: Database) -> None:
     logs = {"journal", "suppression", "publication", "approval"}
     suffixes = ("_no_update", "_no_delete") if db.is_sqlite else ("_append_only",)
-    with db.read() as connection:
+    with db.read() as tx:
         words = {(log, f"{log}_no_text_change") for log in ("journal", "suppression")}
-        assert triggers(connection) == {("custody", "custody_version_guard")} | words | {
+        assert triggers(tx) == {("custody", "custody_version_guard")} | words | {
             (log, log + suffix) for log in logs for suffix in suffixes
         }
         for table in metadata.sorted_tables:
-            assert connection.execute(select(func.count()).select_from(table)).scalar() == 0, table.name
+            assert tx.execute(select(func.count()).select_from(table)).scalar() == 0, table.name
 
 
 def test_ids_and_what_refers_to_them_have_64_bits(postgres_db: Database) -> None:
@@ -97,19 +98,19 @@ def test_ids_and_what_refers_to_them_have_64_bits(postgres_db: Database) -> None
         SELECT table_name || '.' || column_name FROM information_schema.columns
         WHERE table_schema = 'public' AND data_type = 'integer' AND column_name ~ '(^|_)id$'
         """
-    with postgres_db.read() as connection:
-        assert set(connection.execute(text(narrow)).scalars()) == {"clock.id", "capacity_forecast.id", "queue_scan.id"}
+    with postgres_db.read() as tx:
+        assert set(tx.execute(text(narrow)).scalars()) == {"clock.id", "capacity_forecast.id", "queue_scan.id"}
 
 
 @pytest.mark.parametrize("past", ["0001_the_house", "0009_routing", "0015_open_verdicts"])
 def test_a_database_from_before_the_first_release_is_refused(db: Database, past: str) -> None:
-    with db.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :past"), {"past": past})
+    with db.write() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = :past"), {"past": past})
     for ask in (schema.require_current, schema.upgrade):
         with pytest.raises(DatabaseUnavailable, match=rf"is of revision {past}, .*Name a new database in NURTURE"):
             ask(db)
-    with db.read() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == past
+    with db.read() as tx:
+        assert tx.execute(text("SELECT version_num FROM alembic_version")).scalar() == past
 
 
 _NEXT = """
@@ -126,12 +127,12 @@ def upgrade():
 
 def test_a_further_revision_is_applied_once_and_keeps_the_rows(db: Database, tmp_path: Path) -> None:
     (tmp_path / "0002_color.py").write_text(_NEXT)
-    with db.write() as connection:
-        connection.execute(text("INSERT INTO address (email, normalized) VALUES ('Mia@x.example', 'mia@x.example')"))
+    with db.write() as tx:
+        tx.execute(text("INSERT INTO address (email, normalized) VALUES ('Mia@x.example', 'mia@x.example')"))
     assert schema.upgrade(db, tmp_path) == ["0002_color"]
     assert schema.upgrade(db, tmp_path) == []
-    with db.read() as connection:
-        assert connection.execute(text("SELECT normalized, color FROM address")).all() == [("mia@x.example", "blue")]
+    with db.read() as tx:
+        assert tx.execute(text("SELECT normalized, color FROM address")).all() == [("mia@x.example", "blue")]
     with pytest.raises(DatabaseUnavailable, match=r"made by a newer nurture \(revision 0002_color"):
         schema.require_current(db)
 
@@ -166,32 +167,32 @@ def test_asking_about_a_missing_file_does_not_create_it(tmp_path: Path) -> None:
 
 
 def test_a_database_of_a_newer_nurture_is_left_alone(db: Database) -> None:
-    with db.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999_the_tower'"))
+    with db.write() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999_the_tower'"))
     for ask in (schema.require_current, schema.upgrade):
         with pytest.raises(DatabaseUnavailable, match=r"made by a newer nurture \(revision 9999_the_tower"):
             ask(db)
 
 
 def test_tables_that_another_program_made_are_left_alone(empty_db: Database) -> None:
-    with empty_db.write() as connection:
-        connection.execute(text("CREATE TABLE lead (name text)"))
+    with empty_db.write() as tx:
+        tx.execute(text("CREATE TABLE lead (name text)"))
     with pytest.raises(DatabaseUnavailable, match=r"already has tables .* lead\. Name a database for nurture alone"):
         schema.upgrade(empty_db)
-    with empty_db.read() as connection:
-        assert inspect(connection).get_table_names() == ["lead"]
+    with empty_db.read() as tx:
+        assert inspect(tx.connection).get_table_names() == ["lead"]
 
 
 def test_foreign_keys_are_checked_again_after_an_upgrade(empty_sqlite_url: str) -> None:
     db = Database(empty_sqlite_url)
     schema.upgrade(db)
-    with db.read() as connection:
-        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    with db.read() as tx:
+        assert tx.execute(text("PRAGMA foreign_keys")).scalar() == 1
     db.close()
 
 
 def test_an_upgrade_that_finds_rows_pointing_nowhere_is_undone(sqlite_db: Database) -> None:
-    with sqlite_db.alter() as connection:
-        connection.execute(text("INSERT INTO identity VALUES ('crm', '1', 404)"))
+    with sqlite_db.alter() as tx:
+        tx.execute(text("INSERT INTO identity VALUES ('crm', '1', 404)"))
     with pytest.raises(DatabaseUnavailable, match="rows of identity refer to missing rows"):
         schema.upgrade(sqlite_db)

@@ -239,8 +239,8 @@ def test_the_nightly_audit_fails_if_the_ledger_does_not_balance(
     world: World, sqlite_db: Database, sqlite_url: str, tmp_path: Path
 ) -> None:
     lead = add_lead(make_context(sqlite_db, tmp_path))
-    with sqlite_db.write() as connection:
-        connection.execute(text("DELETE FROM custody WHERE lead_id = :lead"), {"lead": lead})
+    with sqlite_db.write() as tx:
+        tx.execute(text("DELETE FROM custody WHERE lead_id = :lead"), {"lead": lead})
     [ran] = world.flows(sqlite_url, ("flows.audit.audit_ledger", {"at": START.isoformat()}))
     assert ran["state"] == "Failed"
     assert "nurture reports audit" in ran["message"]
@@ -256,9 +256,9 @@ def test_prefect_stores_no_lead_data_when_a_stage_fails(
 ) -> None:
     ctx = make_context(sqlite_db, tmp_path)
     lead = add_lead(ctx, email="mia@canary.example", full_name="Mia Canary")
-    with sqlite_db.write() as connection:
+    with sqlite_db.write() as tx:
         odd = {"lead": lead, "at": START.isoformat(), "raw": "mia@canary.example"}
-        connection.execute(
+        tx.execute(
             text(
                 "INSERT INTO signal (lead_id, kind, occurred_at, recorded_at, natural_key, verdict, "
                 "verdict_reason, value, source) "

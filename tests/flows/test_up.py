@@ -128,9 +128,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 def test_a_schedule_fires_and_its_run_moves_a_lead(started: Started) -> None:
     def is_on_track() -> bool:
         assert started.program.poll() is None
-        with started.database.read() as connection:
+        with started.database.read() as tx:
             wanted = select(custody.c.kind).where(custody.c.lead_id == started.lead)
-            return bool(connection.execute(wanted).scalar_one() == "track")
+            return bool(tx.execute(wanted).scalar_one() == "track")
 
     until(is_on_track, 240)
 

@@ -167,11 +167,11 @@ def add_lead(
     """Insert a lead in intake as an import does; return its id. *email* "" generates one, None leaves it out."""
     number = next(_numbers)
     address = f"lead{number}@people.example" if email == "" else email
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         address_id = None
         if address is not None:
             row = insert(_ADDRESS).values(email=address, normalized=normalize_address(address))
-            address_id = connection.execute(row).inserted_primary_key[0]
+            address_id = tx.execute(row).inserted_primary_key[0]
         values = {
             "address_id": address_id,
             "source": source,
@@ -185,9 +185,9 @@ def add_lead(
             "created_at": at,
             "updated_at": at,
         }
-        lead_id: int = connection.execute(insert(_LEAD).values(values)).inserted_primary_key[0]
+        lead_id: int = tx.execute(insert(_LEAD).values(values)).inserted_primary_key[0]
         identity = {"source": source, "external_id": external_id or f"x{number}", "lead_id": lead_id}
-        connection.execute(insert(_IDENTITY).values(identity))
+        tx.execute(insert(_IDENTITY).values(identity))
         custody = {
             "lead_id": lead_id,
             "kind": "intake",
@@ -197,7 +197,7 @@ def add_lead(
             "due_at": at,
             "version": 1,
         }
-        connection.execute(insert(_CUSTODY).values(custody))
+        tx.execute(insert(_CUSTODY).values(custody))
         entry = {
             "lead_id": lead_id,
             "at": at,
@@ -207,7 +207,7 @@ def add_lead(
             "custody_to": "intake",
             "ref": source,
         }
-        connection.execute(insert(_JOURNAL).values(entry))
+        tx.execute(insert(_JOURNAL).values(entry))
     return lead_id
 
 

@@ -25,8 +25,8 @@ from tests.journey.builders import START
 
 def rows(ctx: AppContext, sql: str, **values: Any) -> list[tuple[Any, ...]]:
     """Return what *sql* reads, as plain tuples."""
-    with ctx.database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(sql), values)]
+    with ctx.database.read() as tx:
+        return [tuple(row) for row in tx.execute(text(sql), values)]
 
 
 def one(ctx: AppContext, sql: str, **values: Any) -> Any:
@@ -43,9 +43,9 @@ def custody(ctx: AppContext, lead_id: int) -> tuple[str, str]:
 
 def due_at(ctx: AppContext, lead_id: int) -> datetime | None:
     """Return when the lead is due."""
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         query = text("SELECT due_at FROM custody WHERE lead_id = :id").columns(due_at=UtcDateTime())
-        at: datetime | None = connection.execute(query, {"id": lead_id}).scalar_one()
+        at: datetime | None = tx.execute(query, {"id": lead_id}).scalar_one()
     return at
 
 
@@ -62,8 +62,8 @@ def events(ctx: AppContext, lead_id: int) -> list[str]:
 
 def write(ctx: AppContext, sql: str, **values: Any) -> None:
     """Change the database directly."""
-    with ctx.database.write() as connection:
-        connection.execute(text(sql), values)
+    with ctx.database.write() as tx:
+        tx.execute(text(sql), values)
 
 
 def all_rows(ctx: AppContext) -> dict[str, list[tuple[Any, ...]]]:
@@ -89,11 +89,11 @@ def recorded_statements(database: Database) -> Iterator[list[str]]:
 def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) -> list[int]:
     """Bring *count* leads to intake at once."""
     names = metadata.tables
-    with ctx.database.write() as connection:
-        ids = ctx.database.reserve_ids(connection, "lead", count)
-        address_ids = ctx.database.reserve_ids(connection, "address", count)
+    with ctx.database.write() as tx:
+        ids = tx.reserve_ids("lead", count)
+        address_ids = tx.reserve_ids("address", count)
         mail = [f"one{address_id}@many.example" for address_id in address_ids]
-        connection.execute(
+        tx.execute(
             insert(names["address"]),
             [
                 {"id": address_id, "email": name, "normalized": name}
@@ -112,7 +112,7 @@ def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) 
             "created_at": at,
             "updated_at": at,
         }
-        connection.execute(
+        tx.execute(
             insert(names["lead"]),
             [{"id": id_, "address_id": address_id, **lead} for id_, address_id in zip(ids, address_ids, strict=True)],
         )
@@ -124,9 +124,9 @@ def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) 
             "due_at": at,
             "version": 1,
         }
-        connection.execute(insert(names["custody"]), [{"lead_id": id_, **custody_row} for id_ in ids])
+        tx.execute(insert(names["custody"]), [{"lead_id": id_, **custody_row} for id_ in ids])
         entry = {"at": at, "stage": "intake", "event": "imported", "reason": "", "custody_to": "intake", "ref": "test"}
-        connection.execute(insert(names["journal"]), [{"lead_id": id_, **entry} for id_ in ids])
+        tx.execute(insert(names["journal"]), [{"lead_id": id_, **entry} for id_ in ids])
     return ids
 
 

@@ -46,10 +46,8 @@ def _costs(ctx: AppContext, count: int) -> dict[str, int]:
     cost("claim", lambda: batches.append(claim.claim_batch(ctx, sent, limit)))
     cost("send", lambda: send.send_claimed(ctx, batches[-1], VirtualClock(sent)))
     cost("advance behind it", lambda: advance.advance_batch(ctx, sent, limit))
-    with ctx.database.write() as connection:
-        signal_queries.record_signals(
-            ctx.database, connection, [new_signal(id_, SignalKind.REPLIED, answered) for id_ in ids]
-        )
+    with ctx.database.write() as tx:
+        signal_queries.record_signals(tx, [new_signal(id_, SignalKind.REPLIED, answered) for id_ in ids])
     cost("signals", lambda: engagement_signals.apply_signals_batch(ctx, answered, limit))
     cost("advance to sales", lambda: advance.advance_batch(ctx, answered, limit))
     cost("hand off", lambda: queue.offer_all(ctx, answered))

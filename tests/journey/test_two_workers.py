@@ -56,13 +56,13 @@ def test_a_lead_that_is_closed_while_a_sweep_enrolls_it_leaves_its_new_track(
 ) -> None:
     lead = add_lead(ctx, title="Head")
     database = ctx.database
-    with database.write() as connection:
-        found = snapshot.claim_due(database, connection, [Custodian.INTAKE], START, 10)
-        transitions = LeadTransitions(ctx.definitions.current(connection), START, "enroll")
-        (claimed,) = snapshot.load_snapshots(database, connection, found, START, ctx.holidays)
+    with database.write() as tx:
+        found = snapshot.claim_due(tx, [Custodian.INTAKE], START, 10)
+        transitions = LeadTransitions(ctx.definitions.current(tx), START, "enroll")
+        (claimed,) = snapshot.load_snapshots(tx, found, START, ctx.holidays)
         enroll.enroll_by_audience(claimed, transitions, "fits")
         closing = start_waiting(ctx, other, lambda: close.close(ctx, lead, Closing.WON, START))
-        transitions.changes.write(database, connection, START)
+        transitions.changes.write(tx, START)
     closing.result(20)
     assert custody(ctx, lead) == ("closed", "won")
     assert rows(ctx, "SELECT end_reason FROM enrollment") == [("won",)]
@@ -74,10 +74,10 @@ def test_an_import_and_a_sweep_do_not_wait_for_each_other(
     lead = add_lead(ctx, email="ann@example.com", title="Head")
     path = write_file(tmp_path, [row(Company="Acme")])
     database = ctx.database
-    with database.write() as connection:
-        snapshot.load_rows(database, connection, [lead])
+    with database.write() as tx:
+        snapshot.load_rows(tx, [lead])
         coming: Future[Any] = start_waiting(ctx, other, lambda: import_file(ctx, path, START))
-        leads_queries.reset_engagement(database, connection, [lead], START)
+        leads_queries.reset_engagement(tx, [lead], START)
     assert coming.result(20).updated == 1
 
 
@@ -90,11 +90,11 @@ def test_a_sender_waits_for_whoever_holds_its_lead_before_it_takes_the_message(
     advance.advance(ctx, nine)
     batch = claim.claim_batch(ctx, nine, 10)
     database = ctx.database
-    with database.write() as connection:
-        snapshot.load_rows(database, connection, [lead])
+    with database.write() as tx:
+        snapshot.load_rows(tx, [lead])
         sending = start_waiting(ctx, other, lambda: send.send_claimed(ctx, batch, VirtualClock(nine)))
         cancel = text("UPDATE message SET state = 'cancelled', lease_token = NULL WHERE lead_id = :id")
-        connection.execute(text("SET LOCAL lock_timeout = '2s'"))
-        connection.execute(cancel, {"id": lead})
+        tx.execute(text("SET LOCAL lock_timeout = '2s'"))
+        tx.execute(cancel, {"id": lead})
     sending.result(20)
     assert rows(ctx, "SELECT state FROM message") == [("cancelled",)]

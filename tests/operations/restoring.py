@@ -60,8 +60,8 @@ class Host:
         """Open a database as the application does."""
         database = Database(url)
         clock_row.bind_mode(database, "live", self.now)
-        with database.read() as connection:
-            known = database_identity.read_installation(connection)
+        with database.read() as tx:
+            known = database_identity.read_installation(tx)
         assert known is not None
         machine = Machine(self.folder, known.installation_id, known.salt, database.location, lambda: self.now)
         if known.generation == 0:

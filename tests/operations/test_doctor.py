@@ -152,8 +152,8 @@ def test_the_clock_is_compared_with_what_the_database_has_seen(setup: DoctorCont
     on_sqlite = live.database.is_sqlite
     assert found.state == ("ok" if on_sqlite else "failed")  # the server's clock shows today, and not START
     if on_sqlite:
-        with live.database.write() as connection:
-            clock_row.advance_to(connection, START + timedelta(hours=1))
+        with live.database.write() as tx:
+            clock_row.advance_to(tx, START + timedelta(hours=1))
         (late,) = check_internal.check_clock(setup)
         assert (late.state, late.remedy) == ("failed", "Correct the system clock.")
     else:
@@ -229,8 +229,8 @@ def test_a_pause_stops_what_it_is_on(
     setup: DoctorContext, live: AppContext, kind: circuit_breakers.Kind, name: str, until: timedelta | None, state: str
 ) -> None:
     pause = Breaker(kind, name, "too many bounced", START, None if until is None else START + until)
-    with live.database.write() as connection:
-        circuit_breakers.trip(live.database, connection, pause)
+    with live.database.write() as tx:
+        circuit_breakers.trip(tx, pause)
     (found,) = check_internal.check_sending_pauses(setup)
     assert found.state == state
     if state != "ok":
@@ -259,8 +259,8 @@ def test_replies_that_are_not_read_are_reported(setup: DoctorContext, imap_box: 
 
 def test_events_that_could_not_be_applied_are_reported(setup: DoctorContext, live: AppContext) -> None:
     assert check_inbound.check_unapplied_events(setup) == []
-    with live.database.write() as connection:
-        store.store_batch(live.database, connection, store.NewBatch("unheard-of", "x", START, 1, "[]"))
+    with live.database.write() as tx:
+        store.store_batch(tx, store.NewBatch("unheard-of", "x", START, 1, "[]"))
     provider_events.apply_pending(live, START)
     [found] = check_inbound.check_unapplied_events(setup)
     assert (found.state, "1 batch of" in found.message) == ("warning", True)

@@ -222,10 +222,8 @@ def test_opt_outs_of_the_gap_come_back_with_their_scope_and_opt_ins_too(
     again = put_back(host, ctx, lone_url, backup)
     done = restore_at(host, again, START, START + 5 * HOUR)
     assert (done.suppressed, done.opted_in) == (5, 1)
-    with again.database.write() as connection:  # known only by its hash until a lead is imported with it
-        address_queries.get_or_create_addresses(
-            again.database, connection, ["stranger@elsewhere.example"], restore_erased=True
-        )
+    with again.database.write() as tx:  # known only by its hash until a lead is imported with it
+        address_queries.get_or_create_addresses(tx, ["stranger@elsewhere.example"], restore_erased=True)
     assert sorted(suppression_files.list_current(again)) == sorted(before)
     again.database.close()
 

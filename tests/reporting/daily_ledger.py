@@ -36,10 +36,10 @@ class DayBalance:
 def ledger_by_day(ctx: AppContext, since: date | None = None, until: date | None = None) -> list[DayBalance]:
     """Return the balance of each day from *since*, or the first lead, to *until*, or the last change."""
     changes: Any = select(journal.c.at, journal.c.custody_from, journal.c.custody_to)
-    with ctx.database.read() as connection:
-        new_leads = Counter(at.date() for at in connection.execute(select(lead.c.created_at)).scalars())
+    with ctx.database.read() as tx:
+        new_leads = Counter(at.date() for at in tx.execute(select(lead.c.created_at)).scalars())
         moves: dict[date, Counter[str]] = {}
-        for at, source, target in connection.execute(changes.where(journal.c.custody_to.is_not(None))):
+        for at, source, target in tx.execute(changes.where(journal.c.custody_to.is_not(None))):
             day = moves.setdefault(at.date(), Counter())
             day[target] += 1
             if source is not None:

@@ -33,13 +33,13 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 def _write(ctx: AppContext, statement: str, **values: Any) -> None:
     """Bypass the guards of the database, as somebody with its password could."""
-    with ctx.database.write() as connection:
-        if ctx.database.is_sqlite:
+    with ctx.database.write() as tx:
+        if tx.is_sqlite:
             for guard in ("custody_version_guard", "journal_no_delete"):
-                connection.execute(text(f"DROP TRIGGER IF EXISTS {guard}"))
+                tx.execute(text(f"DROP TRIGGER IF EXISTS {guard}"))
         else:
-            connection.execute(text("SET LOCAL session_replication_role = replica"))
-        connection.execute(text(statement), values)
+            tx.execute(text("SET LOCAL session_replication_role = replica"))
+        tx.execute(text(statement), values)
 
 
 def _kinds(seen: AuditReport) -> dict[str, tuple[int, ...]]:

@@ -126,8 +126,8 @@ def test_a_closed_lead_shows_how_it_ended_and_who_had_it(ctx: AppContext) -> Non
 
 def test_a_lead_that_nobody_keeps_is_explained_without_an_error(ctx: AppContext) -> None:
     lead = add_lead(ctx)
-    with ctx.database.write() as connection:
-        connection.execute(text("DELETE FROM custody"))
+    with ctx.database.write() as tx:
+        tx.execute(text("DELETE FROM custody"))
     seen = explain(ctx, lead, START)
     assert (seen.custodian, seen.owner, seen.hold.guard) == ("nobody", "nobody", "no_custodian")
 

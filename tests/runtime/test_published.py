@@ -26,9 +26,9 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 
 def sending(ctx: AppContext) -> SendingRules:
-    with ctx.database.read() as connection:
-        fresh = PublishedDefinitions().current(connection).sending
-        assert ctx.definitions.current(connection).sending == fresh
+    with ctx.database.read() as tx:
+        fresh = PublishedDefinitions().current(tx).sending
+        assert ctx.definitions.current(tx).sending == fresh
     return fresh
 
 

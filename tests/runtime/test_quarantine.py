@@ -44,9 +44,9 @@ def ctx(host: Host, lone_url: str) -> Iterator[AppContext]:
 
 def reason(ctx: AppContext) -> str:
     """Return why *ctx* is in quarantine, "" if it is not."""
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         wanted = "SELECT reason FROM circuit_breaker WHERE kind = 'database' AND released_at IS NULL"
-        return str(connection.execute(text(wanted)).scalar() or "")
+        return str(tx.execute(text(wanted)).scalar() or "")
 
 
 def test_the_original_sends_day_after_day(host: Host, ctx: AppContext, lone_url: str) -> None:
@@ -95,12 +95,12 @@ def test_a_backup_put_back_while_a_worker_runs_is_seen_before_the_next_call(
     here.restore(backup)
     late = host.open(lone_url)
     late.database.machine, machine = None, late.database.machine  # it checked before the restore
-    with late.database.write() as connection:
-        connection.execute(text("DELETE FROM circuit_breaker"))
+    with late.database.write() as tx:
+        tx.execute(text("DELETE FROM circuit_breaker"))
     late.database.machine = machine
     assert machine is not None
-    with pytest.raises(InvalidState, match="older than"), late.database.write() as connection:
-        quarantine.record_external_calls(late, connection, "post")
+    with pytest.raises(InvalidState, match="older than"), late.database.write() as tx:
+        quarantine.record_external_calls(late, tx, "post")
     assert len(host.provider.refs) == 5
     late.database.close()
 
@@ -290,8 +290,8 @@ def test_generations_grow_with_calls_and_opt_outs_and_are_remembered_after_the_c
     assert machine is not None
 
     def known() -> int:
-        with ctx.database.read() as connection:
-            found = database_identity.read_installation(connection)
+        with ctx.database.read() as tx:
+            found = database_identity.read_installation(tx)
         assert found is not None
         return found.generation
 
@@ -301,8 +301,8 @@ def test_generations_grow_with_calls_and_opt_outs_and_are_remembered_after_the_c
     assert machine.newest_generation() == sent > before
     suppression.suppress(ctx, PEOPLE[:1], START + 2 * HOUR)
     assert machine.newest_generation() == known() == sent + 1
-    with suppressed(ZeroDivisionError), ctx.database.write() as connection:
-        quarantine.record_external_calls(ctx, connection, "post")
+    with suppressed(ZeroDivisionError), ctx.database.write() as tx:
+        quarantine.record_external_calls(ctx, tx, "post")
         raise ZeroDivisionError  # rolled back
     assert machine.newest_generation() == known() == sent + 1
 

@@ -120,8 +120,8 @@ class Replay:
     def _meet(self) -> dict[str, int]:
         identity = table("identity")
         wanted = select(identity.c.external_id, identity.c.lead_id)
-        with self.ctx.database.read() as connection:
-            newest = connection.execute(wanted.where(identity.c.lead_id > max(self.leads.values(), default=0)))
+        with self.ctx.database.read() as tx:
+            newest = tx.execute(wanted.where(identity.c.lead_id > max(self.leads.values(), default=0)))
             self.leads.update(newest.all())
         return self.leads
 

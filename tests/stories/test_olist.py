@@ -41,8 +41,8 @@ def touches(story: Replay) -> dict[int, list[datetime]]:
         message.c.kind == "touch", message.c.accepted_at.is_not(None)
     )
     found = defaultdict(list)
-    with story.ctx.database.read() as connection:
-        for lead_id, at in connection.execute(wanted.order_by(message.c.accepted_at)):
+    with story.ctx.database.read() as tx:
+        for lead_id, at in tx.execute(wanted.order_by(message.c.accepted_at)):
             found[lead_id].append(at)
     return dict(found)
 
@@ -50,14 +50,14 @@ def touches(story: Replay) -> dict[int, list[datetime]]:
 @pytest.fixture(scope="module")
 def leads(story: Replay) -> dict[int, Row[tuple[object, ...]]]:
     lead = table("lead")
-    with story.ctx.database.read() as connection:
-        return {row.id: row for row in connection.execute(select(lead))}
+    with story.ctx.database.read() as tx:
+        return {row.id: row for row in tx.execute(select(lead))}
 
 
 @pytest.fixture(scope="module")
 def keep_warm(story: Replay) -> Program:
-    with story.ctx.database.read() as connection:
-        return story.ctx.definitions.current(connection).programs["keep-warm"]
+    with story.ctx.database.read() as tx:
+        return story.ctx.definitions.current(tx).programs["keep-warm"]
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +90,9 @@ def test_in_the_end_the_ledger_balances(story: Replay) -> None:
 
 def test_every_deal_is_won_at_the_time_in_the_file(story: Replay, won: dict[int, datetime]) -> None:
     outcome, custody = table("outcome"), table("custody")
-    with story.ctx.database.read() as connection:
-        outcomes = connection.execute(select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)).all()
-        closed = connection.execute(
+    with story.ctx.database.read() as tx:
+        outcomes = tx.execute(select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)).all()
+        closed = tx.execute(
             select(custody.c.lead_id).where(custody.c.kind == "closed", custody.c.ref == "won")
         ).scalars()
         assert set(closed) == won.keys()

@@ -119,8 +119,8 @@ def test_every_hand_off_says_why_now_why_this_rep_and_under_which_policy(story: 
 
 
 def test_no_rep_gets_more_in_a_day_than_their_capacity(story: Story) -> None:
-    with story.ctx.database.read() as connection:
-        reps = story.ctx.definitions.current(connection).policy.reps
+    with story.ctx.database.read() as tx:
+        reps = story.ctx.definitions.current(tx).policy.reps
     room = {rep.id: rep.capacity for rep in reps}
     got = Counter((one.rep, one.offered_at.date()) for one in tracks.report_handoffs(story.ctx))
     assert {rep for rep, _ in got} == set(room)

@@ -63,8 +63,8 @@ def does(ctx: AppContext, lead_id: int, kind: SignalKind, value: str | None = No
 def rows(ctx: AppContext, name: str) -> list[Any]:
     """Return all rows of a table, the oldest first."""
     found = table(name)
-    with ctx.database.read() as connection:
-        return list(connection.execute(select(found).order_by(*found.primary_key)))
+    with ctx.database.read() as tx:
+        return list(tx.execute(select(found).order_by(*found.primary_key)))
 
 
 def everything(ctx: AppContext) -> dict[str, list[Any]]:

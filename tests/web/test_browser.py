@@ -146,8 +146,8 @@ def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World)
     _heading(page, "At most one a month, from now on")
     _all_choices(page)
     expect(page.get_by_role("radio", name="At most one a month")).to_be_checked()
-    with sqlite_world.ctx.database.read() as connection:
-        row = connection.execute(
+    with sqlite_world.ctx.database.read() as tx:
+        row = tx.execute(
             text("SELECT paused_until, touch_interval_days FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
         ).one()
     assert tuple(row) == (None, 30)

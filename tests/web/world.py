@@ -49,14 +49,12 @@ class World:
         return self.path(who, purpose).rpartition("/")[2]
 
     def value(self, sql: str, **values: Any) -> Any:
-        with self.ctx.database.read() as connection:
-            return connection.execute(text(sql), values).scalar()
+        with self.ctx.database.read() as tx:
+            return tx.execute(text(sql), values).scalar()
 
     def custodian(self, who: str) -> tuple[str, str]:
-        with self.ctx.database.read() as connection:
-            row = connection.execute(
-                text("SELECT kind, ref FROM custody WHERE lead_id = :id"), {"id": self.ids[who]}
-            ).one()
+        with self.ctx.database.read() as tx:
+            row = tx.execute(text("SELECT kind, ref FROM custody WHERE lead_id = :id"), {"id": self.ids[who]}).one()
         return row[0], row[1]
 
     def close(self) -> None:
@@ -65,10 +63,8 @@ class World:
 
     def all_rows(self) -> dict[str, list[Any]]:
         """Return every row of every table."""
-        with self.ctx.database.read() as connection:
-            return {
-                name: sorted(map(repr, connection.execute(select(table)))) for name, table in metadata.tables.items()
-            }
+        with self.ctx.database.read() as tx:
+            return {name: sorted(map(repr, tx.execute(select(table)))) for name, table in metadata.tables.items()}
 
 
 def open_world(db: Database, tmp_path: Path) -> World:

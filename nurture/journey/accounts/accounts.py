@@ -48,32 +48,32 @@ class AccountAssignment:
 def list_accounts(ctx: AppContext, name_filter: str = "") -> list[AccountDetails]:
     """Return the accounts whose name or domain contains *name_filter*, by name."""
     needle = name_filter.casefold()
-    with ctx.database.read() as connection:
-        counts = queries.count_leads(connection)
-        rows = queries.load_all(connection)
+    with ctx.database.read() as tx:
+        counts = queries.count_leads(tx)
+        rows = queries.load_all(tx)
     found = [row for row in rows if needle in row.name.casefold() or any(needle in one for one in row.domains)]
     return [_details(row, counts.get(row.id, 0)) for row in sorted(found, key=lambda row: row.name.casefold())]
 
 
 def find_assignment(ctx: AppContext, lead_id: int) -> AccountAssignment:
     """Return the stored account assignment of a lead, or else what matches now."""
-    with ctx.database.read() as connection:
-        link = queries.load_links(ctx.database, connection, [lead_id]).get(lead_id)
-        counts = queries.count_leads(connection)
+    with ctx.database.read() as tx:
+        link = queries.load_links(tx, [lead_id]).get(lead_id)
+        counts = queries.count_leads(tx)
         if link is not None:
             ids = [link.account_id] if link.account_id is not None else []
-            rows = queries.load_accounts(ctx.database, connection, ids)
+            rows = queries.load_accounts(tx, ids)
             own = _details(rows[ids[0]], counts.get(ids[0], 0)) if ids else None
             return AccountAssignment(lead_id, link.reason, link.method == "manual", own, ())
-        origin = origin_queries.load_origins(ctx.database, connection, [lead_id]).get(lead_id)
-        fields = origin_queries.load_fields(connection, lead_id)
-        match = load_index(ctx.account_index, connection).match(
+        origin = origin_queries.load_origins(tx, [lead_id]).get(lead_id)
+        fields = origin_queries.load_fields(tx, lead_id)
+        match = load_index(ctx.account_index, tx).match(
             (origin.email if origin is not None else "") or "",
             str(fields.get("company") or ""),
             str(fields.get("website") or ""),
         )
         matched = [match.account] if match.account is not None else list(match.candidates)
-        rows = queries.load_accounts(ctx.database, connection, [one.id for one in matched])
+        rows = queries.load_accounts(tx, [one.id for one in matched])
     candidates = tuple(_details(rows[one.id], counts.get(one.id, 0)) for one in matched)
     if match.account is not None:
         return AccountAssignment(lead_id, match.reason, False, candidates[0], ())
@@ -85,25 +85,23 @@ def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: d
 
     Raises NotFound if there is no such account or lead.
     """
-    with ctx.database.write() as connection:
-        if account_id is not None and not queries.load_accounts(ctx.database, connection, [account_id]):
+    with ctx.database.write() as tx:
+        if account_id is not None and not queries.load_accounts(tx, [account_id]):
             raise NotFound(f"There is no account {account_id}. `nurture leads accounts list` lists them.")
-        rows = snapshot.load_rows(ctx.database, connection, [lead_id])
+        rows = snapshot.load_rows(tx, [lead_id])
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-        transitions = LeadTransitions(ctx.definitions.current(connection), now, "handoff")
-        (lead,) = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
+        transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
+        (lead,) = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
         reason = f"account {account_id}" if account_id is not None else "no account"
-        queries.replace_link(
-            ctx.database, connection, AccountLink(lead_id, account_id, "manual", "assigned manually", now)
-        )
+        queries.replace_link(tx, AccountLink(lead_id, account_id, "manual", "assigned manually", now))
         custody_change = None
         if lead.view.custodian is Custodian.QUEUE and lead.ref in _ACCOUNT_QUEUES:
             custody_change = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
         transitions.add_journal_entry(
             lead, "account", f"assigned manually: {reason}", custody_change, ref=str(account_id or "")
         )
-        transitions.changes.write(ctx.database, connection, now)
+        transitions.changes.write(tx, now)
 
 
 def _details(row: AccountRow, count: int) -> AccountDetails:

@@ -8,9 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
-
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.plain_text import index_key
 from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.account import AccountKind
@@ -87,11 +86,11 @@ def import_accounts(
         columns = _find_columns(file.header)
         if "name" not in columns:
             raise FileUnreadable(f"{path} has no column with account names; name it `name`.")
-        with BadRowReport(report, file.header) as bad, ctx.database.write() as connection:
-            acquire(ctx.database, connection, Lock.INTAKE)
-            rep_ids = _rep_ids(ctx, connection)
+        with BadRowReport(report, file.header) as bad, ctx.database.write() as tx:
+            acquire(tx, Lock.INTAKE)
+            rep_ids = _rep_ids(ctx, tx)
             parsed = _parse_rows(file, columns, rep_ids, bad)
-            _write(ctx, connection, source, parsed, result, now)
+            _write(tx, source, parsed, result, now)
             result.rejected, result.report_path = bad.count, bad.path if bad.count else None
     result.rows = result.new + result.updated + result.unchanged + result.rejected
     unknown_owners = sorted({one.owner for one in parsed.values()} - set(rep_ids.values()) - {""})
@@ -110,10 +109,10 @@ def _find_columns(header: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _rep_ids(ctx: AppContext, connection: Connection) -> dict[str, str]:
+def _rep_ids(ctx: AppContext, tx: Transaction) -> dict[str, str]:
     """Return rep ids by each spelling that the file may use: id, name or email address."""
     try:
-        policy: Policy = ctx.definitions.current(connection).policy
+        policy: Policy = ctx.definitions.current(tx).policy
     except NotFound:  # accounts may be imported before a policy is published
         return {}
     return {label.casefold(): rep.id for rep in policy.reps for label in (rep.name, rep.email, rep.id)}
@@ -172,38 +171,31 @@ def _parse_domains(text: str) -> list[str]:
 
 
 def _write(
-    ctx: AppContext,
-    connection: Connection,
-    source: str,
-    parsed: Mapping[str, _ParsedAccount],
-    result: AccountImportResult,
-    now: datetime,
+    tx: Transaction, source: str, parsed: Mapping[str, _ParsedAccount], result: AccountImportResult, now: datetime
 ) -> None:
-    known = queries.load_by_external_id(connection, source)
+    known = queries.load_by_external_id(tx, source)
     rows = {
         key: NewAccount(source, key, one.name, one.domains, one.owner, one.kind.value, now, now)
         for key, one in parsed.items()
     }
     new = [row for key, row in rows.items() if key not in known]
     changed = [row for key, row in rows.items() if key in known and _differs(row, known[key])]
-    queries.insert_accounts(ctx.database, connection, new)
-    queries.update_accounts(ctx.database, connection, changed)
+    queries.insert_accounts(tx, new)
+    queries.update_accounts(tx, changed)
     result.new, result.updated = len(new), len(changed)
     result.unchanged = len(rows) - len(new) - len(changed)
-    _write_parents(ctx, connection, source, parsed, now)
+    _write_parents(tx, source, parsed, now)
     if new or changed:
-        signal_queries.make_queues_due(ctx.database, connection, REROUTED_QUEUES, now)
+        signal_queries.make_queues_due(tx, REROUTED_QUEUES, now)
 
 
 def _differs(row: NewAccount, old: AccountRow) -> bool:
     return (row.name, row.domains, row.owner, row.kind) != (old.name, old.domains, old.owner, old.kind)
 
 
-def _write_parents(
-    ctx: AppContext, connection: Connection, source: str, parsed: Mapping[str, _ParsedAccount], now: datetime
-) -> None:
+def _write_parents(tx: Transaction, source: str, parsed: Mapping[str, _ParsedAccount], now: datetime) -> None:
     """Set the parents of accounts; a row refers to its parent by id or name."""
-    known = queries.load_by_external_id(connection, source)
+    known = queries.load_by_external_id(tx, source)
     by_name = {row.name.casefold(): row for row in known.values()}
     parents = []
     for key, one in parsed.items():
@@ -211,4 +203,4 @@ def _write_parents(
         parent_id = parent.id if parent is not None and parent.id != known[key].id else None
         if parent_id != known[key].parent_id:
             parents.append((known[key].id, parent_id))
-    queries.set_parents(ctx.database, connection, parents, now)
+    queries.set_parents(tx, parents, now)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.routing.account import Account, AccountKind
 from nurture.journey.accounts import queries
 from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
@@ -11,12 +10,12 @@ from nurture.journey.accounts.queries import AccountRow
 from nurture.runtime.stamped_cache import StampedCache
 
 
-def load_index(cache: StampedCache[AccountIndex], connection: Connection) -> AccountIndex:
+def load_index(cache: StampedCache[AccountIndex], tx: Transaction) -> AccountIndex:
     """Return the index of all accounts, from *cache* unless an account changed."""
-    stamp = queries.load_version(connection)
+    stamp = queries.load_version(tx)
 
     def build() -> AccountIndex:
-        rows = queries.load_all(connection) if stamp[0] else []
+        rows = queries.load_all(tx) if stamp[0] else []
         return AccountIndex([IndexedAccount(to_account(row), row.name, row.parent_id) for row in rows])
 
     return cache.get(stamp, build)

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, delete, func, select, update
+from sqlalchemy import BigInteger, String, delete, func, select, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import accounts as account_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import Json, UtcDateTime
 
 account = table(account_tables.Account)
@@ -66,85 +66,81 @@ _LINK: Mapping[str, TypeEngine[Any]] = dict(
 )
 
 
-def load_version(connection: Connection) -> tuple[int, str]:
+def load_version(tx: Transaction) -> tuple[int, str]:
     """Return the number of accounts and the last change; equal values mean that no account changed."""
-    count, newest = connection.execute(select(func.count(), func.max(account.c.updated_at))).one()
+    count, newest = tx.execute(select(func.count(), func.max(account.c.updated_at))).one()
     return count, str(newest)
 
 
-def load_all(connection: Connection) -> list[AccountRow]:
+def load_all(tx: Transaction) -> list[AccountRow]:
     """Return all accounts, by id."""
     statement = select(*[account.c[name] for name in AccountRow._fields]).order_by(account.c.id)
-    return [AccountRow._make(row) for row in connection.execute(statement)]
+    return [AccountRow._make(row) for row in tx.execute(statement)]
 
 
-def load_accounts(database: Database, connection: Connection, ids: Sequence[int]) -> dict[int, AccountRow]:
+def load_accounts(tx: Transaction, ids: Sequence[int]) -> dict[int, AccountRow]:
     """Return these accounts by id."""
-    chosen = database.ids("chosen", sorted(set(ids)))
+    chosen = tx.ids("chosen", sorted(set(ids)))
     statement = select(*[account.c[name] for name in AccountRow._fields]).join(chosen, chosen.c.id == account.c.id)
-    return {row.id: row for row in map(AccountRow._make, connection.execute(statement))}
+    return {row.id: row for row in map(AccountRow._make, tx.execute(statement))}
 
 
-def load_by_external_id(connection: Connection, source: str) -> dict[str, AccountRow]:
+def load_by_external_id(tx: Transaction, source: str) -> dict[str, AccountRow]:
     """Return the accounts of *source*, by external id."""
     statement = select(*[account.c[name] for name in AccountRow._fields]).where(account.c.source == source)
-    return {row.external_id: row for row in map(AccountRow._make, connection.execute(statement))}
+    return {row.external_id: row for row in map(AccountRow._make, tx.execute(statement))}
 
 
-def insert_accounts(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
+def insert_accounts(tx: Transaction, rows: Sequence[NewAccount]) -> None:
     """Insert new accounts."""
-    database.insert(connection, "account", _NEW, rows)
+    tx.insert("account", _NEW, rows)
 
 
-def update_accounts(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
+def update_accounts(tx: Transaction, rows: Sequence[NewAccount]) -> None:
     """Update known accounts."""
     if not rows:
         return
-    new = database.rows("new", _NEW, rows)
-    connection.execute(
+    new = tx.rows("new", _NEW, rows)
+    tx.execute(
         update(account)
         .where(account.c.source == new.c.source, account.c.external_id == new.c.external_id)
         .values(name=new.c.name, domains=new.c.domains, owner=new.c.owner, kind=new.c.kind, updated_at=new.c.updated_at)
     )
 
 
-def set_parents(
-    database: Database, connection: Connection, parents: Sequence[tuple[int, int | None]], now: datetime
-) -> None:
+def set_parents(tx: Transaction, parents: Sequence[tuple[int, int | None]], now: datetime) -> None:
     """Set the parents of accounts; *parents* are (account id, parent id)."""
     if not parents:
         return
-    children = database.rows("children", {"id": BigInteger(), "parent": BigInteger()}, parents)
-    connection.execute(
-        update(account).where(account.c.id == children.c.id).values(parent_id=children.c.parent, updated_at=now)
-    )
+    children = tx.rows("children", {"id": BigInteger(), "parent": BigInteger()}, parents)
+    tx.execute(update(account).where(account.c.id == children.c.id).values(parent_id=children.c.parent, updated_at=now))
 
 
-def load_links(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, AccountLink]:
+def load_links(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, AccountLink]:
     """Return the account links of these leads, by lead id."""
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     statement = select(*[lead_account.c[name] for name in AccountLink._fields]).join(
         chosen, chosen.c.id == lead_account.c.lead_id
     )
-    return {row.lead_id: row for row in map(AccountLink._make, connection.execute(statement))}
+    return {row.lead_id: row for row in map(AccountLink._make, tx.execute(statement))}
 
 
-def insert_links(database: Database, connection: Connection, rows: Sequence[AccountLink]) -> None:
+def insert_links(tx: Transaction, rows: Sequence[AccountLink]) -> None:
     """Insert matches; existing links, such as manual ones, are kept."""
-    database.insert(connection, "lead_account", _LINK, rows, ignore_conflicts=True)
+    tx.insert("lead_account", _LINK, rows, ignore_conflicts=True)
 
 
-def replace_link(database: Database, connection: Connection, row: AccountLink) -> None:
+def replace_link(tx: Transaction, row: AccountLink) -> None:
     """Insert or replace a manual assignment."""
-    connection.execute(delete(lead_account).where(lead_account.c.lead_id == row.lead_id))
-    database.insert(connection, "lead_account", _LINK, [row])
+    tx.execute(delete(lead_account).where(lead_account.c.lead_id == row.lead_id))
+    tx.insert("lead_account", _LINK, [row])
 
 
-def count_leads(connection: Connection) -> dict[int, int]:
+def count_leads(tx: Transaction) -> dict[int, int]:
     """Return the number of leads by account id, without accounts that have none."""
     statement = (
         select(lead_account.c.account_id, func.count())
         .where(lead_account.c.account_id.is_not(None))
         .group_by(lead_account.c.account_id)
     )
-    return dict(connection.execute(statement).tuples().all())
+    return dict(tx.execute(statement).tuples().all())

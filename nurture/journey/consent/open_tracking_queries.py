@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, insert, or_, select, update
 
-from nurture.db.engine import Database
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 
 message = table(delivery_tables.Message)
 open_consent = table(consent_tables.OpenTrackingConsent)
@@ -36,21 +36,21 @@ class OpenEvent(NamedTuple):
     reason: str
 
 
-def filter_consenting(database: Database, connection: Connection, lead_ids: Sequence[int]) -> set[int]:
+def filter_consenting(tx: Transaction, lead_ids: Sequence[int]) -> set[int]:
     """Return the leads that consented."""
-    chosen = database.ids("chosen", list(set(lead_ids)))
+    chosen = tx.ids("chosen", list(set(lead_ids)))
     statement = select(open_consent.c.lead_id).join(chosen, chosen.c.id == open_consent.c.lead_id)
-    return set(connection.execute(statement.where(open_consent.c.granted)).scalars())
+    return set(tx.execute(statement.where(open_consent.c.granted)).scalars())
 
 
-def record_consent(connection: Connection, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
+def record_consent(tx: Transaction, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
     """Record or withdraw consent; withdrawing also deletes the day of the newest open."""
     values = {"granted": granted, "source": source, "stated_at": now}
     empty = dict.fromkeys(("last_open_on", "last_open_verdict", "last_open_reason"))
     cleared = {} if granted else empty
     changed = update(open_consent).where(open_consent.c.lead_id == lead_id).values(values | cleared)
-    if not connection.execute(changed).rowcount:
-        connection.execute(insert(open_consent).values(lead_id=lead_id, **values))
+    if not tx.execute(changed).rowcount:
+        tx.execute(insert(open_consent).values(lead_id=lead_id, **values))
 
 
 _WEAKER_VERDICTS: Final = {"human": ("suspect", "bot"), "suspect": ("bot",), "bot": ()}
@@ -64,29 +64,29 @@ def _newer(event: OpenEvent) -> ColumnElement[bool]:
     return (open_consent.c.lead_id == event.lead_id) & open_consent.c.granted & newer
 
 
-def record_open(connection: Connection, event: OpenEvent) -> None:
+def record_open(tx: Transaction, event: OpenEvent) -> None:
     """Record the newest day of an open by a lead that consented, with the best verdict of that day."""
     values = {"last_open_on": event.day, "last_open_verdict": event.verdict, "last_open_reason": event.reason}
-    connection.execute(update(open_consent).where(_newer(event)).values(values))
+    tx.execute(update(open_consent).where(_newer(event)).values(values))
 
 
-def is_new_open(connection: Connection, event: OpenEvent) -> bool:
+def is_new_open(tx: Transaction, event: OpenEvent) -> bool:
     """Return whether `record_open` would change anything."""
-    return connection.execute(select(open_consent.c.lead_id).where(_newer(event))).first() is not None
+    return tx.execute(select(open_consent.c.lead_id).where(_newer(event))).first() is not None
 
 
-def load_delivered_at(connection: Connection, message_id: int) -> datetime | None:
+def load_delivered_at(tx: Transaction, message_id: int) -> datetime | None:
     """Return when a message was delivered, or else accepted by its provider; None if unknown."""
     statement = select(message.c.state, message.c.state_at, message.c.accepted_at)
-    row = connection.execute(statement.where(message.c.id == message_id)).one_or_none()
+    row = tx.execute(statement.where(message.c.id == message_id)).one_or_none()
     if row is None:
         return None
     at: datetime | None = row.state_at if row.state == "delivered" else row.accepted_at
     return at
 
 
-def load_consent(connection: Connection, lead_id: int) -> OpenTrackingConsent:
+def load_consent(tx: Transaction, lead_id: int) -> OpenTrackingConsent:
     """Return the consent of a lead."""
     statement = select(*(open_consent.c[name] for name in OpenTrackingConsent._fields))
-    row = connection.execute(statement.where(open_consent.c.lead_id == lead_id)).one_or_none()
+    row = tx.execute(statement.where(open_consent.c.lead_id == lead_id)).one_or_none()
     return OpenTrackingConsent._make(row) if row is not None else OpenTrackingConsent()

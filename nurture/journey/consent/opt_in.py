@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import (
     ActiveSuppression,
     LogAction,
@@ -65,12 +64,11 @@ def opt_in(
     evidence = validate_evidence(evidence)
     mailbox_evidence = validate_evidence(mailbox_evidence) if mailbox_evidence is not None else None
     normal = parse_address(email)
-    database = ctx.database
-    with database.write() as connection:
-        target = resolve_target(ctx, connection, target)
-        found = suppression_queries.find_address(connection, normal)
-        suppression_queries.lock_leads_by_address(database, connection, [found[0]] if found else [])
-        log = suppression_queries.load_logs(database, connection, [found[0]]).get(found[0], []) if found else []
+    with ctx.database.write() as tx:
+        target = resolve_target(ctx, tx, target)
+        found = suppression_queries.find_address(tx, normal)
+        suppression_queries.lock_leads_by_address(tx, [found[0]] if found else [])
+        log = suppression_queries.load_logs(tx, [found[0]]).get(found[0], []) if found else []
         suppressions = current_suppressions(log)
         if found is None or not suppressions:
             return OptInResult((), ())
@@ -88,10 +86,10 @@ def opt_in(
             raise InvalidState(_nothing_lifted_message(suppressions, target, stated_at))
         evidence_by_source = {source: evidence, SuppressionSource.BOUNCE: mailbox_evidence}
         suppression_queries.append_entries(
-            database, connection, [to_entry(found[0], one, evidence_by_source[one.source]) for one in entries]
+            tx, [to_entry(found[0], one, evidence_by_source[one.source]) for one in entries]
         )
         if found[1] is not None:
-            _reclassify(ctx, connection, found[1], remaining, now)
+            _reclassify(ctx, tx, found[1], remaining, now)
     return OptInResult(lifted, remaining)
 
 
@@ -117,40 +115,36 @@ def _nothing_lifted_message(
 
 
 def restore_opt_ins(
-    ctx: AppContext, connection: Connection, opt_ins: Sequence[tuple[int, SuppressionLogEntry]], now: datetime
+    ctx: AppContext, tx: Transaction, opt_ins: Sequence[tuple[int, SuppressionLogEntry]], now: datetime
 ) -> int:
     """Log those opt-ins (address id, entry) that a restored database lacks; return how many these were."""
-    database = ctx.database
     addresses = {address_id for address_id, _ in opt_ins}
-    leads = suppression_queries.lock_leads_by_address(database, connection, addresses)
-    logs = suppression_queries.load_logs(database, connection, addresses)
+    leads = suppression_queries.lock_leads_by_address(tx, addresses)
+    logs = suppression_queries.load_logs(tx, addresses)
     new = [(id_, one) for id_, one in opt_ins if one not in logs.get(id_, ())]
-    suppression_queries.append_entries(
-        database, connection, [to_entry(id_, one, _RESTORED_EVIDENCE) for id_, one in new]
-    )
+    suppression_queries.append_entries(tx, [to_entry(id_, one, _RESTORED_EVIDENCE) for id_, one in new])
     for address_id in sorted({id_ for id_, _ in new}):
         remaining = current_suppressions([*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)])
         if address_id in leads:
-            _reclassify(ctx, connection, leads[address_id], remaining, now)
+            _reclassify(ctx, tx, leads[address_id], remaining, now)
     return len(new)
 
 
 def _reclassify(
-    ctx: AppContext, connection: Connection, lead_id: int, remaining: Sequence[ActiveSuppression], now: datetime
+    ctx: AppContext, tx: Transaction, lead_id: int, remaining: Sequence[ActiveSuppression], now: datetime
 ) -> None:
     """Return a lead that is only in the queue of suppressed leads to intake; make others due."""
-    database = ctx.database
-    rows = snapshot.load_rows(database, connection, [lead_id])
+    rows = snapshot.load_rows(tx, [lead_id])
     if find_covering(remaining, "") is not None or [(row.kind, row.ref) for row in rows] != [
         ("queue", Queue.SUPPRESSED)
     ]:
-        signal_queries.make_due(database, connection, [lead_id], now)
+        signal_queries.make_due(tx, [lead_id], now)
         return
-    transitions = LeadTransitions(ctx.definitions.current(connection), now, "opt_in")
-    for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
+    transitions = LeadTransitions(ctx.definitions.current(tx), now, "opt_in")
+    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
         custody_change = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", now)
         transitions.add_journal_entry(lead, "returned", "opted in again", custody_change, ref="return")
-    transitions.changes.write(database, connection, now)
+    transitions.changes.write(tx, now)
 
 
 def validate_evidence(text: str) -> str:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
-
-from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import (
     LogAction,
     SuppressionLogEntry,
@@ -67,19 +65,15 @@ class SuppressResult(NamedTuple):
     known: int
 
 
-def opt_out(database: Database, connection: Connection, opt_outs: Sequence[OptOut], now: datetime) -> list[bool]:
+def opt_out(tx: Transaction, opt_outs: Sequence[OptOut], now: datetime) -> list[bool]:
     """Log opt-outs, make their leads due, and return for each whether it stops more mail than before.
 
     Entries without any effect are not logged. Uses a constant number of statements.
     """
     if not opt_outs:
         return []
-    leads = suppression_queries.lock_leads_by_address(
-        database, connection, {request.address_id for request in opt_outs}
-    )
-    logs = defaultdict(
-        list, suppression_queries.load_logs(database, connection, {request.address_id for request in opt_outs})
-    )
+    leads = suppression_queries.lock_leads_by_address(tx, {request.address_id for request in opt_outs})
+    logs = defaultdict(list, suppression_queries.load_logs(tx, {request.address_id for request in opt_outs}))
     entries: list[SuppressionEntry] = []
     new = []
     for request in opt_outs:
@@ -92,10 +86,10 @@ def opt_out(database: Database, connection: Connection, opt_outs: Sequence[OptOu
         key = _stop_key(request.scope, request.ref, request.source)
         after = {_stop_key(one.scope, one.ref, one.source) for one in current_suppressions(log)} - before
         new.append(entry is not None and key in after)
-    suppression_queries.append_entries(database, connection, entries)
+    suppression_queries.append_entries(tx, entries)
     stopped = {request.address_id for request, stops in zip(opt_outs, new, strict=True) if stops}
     if stopped:
-        signal_queries.make_due(database, connection, [leads[id_] for id_ in stopped if id_ in leads], now)
+        signal_queries.make_due(tx, [leads[id_] for id_ in stopped if id_ in leads], now)
     return new
 
 
@@ -133,20 +127,20 @@ def suppress(
     Raises InvalidState for an invalid address, and NotFound for a topic or track that is not published.
     """
     normals = sorted({parse_address(email) for email in emails})
-    with ctx.database.write() as connection:
-        target = resolve_target(ctx, connection, target)
-        found = get_or_create_addresses(ctx.database, connection, normals)
+    with ctx.database.write() as tx:
+        target = resolve_target(ctx, tx, target)
+        found = get_or_create_addresses(tx, normals)
         opt_outs = [OptOut(found[normal], source, *target, at=now) for normal in normals]
-        new = opt_out(ctx.database, connection, opt_outs, now)
+        new = opt_out(tx, opt_outs, now)
     return SuppressResult(sum(new), len(new) - sum(new))
 
 
-def get_or_create_addresses(database: Database, connection: Connection, normals: Sequence[str]) -> dict[str, int]:
+def get_or_create_addresses(tx: Transaction, normals: Sequence[str]) -> dict[str, int]:
     """Return the ids of normalized addresses, inserting new ones."""
     if not normals:
         return {}
-    acquire(database, connection, Lock.INTAKE)  # before any lead is locked
-    found = address_queries.get_or_create_addresses(database, connection, normals)
+    acquire(tx, Lock.INTAKE)  # before any lead is locked
+    found = address_queries.get_or_create_addresses(tx, normals)
     return {normal: address_id for normal, (address_id, _) in found.items()}
 
 
@@ -165,11 +159,11 @@ def parse_address(text: str) -> str:
         raise InvalidState(str(error)) from error
 
 
-def resolve_target(ctx: AppContext, connection: Connection, target: SuppressionTarget) -> SuppressionTarget:
+def resolve_target(ctx: AppContext, tx: Transaction, target: SuppressionTarget) -> SuppressionTarget:
     """Return *target* in its published spelling. Raises NotFound, which lists the published names."""
     if target.scope is SuppressionScope.GLOBAL:
         return ALL_MAIL
-    return TargetIndex.load(ctx, connection).resolve(target)
+    return TargetIndex.load(ctx, tx).resolve(target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +174,17 @@ class TargetIndex:
     tracks: dict[str, str]
 
     @classmethod
-    def load(cls, ctx: AppContext, connection: Connection) -> TargetIndex:
+    def load(cls, ctx: AppContext, tx: Transaction) -> TargetIndex:
         """Return the index of published names and of names in the log, because opt-outs outlive their topics."""
         try:
-            programs = ctx.definitions.current(connection).programs
+            programs = ctx.definitions.current(tx).programs
         except NotFound:
             programs = {}
         topics = [
-            *suppression_queries.list_refs(connection, SuppressionScope.TOPIC),
+            *suppression_queries.list_refs(tx, SuppressionScope.TOPIC),
             *(one.topic for one in programs.values()),
         ]
-        tracks = [*suppression_queries.list_refs(connection, SuppressionScope.TRACK), *programs]
+        tracks = [*suppression_queries.list_refs(tx, SuppressionScope.TRACK), *programs]
         return cls(
             {normalize_ref(one): one for one in topics if one}, {normalize_ref(one): one for one in tracks if one}
         )

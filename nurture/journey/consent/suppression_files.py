@@ -130,11 +130,11 @@ def _is_row(cells: Sequence[str]) -> bool:
 def _record(ctx: AppContext, parsed: Sequence[_ParsedRow], result: SuppressionImportResult, now: datetime) -> None:
     if not parsed:
         return
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         normals = sorted({one.normal for one in parsed})
-        found = get_or_create_addresses(ctx.database, connection, normals)
+        found = get_or_create_addresses(tx, normals)
         opt_outs = [OptOut(found[one.normal], one.source, *one.target, at=one.at) for one in parsed]
-        new = sum(opt_out(ctx.database, connection, opt_outs, now))
+        new = sum(opt_out(tx, opt_outs, now))
     result.new += new
     result.known += len(parsed) - new
 
@@ -195,8 +195,8 @@ class _Reader:
         if not target.ref:
             raise InvalidState(f"the {target.scope} is missing; write it into the column ref")
         if self._targets is None:
-            with self._ctx.database.read() as connection:
-                self._targets = TargetIndex.load(self._ctx, connection)
+            with self._ctx.database.read() as tx:
+                self._targets = TargetIndex.load(self._ctx, tx)
         return self._targets.resolve(target)
 
     def _parse_source(self, values: Mapping[str, str]) -> SuppressionSource:
@@ -249,16 +249,16 @@ def _find_columns(file: CsvRows) -> dict[str, int]:
 def list_current(ctx: AppContext, email: str | None = None) -> Iterator[ListedOptOut]:
     """Yield current suppressions by address, or of *email* only. Raises InvalidState for an invalid address."""
     normal = parse_address(email) if email is not None else None
-    with ctx.database.read() as connection:
-        for found, log in suppression_queries.iterate_logs(connection, normal):
+    with ctx.database.read() as tx:
+        for found, log in suppression_queries.iterate_logs(tx, normal):
             for one in current_suppressions(log):
                 yield ListedOptOut(found, one.scope.value, one.ref, one.source.value, one.since)
 
 
 def list_unlifted(ctx: AppContext) -> Iterator[ListedOptOut]:
     """Yield every opt-out that no opt-in lifts, by address and time; importing them restores the suppressions."""
-    with ctx.database.read() as connection:
-        for found, log in suppression_queries.iterate_logs(connection):
+    with ctx.database.read() as tx:
+        for found, log in suppression_queries.iterate_logs(tx):
             for one in active_opt_outs(log):
                 yield ListedOptOut(found, one.scope.value, one.ref, one.source.value, one.at)
 

@@ -33,11 +33,11 @@ def find_drift(ctx: AppContext, crm: Crm) -> list[Drift]:
     found: list[Drift] = []
     after = 0
     while True:
-        with ctx.database.read() as connection:
-            handoffs = queries.load_pushed_handoffs(connection, crm.name, after, BATCH_SIZE)
-            links = queries.load_links(ctx.database, connection, crm.name, [one.lead_id for one in handoffs])
-            policy = ctx.definitions.current(connection).policy
-            status_mapping = ctx.definitions.crm_statuses(connection)
+        with ctx.database.read() as tx:
+            handoffs = queries.load_pushed_handoffs(tx, crm.name, after, BATCH_SIZE)
+            links = queries.load_links(tx, crm.name, [one.lead_id for one in handoffs])
+            policy = ctx.definitions.current(tx).policy
+            status_mapping = ctx.definitions.crm_statuses(tx)
         if not handoffs:
             return found
         seen = crm.look_up([lead_key(ctx, one.lead_id) for one in handoffs])

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.crm.base import Crm, CrmUnavailable, RemoteRecord
+from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, Custodian
@@ -65,13 +64,13 @@ def pull(ctx: AppContext, now: datetime) -> PullResult:
     crm = ctx.crm
     if crm is None:
         return result
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         try:
-            ctx.definitions.current(connection)
+            ctx.definitions.current(tx)
         except NotFound:  # nothing is published yet, so nothing was ever handed off
             return result
-        breaker = find_breaker(circuit_breakers.list_active(connection), crm)
-        cursor = queries.load_cursor(connection, crm.name)
+        breaker = find_breaker(circuit_breakers.list_active(tx), crm)
+        cursor = queries.load_cursor(tx, crm.name)
     if breaker is not None and (breaker.until is None or breaker.until > now):
         return result
     for _ in range(MAX_PAGES):
@@ -81,9 +80,9 @@ def pull(ctx: AppContext, now: datetime) -> PullResult:
             result.problems.append(error.reason)
             result.skipped.append(f"the changes of {crm.name}: it is down")
             return result
-        with ctx.database.write() as connection:
-            _PageApplier(ctx, crm, connection, now, result).apply(page.records)
-            queries.save_cursor(ctx.database, connection, crm.name, page.cursor, now)
+        with ctx.database.write() as tx:
+            _PageApplier(ctx, crm, tx, now, result).apply(page.records)
+            queries.save_cursor(tx, crm.name, page.cursor, now)
         result.problems += page.problems
         if page.problems:
             result.skipped.append(f"{len(page.problems)} lines of {page.cursor}")
@@ -105,10 +104,10 @@ def is_status_changed(seen: RemoteRecord, previous: CrmLeadState | None) -> bool
 class _PageApplier:
     """Apply one page of changes in one transaction."""
 
-    def __init__(self, ctx: AppContext, crm: Crm, connection: Connection, now: datetime, result: PullResult) -> None:
-        self.ctx, self.crm, self.connection, self.now, self.result = ctx, crm, connection, now, result
-        self.policy: Policy = ctx.definitions.current(connection).policy
-        self.status_mapping: CrmStatusMap = ctx.definitions.crm_statuses(connection)
+    def __init__(self, ctx: AppContext, crm: Crm, tx: Transaction, now: datetime, result: PullResult) -> None:
+        self.ctx, self.crm, self.tx, self.now, self.result = ctx, crm, tx, now, result
+        self.policy: Policy = ctx.definitions.current(tx).policy
+        self.status_mapping: CrmStatusMap = ctx.definitions.crm_statuses(tx)
         self.reps = {rep.email.casefold(): rep.id for rep in self.policy.reps}
 
     def apply(self, seen: Sequence[RemoteRecord]) -> None:
@@ -116,24 +115,23 @@ class _PageApplier:
         by_lead = self._match_leads(seen)
         if not by_lead:
             return
-        database = self.ctx.database
-        lock_queries.lock_leads(database, self.connection, list(by_lead))
-        previous = queries.load_links(database, self.connection, self.crm.name, list(by_lead))
-        handoffs = queries.load_handoffs(database, self.connection, list(by_lead))
+        lock_queries.lock_leads(self.tx, list(by_lead))
+        previous = queries.load_links(self.tx, self.crm.name, list(by_lead))
+        handoffs = queries.load_handoffs(self.tx, list(by_lead))
         links = {lead_id: self._build_link(lead_id, one, previous.get(lead_id)) for lead_id, one in by_lead.items()}
         self._record_changes(by_lead, previous, links, handoffs)
         self._close_leads(by_lead, links)
         self._recycle_leads(by_lead, previous)
-        queries.save_links(database, self.connection, list(links.values()))
+        queries.save_links(self.tx, list(links.values()))
 
     def _match_leads(self, seen: Sequence[RemoteRecord]) -> dict[int, RemoteRecord]:
         """Return the records by lead; report those of another installation and unknown ones."""
         pattern = re.compile(re.escape(lead_key(self.ctx, 0)[:-1]) + r"(\d{1,18})")
         keys = {one.key: match for one in seen if (match := pattern.fullmatch(one.key))}
         others = {one.key: normalize_address(one.key) for one in seen if one.key not in keys}
-        found = leads_queries.resolve_leads(self.ctx.database, self.connection, others)
+        found = leads_queries.resolve_leads(self.tx, others)
         numbers = {key: int(match[1]) for key, match in keys.items()}
-        known = leads_queries.filter_existing(self.ctx.database, self.connection, numbers.values())
+        known = leads_queries.filter_existing(self.tx, numbers.values())
         by_lead: dict[int, RemoteRecord] = {}
         for one in sorted(seen, key=lambda one: one.changed_at):
             ids = (numbers[one.key],) if numbers.get(one.key) in known else found.get(one.key, ())
@@ -170,9 +168,9 @@ class _PageApplier:
         handoffs: Mapping[int, HandoffState],
     ) -> None:
         """Record in the journal what a person did in the CRM: a new status, another owner, a follow-up."""
-        rows = snapshot.load_rows(self.ctx.database, self.connection, list(seen))
-        transitions = LeadTransitions(self.ctx.definitions.current(self.connection), self.now, "crm")
-        claimed = snapshot.load_snapshots(self.ctx.database, self.connection, rows, self.now, self.ctx.holidays)
+        rows = snapshot.load_rows(self.tx, list(seen))
+        transitions = LeadTransitions(self.ctx.definitions.current(self.tx), self.now, "crm")
+        claimed = snapshot.load_snapshots(self.tx, rows, self.now, self.ctx.holidays)
         follow_ups: list[FollowUp] = []
         for lead in claimed:
             lead_id = lead.view.lead.id
@@ -206,8 +204,8 @@ class _PageApplier:
             at = self._contacted_at(one, previous_link)
             if handoff is not None and accepted and handoff.followed_up_at is None and at is not None:
                 follow_ups.append(FollowUp(lead_id, one.crm_status[:80] or "a logged activity", at))
-        transitions.changes.write(self.ctx.database, self.connection, self.now)
-        new = record_follow_ups(self.ctx, self.connection, follow_ups, self.now)
+        transitions.changes.write(self.tx, self.now)
+        new = record_follow_ups(self.ctx, self.tx, follow_ups, self.now)
         self.result.counts += Counter({"followed up": new})
 
     def _contacted_at(self, seen: RemoteRecord, previous: CrmLeadState | None) -> datetime | None:
@@ -231,7 +229,7 @@ class _PageApplier:
             reports.append(OutcomeReport(lead_id, Closing(closing), at, amount, reason[:300], key))
         if reports:
             source = f"crm:{self.crm.name}"
-            verdicts = outcomes.record_outcomes_in(self.ctx, self.connection, reports, source, self.now)
+            verdicts = outcomes.record_outcomes_in(self.ctx, self.tx, reports, source, self.now)
             self.result.counts.update(verdict for verdict in verdicts if verdict not in ("known", "same"))
 
     def _recycle_leads(self, seen: Mapping[int, RemoteRecord], previous: Mapping[int, CrmLeadState]) -> None:
@@ -243,41 +241,37 @@ class _PageApplier:
                 reason_by_lead[lead_id] = meaning.reason
         if not reason_by_lead:
             return
-        database = self.ctx.database
         rows = [
             row
-            for row in snapshot.load_rows(database, self.connection, list(reason_by_lead))
+            for row in snapshot.load_rows(self.tx, list(reason_by_lead))
             if row.kind in (Custodian.REP, Custodian.OFFER)
         ]
-        transitions = LeadTransitions(self.ctx.definitions.current(self.connection), self.now, "crm")
-        claimed = snapshot.load_snapshots(database, self.connection, rows, self.now, self.ctx.holidays)
+        transitions = LeadTransitions(self.ctx.definitions.current(self.tx), self.now, "crm")
+        claimed = snapshot.load_snapshots(self.tx, rows, self.now, self.ctx.holidays)
         recycled = [
             (lead, self.policy.reject_reasons[reason_by_lead[lead.view.lead.id]])
             for lead in claimed
             if reason_by_lead[lead.view.lead.id] in self.policy.reject_reasons
         ]
-        recycle_leads(self.ctx, self.connection, transitions, recycled, "given back in the CRM")
-        won = transitions.changes.write(database, self.connection, self.now)
+        recycle_leads(self.tx, transitions, recycled, "given back in the CRM")
+        won = transitions.changes.write(self.tx, self.now)
         self._reject_offers(sorted(won), reason_by_lead)
         opt_outs = [
             OptOut(lead.address_id, SuppressionSource.ADMIN)
             for lead, meaning in recycled
             if meaning.suppress and lead.address_id is not None and lead.view.lead.id in won
         ]
-        suppression.opt_out(database, self.connection, opt_outs, self.now)
+        suppression.opt_out(self.tx, opt_outs, self.now)
         self.result.counts["given back"] += len(won)
 
     def _reject_offers(self, lead_ids: Sequence[int], reason_by_lead: Mapping[int, str]) -> None:
         """Store that their reps rejected these leads, and why: a rep who gave a lead back does not get it again."""
-        database = self.ctx.database
-        handoff_queries.record_follow_ups(
-            database, self.connection, [(id_, "given back") for id_ in lead_ids], self.now
-        )
-        accepted = handoff_queries.load_accepted_offers(database, self.connection, lead_ids)
-        open_offers = handoff_queries.load_open_offers(database, self.connection, lead_ids)
+        handoff_queries.record_follow_ups(self.tx, [(id_, "given back") for id_ in lead_ids], self.now)
+        accepted = handoff_queries.load_accepted_offers(self.tx, lead_ids)
+        open_offers = handoff_queries.load_open_offers(self.tx, lead_ids)
         rejections = [
             (one.id, "rejected", reason_by_lead[id_]) for id_, one in accepted.items() if id_ not in open_offers
         ]
-        handoff_queries.end_accepted_offers(database, self.connection, rejections)
+        handoff_queries.end_accepted_offers(self.tx, rejections)
         answers = [(one.id, "rejected", reason_by_lead[id_]) for id_, one in open_offers.items()]
-        handoff_queries.record_answers(database, self.connection, answers, self.now)
+        handoff_queries.record_answers(self.tx, answers, self.now)

@@ -97,11 +97,11 @@ class _PushWorker:
     def recover(self) -> None:
         """Release expired leases, and look up unknown pushes in the CRM."""
         now = self.clock.now()
-        with self.ctx.database.write() as connection:
-            crm_records.catch_up_target_states(self.ctx.database, connection, now)
-            released, unknown = crm_records.release_expired(self.ctx.database, connection, now)
-            unknown_records = crm_records.list_unknown(connection, now - UNKNOWN_GRACE, CLAIM_LIMIT * 5)
-            breaker = find_breaker(circuit_breakers.list_active(connection), self.crm)
+        with self.ctx.database.write() as tx:
+            crm_records.catch_up_target_states(tx, now)
+            released, unknown = crm_records.release_expired(tx, now)
+            unknown_records = crm_records.list_unknown(tx, now - UNKNOWN_GRACE, CLAIM_LIMIT * 5)
+            breaker = find_breaker(circuit_breakers.list_active(tx), self.crm)
         self.counts += Counter({"released": released, "unknown": unknown})
         if not unknown_records or (breaker is not None and (breaker.until is None or breaker.until > now)):
             return
@@ -123,23 +123,22 @@ class _PushWorker:
                 )
             else:
                 results.append(PushResult(one.id, "planned", None, None, None, "not in the CRM; pushed again", now))
-        with self.ctx.database.write() as connection:
-            crm_records.write_results(self.ctx.database, connection, results, None, now)
+        with self.ctx.database.write() as tx:
+            crm_records.write_results(tx, results, None, now)
         self.counts += Counter({"already in the CRM": sum(one.state == "done" for one in results)})
 
     def claim(self, limit: int) -> list[tuple[int, str]]:
         """Claim due hand-offs; only one while the circuit breaker is being probed."""
         now = self.clock.now()
-        database = self.ctx.database
-        with database.write() as connection:
-            breaker = find_breaker(circuit_breakers.list_active(connection), self.crm)
+        with self.ctx.database.write() as tx:
+            breaker = find_breaker(circuit_breakers.list_active(tx), self.crm)
             if breaker is not None:
                 if breaker.until is None or breaker.until > now:
                     return []
-                if not circuit_breakers.claim_probe(connection, self.crm.name, now, now + PROBE_AFTER):
+                if not circuit_breakers.claim_probe(tx, self.crm.name, now, now + PROBE_AFTER):
                     return []
                 limit, self.is_probe = 1, True
-            claimed = crm_records.claim(database, connection, self.token, now + LEASE, now, limit)
+            claimed = crm_records.claim(tx, self.token, now + LEASE, now, limit)
             self.observe("claim", [key for _, key in claimed])
         self.observe("claimed", [key for _, key in claimed])
         return claimed
@@ -162,37 +161,37 @@ class _PushWorker:
                 self.open_breaker(stop)
                 return False
             if receipts and self.is_probe and any(isinstance(one, Accepted | Rejected) for one in receipts):
-                with self.ctx.database.write() as connection:
+                with self.ctx.database.write() as tx:
                     now = self.clock.now()
-                    circuit_breakers.release(connection, "provider", self.crm.name, "a successful probe", now)
+                    circuit_breakers.release(tx, "provider", self.crm.name, "a successful probe", now)
                 self.is_probe = False
         return True
 
     def _push_chunk(self, chunk: Sequence[tuple[int, str]]) -> Sequence[Receipt]:
         database, keys = self.ctx.database, [key for _, key in chunk]
         self.observe("last check", keys)
-        with database.write() as connection:
+        with database.write() as tx:
             now = self.clock.now()
             ids = [id_ for id_, _ in chunk]
             name = self.crm.name
-            pending = crm_records.stamp_sending(database, connection, ids, name, self.token, now + LEASE, now)
+            pending = crm_records.stamp_sending(tx, ids, name, self.token, now + LEASE, now)
             erased = [one for one in pending if is_erased(one)]
             results = [PushResult(one.id, "done", None, None, None, LEAD_ERASED, None) for one in erased]
-            crm_records.write_results(database, connection, results, self.token, now)
+            crm_records.write_results(tx, results, self.token, now)
             pending = [one for one in pending if not is_erased(one)]
             if pending:
-                quarantine.record_external_calls(self.ctx, connection, name)
-            policy = self.ctx.definitions.current(connection).policy if pending else None
+                quarantine.record_external_calls(self.ctx, tx, name)
+            policy = self.ctx.definitions.current(tx).policy if pending else None
         if not pending or policy is None:
             return []
         records = [build_record(self.ctx, one, policy) for one in pending]
         self.observe("before the call", keys)
         receipts = self._call(records, now)
         self.observe("after the call", keys)
-        with database.write() as connection:
+        with database.write() as tx:
             after = self.clock.now()
             results = [self._to_result(one, receipt, after) for one, receipt in zip(pending, receipts, strict=True)]
-            crm_records.write_results(database, connection, results, self.token, after)
+            crm_records.write_results(tx, results, self.token, after)
             self.observe("write-back", keys)
         self.observe("written back", keys)
         self.counts.update(_RESULT_LABELS[type(receipt)] for receipt in receipts)
@@ -225,17 +224,15 @@ class _PushWorker:
     def _release(self, remaining: Sequence[tuple[int, str]], stop: NotSent) -> None:
         now = self.clock.now()
         released = [PushResult(id_, "planned", None, None, None, stop.reason, None) for id_, _ in remaining]
-        with self.ctx.database.write() as connection:
-            crm_records.write_results(self.ctx.database, connection, released, self.token, now)
+        with self.ctx.database.write() as tx:
+            crm_records.write_results(tx, released, self.token, now)
 
     def open_breaker(self, stop: NotSent) -> None:
         """Stop all workers from calling this CRM for a while."""
         now = self.clock.now()
         until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
-        with self.ctx.database.write() as connection:
-            circuit_breakers.trip(
-                self.ctx.database, connection, Breaker("provider", self.crm.name, stop.reason, now, until)
-            )
+        with self.ctx.database.write() as tx:
+            circuit_breakers.trip(tx, Breaker("provider", self.crm.name, stop.reason, now, until))
         self.counts["breaker opened"] += 1
 
 

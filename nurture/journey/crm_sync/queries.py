@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, func, select
+from sqlalchemy import BigInteger, String, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 link = table(tables_crm.CrmLink)
@@ -62,50 +62,48 @@ _LINK_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
 )
 
 
-def load_cursor(connection: Connection, crm: str) -> str:
+def load_cursor(tx: Transaction, crm: str) -> str:
     """Return the cursor of *crm*, "" before its first page."""
-    return connection.execute(select(cursor.c.cursor).where(cursor.c.crm == crm)).scalar() or ""
+    return tx.execute(select(cursor.c.cursor).where(cursor.c.crm == crm)).scalar() or ""
 
 
-def save_cursor(database: Database, connection: Connection, crm: str, to: str, now: datetime) -> None:
+def save_cursor(tx: Transaction, crm: str, to: str, now: datetime) -> None:
     """Store that the changes of *crm* are read up to *to*."""
-    maker = sqlite.insert if database.is_sqlite else postgresql.insert
+    maker = sqlite.insert if tx.is_sqlite else postgresql.insert
     row = maker(cursor).values(crm=crm, cursor=to, read_at=now)
-    connection.execute(row.on_conflict_do_update(index_elements=[cursor.c.crm], set_={"cursor": to, "read_at": now}))
+    tx.execute(row.on_conflict_do_update(index_elements=[cursor.c.crm], set_={"cursor": to, "read_at": now}))
 
 
-def load_links(
-    database: Database, connection: Connection, crm: str, lead_ids: Sequence[int]
-) -> dict[int, CrmLeadState]:
+def load_links(tx: Transaction, crm: str, lead_ids: Sequence[int]) -> dict[int, CrmLeadState]:
     """Return the last known CRM state of each of these leads."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     query = select(*(link.c[name] for name in CrmLeadState._fields)).join(chosen, chosen.c.id == link.c.lead_id)
-    return {row.lead_id: row for row in map(CrmLeadState._make, connection.execute(query.where(link.c.crm == crm)))}
+    return {row.lead_id: row for row in map(CrmLeadState._make, tx.execute(query.where(link.c.crm == crm)))}
 
 
-def save_links(database: Database, connection: Connection, links: Sequence[CrmLeadState]) -> None:
+def save_links(tx: Transaction, links: Sequence[CrmLeadState]) -> None:
     """Store the CRM state of leads, replacing the previous one."""
     if not links:
         return
-    chosen = database.ids("chosen", sorted({one.lead_id for one in links}))
+    chosen = tx.ids("chosen", sorted({one.lead_id for one in links}))
     old = link.delete().where(link.c.crm == links[0].crm, link.c.lead_id.in_(select(chosen.c.id)))
-    connection.execute(old)
-    database.insert(connection, link.name, _LINK_COLUMNS, links)
+    tx.execute(old)
+    tx.insert(link.name, _LINK_COLUMNS, links)
 
 
-def load_handoffs(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, HandoffState]:
+def load_handoffs(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, HandoffState]:
     """Return our view of each of these leads that was handed off."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     newest = (
         select(func.max(record.c.id).label("id"))
         .join(chosen, chosen.c.id == record.c.lead_id)
         .group_by(record.c.lead_id)
         .subquery()
     )
-    return {row.lead_id: row for row in _load_handoff_states(connection, newest.c.id)}
+    return {row.lead_id: row for row in _load_handoff_states(tx, newest.c.id)}
 
 
-def load_pushed_handoffs(connection: Connection, crm: str, after: int, limit: int) -> list[HandoffState]:
+def load_pushed_handoffs(tx: Transaction, crm: str, after: int, limit: int) -> list[HandoffState]:
     """Return our view of leads pushed to *crm*, by lead id, after lead *after*."""
     newest = (
         select(func.max(record.c.id).label("id"))
@@ -115,10 +113,10 @@ def load_pushed_handoffs(connection: Connection, crm: str, after: int, limit: in
         .limit(limit)
         .subquery()
     )
-    return sorted(_load_handoff_states(connection, newest.c.id))
+    return sorted(_load_handoff_states(tx, newest.c.id))
 
 
-def _load_handoff_states(connection: Connection, newest: Any) -> list[HandoffState]:
+def _load_handoff_states(tx: Transaction, newest: Any) -> list[HandoffState]:
     query = (
         select(
             record.c.lead_id,
@@ -136,4 +134,4 @@ def _load_handoff_states(connection: Connection, newest: Any) -> list[HandoffSta
         .join(custody, custody.c.lead_id == record.c.lead_id)
         .where(record.c.id == newest)
     )
-    return [HandoffState._make(row) for row in connection.execute(query)]
+    return [HandoffState._make(row) for row in tx.execute(query)]

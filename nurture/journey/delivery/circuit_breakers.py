@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
 from nurture.errors import InvalidState, NotFound
@@ -56,26 +55,24 @@ class DeliverabilityStatus:
 
 def load_deliverability_status(ctx: AppContext, now: datetime) -> DeliverabilityStatus:
     """Return the provider, open breakers and domain statuses at *now*."""
-    with ctx.database.read() as connection:
-        breakers = circuit_breakers.list_active(connection)
-        return DeliverabilityStatus(
-            ctx.provider.name, tuple(breakers), tuple(_domain_statuses(ctx, connection, breakers, now))
-        )
+    with ctx.database.read() as tx:
+        breakers = circuit_breakers.list_active(tx)
+        return DeliverabilityStatus(ctx.provider.name, tuple(breakers), tuple(_domain_statuses(ctx, tx, breakers, now)))
 
 
 def _domain_statuses(
-    ctx: AppContext, connection: Connection, breakers: Sequence[Breaker], now: datetime
+    ctx: AppContext, tx: Transaction, breakers: Sequence[Breaker], now: datetime
 ) -> list[DomainStatus]:
     try:
-        definitions = ctx.definitions.current(connection)
+        definitions = ctx.definitions.current(tx)
     except NotFound:  # nothing is published yet, so no domain sends
         return []
     tracks: dict[str, list[str]] = {}
     for name, program in sorted(definitions.programs.items()):
         tracks.setdefault(sender_domain(program), []).append(name)
-    sent = sent_mail.count_sent(connection, list(tracks), now)
+    sent = sent_mail.count_sent(tx, list(tracks), now)
     stats = sent_mail.load_delivery_stats(
-        connection, {name: definitions.sending.for_domain(name).sample_size for name in tracks}
+        tx, {name: definitions.sending.for_domain(name).sample_size for name in tracks}
     )
     paused = {one.name: one for one in breakers if one.kind == "domain"}
     return [
@@ -124,15 +121,15 @@ def resume(ctx: AppContext, name: str, by: str, now: datetime) -> list[Breaker]:
     """
     names = {name, sending_limits.normalize_domain(name)}
     if name == quarantine.NAME:
-        with ctx.database.read() as connection:
-            reason = next((one.reason for one in circuit_breakers.list_active(connection) if one.name == name), "")
+        with ctx.database.read() as tx:
+            reason = next((one.reason for one in circuit_breakers.list_active(tx) if one.name == name), "")
         raise InvalidState(f"A database quarantine cannot be resumed like a provider. {quarantine.remedy_for(reason)}")
-    with ctx.database.write() as connection:
-        open_breakers = circuit_breakers.list_active(connection)
+    with ctx.database.write() as tx:
+        open_breakers = circuit_breakers.list_active(tx)
         released = [
             one
             for one in open_breakers
-            if one.name in names and circuit_breakers.release(connection, one.kind, one.name, by, now)
+            if one.name in names and circuit_breakers.release(tx, one.kind, one.name, by, now)
         ]
     if not released:
         paused = ", ".join(one.name for one in open_breakers)

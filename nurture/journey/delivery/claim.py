@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.clock import Clock
+from nurture.db.transaction import Transaction
 from nurture.journey.delivery import compose_batch, send_checks
 from nurture.journey.leads import lock_queries, signal_queries
 from nurture.mail.rendering.render import ComposedEmail
@@ -64,25 +63,24 @@ def claim_batch(
     so that no other worker waits for a template; a running *clock* extends the lease meanwhile.
     """
     token = token_hex(8)
-    database = ctx.database
-    with database.write() as connection:
-        open_breakers = circuit_breakers.list_active(connection)
+    with ctx.database.write() as tx:
+        open_breakers = circuit_breakers.list_active(tx)
         if quarantine.find_quarantine(open_breakers, ctx.provider.name) is not None:
             return ClaimedBatch(token)
         breaker = next((one for one in open_breakers if (one.kind, one.name) == ("provider", ctx.provider.name)), None)
         if breaker is not None and (breaker.until is None or breaker.until > now):
             return ClaimedBatch(token, stopped_until=breaker.until or now + PROBE_AFTER)
-        due_messages = outbox_messages.lock_due(database, connection, now, limit, target)
+        due_messages = outbox_messages.lock_due(tx, now, limit, target)
         if not due_messages:
             return ClaimedBatch(token)
-        decision = send_checks.check_before_send(ctx, connection, due_messages, open_breakers, now)
+        decision = send_checks.check_before_send(ctx, tx, due_messages, open_breakers, now)
         if breaker is not None:
-            may_probe = circuit_breakers.claim_probe(connection, breaker.name, now, now + PROBE_AFTER)
+            may_probe = circuit_breakers.claim_probe(tx, breaker.name, now, now + PROBE_AFTER)
             decision.ready = decision.ready[:1] if may_probe else []
-        apply_outcomes_and_wake(ctx, connection, decision.held_back, due_messages, None, now)
+        apply_outcomes_and_wake(tx, decision.held_back, due_messages, None, now)
         claims = [Claim(one.id, decision.sender_domains.get(one.id)) for one in decision.ready]
-        outbox_messages.claim(database, connection, claims, token, now + LEASE, now)
-        batch = compose_batch.CompositionBatch.load(ctx, connection, decision.ready, now)
+        outbox_messages.claim(tx, claims, token, now + LEASE, now)
+        batch = compose_batch.CompositionBatch.load(ctx, tx, decision.ready, now)
         refs = [one.send_key for one in decision.ready]
         observe("claim", refs)
     observe("claimed", refs)
@@ -105,15 +103,15 @@ def _compose(
 ) -> tuple[list[DueMessage], dict[int, ComposedEmail]]:
     """Compose the claimed messages, and store the links of those whose lease is still held afterwards."""
     with heartbeat(ctx.database, token, clock) if clock else nullcontext():
-        with ctx.database.read() as connection:
-            composed = batch.compose(connection)
+        with ctx.database.read() as tx:
+            composed = batch.compose(tx)
         observe("render", [one.send_key for one in batch.messages])
-        with ctx.database.write() as connection:
-            lock_queries.lock_leads(ctx.database, connection, [one.lead_id for one in batch.messages])
-            composed.keep_only(outbox_messages.lock_still_claimed(ctx.database, connection, token))
+        with ctx.database.write() as tx:
+            lock_queries.lock_leads(tx, [one.lead_id for one in batch.messages])
+            composed.keep_only(outbox_messages.lock_still_claimed(tx, token))
             rejections = [_rejected_outcome(id_, why) for id_, why in composed.problems.items()]
-            apply_outcomes_and_wake(ctx, connection, rejections, batch.messages, token, now)
-            compose_batch.save_links(ctx, connection, composed, now)
+            apply_outcomes_and_wake(tx, rejections, batch.messages, token, now)
+            compose_batch.save_links(tx, composed, now)
     states.update(outcome.state for outcome in rejections)
     return [one for one in batch.messages if one.id in composed.emails], composed.emails
 
@@ -123,12 +121,7 @@ def _rejected_outcome(id_: int, reason: str) -> DeliveryResult:
 
 
 def apply_outcomes_and_wake(
-    ctx: AppContext,
-    connection: Connection,
-    outcomes: Sequence[DeliveryResult],
-    claimed: Sequence[DueMessage],
-    token: str | None,
-    now: datetime,
+    tx: Transaction, outcomes: Sequence[DeliveryResult], claimed: Sequence[DueMessage], token: str | None, now: datetime
 ) -> None:
     """Write the results, and make the leads of finished messages due.
 
@@ -138,5 +131,5 @@ def apply_outcomes_and_wake(
         return
     leads = {one.id: one.lead_id for one in claimed}
     finished_leads = [leads[outcome.id] for outcome in outcomes if outcome.state in _FINAL_STATES]
-    signal_queries.make_due(ctx.database, connection, finished_leads, now)
-    outbox_messages.write_results(ctx.database, connection, outcomes, token, now)
+    signal_queries.make_due(tx, finished_leads, now)
+    outbox_messages.write_results(tx, outcomes, token, now)

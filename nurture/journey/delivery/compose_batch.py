@@ -7,8 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.journey.consent import open_tracking_queries
 from nurture.journey.handoff import reply_forwarding, sla_emails
 from nurture.journey.handoff.brief_emails import Briefs
@@ -64,9 +63,7 @@ class CompositionBatch:
     sla_batch: SlaEmails | None
 
     @classmethod
-    def load(
-        cls, ctx: AppContext, connection: Connection, messages: Sequence[DueMessage], now: datetime
-    ) -> CompositionBatch:
+    def load(cls, ctx: AppContext, tx: Transaction, messages: Sequence[DueMessage], now: datetime) -> CompositionBatch:
         """Read what *messages* need, in a constant number of statements."""
         forwarded = [one for one in messages if one.kind == "brief" and one.email == reply_forwarding.TEMPLATE]
         reply_ids = {one.id for one in forwarded}
@@ -76,29 +73,29 @@ class CompositionBatch:
         return cls(
             ctx,
             messages,
-            _load_open_tracked_leads(ctx, connection, messages),
+            _load_open_tracked_leads(ctx, tx, messages),
             reply_ids,
-            reply_forwarding.ForwardedReplies.load(ctx, connection, forwarded),
-            Briefs.load(ctx, connection, offer_messages, now),
-            SlaEmails.load(ctx, connection, sla_messages),
+            reply_forwarding.ForwardedReplies.load(ctx, tx, forwarded),
+            Briefs.load(ctx, tx, offer_messages, now),
+            SlaEmails.load(ctx, tx, sla_messages),
         )
 
-    def compose(self, connection: Connection) -> ComposedBatch:
+    def compose(self, tx: Transaction) -> ComposedBatch:
         """Compose each message; one that cannot be composed does not stop the others."""
-        forwarded_replies = replace(self.forwarded_replies, connection=connection)
-        briefs = replace(self.briefs, connection=connection)
-        sla_batch = replace(self.sla_batch, connection=connection) if self.sla_batch is not None else None
+        forwarded_replies = replace(self.forwarded_replies, tx=tx)
+        briefs = replace(self.briefs, tx=tx)
+        sla_batch = replace(self.sla_batch, tx=tx) if self.sla_batch is not None else None
         composed = ComposedBatch()
         templates: dict[TemplateKey, TouchTemplate] = {}
         for one in self.messages:
             try:
                 if one.kind == "touch":
-                    template = _load_template(self.ctx, connection, templates, one)
+                    template = _load_template(self.ctx, tx, templates, one)
                     composed_touch = compose_touch(
                         self.ctx, template, one, track_opens=one.lead_id in self.open_tracked_leads
                     )
                 elif one.kind == ask_lead.QUESTION_KIND:
-                    composed_touch = ask_lead.compose_question(self.ctx, connection, one)
+                    composed_touch = ask_lead.compose_question(self.ctx, tx, one)
                 elif one.id in self.reply_ids:
                     composed_touch = ComposedTouch(forwarded_replies.compose(one), [])
                 elif one.kind == sla_emails.KIND and sla_batch is not None:
@@ -119,24 +116,24 @@ class CompositionBatch:
 
 
 def _load_template(
-    ctx: AppContext, connection: Connection, templates: dict[TemplateKey, TouchTemplate], message: DueMessage
+    ctx: AppContext, tx: Transaction, templates: dict[TemplateKey, TouchTemplate], message: DueMessage
 ) -> TouchTemplate:
     """Return the template of a touch, read once per batch."""
     key = message.track or "", message.track_version or 0, message.email
     if key not in templates:
-        templates[key] = load_template(ctx, connection, *key)
+        templates[key] = load_template(ctx, tx, *key)
     return templates[key]
 
 
-def _load_open_tracked_leads(ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> set[int]:
+def _load_open_tracked_leads(ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage]) -> set[int]:
     """Return the leads of *batch* who agreed to open tracking."""
     touched_leads = [one.lead_id for one in batch if one.kind == "touch"]
     if ctx.tracking is None or not touched_leads:
         return set()
-    return open_tracking_queries.filter_consenting(ctx.database, connection, touched_leads)
+    return open_tracking_queries.filter_consenting(tx, touched_leads)
 
 
-def save_links(ctx: AppContext, connection: Connection, composed: ComposedBatch, now: datetime) -> None:
+def save_links(tx: Transaction, composed: ComposedBatch, now: datetime) -> None:
     """Store the destinations of the links in the emails, before the emails are sent."""
-    public_links.store_links(ctx.database, connection, composed.links, now)
-    link_destination_queries.write_destinations(ctx.database, connection, composed.shared_links, composed.lead_links)
+    public_links.store_links(tx, composed.links, now)
+    link_destination_queries.write_destinations(tx, composed.shared_links, composed.lead_links)

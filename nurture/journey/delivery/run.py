@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.clock import Clock
 from nurture.db.machine_state import DatabaseOutdated
+from nurture.db.transaction import Transaction
 from nurture.errors import NotFound
 from nurture.journey.delivery.claim import CheckpointObserver, claim_batch
 from nurture.journey.delivery.send import MAX_CONSECUTIVE_UNKNOWN, send_claimed
@@ -86,8 +85,8 @@ def _deliver_all(
 ) -> DeliverySummary:
     with gc_paused():
         total = _drain_outbox(ctx, clock, after_batch, observe, should_stop)
-        with ctx.database.read() as connection:
-            targets = outbox_messages.list_due_targets(connection, clock.now())
+        with ctx.database.read() as tx:
+            targets = outbox_messages.list_due_targets(tx, clock.now())
         for target in targets:
             if not should_stop():
                 notifier_ctx = replace(ctx, provider=ctx.notifier(target))
@@ -132,24 +131,24 @@ def _count_recent_unknown(ctx: AppContext, now: datetime) -> int:
 
     Without it, runs of few messages would never reach the limit when the connection is broken.
     """
-    with ctx.database.read() as connection:
-        count = outbox_messages.count_recent_unknown(connection, ctx.provider.name, now - UNKNOWN_LOOKBACK)
+    with ctx.database.read() as tx:
+        count = outbox_messages.count_recent_unknown(tx, ctx.provider.name, now - UNKNOWN_LOOKBACK)
     return min(count, MAX_CONSECUTIVE_UNKNOWN - 1)
 
 
 def _recover_expired_leases(ctx: AppContext, now: datetime) -> Counter[str]:
     """Release expired leases, and plan unknown messages again where `on_unknown` allows it."""
-    with ctx.database.write() as connection:
-        released, unknown = outbox_messages.release_expired(ctx.database, connection, now)
+    with ctx.database.write() as tx:
+        released, unknown = outbox_messages.release_expired(tx, now)
         resent = 0
-        resend_after = _resend_after(ctx, connection)
+        resend_after = _resend_after(ctx, tx)
         if resend_after is not None:
-            resent = outbox_messages.requeue_unknown(ctx.database, connection, now - resend_after, now)
+            resent = outbox_messages.requeue_unknown(tx, now - resend_after, now)
     return Counter({"released": released, "unknown": unknown, "resent": resent})
 
 
-def _resend_after(ctx: AppContext, connection: Connection) -> timedelta | None:
+def _resend_after(ctx: AppContext, tx: Transaction) -> timedelta | None:
     try:
-        return ctx.definitions.current(connection).sending.resend_after
+        return ctx.definitions.current(tx).sending.resend_after
     except NotFound:  # nothing is published yet, so nothing was ever sent
         return None

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, assert_never
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from nurture.clock import Clock
 from nurture.db.errors import is_transaction_conflict
+from nurture.db.transaction import Transaction
 from nurture.domain.delivery.backoff import backoff
 from nurture.errors import DatabaseUnavailable
 from nurture.journey.delivery import send_checks
@@ -133,17 +133,17 @@ def _write_back_and_stamp(
             observe("last check", refs)
         states: Counter[str] = Counter()
         try:
-            with ctx.database.write() as connection:
+            with ctx.database.write() as tx:
                 now = clock.now()  # read after the lock is held: a lease starts when it is written
                 # Lock leads before messages, as a sweep that cancels messages does, so that no deadlock occurs.
                 concerned = [*chunk, *(completed.sending if completed else ())]
-                lock_queries.lock_leads(ctx.database, connection, [one.lead_id for one in concerned])
+                lock_queries.lock_leads(tx, [one.lead_id for one in concerned])
                 if completed is not None:
-                    states += _write_back(ctx, connection, batch, completed, now)
+                    states += _write_back(ctx, tx, batch, completed, now)
                     observe("write-back", completed.refs)
-                sending = _stamp(ctx, connection, batch, chunk, states, now) if chunk else []
+                sending = _stamp(ctx, tx, batch, chunk, states, now) if chunk else []
                 if sending:
-                    quarantine.record_external_calls(ctx, connection, ctx.provider.name)
+                    quarantine.record_external_calls(ctx, tx, ctx.provider.name)
             break
         except (DBAPIError, DatabaseUnavailable) as error:
             # The results of the calls must survive a passing conflict.
@@ -158,17 +158,17 @@ def _write_back_and_stamp(
 
 
 def _write_back(
-    ctx: AppContext, connection: Connection, batch: ClaimedBatch, completed: _InFlightChunk, now: datetime
+    ctx: AppContext, tx: Transaction, batch: ClaimedBatch, completed: _InFlightChunk, now: datetime
 ) -> Counter[str]:
     receipts, provider_name = completed.receipts.result(), ctx.provider.name
     answers = list(zip(completed.sending, receipts, strict=True))
     outcomes = [_outcome(one, receipt, provider_name, now) for one, receipt in answers]
-    apply_outcomes_and_wake(ctx, connection, outcomes, completed.sending, batch.token, now)
+    apply_outcomes_and_wake(tx, outcomes, completed.sending, batch.token, now)
     if batch.is_probe and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
-        circuit_breakers.release(connection, "provider", provider_name, "a successful probe", now)
+        circuit_breakers.release(tx, "provider", provider_name, "a successful probe", now)
     for domain, receipt in _refused_senders(answers, batch.domains).items():
         until = receipt.retry_at or now + send_checks.RECHECK_AFTER
-        circuit_breakers.trip(ctx.database, connection, Breaker("domain", domain, receipt.reason, now, until))
+        circuit_breakers.trip(tx, Breaker("domain", domain, receipt.reason, now, until))
     return Counter(outcome.state for outcome in outcomes)
 
 
@@ -182,7 +182,7 @@ def _refused_senders(answers: Sequence[tuple[DueMessage, Receipt]], domains: Map
 
 def _stamp(
     ctx: AppContext,
-    connection: Connection,
+    tx: Transaction,
     batch: ClaimedBatch,
     chunk: Sequence[DueMessage],
     states: Counter[str],
@@ -190,12 +190,12 @@ def _stamp(
 ) -> list[DueMessage]:
     """Mark as sending the messages that may still go and whose lease is still held."""
     touches = [one for one in chunk if one.kind in messages.TO_LEADS]
-    blocked = send_checks.recheck_suppressions(ctx, connection, touches)
+    blocked = send_checks.recheck_suppressions(ctx, tx, touches)
     if batch.claimed_at is not None and now - batch.claimed_at > LEASE:
-        blocked = send_checks.recheck_send_windows(ctx, connection, touches, now) | blocked
-    apply_outcomes_and_wake(ctx, connection, list(blocked.values()), chunk, batch.token, now)
+        blocked = send_checks.recheck_send_windows(ctx, tx, touches, now) | blocked
+    apply_outcomes_and_wake(tx, list(blocked.values()), chunk, batch.token, now)
     remaining = [one.id for one in chunk if one.id not in blocked]
-    stamped = messages.stamp_sending(ctx.database, connection, remaining, batch.token, now + LEASE, now)
+    stamped = messages.stamp_sending(tx, remaining, batch.token, now + LEASE, now)
     states.update(outcome.state for outcome in blocked.values())
     return [one for one in chunk if one.id in stamped]
 
@@ -229,10 +229,10 @@ def _open_breaker(
     until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
     deferred = [send_checks.hold_until(one, stop.reason, until) for one in remaining]
     name = ctx.provider.name
-    with ctx.database.write() as connection:
-        lock_queries.lock_leads(ctx.database, connection, [one.lead_id for one in remaining])
-        messages.write_results(ctx.database, connection, deferred, batch.token, now)
-        circuit_breakers.trip(ctx.database, connection, Breaker("provider", name, stop.reason, now, until))
+    with ctx.database.write() as tx:
+        lock_queries.lock_leads(tx, [one.lead_id for one in remaining])
+        messages.write_results(tx, deferred, batch.token, now)
+        circuit_breakers.trip(tx, Breaker("provider", name, stop.reason, now, until))
     result.states["planned"] += len(deferred)
     result.stopped_until = until
 

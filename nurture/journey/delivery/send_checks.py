@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import ActiveSuppression, find_covering
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
@@ -43,16 +42,16 @@ class SendDecision:
 
 def check_before_send(
     ctx: AppContext,
-    connection: Connection,
+    tx: Transaction,
     due_messages: Sequence[DueMessage],
     open_breakers: Sequence[Breaker],
     now: datetime,
 ) -> SendDecision:
     """Check everything that may have changed since the messages were planned."""
     touches = [one for one in due_messages if one.kind in TO_LEADS]
-    suppressed = _load_suppressions(ctx, connection, touches)
-    programs = _load_programs(ctx, connection, touches)
-    sent_times = _load_sent_times(ctx, connection, touches, programs, now)
+    suppressed = _load_suppressions(tx, touches)
+    programs = _load_programs(ctx, tx, touches)
+    sent_times = _load_sent_times(tx, touches, programs, now)
     decision = SendDecision()
     touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
     for one in due_messages:
@@ -73,7 +72,7 @@ def check_before_send(
             decision.ready.append(one)
         else:
             decision.held_back.append(outcome)
-    _apply_domain_limits(ctx, connection, touches_by_domain, open_breakers, decision, now)
+    _apply_domain_limits(ctx, tx, touches_by_domain, open_breakers, decision, now)
     return decision
 
 
@@ -85,10 +84,10 @@ def _is_still_relevant(message: DueMessage) -> bool:
 
 
 def recheck_send_windows(
-    ctx: AppContext, connection: Connection, touches: Sequence[DueMessage], now: datetime
+    ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage], now: datetime
 ) -> dict[int, DeliveryResult]:
     """Return the results of touches whose send window closed or whose grace period ended since the claim."""
-    programs = _load_programs(ctx, connection, touches)
+    programs = _load_programs(ctx, tx, touches)
     closed = {}
     for one in touches:
         program = programs[one.track, one.track_version]
@@ -99,14 +98,12 @@ def recheck_send_windows(
     return closed
 
 
-def recheck_suppressions(
-    ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]
-) -> dict[int, DeliveryResult]:
+def recheck_suppressions(ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage]) -> dict[int, DeliveryResult]:
     """Return the touches whose lead has opted out since the claim, as cancelled."""
-    suppressed = _load_suppressions(ctx, connection, touches)
+    suppressed = _load_suppressions(tx, touches)
     if not suppressed:
         return {}
-    programs = _load_programs(ctx, connection, touches)
+    programs = _load_programs(ctx, tx, touches)
     cancelled = {}
     for one in touches:
         program = programs[one.track, one.track_version]
@@ -141,29 +138,29 @@ Suppressions = Mapping[int, Sequence[ActiveSuppression]]
 """The active suppressions of each address, by its id."""
 
 
-def _load_suppressions(ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]) -> Suppressions:
+def _load_suppressions(tx: Transaction, touches: Sequence[DueMessage]) -> Suppressions:
     addresses = [one.address_id for one in touches if one.address_id is not None]
-    return suppression_queries.load_suppressions(ctx.database, connection, addresses)
+    return suppression_queries.load_suppressions(tx, addresses)
 
 
 Programs = Mapping[tuple[str | None, int | None], Program | str]
 """The program of each track version, or the error that prevents reading it."""
 
 
-def _load_programs(ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]) -> Programs:
+def _load_programs(ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage]) -> Programs:
     found: dict[tuple[str | None, int | None], Program | str] = {}
     for one in touches:
         key = (one.track, one.track_version)
         if key not in found:
             try:
-                found[key] = ctx.definitions.program(connection, one.track or "", one.track_version or 0)
+                found[key] = ctx.definitions.program(tx, one.track or "", one.track_version or 0)
             except NurtureError as error:
                 found[key] = str(error)
     return found
 
 
 def _load_sent_times(
-    ctx: AppContext, connection: Connection, touches: Sequence[DueMessage], programs: Programs, now: datetime
+    tx: Transaction, touches: Sequence[DueMessage], programs: Programs, now: datetime
 ) -> dict[int, list[datetime]]:
     """Return when each lead received touches, as far back as the longest cap or touch interval."""
     known = [program for program in programs.values() if isinstance(program, Program)]
@@ -171,7 +168,7 @@ def _load_sent_times(
     lookback = max((*(program.cap.per for program in known), *paces), default=timedelta())
     sent_times: dict[int, list[datetime]] = defaultdict(list)
     leads = [one.lead_id for one in touches]
-    for lead_id, at in messages.list_touches_since(ctx.database, connection, leads, now - lookback):
+    for lead_id, at in messages.list_touches_since(tx, leads, now - lookback):
         sent_times[lead_id].append(at)
     return sent_times
 
@@ -244,7 +241,7 @@ def _earliest_send_time(
 
 def _apply_domain_limits(
     ctx: AppContext,
-    connection: Connection,
+    tx: Transaction,
     touches_by_domain: Mapping[str, Sequence[DueMessage]],
     open_breakers: Sequence[Breaker],
     decision: SendDecision,
@@ -253,13 +250,13 @@ def _apply_domain_limits(
     """Keep the touches whose sender domain is not paused and within its hourly and daily limits."""
     if not touches_by_domain:
         return
-    rules = ctx.definitions.current(connection).sending
+    rules = ctx.definitions.current(tx).sending
     pauses = {pause.name: pause for pause in open_breakers if pause.kind == "domain"}
     active_pauses = {name: pause for name, pause in pauses.items() if pause.until is None or pause.until > now}
     for name in (pauses.keys() - active_pauses.keys()) & touches_by_domain.keys():
-        circuit_breakers.release(connection, "domain", name, "the pause expired", now)
+        circuit_breakers.release(tx, "domain", name, "the pause expired", now)
     active_pauses |= _pause_unhealthy_domains(
-        ctx, connection, [domain for domain in touches_by_domain if domain not in active_pauses], rules, now
+        tx, [domain for domain in touches_by_domain if domain not in active_pauses], rules, now
     )
     for domain in active_pauses.keys() & touches_by_domain.keys():
         pause = active_pauses[domain]
@@ -268,7 +265,7 @@ def _apply_domain_limits(
         decision.held_back += [_hold_or_cancel(one, reason, until) for one in touches_by_domain[domain]]
     sendable = {domain: touches for domain, touches in touches_by_domain.items() if domain not in active_pauses}
     limited = [domain for domain in sendable if _is_limited(rules.for_domain(domain))]
-    sent_counts = sent_mail.count_sent_locked(ctx.database, connection, limited, now)
+    sent_counts = sent_mail.count_sent_locked(tx, limited, now)
     for domain, touches in sendable.items():
         if domain not in sent_counts:
             decision.ready += touches
@@ -292,16 +289,16 @@ def _is_limited(limits: SendingLimits) -> bool:
 
 
 def _pause_unhealthy_domains(
-    ctx: AppContext, connection: Connection, domains: Sequence[str], rules: SendingRules, now: datetime
+    tx: Transaction, domains: Sequence[str], rules: SendingRules, now: datetime
 ) -> dict[str, Breaker]:
     """Pause each domain whose newest mail bounced, or was reported as spam, too often."""
     found = {}
     sample_sizes = {domain: rules.for_domain(domain).sample_size for domain in domains}
-    for domain, stats in sent_mail.load_delivery_stats(connection, sample_sizes).items():
+    for domain, stats in sent_mail.load_delivery_stats(tx, sample_sizes).items():
         reason = sending_limits.sending_pause_reason(
             rules.for_domain(domain), stats.sent, stats.bounced, stats.complained
         )
         if reason is not None:
             found[domain] = Breaker("domain", domain, reason, now, None)
-            circuit_breakers.trip(ctx.database, connection, found[domain])
+            circuit_breakers.trip(tx, found[domain])
     return found

@@ -33,10 +33,10 @@ class PendingResolution:
 
 def list_pending_resolutions(ctx: AppContext) -> list[PendingResolution]:
     """Return every unknown message, the oldest first, with its default resolution."""
-    with ctx.database.read() as connection:
-        found = unknown_queries.load_unknown(connection)
+    with ctx.database.read() as tx:
+        found = unknown_queries.load_unknown(tx)
         try:
-            resend_after = ctx.definitions.current(connection).sending.resend_after
+            resend_after = ctx.definitions.current(tx).sending.resend_after
         except NotFound:
             resend_after = None
     return [default_resolution(one, resend_after) for one in found]
@@ -56,22 +56,21 @@ def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent:
 
     All or none; each lead's journal records it. Raises NotFound with the ids that are not unknown.
     """
-    database = ctx.database
-    with database.write() as connection:
+    with ctx.database.write() as tx:
         # Lock leads before messages, as everywhere, so that no deadlock occurs.
-        leads = [one.lead_id for one in unknown_queries.load_unknown_by_id(database, connection, ids)]
-        lock_queries.lock_leads(database, connection, leads)
-        found = unknown_queries.load_unknown_by_id(database, connection, ids, lock=True)
+        leads = [one.lead_id for one in unknown_queries.load_unknown_by_id(tx, ids)]
+        lock_queries.lock_leads(tx, leads)
+        found = unknown_queries.load_unknown_by_id(tx, ids, lock=True)
         missing = sorted(set(ids) - {one.id for one in found})
         if missing:
             raise NotFound(
                 f"No message with unknown delivery: {', '.join(map(str, missing))}. Nothing was changed. "
                 "`nurture delivery messages` lists them."
             )
-        signal_queries.make_due(database, connection, leads, now)
-        messages.write_results(database, connection, [_manual_outcome(one, now, sent=sent) for one in found], None, now)
+        signal_queries.make_due(tx, leads, now)
+        messages.write_results(tx, [_manual_outcome(one, now, sent=sent) for one in found], None, now)
         changes = Changes(journal_entries=[_journal_entry(one, now, sent=sent) for one in found])
-        changes.write(database, connection, now)
+        changes.write(tx, now)
     return found
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 
 message = table(delivery_tables.Message)
 lead = table(lead_tables.Lead)
@@ -56,19 +56,14 @@ _SELECT_UNKNOWN = (
 )
 
 
-def load_unknown(connection: Connection) -> list[UnknownMessage]:
+def load_unknown(tx: Transaction) -> list[UnknownMessage]:
     """Return every unknown message, the oldest first."""
-    return [
-        UnknownMessage._make(row)
-        for row in connection.execute(_SELECT_UNKNOWN.order_by(message.c.state_at, message.c.id))
-    ]
+    return [UnknownMessage._make(row) for row in tx.execute(_SELECT_UNKNOWN.order_by(message.c.state_at, message.c.id))]
 
 
-def load_unknown_by_id(
-    database: Database, connection: Connection, ids: Sequence[int], *, lock: bool = False
-) -> list[UnknownMessage]:
+def load_unknown_by_id(tx: Transaction, ids: Sequence[int], *, lock: bool = False) -> list[UnknownMessage]:
     """Return those of *ids* that are unknown; *lock* locks them until the transaction ends."""
-    query = _SELECT_UNKNOWN.join(picked := database.ids("picked", ids), picked.c.id == message.c.id)
-    if lock and database.skips_locked:
+    query = _SELECT_UNKNOWN.join(picked := tx.ids("picked", ids), picked.c.id == message.c.id)
+    if lock and tx.skips_locked:
         query = query.with_for_update(of=message)
-    return [UnknownMessage._make(row) for row in connection.execute(query.order_by(message.c.id))]
+    return [UnknownMessage._make(row) for row in tx.execute(query.order_by(message.c.id))]

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, case, func, select, union_all
+from sqlalchemy import case, func, select, union_all
 
-from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.outbox.circuit_breakers import breaker
 
 message = table(delivery_tables.Message)
@@ -34,19 +34,17 @@ class DeliveryStats(NamedTuple):
     complained: int = 0
 
 
-def count_sent_locked(
-    database: Database, connection: Connection, domains: Sequence[str], now: datetime
-) -> dict[str, SentCount]:
+def count_sent_locked(tx: Transaction, domains: Sequence[str], now: datetime) -> dict[str, SentCount]:
     """Return what each domain has sent in this clock hour and this UTC day.
 
     Locks the counters until the transaction ends, so that two workers never use the same remaining capacity.
     """
     if domains:
-        acquire(database, connection, Lock.SENDING)
-    return count_sent(connection, domains, now)
+        acquire(tx, Lock.SENDING)
+    return count_sent(tx, domains, now)
 
 
-def count_sent(connection: Connection, domains: Sequence[str], now: datetime) -> dict[str, SentCount]:
+def count_sent(tx: Transaction, domains: Sequence[str], now: datetime) -> dict[str, SentCount]:
     """Return the same as `count_sent_locked`, without locking."""
     if not domains:
         return {}
@@ -58,16 +56,16 @@ def count_sent(connection: Connection, domains: Sequence[str], now: datetime) ->
         .where(message.c.sender_domain.in_(domains), message.c.claimed_at >= day)
         .group_by(message.c.sender_domain)
     )
-    found = {row[0]: SentCount(row[1], row[2]) for row in connection.execute(query)}
+    found = {row[0]: SentCount(row[1], row[2]) for row in tx.execute(query)}
     return {domain: found.get(domain, SentCount()) for domain in domains}
 
 
-def load_delivery_stats(connection: Connection, sample_sizes: Mapping[str, int]) -> dict[str, DeliveryStats]:
+def load_delivery_stats(tx: Transaction, sample_sizes: Mapping[str, int]) -> dict[str, DeliveryStats]:
     """Return how the newest messages of each domain were received, at most *sample_sizes* of each.
 
     Counts only messages since a person last resumed the domain.
     """
-    since = _load_manual_releases(connection, list(sample_sizes))
+    since = _load_manual_releases(tx, list(sample_sizes))
     newest = [
         select(message.c.sender_domain.label("domain"), message.c.state.label("state"))
         .where(
@@ -88,13 +86,13 @@ def load_delivery_stats(connection: Connection, sample_sizes: Mapping[str, int])
         func.sum(case((listed.c.state == "bounced", 1), else_=0)),
         func.sum(case((listed.c.state == "complained", 1), else_=0)),
     ).group_by(listed.c.domain)
-    return {row[0]: DeliveryStats(row[1], row[2], row[3]) for row in connection.execute(counted)}
+    return {row[0]: DeliveryStats(row[1], row[2], row[3]) for row in tx.execute(counted)}
 
 
-def _load_manual_releases(connection: Connection, domains: Sequence[str]) -> dict[str, datetime]:
+def _load_manual_releases(tx: Transaction, domains: Sequence[str]) -> dict[str, datetime]:
     query = (
         select(breaker.c.name, func.max(breaker.c.released_at))
         .where(breaker.c.kind == "domain", breaker.c.name.in_(domains), _RELEASED_BY_OPERATOR)
         .group_by(breaker.c.name)
     )
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in tx.execute(query)}

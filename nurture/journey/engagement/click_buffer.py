@@ -126,10 +126,10 @@ class ClickRecorder:
         if not clicks and not opened:
             return True
         try:
-            with ctx.database.write() as connection:
-                click_filtering.record_clicks(ctx, connection, clicks, now)
+            with ctx.database.write() as tx:
+                click_filtering.record_clicks(tx, clicks, now)
                 for one in sorted(opened, key=lambda one: one.lead_id):
-                    open_tracking_queries.record_open(connection, one)
+                    open_tracking_queries.record_open(tx, one)
         except Exception as error:  # noqa: BLE001 - every waiting visitor spools the click instead
             for entry in entries:
                 entry.committed.set_exception(error)

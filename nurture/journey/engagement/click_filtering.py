@@ -8,9 +8,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
-
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.plain_text import index_key
 from nurture.domain.scoring.click_filtering import (
     Classification,
@@ -59,16 +58,15 @@ class EngagementEvent(NamedTuple):
     natural_key: str = ""
 
 
-def record_clicks(ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent], now: datetime) -> int:
+def record_clicks(tx: Transaction, events: Sequence[EngagementEvent], now: datetime) -> int:
     """Store clicks and opens once each, to be classified; return how many were new.
 
     Events of unknown mails are skipped. The same link requested twice within a second counts once.
     """
     if not events:
         return 0
-    database = ctx.database
-    messages = click_queries.load_messages(database, connection, {one.message_id for one in events})
-    recorded_keys = _load_recorded_keys(ctx, connection, events)
+    messages = click_queries.load_messages(tx, {one.message_id for one in events})
+    recorded_keys = _load_recorded_keys(tx, events)
     rows: list[NewSignal] = []
     evidence_rows: list[ClickEvidence] = []
     for one in events:
@@ -79,8 +77,8 @@ def record_clicks(ctx: AppContext, connection: Connection, events: Sequence[Enga
                 continue
             evidence_rows.append(evidence)
             rows.append(_to_signal(one, message, evidence.natural_key, now))
-    new = signal_queries.record_signals(database, connection, rows)
-    click_queries.record_evidence(database, connection, evidence_rows)
+    new = signal_queries.record_signals(tx, rows)
+    click_queries.record_evidence(tx, evidence_rows)
     return new
 
 
@@ -88,13 +86,13 @@ _RecordedKeys = dict[tuple[int, str | None, datetime], set[str]]
 """The natural keys of stored clicks, by mail, link and hour."""
 
 
-def _load_recorded_keys(ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent]) -> _RecordedKeys:
+def _load_recorded_keys(tx: Transaction, events: Sequence[EngagementEvent]) -> _RecordedKeys:
     own = [one for one in events if one.source == LINK_SOURCE]
     found: _RecordedKeys = defaultdict(set)
     if own:
         since = min(_hour(one.occurred_at) for one in own)
         message_ids = {one.message_id for one in own}
-        for message_id, link, at, key in click_queries.load_recent_keys(ctx.database, connection, message_ids, since):
+        for message_id, link, at, key in click_queries.load_recent_keys(tx, message_ids, since):
             found[message_id, link, _hour(at)].add(key)
     return found
 
@@ -180,30 +178,28 @@ def reclassify_batch(ctx: AppContext, now: datetime, limit: int) -> tuple[int, i
     Without unclassified clicks this is one index probe. Leads whose signal had been applied are rescored.
     """
     database = ctx.database
-    with database.read() as connection:
+    with database.read() as tx:
         try:
-            thresholds = ctx.definitions.current(connection).policy.click_filtering
+            thresholds = ctx.definitions.current(tx).policy.click_filtering
         except NotFound:  # nothing is published yet, so no mail was sent that anybody could have clicked
             return 0, 0
-        if not click_queries.load_unclassified(connection, thresholds.key, 1):
+        if not click_queries.load_unclassified(tx, thresholds.key, 1):
             return 0, 0
-    with database.write() as connection:
-        acquire(database, connection, Lock.SIGNALS)
-        unclassified = click_queries.load_unclassified(connection, thresholds.key, limit)
+    with database.write() as tx:
+        acquire(tx, Lock.SIGNALS)
+        unclassified = click_queries.load_unclassified(tx, thresholds.key, limit)
         if not unclassified:
             return 0, 0
-        found, neighbors = _load_with_neighbors(
-            ctx, connection, {message_id for _, message_id in unclassified}, thresholds
-        )
+        found, neighbors = _load_with_neighbors(ctx, tx, {message_id for _, message_id in unclassified}, thresholds)
         verdicts = classify([one.event for one in found] + neighbors, thresholds)
         rows = [_to_verdict_row(one, verdicts, thresholds) for one in found]
         changed = [one for one, new in zip(found, rows, strict=True) if (one.verdict, one.reason) != new[1:3]]
         overturned = {
             one.event.lead for one, new in zip(found, rows, strict=True) if one.verdict != new.verdict and one.applied
         }
-        signal_queries.make_due(database, connection, sorted(overturned), now)
-        scoring_queries.mark_stale(database, connection, sorted(overturned))
-        click_queries.write_verdicts(database, connection, rows)
+        signal_queries.make_due(tx, sorted(overturned), now)
+        scoring_queries.mark_stale(tx, sorted(overturned))
+        click_queries.write_verdicts(tx, rows)
     return len(unclassified), len(changed)
 
 
@@ -215,18 +211,18 @@ def _to_verdict_row(
 
 
 def _load_with_neighbors(
-    ctx: AppContext, connection: Connection, message_ids: set[int], thresholds: ClickThresholds
+    ctx: AppContext, tx: Transaction, message_ids: set[int], thresholds: ClickThresholds
 ) -> tuple[list[ClassifiedClick], list[TrackedEvent]]:
     """Return all clicks whose verdict the new ones may change, and the others these verdicts depend on.
 
     The third click of a company also makes suspects of the two earlier ones, which are on other mails.
     """
-    database, within = ctx.database, thresholds.leads_within
-    found = click_queries.load_for_messages(database, connection, message_ids)
-    neighbors = click_queries.load_neighbors(database, connection, [one.event for one in found], within)
+    _database, within = ctx.database, thresholds.leads_within
+    found = click_queries.load_for_messages(tx, message_ids)
+    neighbors = click_queries.load_neighbors(tx, [one.event for one in found], within)
     other_messages = {one.message for one in neighbors} - message_ids
     if other_messages:
-        found += click_queries.load_for_messages(database, connection, other_messages)
-        neighbors = click_queries.load_neighbors(database, connection, [one.event for one in found], within)
+        found += click_queries.load_for_messages(tx, other_messages)
+        neighbors = click_queries.load_neighbors(tx, [one.event for one in found], within)
     known = {one.event.id for one in found}
     return found, [one for one in neighbors if one.id not in known]

@@ -6,16 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Connection, Select, String, and_, case, or_, select, update
+from sqlalchemy import BigInteger, Boolean, Select, String, and_, case, or_, select, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import installation as installation_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.scoring.click_filtering import AgentType, TrackedEvent
 from nurture.domain.signals import SignalKind
@@ -93,13 +93,11 @@ _VERDICT_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
 )
 
 
-def load_messages(
-    database: Database, connection: Connection, message_ids: Collection[int]
-) -> dict[int, ClickedMessage]:
+def load_messages(tx: Transaction, message_ids: Collection[int]) -> dict[int, ClickedMessage]:
     """Return the existing messages by id, without those of erased leads."""
     if not message_ids:
         return {}
-    chosen = database.ids("chosen", sorted(set(message_ids)))
+    chosen = tx.ids("chosen", sorted(set(message_ids)))
     salt = select(clock.c.salt).scalar_subquery()
     query = (
         select(
@@ -116,36 +114,36 @@ def load_messages(
         .outerjoin(address, address.c.id == lead.c.address_id)
         .where(lead.c.erased_at.is_(None))
     )
-    rows = connection.execute(query).all()
+    rows = tx.execute(query).all()
     return {row[0]: ClickedMessage._make((*row[:5], row[5] or "", row[6] or "")) for row in rows}
 
 
-def record_evidence(database: Database, connection: Connection, rows: Sequence[ClickEvidence]) -> None:
+def record_evidence(tx: Transaction, rows: Sequence[ClickEvidence]) -> None:
     """Store the evidence of recorded signals, once each."""
     if not rows:
         return
-    requested = database.rows("requested", {"natural_key": _TEXT}, [(row.natural_key,) for row in rows])
+    requested = tx.rows("requested", {"natural_key": _TEXT}, [(row.natural_key,) for row in rows])
     query = select(signal.c.natural_key, signal.c.id).join(requested, requested.c.natural_key == signal.c.natural_key)
-    ids: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+    ids: dict[str, int] = {row[0]: row[1] for row in tx.execute(query)}
     requests = [(ids[row.natural_key], *row[1:]) for row in rows if row.natural_key in ids]
-    database.insert(connection, tracking_request.name, _REQUEST_COLUMNS, requests, ignore_conflicts=True)
+    tx.insert(tracking_request.name, _REQUEST_COLUMNS, requests, ignore_conflicts=True)
 
 
 def load_recent_keys(
-    database: Database, connection: Connection, message_ids: Collection[int], start: datetime
+    tx: Transaction, message_ids: Collection[int], start: datetime
 ) -> list[tuple[int, str | None, datetime, str]]:
     """Return (message id, link, time, natural key) of the clicks of these messages since *start*."""
-    chosen = database.ids("chosen", sorted(message_ids))
+    chosen = tx.ids("chosen", sorted(message_ids))
     query = (
         select(tracking_request.c.message_id, signal.c.link, tracking_request.c.at, signal.c.natural_key)
         .join(chosen, chosen.c.id == tracking_request.c.message_id)
         .join(signal, signal.c.id == tracking_request.c.signal_id)
         .where(tracking_request.c.at >= start)
     )
-    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+    return [(row[0], row[1], row[2], row[3]) for row in tx.execute(query)]
 
 
-def load_unclassified(connection: Connection, key: str, limit: int) -> list[tuple[int, int]]:
+def load_unclassified(tx: Transaction, key: str, limit: int) -> list[tuple[int, int]]:
     """Return (signal id, message id) of clicks not yet classified by the rules of *key*."""
     other = or_(signal.c.click_filter_key < key, signal.c.click_filter_key > key)
     query = (
@@ -154,26 +152,22 @@ def load_unclassified(connection: Connection, key: str, limit: int) -> list[tupl
         .where(signal.c.click_filter_key.is_not(None), other)
         .limit(limit)
     )
-    return [(row[0], row[1]) for row in connection.execute(query)]
+    return [(row[0], row[1]) for row in tx.execute(query)]
 
 
-def load_for_messages(
-    database: Database, connection: Connection, message_ids: Collection[int]
-) -> list[ClassifiedClick]:
+def load_for_messages(tx: Transaction, message_ids: Collection[int]) -> list[ClassifiedClick]:
     """Return all clicks of these messages."""
-    chosen = database.ids("chosen", sorted(set(message_ids)))
+    chosen = tx.ids("chosen", sorted(set(message_ids)))
     query = _select_clicks().join(chosen, chosen.c.id == tracking_request.c.message_id)
-    return [_to_classified_click(row) for row in connection.execute(query).all()]
+    return [_to_classified_click(row) for row in tx.execute(query).all()]
 
 
-def load_neighbors(
-    database: Database, connection: Connection, events: Collection[TrackedEvent], within: timedelta
-) -> list[TrackedEvent]:
+def load_neighbors(tx: Transaction, events: Collection[TrackedEvent], within: timedelta) -> list[TrackedEvent]:
     """Return the clicks of the same companies within *within* of any of *events*, including these."""
     windows = sorted({(one.company_hash, one.at) for one in events if one.company_hash})
     if not windows:
         return []
-    windows_ = database.rows("windows", _WINDOW_COLUMNS, [(name, at - within, at + within) for name, at in windows])
+    windows_ = tx.rows("windows", _WINDOW_COLUMNS, [(name, at - within, at + within) for name, at in windows])
     near = and_(
         tracking_request.c.company_hash == windows_.c.company_hash,
         tracking_request.c.at >= windows_.c.starts_at,
@@ -181,28 +175,28 @@ def load_neighbors(
     )
     there = select(tracking_request.c.signal_id).join(windows_, near).where(tracking_request.c.company_hash != "")
     query = _select_clicks().where(signal.c.id.in_(there))
-    return [_to_classified_click(row).event for row in connection.execute(query).all()]
+    return [_to_classified_click(row).event for row in tx.execute(query).all()]
 
 
-def write_verdicts(database: Database, connection: Connection, rows: Sequence[VerdictRow]) -> None:
+def write_verdicts(tx: Transaction, rows: Sequence[VerdictRow]) -> None:
     """Store verdicts, and the key of the rules behind them."""
     if not rows:
         return
-    new = database.rows("new", _VERDICT_COLUMNS, rows)
-    connection.execute(
+    new = tx.rows("new", _VERDICT_COLUMNS, rows)
+    tx.execute(
         update(signal)
         .where(signal.c.id == new.c.signal_id)
         .values(verdict=new.c.verdict, verdict_reason=new.c.verdict_reason, click_filter_key=new.c.click_filter_key)
     )
 
 
-def mark_for_reclassification(database: Database, connection: Connection, message_ids: Collection[int]) -> None:
+def mark_for_reclassification(tx: Transaction, message_ids: Collection[int]) -> None:
     """Mark the clicks of these messages for reclassification: news of their delivery came in."""
     if not message_ids:
         return
-    chosen = database.ids("chosen", sorted(set(message_ids)))
+    chosen = tx.ids("chosen", sorted(set(message_ids)))
     theirs = select(tracking_request.c.signal_id).join(chosen, chosen.c.id == tracking_request.c.message_id)
-    connection.execute(update(signal).where(signal.c.id.in_(theirs)).values(click_filter_key=""))
+    tx.execute(update(signal).where(signal.c.id.in_(theirs)).values(click_filter_key=""))
 
 
 def _select_clicks() -> Select[Any]:

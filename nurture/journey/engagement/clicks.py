@@ -24,12 +24,12 @@ def find_link_target(ctx: AppContext, token: TokenRecord, number: int) -> LinkTa
     """
     if token.message_id is None or number == HONEYPOT_LINK_NUMBER:
         return None
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         if number >= FIRST_PERSONAL_LINK_NUMBER:
             return link_destination_queries.find_personal_target(
-                connection, token.message_id, number - FIRST_PERSONAL_LINK_NUMBER
+                tx, token.message_id, number - FIRST_PERSONAL_LINK_NUMBER
             )
-        return link_destination_queries.find_shared_target(connection, token.message_id, number)
+        return link_destination_queries.find_shared_target(tx, token.message_id, number)
 
 
 def build_click(
@@ -64,9 +64,9 @@ def build_open(ctx: AppContext, token: TokenRecord, now: datetime, *, method: st
     """
     if token.message_id is None:
         return None
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         open_event = OpenEvent(token.lead_id, now.date(), SignalVerdict.HUMAN.value, "")
-        if not open_tracking_queries.is_new_open(connection, open_event):
+        if not open_tracking_queries.is_new_open(tx, open_event):
             return None
         click = TrackedEvent(
             0,
@@ -76,20 +76,20 @@ def build_open(ctx: AppContext, token: TokenRecord, now: datetime, *, method: st
             token.lead_id,
             method=method,
             agent_type=classify_user_agent(agent),
-            delivered_at=open_tracking_queries.load_delivered_at(connection, token.message_id),
+            delivered_at=open_tracking_queries.load_delivered_at(tx, token.message_id),
         )
-        verdict, reason = classify([click], ctx.definitions.current(connection).policy.click_filtering)[0]
+        verdict, reason = classify([click], ctx.definitions.current(tx).policy.click_filtering)[0]
         open_event = open_event._replace(verdict=verdict.value, reason=reason)
-        return open_event if open_tracking_queries.is_new_open(connection, open_event) else None
+        return open_event if open_tracking_queries.is_new_open(tx, open_event) else None
 
 
 def set_open_tracking(ctx: AppContext, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
     """Store whether the lead agreed to open tracking. Withdrawal also applies to mail already sent."""
-    with ctx.database.write() as connection:
-        open_tracking_queries.record_consent(connection, lead_id, granted=granted, source=source, now=now)
+    with ctx.database.write() as tx:
+        open_tracking_queries.record_consent(tx, lead_id, granted=granted, source=source, now=now)
 
 
 def load_open_consent(ctx: AppContext, lead_id: int) -> OpenTrackingConsent:
     """Return the lead's consent to open tracking, and the day of its newest open."""
-    with ctx.database.read() as connection:
-        return open_tracking_queries.load_consent(connection, lead_id)
+    with ctx.database.read() as tx:
+        return open_tracking_queries.load_consent(tx, lead_id)

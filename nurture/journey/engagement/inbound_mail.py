@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.db import clock_row
+from nurture.db.transaction import Transaction
 from nurture.domain.address import erasure_hash, normalize_address
 from nurture.errors import InvalidState
 from nurture.journey.engagement import inbound_mail_queries
@@ -41,18 +40,15 @@ class InboxFull(InvalidState):
     """Too many mails are pending: nothing was stored. `nurture run` or the web server processes them."""
 
 
-def store_relevant(
-    ctx: AppContext, connection: Connection, source: str, mails: Sequence[RawMail], now: datetime
-) -> int:
+def store_relevant(ctx: AppContext, tx: Transaction, source: str, mails: Sequence[RawMail], now: datetime) -> int:
     """Store the mails that may concern us; return how many. Raises InboxFull."""
     mentions = [one.routing_hints() for one in mails]
     digests = {token: digest(token) for one in mentions for token in one.tokens}
     senders = {one.sender: normalize_address(one.sender) for one in mentions if one.sender}
-    database = ctx.database
-    salt = clock_row.read_salt(connection)
+    salt = clock_row.read_salt(tx)
     erased_hashes = {sender: erasure_hash(sender, salt) for sender in senders.values()}
     addresses = {*senders.values(), *erased_hashes.values()}
-    known = inbound_mail_queries.match_known(database, connection, digests.values(), addresses, REPLY)
+    known = inbound_mail_queries.match_known(tx, digests.values(), addresses, REPLY)
     own_domain = f".{ctx.installation_id}@" if ctx.installation_id else None
     relevant = []
     for raw, mention in zip(mails, mentions, strict=True):
@@ -62,21 +58,21 @@ def store_relevant(
             continue
         if leads or sender in known or (own_domain is not None and own_domain in mention.references):
             relevant.append(NewMail(source, now, leads[0] if leads else None, sender, raw.pack()))
-    if relevant and inbound_mail_queries.count_pending_bytes(connection) > MAX_PENDING_BYTES:
+    if relevant and inbound_mail_queries.count_pending_bytes(tx) > MAX_PENDING_BYTES:
         raise InboxFull("Too many mails are pending: nothing was stored. The next `nurture run` processes them.")
-    inbound_mail_queries.store(connection, relevant)
+    inbound_mail_queries.store(tx, relevant)
     return len(relevant)
 
 
 def claim(ctx: AppContext, now: datetime) -> list[ClaimedMail]:
     """Claim the next mails to parse, [] if none is pending; counts the attempt."""
     database = ctx.database
-    with database.read() as connection:
-        if inbound_mail_queries.is_idle(connection):
+    with database.read() as tx:
+        if inbound_mail_queries.is_idle(tx):
             return []
-    with database.write() as connection:
-        inbound_mail_queries.delete_expired(connection, now - RETENTION)
-        return inbound_mail_queries.claim(database, connection, now, BATCH_SIZE)
+    with database.write() as tx:
+        inbound_mail_queries.delete_expired(tx, now - RETENTION)
+        return inbound_mail_queries.claim(tx, now, BATCH_SIZE)
 
 
 def read(
@@ -97,28 +93,27 @@ def finish(ctx: AppContext, mails: Sequence[ClaimedMail], problems: Mapping[int,
     """Delete processed mails; retry the others, or set them aside."""
     exhausted = {one.id for one in mails if one.attempts + 1 >= inbound_mail_queries.MAX_ATTEMPTS}
     failed = {id_: reason for id_, reason in problems.items() if id_ in exhausted}
-    database = ctx.database
-    with database.write() as connection:
-        inbound_mail_queries.delete_finished(database, connection, {one.id for one in mails} - problems.keys())
-        inbound_mail_queries.release(database, connection, problems.keys() - exhausted, count_attempt=True)
-        inbound_mail_queries.mark_failed(database, connection, failed)
+    with ctx.database.write() as tx:
+        inbound_mail_queries.delete_finished(tx, {one.id for one in mails} - problems.keys())
+        inbound_mail_queries.release(tx, problems.keys() - exhausted, count_attempt=True)
+        inbound_mail_queries.mark_failed(tx, failed)
     for id_, reason in failed.items():
         _log.error("inbound_mail_failed", extra={"mail_id": id_, "reason": reason})
 
 
 def release(ctx: AppContext, mails: Sequence[ClaimedMail]) -> None:
     """Return mails to pending without counting the attempt: the failure was not theirs."""
-    with ctx.database.write() as connection:
-        inbound_mail_queries.release(ctx.database, connection, {one.id for one in mails}, count_attempt=False)
+    with ctx.database.write() as tx:
+        inbound_mail_queries.release(tx, {one.id for one in mails}, count_attempt=False)
 
 
 def list_failed(ctx: AppContext, limit: int) -> list[FailedMail]:
     """Return the mails that could not be parsed, the newest first."""
-    with ctx.database.read() as connection:
-        return inbound_mail_queries.list_failed(connection, limit)
+    with ctx.database.read() as tx:
+        return inbound_mail_queries.list_failed(tx, limit)
 
 
 def retry_failed(ctx: AppContext) -> int:
     """Return all mails that were set aside to pending; return how many."""
-    with ctx.database.write() as connection:
-        return inbound_mail_queries.retry_failed(connection)
+    with ctx.database.write() as tx:
+        return inbound_mail_queries.retry_failed(tx)

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, String, delete, func, insert, null, or_, select, update
+from sqlalchemy import String, delete, func, insert, null, or_, select, update
 
-from nurture.db.engine import Database
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 
 inbound = table(inbound_tables.InboundMail)
 token = table(link_tables.LinkToken)
@@ -56,13 +56,13 @@ class FailedMail(NamedTuple):
 
 
 def match_known(
-    database: Database, connection: Connection, digests: Collection[str], senders: Collection[str], purpose: str
+    tx: Transaction, digests: Collection[str], senders: Collection[str], purpose: str
 ) -> dict[str, int | None]:
     """Return which tokens are ours, with their leads, and which addresses are known, in one statement."""
     if not digests and not senders:
         return {}
     names = [("token", one) for one in sorted(digests)] + [("address", one) for one in sorted(senders)]
-    requested = database.rows("requested", {"kind": _TEXT, "name": _TEXT}, names)
+    requested = tx.rows("requested", {"kind": _TEXT, "name": _TEXT}, names)
     token_matches = (
         select(token.c.digest, token.c.lead_id)
         .join(requested, (requested.c.name == token.c.digest) & (requested.c.kind == "token"))
@@ -71,28 +71,28 @@ def match_known(
     address_matches = select(address.c.normalized, null()).join(
         requested, (requested.c.name == address.c.normalized) & (requested.c.kind == "address")
     )
-    return {row[0]: row[1] for row in connection.execute(token_matches.union_all(address_matches))}
+    return {row[0]: row[1] for row in tx.execute(token_matches.union_all(address_matches))}
 
 
-def store(connection: Connection, mails: Sequence[NewMail]) -> None:
+def store(tx: Transaction, mails: Sequence[NewMail]) -> None:
     """Insert mails, pending."""
     if mails:
         rows = [{**one._asdict(), "size": len(one.body), "attempts": 0} for one in mails]
-        connection.execute(insert(inbound), rows)
+        tx.execute(insert(inbound), rows)
 
 
-def count_pending_bytes(connection: Connection) -> int:
+def count_pending_bytes(tx: Transaction) -> int:
     """Return the size of all pending mail in bytes."""
     size = select(func.coalesce(func.sum(inbound.c.size), 0)).where(_PENDING)
-    return int(connection.execute(size).scalar_one())
+    return int(tx.execute(size).scalar_one())
 
 
-def is_idle(connection: Connection) -> bool:
+def is_idle(tx: Transaction) -> bool:
     """Return whether no mail is stored."""
-    return connection.execute(select(inbound.c.id).limit(1)).first() is None
+    return tx.execute(select(inbound.c.id).limit(1)).first() is None
 
 
-def claim(database: Database, connection: Connection, now: datetime, limit: int) -> list[ClaimedMail]:
+def claim(tx: Transaction, now: datetime, limit: int) -> list[ClaimedMail]:
     """Lease the next mails to parse, and count the attempt; commit before parsing.
 
     Mails that were never tried come first, together; then those tried before, one at a time, as one of them may
@@ -103,81 +103,79 @@ def claim(database: Database, connection: Connection, now: datetime, limit: int)
     )
     query = select(inbound.c.id, inbound.c.attempts).where(_PENDING, free)
     query = query.order_by(inbound.c.attempts, inbound.c.id).limit(limit)
-    if database.skips_locked:
+    if tx.skips_locked:
         query = query.with_for_update(skip_locked=True)
-    found = connection.execute(query).all()
+    found = tx.execute(query).all()
     exhausted = [row[0] for row in found if row[1] >= MAX_ATTEMPTS]
     if exhausted:
-        mark_failed(database, connection, dict.fromkeys(exhausted, "the process that parsed it was killed each time"))
+        mark_failed(tx, dict.fromkeys(exhausted, "the process that parsed it was killed each time"))
     fresh = [row[0] for row in found if row[1] == 0]
     chosen = fresh or [row[0] for row in found if row[1] < MAX_ATTEMPTS][:1]
     if not chosen:
         return []
-    claimed = database.ids("these", chosen)
+    claimed = tx.ids("these", chosen)
     leased = update(inbound).where(inbound.c.id == claimed.c.id)
-    connection.execute(leased.values(attempts=inbound.c.attempts + 1, last_attempt_at=now))
+    tx.execute(leased.values(attempts=inbound.c.attempts + 1, last_attempt_at=now))
     read = select(inbound.c.id, inbound.c.attempts, inbound.c.body).join(claimed, claimed.c.id == inbound.c.id)
-    return [
-        ClaimedMail(id_, attempts - 1, body) for id_, attempts, body in connection.execute(read.order_by(inbound.c.id))
-    ]
+    return [ClaimedMail(id_, attempts - 1, body) for id_, attempts, body in tx.execute(read.order_by(inbound.c.id))]
 
 
-def delete_finished(database: Database, connection: Connection, ids: Collection[int]) -> None:
+def delete_finished(tx: Transaction, ids: Collection[int]) -> None:
     """Delete processed mails."""
     if ids:
-        done = database.ids("done", sorted(ids))
-        connection.execute(delete(inbound).where(inbound.c.id.in_(select(done.c.id))))
+        done = tx.ids("done", sorted(ids))
+        tx.execute(delete(inbound).where(inbound.c.id.in_(select(done.c.id))))
 
 
-def release(database: Database, connection: Connection, ids: Collection[int], *, count_attempt: bool) -> None:
+def release(tx: Transaction, ids: Collection[int], *, count_attempt: bool) -> None:
     """Return mails to pending; unless *count_attempt*, take back the attempt."""
     if ids:
-        these = database.ids("these", sorted(ids))
+        these = tx.ids("these", sorted(ids))
         attempts = inbound.c.attempts - (0 if count_attempt else 1)
         free = update(inbound).where(inbound.c.id == these.c.id)
-        connection.execute(free.values(last_attempt_at=None, attempts=attempts))
+        tx.execute(free.values(last_attempt_at=None, attempts=attempts))
 
 
-def mark_failed(database: Database, connection: Connection, problems: Mapping[int, str]) -> None:
+def mark_failed(tx: Transaction, problems: Mapping[int, str]) -> None:
     """Set mails aside with their problems, and keep only the newest of all that are set aside."""
     if not problems:
         return
-    failed = database.rows("failed", {"id": inbound.c.id.type, "error": _TEXT}, sorted(problems.items()))
-    connection.execute(update(inbound).where(inbound.c.id == failed.c.id).values(error=failed.c.error))
+    failed = tx.rows("failed", {"id": inbound.c.id.type, "error": _TEXT}, sorted(problems.items()))
+    tx.execute(update(inbound).where(inbound.c.id == failed.c.id).values(error=failed.c.error))
     kept = select(inbound.c.id).where(inbound.c.error.is_not(None)).order_by(inbound.c.id.desc())
     oldest = kept.offset(MAX_FAILED - 1).limit(1).scalar_subquery()
-    connection.execute(delete(inbound).where(inbound.c.error.is_not(None), inbound.c.id < oldest))
+    tx.execute(delete(inbound).where(inbound.c.error.is_not(None), inbound.c.id < oldest))
 
 
-def list_failed(connection: Connection, limit: int) -> list[FailedMail]:
+def list_failed(tx: Transaction, limit: int) -> list[FailedMail]:
     """Return the mails that were set aside, the newest first."""
     columns = [inbound.c[name] for name in FailedMail._fields]
     query = select(*columns).where(inbound.c.error.is_not(None)).order_by(inbound.c.id.desc()).limit(limit)
-    return [FailedMail._make(row) for row in connection.execute(query)]
+    return [FailedMail._make(row) for row in tx.execute(query)]
 
 
-def retry_failed(connection: Connection) -> int:
+def retry_failed(tx: Transaction) -> int:
     """Return all mails that were set aside to pending; return how many."""
     again = update(inbound).where(inbound.c.error.is_not(None))
-    return connection.execute(again.values(error=None, attempts=0, last_attempt_at=None)).rowcount
+    return tx.execute(again.values(error=None, attempts=0, last_attempt_at=None)).rowcount
 
 
-def delete_expired(connection: Connection, before: datetime) -> int:
+def delete_expired(tx: Transaction, before: datetime) -> int:
     """Delete mails that were set aside and received before *before*; return how many."""
     old = inbound.c.error.is_not(None) & (inbound.c.received_at < before)
-    return connection.execute(delete(inbound).where(old)).rowcount
+    return tx.execute(delete(inbound).where(old)).rowcount
 
 
-def erase(connection: Connection, lead_ids: Collection[int], spellings: Collection[str]) -> int:
+def erase(tx: Transaction, lead_ids: Collection[int], spellings: Collection[str]) -> int:
     """Delete mails of these leads, of an address, and those that mention it; return how many."""
     named = [one.lower() for one in spellings if one]
     every = select(inbound.c.id, inbound.c.lead_id, inbound.c.sender, inbound.c.body)
     gone = [
         id_
-        for id_, whose, sender, body in connection.execute(every.execution_options(yield_per=10))
+        for id_, whose, sender, body in tx.execute(every.execution_options(yield_per=10))
         if whose in lead_ids or sender in named or any(one.encode() in body.lower() for one in named)
     ]
-    return connection.execute(delete(inbound).where(inbound.c.id.in_(gone))).rowcount if gone else 0
+    return tx.execute(delete(inbound).where(inbound.c.id.in_(gone))).rowcount if gone else 0
 
 
 _PENDING: Final = inbound.c.error.is_(None)

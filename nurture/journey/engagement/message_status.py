@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.delivery.delivery_status import DeliveryEvent, DeliveryStatus, is_accepted_by_provider, merge_event
 from nurture.journey.engagement import click_queries, provider_event_queries
 from nurture.journey.engagement.provider_event_queries import MessageStatusUpdate, SentMessage
 from nurture.journey.leads import signal_queries
-from nurture.runtime.context import AppContext
 
 
 def apply_statuses(
-    ctx: AppContext,
-    connection: Connection,
-    updates: Iterable[tuple[SentMessage, Sequence[DeliveryEvent]]],
-    provider: str,
-    now: datetime,
+    tx: Transaction, updates: Iterable[tuple[SentMessage, Sequence[DeliveryEvent]]], provider: str, now: datetime
 ) -> int:
     """Store the new status of messages, wake leads whose mail was in flight; return how many changed.
 
@@ -36,8 +30,8 @@ def apply_statuses(
         rows.append(MessageStatusUpdate(sent.id, before.state, *after, provider=provider))
         if not is_accepted_by_provider(before.state):
             lead_ids.append(sent.lead_id)
-    signal_queries.make_due(ctx.database, connection, lead_ids, now)
-    provider_event_queries.write_statuses(ctx.database, connection, rows)
+    signal_queries.make_due(tx, lead_ids, now)
+    provider_event_queries.write_statuses(tx, rows)
     # Whether a click came too soon depends on when the mail was delivered.
-    click_queries.mark_for_reclassification(ctx.database, connection, [row.id for row in rows])
+    click_queries.mark_for_reclassification(tx, [row.id for row in rows])
     return len(rows)

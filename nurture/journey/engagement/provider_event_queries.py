@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, delete, func, select, update
+from sqlalchemy import BigInteger, Integer, String, delete, func, select, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.journey.leads.lock_queries import lock_leads
 
@@ -109,12 +109,12 @@ _STATUS_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
 _KEY_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"send_key": _TEXT}
 
 
-def store_batch(database: Database, connection: Connection, batch: NewBatch) -> bool:
+def store_batch(tx: Transaction, batch: NewBatch) -> bool:
     """Store a batch once; return whether it was new."""
-    return database.insert(connection, raw_batch.name, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
+    return tx.insert(raw_batch.name, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
 
 
-def load_pending(connection: Connection, limit: int) -> list[PendingBatch]:
+def load_pending(tx: Transaction, limit: int) -> list[PendingBatch]:
     """Return at most *limit* unprocessed batches, the oldest first."""
     query = (
         select(raw_batch.c.id, raw_batch.c.provider, raw_batch.c.received_at, raw_batch.c.events, raw_batch.c.body)
@@ -122,63 +122,63 @@ def load_pending(connection: Connection, limit: int) -> list[PendingBatch]:
         .order_by(raw_batch.c.id)
         .limit(limit)
     )
-    return [PendingBatch._make(row) for row in connection.execute(query)]
+    return [PendingBatch._make(row) for row in tx.execute(query)]
 
 
-def mark_processed(database: Database, connection: Connection, batch_ids: Sequence[int], now: datetime) -> None:
+def mark_processed(tx: Transaction, batch_ids: Sequence[int], now: datetime) -> None:
     """Mark batches as processed at *now*."""
-    done = database.ids("done", batch_ids)
-    connection.execute(update(raw_batch).where(raw_batch.c.id == done.c.id).values(processed_at=now))
+    done = tx.ids("done", batch_ids)
+    tx.execute(update(raw_batch).where(raw_batch.c.id == done.c.id).values(processed_at=now))
 
 
-def clear_bodies(database: Database, connection: Connection, batch_ids: Collection[int]) -> None:
+def clear_bodies(tx: Transaction, batch_ids: Collection[int]) -> None:
     """Clear the bodies of these batches: they concern an erased person."""
     if not batch_ids:
         return
-    batches = database.ids("batches", sorted(batch_ids))
-    connection.execute(update(raw_batch).where(raw_batch.c.id == batches.c.id).values(body=""))
+    batches = tx.ids("batches", sorted(batch_ids))
+    tx.execute(update(raw_batch).where(raw_batch.c.id == batches.c.id).values(body=""))
 
 
-def mark_failed(connection: Connection, batch_id: int, error: str) -> None:
+def mark_failed(tx: Transaction, batch_id: int, error: str) -> None:
     """Set aside a batch that cannot be processed, so that it does not block the others."""
-    connection.execute(update(raw_batch).where(raw_batch.c.id == batch_id).values(error=error))
+    tx.execute(update(raw_batch).where(raw_batch.c.id == batch_id).values(error=error))
 
 
-def is_idle(connection: Connection, before: datetime) -> bool:
+def is_idle(tx: Transaction, before: datetime) -> bool:
     """Return whether no batch is pending or failed, and none was received before *before*; two index probes."""
     unprocessed = select(raw_batch.c.id).where(raw_batch.c.processed_at.is_(None)).exists()
     old = select(raw_batch.c.id).where(raw_batch.c.received_at < before).exists()
-    return not connection.execute(select(unprocessed | old)).scalar_one()
+    return not tx.execute(select(unprocessed | old)).scalar_one()
 
 
-def retry_failed(connection: Connection) -> int:
+def retry_failed(tx: Transaction) -> int:
     """Return failed batches to pending; return how many."""
     failed = raw_batch.c.error.is_not(None) & raw_batch.c.processed_at.is_(None)
-    return connection.execute(update(raw_batch).where(failed).values(error=None)).rowcount
+    return tx.execute(update(raw_batch).where(failed).values(error=None)).rowcount
 
 
-def delete_processed(connection: Connection, before: datetime) -> int:
+def delete_processed(tx: Transaction, before: datetime) -> int:
     """Delete processed batches received before *before*; return how many. Their events stay."""
     done = raw_batch.c.processed_at.is_not(None)
-    return connection.execute(delete(raw_batch).where(done, raw_batch.c.received_at < before)).rowcount
+    return tx.execute(delete(raw_batch).where(done, raw_batch.c.received_at < before)).rowcount
 
 
-def count_failed(connection: Connection) -> tuple[int, datetime | None]:
+def count_failed(tx: Transaction) -> tuple[int, datetime | None]:
     """Return how many batches failed as a whole, and when the oldest was received."""
     failed = raw_batch.c.error.is_not(None) & raw_batch.c.processed_at.is_(None)
-    found = connection.execute(select(func.count(), func.min(raw_batch.c.received_at)).where(failed)).one()
+    found = tx.execute(select(func.count(), func.min(raw_batch.c.received_at)).where(failed)).one()
     return found[0], found[1]
 
 
-def lock_messages(database: Database, connection: Connection, send_keys: Collection[str]) -> dict[str, SentMessage]:
+def lock_messages(tx: Transaction, send_keys: Collection[str]) -> dict[str, SentMessage]:
     """Lock and return the messages of these keys; their leads first, as everywhere, so that no deadlock occurs."""
     if not send_keys:
         return {}
-    values = {"payload": database.payload(_KEY_COLUMNS, [(key,) for key in sorted(send_keys)])}
-    requested = database.rows_parameter("requested", _KEY_COLUMNS)
-    if database.skips_locked:
+    values = {"payload": tx.payload(_KEY_COLUMNS, [(key,) for key in sorted(send_keys)])}
+    requested = tx.rows_parameter("requested", _KEY_COLUMNS)
+    if tx.skips_locked:
         leads = select(message.c.lead_id).join(requested, requested.c.send_key == message.c.send_key)
-        lock_leads(database, connection, connection.execute(leads, values).scalars().all())
+        lock_leads(tx, tx.execute(leads, values).scalars().all())
     query = (
         select(
             message.c.id,
@@ -200,27 +200,25 @@ def lock_messages(database: Database, connection: Connection, send_keys: Collect
         .join(lead, lead.c.id == message.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
     )
-    if database.skips_locked:
+    if tx.skips_locked:
         query = query.with_for_update(of=message)
-    return {row[1]: SentMessage._make(row) for row in connection.execute(query, values)}
+    return {row[1]: SentMessage._make(row) for row in tx.execute(query, values)}
 
 
-def insert_events(database: Database, connection: Connection, rows: Sequence[EventRow]) -> int:
+def insert_events(tx: Transaction, rows: Sequence[EventRow]) -> int:
     """Insert events, once by either of their keys; return how many were new."""
-    return database.insert(
-        connection, provider_event.name, _EVENT_COLUMNS, rows, unique_columns=["natural_key", "event_key"]
-    )
+    return tx.insert(provider_event.name, _EVENT_COLUMNS, rows, unique_columns=["natural_key", "event_key"])
 
 
-def write_statuses(database: Database, connection: Connection, rows: Sequence[MessageStatusUpdate]) -> None:
+def write_statuses(tx: Transaction, rows: Sequence[MessageStatusUpdate]) -> None:
     """Store the new states of messages and end their leases.
 
     A worker that writes back later then changes nothing, and one that has not called yet does not call.
     """
     if not rows:
         return
-    updates = database.rows("updates", _STATUS_COLUMNS, rows)
-    connection.execute(
+    updates = tx.rows("updates", _STATUS_COLUMNS, rows)
+    tx.execute(
         update(message)
         .where(message.c.id == updates.c.id, message.c.state == updates.c.previous_state)
         .values(

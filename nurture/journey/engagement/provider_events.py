@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.delivery.delivery_status import DeliveryEvent
@@ -67,8 +67,8 @@ def receive(ctx: AppContext, provider: str, body: bytes, now: datetime) -> Recei
     if not event_count:
         return ReceivedBatch(0, new=False)
     batch = NewBatch(provider, sha256(body).hexdigest(), now, event_count, body.decode())
-    with ctx.database.write() as connection:
-        return ReceivedBatch(event_count, provider_event_queries.store_batch(ctx.database, connection, batch))
+    with ctx.database.write() as tx:
+        return ReceivedBatch(event_count, provider_event_queries.store_batch(tx, batch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +91,14 @@ class ApplyResult:
 def process_pending(ctx: AppContext, now: datetime) -> ApplyResult:
     """Apply pending batches, retry failed ones, and delete those past BODY_RETENTION."""
     cutoff = now - BODY_RETENTION
-    with ctx.database.read() as connection:
-        if provider_event_queries.is_idle(connection, cutoff):
+    with ctx.database.read() as tx:
+        if provider_event_queries.is_idle(tx, cutoff):
             return ApplyResult()
-    with ctx.database.write() as connection:
-        provider_event_queries.retry_failed(connection)
+    with ctx.database.write() as tx:
+        provider_event_queries.retry_failed(tx)
     result = apply_pending(ctx, now)
-    with ctx.database.write() as connection:
-        provider_event_queries.delete_processed(connection, cutoff)
+    with ctx.database.write() as tx:
+        provider_event_queries.delete_processed(tx, cutoff)
     return result
 
 
@@ -112,8 +112,8 @@ def apply_pending(ctx: AppContext, now: datetime) -> ApplyResult:
 
 def _next_batches(ctx: AppContext) -> list[PendingBatch]:
     """Return as many pending batches as one transaction handles, at least one."""
-    with ctx.database.read() as connection:
-        found = provider_event_queries.load_pending(connection, _MAX_BATCHES)
+    with ctx.database.read() as tx:
+        found = provider_event_queries.load_pending(tx, _MAX_BATCHES)
     size = 0
     for number, batch in enumerate(found):
         size += batch.events
@@ -146,12 +146,12 @@ def _apply_one_by_one(ctx: AppContext, batch: PendingBatch, now: datetime) -> Ap
                 problem = type(error).__name__  # only the type: the message may quote the batch
     except UNPROCESSABLE as error:
         problem = type(error).__name__
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         if problem:
-            provider_event_queries.mark_failed(connection, batch.id, problem)
+            provider_event_queries.mark_failed(tx, batch.id, problem)
         else:
-            provider_event_queries.mark_processed(ctx.database, connection, [batch.id], now)
-            provider_event_queries.clear_bodies(ctx.database, connection, total.erased)
+            provider_event_queries.mark_processed(tx, [batch.id], now)
+            provider_event_queries.clear_bodies(tx, total.erased)
     if problem:
         _log.error("event_batch_failed", extra={"batch_id": batch.id, "error": problem})
     return total
@@ -175,9 +175,9 @@ class _MatchedEvent:
 
 def _apply_together(ctx: AppContext, batches: Sequence[PendingBatch], now: datetime) -> ApplyResult:
     result = _process_events(ctx, [(batch, event) for batch in batches for event in _parse(ctx, batch)], now)
-    with ctx.database.write() as connection:
-        provider_event_queries.mark_processed(ctx.database, connection, [batch.id for batch in batches], now)
-        provider_event_queries.clear_bodies(ctx.database, connection, result.erased)
+    with ctx.database.write() as tx:
+        provider_event_queries.mark_processed(tx, [batch.id for batch in batches], now)
+        provider_event_queries.clear_bodies(tx, result.erased)
     return result
 
 
@@ -192,17 +192,14 @@ def _process_events(
 
     For an erased person only the message status is updated.
     """
-    database = ctx.database
-    with database.write() as connection:
-        acquire(database, connection, Lock.EVENTS)
+    with ctx.database.write() as tx:
+        acquire(tx, Lock.EVENTS)
         refs = {event.ref for _, event in events if event.ref and event.installation_id == ctx.installation_id}
-        messages = provider_event_queries.lock_messages(database, connection, refs)
-        matched = _redact_erased(
-            ctx, connection, [_match_event(ctx, batch, event, messages) for batch, event in events]
-        )
+        messages = provider_event_queries.lock_messages(tx, refs)
+        matched = _redact_erased(tx, [_match_event(ctx, batch, event, messages) for batch, event in events])
         kept = [one for one in matched if not one.erased]
-        new = provider_event_queries.insert_events(database, connection, [_to_event_row(one) for one in kept])
-        changed = _update_messages(ctx, connection, matched, now)
+        new = provider_event_queries.insert_events(tx, [_to_event_row(one) for one in kept])
+        changed = _update_messages(tx, matched, now)
     _record_signals(ctx, [one for one in kept if one.message is not None and one.message.kind in TO_LEADS], now)
     if changed:  # the delivery time may make a click a bot's, before the lead advances on it
         click_filtering.reclassify(ctx, now)
@@ -220,11 +217,11 @@ def _match_event(
     return _MatchedEvent(event, batch.id, batch.provider, batch.received_at, at, message)
 
 
-def _redact_erased(ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent]) -> list[_MatchedEvent]:
+def _redact_erased(tx: Transaction, matched: Sequence[_MatchedEvent]) -> list[_MatchedEvent]:
     """Mark events that concern an erased person, by message or by address, and drop their texts."""
     normals = [normalize_address(one.event.email) for one in matched]
     others = {normal for one, normal in zip(matched, normals, strict=True) if _is_foreign_address(one.message, normal)}
-    erased = address_queries.find_erased(ctx.database, connection, sorted(others))
+    erased = address_queries.find_erased(tx, sorted(others))
     return [
         replace(one, erased=True, event=replace(one.event, reason=""))
         if (one.message is not None and one.message.erased_at is not None) or normal in erased
@@ -255,7 +252,7 @@ def _to_event_row(matched: _MatchedEvent) -> EventRow:
     )
 
 
-def _update_messages(ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent], now: datetime) -> int:
+def _update_messages(tx: Transaction, matched: Sequence[_MatchedEvent], now: datetime) -> int:
     """Update the status of the messages; return how many changed."""
     updates: dict[int, list[DeliveryEvent]] = defaultdict(list)
     messages: dict[int, SentMessage] = {}
@@ -267,11 +264,7 @@ def _update_messages(ctx: AppContext, connection: Connection, matched: Sequence[
             updates[one.message.id].append(DeliveryEvent(one.event.event_type, one.at, one.event.reason))
     return sum(
         message_status.apply_statuses(
-            ctx,
-            connection,
-            [(messages[id_], updates[id_]) for id_ in updates if providers[id_] == provider],
-            provider,
-            now,
+            tx, [(messages[id_], updates[id_]) for id_ in updates if providers[id_] == provider], provider, now
         )
         for provider in sorted(set(providers.values()))
     )
@@ -284,10 +277,10 @@ def _record_signals(ctx: AppContext, matched: Sequence[_MatchedEvent], now: date
     ]
     if other_address_events:
         database, refusals = ctx.database, list(_refusals(other_address_events))
-        with database.write() as connection:
-            found = suppression.get_or_create_addresses(database, connection, sorted({one[0] for one in refusals}))
+        with database.write() as tx:
+            found = suppression.get_or_create_addresses(tx, sorted({one[0] for one in refusals}))
             opt_outs = [OptOut(found[normal], source, at=at) for normal, source, at in refusals]
-            suppression.opt_out(database, connection, opt_outs, now)
+            suppression.opt_out(tx, opt_outs, now)
     lead_events = [one for one in matched if _is_about_lead(one)]
     clicks = [_to_engagement_event(one) for one in matched if one.event.event_type.value in _ENGAGEMENT_KINDS]
     if lead_events or clicks:

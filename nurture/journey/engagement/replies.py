@@ -15,10 +15,10 @@ from hashlib import sha256
 from itertools import count
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.delivery.delivery_status import DeliveryEvent
@@ -79,21 +79,19 @@ class _MatchedReply(NamedTuple):
 
 def apply_replies(ctx: AppContext, read: Sequence[ClassifiedMail], now: datetime) -> ReplyResult:
     """Store replies and apply their effects; mail that answers none of ours is skipped."""
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         if any(reply.bounce_report is not None for reply in read):
-            acquire(ctx.database, connection, Lock.EVENTS)
-        matched = _match_replies(ctx, connection, read, now)
-        remaining_leads = lock_queries.lock_existing_leads(
-            ctx.database, connection, [one.message.lead_id for one in matched]
-        )
+            acquire(tx, Lock.EVENTS)
+        matched = _match_replies(tx, read, now)
+        remaining_leads = lock_queries.lock_existing_leads(tx, [one.message.lead_id for one in matched])
         matched = [one for one in matched if one.message.lead_id in remaining_leads]
-        known = reply_queries.find_existing_keys(ctx.database, connection, [one.key for one in matched])
+        known = reply_queries.find_existing_keys(tx, [one.key for one in matched])
         new = [one for one in matched if one.key not in known]
-        reply_queries.insert_replies(ctx.database, connection, [_to_reply_row(one, now) for one in new])
+        reply_queries.insert_replies(tx, [_to_reply_row(one, now) for one in new])
         reply_keys = [one.key for one in new if one.reply.kind is InboundKind.REPLY]
-        reply_forwarding.plan_forwards(ctx, connection, reply_keys, now)
-        _apply_delivery_reports(ctx, connection, new, now)
-        _update_absences(ctx, connection, new, now)
+        reply_forwarding.plan_forwards(ctx, tx, reply_keys, now)
+        _apply_delivery_reports(tx, new, now)
+        _update_absences(ctx, tx, new, now)
     signals = [_to_signal(one, now) for one in matched if _is_about_lead(one)]
     if signals:  # known ones too: the process that stored them may have died before this
         engagement_signals.record(ctx, signals, now)
@@ -102,14 +100,14 @@ def apply_replies(ctx: AppContext, read: Sequence[ClassifiedMail], now: datetime
 
 def list_replies(ctx: AppContext, lead_id: int, limit: int) -> list[ReplyRecord]:
     """Return the replies to a lead's mail, the newest first."""
-    with ctx.database.read() as connection:
-        return reply_queries.list_replies(connection, lead_id, limit)
+    with ctx.database.read() as tx:
+        return reply_queries.list_replies(tx, lead_id, limit)
 
 
 def receive(ctx: AppContext, source: str, mails: Sequence[RawMail], now: datetime) -> int:
     """Store the mails that may concern us; return how many. Raises InboxFull."""
-    with ctx.database.write() as connection:
-        return inbound_mail.store_relevant(ctx, connection, source, mails, now)
+    with ctx.database.write() as tx:
+        return inbound_mail.store_relevant(ctx, tx, source, mails, now)
 
 
 def poll_inbox(ctx: AppContext, now: datetime) -> ReplyResult:
@@ -130,15 +128,15 @@ def poll_inbox(ctx: AppContext, now: datetime) -> ReplyResult:
 
 def _store_new_mails(ctx: AppContext, name: str, folder: ImapFolder, now: datetime) -> Iterator[int]:
     """Store the mails of a folder in batches, each with its read position; yield how many were stored."""
-    with ctx.database.read() as connection:
-        position = reply_queries.load_cursor(connection, name)
+    with ctx.database.read() as tx:
+        position = reply_queries.load_cursor(tx, name)
     last = position.last_uid if position is not None and position.uid_validity == folder.uid_validity else 0
     for batch in _batches(folder.list_uids_after(last)):
         mails = [mail for _, mail in folder.fetch(batch)]
-        with ctx.database.write() as connection:
-            inbound_mail.store_relevant(ctx, connection, "imap", mails, now)
+        with ctx.database.write() as tx:
+            inbound_mail.store_relevant(ctx, tx, "imap", mails, now)
             position_after = MailboxCursor(folder.uid_validity, batch[-1])
-            reply_queries.save_cursor(ctx.database, connection, name, position_after, now)
+            reply_queries.save_cursor(tx, name, position_after, now)
         yield len(mails)
 
 
@@ -176,12 +174,10 @@ def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:
         yield uids[start : start + BATCH_SIZE]
 
 
-def _match_replies(
-    ctx: AppContext, connection: Connection, read: Sequence[ClassifiedMail], now: datetime
-) -> list[_MatchedReply]:
+def _match_replies(tx: Transaction, read: Sequence[ClassifiedMail], now: datetime) -> list[_MatchedReply]:
     """Match replies to the mail they answer, each once."""
     digests = {token: digest(token) for reply in read for token in reply.tokens}
-    found = reply_queries.find_replied_messages(ctx.database, connection, digests.values(), REPLY)
+    found = reply_queries.find_replied_messages(tx, digests.values(), REPLY)
     matched: dict[str, _MatchedReply] = {}
     for reply in read:
         message = next((found[digests[token]] for token in reply.tokens if digests[token] in found), None)
@@ -226,19 +222,15 @@ def _is_about_lead(matched: _MatchedReply) -> bool:
     return _mentions_lead_address(matched, matched.reply.bounced_addresses)
 
 
-def _apply_delivery_reports(
-    ctx: AppContext, connection: Connection, new: Sequence[_MatchedReply], now: datetime
-) -> None:
+def _apply_delivery_reports(tx: Transaction, new: Sequence[_MatchedReply], now: datetime) -> None:
     """Update our mail from bounce reports, where no provider sends events, as with SMTP."""
     updates: dict[str, list[DeliveryEvent]] = defaultdict(list)
     for one in new:
         report = one.reply.bounce_report
         if report is not None and one.message.send_key is not None and _mentions_lead_address(one, report.recipients):
             updates[one.message.send_key].append(DeliveryEvent(report.event_type, one.at, report.status))
-    messages = provider_event_queries.lock_messages(ctx.database, connection, updates)
-    message_status.apply_statuses(
-        ctx, connection, [(messages[key], news) for key, news in updates.items()], REPORT_SOURCE, now
-    )
+    messages = provider_event_queries.lock_messages(tx, updates)
+    message_status.apply_statuses(tx, [(messages[key], news) for key, news in updates.items()], REPORT_SOURCE, now)
 
 
 def _mentions_lead_address(matched: _MatchedReply, addresses: Collection[str]) -> bool:
@@ -266,7 +258,7 @@ def _to_signal(matched: _MatchedReply, now: datetime) -> NewSignal:
     )
 
 
-def _update_absences(ctx: AppContext, connection: Connection, new: Sequence[_MatchedReply], now: datetime) -> None:
+def _update_absences(ctx: AppContext, tx: Transaction, new: Sequence[_MatchedReply], now: datetime) -> None:
     """Pause leads until their stated return date begins in their time zone; resume those that replied."""
     away: dict[int, tuple[datetime, datetime]] = {}
     returned: dict[int, datetime] = {}
@@ -284,23 +276,22 @@ def _update_absences(ctx: AppContext, connection: Connection, new: Sequence[_Mat
             away.pop(lead_id, None)
     if not away and not returned:
         return
-    database = ctx.database
-    rows = snapshot.load_rows(database, connection, {*away, *returned})
+    rows = snapshot.load_rows(tx, {*away, *returned})
     absences = sorted((id_, *times) for id_, times in away.items())
-    paused = reply_queries.begin_absences(database, connection, absences, now)
-    resumed = reply_queries.end_absences(database, connection, sorted(returned.items()), now)
+    paused = reply_queries.begin_absences(tx, absences, now)
+    resumed = reply_queries.end_absences(tx, sorted(returned.items()), now)
     if not paused and not resumed:
         return
-    signal_queries.make_due(database, connection, sorted(paused | resumed), now)
-    transitions = LeadTransitions(ctx.definitions.current(connection), now, "signals")
-    for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
+    signal_queries.make_due(tx, sorted(paused | resumed), now)
+    transitions = LeadTransitions(ctx.definitions.current(tx), now, "signals")
+    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
         if lead.view.lead.id in paused:
             until, _ = away[lead.view.lead.id]
             reason = f"paused until {until:%Y-%m-%d %H:%M} UTC: out of office, by automatic reply"
             transitions.add_journal_entry(lead, "paused", reason, None)
         elif lead.view.lead.id in resumed:
             transitions.add_journal_entry(lead, "resumed", "no longer out of office: the lead replied", None)
-    transitions.changes.write(database, connection, now)
+    transitions.changes.write(tx, now)
 
 
 def _return_time(matched: _MatchedReply) -> datetime | None:

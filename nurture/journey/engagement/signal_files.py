@@ -79,15 +79,15 @@ def _batches(file: CsvRows, names: Sequence[str], bad: BadRowReport) -> Iterator
 def _import_batch(
     ctx: AppContext, batch: Sequence[SignalRow], bad: BadRowReport, result: SignalImportResult, now: datetime
 ) -> None:
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         texts = [values.get("lead", "") for _, _, values in batch]
-        known = leads_queries.resolve_leads(ctx.database, connection, {text: normalize_address(text) for text in texts})
+        known = leads_queries.resolve_leads(tx, {text: normalize_address(text) for text in texts})
         pairs = [
             (ids[0], values["email"])
             for _, _, values in batch
             if values.get("email") and len(ids := known.get(values.get("lead", ""), ())) == 1
         ]
-        touches = signal_queries.find_latest_touches(ctx.database, connection, pairs)
+        touches = signal_queries.find_latest_touches(tx, pairs)
     signals, sources = [], []
     for line, cells, values in batch:
         try:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from nurture.db.errors import is_transaction_conflict
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import source_for_signal
 from nurture.domain.lead import Custodian
 from nurture.domain.plain_text import index_key
@@ -51,13 +51,13 @@ def record(ctx: AppContext, signals: Sequence[NewSignal], now: datetime, clicks:
     Each natural key counts once. *signals* are trusted; *clicks*, which include opens, are classified first.
     Nothing is recorded of an erased lead.
     """
-    with ctx.database.write() as connection:
-        remaining_leads = lock_queries.lock_existing_leads(ctx.database, connection, [one.lead_id for one in signals])
+    with ctx.database.write() as tx:
+        remaining_leads = lock_queries.lock_existing_leads(tx, [one.lead_id for one in signals])
         signals = [one for one in signals if one.lead_id in remaining_leads]
         # At once, not when definitions are next read: no mail may go out in between.
-        _record_opt_outs(ctx, connection, signals, now)
-        new = signal_queries.record_signals(ctx.database, connection, signals)
-        new += click_filtering.record_clicks(ctx, connection, clicks, now)
+        _record_opt_outs(tx, signals, now)
+        new = signal_queries.record_signals(tx, signals)
+        new += click_filtering.record_clicks(tx, clicks, now)
     if new:
         apply_pending_signals(ctx, now)
     return new
@@ -96,29 +96,28 @@ def apply_pending_signals(ctx: AppContext, now: datetime) -> int:
 
 def apply_signals_batch(ctx: AppContext, now: datetime, limit: int) -> int:
     """Apply at most *limit* signals in one transaction."""
-    database = ctx.database
-    with database.write() as connection:
-        signals = signal_queries.lock_unapplied(database, connection, limit)
+    with ctx.database.write() as tx:
+        signals = signal_queries.lock_unapplied(tx, limit)
         if not signals:
             return 0
-        definitions = ctx.definitions.current(connection)
+        definitions = ctx.definitions.current(tx)
         by_lead: dict[int, list[UnappliedSignal]] = defaultdict(list)
         for one in signals:
             by_lead[one.lead_id].append(one)
         scores = [_to_score(of_lead, definitions.policy.points) for of_lead in by_lead.values()]
-        scoring_queries.write_engagement(database, connection, [one for one in scores if one is not None], now)
+        scoring_queries.write_engagement(tx, [one for one in scores if one is not None], now)
         timelines = [_to_timeline(of_lead) for of_lead in by_lead.values()]
-        scoring_queries.write_timelines(database, connection, [one for one in timelines if one is not None])
-        suppression.opt_out(database, connection, list(_to_opt_outs(signals)), now)
-        signal_queries.make_due(database, connection, list(by_lead), now, include_parked=True)
+        scoring_queries.write_timelines(tx, [one for one in timelines if one is not None])
+        suppression.opt_out(tx, list(_to_opt_outs(signals)), now)
+        signal_queries.make_due(tx, list(by_lead), now, include_parked=True)
         requesting = [one.lead_id for one in signals if one.kind in definitions.policy.request_signals]
-        signal_queries.make_decisions_due(database, connection, requesting, now)
+        signal_queries.make_decisions_due(tx, requesting, now)
         replies = [one for one in signals if one.kind == SignalKind.REPLIED]
-        follow_up.record_replies(ctx, connection, replies, now)
+        follow_up.record_replies(ctx, tx, replies, now)
         reengaging = REENGAGING_KINDS | definitions.policy.request_signals
         lead_ids = [one.lead_id for one in signals if SignalKind(one.kind) in reengaging]
-        _return_to_intake(ctx, connection, lead_ids, LeadTransitions(definitions, now, "signals"))
-        signal_queries.mark_applied(database, connection, [one.id for one in signals], now)
+        _return_to_intake(ctx, tx, lead_ids, LeadTransitions(definitions, now, "signals"))
+        signal_queries.mark_applied(tx, [one.id for one in signals], now)
     return len(signals)
 
 
@@ -163,21 +162,20 @@ def _parse_date(value: str | None) -> date | None:
         return None
 
 
-def _record_opt_outs(ctx: AppContext, connection: Connection, signals: Sequence[NewSignal], now: datetime) -> None:
+def _record_opt_outs(tx: Transaction, signals: Sequence[NewSignal], now: datetime) -> None:
     """Log opt-outs among incoming signals. A repeat counts only if the lead opted in since."""
     opt_out_signals = [one for one in signals if SignalKind(one.kind) in SUPPRESSING_KINDS]
     if not opt_out_signals:
         return
-    database = ctx.database
-    known = signal_queries.find_existing_keys(database, connection, [one.natural_key for one in opt_out_signals])
-    addresses = suppression_queries.load_address_ids(database, connection, [one.lead_id for one in opt_out_signals])
+    known = signal_queries.find_existing_keys(tx, [one.natural_key for one in opt_out_signals])
+    addresses = suppression_queries.load_address_ids(tx, [one.lead_id for one in opt_out_signals])
     opt_outs = [
         OptOut(addresses[one.lead_id], source, at=one.occurred_at, repeated=one.natural_key in known)
         for one in opt_out_signals
         if one.lead_id in addresses
         for source in (source_for_signal(SignalKind(one.kind), one.source, one.value),)
     ]
-    suppression.opt_out(database, connection, opt_outs, now)
+    suppression.opt_out(tx, opt_outs, now)
 
 
 def _to_opt_outs(signals: Iterable[UnappliedSignal]) -> Iterable[OptOut]:
@@ -187,19 +185,17 @@ def _to_opt_outs(signals: Iterable[UnappliedSignal]) -> Iterable[OptOut]:
             yield OptOut(one.address_id, source_for_signal(kind, one.source, one.value), at=one.occurred_at)
 
 
-def _return_to_intake(
-    ctx: AppContext, connection: Connection, lead_ids: Sequence[int], transitions: LeadTransitions
-) -> None:
+def _return_to_intake(ctx: AppContext, tx: Transaction, lead_ids: Sequence[int], transitions: LeadTransitions) -> None:
     """Return closed leads that show new interest to intake, to be classified again."""
-    returning = signal_queries.find_reactivatable(ctx.database, connection, lead_ids) if lead_ids else []
+    returning = signal_queries.find_reactivatable(tx, lead_ids) if lead_ids else []
     if not returning:
         return
-    leads_queries.reset_accepted_engagement(ctx.database, connection, returning)
-    rows = snapshot.load_rows(ctx.database, connection, returning)
-    for lead in snapshot.load_snapshots(ctx.database, connection, rows, transitions.now, ctx.holidays):
+    leads_queries.reset_accepted_engagement(tx, returning)
+    rows = snapshot.load_rows(tx, returning)
+    for lead in snapshot.load_snapshots(tx, rows, transitions.now, ctx.holidays):
         moved = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", transitions.now)
         transitions.add_journal_entry(lead, "returned", "new interest after the lead was closed", moved, ref="return")
-    transitions.changes.write(ctx.database, connection, transitions.now)
+    transitions.changes.write(tx, transitions.now)
 
 
 def validate_signal(kind: str, value: str | None) -> tuple[SignalKind, str | None]:
@@ -254,5 +250,5 @@ def find_answered_touch(ctx: AppContext, lead_id: int, email: str | None) -> Tou
     """Return the lead's newest touch of the step *email*, or None."""
     if email is None:
         return None
-    with ctx.database.read() as connection:
-        return signal_queries.find_latest_touches(ctx.database, connection, [(lead_id, email)]).get((lead_id, email))
+    with ctx.database.read() as tx:
+        return signal_queries.find_latest_touches(tx, [(lead_id, email)]).get((lead_id, email))

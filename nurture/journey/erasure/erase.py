@@ -11,10 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.db import clock_row
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.address import erasure_hash, normalize_address
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, Custodian
@@ -68,28 +67,28 @@ def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Co
     provider_events.apply_pending(ctx, now)
     replies.process_pending(ctx, now)
     person = _find_person(ctx, identifier)
-    with ctx.database.read() as connection:
-        mentioned = queries.find_mentions(connection, person.spellings) if person.spellings else {}
-    with ctx.database.write() as connection:
+    with ctx.database.read() as tx:
+        mentioned = queries.find_mentions(tx, person.spellings) if person.spellings else {}
+    with ctx.database.write() as tx:
         for lock in (Lock.INTAKE, Lock.SIGNALS):  # an import or a verdict may write the lead
-            acquire(ctx.database, connection, lock)
-        ambiguous_leads = queries.find_ambiguous(connection, [person.lead or 0], [person.normal])
+            acquire(tx, lock)
+        ambiguous_leads = queries.find_ambiguous(tx, [person.lead or 0], [person.normal])
         leads = sorted({*ambiguous_leads, *([person.lead] if person.lead is not None else [])})
-        lock_queries.lock_leads(ctx.database, connection, leads)
-        sent, records = (queries.list_sent_messages(connection, leads), queries.list_crm_records(connection, leads))
+        lock_queries.lock_leads(tx, leads)
+        sent, records = (queries.list_sent_messages(tx, leads), queries.list_crm_records(tx, leads))
         if person.address is not None:
             opt_out = OptOut(person.address, SuppressionSource.ADMIN, at=now)
-            suppression.opt_out(ctx.database, connection, [opt_out], now)
+            suppression.opt_out(tx, [opt_out], now)
         if leads:
-            _close_leads(ctx, connection, leads, now)
+            _close_leads(ctx, tx, leads, now)
         for lead_id in leads:
-            queries.erase_lead(connection, lead_id, now)
-        rows = inbound_mail_queries.erase(connection, leads, person.spellings)
+            queries.erase_lead(tx, lead_id, now)
+        rows = inbound_mail_queries.erase(tx, leads, person.spellings)
         if person.address is not None:
-            suppression_queries.journal_erasure(ctx.database, connection, person.normal, now)
-            address_hash = erasure_hash(person.normal, clock_row.read_salt(connection))
-            queries.erase_address(connection, person.address, address_hash)
-            rows += queries.erase_mentions(connection, mentioned, person.spellings)
+            suppression_queries.journal_erasure(tx, person.normal, now)
+            address_hash = erasure_hash(person.normal, clock_row.read_salt(tx))
+            queries.erase_address(tx, person.address, address_hash)
+            rows += queries.erase_mentions(tx, mentioned, person.spellings)
     systems = [*remaining_copies.list_systems(ctx, sent, records), *_scrub_copies(ctx)]
     search_terms = {*person.spellings, *(lead_key(ctx, lead_id) for lead_id in leads)}
     files = remaining_copies.find_files(folders, sent, search_terms, _database_files(ctx))
@@ -100,7 +99,7 @@ def _scrub_copies(ctx: AppContext) -> list[str]:
     """Overwrite freed space of the database; return where copies of the data may remain."""
     database = ctx.database
     copies = [f"backups and exports of {database.name} from before this erasure"]
-    if database.skips_locked:
+    if not database.is_sqlite:
         return [*copies, "PostgreSQL: dead rows until VACUUM, the write-ahead log and replicas for longer"]
     if not queries.vacuum(database):
         copies.append(
@@ -117,13 +116,13 @@ def _database_files(ctx: AppContext) -> set[Path]:
 
 def _find_person(ctx: AppContext, identifier: str) -> _Person:
     normal = normalize_address(identifier)
-    with ctx.database.read() as connection:
-        found = suppression_queries.find_address(connection, normal) if "@" in identifier else None
+    with ctx.database.read() as tx:
+        found = suppression_queries.find_address(tx, normal) if "@" in identifier else None
     if found is not None and found[1] is None:
         return _Person(None, found[0], normal, _spellings(identifier.strip(), normal))
     lead_id = find.find_lead(ctx, identifier)
-    with ctx.database.read() as connection:
-        address = queries.load_address(connection, lead_id)
+    with ctx.database.read() as tx:
+        address = queries.load_address(tx, lead_id)
     if address is None:
         return _Person(lead_id)
     return _Person(lead_id, address.address_id, address.normalized, _spellings(address.email, address.normalized))
@@ -134,19 +133,16 @@ def _spellings(*written: str) -> frozenset[str]:
     return frozenset(spelled for one in written for spelled in (one, one.replace("@", "%40")))
 
 
-def _close_leads(ctx: AppContext, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+def _close_leads(ctx: AppContext, tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
     """Close leads, withdraw their open offers and cancel their unsent messages."""
-    database = ctx.database
-    transitions = LeadTransitions(ctx.definitions.current(connection), now, "manual")
-    rows = snapshot.load_rows(database, connection, lead_ids)
-    open_offers = handoff_queries.load_open_offers(database, connection, lead_ids)
-    handoff_queries.record_answers(
-        database, connection, [(one.id, "withdrawn", None) for one in open_offers.values()], now
-    )
-    for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
+    transitions = LeadTransitions(ctx.definitions.current(tx), now, "manual")
+    rows = snapshot.load_rows(tx, lead_ids)
+    open_offers = handoff_queries.load_open_offers(tx, lead_ids)
+    handoff_queries.record_answers(tx, [(one.id, "withdrawn", None) for one in open_offers.values()], now)
+    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
         if lead.view.custodian is Custodian.CLOSED:
             transitions.add_journal_entry(lead, "erased", _REASON, None)
         else:
             transitions.close(lead, Closing.DISCARDED, _REASON, outcome_reason=_REASON, event="erased")
-    written = transitions.changes.write(database, connection, now)
-    handoff_queries.record_follow_ups(database, connection, [(id_, CLOSED) for id_ in sorted(written)], now)
+    written = transitions.changes.write(tx, now)
+    handoff_queries.record_follow_ups(tx, [(id_, CLOSED) for id_ in sorted(written)], now)

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     JSON,
     ColumnElement,
-    Connection,
     String,
     Table,
     and_,
@@ -41,6 +40,7 @@ from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import routing as routing_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 
 address, identity, lead = table(lead_tables.Address), table(lead_tables.Identity), table(lead_tables.Lead)
 message, signal, token = (
@@ -103,18 +103,18 @@ class LeadAddress(NamedTuple):
     normalized: str
 
 
-def load_address(connection: Connection, lead_id: int) -> LeadAddress | None:
+def load_address(tx: Transaction, lead_id: int) -> LeadAddress | None:
     """Return the address of a lead; None if it has none."""
     statement = select(address.c.id, address.c.email, address.c.normalized).join(lead).where(lead.c.id == lead_id)
-    row = connection.execute(statement).one_or_none()
+    row = tx.execute(statement).one_or_none()
     return LeadAddress._make(row) if row is not None else None
 
 
-def find_ambiguous(connection: Connection, lead_ids: Iterable[int], normals: Iterable[str]) -> list[int]:
+def find_ambiguous(tx: Transaction, lead_ids: Iterable[int], normals: Iterable[str]) -> list[int]:
     """Return the leads of ambiguous rows that matched one of these leads or addresses."""
     ids, normals = {str(id_) for id_ in lead_ids}, set(normals)
     statement = select(lead.c.id, lead.c.fields).join(identity, identity.c.lead_id == lead.c.id)
-    rows = connection.execute(statement.where(identity.c.source.startswith("ambiguous ")))
+    rows = tx.execute(statement.where(identity.c.source.startswith("ambiguous ")))
     return sorted(
         {
             id_
@@ -124,44 +124,42 @@ def find_ambiguous(connection: Connection, lead_ids: Iterable[int], normals: Ite
     )
 
 
-def erase_lead(connection: Connection, lead_id: int, now: datetime) -> None:
+def erase_lead(tx: Transaction, lead_id: int, now: datetime) -> None:
     """Clear a lead's row, and delete or clear its rows in every other table.
 
     Its links are deleted except those to unsubscribe; unsent messages are cancelled.
     """
-    connection.execute(update(lead).where(lead.c.id == lead_id).values(**_CLEARED_LEAD, erased_at=now))
+    tx.execute(update(lead).where(lead.c.id == lead_id).values(**_CLEARED_LEAD, erased_at=now))
     mails = select(message.c.id).where(message.c.lead_id == lead_id)
     for target in (mail_destination, visit):
-        connection.execute(delete(target).where(target.c.message_id.in_(mails)))
+        tx.execute(delete(target).where(target.c.message_id.in_(mails)))
     for target in _DELETED_TABLES:
-        connection.execute(delete(target).where(target.c.lead_id == lead_id))
-    connection.execute(delete(token).where(token.c.lead_id == lead_id, token.c.purpose != "unsubscribe"))
+        tx.execute(delete(target).where(target.c.lead_id == lead_id))
+    tx.execute(delete(token).where(token.c.lead_id == lead_id, token.c.purpose != "unsubscribe"))
     for target, values in _CLEARED_COLUMNS:
-        connection.execute(update(target).where(target.c.lead_id == lead_id).values(values))
+        tx.execute(update(target).where(target.c.lead_id == lead_id).values(values))
     statement = update(mail_event).where(mail_event.c.message_id.in_(mails))
-    connection.execute(statement.values(reason="", provider_message_id=null()))
-    _erase_messages(connection, lead_id, now)
-    _erase_signals(connection, lead_id)
+    tx.execute(statement.values(reason="", provider_message_id=null()))
+    _erase_messages(tx, lead_id, now)
+    _erase_signals(tx, lead_id)
 
 
-def _erase_messages(connection: Connection, lead_id: int, now: datetime) -> None:
+def _erase_messages(tx: Transaction, lead_id: int, now: datetime) -> None:
     statement = update(message).where(message.c.lead_id == lead_id)
     not_sent = message.c.state.in_(("planned", "claimed"))
     cancelled = {"state": "cancelled", "state_at": now, "claimed_at": null(), "reason": "erased"}
-    connection.execute(statement.where(not_sent).values(**cancelled, lease_token=null(), lease_until=null()))
+    tx.execute(statement.where(not_sent).values(**cancelled, lease_token=null(), lease_until=null()))
     # A server's reply may repeat the recipient.
-    connection.execute(
-        statement.where(message.c.state != "cancelled").values(reason=null(), provider_message_id=null())
-    )
+    tx.execute(statement.where(message.c.state != "cancelled").values(reason=null(), provider_message_id=null()))
 
 
-def _erase_signals(connection: Connection, lead_id: int) -> None:
+def _erase_signals(tx: Transaction, lead_id: int) -> None:
     """Clear posted data of signals; links and steps of tracks are kept, because definitions name them."""
     statement = update(signal).where(signal.c.lead_id == lead_id)
-    connection.execute(statement.where(signal.c.source != "link").values(link=null()))
-    connection.execute(statement.where(signal.c.message_id.is_(None)).values(track=null(), step=null()))
+    tx.execute(statement.where(signal.c.source != "link").values(link=null()))
+    tx.execute(statement.where(signal.c.message_id.is_(None)).values(track=null(), step=null()))
     key = _ERASED_PREFIX + cast(signal.c.id, String)
-    connection.execute(statement.values(value=null(), natural_key=key, click_filter_key=null()))
+    tx.execute(statement.values(value=null(), natural_key=key, click_filter_key=null()))
 
 
 _CLEARED_LEAD: Final[Mapping[str, object]] = {
@@ -181,17 +179,17 @@ _CLEARED_LEAD: Final[Mapping[str, object]] = {
 }
 
 
-def erase_address(connection: Connection, address_id: int, address_hash: str) -> None:
+def erase_address(tx: Transaction, address_id: int, address_hash: str) -> None:
     """Replace an address by its keyed hash, by which it is recognized if it is imported again."""
-    connection.execute(update(address).where(address.c.id == address_id).values(email="", normalized=address_hash))
-    connection.execute(update(suppression).where(suppression.c.address_id == address_id).values(evidence=null()))
+    tx.execute(update(address).where(address.c.id == address_id).values(email="", normalized=address_hash))
+    tx.execute(update(suppression).where(suppression.c.address_id == address_id).values(evidence=null()))
 
 
 Mentions = Mapping[Table, Sequence[tuple[Any, ...]]]
 """The primary keys of rows that mention the person, by table."""
 
 
-def find_mentions(connection: Connection, spellings: Iterable[str]) -> Mentions:
+def find_mentions(tx: Transaction, spellings: Iterable[str]) -> Mentions:
     """Search every text column for the spellings of an address. Slow: it reads the whole database."""
     found: dict[Table, Sequence[tuple[Any, ...]]] = {}
     for target in metadata.sorted_tables:
@@ -199,7 +197,7 @@ def find_mentions(connection: Connection, spellings: Iterable[str]) -> Mentions:
         if texts and target.name not in _NOT_SEARCHED:
             lowered = [func.lower(cast(text, String)) for text in texts]
             is_mentioned = or_(*(one.contains(each.lower(), autoescape=True) for one in lowered for each in spellings))
-            keys = [tuple(row) for row in connection.execute(select(*target.primary_key).where(is_mentioned))]
+            keys = [tuple(row) for row in tx.execute(select(*target.primary_key).where(is_mentioned))]
             if keys:
                 found[target] = keys
     return found
@@ -209,23 +207,23 @@ def _text_columns(target: Table) -> list[ColumnElement[Any]]:
     return [column for column in target.columns if isinstance(column.type, AutoString | JSON)]
 
 
-def erase_mentions(connection: Connection, found: Mentions, spellings: Iterable[str]) -> int:
+def erase_mentions(tx: Transaction, found: Mentions, spellings: Iterable[str]) -> int:
     """Remove an address from the rows that mention it, or delete the rows; return the number of rows."""
     pattern = re.compile("|".join(map(re.escape, spellings)), re.IGNORECASE)
     count = 0
     for target, keys in found.items():
         for key in keys:
             same_row = and_(*(column == part for column, part in zip(target.primary_key, key, strict=True)))
-            row = connection.execute(select(*_text_columns(target)).where(same_row)).one_or_none()
+            row = tx.execute(select(*_text_columns(target)).where(same_row)).one_or_none()
             values = dict(zip((one.name for one in _text_columns(target)), row or (), strict=row is not None))
             changed = {name: new for name, old in values.items() if (new := _without_matches(old, pattern)) != old}
             if not changed:
                 continue  # already erased with the lead
             count += 1
             if target.name in _DELETED_WHERE_MENTIONED or (target is reply and "sender" in changed):
-                connection.execute(delete(target).where(same_row))
+                tx.execute(delete(target).where(same_row))
             else:
-                connection.execute(update(target).where(same_row).values(_allowed_values(target, changed)))
+                tx.execute(update(target).where(same_row).values(_allowed_values(target, changed)))
     return count
 
 
@@ -257,22 +255,22 @@ class SentMessage(NamedTuple):
     provider: str | None
 
 
-def list_sent_messages(connection: Connection, lead_ids: Sequence[int]) -> list[SentMessage]:
+def list_sent_messages(tx: Transaction, lead_ids: Sequence[int]) -> list[SentMessage]:
     """Return every message about these leads that may have been sent."""
     is_sent = message.c.state.not_in(("planned", "claimed", "cancelled"))
     statement = select(*(message.c[name] for name in SentMessage._fields)).where(
         message.c.lead_id.in_(lead_ids), is_sent
     )
-    return [SentMessage._make(row) for row in connection.execute(statement.order_by(message.c.id))]
+    return [SentMessage._make(row) for row in tx.execute(statement.order_by(message.c.id))]
 
 
-def list_crm_records(connection: Connection, lead_ids: Sequence[int]) -> list[tuple[str, str]]:
+def list_crm_records(tx: Transaction, lead_ids: Sequence[int]) -> list[tuple[str, str]]:
     """Return (CRM, record id) of the CRM records of these leads and their hand-offs."""
     both = [
         select(target.c.crm, target.c.crm_id).where(target.c.lead_id.in_(lead_ids), target.c.crm_id.is_not(None))
         for target in (crm_record, crm_link)
     ]
-    return sorted((row[0], row[1]) for row in connection.execute(union(*both)) if row[0])
+    return sorted((row[0], row[1]) for row in tx.execute(union(*both)) if row[0])
 
 
 def vacuum(database: Database) -> bool:
@@ -283,8 +281,8 @@ def vacuum(database: Database) -> bool:
     """
     if not database.is_sqlite:
         return False
-    connection = database.engine.raw_connection()
-    cursor = connection.cursor()
+    tx = database.engine.raw_connection()
+    cursor = tx.cursor()
     try:
         cursor.execute(f"PRAGMA busy_timeout = {_VACUUM_BUSY_TIMEOUT_MS}")
         cursor.execute("VACUUM")
@@ -293,7 +291,7 @@ def vacuum(database: Database) -> bool:
         return False
     finally:
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        connection.close()
+        tx.close()
     return not busy
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import full_name
 from nurture.domain.planning import calendar
 from nurture.domain.planning.program import Sender
@@ -40,22 +39,22 @@ class Briefs:
     """The data that the briefs of a batch share, read in a constant number of statements."""
 
     ctx: AppContext
-    connection: Connection
+    tx: Transaction
     now: datetime
     offers: Mapping[int, OfferRow]
     profiles: LeadProfiles
     sender: Sender | None
 
     @classmethod
-    def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage], now: datetime) -> Briefs:
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Briefs:
         """Read the data of the briefs of *batch*."""
         if not batch:
-            return cls(ctx, connection, now, {}, LeadProfiles(), None)
-        definitions = ctx.definitions.current(connection)
-        found = queries.load_offers(ctx.database, connection, [one.offer_id for one in batch if one.offer_id])
-        profiles = LeadProfiles.load(ctx, connection, [one.lead_id for one in batch])
+            return cls(ctx, tx, now, {}, LeadProfiles(), None)
+        definitions = ctx.definitions.current(tx)
+        found = queries.load_offers(tx, [one.offer_id for one in batch if one.offer_id])
+        profiles = LeadProfiles.load(tx, [one.lead_id for one in batch])
         sender = next((program.sender for program in definitions.programs.values()), None)
-        return cls(ctx, connection, now, found, profiles, sender)
+        return cls(ctx, tx, now, found, profiles, sender)
 
     def compose_notice(self, message: DueMessage) -> tuple[ComposedEmail, list[Link]]:
         """Compose the short notice of an offer, for a channel that colleagues may read too."""
@@ -107,13 +106,13 @@ class Briefs:
             installation_id=self.ctx.installation_id,
         )
         values["sender"] = {"name": sender.name}
-        return compose(self.ctx.definitions.brief(self.connection, policy.version), values, envelope), links
+        return compose(self.ctx.definitions.brief(self.tx, policy.version), values, envelope), links
 
     def _find_offer(self, message: DueMessage) -> tuple[OfferRow, Policy, Rep, Sender]:
         offer = self.offers.get(message.offer_id or 0)
         if offer is None or self.sender is None:
             raise NotFound(f"The hand-off of {message.send_key} does not exist. `nurture handoffs list` lists all.")
-        policy = self.ctx.definitions.policy(self.connection, offer.policy_version)
+        policy = self.ctx.definitions.policy(self.tx, offer.policy_version)
         rep = policy.rep(offer.rep)
         if rep is None:
             raise NotFound(f"Rep {offer.rep} is not in version {policy.version} of the policy.")

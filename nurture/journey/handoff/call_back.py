@@ -39,13 +39,13 @@ def call_back(ctx: AppContext, offer_id: int, on: date, now: datetime) -> OfferR
 
     Its track continues until then. Raises NotFound, or InvalidState if the offer was answered already.
     """
-    with ctx.database.write() as connection:
-        one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
-        queries.record_answers(ctx.database, connection, [(offer_id, "rejected", CALLBACK_RULE)], now)
-        recycle_leads(ctx, connection, transitions, [(lead, CALL_LATER)], f"{one.rep} was asked to call on {on}")
-        transitions.changes.write(ctx.database, connection, now)
-        leads_queries.set_callback_date(connection, one.lead_id, on, now)
-        signal_queries.make_due(ctx.database, connection, [one.lead_id], now, include_parked=True)
+    with ctx.database.write() as tx:
+        one, lead, transitions = lock_open_offer(ctx, tx, offer_id, now)
+        queries.record_answers(tx, [(offer_id, "rejected", CALLBACK_RULE)], now)
+        recycle_leads(tx, transitions, [(lead, CALL_LATER)], f"{one.rep} was asked to call on {on}")
+        transitions.changes.write(tx, now)
+        leads_queries.set_callback_date(tx, one.lead_id, on, now)
+        signal_queries.make_due(tx, [one.lead_id], now, include_parked=True)
     return one
 
 
@@ -54,22 +54,21 @@ def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int
 
     Raises NotFound, or InvalidState if the lead is on no track.
     """
-    database = ctx.database
-    with database.write() as connection:
-        acquire(database, connection, Lock.OFFERS)
-        definitions = ctx.definitions.current(connection)
-        rows = snapshot.load_rows(database, connection, [lead_id])
+    with ctx.database.write() as tx:
+        acquire(tx, Lock.OFFERS)
+        definitions = ctx.definitions.current(tx)
+        rows = snapshot.load_rows(tx, [lead_id])
         rep = definitions.policy.rep(rep_id)
         if not rows or rep is None:
             raise NotFound(f"There is no lead {lead_id} or no rep {rep_id}.")
-        lead = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)[0]
+        lead = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0]
         if lead.view.custodian is not Custodian.TRACK:
             raise InvalidState(f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}.")
         transitions = LeadTransitions(definitions, now, "handoff")  # capacity is not checked: the rep asked for it
         transitions.cancel_touches(lead, "handed_off")
         transitions.set_priority(lead, CLAIMED_BY_REP)  # replaces the priority and rep of earlier hand-offs
-        (offer_id,) = database.reserve_ids(connection, "offer", 1)
+        (offer_id,) = tx.reserve_ids("offer", 1)
         reason = OfferReason(CLAIMED_BY_REP, f"{rep_id} asked for it", "it was theirs before")
         offer_to_rep(transitions, ctx.holidays, lead, rep, offer_id, reason)
-        transitions.changes.write(database, connection, now)
+        transitions.changes.write(tx, now)
     return int(offer_id)

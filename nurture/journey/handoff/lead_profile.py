@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Self
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import ActiveSuppression
 from nurture.domain.consent.suppression import describe_suppression as refusal
 from nurture.domain.lead import Lead, Timeline
@@ -21,7 +20,6 @@ from nurture.journey.leads import reply_queries, snapshot, suppression_queries
 from nurture.journey.leads.reply_queries import ReplyText
 from nurture.journey.tracks.touch_email import lead_values
 from nurture.mail.rendering.inert_text import defang_links, defang_values
-from nurture.runtime.context import AppContext
 
 MAX_ACTIVITIES: Final = 5
 MAX_REPLIES: Final = 2
@@ -53,21 +51,20 @@ class LeadProfiles:
     """Active suppressions by address id."""
 
     @classmethod
-    def load(cls, ctx: AppContext, connection: Connection, lead_ids: Collection[int]) -> Self:
+    def load(cls, tx: Transaction, lead_ids: Collection[int]) -> Self:
         """Read the data shown about these leads."""
         if not lead_ids:
             return cls()
-        database = ctx.database
-        leads = lead_profile_queries.load_leads(database, connection, lead_ids)
+        leads = lead_profile_queries.load_leads(tx, lead_ids)
         address_ids = [one.address_id for one in leads.values() if one.address_id is not None]
         return cls(
             leads,
-            lead_profile_queries.load_activities(database, connection, lead_ids, MAX_ACTIVITIES),
-            reply_queries.load_latest_replies(database, connection, lead_ids, ("reply",), MAX_REPLIES),
-            lead_profile_queries.load_touches(database, connection, lead_ids, MAX_TOUCHES),
-            lead_profile_queries.load_earlier_offers(database, connection, lead_ids, MAX_EARLIER_OFFERS),
-            lead_profile_queries.load_accounts(database, connection, lead_ids),
-            suppression_queries.load_suppressions(database, connection, address_ids),
+            lead_profile_queries.load_activities(tx, lead_ids, MAX_ACTIVITIES),
+            reply_queries.load_latest_replies(tx, lead_ids, ("reply",), MAX_REPLIES),
+            lead_profile_queries.load_touches(tx, lead_ids, MAX_TOUCHES),
+            lead_profile_queries.load_earlier_offers(tx, lead_ids, MAX_EARLIER_OFFERS),
+            lead_profile_queries.load_accounts(tx, lead_ids),
+            suppression_queries.load_suppressions(tx, address_ids),
         )
 
     def lead_values_of(self, lead_id: int) -> TemplateValues:

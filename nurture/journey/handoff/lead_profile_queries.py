@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Select, func, select
 
-from nurture.db.engine import Database
 from nurture.db.tables import accounts as account_tables
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 
 lead = table(lead_tables.Lead)
 address = table(lead_tables.Address)
@@ -91,21 +91,19 @@ class OwningAccount(NamedTuple):
     reason: str
 
 
-def load_leads(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, LeadRecord]:
+def load_leads(tx: Transaction, lead_ids: Collection[int]) -> dict[int, LeadRecord]:
     """Return these leads by id."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     columns = [address.c.email if name == "email" else lead.c[name] for name in LeadRecord._fields]
     query = (
         select(*columns).join(chosen, chosen.c.id == lead.c.id).outerjoin(address, address.c.id == lead.c.address_id)
     )
-    return {row[0]: LeadRecord._make(row) for row in connection.execute(query)}
+    return {row[0]: LeadRecord._make(row) for row in tx.execute(query)}
 
 
-def load_activities(
-    database: Database, connection: Connection, lead_ids: Collection[int], limit: int
-) -> Mapping[int, list[Activity]]:
+def load_activities(tx: Transaction, lead_ids: Collection[int], limit: int) -> Mapping[int, list[Activity]]:
     """Return the newest *limit* human activities of each lead, the newest first."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     row_number = func.row_number().over(
         partition_by=signal.c.lead_id, order_by=(signal.c.occurred_at.desc(), signal.c.id.desc())
     )
@@ -115,14 +113,12 @@ def load_activities(
         .where(signal.c.verdict == "human")
         .subquery()
     )
-    return _by_lead(connection, _first_of_each(numbered, limit), Activity)
+    return _by_lead(tx, _first_of_each(numbered, limit), Activity)
 
 
-def load_touches(
-    database: Database, connection: Connection, lead_ids: Collection[int], limit: int
-) -> Mapping[int, list[SentTouch]]:
+def load_touches(tx: Transaction, lead_ids: Collection[int], limit: int) -> Mapping[int, list[SentTouch]]:
     """Return the newest *limit* touches of each lead, the newest first."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     partition = message.c.lead_id
     row_number = func.row_number().over(
         partition_by=partition, order_by=(message.c.accepted_at.desc(), message.c.id.desc())
@@ -143,14 +139,12 @@ def load_touches(
         .where(message.c.kind == "touch", message.c.accepted_at.is_not(None))
         .subquery()
     )
-    return _by_lead(connection, _first_of_each(numbered, limit), SentTouch)
+    return _by_lead(tx, _first_of_each(numbered, limit), SentTouch)
 
 
-def load_earlier_offers(
-    database: Database, connection: Connection, lead_ids: Collection[int], limit: int
-) -> Mapping[int, list[EarlierOffer]]:
+def load_earlier_offers(tx: Transaction, lead_ids: Collection[int], limit: int) -> Mapping[int, list[EarlierOffer]]:
     """Return the newest *limit* answered or ended offers of each lead, the newest first."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     row_number = func.row_number().over(partition_by=offer.c.lead_id, order_by=offer.c.id.desc())
     numbered = (
         select(*[offer.c[name] for name in EarlierOffer._fields], row_number.label("row_number"))
@@ -158,18 +152,18 @@ def load_earlier_offers(
         .where(offer.c.state != "offered")
         .subquery()
     )
-    return _by_lead(connection, _first_of_each(numbered, limit), EarlierOffer)
+    return _by_lead(tx, _first_of_each(numbered, limit), EarlierOffer)
 
 
-def load_accounts(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, OwningAccount]:
+def load_accounts(tx: Transaction, lead_ids: Collection[int]) -> dict[int, OwningAccount]:
     """Return the account of each lead that has one."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     query = (
         select(lead_account.c.lead_id, account.c.name, account.c.kind, account.c.owner, lead_account.c.reason)
         .join(account, account.c.id == lead_account.c.account_id)
         .join(chosen, chosen.c.id == lead_account.c.lead_id)
     )
-    return {row[0]: OwningAccount._make(row) for row in connection.execute(query)}
+    return {row[0]: OwningAccount._make(row) for row in tx.execute(query)}
 
 
 def _first_of_each(numbered: Any, limit: int) -> Select[Any]:
@@ -177,8 +171,8 @@ def _first_of_each(numbered: Any, limit: int) -> Select[Any]:
     return select(*columns).where(numbered.c.row_number <= limit).order_by(numbered.c.row_number)
 
 
-def _by_lead(connection: Connection, wanted: Select[Any], make: Any) -> Mapping[int, list[Any]]:
+def _by_lead(tx: Transaction, wanted: Select[Any], make: Any) -> Mapping[int, list[Any]]:
     found: dict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(wanted):
+    for row in tx.execute(wanted):
         found[row[0]].append(make._make(row))
     return found

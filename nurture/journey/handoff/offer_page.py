@@ -41,14 +41,14 @@ class OfferDetails:
 
 def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDetails:
     """Return the details of a hand-off. Raises NotFound if there is none of this id."""
-    with ctx.database.read() as connection:
-        offer = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
+    with ctx.database.read() as tx:
+        offer = queries.load_offers(tx, [offer_id]).get(offer_id)
         if offer is None:
             raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
-        profiles = LeadProfiles.load(ctx, connection, [offer.lead_id])
-        excluded = queries.load_excluded_reps(ctx.database, connection, [offer.lead_id]).get(offer.lead_id, set())
-        offer_policy = ctx.definitions.policy(connection, offer.policy_version)
-        policy = ctx.definitions.current(connection).policy
+        profiles = LeadProfiles.load(tx, [offer.lead_id])
+        excluded = queries.load_excluded_reps(tx, [offer.lead_id]).get(offer.lead_id, set())
+        offer_policy = ctx.definitions.policy(tx, offer.policy_version)
+        policy = ctx.definitions.current(tx).policy
     rep = policy.rep(offer.rep) or offer_policy.rep(offer.rep) or Rep(offer.rep, offer.rep, "", 0)
     return OfferDetails(
         offer,

@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, Select, String, func, select, update
+from sqlalchemy import BigInteger, Integer, Select, String, func, select, update
 
-from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.routing.queries import IN_HAND
@@ -64,27 +64,23 @@ def _select_offers() -> Select[tuple[object, ...]]:
     return select(*[offer.c[name] for name in OfferRow._fields])
 
 
-def load_offers(database: Database, connection: Connection, ids: Sequence[int]) -> dict[int, OfferRow]:
+def load_offers(tx: Transaction, ids: Sequence[int]) -> dict[int, OfferRow]:
     """Return these offers by id."""
-    chosen = database.ids("chosen", list(set(ids)))
-    rows = connection.execute(_select_offers().join(chosen, chosen.c.id == offer.c.id))
+    chosen = tx.ids("chosen", list(set(ids)))
+    rows = tx.execute(_select_offers().join(chosen, chosen.c.id == offer.c.id))
     return {row.id: row for row in map(OfferRow._make, rows)}
 
 
-def load_open_offers(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
+def load_open_offers(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
     """Return the open offer of each lead that has one, by lead id."""
-    chosen = database.ids("chosen", list(set(lead_ids)))
-    rows = connection.execute(
-        _select_offers().join(chosen, chosen.c.id == offer.c.lead_id).where(offer.c.state == "offered")
-    )
+    chosen = tx.ids("chosen", list(set(lead_ids)))
+    rows = tx.execute(_select_offers().join(chosen, chosen.c.id == offer.c.lead_id).where(offer.c.state == "offered"))
     return {row.lead_id: row for row in map(OfferRow._make, rows)}
 
 
-def load_past_offers(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> Mapping[int, list[PastOffer]]:
+def load_past_offers(tx: Transaction, lead_ids: Sequence[int]) -> Mapping[int, list[PastOffer]]:
     """Return the ended offers of each lead, the oldest first."""
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     query = (
         select(*[offer.c[name] for name in PastOffer._fields])
         .join(chosen, chosen.c.id == offer.c.lead_id)
@@ -92,22 +88,20 @@ def load_past_offers(
         .order_by(offer.c.id)
     )
     found: dict[int, list[PastOffer]] = defaultdict(list)
-    for one in map(PastOffer._make, connection.execute(query)):
+    for one in map(PastOffer._make, tx.execute(query)):
         found[one.lead_id].append(one)
     return found
 
 
-def load_excluded_reps(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, set[str]]:
+def load_excluded_reps(tx: Transaction, lead_ids: Sequence[int]) -> Mapping[int, set[str]]:
     """Return the reps who rejected each lead, let it expire, or lost it by reassignment."""
-    return {
-        lead_id: {one.rep for one in past} for lead_id, past in load_past_offers(database, connection, lead_ids).items()
-    }
+    return {lead_id: {one.rep for one in past} for lead_id, past in load_past_offers(tx, lead_ids).items()}
 
 
-def load_accepted_offers(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
+def load_accepted_offers(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
     """Return the newest accepted offer of each lead, by lead id."""
-    chosen = database.ids("chosen", list(set(lead_ids)))
-    rows = connection.execute(
+    chosen = tx.ids("chosen", list(set(lead_ids)))
+    rows = tx.execute(
         _select_offers()
         .join(chosen, chosen.c.id == offer.c.lead_id)
         .where(offer.c.state == "accepted")
@@ -116,58 +110,52 @@ def load_accepted_offers(database: Database, connection: Connection, lead_ids: S
     return {row.lead_id: row for row in map(OfferRow._make, rows)}
 
 
-def raise_escalation_levels(database: Database, connection: Connection, levels: Sequence[tuple[int, int]]) -> None:
+def raise_escalation_levels(tx: Transaction, levels: Sequence[tuple[int, int]]) -> None:
     """Store (offer id, level): how far offers have been escalated."""
     if levels:
-        raised = database.rows("raised", {"id": BigInteger(), "escalation_level": Integer()}, levels)
+        raised = tx.rows("raised", {"id": BigInteger(), "escalation_level": Integer()}, levels)
         above = update(offer).where(offer.c.id == raised.c.id, offer.c.escalation_level < raised.c.escalation_level)
-        connection.execute(above.values(escalation_level=raised.c.escalation_level))
+        tx.execute(above.values(escalation_level=raised.c.escalation_level))
 
 
-def schedule_checks(
-    database: Database, connection: Connection, reps: Collection[str], at: datetime, *, others: bool = False
-) -> None:
+def schedule_checks(tx: Transaction, reps: Collection[str], at: datetime, *, others: bool = False) -> None:
     """Make the leads of these reps (*others*: of all other reps) due no later than *at*."""
     matching = offer.c.rep.not_in(reps) if others else offer.c.rep.in_(reps)
-    ids = connection.execute(select(offer.c.lead_id).where(*IN_HAND, matching)).scalars().all()
+    ids = tx.execute(select(offer.c.lead_id).where(*IN_HAND, matching)).scalars().all()
     if not ids:
         return
-    lock_leads(database, connection, ids)
-    chosen = database.ids("chosen", sorted(set(ids)))
+    lock_leads(tx, ids)
+    chosen = tx.ids("chosen", sorted(set(ids)))
     with_sales = custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value))
     earlier = update(custody).where(custody.c.lead_id == chosen.c.id, with_sales, custody.c.due_at > at)
-    connection.execute(earlier.values(due_at=at, version=custody.c.version + 1))
+    tx.execute(earlier.values(due_at=at, version=custody.c.version + 1))
 
 
-def end_accepted_offers(database: Database, connection: Connection, ended: Sequence[tuple[int, str, str]]) -> None:
+def end_accepted_offers(tx: Transaction, ended: Sequence[tuple[int, str, str]]) -> None:
     """Store (offer id, state, reason) of accepted offers that end."""
     if ended:
-        ended_rows = database.rows("ended", {"id": BigInteger(), "state": String(), "reason": String()}, ended)
+        ended_rows = tx.rows("ended", {"id": BigInteger(), "state": String(), "reason": String()}, ended)
         matching = update(offer).where(offer.c.id == ended_rows.c.id, offer.c.state == "accepted")
-        connection.execute(matching.values(state=ended_rows.c.state, reason=ended_rows.c.reason))
+        tx.execute(matching.values(state=ended_rows.c.state, reason=ended_rows.c.reason))
 
 
-def record_follow_ups(
-    database: Database, connection: Connection, contacts: Sequence[tuple[int, str]], now: datetime
-) -> set[int]:
+def record_follow_ups(tx: Transaction, contacts: Sequence[tuple[int, str]], now: datetime) -> set[int]:
     """Record the first contact (lead id, method) for accepted leads; return the leads that had none."""
     if not contacts:
         return set()
-    contact_rows = database.rows("contacts", {"id": BigInteger(), "method": String()}, contacts)
+    contact_rows = tx.rows("contacts", {"id": BigInteger(), "method": String()}, contacts)
     first = (
         update(offer)
         .where(offer.c.lead_id == contact_rows.c.id, offer.c.state == "accepted", offer.c.followed_up_at.is_(None))
         .values(followed_up_at=now, follow_up_method=contact_rows.c.method)
         .returning(offer.c.lead_id)
     )
-    return set(connection.execute(first).scalars())
+    return set(tx.execute(first).scalars())
 
 
-def load_handoff_reasons(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> dict[int, tuple[str, str]]:
+def load_handoff_reasons(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
     """Return (rule, reason) of each lead's newest hand-off decision."""
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     newest = (
         select(func.max(journal.c.id).label("id"))
         .join(chosen, chosen.c.id == journal.c.lead_id)
@@ -176,31 +164,27 @@ def load_handoff_reasons(
         .subquery()
     )
     query = select(journal.c.lead_id, journal.c.ref, journal.c.reason).join(newest, newest.c.id == journal.c.id)
-    return {lead_id: (rule or "", reason) for lead_id, rule, reason in connection.execute(query)}
+    return {lead_id: (rule or "", reason) for lead_id, rule, reason in tx.execute(query)}
 
 
-def record_answers(
-    database: Database, connection: Connection, answers: Sequence[tuple[int, str, str | None]], now: datetime
-) -> set[int]:
+def record_answers(tx: Transaction, answers: Sequence[tuple[int, str, str | None]], now: datetime) -> set[int]:
     """Store (offer id, state, reason) for offers that are still open; return the ids of those."""
     if not answers:
         return set()
-    answered_rows = database.rows("answered", {"id": BigInteger(), "state": String(), "reason": String()}, answers)
+    answered_rows = tx.rows("answered", {"id": BigInteger(), "state": String(), "reason": String()}, answers)
     answered = set(
-        connection.execute(
+        tx.execute(
             update(offer)
             .where(offer.c.id == answered_rows.c.id, offer.c.state == "offered")
             .values(state=answered_rows.c.state, answered_at=now, reason=answered_rows.c.reason)
             .returning(offer.c.id)
         ).scalars()
     )
-    crm_records.set_target_states(
-        database, connection, [(id_, state) for id_, state, _ in answers if id_ in answered], now
-    )
+    crm_records.set_target_states(tx, [(id_, state) for id_, state, _ in answers if id_ in answered], now)
     return answered
 
 
-def count_by_policy(connection: Connection) -> dict[int, int]:
+def count_by_policy(tx: Transaction) -> dict[int, int]:
     """Return the number of hand-offs by policy version."""
     query = select(offer.c.policy_version, func.count()).group_by(offer.c.policy_version)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in tx.execute(query)}

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
-
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.planning.criteria import unanswered_request
@@ -70,21 +69,18 @@ def _offer_next_batch(
     The queue is scanned when a lead is due, and when a rep has capacity that had none at the last scan, so that no
     other code needs to signal freed capacity.
     """
-    database = ctx.database
-    with database.write() as connection:
-        is_waiting, is_due = queue_queries.load_queue_status(connection, now)
+    with ctx.database.write() as tx:
+        is_waiting, is_due = queue_queries.load_queue_status(tx, now)
         if previous is None and not is_waiting:
             return Counter(), None
-        acquire(database, connection, Lock.OFFERS)
-        policy = ctx.definitions.current(connection).policy
-        capacity = rep_capacity.load_capacity(ctx, connection, policy, now)
-        if previous is None and not is_due and capacity.free_reps() <= queue_queries.load_last_free_reps(connection):
+        acquire(tx, Lock.OFFERS)
+        policy = ctx.definitions.current(tx).policy
+        capacity = rep_capacity.load_capacity(ctx, tx, policy, now)
+        if previous is None and not is_due and capacity.free_reps() <= queue_queries.load_last_free_reps(tx):
             return Counter(), None
         size = min(limit, max(SCANNED_PER_SLOT * capacity.remaining, MIN_SCANNED)) if capacity.remaining else 0
-        queued, end, others_hold_some = queue_queries.claim(
-            database, connection, size, previous.after if previous else None
-        )
-        events = _route_and_offer(ctx, connection, capacity, queued) if queued else Counter[str]()
+        queued, end, others_hold_some = queue_queries.claim(tx, size, previous.after if previous else None)
+        events = _route_and_offer(ctx, tx, capacity, queued) if queued else Counter[str]()
         free_reps = capacity.free_reps() if previous is None else capacity.free_reps() & previous.free_reps
         progress = (
             _Progress(end, frozenset() if others_hold_some else free_reps)
@@ -94,33 +90,33 @@ def _offer_next_batch(
         if progress is None:
             if not capacity.remaining:  # otherwise the remaining leads came in, or were locked, during the scan
                 until, version = capacity.next_opening(), policy.version
-                events["waiting"] += queue_queries.postpone(database, connection, None, until, now, version)
-            _save_capacity_forecast(ctx, connection, capacity)
-        queue_queries.save_queue_scan(connection, () if progress or others_hold_some else free_reps, now)
+                events["waiting"] += queue_queries.postpone(tx, None, until, now, version)
+            _save_capacity_forecast(ctx, tx, capacity)
+        queue_queries.save_queue_scan(tx, () if progress or others_hold_some else free_reps, now)
     return events, progress
 
 
 def _route_and_offer(
-    ctx: AppContext, connection: Connection, capacity: RepCapacity, queued: Sequence[QueuedLead]
+    ctx: AppContext, tx: Transaction, capacity: RepCapacity, queued: Sequence[QueuedLead]
 ) -> Counter[str]:
     """Route the leads in order; offer each, or keep it waiting."""
-    database, now = ctx.database, capacity.now
-    definitions = ctx.definitions.current(connection)
+    _database, now = ctx.database, capacity.now
+    definitions = ctx.definitions.current(tx)
     transitions = LeadTransitions(definitions, now, "handoff")
     ids = [one.lead_id for one in queued]
-    rows = {row.lead_id: row for row in snapshot.load_rows(database, connection, ids, lock=False)}
-    claimed = snapshot.load_snapshots(database, connection, [rows[id_] for id_ in ids], now, ctx.holidays)
-    past_offers = queries.load_past_offers(database, connection, ids)
+    rows = {row.lead_id: row for row in snapshot.load_rows(tx, ids, lock=False)}
+    claimed = snapshot.load_snapshots(tx, [rows[id_] for id_ in ids], now, ctx.holidays)
+    past_offers = queries.load_past_offers(tx, ids)
     batch_router = make_router(
         ctx,
-        connection,
+        tx,
         definitions.policy,
         ids,
         capacity,
         _excluded_reps(definitions.policy.reject_reasons, past_offers),
     )
-    handoff_reasons = queries.load_handoff_reasons(database, connection, ids)
-    offer_ids = _reserve_offer_ids(ctx, connection, min(capacity.remaining, len(ids)))
+    handoff_reasons = queries.load_handoff_reasons(tx, ids)
+    offer_ids = _reserve_offer_ids(tx, min(capacity.remaining, len(ids)))
     off_duty = capacity.off_duty_reps()
     events: Counter[str] = Counter()
     waiting_ids: list[int] = []
@@ -147,18 +143,18 @@ def _route_and_offer(
             events["recycled"] += 1
         else:
             events[_move_to_queue(lead, transitions, batch_router, routed)] += 1
-    recycle_unanswered(ctx, connection, transitions, recyclable, "no rep is left to offer it to")
-    won = transitions.changes.write(database, connection, now)
-    batch_router.write(database, connection, won)
+    recycle_unanswered(tx, transitions, recyclable, "no rep is left to offer it to")
+    won = transitions.changes.write(tx, now)
+    batch_router.write(tx, won)
     until, version = capacity.next_opening(), definitions.policy.version
-    events["waiting"] += queue_queries.postpone(database, connection, waiting_ids, until, now, version)
+    events["waiting"] += queue_queries.postpone(tx, waiting_ids, until, now, version)
     return events
 
 
-def _reserve_offer_ids(ctx: AppContext, connection: Connection, at_once: int) -> Iterator[int]:
+def _reserve_offer_ids(tx: Transaction, at_once: int) -> Iterator[int]:
     """Yield offer ids, reserved *at_once* on first use: leads that only wait use none."""
     while True:
-        yield from ctx.database.reserve_ids(connection, "offer", max(at_once, 1))
+        yield from tx.reserve_ids("offer", max(at_once, 1))
 
 
 def _excluded_reps(
@@ -201,12 +197,12 @@ def _move_to_queue(
     return "needs a field" if routed.missing_field else "needs a person"
 
 
-def _save_capacity_forecast(ctx: AppContext, connection: Connection, capacity: RepCapacity) -> None:
+def _save_capacity_forecast(ctx: AppContext, tx: Transaction, capacity: RepCapacity) -> None:
     """Store the capacity forecast, if the policy makes tracks depend on it."""
     policy = capacity.policy
     if policy.priority.hold_calls_to_action_at is None:
         return
-    forecast = capacity.forecast(queue_queries.count_waiting(connection))
+    forecast = capacity.forecast(queue_queries.count_waiting(tx))
     working_time = rep_capacity.working_time(policy.business_hours.hours, ctx.holidays, capacity.now)
     until = forecast.full_until(policy.priority.hold_calls_to_action_at, working_time, capacity.now)
-    queue_queries.save_capacity_forecast(connection, forecast, until, capacity.now)
+    queue_queries.save_capacity_forecast(tx, forecast, until, capacity.now)

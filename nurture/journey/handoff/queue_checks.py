@@ -24,15 +24,14 @@ REMIND_AFTER: Final = timedelta(days=1)
 
 def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
     """Check at most *limit* due leads in queues, except those waiting for capacity."""
-    database = ctx.database
-    with database.write() as connection:
-        rows = snapshot.claim_due(database, connection, [Custodian.QUEUE], now, limit, without_ref=Queue.HAND_OFF)
+    with ctx.database.write() as tx:
+        rows = snapshot.claim_due(tx, [Custodian.QUEUE], now, limit, without_ref=Queue.HAND_OFF)
         if not rows:
             return Counter()
-        transitions = LeadTransitions(ctx.definitions.current(connection), now, "handoff")
-        claimed = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
+        transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
+        claimed = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
         events = Counter(_check_lead(lead, transitions) for lead in claimed)
-        transitions.changes.write(database, connection, now)
+        transitions.changes.write(tx, now)
     return events
 
 

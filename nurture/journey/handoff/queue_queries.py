@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, func, insert, literal, select, tuple_, update
+from sqlalchemy import BigInteger, func, insert, literal, select, tuple_, update
 
-from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import routing as routing_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.routing.priority import CapacityForecast
 
@@ -41,17 +41,15 @@ class QueuedLead(NamedTuple):
     hot: bool
 
 
-def load_queue_status(connection: Connection, now: datetime) -> tuple[bool, bool]:
+def load_queue_status(tx: Transaction, now: datetime) -> tuple[bool, bool]:
     """Return whether the queue has leads, and whether any of them is due."""
     queued = select(custody.c.lead_id).where(*_WAITING)
     due = queued.where(custody.c.due_at <= now)
-    waits, is_due = connection.execute(select(queued.exists(), due.exists())).one()
+    waits, is_due = tx.execute(select(queued.exists(), due.exists())).one()
     return bool(waits), bool(is_due)
 
 
-def claim(
-    database: Database, connection: Connection, limit: int, after: Cursor | None
-) -> tuple[list[QueuedLead], Cursor | None, bool]:
+def claim(tx: Transaction, limit: int, after: Cursor | None) -> tuple[list[QueuedLead], Cursor | None, bool]:
     """Lock the leads of highest priority, due or not, after *after*.
 
     Return them, the cursor if there may be more, and whether other workers held some, which are skipped.
@@ -73,36 +71,31 @@ def claim(
         rank, lead_id = after
         last = tuple_(literal(rank, custody.c.since.type), literal(lead_id, BigInteger()))
         query = query.where(tuple_(_RANK, custody.c.lead_id) > last)
-    rows = connection.execute(query).all()
+    rows = tx.execute(query).all()
     found = [QueuedLead(lead, rank, since, points, bool(hot)) for lead, rank, since, points, hot in rows]
     end = (found[-1].rank, found[-1].lead_id) if found and len(found) == limit else None
-    if not database.skips_locked or not found:
+    if not tx.skips_locked or not found:
         return found, end, False
-    chosen = database.ids("chosen", [one.lead_id for one in found])
+    chosen = tx.ids("chosen", [one.lead_id for one in found])
     free = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id).where(*_WAITING)
-    locked = set(connection.execute(free.with_for_update(of=custody, skip_locked=True)).scalars())
+    locked = set(tx.execute(free.with_for_update(of=custody, skip_locked=True)).scalars())
     return [one for one in found if one.lead_id in locked], end, len(locked) < len(found)
 
 
-def load_last_free_reps(connection: Connection) -> frozenset[str]:
+def load_last_free_reps(tx: Transaction) -> frozenset[str]:
     """Return the reps with capacity at the end of the last full scan, who match no waiting lead."""
-    return frozenset(connection.execute(select(queue_scan.c.available_reps)).scalar() or ())
+    return frozenset(tx.execute(select(queue_scan.c.available_reps)).scalar() or ())
 
 
-def save_queue_scan(connection: Connection, free_reps: Collection[str], now: datetime) -> None:
+def save_queue_scan(tx: Transaction, free_reps: Collection[str], now: datetime) -> None:
     """Store the reps with capacity that match no waiting lead; empty after a partial scan."""
     values = {"available_reps": sorted(free_reps), "at": now}
-    if connection.execute(update(queue_scan).values(values)).rowcount == 0:
-        connection.execute(insert(queue_scan).values(id=1, **values))
+    if tx.execute(update(queue_scan).values(values)).rowcount == 0:
+        tx.execute(insert(queue_scan).values(id=1, **values))
 
 
 def postpone(
-    database: Database,
-    connection: Connection,
-    lead_ids: Sequence[int] | None,
-    until: datetime,
-    now: datetime,
-    policy_version: int,
+    tx: Transaction, lead_ids: Sequence[int] | None, until: datetime, now: datetime, policy_version: int
 ) -> int:
     """Let leads of the queue wait until *until*, None for all due ones; return how many.
 
@@ -112,23 +105,23 @@ def postpone(
     if lead_ids is None:
         due = due.where(custody.c.due_at <= now)
     else:
-        chosen = database.ids("chosen", lead_ids)
+        chosen = tx.ids("chosen", lead_ids)
         due = due.join(chosen, chosen.c.id == custody.c.lead_id)
-    if database.skips_locked:
+    if tx.skips_locked:
         due = due.order_by(custody.c.lead_id).with_for_update(of=custody, skip_locked=True)
-    found = connection.execute(due).all()
+    found = tx.execute(due).all()
     if not found:
         return 0
-    waiting = database.rows("waiting", {"id": BigInteger()}, [(lead_id,) for lead_id, _ in found])
+    waiting = tx.rows("waiting", {"id": BigInteger()}, [(lead_id,) for lead_id, _ in found])
     action = f"{_WAITS_FOR_CAPACITY}, expected at {until:%Y-%m-%d %H:%M} UTC"
-    connection.execute(
+    tx.execute(
         update(custody)
         .where(custody.c.lead_id == waiting.c.id)
         .values(due_at=until, next_action=action, version=custody.c.version + 1)
     )
     new = [lead_id for lead_id, next_action in found if not next_action.startswith(_WAITS_FOR_CAPACITY)]
     if new:
-        connection.execute(
+        tx.execute(
             insert(journal),
             [
                 {
@@ -145,13 +138,13 @@ def postpone(
     return len(found)
 
 
-def count_waiting(connection: Connection) -> int:
+def count_waiting(tx: Transaction) -> int:
     """Return how many leads wait for a rep."""
-    return int(connection.execute(select(func.count()).select_from(custody).where(*_WAITING)).scalar_one())
+    return int(tx.execute(select(func.count()).select_from(custody).where(*_WAITING)).scalar_one())
 
 
 def save_capacity_forecast(
-    connection: Connection, forecast: CapacityForecast, full_until: datetime | None, now: datetime
+    tx: Transaction, forecast: CapacityForecast, full_until: datetime | None, now: datetime
 ) -> None:
     """Store the capacity forecast for the tracks."""
     values = {
@@ -161,5 +154,5 @@ def save_capacity_forecast(
         "waiting": forecast.waiting,
         "full_until": full_until,
     }
-    if connection.execute(update(capacity_forecast).values(values)).rowcount == 0:
-        connection.execute(insert(capacity_forecast).values(id=1, **values))
+    if tx.execute(update(capacity_forecast).values(values)).rowcount == 0:
+        tx.execute(insert(capacity_forecast).values(id=1, **values))

@@ -6,9 +6,8 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.policy.team import Rep
 from nurture.domain.routing.round_robin import RepAvailability, has_capacity
 from nurture.errors import InvalidState, NotFound
@@ -40,40 +39,37 @@ def reassign(
     InvalidState if the hand-off is over, the rep is the same or lacks capacity; *force* skips the capacity check.
     *states* are those in which it may be reassigned.
     """
-    database = ctx.database
-    with database.write() as connection:
-        acquire(database, connection, Lock.OFFERS)
-        one, rows = _lock_offer(ctx, connection, offer_id, states)
-        transitions = LeadTransitions(ctx.definitions.current(connection), now, "handoff")
+    with ctx.database.write() as tx:
+        acquire(tx, Lock.OFFERS)
+        one, rows = _lock_offer(tx, offer_id, states)
+        transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
         policy = transitions.definitions.policy
         rep = require_rep(policy, to)
         if to == one.rep:
             raise InvalidState(f"Hand-off {offer_id} is already with {to}.")
         if not force:
-            _require_capacity(rep, rep_capacity.load_capacity(ctx, connection, policy, now).team[to])
+            _require_capacity(rep, rep_capacity.load_capacity(ctx, tx, policy, now).team[to])
         if one.state == "offered":
-            queries.record_answers(database, connection, [(offer_id, "reassigned", by)], now)
+            queries.record_answers(tx, [(offer_id, "reassigned", by)], now)
         else:
-            queries.end_accepted_offers(database, connection, [(offer_id, "reassigned", by)])
-        lead = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)[0]
-        (new_offer_id,) = database.reserve_ids(connection, "offer", 1)
+            queries.end_accepted_offers(tx, [(offer_id, "reassigned", by)])
+        lead = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0]
+        (new_offer_id,) = tx.reserve_ids("offer", 1)
         routing_reason = f"reassigned from {one.rep} {by}"
         reason = OfferReason(one.rule, one.handoff_reason, routing_reason, one.round, one.priority, one.hot)
         transitions.add_journal_entry(lead, "reassigned", f"from {one.rep} to {to} {by}", None, ref=to)
         offer_to_rep(transitions, ctx.holidays, lead, rep, new_offer_id, reason)
-        transitions.changes.write(database, connection, now)
+        transitions.changes.write(tx, now)
     return one
 
 
-def _lock_offer(
-    ctx: AppContext, connection: Connection, offer_id: int, states: Collection[str]
-) -> tuple[OfferRow, list[snapshot.SnapshotRow]]:
+def _lock_offer(tx: Transaction, offer_id: int, states: Collection[str]) -> tuple[OfferRow, list[snapshot.SnapshotRow]]:
     """Lock the lead of an active hand-off; return both."""
-    one = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
+    one = queries.load_offers(tx, [offer_id]).get(offer_id)
     if one is None:
         raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
-    rows = snapshot.load_rows(ctx.database, connection, [one.lead_id])
-    one = queries.load_offers(ctx.database, connection, [offer_id])[offer_id]
+    rows = snapshot.load_rows(tx, [one.lead_id])
+    one = queries.load_offers(tx, [offer_id])[offer_id]
     is_held = bool(rows) and (one.state, rows[0].kind, rows[0].ref) in (
         ("offered", "offer", str(offer_id)),
         ("accepted", "rep", one.rep),

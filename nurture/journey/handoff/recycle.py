@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.criteria import unanswered_request
 from nurture.domain.planning.program import ToQueue
@@ -15,12 +14,11 @@ from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import LeadTransitions, find_mailing_block
 from nurture.journey.tracks import enroll
-from nurture.runtime.context import AppContext
 from nurture.runtime.redact import redact
 
 
 def recycle_unanswered(
-    ctx: AppContext, connection: Connection, transitions: LeadTransitions, leads: Sequence[LeadSnapshot], reason: str
+    tx: Transaction, transitions: LeadTransitions, leads: Sequence[LeadSnapshot], reason: str
 ) -> None:
     """Recycle leads that no rep answered in time; those that asked for contact go to the no-rep queue.
 
@@ -33,12 +31,11 @@ def recycle_unanswered(
             transitions.move_to(lead, ToQueue(Queue.NO_REP), f"{reason}; {request}", event="recycled")
         else:
             recyclable.append((lead, transitions.definitions.policy.on_expiry))
-    recycle_leads(ctx, connection, transitions, recyclable, reason, answered=False)
+    recycle_leads(tx, transitions, recyclable, reason, answered=False)
 
 
 def recycle_leads(
-    ctx: AppContext,
-    connection: Connection,
+    tx: Transaction,
     transitions: LeadTransitions,
     leads: list[tuple[LeadSnapshot, RejectReason]],
     reason: str,
@@ -52,7 +49,7 @@ def recycle_leads(
     if not leads:
         return
     ids = [lead.view.lead.id for lead, _ in leads]
-    leads_queries.reset_engagement(ctx.database, connection, ids, transitions.now, clear_dates=answered)
+    leads_queries.reset_engagement(tx, ids, transitions.now, clear_dates=answered)
     for lead, reject_reason in leads:
         cool_off_until = transitions.now + reject_reason.cool_off if reject_reason.cool_off else None
         full_reason = f"{reason} ({reject_reason.label})"

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, full_name
 from nurture.domain.planning.program import Sender
 from nurture.domain.policy.policy import Policy
@@ -58,26 +57,25 @@ _AUTO_SUBMITTED: Final = ("Auto-Submitted", "auto-generated")
 """So that no out-of-office reply of the rep goes to the lead, to whom answers to this mail are addressed."""
 
 
-def plan_forwards(ctx: AppContext, connection: Connection, keys: Sequence[str], now: datetime) -> None:
+def plan_forwards(ctx: AppContext, tx: Transaction, keys: Sequence[str], now: datetime) -> None:
     """Plan a mail to the rep for each reply, stored under one of *keys*, of a lead that sales has.
 
     Replies that a pending brief will show are skipped. If the policy does not name the rep, the journal says so.
     """
     if not keys:
         return
-    database = ctx.database
     # Lock the leads first: a brief being composed meanwhile is then finished before we check what it shows.
-    lock_queries.lock_leads(database, connection, reply_queries.find_leads(database, connection, keys))
-    forwards = reply_queries.find_forwardable(database, connection, keys)
+    lock_queries.lock_leads(tx, reply_queries.find_leads(tx, keys))
+    forwards = reply_queries.find_forwardable(tx, keys)
     if not forwards:
         return
-    policy = ctx.definitions.current(connection).policy
+    policy = ctx.definitions.current(tx).policy
     changes = Changes()
     for one in forwards:
         if policy.rep(one.rep) is not None:
             changes.new_messages.append(_new_message(one, now))
         changes.journal_entries.append(_journal_entry(one, policy, now))
-    changes.write(database, connection, now)
+    changes.write(tx, now)
 
 
 def is_current(message: DueMessage) -> bool:
@@ -92,20 +90,20 @@ class ForwardedReplies:
     """The data that the forwarded replies of a batch share."""
 
     ctx: AppContext
-    connection: Connection
+    tx: Transaction
     replies: Mapping[int, ReplyText]
     policy: Policy | None
     sender: Sender | None
 
     @classmethod
-    def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> ForwardedReplies:
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage]) -> ForwardedReplies:
         """Read the replies to forward."""
         if not batch:
-            return cls(ctx, connection, {}, None, None)
-        definitions = ctx.definitions.current(connection)
-        replies = reply_queries.load_replies(ctx.database, connection, [_reply_id(one) for one in batch])
+            return cls(ctx, tx, {}, None, None)
+        definitions = ctx.definitions.current(tx)
+        replies = reply_queries.load_replies(tx, [_reply_id(one) for one in batch])
         sender = next((program.sender for program in definitions.programs.values()), None)
-        return cls(ctx, connection, replies, definitions.policy, sender)
+        return cls(ctx, tx, replies, definitions.policy, sender)
 
     def compose(self, message: DueMessage) -> ComposedEmail:
         """Compose the mail that forwards one reply."""
@@ -132,7 +130,7 @@ class ForwardedReplies:
             labels=("reply",),
             installation_id=self.ctx.installation_id,
         )
-        compiled = self.ctx.definitions.internal_email(self.connection, self.policy.version, _TEMPLATE_NAME, _TEMPLATE)
+        compiled = self.ctx.definitions.internal_email(self.tx, self.policy.version, _TEMPLATE_NAME, _TEMPLATE)
         email = compose(compiled, values, envelope)
         return replace(email, headers=(*email.headers, _AUTO_SUBMITTED))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, datetime
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Custodian, Timeline
 from nurture.domain.policy.policy import Policy, RejectReason
@@ -26,14 +25,14 @@ from nurture.runtime.context import AppContext
 
 def accept(ctx: AppContext, offer_id: int, now: datetime) -> OfferRow:
     """Give the lead to the rep and end its track. Raises NotFound, or InvalidState if already answered."""
-    with ctx.database.write() as connection:
-        one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
-        queries.record_answers(ctx.database, connection, [(offer_id, "accepted", None)], now)
+    with ctx.database.write() as tx:
+        one, lead, transitions = lock_open_offer(ctx, tx, offer_id, now)
+        queries.record_answers(tx, [(offer_id, "accepted", None)], now)
         transitions.end_enrollment(lead, "accepted", "handed_off")
         action, due = _follow_up_action(ctx, transitions.definitions.policy, one, now)
         moved = transitions.set_custody(lead, Custodian.REP, one.rep, action, due)
         transitions.add_journal_entry(lead, "accepted", f"{one.rep} accepted: {one.handoff_reason}", moved, ref=one.rep)
-        transitions.changes.write(ctx.database, connection, now)
+        transitions.changes.write(tx, now)
     return one
 
 
@@ -51,20 +50,18 @@ def reject(ctx: AppContext, offer_id: int, reason: str, now: datetime, decides_o
     *decides_on* is a decision date that the rep learned; the lead is due then. Raises NotFound, or InvalidState if
     the reason is unknown or the offer was answered already.
     """
-    with ctx.database.write() as connection:
-        one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
+    with ctx.database.write() as tx:
+        one, lead, transitions = lock_open_offer(ctx, tx, offer_id, now)
         reject_reason = _require_reject_reason(transitions.definitions.policy, reason)
-        queries.record_answers(ctx.database, connection, [(offer_id, "rejected", reason)], now)
+        queries.record_answers(tx, [(offer_id, "rejected", reason)], now)
         if decides_on is not None:
             lead = _with_timeline(lead, decides_on, now)
-        recycle_leads(
-            ctx, connection, transitions, [(lead, reject_reason)], f"{one.rep} rejected: {reject_reason.code}"
-        )
+        recycle_leads(tx, transitions, [(lead, reject_reason)], f"{one.rep} rejected: {reject_reason.code}")
         if reject_reason.suppress and lead.address_id is not None:
-            suppression.opt_out(ctx.database, connection, [OptOut(lead.address_id, SuppressionSource.ADMIN)], now)
-        transitions.changes.write(ctx.database, connection, now)
+            suppression.opt_out(tx, [OptOut(lead.address_id, SuppressionSource.ADMIN)], now)
+        transitions.changes.write(tx, now)
         if decides_on is not None:
-            leads_queries.set_timeline(connection, one.lead_id, decides_on, now)
+            leads_queries.set_timeline(tx, one.lead_id, decides_on, now)
     return one
 
 
@@ -82,18 +79,18 @@ def _require_reject_reason(policy: Policy, reason: str) -> RejectReason:
 
 
 def lock_open_offer(
-    ctx: AppContext, connection: Connection, offer_id: int, now: datetime
+    ctx: AppContext, tx: Transaction, offer_id: int, now: datetime
 ) -> tuple[OfferRow, LeadSnapshot, LeadTransitions]:
     """Lock the lead of an open offer. Raises NotFound, or InvalidState if answered already."""
-    one = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
+    one = queries.load_offers(tx, [offer_id]).get(offer_id)
     if one is None:
         raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
-    definitions = ctx.definitions.current(connection)
-    rows = snapshot.load_rows(ctx.database, connection, [one.lead_id])
-    one = queries.load_offers(ctx.database, connection, [offer_id])[offer_id]
+    definitions = ctx.definitions.current(tx)
+    rows = snapshot.load_rows(tx, [one.lead_id])
+    one = queries.load_offers(tx, [offer_id])[offer_id]
     if one.state != "offered":
         when = f" on {one.answered_at:%Y-%m-%d}" if one.answered_at else ""
         verb = "had" if one.state in ("expired", "lapsed") else "was"
         raise InvalidState(f"Hand-off {offer_id} {verb} already {one.state}{when}; nothing was changed.")
-    claimed = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
+    claimed = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
     return one, claimed[0], LeadTransitions(definitions, now, "handoff")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.planning import calendar
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
@@ -47,11 +46,11 @@ class RosterEntry:
 
 def load_roster(ctx: AppContext, now: datetime) -> list[RosterEntry]:
     """Return the policy's reps with their current status, in the policy's order."""
-    with ctx.database.read() as connection:
-        policy = ctx.definitions.current(connection).policy
-        availability = routing_capacity.load_capacity(ctx, connection, policy, now).team
-        upcoming = routing_queries.load_leaves(connection, now.date(), (now + _LEAVE_HORIZON).date())
-        workloads = workspace_queries.load_workloads(connection, now)
+    with ctx.database.read() as tx:
+        policy = ctx.definitions.current(tx).policy
+        availability = routing_capacity.load_capacity(ctx, tx, policy, now).team
+        upcoming = routing_queries.load_leaves(tx, now.date(), (now + _LEAVE_HORIZON).date())
+        workloads = workspace_queries.load_workloads(tx, now)
     return [
         RosterEntry(
             rep.id,
@@ -76,25 +75,25 @@ def add_leave(ctx: AppContext, rep: str, first: date, last: date, deputy: str | 
     """
     if last < first:
         raise InvalidState(f"The leave ends on {last}, before it begins on {first}. Give the first day first.")
-    with ctx.database.write() as connection:
-        policy = ctx.definitions.current(connection).policy
+    with ctx.database.write() as tx:
+        policy = ctx.definitions.current(tx).policy
         rep_found = require_rep(policy, rep)
         if deputy is not None:
             require_rep(policy, deputy)
         if deputy == rep:
             raise InvalidState(f"{rep} cannot be their own deputy. Name another rep.")
-        _check_overlap(connection, rep, first, last)
-        routing_queries.add_leave(connection, rep, first, last, deputy, now)
+        _check_overlap(tx, rep, first, last)
+        routing_queries.add_leave(tx, rep, first, last, deputy, now)
         begins = calendar.start_of_day(first, rep_found.hours.zone)
-        queries.schedule_checks(ctx.database, connection, [rep], max(begins, now))
+        queries.schedule_checks(tx, [rep], max(begins, now))
 
 
 def cancel_leave(ctx: AppContext, rep: str, first: date, now: datetime) -> None:
     """Cancel the leave of a rep that begins on *first*. Raises NotFound if there is none."""
-    with ctx.database.write() as connection:
-        if not routing_queries.cancel_leave(connection, rep, first, now):
+    with ctx.database.write() as tx:
+        if not routing_queries.cancel_leave(tx, rep, first, now):
             raise NotFound(f"{rep} has no leave that begins on {first}. `nurture handoffs reps list` lists all leave.")
-        signal_queries.make_queues_due(ctx.database, connection, REROUTED_QUEUES, now)
+        signal_queries.make_queues_due(tx, REROUTED_QUEUES, now)
 
 
 def require_rep(policy: Policy, rep_id: str) -> Rep:
@@ -106,8 +105,8 @@ def require_rep(policy: Policy, rep_id: str) -> Rep:
     return rep
 
 
-def _check_overlap(connection: Connection, rep: str, first: date, last: date) -> None:
-    for row in routing_queries.load_leaves(connection, first, last):
+def _check_overlap(tx: Transaction, rep: str, first: date, last: date) -> None:
+    for row in routing_queries.load_leaves(tx, first, last):
         if row.rep == rep:
             raise InvalidState(
                 f"{rep} is on leave from {row.first_day} to {row.last_day} already. Cancel that first: "

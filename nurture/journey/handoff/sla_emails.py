@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.definitions.policy.sla import ESCALATE, REMIND
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Sender
@@ -58,20 +57,20 @@ class SlaEmails:
     """The data that the mails of a batch share, read in a constant number of statements."""
 
     ctx: AppContext
-    connection: Connection
+    tx: Transaction
     offers: Mapping[int, OfferRow]
     policy: Policy
     sender: Sender | None
 
     @classmethod
-    def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> SlaEmails | None:
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage]) -> SlaEmails | None:
         """Read the data of the mails of *batch*, None for an empty batch."""
         if not batch:
             return None
-        definitions = ctx.definitions.current(connection)
-        found = queries.load_offers(ctx.database, connection, [one.offer_id for one in batch if one.offer_id])
+        definitions = ctx.definitions.current(tx)
+        found = queries.load_offers(tx, [one.offer_id for one in batch if one.offer_id])
         sender = next((program.sender for program in definitions.programs.values()), None)
-        return cls(ctx, connection, found, definitions.policy, sender)
+        return cls(ctx, tx, found, definitions.policy, sender)
 
     def compose(self, message: DueMessage) -> tuple[ComposedEmail, list[Link]]:
         """Compose one mail by the current policy, which has the template and the people."""
@@ -114,7 +113,7 @@ class SlaEmails:
             installation_id=self.ctx.installation_id,
         )
         path = ESCALATE if is_escalation else REMIND
-        text = self.ctx.definitions.sales_email(self.connection, self.policy.version, path)
+        text = self.ctx.definitions.sales_email(self.tx, self.policy.version, path)
         return compose(text, values, envelope), links
 
     def _sla_values(self, message: DueMessage, offer: OfferRow, rep: Rep) -> dict[str, object]:

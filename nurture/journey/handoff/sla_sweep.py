@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.calendar import to_local
 from nurture.domain.policy.business_hours import EscalationAction, EscalationStep, next_step
@@ -140,29 +139,28 @@ class _Sweep:
         )
         self.transitions.add_journal_entry(lead, "taken_back", reason, moved, ref=offer.rep)
 
-    def write(self, connection: Connection) -> None:
+    def write(self, tx: Transaction) -> None:
         """Write all changes in one transaction."""
-        database, now = self.ctx.database, self.transitions.now
+        _database, now = self.ctx.database, self.transitions.now
         expired = [(id_, state, None) for id_, state, _ in self.ended if state == NOT_ANSWERED]
-        queries.record_answers(database, connection, expired, now)
+        queries.record_answers(tx, expired, now)
         lapsed = [row for row in self.ended if row[1] == NOT_FOLLOWED_UP]
-        queries.end_accepted_offers(database, connection, lapsed)
-        recycle_unanswered(self.ctx, connection, self.transitions, self.unanswered, "expired")
-        self.transitions.changes.write(database, connection, now)
-        queries.raise_escalation_levels(database, connection, self.levels)
+        queries.end_accepted_offers(tx, lapsed)
+        recycle_unanswered(tx, self.transitions, self.unanswered, "expired")
+        self.transitions.changes.write(tx, now)
+        queries.raise_escalation_levels(tx, self.levels)
 
 
 def escalate_offers(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
     """Remind, escalate or take back at most *limit* offers without an answer in time."""
-    database = ctx.database
-    with database.write() as connection:
-        rows = snapshot.claim_due(database, connection, [Custodian.OFFER], now, limit)
+    with ctx.database.write() as tx:
+        rows = snapshot.claim_due(tx, [Custodian.OFFER], now, limit)
         if not rows:
             return Counter()
-        sweep = _start_sweep(ctx, connection, now)
+        sweep = _start_sweep(ctx, tx, now)
         policy = sweep.transitions.definitions.policy
-        open_offers = queries.load_open_offers(database, connection, [row.lead_id for row in rows])
-        for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
+        open_offers = queries.load_open_offers(tx, [row.lead_id for row in rows])
+        for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
             one = open_offers.get(lead.view.lead.id)
             if one is None:
                 sweep.unanswered.append(lead)
@@ -170,27 +168,26 @@ def escalate_offers(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
                 continue
             escalation = answer_escalation(policy, ctx.holidays, one.rep, one.offered_at)
             sweep.run_next_step(lead, one, with_promised_deadline(escalation, one.expires_at), "answer")
-        sweep.write(connection)
+        sweep.write(tx)
     return sweep.events
 
 
-def _start_sweep(ctx: AppContext, connection: Connection, now: datetime) -> _Sweep:
-    definitions = ctx.definitions.current(connection)
-    team = load_availability(connection, definitions.policy.reps, now, ctx.holidays)
+def _start_sweep(ctx: AppContext, tx: Transaction, now: datetime) -> _Sweep:
+    definitions = ctx.definitions.current(tx)
+    team = load_availability(tx, definitions.policy.reps, now, ctx.holidays)
     return _Sweep(ctx, LeadTransitions(definitions, now, "handoff"), team)
 
 
 def escalate_follow_ups(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
     """Remind, escalate or take back at most *limit* accepted leads without a follow-up in time."""
-    database = ctx.database
-    with database.write() as connection:
-        rows = snapshot.claim_due(database, connection, [Custodian.REP], now, limit)
+    with ctx.database.write() as tx:
+        rows = snapshot.claim_due(tx, [Custodian.REP], now, limit)
         if not rows:
             return Counter()
-        sweep = _start_sweep(ctx, connection, now)
+        sweep = _start_sweep(ctx, tx, now)
         policy = sweep.transitions.definitions.policy
-        accepted = queries.load_accepted_offers(database, connection, [row.lead_id for row in rows])
-        for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
+        accepted = queries.load_accepted_offers(tx, [row.lead_id for row in rows])
+        for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
             one = accepted.get(lead.view.lead.id)
             is_same_rep = one is not None and one.rep == lead.ref
             escalation = follow_up_escalation(policy, ctx.holidays, one) if one is not None and is_same_rep else ()
@@ -206,7 +203,7 @@ def escalate_follow_ups(ctx: AppContext, now: datetime, limit: int) -> Counter[s
             else:
                 sweep.transitions.remind(lead, "follow up", now + QUEUE_REVIEW_INTERVAL)
                 sweep.events["reminder"] += 1
-        sweep.write(connection)
+        sweep.write(tx)
     return sweep.events
 
 

@@ -75,12 +75,12 @@ class RepWorkspace:
 
 def load_workspace(ctx: AppContext, rep_id: str, now: datetime) -> RepWorkspace:
     """Return the rep's workspace at *now*, in five statements."""
-    with ctx.database.read() as connection:
-        policy = ctx.definitions.current(connection).policy
+    with ctx.database.read() as tx:
+        policy = ctx.definitions.current(tx).policy
         rep = policy.rep(rep_id) or Rep(rep_id, rep_id, "", 0)
-        offers = workspace_queries.load_open_offers(connection, rep_id, MAX_OFFERS)
-        accepted = workspace_queries.load_accepted_leads(connection, rep_id, MAX_ACCEPTED)
-        former = workspace_queries.load_former_leads(connection, rep_id, MAX_ROWS - MAX_OFFERS - MAX_ACCEPTED)
+        offers = workspace_queries.load_open_offers(tx, rep_id, MAX_OFFERS)
+        accepted = workspace_queries.load_accepted_leads(tx, rep_id, MAX_ACCEPTED)
+        former = workspace_queries.load_former_leads(tx, rep_id, MAX_ROWS - MAX_OFFERS - MAX_ACCEPTED)
     former_cards = [_former_card(one, policy, now) for one in former]
     tracked = {one.lead_id for one in former if one.kind == Custodian.TRACK}
     return RepWorkspace(
@@ -165,8 +165,8 @@ def _describe_custody(former: FormerLead, policy: Policy) -> str:
 
 def record_contact(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> None:
     """Record that the rep was in touch with their lead. Raises InvalidState for any other lead."""
-    with ctx.database.read() as connection:
-        rows = snapshot.load_rows(ctx.database, connection, [lead_id], lock=False)
+    with ctx.database.read() as tx:
+        rows = snapshot.load_rows(tx, [lead_id], lock=False)
     if not rows or (rows[0].kind, rows[0].ref) != (Custodian.REP, rep_id):
         raise InvalidState(f"Lead {lead_id} is not with {rep_id}.")
     follow_up.record_follow_up(ctx, lead_id, VIA_WORKSPACE, now)
@@ -174,11 +174,11 @@ def record_contact(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) ->
 
 def record_vote(ctx: AppContext, offer_id: int, rep_id: str, now: datetime, *, useful: bool) -> None:
     """Record whether an accepted lead was useful; the last vote counts. Raises InvalidState."""
-    with ctx.database.write() as connection:
-        one = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
+    with ctx.database.write() as tx:
+        one = queries.load_offers(tx, [offer_id]).get(offer_id)
         if one is None or (one.rep, one.state) != (rep_id, "accepted"):
             raise InvalidState(f"Hand-off {offer_id} was not accepted by {rep_id}.")
-        workspace_queries.record_vote(ctx.database, connection, offer_id, rep_id, now, useful=useful)
+        workspace_queries.record_vote(tx, offer_id, rep_id, now, useful=useful)
 
 
 def pause_lead(ctx: AppContext, lead_id: int, rep_id: str, until: datetime, now: datetime) -> datetime:
@@ -207,10 +207,10 @@ def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int
 
 def _require_former_lead(ctx: AppContext, lead_id: int, rep_id: str) -> SnapshotRow:
     """Return the lead. Raises InvalidState if it is on no track, or was never offered to the rep."""
-    with ctx.database.read() as connection:
-        if not workspace_queries.was_ever_offered(connection, rep_id, lead_id):
+    with ctx.database.read() as tx:
+        if not workspace_queries.was_ever_offered(tx, rep_id, lead_id):
             raise InvalidState(f"Lead {lead_id} was never offered to {rep_id}.")
-        rows = snapshot.load_rows(ctx.database, connection, [lead_id], lock=False)
+        rows = snapshot.load_rows(tx, [lead_id], lock=False)
     if not rows or rows[0].kind != Custodian.TRACK:
         raise InvalidState(f"Lead {lead_id} is no longer on a track.")
     return rows[0]

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, String, select, update
+from sqlalchemy import String, select, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import links as link_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 link = table(link_tables.WorkspaceLink)
@@ -24,18 +24,18 @@ _COLUMNS: Mapping[str, TypeEngine[Any]] = {
 }
 
 
-def add(database: Database, connection: Connection, rows: Sequence[tuple[str, str, datetime, datetime]]) -> None:
+def add(tx: Transaction, rows: Sequence[tuple[str, str, datetime, datetime]]) -> None:
     """Store (digest, rep, created at, expires at) rows."""
-    database.insert(connection, link.name, _COLUMNS, rows)
+    tx.insert(link.name, _COLUMNS, rows)
 
 
-def find_rep(connection: Connection, digest: str, now: datetime) -> str | None:
+def find_rep(tx: Transaction, digest: str, now: datetime) -> str | None:
     """Return the rep whose workspace the link of this digest opens at *now*, or None."""
     query = select(link.c.rep).where(link.c.digest == digest, link.c.revoked_at.is_(None), link.c.expires_at > now)
-    return connection.execute(query).scalar_one_or_none()
+    return tx.execute(query).scalar_one_or_none()
 
 
-def revoke(connection: Connection, rep: str, now: datetime) -> int:
+def revoke(tx: Transaction, rep: str, now: datetime) -> int:
     """Revoke all valid links of a rep; return how many."""
     active = (link.c.rep == rep, link.c.revoked_at.is_(None), link.c.expires_at > now)
-    return connection.execute(update(link).where(*active).values(revoked_at=now)).rowcount
+    return tx.execute(update(link).where(*active).values(revoked_at=now)).rowcount

@@ -41,22 +41,22 @@ class RevokedLinks(NamedTuple):
 
 def create(ctx: AppContext, rep: str, now: datetime) -> RepLink:
     """Create and store a link to the workspace of a rep. Raises NotFound, or Misconfigured without a base URL."""
-    with ctx.database.write() as connection:
-        require_rep(ctx.definitions.current(connection).policy, rep)
+    with ctx.database.write() as tx:
+        require_rep(ctx.definitions.current(tx).policy, rep)
         if not ctx.base_url:
             raise Misconfigured("Pages have no public address. Set NURTURE_BASE_URL.")
         link = RepLink(token_urlsafe(16), rep)
-        workspace_link_queries.add(ctx.database, connection, [(digest(link.token), rep, now, now + LINK_LIFETIME)])
+        workspace_link_queries.add(tx, [(digest(link.token), rep, now, now + LINK_LIFETIME)])
     return link
 
 
 def find_rep(ctx: AppContext, token: str, now: datetime) -> str | None:
     """Return the rep whose workspace *token* opens; None if invalid, expired, or the rep has left."""
-    with ctx.database.read() as connection:
-        rep_id = workspace_link_queries.find_rep(connection, digest(token), now)
+    with ctx.database.read() as tx:
+        rep_id = workspace_link_queries.find_rep(tx, digest(token), now)
         if rep_id is None:
             return None
-        rep = ctx.definitions.current(connection).policy.rep(rep_id)
+        rep = ctx.definitions.current(tx).policy.rep(rep_id)
     return rep_id if rep is not None and is_active(rep, now.date()) else None
 
 
@@ -66,10 +66,8 @@ def revoke(ctx: AppContext, rep: str, now: datetime) -> RevokedLinks:
     Open offers stay open: a new workspace link, or later reminders, can answer them. A rep who left the policy may
     still have links. Raises NotFound for an id without either.
     """
-    with ctx.database.write() as connection:
-        ended = RevokedLinks(
-            workspace_link_queries.revoke(connection, rep, now), token_queries.delete_offer_tokens(connection, rep)
-        )
+    with ctx.database.write() as tx:
+        ended = RevokedLinks(workspace_link_queries.revoke(tx, rep, now), token_queries.delete_offer_tokens(tx, rep))
         if not any(ended):
-            require_rep(ctx.definitions.current(connection).policy, rep)
+            require_rep(ctx.definitions.current(tx).policy, rep)
     return ended

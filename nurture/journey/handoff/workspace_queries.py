@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Connection, Integer, String, and_, case, func, literal, select
+from sqlalchemy import Boolean, Integer, String, and_, case, func, literal, select
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian
 
@@ -66,7 +66,7 @@ class FormerLead(NamedTuple):
     answered_at: datetime | None
 
 
-def load_open_offers(connection: Connection, rep: str, limit: int) -> list[OpenOffer]:
+def load_open_offers(tx: Transaction, rep: str, limit: int) -> list[OpenOffer]:
     """Return the rep's open offers: hot ones first, then by deadline and priority."""
     query = (
         select(
@@ -83,10 +83,10 @@ def load_open_offers(connection: Connection, rep: str, limit: int) -> list[OpenO
         .order_by(offer.c.hot.desc(), offer.c.expires_at, offer.c.priority.desc(), offer.c.id)
         .limit(limit)
     )
-    return [OpenOffer._make(row) for row in connection.execute(query)]
+    return [OpenOffer._make(row) for row in tx.execute(query)]
 
 
-def load_accepted_leads(connection: Connection, rep: str, limit: int) -> list[AcceptedLead]:
+def load_accepted_leads(tx: Transaction, rep: str, limit: int) -> list[AcceptedLead]:
     """Return the leads that the rep has, by follow-up date."""
     accepted = (
         select(offer.c.lead_id, func.max(offer.c.id).label("id"))
@@ -115,10 +115,10 @@ def load_accepted_leads(connection: Connection, rep: str, limit: int) -> list[Ac
         .order_by(custody.c.due_at, custody.c.lead_id)
         .limit(limit)
     )
-    return [AcceptedLead._make(row) for row in connection.execute(query)]
+    return [AcceptedLead._make(row) for row in tx.execute(query)]
 
 
-def load_former_leads(connection: Connection, rep: str, limit: int) -> list[FormerLead]:
+def load_former_leads(tx: Transaction, rep: str, limit: int) -> list[FormerLead]:
     """Return leads that the rep had or was offered before, the newest first."""
     newest = (
         select(func.max(offer.c.id).label("id"))
@@ -150,13 +150,13 @@ def load_former_leads(connection: Connection, rep: str, limit: int) -> list[Form
         .order_by(on_track, offer.c.answered_at.desc(), offer.c.id.desc())
         .limit(limit)
     )
-    return [FormerLead._make(row) for row in connection.execute(query)]
+    return [FormerLead._make(row) for row in tx.execute(query)]
 
 
-def was_ever_offered(connection: Connection, rep: str, lead_id: int) -> bool:
+def was_ever_offered(tx: Transaction, rep: str, lead_id: int) -> bool:
     """Return whether the lead was ever offered to the rep."""
     query = select(literal(1)).where(offer.c.rep == rep, offer.c.lead_id == lead_id).limit(1)
-    return connection.execute(query).scalar() is not None
+    return tx.execute(query).scalar() is not None
 
 
 _RATING_COLUMNS: dict[str, TypeEngine[Any]] = {
@@ -167,12 +167,10 @@ _RATING_COLUMNS: dict[str, TypeEngine[Any]] = {
 }
 
 
-def record_vote(
-    database: Database, connection: Connection, offer_id: int, rep: str, now: datetime, *, useful: bool
-) -> None:
+def record_vote(tx: Transaction, offer_id: int, rep: str, now: datetime, *, useful: bool) -> None:
     """Store whether a lead was useful; the last vote counts."""
-    connection.execute(offer_rating.delete().where(offer_rating.c.offer_id == offer_id))
-    database.insert(connection, offer_rating.name, _RATING_COLUMNS, [(offer_id, rep, useful, now)])
+    tx.execute(offer_rating.delete().where(offer_rating.c.offer_id == offer_id))
+    tx.insert(offer_rating.name, _RATING_COLUMNS, [(offer_id, rep, useful, now)])
 
 
 class RepWorkload(NamedTuple):
@@ -186,7 +184,7 @@ class RepWorkload(NamedTuple):
 NO_WORKLOAD = RepWorkload(0, 0, 0)
 
 
-def load_workloads(connection: Connection, now: datetime) -> dict[str, RepWorkload]:
+def load_workloads(tx: Transaction, now: datetime) -> dict[str, RepWorkload]:
     """Return the workload of each rep that has any."""
     of_offers = (
         select(offer.c.rep, func.count(), _count_where(offer.c.expires_at <= now))
@@ -198,8 +196,8 @@ def load_workloads(connection: Connection, now: datetime) -> dict[str, RepWorklo
         .where(custody.c.kind == Custodian.REP.value, custody.c.due_at <= now)
         .group_by(custody.c.ref)
     )
-    answers = {rep: (waiting, late) for rep, waiting, late in connection.execute(of_offers)}
-    due = {row[0]: row[1] for row in connection.execute(of_leads)}
+    answers = {rep: (waiting, late) for rep, waiting, late in tx.execute(of_offers)}
+    due = {row[0]: row[1] for row in tx.execute(of_leads)}
     return {rep: RepWorkload(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()}
 
 

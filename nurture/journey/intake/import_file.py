@@ -12,9 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.db.engine import Database
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.errors import DatabaseUnavailable, FileUnreadable
 from nurture.formats.column_mapping import ColumnMapping, load_mapping
@@ -37,7 +36,7 @@ BATCH_SIZE: Final = 2_000
 ProgressCallback = Callable[[int, int], None]
 """Called with (bytes read, total bytes) after each batch."""
 
-OpenTransaction = Callable[[], AbstractContextManager[Connection]]
+OpenTransaction = Callable[[], AbstractContextManager[Transaction]]
 
 
 @dataclass
@@ -106,14 +105,14 @@ def import_file(
             _transactions(ctx.database, dry_run=dry_run) as transaction,
         ):
             for batch in _batches(file, bad, result, min(ctx.batch_size, BATCH_SIZE)):
-                _import_batch(ctx, batch, transaction, result, file, now)
+                _import_batch(batch, transaction, result, file, now)
                 gc.collect(1)
                 if progress is not None:
                     progress(file.bytes_read, file.size)
             result.report_path = bad.path if bad.count else None
             run = _import_run(path, result, now)
-            with transaction() as connection:
-                queries.record_import_run(connection, run)
+            with transaction() as tx:
+                queries.record_import_run(tx, run)
     if not dry_run:
         _apply_signals(ctx, now)
     return result
@@ -121,8 +120,8 @@ def import_file(
 
 def import_rows(ctx: AppContext, rows: Sequence[LeadRow], name: str, now: datetime) -> ImportResult:
     """Import leads that come from no file, in one transaction; *name* is their origin in the journal."""
-    with ctx.database.write() as connection:
-        upsert = LeadUpsert(ctx.database, connection, name, now)
+    with ctx.database.write() as tx:
+        upsert = LeadUpsert(tx, name, now)
         upsert.add_rows(rows)
     result = ImportResult(name, rows=len(rows))
     result.add(upsert)
@@ -154,15 +153,10 @@ def _batches(file: LeadFile, bad: BadRowReport, result: ImportResult, size: int)
 
 
 def _import_batch(
-    ctx: AppContext,
-    batch: list[LeadRow],
-    transaction: OpenTransaction,
-    result: ImportResult,
-    file: LeadFile,
-    now: datetime,
+    batch: list[LeadRow], transaction: OpenTransaction, result: ImportResult, file: LeadFile, now: datetime
 ) -> None:
-    with transaction() as connection:
-        upsert = LeadUpsert(ctx.database, connection, file.path.name, now, file.webinar_at)
+    with transaction() as tx:
+        upsert = LeadUpsert(tx, file.path.name, now, file.webinar_at)
         upsert.add_rows(batch)
     result.add(upsert)
 
@@ -178,8 +172,8 @@ def _transactions(database: Database, *, dry_run: bool) -> Iterator[OpenTransact
         yield database.write
         return
     try:
-        with database.write() as connection:
-            yield lambda: nullcontext(connection)
+        with database.write() as tx:
+            yield lambda: nullcontext(tx)
             raise _Rollback  # noqa: TRY301 - an error that leaves the block rolls it back
     except _Rollback:
         return
@@ -213,9 +207,7 @@ def _import_run(path: Path, result: ImportResult, now: datetime) -> ImportRun:
 def _apply_signals(ctx: AppContext, now: datetime) -> None:
     """Apply signals at once if a policy is published; otherwise the first run after publication does."""
     recheck_filled_fields(ctx, now)
-    with ctx.database.read() as connection:
-        ready = any(
-            row.kind == publication_queries.POLICY for row in publication_queries.load_versions_in_force(connection)
-        )
+    with ctx.database.read() as tx:
+        ready = any(row.kind == publication_queries.POLICY for row in publication_queries.load_versions_in_force(tx))
     if ready:
         apply_pending_signals(ctx, now)

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Float, Integer, String, insert, select, update
+from sqlalchemy import BigInteger, Float, Integer, String, insert, select, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import intake as intake_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import Json, UtcDateTime
 from nurture.domain.lead import FieldValue
 from nurture.journey.handoff import queries as handoff_queries
@@ -176,43 +176,41 @@ class IntakeChanges:
     journal_entries: list[IntakeEntry] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
-    def write(self, database: Database, connection: Connection, now: datetime) -> int:
+    def write(self, tx: Transaction, now: datetime) -> int:
         """Write all changes; return how many signals were new."""
         if self.address_changes:
             # Two leads may swap addresses: clear the old ones before setting the new ones.
-            readdressed = database.ids("readdressed", self.address_changes)
-            connection.execute(update(lead).where(lead.c.id == readdressed.c.id).values(address_id=None))
-        _update_leads(database, connection, self.lead_updates, now)
-        database.insert(connection, lead.name, _LEAD, self.leads)
-        database.insert(connection, identity.name, _IDENTITY, self.identities)
-        database.insert(connection, custody.name, _CUSTODY, self.custody)
-        _withdraw(database, connection, self.withdrawn, now)
-        self.changes.write(database, connection, now)
-        database.insert(connection, journal.name, _INTAKE_ENTRY, self.journal_entries)
+            readdressed = tx.ids("readdressed", self.address_changes)
+            tx.execute(update(lead).where(lead.c.id == readdressed.c.id).values(address_id=None))
+        _update_leads(tx, self.lead_updates, now)
+        tx.insert(lead.name, _LEAD, self.leads)
+        tx.insert(identity.name, _IDENTITY, self.identities)
+        tx.insert(custody.name, _CUSTODY, self.custody)
+        _withdraw(tx, self.withdrawn, now)
+        self.changes.write(tx, now)
+        tx.insert(journal.name, _INTAKE_ENTRY, self.journal_entries)
         if self.due_now:
-            signal_queries.make_due(database, connection, self.due_now, now)
+            signal_queries.make_due(tx, self.due_now, now)
         signals = sorted(self.signals, key=lambda one: one.natural_key)
-        return database.insert(connection, signal.name, _IMPORTED_SIGNAL, signals, unique_columns=["natural_key"])
+        return tx.insert(signal.name, _IMPORTED_SIGNAL, signals, unique_columns=["natural_key"])
 
 
-def find_identities(
-    database: Database, connection: Connection, keys: Collection[IdentityKey]
-) -> dict[IdentityKey, int]:
+def find_identities(tx: Transaction, keys: Collection[IdentityKey]) -> dict[IdentityKey, int]:
     """Return the lead ids of the known identities."""
     if not keys:
         return {}
-    requested = database.rows("requested", _KEY, list(keys))
+    requested = tx.rows("requested", _KEY, list(keys))
     same = (identity.c.source == requested.c.source) & (identity.c.external_id == requested.c.external_id)
     statement = select(identity.c.source, identity.c.external_id, identity.c.lead_id).join(requested, same)
-    return {(source, external_id): lead_id for source, external_id, lead_id in connection.execute(statement)}
+    return {(source, external_id): lead_id for source, external_id, lead_id in tx.execute(statement)}
 
 
-def lock_existing(database: Database, connection: Connection, lead_ids: Collection[int]) -> list[ExistingLead]:
+def lock_existing(tx: Transaction, lead_ids: Collection[int]) -> list[ExistingLead]:
     """Lock and return these leads."""
     if not lead_ids:
         return []
-    lock_leads(database, connection, lead_ids)
-    chosen = database.ids("chosen", sorted(lead_ids))
+    lock_leads(tx, lead_ids)
+    chosen = tx.ids("chosen", sorted(lead_ids))
     statement = (
         select(
             lead.c.id,
@@ -231,14 +229,14 @@ def lock_existing(database: Database, connection: Connection, lead_ids: Collecti
         .join(custody, custody.c.lead_id == lead.c.id)
         .order_by(lead.c.id)
     )
-    return [ExistingLead._make(row) for row in connection.execute(statement)]
+    return [ExistingLead._make(row) for row in tx.execute(statement)]
 
 
-def _update_leads(database: Database, connection: Connection, rows: Sequence[LeadUpdate], now: datetime) -> None:
+def _update_leads(tx: Transaction, rows: Sequence[LeadUpdate], now: datetime) -> None:
     if not rows:
         return
-    new = database.rows("new", _LEAD_UPDATE, rows)
-    connection.execute(
+    new = tx.rows("new", _LEAD_UPDATE, rows)
+    tx.execute(
         update(lead)
         .where(lead.c.id == new.c.lead_id)
         .values(
@@ -252,7 +250,7 @@ def _update_leads(database: Database, connection: Connection, rows: Sequence[Lea
     )
 
 
-def _withdraw(database: Database, connection: Connection, leads: Sequence[tuple[int, str]], now: datetime) -> None:
+def _withdraw(tx: Transaction, leads: Sequence[tuple[int, str]], now: datetime) -> None:
     """End the enrollments and withdraw the open offers of leads that an import closes or gives to a rep.
 
     *leads* are ids, each with the reason: how the lead ended, or that a rep has it. Offers that a rep accepted
@@ -260,22 +258,22 @@ def _withdraw(database: Database, connection: Connection, leads: Sequence[tuple[
     """
     if not leads:
         return
-    chosen = database.rows("chosen", {"id": BigInteger(), "reason": String()}, leads)
-    connection.execute(
+    chosen = tx.rows("chosen", {"id": BigInteger(), "reason": String()}, leads)
+    tx.execute(
         update(enrollment)
         .where(enrollment.c.lead_id == chosen.c.id, enrollment.c.ended_at.is_(None))
         .values(ended_at=now, end_reason=chosen.c.reason)
     )
-    withdrawn = connection.execute(
+    withdrawn = tx.execute(
         update(offer)
         .where(offer.c.lead_id == chosen.c.id, offer.c.state == "offered")
         .values(state="withdrawn", answered_at=now, reason=chosen.c.reason)
         .returning(offer.c.id)
     ).scalars()
-    crm_records.set_target_states(database, connection, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
-    handoff_queries.record_follow_ups(database, connection, [(id_, "closed") for id_, _ in leads], now)
+    crm_records.set_target_states(tx, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
+    handoff_queries.record_follow_ups(tx, [(id_, "closed") for id_, _ in leads], now)
 
 
-def record_import_run(connection: Connection, run: ImportRun) -> None:
+def record_import_run(tx: Transaction, run: ImportRun) -> None:
     """Record that a file was imported."""
-    connection.execute(insert(import_file).values(run._asdict()))
+    tx.execute(insert(import_file).values(run._asdict()))

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Self
 
-from sqlalchemy import Connection
-
-from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import ActiveSuppression, LiftKey, SuppressionScope, SuppressionSource, lift_key
 from nurture.domain.lead import Closing, Custodian, FieldValue, Queue
 from nurture.domain.plain_text import index_key
@@ -90,13 +88,10 @@ class LeadDraft:
 class LeadUpsert:
     """Merges the rows of one batch into leads, then writes them."""
 
-    def __init__(
-        self, database: Database, connection: Connection, file: str, now: datetime, held_at: datetime | None = None
-    ) -> None:
+    def __init__(self, tx: Transaction, file: str, now: datetime, held_at: datetime | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.by_custodian: Counter[tuple[str, str]] = Counter()
-        self._database = database
-        self._connection = connection
+        self._tx = tx
         self._file = file
         self._now = now
         self._held_at = held_at
@@ -119,26 +114,22 @@ class LeadUpsert:
         self._write()
 
     def _load_existing(self, rows: Sequence[LeadRow], keys: Sequence[IdentityKey | None]) -> None:
-        database, connection = self._database, self._connection
-        acquire(database, connection, Lock.INTAKE)
+        tx = self._tx
+        acquire(tx, Lock.INTAKE)
         emails = list(dict.fromkeys(row.email for row in rows if row.email))
-        found = address_queries.get_or_create_addresses(database, connection, emails, restore_erased=True)
-        identities = queries.find_identities(database, connection, list(dict.fromkeys(key for key in keys if key)))
+        found = address_queries.get_or_create_addresses(tx, emails, restore_erased=True)
+        identities = queries.find_identities(tx, list(dict.fromkeys(key for key in keys if key)))
         lead_ids = {lead_id for _, lead_id in found.values() if lead_id is not None} | set(identities.values())
-        leads = {
-            one.lead_id: LeadDraft.from_existing(one) for one in queries.lock_existing(database, connection, lead_ids)
-        }
+        leads = {one.lead_id: LeadDraft.from_existing(one) for one in queries.lock_existing(tx, lead_ids)}
         self._drafts += leads.values()
         self._addresses = {email: address_id for email, (address_id, _) in found.items()}
         self._by_key = {key: leads[lead_id] for key, lead_id in identities.items()}
         self._by_address = {lead.address_id: lead for lead in leads.values() if lead.address_id is not None}
         address_ids = set(self._addresses.values()) | set(self._by_address)
-        for address_id, suppressions in suppression_queries.load_suppressions(
-            database, connection, address_ids
-        ).items():
+        for address_id, suppressions in suppression_queries.load_suppressions(tx, address_ids).items():
             self._suppressions[address_id] = {lift_key(one.scope, one.ref, one.source): one for one in suppressions}
         without_address = [lead.id for lead in leads.values() if lead.address_id is None]
-        for lead_id in suppression_queries.find_opted_out_without_address(database, connection, without_address):
+        for lead_id in suppression_queries.find_opted_out_without_address(tx, without_address):
             leads[lead_id].opted_out = True
 
     def _process_row(self, row: LeadRow, key: IdentityKey | None) -> str:
@@ -307,7 +298,7 @@ class LeadUpsert:
 
     def _drop_queued_ambiguous(self) -> None:
         """Drop ambiguous rows that are already in the queue."""
-        queued = queries.find_identities(self._database, self._connection, list(self._ambiguous))
+        queued = queries.find_identities(self._tx, list(self._ambiguous))
         for key in queued:
             self._drafts.remove(self._ambiguous[key])
         self.counts["new"] -= len(queued)
@@ -315,7 +306,7 @@ class LeadUpsert:
 
     def _write(self) -> None:
         new = [lead for lead in self._drafts if lead.existing is None]
-        ids = self._database.reserve_ids(self._connection, "lead", len(new))
+        ids = self._tx.reserve_ids("lead", len(new))
         for lead, lead_id in zip(new, ids, strict=True):
             lead.id = lead_id
         for lead in new:
@@ -326,8 +317,8 @@ class LeadUpsert:
             if lead.existing is not None and lead.changed:
                 self._write_update(lead, lead.existing)
             self._write_details(lead)
-        self.counts["signals"] += self._changes.write(self._database, self._connection, self._now)
-        suppression.opt_out(self._database, self._connection, self._opt_outs, self._now)
+        self.counts["signals"] += self._changes.write(self._tx, self._now)
+        suppression.opt_out(self._tx, self._opt_outs, self._now)
 
     def _write_new(self, lead: LeadDraft) -> None:
         row, custody, now = lead.row, lead.custody, self._now

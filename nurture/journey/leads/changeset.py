@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    Connection,
     Date,
     Float,
     FromClause,
@@ -25,7 +24,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -33,6 +31,7 @@ from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import routing as routing_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import Json, UtcDateTime
 from nurture.journey.leads.custody import CustodyUpdate, write_custody
 from nurture.journey.leads.journal import JournalEntry, write_journal
@@ -233,47 +232,43 @@ class Changes:
     new_offers: list[NewOffer] = field(default_factory=list)
     priority_updates: list[PriorityUpdate] = field(default_factory=list)
 
-    def write(self, database: Database, connection: Connection, now: datetime) -> set[int]:
+    def write(self, tx: Transaction, now: datetime) -> set[int]:
         """Write the changes of all leads whose custody version still matches; return these leads.
 
         Changes of leads without a custody update in the batch are written unguarded.
         """
-        written = write_custody(database, connection, self.custody_updates)
+        written = write_custody(tx, self.custody_updates)
         conflicting = {row.lead_id for row in self.custody_updates} - written
-        self._write_rest(database, connection, conflicting, now)
+        self._write_rest(tx, conflicting, now)
         return written
 
-    def _write_rest(self, database: Database, connection: Connection, conflicting: set[int], now: datetime) -> None:
-        _write_enrollment_updates(database, connection, _without_conflicts(self.enrollment_updates, conflicting))
-        _cancel_touches(database, connection, _without_conflicts(self.cancellations, conflicting), now)
+    def _write_rest(self, tx: Transaction, conflicting: set[int], now: datetime) -> None:
+        _write_enrollment_updates(tx, _without_conflicts(self.enrollment_updates, conflicting))
+        _cancel_touches(tx, _without_conflicts(self.cancellations, conflicting), now)
         enrollments = _without_conflicts(self.new_enrollments, conflicting)
-        database.insert(connection, enrollment.name, _NEW_ENROLLMENT, enrollments)
+        tx.insert(enrollment.name, _NEW_ENROLLMENT, enrollments)
         offers = _without_conflicts(self.new_offers, conflicting)
-        database.insert(connection, offer.name, _NEW_OFFER, offers)
-        crm_records.plan_records(database, connection, [(one.id, one.lead_id) for one in offers], now)
-        database.insert(
-            connection,
-            message.name,
-            _NEW_MESSAGE,
-            _without_conflicts(self.new_messages, conflicting),
-            unique_columns=["send_key"],
+        tx.insert(offer.name, _NEW_OFFER, offers)
+        crm_records.plan_records(tx, [(one.id, one.lead_id) for one in offers], now)
+        tx.insert(
+            message.name, _NEW_MESSAGE, _without_conflicts(self.new_messages, conflicting), unique_columns=["send_key"]
         )
-        database.insert(connection, outcome.name, _NEW_OUTCOME, _without_conflicts(self.new_outcomes, conflicting))
-        _write_fields(database, connection, _without_conflicts(self.field_updates, conflicting), now)
-        _write_priorities(database, connection, _without_conflicts(self.priority_updates, conflicting))
+        tx.insert(outcome.name, _NEW_OUTCOME, _without_conflicts(self.new_outcomes, conflicting))
+        _write_fields(tx, _without_conflicts(self.field_updates, conflicting), now)
+        _write_priorities(tx, _without_conflicts(self.priority_updates, conflicting))
         entries = _without_conflicts(self.journal_entries, conflicting)
-        write_journal(database, connection, entries)
+        write_journal(tx, entries)
 
 
 def _without_conflicts(rows: Sequence[Any], conflicting: set[int]) -> Sequence[Any]:
     return [row for row in rows if row.lead_id not in conflicting] if conflicting else rows
 
 
-def _write_enrollment_updates(database: Database, connection: Connection, rows: Sequence[EnrollmentUpdate]) -> None:
+def _write_enrollment_updates(tx: Transaction, rows: Sequence[EnrollmentUpdate]) -> None:
     if not rows:
         return
-    moved = database.rows("moved", _ENROLLMENT_UPDATE, rows)
-    connection.execute(
+    moved = tx.rows("moved", _ENROLLMENT_UPDATE, rows)
+    tx.execute(
         update(enrollment)
         .where(enrollment.c.id == moved.c.id)
         .values(
@@ -287,13 +282,11 @@ def _write_enrollment_updates(database: Database, connection: Connection, rows: 
     )
 
 
-def _cancel_touches(
-    database: Database, connection: Connection, rows: Sequence[TouchCancellation], now: datetime
-) -> None:
+def _cancel_touches(tx: Transaction, rows: Sequence[TouchCancellation], now: datetime) -> None:
     if not rows:
         return
-    cancelled = database.rows("cancelled", {"lead_id": _ID, "reason": _TEXT}, rows)
-    connection.execute(
+    cancelled = tx.rows("cancelled", {"lead_id": _ID, "reason": _TEXT}, rows)
+    tx.execute(
         update(message)
         .where(
             message.c.lead_id == cancelled.c.lead_id,
@@ -311,17 +304,17 @@ def _cancel_touches(
     )
 
 
-def _write_priorities(database: Database, connection: Connection, rows: Sequence[PriorityUpdate]) -> None:
+def _write_priorities(tx: Transaction, rows: Sequence[PriorityUpdate]) -> None:
     """Replace the priorities of earlier hand-offs of these leads."""
     if not rows:
         return
-    chosen = database.ids("chosen", [row.lead_id for row in rows])
-    connection.execute(delete(queue_priority).where(queue_priority.c.lead_id.in_(select(chosen.c.id))))
-    database.insert(connection, queue_priority.name, _PRIORITY_UPDATE, rows)
+    chosen = tx.ids("chosen", [row.lead_id for row in rows])
+    tx.execute(delete(queue_priority).where(queue_priority.c.lead_id.in_(select(chosen.c.id))))
+    tx.insert(queue_priority.name, _PRIORITY_UPDATE, rows)
 
 
-def _write_fields(database: Database, connection: Connection, rows: Sequence[FieldUpdate], now: datetime) -> None:
+def _write_fields(tx: Transaction, rows: Sequence[FieldUpdate], now: datetime) -> None:
     if not rows:
         return
-    new: FromClause = database.rows("new", {"lead_id": _ID, "fields": Json}, rows)
-    connection.execute(update(lead).where(lead.c.id == new.c.lead_id).values(fields=new.c.fields, updated_at=now))
+    new: FromClause = tx.rows("new", {"lead_id": _ID, "fields": Json}, rows)
+    tx.execute(update(lead).where(lead.c.id == new.c.lead_id).values(fields=new.c.fields, updated_at=now))

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, func, update
+from sqlalchemy import BigInteger, Integer, String, func, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 _ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
@@ -35,14 +35,14 @@ _CUSTODY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
 )
 
 
-def write_custody(database: Database, connection: Connection, rows: Sequence[CustodyUpdate]) -> set[int]:
+def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
     """Write *rows* whose version is still the stored one; return their leads.
 
     A lead that another worker moved meanwhile keeps what that worker wrote.
     """
     if not rows:
         return set()
-    moved = database.rows("moved", _CUSTODY_UPDATE, rows)
+    moved = tx.rows("moved", _CUSTODY_UPDATE, rows)
     statement = (
         update(custody)
         .where(custody.c.lead_id == moved.c.lead_id, custody.c.version == moved.c.version)
@@ -56,4 +56,4 @@ def write_custody(database: Database, connection: Connection, rows: Sequence[Cus
         )
         .returning(custody.c.lead_id)
     )
-    return set(connection.execute(statement).scalars().all())
+    return set(tx.execute(statement).scalars().all())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.leads import history_queries
@@ -23,46 +22,46 @@ def find_lead(ctx: AppContext, text: str) -> int:
     reference = text.strip()
     if not reference:
         raise NotFound("No lead given. Write its id, email address or external id.")
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         if reference.isascii() and reference.isdigit() and len(reference) <= MAX_ID_DIGITS:
-            record = history_queries.find_lead_record(connection, int(reference))
+            record = history_queries.find_lead_record(tx, int(reference))
             if record is not None:
                 return record.id
         if "@" in reference:
-            found = _find_by_address(connection, reference)
+            found = _find_by_address(tx, reference)
             if found is not None:
                 return found
-        return _find_by_external_id(connection, reference)
+        return _find_by_external_id(tx, reference)
 
 
-def _find_by_address(connection: Connection, email: str) -> int | None:
-    is_known, lead_id = history_queries.find_by_address(connection, normalize_address(email))
+def _find_by_address(tx: Transaction, email: str) -> int | None:
+    is_known, lead_id = history_queries.find_by_address(tx, normalize_address(email))
     if is_known and lead_id is None:
         raise NotFound(f"The address {email} exists, but no lead has it.")
     return lead_id
 
 
-def _find_by_external_id(connection: Connection, reference: str) -> int:
-    found = history_queries.find_by_external_id(connection, reference, None)
+def _find_by_external_id(tx: Transaction, reference: str) -> int:
+    found = history_queries.find_by_external_id(tx, reference, None)
     source, colon, external_id = reference.partition(":")
     if not found and colon:
-        found = history_queries.find_by_external_id(connection, external_id, source)
+        found = history_queries.find_by_external_id(tx, external_id, source)
     leads = sorted({lead_id for _, lead_id in found})
     if len(leads) > 1:
         listed = ", ".join(f"{lead_id} ({source}:{reference})" for source, lead_id in found)
         raise InvalidState(f"{reference} matches {len(leads)} leads: {listed}. Write one of these ids.")
     if not leads:
-        raise NotFound(_not_found_message(connection, reference))
+        raise NotFound(_not_found_message(tx, reference))
     return leads[0]
 
 
-def _not_found_message(connection: Connection, reference: str) -> str:
+def _not_found_message(tx: Transaction, reference: str) -> str:
     message = f"There is no lead {reference}."
     normal = normalize_address(reference)
     if "@" in reference:
-        suggestions = _closest(normal, history_queries.addresses_with_prefix(connection, normal[:2]))
+        suggestions = _closest(normal, history_queries.addresses_with_prefix(tx, normal[:2]))
     else:
-        suggestions = _closest(reference, history_queries.external_ids_with_prefix(connection, reference[:2]))
+        suggestions = _closest(reference, history_queries.external_ids_with_prefix(tx, reference[:2]))
     if suggestions:
         return f"{message} Did you mean {' or '.join(suggestions)}?"
     return f"{message} Write its id, email address or external id; `nurture leads list` lists leads."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Select, func, select
 
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import delivery as delivery_tables
@@ -14,6 +14,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.plain_text import index_key
 
 address = table(lead_tables.Address)
@@ -73,14 +74,14 @@ def _select_records() -> Select[Any]:
     return select(*columns).select_from(lead).outerjoin(custody, custody.c.lead_id == lead.c.id)
 
 
-def find_lead_record(connection: Connection, lead_id: int) -> LeadRecord | None:
+def find_lead_record(tx: Transaction, lead_id: int) -> LeadRecord | None:
     """Return the lead with this id, None if there is none."""
-    row = connection.execute(_select_records().where(lead.c.id == lead_id)).one_or_none()
+    row = tx.execute(_select_records().where(lead.c.id == lead_id)).one_or_none()
     return LeadRecord._make(row) if row is not None else None
 
 
 def list_leads(
-    connection: Connection,
+    tx: Transaction,
     *,
     custodian: str | None = None,
     track: str | None = None,
@@ -98,32 +99,32 @@ def list_leads(
         statement = statement.where(custody.c.kind == "queue", custody.c.ref == queue)
     if source is not None:
         statement = statement.where(lead.c.source == source)
-    return [LeadRecord._make(row) for row in connection.execute(statement)]
+    return [LeadRecord._make(row) for row in tx.execute(statement)]
 
 
-def load_history(connection: Connection, lead_id: int, address_id: int | None) -> list[HistoryEvent]:
+def load_history(tx: Transaction, lead_id: int, address_id: int | None) -> list[HistoryEvent]:
     """Return the history of a lead, oldest first, in five statements."""
     found = [
-        *_journal_events(connection, lead_id),
-        *_message_events(connection, lead_id),
-        *_signal_events(connection, lead_id),
-        *_outcome_events(connection, lead_id),
-        *(_suppression_events(connection, address_id) if address_id is not None else []),
+        *_journal_events(tx, lead_id),
+        *_message_events(tx, lead_id),
+        *_signal_events(tx, lead_id),
+        *_outcome_events(tx, lead_id),
+        *(_suppression_events(tx, address_id) if address_id is not None else []),
     ]
     return sorted(found, key=lambda line: line.at)
 
 
-def _journal_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
+def _journal_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
     ref = func.coalesce(journal.c.ref, journal.c.step, "")
     statement = select(journal.c.at, journal.c.stage, journal.c.event, journal.c.reason, ref)
     return [
         HistoryEvent._make(row)
-        for row in connection.execute(statement.where(journal.c.lead_id == lead_id).order_by(journal.c.id))
+        for row in tx.execute(statement.where(journal.c.lead_id == lead_id).order_by(journal.c.id))
     ]
 
 
-def _message_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
-    found = connection.execute(select(message).where(message.c.lead_id == lead_id).order_by(message.c.id)).all()
+def _message_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
+    found = tx.execute(select(message).where(message.c.lead_id == lead_id).order_by(message.c.id)).all()
     events = []
     for row in found:
         label = f"{row.email} of {row.track}, version {row.track_version}" if row.track else f"{row.email}"
@@ -134,8 +135,8 @@ def _message_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
     return events
 
 
-def _signal_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
-    found = connection.execute(
+def _signal_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
+    found = tx.execute(
         select(signal).where(signal.c.lead_id == lead_id).order_by(signal.c.occurred_at, signal.c.id)
     ).all()
     events = []
@@ -149,8 +150,8 @@ def _signal_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
     return events
 
 
-def _outcome_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
-    found = connection.execute(select(outcome).where(outcome.c.lead_id == lead_id).order_by(outcome.c.id))
+def _outcome_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
+    found = tx.execute(select(outcome).where(outcome.c.lead_id == lead_id).order_by(outcome.c.id))
     return [
         HistoryEvent(
             row.happened_at,
@@ -163,13 +164,13 @@ def _outcome_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
     ]
 
 
-def _suppression_events(connection: Connection, address_id: int) -> list[HistoryEvent]:
+def _suppression_events(tx: Transaction, address_id: int) -> list[HistoryEvent]:
     statement = select(suppression).where(suppression.c.address_id == address_id).order_by(suppression.c.id)
     return [
         HistoryEvent(
             row.recorded_at, "suppression", row.action, _suppression_text(row.scope, row.source, row.evidence), row.ref
         )
-        for row in connection.execute(statement)
+        for row in tx.execute(statement)
     ]
 
 
@@ -177,9 +178,9 @@ def _suppression_text(scope: str, source: str, evidence: str | None) -> str:
     return f"{scope}, by {source}" + (f": {evidence}" if evidence else "")
 
 
-def find_by_address(connection: Connection, normal: str) -> tuple[bool, int | None]:
+def find_by_address(tx: Transaction, normal: str) -> tuple[bool, int | None]:
     """Return whether this normalized address exists, and the id of its lead."""
-    row = connection.execute(
+    row = tx.execute(
         select(lead.c.id)
         .select_from(address)
         .outerjoin(lead, lead.c.address_id == address.c.id)
@@ -188,25 +189,25 @@ def find_by_address(connection: Connection, normal: str) -> tuple[bool, int | No
     return row is not None, row[0] if row is not None else None
 
 
-def find_by_external_id(connection: Connection, external_id: str, source: str | None) -> list[tuple[str, int]]:
+def find_by_external_id(tx: Transaction, external_id: str, source: str | None) -> list[tuple[str, int]]:
     """Return (source, lead id) of every lead with this external id."""
     statement = select(identity.c.source, identity.c.lead_id).where(identity.c.external_id == index_key(external_id))
     if source is not None:
         statement = statement.where(identity.c.source == index_key(source))
-    return [(row[0], row[1]) for row in connection.execute(statement.order_by(identity.c.source))]
+    return [(row[0], row[1]) for row in tx.execute(statement.order_by(identity.c.source))]
 
 
-def addresses_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
+def addresses_with_prefix(tx: Transaction, prefix: str) -> Sequence[str]:
     """Return normalized addresses of leads that start with *prefix*."""
     statement = (
         select(address.c.normalized)
         .join(lead, lead.c.address_id == address.c.id)
         .where(address.c.normalized.startswith(prefix, autoescape=True))
     )
-    return connection.execute(statement.limit(MAX_NEAR_MATCHES)).scalars().all()
+    return tx.execute(statement.limit(MAX_NEAR_MATCHES)).scalars().all()
 
 
-def external_ids_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
+def external_ids_with_prefix(tx: Transaction, prefix: str) -> Sequence[str]:
     """Return external ids that start with *prefix*."""
     statement = select(identity.c.external_id).where(identity.c.external_id.startswith(prefix, autoescape=True))
-    return connection.execute(statement.limit(MAX_NEAR_MATCHES)).scalars().all()
+    return tx.execute(statement.limit(MAX_NEAR_MATCHES)).scalars().all()

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String
+from sqlalchemy import BigInteger, Integer, String
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
+from nurture.db.transaction import Transaction
 from nurture.db.types import Json, UtcDateTime
 
 _ID, _INT, _TEXT = BigInteger(), Integer(), String()
@@ -43,6 +43,6 @@ _JOURNAL_ENTRY: Mapping[str, TypeEngine[Any]] = dict(
 )
 
 
-def write_journal(database: Database, connection: Connection, entries: Sequence[JournalEntry]) -> None:
+def write_journal(tx: Transaction, entries: Sequence[JournalEntry]) -> None:
     """Add *entries* to the journal, with one statement."""
-    database.insert(connection, "journal", _JOURNAL_ENTRY, entries)
+    tx.insert("journal", _JOURNAL_ENTRY, entries)

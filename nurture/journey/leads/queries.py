@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, String, func, or_, select, union, update
+from sqlalchemy import BigInteger, String, func, or_, select, union, update
 
-from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.plain_text import index_key
 
 lead = table(lead_tables.Lead)
@@ -25,23 +25,21 @@ MAX_ID_DIGITS: Final = 18
 """A longer number is not a lead id: ids fit into 64 bits."""
 
 
-def reset_engagement(
-    database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime, *, clear_dates: bool = True
-) -> None:
+def reset_engagement(tx: Transaction, lead_ids: Sequence[int], now: datetime, *, clear_dates: bool = True) -> None:
     """Reset the score that led to a hand-off; with *clear_dates* also the decision and callback dates."""
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     values = {"engagement": 0.0, "engagement_at": None, "signals_since": now, "updated_at": now}
     if clear_dates:
         values |= {"decides_on": None, "decides_stated_at": None, "call_on": None}
-    connection.execute(update(lead).where(lead.c.id == chosen.c.id).values(values))
+    tx.execute(update(lead).where(lead.c.id == chosen.c.id).values(values))
 
 
-def reset_accepted_engagement(database: Database, connection: Connection, lead_ids: Sequence[int]) -> None:
+def reset_accepted_engagement(tx: Transaction, lead_ids: Sequence[int]) -> None:
     """Exclude the signals that led to accepted hand-offs from the score of leads that return after these.
 
     An empty points key makes the next sweep recompute the score, as after a change of the points.
     """
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     accepted = (
         select(offer.c.lead_id, func.max(offer.c.answered_at, type_=offer.c.answered_at.type).label("at"))
         .join(chosen, chosen.c.id == offer.c.lead_id)
@@ -51,80 +49,76 @@ def reset_accepted_engagement(database: Database, connection: Connection, lead_i
     )
     same_lead = lead.c.id == accepted.c.lead_id
     stale = or_(lead.c.signals_since.is_(None), lead.c.signals_since < accepted.c.at)
-    connection.execute(update(lead).where(same_lead, lead.c.decides_stated_at <= accepted.c.at).values(decides_on=None))
-    connection.execute(update(lead).where(same_lead, stale).values(signals_since=accepted.c.at, points_key=""))
+    tx.execute(update(lead).where(same_lead, lead.c.decides_stated_at <= accepted.c.at).values(decides_on=None))
+    tx.execute(update(lead).where(same_lead, stale).values(signals_since=accepted.c.at, points_key=""))
 
 
-def set_timeline(connection: Connection, lead_id: int, decides_on: date, now: datetime) -> None:
+def set_timeline(tx: Transaction, lead_id: int, decides_on: date, now: datetime) -> None:
     """Set the date on which the lead decides."""
-    connection.execute(
+    tx.execute(
         update(lead).where(lead.c.id == lead_id).values(decides_on=decides_on, decides_stated_at=now, updated_at=now)
     )
 
 
-def clear_timeline(connection: Connection, lead_id: int, now: datetime) -> None:
+def clear_timeline(tx: Transaction, lead_id: int, now: datetime) -> None:
     """Clear the decision date. The time of the change is kept, so that older statements do not restore it."""
-    connection.execute(
-        update(lead).where(lead.c.id == lead_id).values(decides_on=None, decides_stated_at=now, updated_at=now)
-    )
+    tx.execute(update(lead).where(lead.c.id == lead_id).values(decides_on=None, decides_stated_at=now, updated_at=now))
 
 
-def set_callback_date(connection: Connection, lead_id: int, call_on: date, now: datetime) -> None:
+def set_callback_date(tx: Transaction, lead_id: int, call_on: date, now: datetime) -> None:
     """Set the date on which the lead asked to be called."""
-    connection.execute(update(lead).where(lead.c.id == lead_id).values(call_on=call_on, updated_at=now))
+    tx.execute(update(lead).where(lead.c.id == lead_id).values(call_on=call_on, updated_at=now))
 
 
-def record_readiness_rules(database: Database, connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
+def record_readiness_rules(tx: Transaction, rows: Sequence[tuple[int, str]]) -> None:
     """Write the readiness rule that classified each lead; *rows* are (lead id, rule)."""
     if not rows:
         return
-    classified = database.rows("classified", {"id": BigInteger(), "rule": String()}, rows)
-    connection.execute(update(lead).where(lead.c.id == classified.c.id).values(readiness=classified.c.rule))
+    classified = tx.rows("classified", {"id": BigInteger(), "rule": String()}, rows)
+    tx.execute(update(lead).where(lead.c.id == classified.c.id).values(readiness=classified.c.rule))
 
 
-def load_last_enrollments(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> dict[tuple[int, str], datetime]:
+def load_last_enrollments(tx: Transaction, lead_ids: Sequence[int]) -> dict[tuple[int, str], datetime]:
     """Return when each (lead id, track) last ended, or was entered if it is still open."""
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     last = func.max(func.coalesce(enrollment.c.ended_at, enrollment.c.entered_at), type_=enrollment.c.entered_at.type)
     statement = (
         select(enrollment.c.lead_id, enrollment.c.track, last)
         .join(chosen, chosen.c.id == enrollment.c.lead_id)
         .group_by(enrollment.c.lead_id, enrollment.c.track)
     )
-    return {(lead_id, track): at for lead_id, track, at in connection.execute(statement)}
+    return {(lead_id, track): at for lead_id, track, at in tx.execute(statement)}
 
 
-def pause(connection: Connection, lead_id: int, until: datetime | None, by: str, now: datetime) -> None:
+def pause(tx: Transaction, lead_id: int, until: datetime | None, by: str, now: datetime) -> None:
     """Pause mail to the lead until *until*, with who asked for it; None ends the pause."""
     pause_values = {"paused_at": now, "paused_by": by} if until is not None else {"paused_at": None, "paused_by": None}
     statement = update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now, **pause_values)
-    connection.execute(statement)
+    tx.execute(statement)
 
 
-def set_touch_interval(connection: Connection, lead_id: int, days: int | None, now: datetime) -> None:
+def set_touch_interval(tx: Transaction, lead_id: int, days: int | None, now: datetime) -> None:
     """Set the lead's minimum number of days between touches; None leaves it to the track."""
-    connection.execute(update(lead).where(lead.c.id == lead_id).values(touch_interval_days=days, updated_at=now))
+    tx.execute(update(lead).where(lead.c.id == lead_id).values(touch_interval_days=days, updated_at=now))
 
 
-def filter_existing(database: Database, connection: Connection, lead_ids: Collection[int]) -> set[int]:
+def filter_existing(tx: Transaction, lead_ids: Collection[int]) -> set[int]:
     """Return those of these leads that exist and are not erased."""
     if not lead_ids:
         return set()
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     statement = select(lead.c.id).join(chosen, chosen.c.id == lead.c.id).where(lead.c.erased_at.is_(None))
-    return set(connection.execute(statement).scalars())
+    return set(tx.execute(statement).scalars())
 
 
-def resolve_leads(database: Database, connection: Connection, texts: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+def resolve_leads(tx: Transaction, texts: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
     """Return the ids of the leads that each text matches as a lead id, an address or an external id.
 
     *texts* maps each text to its normalized form as an address. Erased leads never match.
     """
     if not texts:
         return {}
-    requested = database.rows(
+    requested = tx.rows(
         "requested",
         {"text": String(), "normalized": String(), "key": String(), "id": BigInteger()},
         [
@@ -143,6 +137,6 @@ def resolve_leads(database: Database, connection: Connection, texts: Mapping[str
         identity, identity.c.external_id == requested.c.key
     )
     found: dict[str, tuple[int, ...]] = {}
-    for text, lead_id in connection.execute(union(by_id, by_address, by_external_id)):
+    for text, lead_id in tx.execute(union(by_id, by_address, by_external_id)):
         found[text] = (*found.get(text, ()), lead_id)
     return {text: tuple(sorted(ids)) for text, ids in found.items()}

@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Connection,
     Date,
     Integer,
     String,
@@ -23,13 +22,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
 
@@ -123,13 +122,11 @@ _RETURNED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "at": _TIME}
 _CURSORS: Final[Mapping[str, TypeEngine[Any]]] = {"name": _TEXT, "uid_validity": _ID, "last_uid": _ID, "read_at": _TIME}
 
 
-def find_replied_messages(
-    database: Database, connection: Connection, digests: Collection[str], purpose: str
-) -> dict[str, RepliedMessage]:
+def find_replied_messages(tx: Transaction, digests: Collection[str], purpose: str) -> dict[str, RepliedMessage]:
     """Return the messages that replies answer, by token digest."""
     if not digests:
         return {}
-    requested = database.rows("requested", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
+    requested = tx.rows("requested", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
     statement = (
         select(
             token.c.digest,
@@ -149,33 +146,31 @@ def find_replied_messages(
         .outerjoin(address, address.c.id == lead.c.address_id)
         .where(token.c.purpose == purpose)
     )
-    return {row[0]: RepliedMessage._make(row) for row in connection.execute(statement)}
+    return {row[0]: RepliedMessage._make(row) for row in tx.execute(statement)}
 
 
-def find_existing_keys(database: Database, connection: Connection, keys: Collection[str]) -> set[str]:
+def find_existing_keys(tx: Transaction, keys: Collection[str]) -> set[str]:
     """Return the natural keys that are already stored."""
     if not keys:
         return set()
-    requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    requested = tx.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
     statement = select(reply.c.natural_key).join(requested, requested.c.natural_key == reply.c.natural_key)
-    return set(connection.execute(statement).scalars())
+    return set(tx.execute(statement).scalars())
 
 
-def insert_replies(database: Database, connection: Connection, rows: Sequence[InboundReply]) -> int:
+def insert_replies(tx: Transaction, rows: Sequence[InboundReply]) -> int:
     """Insert replies, each natural key once; return how many were new."""
-    return database.insert(connection, reply.name, _INBOUND_REPLY, rows, unique_columns=["natural_key"])
+    return tx.insert(reply.name, _INBOUND_REPLY, rows, unique_columns=["natural_key"])
 
 
-def begin_absences(
-    database: Database, connection: Connection, rows: Sequence[tuple[int, datetime, datetime]], now: datetime
-) -> set[int]:
+def begin_absences(tx: Transaction, rows: Sequence[tuple[int, datetime, datetime]], now: datetime) -> set[int]:
     """Pause leads that are out of office; *rows* are (lead id, until, stated at). Return the leads that changed.
 
     A longer absence is kept, and so is a pause that a person asked for.
     """
     if not rows:
         return set()
-    paused = database.rows("paused", _PAUSED, rows)
+    paused = tx.rows("paused", _PAUSED, rows)
     shorter = and_(lead.c.paused_by == PAUSED_BY_OUT_OF_OFFICE, lead.c.paused_until < paused.c.until)
     no_pause = or_(lead.c.paused_until.is_(None), lead.c.paused_until <= now)
     statement = (
@@ -184,16 +179,14 @@ def begin_absences(
         .values(paused_until=paused.c.until, paused_at=paused.c.at, paused_by=PAUSED_BY_OUT_OF_OFFICE, updated_at=now)
         .returning(lead.c.id)
     )
-    return set(connection.execute(statement).scalars())
+    return set(tx.execute(statement).scalars())
 
 
-def end_absences(
-    database: Database, connection: Connection, rows: Sequence[tuple[int, datetime]], now: datetime
-) -> set[int]:
+def end_absences(tx: Transaction, rows: Sequence[tuple[int, datetime]], now: datetime) -> set[int]:
     """End absences of leads that replied later; *rows* are (lead id, replied at). Return the leads that changed."""
     if not rows:
         return set()
-    returned = database.rows("returned", _RETURNED, rows)
+    returned = tx.rows("returned", _RETURNED, rows)
     statement = (
         update(lead)
         .where(
@@ -202,16 +195,16 @@ def end_absences(
         .values(paused_until=None, paused_at=None, paused_by=None, updated_at=now)
         .returning(lead.c.id)
     )
-    return set(connection.execute(statement).scalars())
+    return set(tx.execute(statement).scalars())
 
 
 def load_latest_replies(
-    database: Database, connection: Connection, lead_ids: Collection[int], kinds: Collection[str], limit: int
+    tx: Transaction, lead_ids: Collection[int], kinds: Collection[str], limit: int
 ) -> dict[int, list[ReplyText]]:
     """Return the newest *limit* texts of each lead, newest first."""
     if not lead_ids:
         return {}
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     row_number = func.row_number().over(
         partition_by=reply.c.lead_id, order_by=(reply.c.received_at.desc(), reply.c.id.desc())
     )
@@ -231,24 +224,24 @@ def load_latest_replies(
     )
     statement = select(*list(numbered.c)[:-1]).where(numbered.c.row_number <= limit).order_by(numbered.c.row_number)
     found: dict[int, list[ReplyText]] = defaultdict(list)
-    for row in connection.execute(statement):
+    for row in tx.execute(statement):
         found[row[0]].append(ReplyText._make(row))
     return found
 
 
-def find_leads(database: Database, connection: Connection, keys: Collection[str]) -> list[int]:
+def find_leads(tx: Transaction, keys: Collection[str]) -> list[int]:
     """Return the leads of the replies with these natural keys."""
-    requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    requested = tx.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
     statement = select(reply.c.lead_id).join(requested, requested.c.natural_key == reply.c.natural_key)
-    return list(connection.execute(statement).scalars())
+    return list(tx.execute(statement).scalars())
 
 
-def find_forwardable(database: Database, connection: Connection, keys: Collection[str]) -> list[ForwardableReply]:
+def find_forwardable(tx: Transaction, keys: Collection[str]) -> list[ForwardableReply]:
     """Return those of the replies with these natural keys that are to be forwarded to a rep.
 
     Replies of an offer whose brief is still planned are left out: the brief will show them.
     """
-    requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    requested = tx.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
     brief = message.alias("brief")
     statement = (
         select(reply.c.id, reply.c.lead_id, func.coalesce(offer.c.rep, custody.c.ref), offer.c.id)
@@ -261,18 +254,18 @@ def find_forwardable(database: Database, connection: Connection, keys: Collectio
         .where(or_(custody.c.kind == "rep", offer.c.id.is_not(None)), brief.c.id.is_(None))
         .order_by(reply.c.id)
     )
-    return [ForwardableReply._make(row) for row in connection.execute(statement)]
+    return [ForwardableReply._make(row) for row in tx.execute(statement)]
 
 
-def load_replies(database: Database, connection: Connection, ids: Collection[int]) -> dict[int, ReplyText]:
+def load_replies(tx: Transaction, ids: Collection[int]) -> dict[int, ReplyText]:
     """Return the texts of these replies, by reply id."""
-    chosen = database.ids("chosen", sorted(set(ids)))
+    chosen = tx.ids("chosen", sorted(set(ids)))
     columns = (reply.c.id, *(reply.c[name] for name in ReplyText._fields))
-    found = connection.execute(select(*columns).join(chosen, chosen.c.id == reply.c.id))
+    found = tx.execute(select(*columns).join(chosen, chosen.c.id == reply.c.id))
     return {row[0]: ReplyText._make(row[1:]) for row in found}
 
 
-def list_replies(connection: Connection, lead_id: int, limit: int) -> list[ReplyRecord]:
+def list_replies(tx: Transaction, lead_id: int, limit: int) -> list[ReplyRecord]:
     """Return the replies of a lead, newest first."""
     statement = (
         select(*(reply.c[name] for name in ReplyRecord._fields[:-2]), message.c.rep, message.c.state)
@@ -281,18 +274,18 @@ def list_replies(connection: Connection, lead_id: int, limit: int) -> list[Reply
         .order_by(reply.c.received_at.desc(), reply.c.id.desc())
         .limit(limit)
     )
-    return [ReplyRecord._make(row) for row in connection.execute(statement)]
+    return [ReplyRecord._make(row) for row in tx.execute(statement)]
 
 
-def load_cursor(connection: Connection, name: str) -> MailboxCursor | None:
+def load_cursor(tx: Transaction, name: str) -> MailboxCursor | None:
     """Return the cursor of a mailbox, None if it was never read."""
-    row = connection.execute(select(inbox.c.uid_validity, inbox.c.last_uid).where(inbox.c.name == name)).one_or_none()
+    row = tx.execute(select(inbox.c.uid_validity, inbox.c.last_uid).where(inbox.c.name == name)).one_or_none()
     return MailboxCursor._make(row) if row is not None else None
 
 
-def save_cursor(database: Database, connection: Connection, name: str, cursor: MailboxCursor, now: datetime) -> None:
+def save_cursor(tx: Transaction, name: str, cursor: MailboxCursor, now: datetime) -> None:
     """Save the cursor of a mailbox. It moves backward only if the mailbox was renumbered (UIDVALIDITY changed)."""
     values = {"uid_validity": cursor.uid_validity, "last_uid": cursor.last_uid, "read_at": now}
-    database.insert(connection, inbox.name, _CURSORS, [(name, *values.values())], ignore_conflicts=True)
+    tx.insert(inbox.name, _CURSORS, [(name, *values.values())], ignore_conflicts=True)
     older = or_(inbox.c.uid_validity != cursor.uid_validity, inbox.c.last_uid < cursor.last_uid)
-    connection.execute(update(inbox).where(inbox.c.name == name, older).values(**values))
+    tx.execute(update(inbox).where(inbox.c.name == name, older).values(**values))

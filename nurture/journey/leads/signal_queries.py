@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    Connection,
     String,
     Update,
     and_,
@@ -21,12 +20,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MANUAL_DECISION_QUEUES, MISSING_FIELD_QUEUE_PREFIX, SALES_QUEUES, Custodian
 from nurture.journey.leads.lock_queries import lock_leads
@@ -99,22 +98,22 @@ _NEW_SIGNAL: Final[Mapping[str, TypeEngine[Any]]] = dict(
 _LEAD_IDS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
 
 
-def record_signals(database: Database, connection: Connection, rows: Sequence[NewSignal]) -> int:
+def record_signals(tx: Transaction, rows: Sequence[NewSignal]) -> int:
     """Insert signals in the order of their natural keys, each once; return how many were new."""
     rows = sorted(rows, key=lambda row: row.natural_key)
-    return database.insert(connection, signal.name, _NEW_SIGNAL, rows, unique_columns=["natural_key"])
+    return tx.insert(signal.name, _NEW_SIGNAL, rows, unique_columns=["natural_key"])
 
 
-def find_existing_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:
+def find_existing_keys(tx: Transaction, keys: Sequence[str]) -> set[str]:
     """Return the natural keys that are already recorded."""
     if not keys:
         return set()
-    requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in keys])
+    requested = tx.rows("requested", {"natural_key": _TEXT}, [(key,) for key in keys])
     statement = select(signal.c.natural_key).join(requested, requested.c.natural_key == signal.c.natural_key)
-    return set(connection.execute(statement).scalars())
+    return set(tx.execute(statement).scalars())
 
 
-def lock_unapplied(database: Database, connection: Connection, limit: int) -> list[UnappliedSignal]:
+def lock_unapplied(tx: Transaction, limit: int) -> list[UnappliedSignal]:
     """Lock and return signals that are not applied yet, oldest record first."""
     statement = (
         select(
@@ -142,49 +141,47 @@ def lock_unapplied(database: Database, connection: Connection, limit: int) -> li
         .order_by(signal.c.id)
         .limit(limit)
     )
-    _lock_next_leads(database, connection, limit)
-    return [UnappliedSignal._make(row) for row in connection.execute(statement)]
+    _lock_next_leads(tx, limit)
+    return [UnappliedSignal._make(row) for row in tx.execute(statement)]
 
 
-def _lock_next_leads(database: Database, connection: Connection, limit: int) -> None:
+def _lock_next_leads(tx: Transaction, limit: int) -> None:
     """Lock the leads of the next signals, so that a sweep does not overwrite what applying them writes.
 
     One worker applies signals at a time, and custody is locked first, in the order of ids: prevents deadlocks.
     """
-    if not database.skips_locked:
+    if not tx.skips_locked:
         return
-    acquire(database, connection, Lock.SIGNALS)
+    acquire(tx, Lock.SIGNALS)
     next_leads = select(signal.c.lead_id).where(signal.c.applied_at.is_(None)).order_by(signal.c.id).limit(limit)
     statement = select(custody.c.lead_id).where(custody.c.lead_id.in_(next_leads))
-    connection.execute(statement.order_by(custody.c.lead_id).with_for_update())
+    tx.execute(statement.order_by(custody.c.lead_id).with_for_update())
 
 
-def mark_applied(database: Database, connection: Connection, ids: Sequence[int], now: datetime) -> None:
+def mark_applied(tx: Transaction, ids: Sequence[int], now: datetime) -> None:
     """Mark signals as applied."""
-    chosen = database.ids("chosen", ids)
-    connection.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
+    chosen = tx.ids("chosen", ids)
+    tx.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
 
 
-def make_due(
-    database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime, *, include_parked: bool = False
-) -> None:
+def make_due(tx: Transaction, lead_ids: Sequence[int], now: datetime, *, include_parked: bool = False) -> None:
     """Make leads on a track due now; with *include_parked* also those in a queue that a request of the lead ends.
 
     The custody version is incremented, so that a concurrent sweep does not overwrite the due time.
     """
     if not lead_ids:
         return
-    lock_leads(database, connection, lead_ids)
+    lock_leads(tx, lead_ids)
     values = {
-        "payload": database.payload(_LEAD_IDS, [(id_,) for id_ in set(lead_ids)]),
+        "payload": tx.payload(_LEAD_IDS, [(id_,) for id_ in set(lead_ids)]),
         "at": now,
         "include_parked": include_parked,
     }
-    connection.execute(database.cached(make_due, lambda: _make_due(database)), values)
+    tx.execute(tx.cached(make_due, lambda: _make_due(tx)), values)
 
 
-def _make_due(database: Database) -> Update:
-    chosen = database.rows_parameter("chosen", _LEAD_IDS)
+def _make_due(tx: Transaction) -> Update:
+    chosen = tx.rows_parameter("chosen", _LEAD_IDS)
     at = bindparam("at", type_=_TIME)
     # concat keeps SQLite off the index on kind, with which it would scan every lead on a track for each lead.
     kind, ref = custody.c.kind.concat(""), custody.c.ref
@@ -202,20 +199,20 @@ _NEEDS_FIELD: Final = and_(
 )
 
 
-def make_decisions_due(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+def make_decisions_due(tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
     """Make leads due now that wait for a manual decision or a missing field, because they asked for a person."""
     if not lead_ids:
         return
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     decided = or_(custody.c.ref.in_(sorted(MANUAL_DECISION_QUEUES)), _NEEDS_FIELD)
     is_waiting = (custody.c.kind.concat("") == "queue") & decided
     not_due = (custody.c.lead_id == chosen.c.id) & (custody.c.due_at > now)
-    connection.execute(update(custody).where(is_waiting, not_due).values(due_at=now, version=custody.c.version + 1))
+    tx.execute(update(custody).where(is_waiting, not_due).values(due_at=now, version=custody.c.version + 1))
 
 
-def find_reactivatable(database: Database, connection: Connection, lead_ids: Sequence[int]) -> list[int]:
+def find_reactivatable(tx: Transaction, lead_ids: Sequence[int]) -> list[int]:
     """Return those leads that new interest brings back: discarded, unreachable, lost or without a track."""
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     given_up = custody.c.kind.in_(("closed",)) & custody.c.ref.in_(("discarded", "unreachable", "lost"))
     without_track = (custody.c.kind == "queue") & (custody.c.ref == "no-track")
     statement = (
@@ -224,16 +221,14 @@ def find_reactivatable(database: Database, connection: Connection, lead_ids: Seq
         .where(or_(given_up, without_track))
         .order_by(custody.c.lead_id)
     )
-    return list(connection.execute(statement).scalars())
+    return list(tx.execute(statement).scalars())
 
 
-def find_latest_touches(
-    database: Database, connection: Connection, pairs: Sequence[tuple[int, str]]
-) -> dict[tuple[int, str], TouchRef]:
+def find_latest_touches(tx: Transaction, pairs: Sequence[tuple[int, str]]) -> dict[tuple[int, str], TouchRef]:
     """Return the last planned touch of each (lead id, step), whatever its state."""
     if not pairs:
         return {}
-    requested = database.rows("requested", {"lead_id": _ID, "step": _TEXT}, list(set(pairs)))
+    requested = tx.rows("requested", {"lead_id": _ID, "step": _TEXT}, list(set(pairs)))
     latest = (
         select(func.max(message.c.id).label("id"))
         .join(requested, (requested.c.lead_id == message.c.lead_id) & (requested.c.step == message.c.step))
@@ -244,13 +239,13 @@ def find_latest_touches(
     statement = select(message.c.lead_id, message.c.step, message.c.enrollment_id, message.c.track, message.c.id).join(
         latest, latest.c.id == message.c.id
     )
-    return {(row[0], row[1]): TouchRef(*row[2:]) for row in connection.execute(statement)}
+    return {(row[0], row[1]): TouchRef(*row[2:]) for row in tx.execute(statement)}
 
 
-def make_queues_due(database: Database, connection: Connection, queues: Sequence[str], now: datetime) -> None:
+def make_queues_due(tx: Transaction, queues: Sequence[str], now: datetime) -> None:
     """Make the leads of these queues due now."""
     not_due = (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues) & (custody.c.due_at > now)
-    if database.skips_locked:
+    if tx.skips_locked:
         statement = select(custody.c.lead_id).where(not_due).order_by(custody.c.lead_id)
-        connection.execute(statement.with_for_update())
-    connection.execute(update(custody).where(not_due).values(due_at=now, version=custody.c.version + 1))
+        tx.execute(statement.with_for_update())
+    tx.execute(update(custody).where(not_due).values(due_at=now, version=custody.c.version + 1))

@@ -9,14 +9,14 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, select
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.consent.suppression import ActiveSuppression, describe_suppression, find_covering
 from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Timeline
@@ -146,15 +146,14 @@ def _select_rows() -> Select[Any]:
     )
 
 
-def has_due_leads(connection: Connection, kind: Custodian, now: datetime) -> bool:
+def has_due_leads(tx: Transaction, kind: Custodian, now: datetime) -> bool:
     """Return whether any lead of this custodian is due."""
     due = select(custody.c.lead_id).where(custody.c.kind == kind.value, custody.c.due_at <= now).limit(1)
-    return connection.execute(due).scalar() is not None
+    return tx.execute(due).scalar() is not None
 
 
 def claim_due(
-    database: Database,
-    connection: Connection,
+    tx: Transaction,
     kinds: Sequence[Custodian],
     now: datetime,
     limit: int,
@@ -163,27 +162,23 @@ def claim_due(
 ) -> list[SnapshotRow]:
     """Lock and return the due leads of these custodians, longest due first."""
     values = {"now": now, "limit": limit}
-    if not database.skips_locked:
+    if not tx.skips_locked:
         # all() reads the rows in one call: iterating costs 5 us per lead.
-        rows = connection.execute(_claim_statement(tuple(kinds), ref, without_ref, only_lock=False), values).all()
+        rows = tx.execute(_claim_statement(tuple(kinds), ref, without_ref, only_lock=False), values).all()
         return [SnapshotRow._make(row) for row in rows]
     # Read after the lock, not with it: a statement that waited may miss what another worker has just written.
-    locked = connection.execute(_claim_statement(tuple(kinds), ref, without_ref, only_lock=True), values)
+    locked = tx.execute(_claim_statement(tuple(kinds), ref, without_ref, only_lock=True), values)
     lead_ids = locked.scalars().all()
-    return _load_rows(database, connection, lead_ids, custody.c.due_at) if lead_ids else []
+    return _load_rows(tx, lead_ids, custody.c.due_at) if lead_ids else []
 
 
 def _load_rows(
-    database: Database,
-    connection: Connection,
-    lead_ids: Sequence[int],
-    order: ColumnElement[Any],
-    base: Select[Any] | None = None,
+    tx: Transaction, lead_ids: Sequence[int], order: ColumnElement[Any], base: Select[Any] | None = None
 ) -> list[SnapshotRow]:
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     statement = _select_rows() if base is None else base
     statement = statement.join(chosen, chosen.c.id == custody.c.lead_id).order_by(order, custody.c.lead_id)
-    return [SnapshotRow._make(row) for row in connection.execute(statement).all()]
+    return [SnapshotRow._make(row) for row in tx.execute(statement).all()]
 
 
 @cache
@@ -202,50 +197,43 @@ def _claim_statement(
     return statement.with_for_update(of=custody, skip_locked=True) if only_lock else statement
 
 
-def load_rows(
-    database: Database, connection: Connection, lead_ids: Iterable[int], *, lock: bool = True
-) -> list[SnapshotRow]:
+def load_rows(tx: Transaction, lead_ids: Iterable[int], *, lock: bool = True) -> list[SnapshotRow]:
     """Return these leads with any custodian, locked unless *lock* is False.
 
     Locking is for writers, so erased leads are then left out.
     """
     unique_ids = sorted(set(lead_ids))
     if not lock:
-        return _load_rows(database, connection, unique_ids, custody.c.lead_id)
-    lock_leads(database, connection, unique_ids)
+        return _load_rows(tx, unique_ids, custody.c.lead_id)
+    lock_leads(tx, unique_ids)
     existing = _select_rows().where(lead.c.erased_at.is_(None))
-    return _load_rows(database, connection, unique_ids, custody.c.lead_id, existing)
+    return _load_rows(tx, unique_ids, custody.c.lead_id, existing)
 
 
-def load_open_rows_after(connection: Connection, lead_id: int, limit: int) -> list[SnapshotRow]:
+def load_open_rows_after(tx: Transaction, lead_id: int, limit: int) -> list[SnapshotRow]:
     """Return the next *limit* leads after *lead_id* that are not closed, by id, unlocked."""
     statement = _select_rows().where(custody.c.lead_id > lead_id, custody.c.kind != Custodian.CLOSED.value)
-    rows = connection.execute(statement.order_by(custody.c.lead_id).limit(limit)).all()
+    rows = tx.execute(statement.order_by(custody.c.lead_id).limit(limit)).all()
     return [SnapshotRow._make(row) for row in rows]
 
 
-def count_leads_by_rep(connection: Connection) -> dict[str, int]:
+def count_leads_by_rep(tx: Transaction) -> dict[str, int]:
     """Return how many leads each rep has, by rep id."""
     statement = select(custody.c.ref, func.count()).where(custody.c.kind == Custodian.REP.value)
-    return {row[0]: row[1] for row in connection.execute(statement.group_by(custody.c.ref))}
+    return {row[0]: row[1] for row in tx.execute(statement.group_by(custody.c.ref))}
 
 
 def load_snapshots(
-    database: Database,
-    connection: Connection,
-    rows: list[SnapshotRow],
-    now: datetime,
-    holidays: Holidays,
-    full_until: datetime | None = None,
+    tx: Transaction, rows: list[SnapshotRow], now: datetime, holidays: Holidays, full_until: datetime | None = None
 ) -> list[LeadSnapshot]:
     """Return the snapshot of each row, in the same order. *full_until*: see `LeadView`."""
     if not rows:
         return []
     lead_ids = [row.lead_id for row in rows]
-    touches, recent = _touches(database, connection, rows)
-    signals = _signals(database, connection, lead_ids)
+    touches, recent = _touches(tx, rows)
+    signals = _signals(tx, lead_ids)
     addresses = [row.address_id for row in rows if row.address_id is not None]
-    suppressions = load_suppressions(database, connection, addresses)
+    suppressions = load_suppressions(tx, addresses)
     snapshots = []
     for row in rows:
         key = row.lead_id
@@ -300,10 +288,10 @@ def _enrollment(row: SnapshotRow) -> Enrollment | None:
 
 
 def _touches(
-    database: Database, connection: Connection, rows: list[SnapshotRow]
+    tx: Transaction, rows: list[SnapshotRow]
 ) -> tuple[Mapping[int, list[Touch]], Mapping[int, list[datetime]]]:
     current = {row.lead_id: row.enrollment_id for row in rows}
-    chosen = database.ids("chosen", list(current))
+    chosen = tx.ids("chosen", list(current))
     statement = (
         select(
             message.c.kind,
@@ -322,7 +310,7 @@ def _touches(
     )
     touches: dict[int, list[Touch]] = defaultdict(list)
     recent: dict[int, list[datetime]] = defaultdict(list)
-    for row in connection.execute(statement).all():
+    for row in tx.execute(statement).all():
         kind, lead_id, enrollment_id, step, visit, state, state_at, accepted_at, send_at = row
         touch_state = TOUCH_STATES[state]
         at = send_at if touch_state is TouchState.IN_FLIGHT else accepted_at or state_at
@@ -333,8 +321,8 @@ def _touches(
     return touches, recent
 
 
-def _signals(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Signal]]:
-    chosen = database.ids("chosen", lead_ids)
+def _signals(tx: Transaction, lead_ids: Sequence[int]) -> Mapping[int, list[Signal]]:
+    chosen = tx.ids("chosen", lead_ids)
     statement = (
         select(
             signal.c.lead_id,
@@ -353,7 +341,7 @@ def _signals(database: Database, connection: Connection, lead_ids: Sequence[int]
         .order_by(signal.c.lead_id, signal.c.occurred_at, signal.c.id)
     )
     found: dict[int, list[Signal]] = defaultdict(list)
-    for lead_id, kind, occurred_at, verdict, click_filter_key, *where in connection.execute(statement).all():
+    for lead_id, kind, occurred_at, verdict, click_filter_key, *where in tx.execute(statement).all():
         parsed_verdict = SignalVerdict(verdict)
         found[lead_id].append(
             Signal(SignalKind(kind), occurred_at, parsed_verdict, click_filter_key is not None, *where)

@@ -8,16 +8,16 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, select
+from sqlalchemy import BigInteger, ColumnElement, Select, String, select
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.suppression_journal import ERASED as ERASE
 from nurture.db.suppression_journal import JournalLine
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.address import ERASED_PREFIX
 from nurture.domain.consent.suppression import (
@@ -67,69 +67,67 @@ _LOG_COLUMNS: Final = (
 )
 
 
-def append_entries(database: Database, connection: Connection, entries: Sequence[SuppressionEntry]) -> None:
+def append_entries(tx: Transaction, entries: Sequence[SuppressionEntry]) -> None:
     """Append entries to the log and to the suppression journal. Opt-outs must go through `consent.suppression`."""
-    database.insert(connection, suppression.name, _ENTRY, entries)
-    machine = database.machine
+    tx.insert(suppression.name, _ENTRY, entries)
+    machine = tx.database.machine
     if machine is None or not entries:
         return
-    chosen = database.ids("chosen", sorted({entry.address_id for entry in entries}))
+    chosen = tx.ids("chosen", sorted({entry.address_id for entry in entries}))
     statement = select(address.c.id, address.c.normalized).join(chosen, chosen.c.id == address.c.id)
     hashes = {
         row[0]: row[1] if row[1].startswith(ERASED_PREFIX) else machine.address_hash(row[1])
-        for row in connection.execute(statement)
+        for row in tx.execute(statement)
     }
     lines = [
         JournalLine(hashes[one.address_id], one.action, one.scope, one.ref, one.source, one.recorded_at)
         for one in entries
     ]
-    database.at_commit(connection, machine.before_suppressions, lines)
+    tx.at_commit(machine.before_suppressions, lines)
 
 
-def journal_erasure(database: Database, connection: Connection, normal: str, now: datetime) -> None:
+def journal_erasure(tx: Transaction, normal: str, now: datetime) -> None:
     """Record in the suppression journal that the lead with this address was erased."""
-    machine = database.machine
+    machine = tx.database.machine
     if machine is not None:
         line = JournalLine(
             machine.address_hash(normal), ERASE, SuppressionScope.GLOBAL.value, "", SuppressionSource.ADMIN.value, now
         )
-        database.at_commit(connection, machine.before_suppressions, [line])
+        tx.at_commit(machine.before_suppressions, [line])
 
 
-def iterate_addresses(connection: Connection) -> Iterator[tuple[int, str]]:
+def iterate_addresses(tx: Transaction) -> Iterator[tuple[int, str]]:
     """Yield (id, normalized address) of every address, in constant memory."""
     statement = select(address.c.id, address.c.normalized).execution_options(yield_per=_PAGE)
-    for row in connection.execute(statement):
+    for row in tx.execute(statement):
         yield row[0], row[1]
 
 
-def add_erased_addresses(database: Database, connection: Connection, hashes: Sequence[str]) -> dict[str, int]:
+def add_erased_addresses(tx: Transaction, hashes: Sequence[str]) -> dict[str, int]:
     """Insert erased addresses, known only by keyed hash; return their ids by hash.
 
     A lead that is imported with such an address later gets its suppressions.
     """
-    ids = database.reserve_ids(connection, "address", len(hashes))
+    ids = tx.reserve_ids("address", len(hashes))
     rows = [(id_, "", address_hash) for id_, address_hash in zip(ids, hashes, strict=True)]
-    database.insert(connection, address.name, _ADDRESS, rows)
+    tx.insert(address.name, _ADDRESS, rows)
     return dict(zip(hashes, ids, strict=True))
 
 
-def load_logs(
-    database: Database, connection: Connection, address_ids: Collection[int]
-) -> dict[int, list[SuppressionLogEntry]]:
+def load_logs(tx: Transaction, address_ids: Collection[int]) -> dict[int, list[SuppressionLogEntry]]:
     """Return the log of each address that has one."""
     if not address_ids:
         return {}
-    statement = database.cached(load_logs, lambda: _logs_statement(database))
-    values = {"payload": database.payload(_CHOSEN, [(id_,) for id_ in address_ids])}
+    statement = tx.cached(load_logs, lambda: _logs_statement(tx))
+    values = {"payload": tx.payload(_CHOSEN, [(id_,) for id_ in address_ids])}
     found: dict[int, list[SuppressionLogEntry]] = defaultdict(list)
-    for address_id, *logged in connection.execute(statement, values).all():
+    for address_id, *logged in tx.execute(statement, values).all():
         found[address_id].append(_log_entry(*logged))
     return found
 
 
-def _logs_statement(database: Database) -> Select[Any]:
-    chosen = database.rows_parameter("chosen", _CHOSEN)
+def _logs_statement(tx: Transaction) -> Select[Any]:
+    chosen = tx.rows_parameter("chosen", _CHOSEN)
     statement = select(suppression.c.address_id, *_LOG_COLUMNS).join(chosen, chosen.c.id == suppression.c.address_id)
     return statement.order_by(suppression.c.id)
 
@@ -138,29 +136,22 @@ def _log_entry(action: str, scope: str, ref: str, source: str, at: datetime) -> 
     return SuppressionLogEntry(LogAction(action), SuppressionScope(scope), ref, parse_source(source), at)
 
 
-def load_suppressions(
-    database: Database, connection: Connection, address_ids: Collection[int]
-) -> dict[int, tuple[ActiveSuppression, ...]]:
+def load_suppressions(tx: Transaction, address_ids: Collection[int]) -> dict[int, tuple[ActiveSuppression, ...]]:
     """Return the active suppressions of each address that has any."""
-    found = {
-        address_id: current_suppressions(log)
-        for address_id, log in load_logs(database, connection, address_ids).items()
-    }
+    found = {address_id: current_suppressions(log) for address_id, log in load_logs(tx, address_ids).items()}
     return {address_id: suppressions for address_id, suppressions in found.items() if suppressions}
 
 
-def list_suppressions(
-    database: Database, connection: Connection, address_ids: Sequence[int]
-) -> list[tuple[int, str, str, str]]:
+def list_suppressions(tx: Transaction, address_ids: Sequence[int]) -> list[tuple[int, str, str, str]]:
     """Return (address id, scope, ref, source) of every opt-out that no newer opt-in lifts."""
     return [
         (address_id, one.scope.value, one.ref, one.source.value)
-        for address_id, suppressions in load_suppressions(database, connection, address_ids).items()
+        for address_id, suppressions in load_suppressions(tx, address_ids).items()
         for one in suppressions
     ]
 
 
-def iterate_logs(connection: Connection, normal: str | None = None) -> Iterator[tuple[str, list[SuppressionLogEntry]]]:
+def iterate_logs(tx: Transaction, normal: str | None = None) -> Iterator[tuple[str, list[SuppressionLogEntry]]]:
     """Yield every normalized address that has a log, in order, with its log, in constant memory."""
     statement = select(address.c.normalized, *_LOG_COLUMNS).join(suppression, suppression.c.address_id == address.c.id)
     if normal is not None:
@@ -168,51 +159,51 @@ def iterate_logs(connection: Connection, normal: str | None = None) -> Iterator[
     else:
         statement = statement.where(address.c.email != "")  # an erased address has no name to list
     byte_order: ColumnElement[str] = address.c.normalized
-    if connection.dialect.name == "postgresql":
+    if not tx.is_sqlite:
         byte_order = byte_order.collate("C")  # the same order on both databases
-    rows = connection.execution_options(yield_per=_PAGE).execute(statement.order_by(byte_order, suppression.c.id))
+    rows = tx.execute(statement.order_by(byte_order, suppression.c.id).execution_options(yield_per=_PAGE))
     for found, logged in groupby(rows, key=lambda row: str(row[0])):
         yield found, [_log_entry(*row[1:]) for row in logged]
 
 
-def find_address(connection: Connection, normal: str) -> tuple[int, int | None] | None:
+def find_address(tx: Transaction, normal: str) -> tuple[int, int | None] | None:
     """Return the ids of a normalized address and of its lead; None for an unknown address."""
     statement = (
         select(address.c.id, lead.c.id)
         .outerjoin(lead, lead.c.address_id == address.c.id)
         .where(address.c.normalized == normal)
     )
-    row = connection.execute(statement).one_or_none()
+    row = tx.execute(statement).one_or_none()
     return (row[0], row[1]) if row is not None else None
 
 
-def lock_leads_by_address(database: Database, connection: Connection, address_ids: Collection[int]) -> dict[int, int]:
+def lock_leads_by_address(tx: Transaction, address_ids: Collection[int]) -> dict[int, int]:
     """Lock the leads of these addresses, before any write to the addresses; return lead ids by address id."""
-    chosen = database.ids("chosen", list(address_ids))
+    chosen = tx.ids("chosen", list(address_ids))
     statement = (
         select(lead.c.address_id, custody.c.lead_id)
         .join(custody, custody.c.lead_id == lead.c.id)
         .join(chosen, chosen.c.id == lead.c.address_id)
         .order_by(custody.c.lead_id)
     )
-    if database.skips_locked:
+    if tx.skips_locked:
         statement = statement.with_for_update(of=custody)
-    return {row[0]: row[1] for row in connection.execute(statement)}
+    return {row[0]: row[1] for row in tx.execute(statement)}
 
 
-def load_address_ids(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, int]:
+def load_address_ids(tx: Transaction, lead_ids: Collection[int]) -> dict[int, int]:
     """Return the address id of each of these leads that has one."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     statement = select(lead.c.id, lead.c.address_id).join(chosen, chosen.c.id == lead.c.id)
-    found = connection.execute(statement.where(lead.c.address_id.is_not(None)))
+    found = tx.execute(statement.where(lead.c.address_id.is_not(None)))
     return {row.id: row.address_id for row in found}
 
 
-def find_opted_out_without_address(database: Database, connection: Connection, lead_ids: Collection[int]) -> set[int]:
+def find_opted_out_without_address(tx: Transaction, lead_ids: Collection[int]) -> set[int]:
     """Return the leads that opted out while they had no known address."""
     if not lead_ids:
         return set()
-    chosen = database.ids("chosen", sorted(lead_ids))
+    chosen = tx.ids("chosen", sorted(lead_ids))
     opt_out_kinds = (SignalKind.UNSUBSCRIBED.value, SignalKind.COMPLAINED.value)
     statement = (
         select(signal.c.lead_id)
@@ -220,10 +211,10 @@ def find_opted_out_without_address(database: Database, connection: Connection, l
         .where(signal.c.kind.in_(opt_out_kinds))
         .distinct()
     )
-    return set(connection.execute(statement).scalars())
+    return set(tx.execute(statement).scalars())
 
 
-def list_refs(connection: Connection, scope: SuppressionScope) -> list[str]:
+def list_refs(tx: Transaction, scope: SuppressionScope) -> list[str]:
     """Return every topic or track in the log."""
     statement = select(suppression.c.ref).where(suppression.c.scope == scope.value).distinct()
-    return sorted(connection.execute(statement).scalars())
+    return sorted(tx.execute(statement).scalars())

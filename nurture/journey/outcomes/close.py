@@ -50,23 +50,22 @@ def close_many(ctx: AppContext, deals: Sequence[Deal], now: datetime, *, source:
 
     Of two deals of one lead, the first counts. Uses a constant number of statements.
     """
-    database = ctx.database
     by_lead = {deal.lead_id: deal for deal in reversed(deals)}
-    with database.write() as connection:
-        rows = snapshot.load_rows(database, connection, by_lead)
+    with ctx.database.write() as tx:
+        rows = snapshot.load_rows(tx, by_lead)
         missing = sorted(by_lead.keys() - {row.lead_id for row in rows})
         if missing:
             raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
-        transitions = LeadTransitions(ctx.definitions.current(connection), now, "manual")
-        found = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
+        transitions = LeadTransitions(ctx.definitions.current(tx), now, "manual")
+        found = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
         closing = [lead for lead in found if _needs_closing(lead, by_lead[lead.view.lead.id].closing)]
-        open_offers = handoff_queries.load_open_offers(database, connection, [lead.view.lead.id for lead in closing])
+        open_offers = handoff_queries.load_open_offers(tx, [lead.view.lead.id for lead in closing])
         withdrawn = [(one.id, "withdrawn", "closed") for one in open_offers.values()]
-        handoff_queries.record_answers(database, connection, withdrawn, now)
+        handoff_queries.record_answers(tx, withdrawn, now)
         for lead in closing:
             _close(lead, by_lead[lead.view.lead.id], transitions, source)
-        won = transitions.changes.write(database, connection, now)
-        handoff_queries.record_follow_ups(database, connection, [(id_, CLOSED) for id_ in won], now)
+        won = transitions.changes.write(tx, now)
+        handoff_queries.record_follow_ups(tx, [(id_, CLOSED) for id_ in won], now)
     return len(closing)
 
 

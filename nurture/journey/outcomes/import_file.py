@@ -86,9 +86,9 @@ def _import_batch(
     source: str,
     now: datetime,
 ) -> None:
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         texts = {row.lead: normalize_address(row.lead) for row, _ in batch}
-        found = leads_queries.resolve_leads(ctx.database, connection, texts)
+        found = leads_queries.resolve_leads(tx, texts)
     reports = []
     for row, cells in batch:
         try:

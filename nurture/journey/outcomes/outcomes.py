@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.plain_text import index_key
 from nurture.errors import InvalidState, NotFound
@@ -50,35 +49,32 @@ def record_outcomes(ctx: AppContext, reports: Sequence[OutcomeReport], source: s
     """
     if not reports:
         return []
-    with ctx.database.write() as connection:
-        return record_outcomes_in(ctx, connection, reports, source, now)
+    with ctx.database.write() as tx:
+        return record_outcomes_in(ctx, tx, reports, source, now)
 
 
 def record_outcomes_in(
-    ctx: AppContext, connection: Connection, reports: Sequence[OutcomeReport], source: str, now: datetime
+    ctx: AppContext, tx: Transaction, reports: Sequence[OutcomeReport], source: str, now: datetime
 ) -> list[Verdict]:
     """Do the same as `record_outcomes`, in the caller's transaction."""
-    database = ctx.database
     ids = sorted({one.lead_id for one in reports})
-    rows = snapshot.load_rows(database, connection, ids)
+    rows = snapshot.load_rows(tx, ids)
     missing = sorted(set(ids) - {row.lead_id for row in rows})
     if missing:
         raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
-    leads = {lead.view.lead.id: lead for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)}
+    leads = {lead.view.lead.id: lead for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays)}
     keys = [_natural_key(one, source) for one in reports]
     merger = _OutcomeMerger(
         leads,
-        queries.load_current_outcomes(database, connection, ids),
-        queries.load_known_keys(database, connection, keys),
+        queries.load_current_outcomes(tx, ids),
+        queries.load_known_keys(tx, keys),
     )
     verdicts = [merger.merge(one, key) for one, key in zip(reports, keys, strict=True)]
-    _close_leads(ctx, connection, merger, source, now)
-    queries.set_missing_amounts(database, connection, merger.amounts)
+    _close_leads(ctx, tx, merger, source, now)
+    queries.set_missing_amounts(tx, merger.amounts)
     zipped = zip(reports, keys, verdicts, strict=True)
     queries.insert_reports(
-        database,
-        connection,
-        [_to_report_row(one, key, source, verdict, now) for one, key, verdict in zipped if verdict != "known"],
+        tx, [_to_report_row(one, key, source, verdict, now) for one, key, verdict in zipped if verdict != "known"]
     )
     return verdicts
 
@@ -127,15 +123,12 @@ class _OutcomeMerger:
         return "completed"
 
 
-def _close_leads(ctx: AppContext, connection: Connection, merger: _OutcomeMerger, source: str, now: datetime) -> None:
+def _close_leads(ctx: AppContext, tx: Transaction, merger: _OutcomeMerger, source: str, now: datetime) -> None:
     if not merger.to_close:
         return
-    database = ctx.database
-    transitions = LeadTransitions(ctx.definitions.current(connection), now, "outcome")
-    open_offers = handoff_queries.load_open_offers(database, connection, list(merger.to_close))
-    handoff_queries.record_answers(
-        database, connection, [(one.id, "withdrawn", "closed") for one in open_offers.values()], now
-    )
+    transitions = LeadTransitions(ctx.definitions.current(tx), now, "outcome")
+    open_offers = handoff_queries.load_open_offers(tx, list(merger.to_close))
+    handoff_queries.record_answers(tx, [(one.id, "withdrawn", "closed") for one in open_offers.values()], now)
     for lead_id, one in merger.to_close.items():
         reason = f"closed as {one.closing.value}, reported by {source}"
         transitions.close(
@@ -147,8 +140,8 @@ def _close_leads(ctx: AppContext, connection: Connection, merger: _OutcomeMerger
             amount=one.amount,
             source=source,
         )
-    won = transitions.changes.write(database, connection, now)
-    handoff_queries.record_follow_ups(database, connection, [(id_, CLOSED) for id_ in sorted(won)], now)
+    won = transitions.changes.write(tx, now)
+    handoff_queries.record_follow_ups(tx, [(id_, CLOSED) for id_ in sorted(won)], now)
 
 
 def _natural_key(report: OutcomeReport, source: str) -> str:
@@ -173,14 +166,14 @@ def count_verdicts(verdicts: Sequence[Verdict]) -> dict[str, int]:
 
 def list_contradictions(ctx: AppContext) -> list[Contradiction]:
     """Return the unresolved contradictions."""
-    with ctx.database.read() as connection:
-        return queries.load_contradictions(connection)
+    with ctx.database.read() as tx:
+        return queries.load_contradictions(tx)
 
 
 def list_outcomes(ctx: AppContext, closing: Closing | None, limit: int) -> list[OutcomeDetails]:
     """Return outcomes, the newest first, with hand-off, policy, track and touch."""
-    with ctx.database.read() as connection:
-        return queries.load_outcome_details(connection, closing.value if closing else None, limit)
+    with ctx.database.read() as tx:
+        return queries.load_outcome_details(tx, closing.value if closing else None, limit)
 
 
 def resolve_contradiction(ctx: AppContext, report_id: int, *, accept: bool, by: str, now: datetime) -> Contradiction:
@@ -188,40 +181,33 @@ def resolve_contradiction(ctx: AppContext, report_id: int, *, accept: bool, by: 
 
     Raises NotFound if there is no unresolved contradiction of this id.
     """
-    with ctx.database.write() as connection:
-        found = queries.load_contradictions(connection, report_id)
-        rows = snapshot.load_rows(ctx.database, connection, [one.lead_id for one in found])
-        if not found or not queries.mark_resolved(connection, report_id, "accepted" if accept else "dismissed", now):
+    with ctx.database.write() as tx:
+        found = queries.load_contradictions(tx, report_id)
+        rows = snapshot.load_rows(tx, [one.lead_id for one in found])
+        if not found or not queries.mark_resolved(tx, report_id, "accepted" if accept else "dismissed", now):
             raise NotFound(
                 f"There is no unresolved contradiction {report_id}. `nurture handoffs outcomes list` lists them."
             )
         one = found[0]
-        lead = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)[0]
-        transitions = LeadTransitions(ctx.definitions.current(connection), now, "outcome")
+        lead = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0]
+        transitions = LeadTransitions(ctx.definitions.current(tx), now, "outcome")
         if accept:
-            _accept_report(ctx, connection, lead, one, transitions, by)
+            _accept_report(tx, lead, one, transitions, by)
         else:
             reason = f"stays {one.current_closing}, although {one.source} reported {one.closing} ({by})"
             transitions.add_journal_entry(lead, "outcome_kept", reason, None, ref=one.closing)
-        transitions.changes.write(ctx.database, connection, now)
+        transitions.changes.write(tx, now)
     return one
 
 
 def _accept_report(
-    ctx: AppContext,
-    connection: Connection,
-    lead: LeadSnapshot,
-    contradiction: Contradiction,
-    transitions: LeadTransitions,
-    by: str,
+    tx: Transaction, lead: LeadSnapshot, contradiction: Contradiction, transitions: LeadTransitions, by: str
 ) -> None:
     reason = (
         f"closed as {contradiction.closing} instead of {contradiction.current_closing}, "
         f"reported by {contradiction.source} ({by})"
     )
-    current = queries.load_current_outcomes(ctx.database, connection, [contradiction.lead_id]).get(
-        contradiction.lead_id
-    )
+    current = queries.load_current_outcomes(tx, [contradiction.lead_id]).get(contradiction.lead_id)
     if lead.view.custodian is not Custodian.CLOSED or current is None:
         transitions.close(
             lead,
@@ -233,7 +219,7 @@ def _accept_report(
             source=contradiction.source,
         )
         return
-    queries.replace_outcome(connection, current.id, contradiction)
+    queries.replace_outcome(tx, current.id, contradiction)
     moved = transitions.set_custody(lead, Custodian.CLOSED, contradiction.closing, "", None)
     transitions.add_journal_entry(lead, "outcome_changed", reason, moved, ref=contradiction.closing)
 

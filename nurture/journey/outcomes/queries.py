@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Float, ScalarSelect, String, Table, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Float, ScalarSelect, String, Table, func, select, update
 from sqlalchemy.sql.selectable import NamedFromClause
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 outcome_report = table(outcome_tables.OutcomeReport)
@@ -97,18 +97,16 @@ _REPORT_COLUMNS: Final[_Columns] = dict(
 )
 
 
-def load_known_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:
+def load_known_keys(tx: Transaction, keys: Sequence[str]) -> set[str]:
     """Return which of *keys* are recorded already."""
-    requested = database.rows("requested", {"key": String()}, [(key,) for key in keys])
+    requested = tx.rows("requested", {"key": String()}, [(key,) for key in keys])
     query = select(outcome_report.c.natural_key).join(requested, requested.c.key == outcome_report.c.natural_key)
-    return set(connection.execute(query).scalars())
+    return set(tx.execute(query).scalars())
 
 
-def load_current_outcomes(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> dict[int, CurrentOutcome]:
+def load_current_outcomes(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, CurrentOutcome]:
     """Return the newest outcome of each lead that has one."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     newest = (
         select(func.max(outcome.c.id).label("id"))
         .join(chosen, chosen.c.id == outcome.c.lead_id)
@@ -116,34 +114,32 @@ def load_current_outcomes(
         .subquery()
     )
     query = select(*(outcome.c[name] for name in CurrentOutcome._fields)).join(newest, newest.c.id == outcome.c.id)
-    return {row.lead_id: row for row in map(CurrentOutcome._make, connection.execute(query))}
+    return {row.lead_id: row for row in map(CurrentOutcome._make, tx.execute(query))}
 
 
-def insert_reports(database: Database, connection: Connection, rows: Sequence[OutcomeReportRow]) -> None:
+def insert_reports(tx: Transaction, rows: Sequence[OutcomeReportRow]) -> None:
     """Insert reports, each key once."""
-    database.insert(connection, outcome_report.name, _REPORT_COLUMNS, rows, unique_columns=["natural_key"])
+    tx.insert(outcome_report.name, _REPORT_COLUMNS, rows, unique_columns=["natural_key"])
 
 
-def set_missing_amounts(database: Database, connection: Connection, amounts: Sequence[tuple[int, float]]) -> None:
+def set_missing_amounts(tx: Transaction, amounts: Sequence[tuple[int, float]]) -> None:
     """Store (outcome id, amount) for outcomes without an amount."""
     if not amounts:
         return
-    new = database.rows("new", {"id": BigInteger(), "amount": Float()}, amounts)
-    connection.execute(
-        update(outcome).where(outcome.c.id == new.c.id, outcome.c.amount.is_(None)).values(amount=new.c.amount)
-    )
+    new = tx.rows("new", {"id": BigInteger(), "amount": Float()}, amounts)
+    tx.execute(update(outcome).where(outcome.c.id == new.c.id, outcome.c.amount.is_(None)).values(amount=new.c.amount))
 
 
-def replace_outcome(connection: Connection, outcome_id: int, by: Contradiction) -> None:
+def replace_outcome(tx: Transaction, outcome_id: int, by: Contradiction) -> None:
     """Replace an outcome by the report *by*."""
-    connection.execute(
+    tx.execute(
         update(outcome)
         .where(outcome.c.id == outcome_id)
         .values(closing=by.closing, happened_at=by.happened_at, amount=by.amount, reason=by.reason, source=by.source)
     )
 
 
-def load_contradictions(connection: Connection, report_id: int | None = None) -> list[Contradiction]:
+def load_contradictions(tx: Transaction, report_id: int | None = None) -> list[Contradiction]:
     """Return the unresolved contradictions, the oldest first."""
     other = outcome.alias("other")
     newest = select(func.max(other.c.id)).where(other.c.lead_id == outcome_report.c.lead_id).correlate(outcome_report)
@@ -161,13 +157,13 @@ def load_contradictions(connection: Connection, report_id: int | None = None) ->
     )
     if report_id is not None:
         query = query.where(outcome_report.c.id == report_id)
-    return [Contradiction._make(row) for row in connection.execute(query)]
+    return [Contradiction._make(row) for row in tx.execute(query)]
 
 
-def mark_resolved(connection: Connection, report_id: int, resolution: str, now: datetime) -> bool:
+def mark_resolved(tx: Transaction, report_id: int, resolution: str, now: datetime) -> bool:
     """Store how a contradiction was resolved; return whether it was unresolved."""
     unresolved = update(outcome_report).where(outcome_report.c.id == report_id, outcome_report.c.resolution.is_(None))
-    return connection.execute(unresolved.values(resolution=resolution, resolved_at=now)).rowcount > 0
+    return tx.execute(unresolved.values(resolution=resolution, resolved_at=now)).rowcount > 0
 
 
 def _newest_id(source: Table, condition: Callable[[NamedFromClause], ColumnElement[bool]]) -> ScalarSelect[int]:
@@ -177,7 +173,7 @@ def _newest_id(source: Table, condition: Callable[[NamedFromClause], ColumnEleme
     return query.correlate(outcome).scalar_subquery()
 
 
-def load_outcome_details(connection: Connection, closing: str | None, limit: int) -> list[OutcomeDetails]:
+def load_outcome_details(tx: Transaction, closing: str | None, limit: int) -> list[OutcomeDetails]:
     """Return outcomes with their sources, the newest first."""
     until = outcome.c.recorded_at
     newest_offer = _newest_id(offer, lambda one: one.c.offered_at <= until)
@@ -209,4 +205,4 @@ def load_outcome_details(connection: Connection, closing: str | None, limit: int
     )
     if closing is not None:
         query = query.where(outcome.c.closing == closing)
-    return [OutcomeDetails._make(row) for row in connection.execute(query)]
+    return [OutcomeDetails._make(row) for row in tx.execute(query)]

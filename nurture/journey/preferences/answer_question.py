@@ -37,15 +37,15 @@ class QuestionPage:
 
 def load_question(ctx: AppContext, token: TokenRecord) -> QuestionPage | None:
     """Return the question of a link, None if it is no longer known."""
-    with ctx.database.read() as connection:
-        field = connection.execute(
+    with ctx.database.read() as tx:
+        field = tx.execute(
             select(_message.c.step).where(_message.c.id == token.message_id, _message.c.kind == QUESTION_KIND)
         ).scalar_one_or_none()
         if field is None:
             return None
-        rules = ctx.definitions.current(connection).policy.routing
-        fields = origin_queries.load_fields(connection, token.lead_id)
-        sender = unsubscribe.load_sender_name(ctx, connection, token)
+        rules = ctx.definitions.current(tx).policy.routing
+        fields = origin_queries.load_fields(tx, token.lead_id)
+        sender = unsubscribe.load_sender_name(ctx, tx, token)
     current = fields.get(field)
     return QuestionPage(build_question(field, [rule.when for rule in rules]), sender, bool(str(current or "").strip()))
 
@@ -65,12 +65,12 @@ def parse_answer(question: Question, text: str) -> FieldValue:
 def save_answer(ctx: AppContext, token: TokenRecord, page: QuestionPage, value: FieldValue, now: datetime) -> None:
     """Store the answer in the lead's fields; a lead that waited for it becomes due for routing."""
     field = page.question.field
-    with ctx.database.write() as connection:
-        rows = snapshot.load_rows(ctx.database, connection, [token.lead_id])
+    with ctx.database.write() as tx:
+        rows = snapshot.load_rows(tx, [token.lead_id])
         if not rows:
             raise NotFound(f"There is no lead {token.lead_id}; it may have been erased.")
-        (lead,) = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
-        transitions = LeadTransitions(ctx.definitions.current(connection), now, "signals")
+        (lead,) = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+        transitions = LeadTransitions(ctx.definitions.current(tx), now, "signals")
         fields = {**lead.view.lead.fields, field: value}
         transitions.changes.field_updates.append(FieldUpdate(token.lead_id, fields))
         custody_change = None
@@ -78,9 +78,9 @@ def save_answer(ctx: AppContext, token: TokenRecord, page: QuestionPage, value: 
             custody_change = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
         reason = f"the lead answered {field} by the link in message {token.message_id}"
         transitions.add_journal_entry(lead, "answered", reason, custody_change, ref=field)
-        transitions.changes.write(ctx.database, connection, now)
+        transitions.changes.write(tx, now)
         if field == "country" and isinstance(value, str):
-            queries.set_country(connection, token.lead_id, value, now)
-        queries.mark_filled(ctx.database, connection, [(token.lead_id, field, "lead")], now)
+            queries.set_country(tx, token.lead_id, value, now)
+        queries.mark_filled(tx, [(token.lead_id, field, "lead")], now)
     key = f"submitted|{token.message_id}|{field}"
     signals.record(ctx, [unsubscribe.link_signal(ctx, token, SignalKind.SUBMITTED, key, now)], now)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import (
     ActiveSuppression,
     SuppressionScope,
@@ -90,18 +91,16 @@ def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Pref
         .outerjoin(_address, _address.c.id == _lead.c.address_id)
         .where(_lead.c.id == token.lead_id)
     )
-    with ctx.database.read() as connection:
-        row = connection.execute(statement).one()
-        by_address = suppression_queries.load_suppressions(
-            ctx.database, connection, [row.id] if row.id is not None else []
-        )
+    with ctx.database.read() as tx:
+        row = tx.execute(statement).one()
+        by_address = suppression_queries.load_suppressions(tx, [row.id] if row.id is not None else [])
         suppressions = by_address.get(row.id, ())
         global_opt_outs = [
             one
             for one in suppressions
             if one.scope is SuppressionScope.GLOBAL and one.source is not SuppressionSource.BOUNCE
         ]
-        program = load_program(ctx, connection, token)
+        program = load_program(ctx, tx, token)
         zone = row.zone or (program.zone_fallback if program is not None else "UTC")
         active_pause = row.paused_until if row.paused_until is not None and row.paused_until > now else None
         return Preferences(
@@ -115,22 +114,21 @@ def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Pref
             bounced=any(
                 one.scope is SuppressionScope.GLOBAL and one.source is SuppressionSource.BOUNCE for one in suppressions
             ),
-            topics=_topics(ctx, connection, suppressions),
+            topics=_topics(ctx, tx, suppressions),
             paused_until=calendar.to_local(active_pause, zone).date() if active_pause is not None else None,
             paused_on_page=manual.is_paused_by(row.paused_by, PREFERENCE_PAGE),
             touch_interval_days=row.touch_interval_days,
-            decides_on=_stated_on_page(connection, token.lead_id),
+            decides_on=_stated_on_page(tx, token.lead_id),
         )
 
 
 def unsubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: datetime) -> None:
     """Opt the lead out of one topic. `unsubscribe.unsubscribe` stops all mail."""
-    database = ctx.database
-    with database.write() as connection:
-        address_id = suppression_queries.load_address_ids(database, connection, [token.lead_id]).get(token.lead_id)
+    with ctx.database.write() as tx:
+        address_id = suppression_queries.load_address_ids(tx, [token.lead_id]).get(token.lead_id)
         if address_id is not None:
             opt_out = OptOut(address_id, SuppressionSource.PAGE, SuppressionScope.TOPIC, topic.name)
-            suppression.opt_out(database, connection, [opt_out], now)
+            suppression.opt_out(tx, [opt_out], now)
 
 
 def resubscribe(ctx: AppContext, token: TokenRecord, now: datetime) -> bool:
@@ -163,8 +161,8 @@ def set_touch_interval(ctx: AppContext, token: TokenRecord, days: int | None, no
 
 def set_timeline(ctx: AppContext, token: TokenRecord, day: date, now: datetime) -> None:
     """Record the date on which the lead decides; the same date again records nothing."""
-    with ctx.database.read() as connection:
-        current = connection.execute(select(_lead.c.decides_on).where(_lead.c.id == token.lead_id)).scalar_one()
+    with ctx.database.read() as tx:
+        current = tx.execute(select(_lead.c.decides_on).where(_lead.c.id == token.lead_id)).scalar_one()
     if current == day:
         return
     key = f"deciding|{token.lead_id}|{day.isoformat()}|{now.isoformat()}"
@@ -174,13 +172,13 @@ def set_timeline(ctx: AppContext, token: TokenRecord, day: date, now: datetime) 
 
 def clear_timeline(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
     """Withdraw the decision date if it was stated on this page."""
-    with ctx.database.read() as connection:
-        current = _stated_on_page(connection, token.lead_id)
+    with ctx.database.read() as tx:
+        current = _stated_on_page(tx, token.lead_id)
     if current is not None:
         manual.clear_timeline(ctx, token.lead_id, now, by=PREFERENCE_PAGE)
 
 
-def _stated_on_page(connection: Connection, lead_id: int) -> date | None:
+def _stated_on_page(tx: Transaction, lead_id: int) -> date | None:
     """Return the decision date if it was stated on this page, else None."""
     is_stated_on_page = select(_signal.c.id).where(
         _signal.c.lead_id == _lead.c.id,
@@ -189,13 +187,13 @@ def _stated_on_page(connection: Connection, lead_id: int) -> date | None:
         _signal.c.occurred_at == _lead.c.decides_stated_at,
     )
     statement = select(_lead.c.decides_on).where(_lead.c.id == lead_id, is_stated_on_page.exists())
-    return connection.execute(statement).scalar_one_or_none()
+    return tx.execute(statement).scalar_one_or_none()
 
 
 def _opt_in(ctx: AppContext, token: TokenRecord, target: SuppressionTarget, now: datetime) -> bool:
     statement = select(_address.c.email).join(_lead).where(_lead.c.id == token.lead_id)
-    with ctx.database.read() as connection:
-        email = connection.execute(statement).scalar_one_or_none()
+    with ctx.database.read() as tx:
+        email = tx.execute(statement).scalar_one_or_none()
     if email is None:
         return False
     evidence = f"button on the preference page, opened by the link in message {token.message_id}"
@@ -205,10 +203,10 @@ def _opt_in(ctx: AppContext, token: TokenRecord, target: SuppressionTarget, now:
         return False
 
 
-def _topics(ctx: AppContext, connection: Connection, suppressions: Sequence[ActiveSuppression]) -> list[Topic]:
+def _topics(ctx: AppContext, tx: Transaction, suppressions: Sequence[ActiveSuppression]) -> list[Topic]:
     """Return the topics of published tracks, and topics no longer published that the lead opted out of."""
     try:
-        programs = list(ctx.definitions.current(connection).programs.values())
+        programs = list(ctx.definitions.current(tx).programs.values())
     except NotFound:
         programs = []
     opted_out = {normalize_ref(one.ref): one.ref for one in suppressions if one.scope is SuppressionScope.TOPIC}

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.domain.planning.program import Program
 from nurture.domain.signals import SignalKind
@@ -40,11 +41,9 @@ class UnsubscribePage:
 
 def load_page(ctx: AppContext, token: TokenRecord) -> UnsubscribePage:
     """Return the data of the unsubscribe page."""
-    with ctx.database.read() as connection:
-        address_id, email = _load_address(connection, token.lead_id)
-        return UnsubscribePage(
-            load_sender_name(ctx, connection, token), mask_address(email), _is_unsubscribed(ctx, connection, address_id)
-        )
+    with ctx.database.read() as tx:
+        address_id, email = _load_address(tx, token.lead_id)
+        return UnsubscribePage(load_sender_name(ctx, tx, token), mask_address(email), _is_unsubscribed(tx, address_id))
 
 
 def unsubscribe(
@@ -70,39 +69,39 @@ def link_signal(ctx: AppContext, token: TokenRecord, kind: SignalKind, natural_k
     """Return a signal that the lead gives by a link, attributed to the touch of the link."""
     signal = NewSignal(token.lead_id, kind.value, now, now, natural_key, SOURCE)
     touch = select(_message.c.enrollment_id, _message.c.track, _message.c.step).where(_message.c.id == token.message_id)
-    with ctx.database.read() as connection:
-        row = connection.execute(touch).one_or_none()
+    with ctx.database.read() as tx:
+        row = tx.execute(touch).one_or_none()
     if row is None:
         return signal
     return signal._replace(enrollment_id=row.enrollment_id, track=row.track, step=row.step, message_id=token.message_id)
 
 
-def _load_address(connection: Connection, lead_id: int) -> tuple[int | None, str]:
+def _load_address(tx: Transaction, lead_id: int) -> tuple[int | None, str]:
     statement = select(_address.c.id, _address.c.email).join(_lead).where(_lead.c.id == lead_id)
-    row = connection.execute(statement).one_or_none()
+    row = tx.execute(statement).one_or_none()
     return (row.id, row.email) if row is not None else (None, "")
 
 
-def _is_unsubscribed(ctx: AppContext, connection: Connection, address_id: int | None) -> bool:
+def _is_unsubscribed(tx: Transaction, address_id: int | None) -> bool:
     if address_id is None:
         return False
     # A bounce is not an opt-out: the lead must be able to opt out, because the bounce can be lifted.
-    suppressions = suppression_queries.load_suppressions(ctx.database, connection, [address_id]).get(address_id, ())
+    suppressions = suppression_queries.load_suppressions(tx, [address_id]).get(address_id, ())
     return any(
         one.scope is SuppressionScope.GLOBAL and one.source is not SuppressionSource.BOUNCE for one in suppressions
     )
 
 
-def load_sender_name(ctx: AppContext, connection: Connection, token: TokenRecord) -> str:
+def load_sender_name(ctx: AppContext, tx: Transaction, token: TokenRecord) -> str:
     """Return the sender of the email with the link, "" if it is no longer known."""
-    program = load_program(ctx, connection, token)
+    program = load_program(ctx, tx, token)
     return program.sender.name if program is not None else ""
 
 
-def load_program(ctx: AppContext, connection: Connection, token: TokenRecord) -> Program | None:
+def load_program(ctx: AppContext, tx: Transaction, token: TokenRecord) -> Program | None:
     """Return the track version of the email with the link, None if it is no longer known."""
     sent = select(_message.c.track, _message.c.track_version).where(_message.c.id == token.message_id)
-    row = connection.execute(sent).one_or_none()
+    row = tx.execute(sent).one_or_none()
     if row is None or row.track is None or row.track_version is None:
         return None
-    return ctx.definitions.program(connection, row.track, row.track_version)
+    return ctx.definitions.program(tx, row.track, row.track_version)

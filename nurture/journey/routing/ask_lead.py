@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import full_name
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import AllOf, AnyOf, Condition, FieldCondition, Not
@@ -116,12 +115,12 @@ def build_question_messages(
     ]
 
 
-def compose_question(ctx: AppContext, connection: Connection, message: DueMessage) -> ComposedTouch:
+def compose_question(ctx: AppContext, tx: Transaction, message: DueMessage) -> ComposedTouch:
     """Compose the email that asks for a field, with a link to the answer page."""
     assert message.address is not None
-    program = ctx.definitions.program(connection, message.track or "", message.track_version or 0)
-    policy = ctx.definitions.current(connection).policy
-    compiled = ctx.definitions.lead_email(connection, policy.version, TEMPLATE)
+    program = ctx.definitions.program(tx, message.track or "", message.track_version or 0)
+    policy = ctx.definitions.current(tx).policy
+    compiled = ctx.definitions.lead_email(tx, policy.version, TEMPLATE)
     links = [
         public_links.make_link(LinkSpec(purpose, message.lead_id, message.id))
         for purpose in (public_links.UNSUBSCRIBE, public_links.PREFERENCES, public_links.QUESTION)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.planning import calendar
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.team import Rep
@@ -18,10 +17,10 @@ _DAY = timedelta(days=1)
 
 
 def load_availability(
-    connection: Connection, reps: Sequence[Rep], now: datetime, holidays: Holidays
+    tx: Transaction, reps: Sequence[Rep], now: datetime, holidays: Holidays
 ) -> dict[str, RepAvailability]:
     """Return the availability of each rep at *now*, by the rep's own calendar."""
-    leaves = queries.load_leaves(connection, (now - _DAY).date(), (now + _DAY).date())
+    leaves = queries.load_leaves(tx, (now - _DAY).date(), (now + _DAY).date())
     on_leave: dict[str, list[LeaveRow]] = {}
     for row in leaves:
         on_leave.setdefault(row.rep, []).append(row)

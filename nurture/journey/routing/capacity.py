@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.planning.calendar import Holidays, NeverOpens, is_open
 from nurture.domain.policy.business_hours import WorkCalendar, add_working_time, business_day, next_business_day_start
 from nurture.domain.policy.policy import Policy
@@ -94,16 +93,16 @@ class RepCapacity:
         return CapacityForecast(sum(rep.capacity for rep in available), offered, waiting)
 
 
-def load_capacity(ctx: AppContext, connection: Connection, policy: Policy, now: datetime) -> RepCapacity:
+def load_capacity(ctx: AppContext, tx: Transaction, policy: Policy, now: datetime) -> RepCapacity:
     """Count what reps were given this business day and have in hand.
 
     The caller holds `Lock.OFFERS`, so that nobody else gives them leads meanwhile.
     """
     working_times = {rep.id: working_time(rep.hours, ctx.holidays, now) for rep in policy.reps}
     loads = routing_queries.load_rep_loads(
-        ctx.database, connection, {id_: _business_day_start(one, now) for id_, one in working_times.items()}
+        tx, {id_: _business_day_start(one, now) for id_, one in working_times.items()}
     )
-    team = load_availability(connection, policy.reps, now, ctx.holidays)
+    team = load_availability(tx, policy.reps, now, ctx.holidays)
     for rep, load in loads.items():
         team[rep] = replace(
             team[rep], offers_today=load.offers_today, open_leads=load.open_leads, last_offer=load.last_offer

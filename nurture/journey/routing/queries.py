@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, func, or_, select, update
+from sqlalchemy import BigInteger, Integer, String, func, or_, select, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import routing as routing_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import Json, UtcDateTime
 from nurture.domain.planning.callback import CALLBACK_RULE
 
@@ -96,9 +96,9 @@ _MISSING_FIELD_COLUMNS: Mapping[str, TypeEngine[Any]] = dict(
 )
 
 
-def load_former_owners(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, str]:
+def load_former_owners(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, str]:
     """Return the rep of each lead's newest accepted offer or callback promise, by lead id."""
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     newest = (
         select(func.max(offer.c.id).label("id"))
         .join(chosen, chosen.c.id == offer.c.lead_id)
@@ -107,57 +107,56 @@ def load_former_owners(database: Database, connection: Connection, lead_ids: Seq
         .subquery()
     )
     query = select(offer.c.lead_id, offer.c.rep).join(newest, newest.c.id == offer.c.id)
-    return dict(connection.execute(query).tuples().all())
+    return dict(tx.execute(query).tuples().all())
 
 
-def load_leaves(connection: Connection, first: date, last: date) -> list[LeaveRow]:
+def load_leaves(tx: Transaction, first: date, last: date) -> list[LeaveRow]:
     """Return the leaves that include any day from *first* to *last*, by rep and day."""
     query = (
         select(*[rep_leave.c[name] for name in LeaveRow._fields])
         .where(rep_leave.c.cancelled_at.is_(None), rep_leave.c.first_day <= last, rep_leave.c.last_day >= first)
         .order_by(rep_leave.c.rep, rep_leave.c.first_day, rep_leave.c.id)
     )
-    return [LeaveRow._make(row) for row in connection.execute(query)]
+    return [LeaveRow._make(row) for row in tx.execute(query)]
 
 
-def add_leave(connection: Connection, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> int:
+def add_leave(tx: Transaction, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> int:
     """Store a leave; return its id."""
     added = rep_leave.insert().values(rep=rep, first_day=first, last_day=last, deputy=deputy, recorded_at=now)
-    return int(connection.execute(added.returning(rep_leave.c.id)).scalar_one())
+    return int(tx.execute(added.returning(rep_leave.c.id)).scalar_one())
 
 
-def cancel_leave(connection: Connection, rep: str, first: date, now: datetime) -> int:
+def cancel_leave(tx: Transaction, rep: str, first: date, now: datetime) -> int:
     """Cancel the leave of a rep that begins on *first*; return how many entries were cancelled."""
     gone = update(rep_leave).where(
         rep_leave.c.rep == rep, rep_leave.c.first_day == first, rep_leave.c.cancelled_at.is_(None)
     )
-    return connection.execute(gone.values(cancelled_at=now)).rowcount
+    return tx.execute(gone.values(cancelled_at=now)).rowcount
 
 
-def load_round_robin_counts(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, int]]:
+def load_round_robin_counts(tx: Transaction, keys: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return how many leads each rep got by round robin, by rotation key."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     if keys:
         query = select(round_robin_count.c.rotation_key, round_robin_count.c.rep, round_robin_count.c.assigned).where(
             round_robin_count.c.rotation_key.in_(keys)
         )
-        for key, rep, assigned in connection.execute(query):
+        for key, rep, assigned in tx.execute(query):
             found[key][rep] = assigned
     return found
 
 
-def add_round_robin_counts(database: Database, connection: Connection, rows: Sequence[tuple[str, str, int]]) -> None:
+def add_round_robin_counts(tx: Transaction, rows: Sequence[tuple[str, str, int]]) -> None:
     """Add (rotation key, rep, count) rows to the round robin counts."""
     if not rows:
         return
-    new = database.rows("new", {"key": String(), "rep": String(), "added": Integer()}, rows)
-    connection.execute(
+    new = tx.rows("new", {"key": String(), "rep": String(), "added": Integer()}, rows)
+    tx.execute(
         update(round_robin_count)
         .where(round_robin_count.c.rotation_key == new.c.key, round_robin_count.c.rep == new.c.rep)
         .values(assigned=round_robin_count.c.assigned + new.c.added)
     )
-    database.insert(
-        connection,
+    tx.insert(
         round_robin_count.name,
         {"rotation_key": String(), "rep": String(), "assigned": Integer()},
         rows,
@@ -165,33 +164,29 @@ def add_round_robin_counts(database: Database, connection: Connection, rows: Seq
     )
 
 
-def load_missing_fields(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> dict[int, list[MissingField]]:
+def load_missing_fields(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, list[MissingField]]:
     """Return all fields that routing ever waited for, by lead."""
-    chosen = database.ids("chosen", lead_ids)
+    chosen = tx.ids("chosen", lead_ids)
     query = select(*[missing_field.c[name] for name in MissingField._fields]).join(
         chosen, chosen.c.id == missing_field.c.lead_id
     )
     found: dict[int, list[MissingField]] = defaultdict(list)
-    for row in map(MissingField._make, connection.execute(query)):
+    for row in map(MissingField._make, tx.execute(query)):
         found[row.lead_id].append(row)
     return found
 
 
-def add_missing_fields(database: Database, connection: Connection, rows: Sequence[MissingField]) -> None:
+def add_missing_fields(tx: Transaction, rows: Sequence[MissingField]) -> None:
     """Store missing fields; those already stored keep their deadline."""
-    database.insert(connection, missing_field.name, _MISSING_FIELD_COLUMNS, rows, ignore_conflicts=True)
+    tx.insert(missing_field.name, _MISSING_FIELD_COLUMNS, rows, ignore_conflicts=True)
 
 
-def mark_filled(
-    database: Database, connection: Connection, rows: Sequence[tuple[int, str, str]], now: datetime
-) -> None:
+def mark_filled(tx: Transaction, rows: Sequence[tuple[int, str, str]], now: datetime) -> None:
     """Mark (lead id, field, filled by) rows as filled at *now*."""
     if not rows:
         return
-    filled = database.rows("filled", {"lead_id": BigInteger(), "field": String(), "by": String()}, rows)
-    connection.execute(
+    filled = tx.rows("filled", {"lead_id": BigInteger(), "field": String(), "by": String()}, rows)
+    tx.execute(
         update(missing_field)
         .where(
             missing_field.c.lead_id == filled.c.lead_id,
@@ -202,12 +197,12 @@ def mark_filled(
     )
 
 
-def record_decisions(database: Database, connection: Connection, rows: Sequence[NewDecision]) -> None:
+def record_decisions(tx: Transaction, rows: Sequence[NewDecision]) -> None:
     """Store decisions."""
-    database.insert(connection, routing_decision.name, _DECISION_COLUMNS, rows)
+    tx.insert(routing_decision.name, _DECISION_COLUMNS, rows)
 
 
-def load_decisions(connection: Connection, after: int, limit: int, lead_id: int | None = None) -> list[StoredDecision]:
+def load_decisions(tx: Transaction, after: int, limit: int, lead_id: int | None = None) -> list[StoredDecision]:
     """Return decisions after id *after*, the oldest first."""
     query = (
         select(*[routing_decision.c[name] for name in StoredDecision._fields])
@@ -217,15 +212,15 @@ def load_decisions(connection: Connection, after: int, limit: int, lead_id: int 
     )
     if lead_id is not None:
         query = query.where(routing_decision.c.lead_id == lead_id)
-    return [StoredDecision._make(row) for row in connection.execute(query)]
+    return [StoredDecision._make(row) for row in tx.execute(query)]
 
 
-def set_country(connection: Connection, lead_id: int, code: str, now: datetime) -> None:
+def set_country(tx: Transaction, lead_id: int, code: str, now: datetime) -> None:
     """Store the country that a lead stated."""
-    connection.execute(update(lead).where(lead.c.id == lead_id).values(country=code, updated_at=now))
+    tx.execute(update(lead).where(lead.c.id == lead_id).values(country=code, updated_at=now))
 
 
-def load_newly_filled(connection: Connection) -> list[tuple[int, str, dict[str, Any]]]:
+def load_newly_filled(tx: Transaction) -> list[tuple[int, str, dict[str, Any]]]:
     """Return (lead id, field, fields) of leads that miss a field and were changed since it was asked for."""
     query = (
         select(missing_field.c.lead_id, missing_field.c.field, lead.c.fields, lead.c.country)
@@ -234,16 +229,16 @@ def load_newly_filled(connection: Connection) -> list[tuple[int, str, dict[str, 
     )
     return [
         (id_, field, {**fields, **({"country": country} if country else {})})
-        for id_, field, fields, country in connection.execute(query)
+        for id_, field, fields, country in tx.execute(query)
     ]
 
 
-def wake_leads(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+def wake_leads(tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
     """Make leads that wait for a field due now."""
     if not lead_ids:
         return
-    chosen = database.ids("chosen", lead_ids)
-    connection.execute(
+    chosen = tx.ids("chosen", lead_ids)
+    tx.execute(
         update(custody)
         .where(custody.c.lead_id == chosen.c.id, custody.c.kind == "queue", custody.c.ref.like("needs-%"))
         .values(due_at=now, version=custody.c.version + 1)
@@ -258,17 +253,17 @@ class RepLoad(NamedTuple):
     last_offer: int = 0
 
 
-def load_rep_loads(database: Database, connection: Connection, days: Mapping[str, datetime]) -> dict[str, RepLoad]:
+def load_rep_loads(tx: Transaction, days: Mapping[str, datetime]) -> dict[str, RepLoad]:
     """Return the load of each rep, with offers counted since the start of the rep's business day.
 
     In hand are offers not answered yet, and accepted leads without a follow-up.
     """
-    day_starts = database.rows("day_starts", {"rep": String(), "at": UtcDateTime()}, list(days.items()))
+    day_starts = tx.rows("day_starts", {"rep": String(), "at": UtcDateTime()}, list(days.items()))
     newest_offer = select(offer.c.id).where(
         offer.c.rep == day_starts.c.rep
     )  # one index lookup per rep, however many offers there were
     newest_offer = newest_offer.order_by(offer.c.offered_at.desc(), offer.c.id.desc()).limit(1)
-    newest_rows = connection.execute(select(day_starts.c.rep, newest_offer.scalar_subquery())).tuples()
+    newest_rows = tx.execute(select(day_starts.c.rep, newest_offer.scalar_subquery())).tuples()
     last_offers = {rep: number for rep, number in newest_rows if number is not None}
     today_query = (
         select(offer.c.rep, func.count())
@@ -276,7 +271,7 @@ def load_rep_loads(database: Database, connection: Connection, days: Mapping[str
         .where(offer.c.offered_at >= day_starts.c.at)
         .group_by(offer.c.rep)
     )
-    offers_today: dict[str, int] = dict(connection.execute(today_query).tuples().all())
+    offers_today: dict[str, int] = dict(tx.execute(today_query).tuples().all())
     open_query = select(offer.c.rep, func.count()).where(*IN_HAND).group_by(offer.c.rep)
-    open_leads: dict[str, int] = dict(connection.execute(open_query).tuples().all())
+    open_leads: dict[str, int] = dict(tx.execute(open_query).tuples().all())
     return {rep: RepLoad(offers_today.get(rep, 0), open_leads.get(rep, 0), last_offers.get(rep, 0)) for rep in days}

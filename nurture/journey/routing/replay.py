@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.routing.routing import route
 from nurture.domain.routing.routing_snapshot import from_dict
 from nurture.journey.routing import queries
@@ -36,17 +35,17 @@ def replay(ctx: AppContext, lead_id: int | None = None) -> ReplayResult:
     """Replay stored decisions under their own policy versions, all of them or those of one lead."""
     result, after = ReplayResult(), 0
     while True:
-        with ctx.database.read() as connection:
-            rows = queries.load_decisions(connection, after, _PAGE, lead_id)
+        with ctx.database.read() as tx:
+            rows = queries.load_decisions(tx, after, _PAGE, lead_id)
             for row in rows:
-                _compare(ctx, connection, row, result)
+                _compare(ctx, tx, row, result)
         if len(rows) < _PAGE:
             return result
         after = rows[-1].id
 
 
-def _compare(ctx: AppContext, connection: Connection, row: queries.StoredDecision, result: ReplayResult) -> None:
-    found = route(from_dict(row.request), ctx.definitions.policy(connection, row.policy_version).routing_plan)
+def _compare(ctx: AppContext, tx: Transaction, row: queries.StoredDecision, result: ReplayResult) -> None:
+    found = route(from_dict(row.request), ctx.definitions.policy(tx, row.policy_version).routing_plan)
     before, after = (row.rep or row.queue, row.rule), (found.rep or found.queue, found.rule)
     result.decisions += 1
     if before != after:

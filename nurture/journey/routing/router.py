@@ -8,9 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
-
-from nurture.db.engine import Database
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import FieldValue
 from nurture.domain.planning.compiled_conditions import CompiledCondition, compile_condition
 from nurture.domain.planning.conditions import WORST_FIT
@@ -178,14 +176,14 @@ class Router:
         self.new_missing_fields.append(new)
         return new
 
-    def write(self, database: Database, connection: Connection, won: Collection[int]) -> None:
+    def write(self, tx: Transaction, won: Collection[int]) -> None:
         """Store the decisions for the leads in *won*; the others were changed by another worker meanwhile."""
-        store.record_decisions(database, connection, [one for one in self.decided if one.lead_id in won])
-        accounts_queries.insert_links(database, connection, [one for one in self.new_links if one.lead_id in won])
-        store.add_missing_fields(database, connection, [one for one in self.new_missing_fields if one.lead_id in won])
+        store.record_decisions(tx, [one for one in self.decided if one.lead_id in won])
+        accounts_queries.insert_links(tx, [one for one in self.new_links if one.lead_id in won])
+        store.add_missing_fields(tx, [one for one in self.new_missing_fields if one.lead_id in won])
         counted = Counter(turn for lead_id, turn in self.turns_taken.items() if lead_id in won)
         rows = [(key, rep, count) for (key, rep), count in sorted(counted.items())]
-        store.add_round_robin_counts(database, connection, rows)
+        store.add_round_robin_counts(tx, rows)
 
 
 _CONFIRMED_NO_ACCOUNT = replace(NO_MATCH, reason="confirmed by hand: it belongs to no account")
@@ -193,7 +191,7 @@ _CONFIRMED_NO_ACCOUNT = replace(NO_MATCH, reason="confirmed by hand: it belongs 
 
 def make_router(
     ctx: AppContext,
-    connection: Connection,
+    tx: Transaction,
     policy: Policy,
     lead_ids: Sequence[int],
     capacity: RepCapacity,
@@ -203,36 +201,32 @@ def make_router(
 
     *capacity* was loaded under `Lock.OFFERS`, and is updated with each assignment.
     """
-    database, team = ctx.database, capacity.team
-    linked = accounts_queries.load_links(database, connection, lead_ids)
+    _database, team = ctx.database, capacity.team
+    linked = accounts_queries.load_links(tx, lead_ids)
     return Router(
         ctx,
         policy,
         capacity.now,
-        load_index(ctx.account_index, connection),
+        load_index(ctx.account_index, tx),
         team,
         excluded_reps,
-        origin_queries.load_origins(database, connection, lead_ids),
+        origin_queries.load_origins(tx, lead_ids),
         linked,
-        _load_owner_matches(database, connection, linked),
-        store.load_former_owners(database, connection, lead_ids),
-        store.load_missing_fields(database, connection, lead_ids),
+        _load_owner_matches(tx, linked),
+        store.load_former_owners(tx, lead_ids),
+        store.load_missing_fields(tx, lead_ids),
         defaultdict(
             dict,
-            store.load_round_robin_counts(
-                connection, _round_robin_keys(policy.routing_plan, team, capacity.off_duty_reps())
-            ),
+            store.load_round_robin_counts(tx, _round_robin_keys(policy.routing_plan, team, capacity.off_duty_reps())),
         ),
         _fields_in_rules(policy.routing),
         any(uses_fit(rule.when) for rule in policy.routing),
     )
 
 
-def _load_owner_matches(
-    database: Database, connection: Connection, linked: Mapping[int, AccountLink]
-) -> dict[int, AccountMatch]:
+def _load_owner_matches(tx: Transaction, linked: Mapping[int, AccountLink]) -> dict[int, AccountMatch]:
     ids = [one.account_id for one in linked.values() if one.account_id is not None]
-    found = accounts_queries.load_accounts(database, connection, ids)
+    found = accounts_queries.load_accounts(tx, ids)
     return {
         lead_id: AccountMatch(to_account(found[one.account_id]), (), one.reason)
         for lead_id, one in linked.items()

@@ -80,15 +80,14 @@ class ScoreBreakdown:
 
 def score_breakdown(ctx: AppContext, lead_id: int, now: datetime) -> ScoreBreakdown:
     """Compute the score of a lead at *now* (UTC), without writing. Raises NotFound."""
-    database = ctx.database
-    with database.read() as connection:
-        locks.use_snapshot(database, connection)
-        policy = ctx.definitions.current(connection).policy
-        rows = snapshot.load_rows(database, connection, [lead_id], lock=False)
+    with ctx.database.read() as tx:
+        locks.use_snapshot(tx)
+        policy = ctx.definitions.current(tx).policy
+        rows = snapshot.load_rows(tx, [lead_id], lock=False)
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-        view = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)[0].view
-        records = queries.load_signals(connection, lead_id)
+        view = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0].view
+        records = queries.load_signals(tx, lead_id)
     lead, points = view.lead, policy.points
     lines = tuple(_score_line(record, policy, lead.signals_since, now) for record in records)
     counted = [_signal(record) for record, line in zip(records, lines, strict=True) if line.counts]

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Date, Float, String, or_, select, update
+from sqlalchemy import BigInteger, Date, Float, String, or_, select, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
@@ -63,59 +63,55 @@ _TIMELINE_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = {
 }
 
 
-def write_engagement(
-    database: Database, connection: Connection, rows: Sequence[EngagementUpdate], now: datetime
-) -> None:
+def write_engagement(tx: Transaction, rows: Sequence[EngagementUpdate], now: datetime) -> None:
     """Write the engagement of leads."""
     if not rows:
         return
-    new = database.rows("new", _ENGAGEMENT_UPDATE, rows)
+    new = tx.rows("new", _ENGAGEMENT_UPDATE, rows)
     values = {name: new.c[name] for name in EngagementUpdate._fields[1:]}
-    connection.execute(update(lead).where(lead.c.id == new.c.lead_id).values(**values, updated_at=now))
+    tx.execute(update(lead).where(lead.c.id == new.c.lead_id).values(**values, updated_at=now))
 
 
-def write_timelines(database: Database, connection: Connection, rows: Sequence[TimelineUpdate]) -> None:
+def write_timelines(tx: Transaction, rows: Sequence[TimelineUpdate]) -> None:
     """Write the decision dates of leads."""
     if not rows:
         return
-    new = database.rows("new", _TIMELINE_UPDATE, rows)
-    connection.execute(
+    new = tx.rows("new", _TIMELINE_UPDATE, rows)
+    tx.execute(
         update(lead)
         .where(lead.c.id == new.c.lead_id)
         .values(decides_on=new.c.decides_on, decides_stated_at=new.c.decides_stated_at)
     )
 
 
-def find_stale(connection: Connection, key: str, limit: int) -> list[int]:
+def find_stale(tx: Transaction, key: str, limit: int) -> list[int]:
     """Return leads whose engagement was computed with points other than those of *key*, by one index probe."""
     other = or_(lead.c.points_key < key, lead.c.points_key > key)
     statement = select(lead.c.id).where(lead.c.points_key.is_not(None), other)
-    return list(connection.execute(statement.limit(limit)).scalars())
+    return list(tx.execute(statement.limit(limit)).scalars())
 
 
-def mark_stale(database: Database, connection: Connection, lead_ids: Sequence[int]) -> None:
+def mark_stale(tx: Transaction, lead_ids: Sequence[int]) -> None:
     """Mark the engagement of these leads for recomputation."""
     if not lead_ids:
         return
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
-    connection.execute(update(lead).where(lead.c.id == chosen.c.id).values(points_key=""))
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
+    tx.execute(update(lead).where(lead.c.id == chosen.c.id).values(points_key=""))
 
 
-def load_counted_signals(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> dict[int, tuple[datetime | None, list[Signal]]]:
+def load_counted_signals(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, tuple[datetime | None, list[Signal]]]:
     """Lock the leads; return since when their signals count, and their applied human signals."""
-    lock_leads(database, connection, lead_ids)
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    lock_leads(tx, lead_ids)
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     leads = select(lead.c.id, lead.c.signals_since).join(chosen, chosen.c.id == lead.c.id)
-    since: dict[int, datetime | None] = {row[0]: row[1] for row in connection.execute(leads)}
+    since: dict[int, datetime | None] = {row[0]: row[1] for row in tx.execute(leads)}
     statement = (
         select(signal.c.lead_id, signal.c.kind, signal.c.occurred_at, signal.c.verdict)
         .join(chosen, chosen.c.id == signal.c.lead_id)
         .where(signal.c.applied_at.is_not(None), signal.c.verdict == SignalVerdict.HUMAN.value)
     )
     signals: dict[int, list[Signal]] = defaultdict(list)
-    for lead_id, kind, occurred_at, verdict in connection.execute(statement).all():
+    for lead_id, kind, occurred_at, verdict in tx.execute(statement).all():
         signals[lead_id].append(Signal(SignalKind(kind), occurred_at, SignalVerdict(verdict)))
     return {lead_id: (counts_since, signals[lead_id]) for lead_id, counts_since in since.items()}
 
@@ -134,9 +130,7 @@ class SignalRecord(NamedTuple):
     source: str
 
 
-def load_signals(connection: Connection, lead_id: int) -> list[SignalRecord]:
+def load_signals(tx: Transaction, lead_id: int) -> list[SignalRecord]:
     """Return the signals of a lead, oldest first."""
     statement = select(*(signal.c[name] for name in SignalRecord._fields)).where(signal.c.lead_id == lead_id)
-    return [
-        SignalRecord._make(row) for row in connection.execute(statement.order_by(signal.c.occurred_at, signal.c.id))
-    ]
+    return [SignalRecord._make(row) for row in tx.execute(statement.order_by(signal.c.occurred_at, signal.c.id))]

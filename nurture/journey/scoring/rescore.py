@@ -32,21 +32,21 @@ def rescore(ctx: AppContext, now: datetime) -> int:
 def rescore_batch(ctx: AppContext, now: datetime, limit: int) -> int:
     """Recompute at most *limit* scores in one transaction; if none is stale, this is one index probe."""
     database = ctx.database
-    with database.read() as connection:
+    with database.read() as tx:
         try:
-            points = ctx.definitions.current(connection).policy.points
+            points = ctx.definitions.current(tx).policy.points
         except NotFound:  # nothing is published yet, so nothing was ever scored
             return 0
-        stale = queries.find_stale(connection, points.key, limit)
+        stale = queries.find_stale(tx, points.key, limit)
     if not stale:
         return 0
-    with database.write() as connection:
-        counted = queries.load_counted_signals(database, connection, stale)
+    with database.write() as tx:
+        counted = queries.load_counted_signals(tx, stale)
         rows = [
             EngagementUpdate.from_engagement(lead_id, compute_engagement(points, signals, since))
             for lead_id, (since, signals) in counted.items()
         ]
-        queries.write_engagement(database, connection, rows, now)
+        queries.write_engagement(tx, rows, now)
     return len(stale)
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.lead_view import Position
 from nurture.domain.planning.planner import (
@@ -62,25 +61,25 @@ def advance(ctx: AppContext, now: datetime) -> AdvanceResult:
 
 def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:
     """Advance at most *limit* due leads in one transaction."""
-    with ctx.database.write() as connection:
-        rows = snapshot.claim_due(ctx.database, connection, [Custodian.TRACK], now, limit)
+    with ctx.database.write() as tx:
+        rows = snapshot.claim_due(tx, [Custodian.TRACK], now, limit)
         if not rows:
             return AdvanceResult()
-        definitions = ctx.definitions.current(connection)
+        definitions = ctx.definitions.current(tx)
         transitions = LeadTransitions(definitions, now, "advance")
-        full_until = load_reps_full_until(connection, definitions, now)
-        snapshots = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays, full_until)
+        full_until = load_reps_full_until(tx, definitions, now)
+        snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays, full_until)
         events = Counter(_advance_one(lead, transitions) for lead in snapshots)
-        transitions.changes.write(ctx.database, connection, now)
+        transitions.changes.write(tx, now)
     return AdvanceResult(len(rows), events)
 
 
-def load_reps_full_until(connection: Connection, definitions: Definitions, now: datetime) -> datetime | None:
+def load_reps_full_until(tx: Transaction, definitions: Definitions, now: datetime) -> datetime | None:
     """Return until when touches with a call to action wait for rep capacity, None if they need not wait."""
     holds_calls_to_action = definitions.policy.priority.hold_calls_to_action_at is not None
     if not holds_calls_to_action or not any(program.calls_to_action for program in definitions.programs.values()):
         return None
-    return capacity_queries.load_full_until(connection, now)
+    return capacity_queries.load_full_until(tx, now)
 
 
 def _advance_one(lead: LeadSnapshot, transitions: LeadTransitions) -> str:

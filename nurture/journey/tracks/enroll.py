@@ -47,15 +47,14 @@ def classify(ctx: AppContext, now: datetime) -> Counter[str]:
 
 def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
     """Classify at most *limit* new leads in one transaction."""
-    database = ctx.database
-    with database.write() as connection:
-        rows = snapshot.claim_due(database, connection, [Custodian.INTAKE], now, limit)
+    with ctx.database.write() as tx:
+        rows = snapshot.claim_due(tx, [Custodian.INTAKE], now, limit)
         if not rows:
             return Counter()
-        definitions = ctx.definitions.current(connection)
+        definitions = ctx.definitions.current(tx)
         transitions = LeadTransitions(definitions, now, "enroll")
-        snapshots = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
-        last_enrollments = leads_queries.load_last_enrollments(database, connection, [row.lead_id for row in rows])
+        snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+        last_enrollments = leads_queries.load_last_enrollments(tx, [row.lead_id for row in rows])
         classified: list[tuple[int, str]] = []
         events: Counter[str] = Counter()
         for lead in snapshots:
@@ -67,8 +66,8 @@ def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
             events[rule] += 1
             if rule != GRACE_PERIOD:
                 classified.append((lead.view.lead.id, rule))
-        written = transitions.changes.write(database, connection, now)
-        leads_queries.record_readiness_rules(database, connection, [row for row in classified if row[0] in written])
+        written = transitions.changes.write(tx, now)
+        leads_queries.record_readiness_rules(tx, [row for row in classified if row[0] in written])
     return events
 
 

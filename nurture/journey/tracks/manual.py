@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import describe_suppression, find_covering
 from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Closing, Custodian
 from nurture.domain.planning.planner import HoldReason, decide
@@ -31,18 +30,17 @@ _EXTENDED: Final = ", extended"
 @contextmanager
 def _locked_lead(
     ctx: AppContext, lead_id: int, now: datetime
-) -> Iterator[tuple[Connection, LeadSnapshot, LeadTransitions]]:
+) -> Iterator[tuple[Transaction, LeadSnapshot, LeadTransitions]]:
     """Lock one lead, and write the collected changes at the end."""
-    database = ctx.database
-    with database.write() as connection:
-        definitions = ctx.definitions.current(connection)
-        rows = snapshot.load_rows(database, connection, [lead_id])
+    with ctx.database.write() as tx:
+        definitions = ctx.definitions.current(tx)
+        rows = snapshot.load_rows(tx, [lead_id])
         if not rows:
             raise NotFound(f"There is no lead {lead_id}, or it was erased. `nurture leads list` lists them.")
-        lead = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)[0]
+        lead = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0]
         transitions = LeadTransitions(definitions, now, "manual")
-        yield connection, lead, transitions
-        transitions.changes.write(database, connection, now)
+        yield tx, lead, transitions
+        transitions.changes.write(tx, now)
 
 
 def enroll(ctx: AppContext, lead_id: int, track: str, now: datetime) -> None:
@@ -85,7 +83,7 @@ def pause(
     *by* is who asked for it. With *only_by*, only pauses of this actor may be ended or shortened: a longer one of
     somebody else is kept, and ending it raises InvalidState.
     """
-    with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
+    with _locked_lead(ctx, lead_id, now) as (tx, lead, transitions):
         paused = lead.view.lead.paused_until
         if only_by and paused is not None and paused > now and not is_paused_by(lead.view.lead.paused_by, only_by):
             if until is None:
@@ -93,8 +91,8 @@ def pause(
             if until <= paused:
                 return paused
             by += _EXTENDED
-        leads_queries.pause(connection, lead_id, until, by, now)
-        signal_queries.make_due(ctx.database, connection, [lead_id], now)
+        leads_queries.pause(tx, lead_id, until, by, now)
+        signal_queries.make_due(tx, [lead_id], now)
         reason = f"paused until {until:%Y-%m-%d %H:%M} UTC {by}" if until else f"resumed {by}"
         transitions.add_journal_entry(lead, "paused" if until else "resumed", reason, None)
     return until
@@ -144,18 +142,18 @@ def set_touch_interval(ctx: AppContext, lead_id: int, days: int | None, now: dat
         raise InvalidState(
             f"{days} days between emails is out of range. Choose 1 to {MAX_TOUCH_INTERVAL_DAYS} days, or a pause."
         )
-    with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
-        leads_queries.set_touch_interval(connection, lead_id, days, now)
-        signal_queries.make_due(ctx.database, connection, [lead_id], now)
+    with _locked_lead(ctx, lead_id, now) as (tx, lead, transitions):
+        leads_queries.set_touch_interval(tx, lead_id, days, now)
+        signal_queries.make_due(tx, [lead_id], now)
         reason = f"one email in {days} days at most, {by}" if days else f"as often as its track allows, {by}"
         transitions.add_journal_entry(lead, "frequency_changed", reason, None)
 
 
 def clear_timeline(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY) -> None:
     """Withdraw the date on which the lead said that it decides."""
-    with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
-        leads_queries.clear_timeline(connection, lead_id, now)
-        signal_queries.make_due(ctx.database, connection, [lead_id], now)
+    with _locked_lead(ctx, lead_id, now) as (tx, lead, transitions):
+        leads_queries.clear_timeline(tx, lead_id, now)
+        signal_queries.make_due(tx, [lead_id], now)
         transitions.add_journal_entry(lead, "timeline_cleared", f"decision date withdrawn, {by}", None)
 
 
@@ -175,12 +173,12 @@ def qualify(
         raise InvalidState("No answer given. Add --budget, --authority or --need.")
     if day > now.date():
         raise InvalidState(f"{day} is in the future. Write the day on which it was said.")
-    with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
+    with _locked_lead(ctx, lead_id, now) as (tx, lead, transitions):
         fields = dict(lead.view.lead.fields)
         for field, value in answers.items():
             fields |= bant.bant_fields(field, value, source, day, confidence)
         transitions.changes.field_updates.append(FieldUpdate(lead_id, fields))
-        signal_queries.make_due(ctx.database, connection, [lead_id], now)
+        signal_queries.make_due(tx, [lead_id], now)
         transitions.add_journal_entry(
             lead, "qualified", f"{' and '.join(answers)} {confidence.name.lower()} by {source} on {day}", None
         )

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection
-
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import full_name
 from nurture.domain.planning.program import Program, Sender
 from nurture.formats.lead_row import EMAIL_FIELDS
@@ -56,10 +55,10 @@ class TouchTemplate:
     destinations: tuple[SharedDestination, ...]
 
 
-def load_template(ctx: AppContext, connection: Connection, track: str, version: int, email: str) -> TouchTemplate:
+def load_template(ctx: AppContext, tx: Transaction, track: str, version: int, email: str) -> TouchTemplate:
     """Load an email of one version of a track."""
-    program = ctx.definitions.program(connection, track, version)
-    compiled = ctx.definitions.email(connection, track, version, email, ctx.tracking)
+    program = ctx.definitions.program(tx, track, version)
+    compiled = ctx.definitions.email(tx, track, version, email, ctx.tracking)
     numbered = enumerate(compiled.destinations, 1)
     destinations = tuple(SharedDestination(track, version, email, number, url) for number, url in numbered)
     return TouchTemplate(program, compiled, sender_address(program.sender), destinations)

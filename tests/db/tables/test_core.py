@@ -117,8 +117,8 @@ def table(name: str) -> Table:
 
 def add(db: Database, name: str, **changed: object) -> None:
     """Add a row of the table *name* that is right but for what is *changed*."""
-    with db.write() as connection:
-        connection.execute(insert(table(name)).values(ROWS[name] | changed))
+    with db.write() as tx:
+        tx.execute(insert(table(name)).values(ROWS[name] | changed))
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def full_db(db: Database) -> Database:
 
 
 def count(db: Database, name: str) -> int:
-    with db.read() as connection:
-        return len(connection.execute(select(table(name))).all())
+    with db.read() as tx:
+        return len(tx.execute(select(table(name))).all())
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_no_hand_off_is_made_under_a_policy_that_nobody_approved(full_db: Databa
 
 
 def run(db: Database, statement: Executable) -> None:
-    with db.write() as connection:
-        connection.execute(statement)
+    with db.write() as tx:
+        tx.execute(statement)
 
 
 @pytest.mark.parametrize("name", ["journal", "suppression", "publication", "approval"])
@@ -266,12 +266,12 @@ def test_custody_moves_one_version_at_a_time(full_db: Database, version: int) ->
     with pytest.raises(IntegrityError, match="one version at a time"):
         run(full_db, moved.values(kind="queue", version=version))
     run(full_db, moved.values(kind="queue", version=2))
-    with full_db.read() as connection:
-        assert connection.execute(select(table("custody").c.version)).scalar_one() == 2
+    with full_db.read() as tx:
+        assert tx.execute(select(table("custody").c.version)).scalar_one() == 2
 
 
 def test_a_json_column_keeps_null_as_null(full_db: Database) -> None:
     journal = table("journal")
     add(full_db, "journal", detail=None)
-    with full_db.read() as connection:
-        assert len(connection.execute(select(journal).where(journal.c.detail.is_(None))).all()) == 2
+    with full_db.read() as tx:
+        assert len(tx.execute(select(journal).where(journal.c.detail.is_(None))).all()) == 2

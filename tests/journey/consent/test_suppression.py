@@ -249,10 +249,10 @@ def test_a_late_event_from_before_the_opt_in_does_not_suppress_again(ctx: AppCon
 
 def test_an_opt_out_from_the_future_counts_from_now(ctx: AppContext) -> None:
     lead = add_lead(ctx, email="ana@people.example")
-    with ctx.database.write() as connection:
-        address_id = suppression_queries.load_address_ids(ctx.database, connection, [lead])[lead]
+    with ctx.database.write() as tx:
+        address_id = suppression_queries.load_address_ids(tx, [lead])[lead]
         request = OptOut(address_id, SuppressionSource.IMPORT, at=START + 900 * DAY)
-        assert opt_out(ctx.database, connection, [request], START) == [True]
+        assert opt_out(tx, [request], START) == [True]
     opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + DAY)
     assert current(ctx, "ana@people.example") == []
 
@@ -276,17 +276,12 @@ _LAW = settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(list(SuppressionSource)), st.integers(0, 5), st.booleans()), max_size=8))
 def test_every_opt_out_is_recorded(sqlite_db: Database, opt_outs: list[tuple[SuppressionSource, int, bool]]) -> None:
     ctx = AppContext(sqlite_db, None)  # type: ignore[arg-type] - no mail is sent
-    with ctx.database.write() as connection:
-        connection.execute(text("INSERT INTO address (email, normalized) VALUES ('x', 'x' || random())"))
-        address_id = connection.execute(text("SELECT max(id) FROM address")).scalar_one()
+    with ctx.database.write() as tx:
+        tx.execute(text("INSERT INTO address (email, normalized) VALUES ('x', 'x' || random())"))
+        address_id = tx.execute(text("SELECT max(id) FROM address")).scalar_one()
         for source, hours, repeated in opt_outs:
-            opt_out(
-                ctx.database,
-                connection,
-                [OptOut(address_id, source, at=START + hours * HOUR, repeated=repeated)],
-                START + DAY,
-            )
-        found = suppression_queries.load_suppressions(ctx.database, connection, [address_id]).get(address_id, ())
+            opt_out(tx, [OptOut(address_id, source, at=START + hours * HOUR, repeated=repeated)], START + DAY)
+        found = suppression_queries.load_suppressions(tx, [address_id]).get(address_id, ())
     lifts = {source: lift_key(SuppressionScope.GLOBAL, "", source) for source in SuppressionSource}
     assert {lifts[each.source] for each in found} == {lifts[source] for source, _, _ in opt_outs}
     if not any(repeated for _, _, repeated in opt_outs):

@@ -257,5 +257,5 @@ def test_on_postgres_it_reads_the_same(postgres_db: Database, tmp_path: Path) ->
     assert see(ctx, lead_id, "Sold", after=3 * DAY, amount=3.0).counts["closed"] == 1
     assert custody(ctx, lead_id) == ("closed", "won")
     assert outcomes.list_outcomes(ctx, None, 5)[0].amount == 3.0
-    with ctx.database.write() as connection:
-        assert crm_records.plan_existing_offers(connection, START, START) == 1
+    with ctx.database.write() as tx:
+        assert crm_records.plan_existing_offers(tx, START, START) == 1

@@ -55,8 +55,8 @@ def run(ctx: AppContext, after: timedelta = timedelta()) -> dict[str, int]:
 
 
 def states(ctx: AppContext) -> list[str]:
-    with ctx.database.read() as connection:
-        return list(connection.execute(text("SELECT state FROM crm_record ORDER BY id")).scalars())
+    with ctx.database.read() as tx:
+        return list(tx.execute(text("SELECT state FROM crm_record ORDER BY id")).scalars())
 
 
 def test_an_offer_is_pushed_once_and_its_acceptance_brings_the_owner(ctx: AppContext, crm: ScriptedCrm) -> None:
@@ -134,11 +134,11 @@ def test_a_rejected_record_stays_visible_and_stops_no_other(ctx: AppContext, crm
     offered(ctx, 2)
     crm.script = ["refuses"]
     assert run(ctx) == {"rejected": 1, "pushed": 1}
-    with ctx.database.read() as connection:
-        by_state = {one.state: one for one in crm_records.count_by_state(connection)}
+    with ctx.database.read() as tx:
+        by_state = {one.state: one for one in crm_records.count_by_state(tx)}
     assert by_state["rejected"].reason == "a field is missing"
-    with ctx.database.write() as connection:
-        assert crm_records.plan_existing_offers(connection, START, START) == 2
+    with ctx.database.write() as tx:
+        assert crm_records.plan_existing_offers(tx, START, START) == 2
     assert run(ctx, DAY) == {"pushed": 2}
 
 
@@ -162,8 +162,8 @@ def test_records_stay_unknown_while_the_crm_cannot_be_asked(ctx: AppContext, crm
 def test_the_intent_commits_with_the_offer_or_not_at_all(ctx: AppContext) -> None:
     lead_id = add_lead(ctx, demo_requested=True)
     run_once.run_once(replace(ctx, crm=None), START)
-    with ctx.database.read() as connection:
-        rows = connection.execute(text("SELECT key, offer_id, lead_id, target_state FROM crm_record")).all()
+    with ctx.database.read() as tx:
+        rows = tx.execute(text("SELECT key, offer_id, lead_id, target_state FROM crm_record")).all()
     assert [tuple(row) for row in rows] == [("handoff:1", 1, lead_id, "offered")]
 
 
@@ -186,8 +186,8 @@ def test_a_changed_offer_state_is_pushed_whoever_changed_it(ctx: AppContext, crm
     run(ctx)
     sweep.accept(ctx, 1, START)
     run(ctx)
-    with ctx.database.write() as connection:
-        connection.execute(text("UPDATE offer SET state = 'lapsed' WHERE id = 1"))
+    with ctx.database.write() as tx:
+        tx.execute(text("UPDATE offer SET state = 'lapsed' WHERE id = 1"))
     assert run(ctx) == {"pushed": 1}
     assert crm.written[-1] == ("nurture-handoff-1", "lapsed")
     assert run(ctx) == {}

@@ -42,8 +42,8 @@ def _planned(ctx: AppContext, count: int = 1) -> None:
 
 
 def _trip(ctx: AppContext, name: str = DOMAIN, kind: outbox_breakers.Kind = "domain") -> None:
-    with ctx.database.write() as connection:
-        outbox_breakers.trip(ctx.database, connection, Breaker(kind, name, "too many bounced", START, None))
+    with ctx.database.write() as tx:
+        outbox_breakers.trip(tx, Breaker(kind, name, "too many bounced", START, None))
 
 
 def _states(ctx: AppContext) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import NurtureError
@@ -136,8 +136,8 @@ def test_a_worker_whose_lease_ran_out_sends_nothing_more(ctx: AppContext) -> Non
 def test_of_two_workers_who_hold_a_message_only_the_later_one_sends_it(ctx: AppContext) -> None:
     lead = _planned(ctx)
     slow = claim.claim_batch(ctx, OPEN, 10)
-    with ctx.database.write() as connection:
-        outbox_messages.release_expired(ctx.database, connection, OPEN + 2 * MINUTE)
+    with ctx.database.write() as tx:
+        outbox_messages.release_expired(tx, OPEN + 2 * MINUTE)
     quick = claim.claim_batch(ctx, OPEN + 2 * MINUTE, 10)
     assert send.send_claimed(ctx, slow, VirtualClock(OPEN + 2 * MINUTE)).states.total() == 0
     assert (_provider(ctx).refs, _state(ctx, lead)) == ([], "claimed")
@@ -222,9 +222,9 @@ class Composing(PublishedDefinitions):
 
     beside: AppContext
 
-    def email(self, connection: Connection, *args: Any, **named: Any) -> CompiledEmail:
+    def email(self, tx: Transaction, *args: Any, **named: Any) -> CompiledEmail:
         write(self.beside, "UPDATE lead SET zone = 'Europe/Berlin'")
-        return super().email(connection, *args, **named)
+        return super().email(tx, *args, **named)
 
 
 def test_nobody_waits_to_write_while_emails_are_composed(ctx: AppContext) -> None:

@@ -47,8 +47,8 @@ def _states(ctx: AppContext) -> dict[str, int]:
 
 
 def _breakers(ctx: AppContext) -> list[Breaker]:
-    with ctx.database.read() as connection:
-        return circuit_breakers.list_active(connection)
+    with ctx.database.read() as tx:
+        return circuit_breakers.list_active(tx)
 
 
 @pytest.fixture
@@ -183,8 +183,8 @@ def test_a_domain_with_too_many_bounces_or_complaints_pauses_automatically(
 
 
 def test_mail_to_reps_goes_on_while_a_domain_is_paused(ctx: AppContext) -> None:
-    with ctx.database.write() as connection:
-        circuit_breakers.trip(ctx.database, connection, Breaker("domain", "house.example", "bounces", OPEN, None))
+    with ctx.database.write() as tx:
+        circuit_breakers.trip(tx, Breaker("domain", "house.example", "bounces", OPEN, None))
     provider = _set_provider(ctx)
     add_lead(ctx, demo_requested=True, at=OPEN)
     run_at(ctx, OPEN)

@@ -39,9 +39,9 @@ def click(second: int = 0, message_id: int = 1) -> EngagementEvent:
 
 
 def clicks(ctx: AppContext) -> list[int]:
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         wanted = text("SELECT count(*), count(applied_at) FROM signal WHERE kind = 'clicked'")
-        return list(connection.execute(wanted).one())
+        return list(tx.execute(wanted).one())
 
 
 def test_a_click_is_committed_when_record_returns_and_applied_soon_after(ctx: AppContext) -> None:

@@ -171,8 +171,8 @@ def test_reported_clicks_count_at_once_without_a_grace_period(ctx: AppContext) -
 def test_published_thresholds_reclassify_every_click(ctx: AppContext) -> None:
     lead, mail = mailed(ctx)
     record(ctx, click(mail, SENT + HOUR))
-    with ctx.database.write() as connection:
-        connection.execute(click_queries.message.update().values(accepted_at=SENT + MINUTE))
+    with ctx.database.write() as tx:
+        tx.execute(click_queries.message.update().values(accepted_at=SENT + MINUTE))
     for too_soon, verdict, counts in (
         ("9 seconds", "human", 10),
         ("60 minutes", "suspect", 0),
@@ -190,10 +190,10 @@ def test_a_later_delivery_event_makes_an_early_click_a_suspect(ctx: AppContext) 
     at = SENT + HOUR
     record(ctx, click(mail, at))
     assert engagement(ctx, lead) == 10
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         arrived = click_queries.message.update().values(state="delivered", state_at=at - 4 * SECOND)
-        connection.execute(arrived.where(click_queries.message.c.id == mail))
-        click_queries.mark_for_reclassification(ctx.database, connection, [mail])
+        tx.execute(arrived.where(click_queries.message.c.id == mail))
+        click_queries.mark_for_reclassification(tx, [mail])
     signals.apply_pending_signals(ctx, at + MINUTE)
     assert verdicts(ctx) == [("suspect", "sooner than 10 s after delivery")]
     assert engagement(ctx, lead) == 0

@@ -159,14 +159,14 @@ def test_failed_mails_are_stored_until_their_retention_ends(ctx: AppContext, tmp
 
 
 def test_the_number_of_failed_mails_is_limited(ctx: AppContext) -> None:
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         some = [
             inbound_mail_queries.NewMail("imap", NOW, None, "", b"{}")
             for _ in range(inbound_mail_queries.MAX_FAILED + 5)
         ]
-        inbound_mail_queries.store(connection, some)
-        ids = [row[0] for row in connection.execute(inbound_mail_queries.inbound.select())]
-        inbound_mail_queries.mark_failed(ctx.database, connection, dict.fromkeys(ids, "why"))
+        inbound_mail_queries.store(tx, some)
+        ids = [row[0] for row in tx.execute(inbound_mail_queries.inbound.select())]
+        inbound_mail_queries.mark_failed(tx, dict.fromkeys(ids, "why"))
     assert len(stored(ctx)) == inbound_mail_queries.MAX_FAILED
 
 
@@ -331,14 +331,14 @@ def test_a_run_without_mail_queries_once(db: Database, ctx: AppContext) -> None:
 
 def test_too_much_pending_mail_is_rejected_and_the_cursor_stays(ctx: AppContext, tmp_path: Path) -> None:
     raw = mail("Call me", to=reply_address(ctx, tmp_path))
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         one = inbound_mail_queries.NewMail("imap", NOW, None, "", RawMail({"email": raw}).pack())
         row = one._asdict() | {
             "size": engagement_inbound_mail.MAX_PENDING_BYTES + 1,
             "attempts": 0,
             "last_attempt_at": NOW,
         }
-        connection.execute(insert(inbound_mail_queries.inbound), [row])
+        tx.execute(insert(inbound_mail_queries.inbound), [row])
     with pytest.raises(engagement_inbound_mail.InboxFull):
         replies.receive(ctx, "sendgrid", [RawMail({"email": raw})], NOW)
     set_inbox(ctx, raw)

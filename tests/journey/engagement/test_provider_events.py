@@ -87,13 +87,11 @@ def make_event(ctx: AppContext, kind: str, minutes: float = 5, id_: str | None =
 
 def sources(ctx: AppContext, email: str = "mia@people.example") -> list[str]:
     """Return the sources of the suppressions of an address."""
-    with ctx.database.read() as connection:
-        found = suppression_queries.find_address(connection, normalize_address(email))
+    with ctx.database.read() as tx:
+        found = suppression_queries.find_address(tx, normalize_address(email))
         if found is None:
             return []
-        return [
-            source for _, _, _, source in suppression_queries.list_suppressions(ctx.database, connection, [found[0]])
-        ]
+        return [source for _, _, _, source in suppression_queries.list_suppressions(tx, [found[0]])]
 
 
 def stored_events(ctx: AppContext) -> list[tuple[str, str, int | None]]:
@@ -285,9 +283,9 @@ def test_a_resubscription_is_stored_and_lifts_nothing(ctx: AppContext) -> None:
 
 
 def test_a_late_bounce_of_an_old_address_leaves_the_new_one_alone(ctx: AppContext) -> None:
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         table = metadata.tables["address"]
-        key = connection.execute(
+        key = tx.execute(
             insert(table).values(email="new@people.example", normalized="new@people.example")
         ).inserted_primary_key
         assert key is not None

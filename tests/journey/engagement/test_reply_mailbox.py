@@ -90,14 +90,14 @@ def test_one_mail_that_cannot_be_stored_stops_no_others(ctx: AppContext, mailbox
 
 def refuse_replies(ctx: AppContext, words: str) -> None:
     """Let the database reject such a reply, as it might an unexpected one."""
-    with ctx.database.alter() as connection:
-        if ctx.database.is_sqlite:
+    with ctx.database.alter() as tx:
+        if tx.is_sqlite:
             sabotage = (
                 "CREATE TRIGGER refuse BEFORE INSERT ON reply WHEN NEW.text = '{}' BEGIN SELECT RAISE(ABORT, 'no'); END"
             )
         else:
             sabotage = "ALTER TABLE reply ADD CONSTRAINT refuse CHECK (text <> '{}')"
-        connection.execute(text(sabotage.format(words)))
+        tx.execute(text(sabotage.format(words)))
 
 
 def test_a_wrong_password_does_not_stop_the_run_and_is_not_shown(ctx: AppContext, mailbox: Mailbox) -> None:

@@ -185,8 +185,8 @@ def test_a_lead_that_may_not_be_mailed_comes_back_to_its_queue(ctx: AppContext) 
 
 def test_recorded_signals_are_applied_once_by_the_next_run(ctx: AppContext) -> None:
     lead = add_lead(ctx)
-    with ctx.database.write() as connection:
-        signal_queries.record_signals(ctx.database, connection, [new_signal(lead, SignalKind.CLICKED, START)])
+    with ctx.database.write() as tx:
+        signal_queries.record_signals(tx, [new_signal(lead, SignalKind.CLICKED, START)])
     assert engagement_signals.apply_pending_signals(ctx, START) == 1
     before = all_rows(ctx)
     assert engagement_signals.apply_pending_signals(ctx, START) == 0
@@ -196,8 +196,8 @@ def test_recorded_signals_are_applied_once_by_the_next_run(ctx: AppContext) -> N
 def test_concurrent_workers_count_each_signal_once(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     reported = [new_signal(lead, SignalKind.CLICKED, START - number * HOUR) for number in range(60)]
-    with ctx.database.write() as connection:
-        signal_queries.record_signals(ctx.database, connection, reported)
+    with ctx.database.write() as tx:
+        signal_queries.record_signals(tx, reported)
     workers = [worker_context(ctx) for _ in range(3)]
     for worker in workers:
         worker.batch_size = 4

@@ -126,9 +126,9 @@ def test_an_erased_person_who_is_imported_again_is_a_new_lead_that_is_not_mailed
     assert one(ctx, "SELECT count(*) FROM message WHERE kind = 'touch' AND lead_id = :id", id=again) == 0
     assert rows(ctx, "SELECT normalized FROM address ORDER BY id")[0] == ("mia.holm@people.example",)
     opt_in.opt_in(ctx, ADDRESS, ALL_MAIL, "asked at the fair", NOW + 5 * DAY)
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         (address,) = rows(ctx, "SELECT address_id FROM lead WHERE id = :id", id=again)[0]
-        assert suppression.suppression_queries.load_suppressions(ctx.database, connection, [address]) == {}
+        assert suppression.suppression_queries.load_suppressions(tx, [address]) == {}
 
 
 def test_an_address_that_no_lead_has_is_erased_too(ctx: AppContext) -> None:
@@ -138,8 +138,8 @@ def test_an_address_that_no_lead_has_is_erased_too(ctx: AppContext) -> None:
     assert (done.lead, done.address) == (None, True)
     assert find_secrets(ctx) == {}
     suppression.suppress(ctx, ["stranger@people.example"], NOW)
-    with ctx.database.read() as connection:
-        listed = [name for name, _ in suppression.suppression_queries.iterate_logs(connection)]
+    with ctx.database.read() as tx:
+        listed = [name for name, _ in suppression.suppression_queries.iterate_logs(tx)]
     assert listed == ["stranger@people.example"]
     assert suppression.suppress(ctx, [ADDRESS], NOW + DAY).known == 1
 

@@ -122,8 +122,8 @@ def _provider(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
 def _clicks(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
     message = one(ctx, "SELECT min(id) FROM message WHERE kind = 'touch' AND lead_id = :id", id=lead)
     clicks = [EngagementEvent(SignalKind.CLICKED, message, ERASED_AT, link="guide", agent="Firefox")]
-    with ctx.database.write() as connection:
-        assert click_filtering.record_clicks(ctx, connection, clicks, LATER) == 0
+    with ctx.database.write() as tx:
+        assert click_filtering.record_clicks(tx, clicks, LATER) == 0
 
 
 def _suppressions(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
@@ -242,9 +242,9 @@ def test_every_other_text_about_a_lead_is_erased(ctx: AppContext, tmp_path: Path
             if column.name in RETAINED_TEXTS.get(table.name, ()) or column.primary_key or column.unique:
                 continue
             if isinstance(column.type, AutoString | JSON):
-                with ctx.database.write() as connection:
+                with ctx.database.write() as tx:
                     value = ["canary"] if isinstance(column.type, JSON) else "canary"
-                    connection.execute(update(table).where(condition).values({column.name: value}))
+                    tx.execute(update(table).where(condition).values({column.name: value}))
                 filled.append(f"{table.name}.{column.name}")
     assert {"lead.zone", "offer.handoff_reason", "reply.text", "provider_event.reason"} <= set(filled)
     erase.erase_person(ctx, str(lead), ERASED_AT)

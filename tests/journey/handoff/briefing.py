@@ -66,8 +66,8 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
     bot = new_signal(lead_id, SignalKind.VISITED, START - timedelta(hours=1), "robots.txt")
     signals.record(ctx, [*activities, bot._replace(verdict=SignalVerdict.BOT.value)], START)
     names = metadata.tables
-    with database.write() as connection:
-        leads_queries.set_timeline(connection, lead_id, date(2026, 9, 30), days[0])
+    with database.write() as tx:
+        leads_queries.set_timeline(tx, lead_id, date(2026, 9, 30), days[0])
         replies = [
             InboundReply(
                 f"r{at}",
@@ -83,9 +83,9 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
             )
             for at, day in enumerate(days[:3])
         ]
-        reply_queries.insert_replies(database, connection, replies)
+        reply_queries.insert_replies(tx, replies)
         for number, day in enumerate(days):
-            connection.execute(
+            tx.execute(
                 names["message"]
                 .insert()
                 .values(
@@ -106,7 +106,7 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
                 )
             )
         for number, reason in enumerate(("not-now", "wrong-person", "please-check", "not-now")):
-            connection.execute(
+            tx.execute(
                 names["offer"]
                 .insert()
                 .values(
@@ -141,8 +141,8 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
                 updated_at=START,
             )
         )
-        (account_id,) = connection.execute(account).inserted_primary_key or (0,)
-        connection.execute(
+        (account_id,) = tx.execute(account).inserted_primary_key or (0,)
+        tx.execute(
             names["lead_account"]
             .insert()
             .values(lead_id=lead_id, account_id=account_id, method="manual", reason="same domain", at=START)

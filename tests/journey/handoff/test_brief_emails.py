@@ -76,14 +76,14 @@ def test_briefs_cost_as_many_statements_for_forty_leads_as_for_two(sqlite_db: Da
 
 
 def _statements(ctx: AppContext, count: int) -> int:
-    with ctx.database.write() as connection:
-        batch = messages.lock_due(ctx.database, connection, START, count)
+    with ctx.database.write() as tx:
+        batch = messages.lock_due(tx, START, count)
         assert len(batch) == count
-        compose_batch.CompositionBatch.load(ctx, connection, batch, START).compose(
-            connection
+        compose_batch.CompositionBatch.load(ctx, tx, batch, START).compose(
+            tx
         )  # compiled once, before statements are counted
         with recorded_statements(ctx.database) as seen:
-            written = compose_batch.CompositionBatch.load(ctx, connection, batch, START).compose(connection)
+            written = compose_batch.CompositionBatch.load(ctx, tx, batch, START).compose(tx)
         assert len(written.emails) == count
     return len(seen)
 
@@ -102,26 +102,22 @@ def test_the_first_sentence_depends_on_the_rule_and_the_newest_activity(
     sqlite_db: Database, tmp_path: Path, rule: str, opener: str
 ) -> None:
     ctx, _ = briefed(sqlite_db, tmp_path)
-    with ctx.database.write() as connection:
-        connection.exec_driver_sql(f"UPDATE offer SET rule = '{rule}' WHERE state = 'offered'")
-        connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
-        (waiting,) = messages.lock_due(ctx.database, connection, START, 9)
-        (email,) = (
-            compose_batch.CompositionBatch.load(ctx, connection, [waiting], START).compose(connection).emails.values()
-        )
+    with ctx.database.write() as tx:
+        tx.exec_driver_sql(f"UPDATE offer SET rule = '{rule}' WHERE state = 'offered'")
+        tx.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
+        (waiting,) = messages.lock_due(tx, START, 9)
+        (email,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).emails.values()
     assert opener in " ".join(email.text.split())
     assert one(ctx, "SELECT count(*) FROM offer WHERE state = 'offered'") == 1
 
 
 def test_activities_have_readable_descriptions(sqlite_db: Database, tmp_path: Path) -> None:
     ctx, _ = briefed(sqlite_db, tmp_path)
-    with ctx.database.write() as connection:
-        connection.exec_driver_sql("UPDATE signal SET kind = 'requested_demo' WHERE kind = 'clicked'")
-        connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
-        (waiting,) = messages.lock_due(ctx.database, connection, START, 9)
-        (email,) = (
-            compose_batch.CompositionBatch.load(ctx, connection, [waiting], START).compose(connection).emails.values()
-        )
+    with ctx.database.write() as tx:
+        tx.exec_driver_sql("UPDATE signal SET kind = 'requested_demo' WHERE kind = 'clicked'")
+        tx.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
+        (waiting,) = messages.lock_due(tx, START, 9)
+        (email,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).emails.values()
     assert "04 Jan 2026: asked for a demo" in " ".join(email.text.split())
 
 

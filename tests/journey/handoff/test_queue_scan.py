@@ -122,12 +122,10 @@ def test_capacity_that_becomes_free_while_a_sweep_finds_none_is_used_by_the_next
 ) -> None:
     ctx = postgres_ctx
     lead = _full(ctx)[0]
-    with ctx.database.write() as connection:
-        connection.execute(
-            text("UPDATE custody SET due_at = :n, version = version + 1 WHERE kind = 'queue'"), {"n": NOW}
-        )
-    with ctx.database.write() as connection:
-        connection.execute(text("LOCK TABLE queue_scan IN EXCLUSIVE MODE"))  # where a sweep ends
+    with ctx.database.write() as tx:
+        tx.execute(text("UPDATE custody SET due_at = :n, version = version + 1 WHERE kind = 'queue'"), {"n": NOW})
+    with ctx.database.write() as tx:
+        tx.execute(text("LOCK TABLE queue_scan IN EXCLUSIVE MODE"))  # where a sweep ends
         sweep = start_waiting(ctx, other, lambda: handoff_sweep.hand_off(ctx, NOW))
         responses.reject(ctx, _offer_of(ctx, lead), "bad-fit", NOW)
     sweep.result()
@@ -141,9 +139,9 @@ def test_a_lead_that_was_locked_while_the_queue_was_scanned_is_offered_by_the_ne
     ctx = postgres_ctx
     lead, _, *waiting = _full(ctx)
     responses.reject(ctx, _offer_of(ctx, lead), "bad-fit", NOW)
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         locked = text("SELECT lead_id FROM custody WHERE lead_id = ANY(:ids) FOR UPDATE")
-        connection.execute(locked, {"ids": waiting})
+        tx.execute(locked, {"ids": waiting})
         assert not handoff_sweep.hand_off(ctx, NOW + LATER)
     assert all((due_at(ctx, one_) or NOW) > NOW + HOUR for one_ in waiting)
     assert handoff_sweep.hand_off(ctx, NOW + 2 * LATER)["offered"] == 1

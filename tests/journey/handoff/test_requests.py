@@ -100,8 +100,8 @@ def refused(source: SuppressionSource, about: SuppressionTarget, *, swept: bool)
     def state(ctx: AppContext) -> int:
         lead = on_track(ctx)
         address = one(ctx, "SELECT address_id FROM lead WHERE id = :id", id=lead)
-        with ctx.database.write() as connection:
-            suppression.opt_out(ctx.database, connection, [OptOut(address, source, *about, at=NOW)], NOW)
+        with ctx.database.write() as tx:
+            suppression.opt_out(tx, [OptOut(address, source, *about, at=NOW)], NOW)
         if swept:
             run_at(ctx, NOW)
             assert custody(ctx, lead) == ("queue", "suppressed")
@@ -207,8 +207,8 @@ def with_sales(ctx: AppContext, lead: int) -> bool:
 def mailed_since(ctx: AppContext, lead: int, since: datetime) -> int:
     message = table(delivery_tables.Message)
     of_lead = (message.c.lead_id == lead) & (message.c.kind == "touch") & (message.c.planned_at >= since)
-    with ctx.database.read() as connection:
-        return int(connection.execute(select(func.count()).where(of_lead)).scalar_one())
+    with ctx.database.read() as tx:
+        return int(tx.execute(select(func.count()).where(of_lead)).scalar_one())
 
 
 def nobody_answers(ctx: AppContext, lead: int, since: datetime) -> None:
@@ -285,9 +285,9 @@ def test_a_lead_that_may_not_be_mailed_returns_to_its_queue_and_is_not_offered_a
 @pytest.mark.parametrize("state", [*SILENT, "on its track"])
 def test_a_call_that_no_rep_makes_waits_for_a_person(ctx: AppContext, state: str) -> None:
     lead = STATES[state](ctx)
-    with ctx.database.write() as connection:
-        leads_queries.set_callback_date(connection, lead, date(2026, 1, 7), NOW)
-        signal_queries.make_due(ctx.database, connection, [lead], NOW, include_parked=True)
+    with ctx.database.write() as tx:
+        leads_queries.set_callback_date(tx, lead, date(2026, 1, 7), NOW)
+        signal_queries.make_due(tx, [lead], NOW, include_parked=True)
     called = START.replace(day=7, hour=0)
     run_at(ctx, NOW, called)
     assert with_sales(ctx, lead)
@@ -311,8 +311,8 @@ def test_an_answer_after_a_review_ends_the_request(ctx: AppContext) -> None:
 def test_a_stated_date_outlives_an_unanswered_offer_for_interest(ctx: AppContext, named: str) -> None:
     lead = on_track(ctx)
     if named == "call":
-        with ctx.database.write() as connection:
-            leads_queries.set_callback_date(connection, lead, date(2026, 1, 20), NOW)
+        with ctx.database.write() as tx:
+            leads_queries.set_callback_date(tx, lead, date(2026, 1, 20), NOW)
     else:
         record_signal(ctx, lead, DECIDING, NOW, "2026-04-20")  # 90 days before is 2026-01-20
     for hour in range(1, 4):
@@ -411,9 +411,9 @@ def test_a_file_that_newly_requests_a_demo_is_a_request_of_today(ctx: AppContext
 def test_a_request_reminds_a_person_of_a_lead_in_review(ctx: AppContext, queue: str) -> None:
     lead = add_lead(ctx, title="Head")
     wanted = "UPDATE custody SET kind='queue', ref=:queue, due_at=:due, version=version+1 WHERE lead_id=:lead"
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         wanted_due = text(wanted).bindparams(bindparam("due", type_=UtcDateTime()))
-        connection.execute(wanted_due, {"queue": queue, "lead": lead, "due": START + 7 * DAY})
+        tx.execute(wanted_due, {"queue": queue, "lead": lead, "due": START + 7 * DAY})
     record_signal(ctx, lead, SignalKind.CLICKED, NOW)
     assert due_at(ctx, lead) == START + 7 * DAY
     record_signal(ctx, lead, DEMO, NOW)

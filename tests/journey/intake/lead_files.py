@@ -67,14 +67,14 @@ def import_leads(ctx: AppContext, folder: Path, *rows: Row, now: datetime = NOW,
 
 
 def rows_of(db: Database, sql: str) -> list[Any]:
-    with db.read() as connection:
-        return [tuple(found) for found in connection.execute(text(sql))]
+    with db.read() as tx:
+        return [tuple(found) for found in tx.execute(text(sql))]
 
 
 def lead_states(db: Database) -> list[Any]:
     """Return the state of each lead without its id."""
-    with db.read() as connection:
-        execute = connection.execute
+    with db.read() as tx:
+        execute = tx.execute
         addresses = {found.id: found.normalized for found in execute(_ADDRESS.select())}
         suppressions = [
             (found.address_id, found.scope, found.action, found.source) for found in execute(_SUPPRESSION.select())
@@ -131,5 +131,5 @@ def custody_of(db: Database) -> list[Any]:
 
 
 def fields_of(db: Database) -> list[dict[str, Any]]:
-    with db.read() as connection:
-        return [found.fields for found in connection.execute(LEAD.select().order_by(LEAD.c.id))]
+    with db.read() as tx:
+        return [found.fields for found in tx.execute(LEAD.select().order_by(LEAD.c.id))]

@@ -86,8 +86,8 @@ def test_a_row_becomes_fields_country_zone_and_consent_basis(db: Database, tmp_p
             "purchase_timeframe_days": 91,
         }
     ]
-    with db.read() as connection:
-        lead = connection.execute(LEAD.select()).one()
+    with db.read() as tx:
+        lead = tx.execute(LEAD.select()).one()
     assert (lead.country, lead.zone, lead.consent_basis, lead.consent_source) == (
         "BR",
         "America/Sao_Paulo",
@@ -114,12 +114,12 @@ def test_importing_the_same_file_again_records_only_the_import(db: Database, tmp
     )
     assert import_file(ctx, path, NOW).new == 5
     tables_but = [table for table in metadata.sorted_tables if table.name != "import_file"]
-    with db.read() as connection:
-        before = {table.name: connection.execute(table.select()).all() for table in tables_but}
+    with db.read() as tx:
+        before = {table.name: tx.execute(table.select()).all() for table in tables_but}
     again = import_file(ctx, path, NOW + timedelta(days=40))
     assert (again.rows, again.new, again.updated, again.unchanged, again.signals) == (5, 0, 0, 5, 0)
-    with db.read() as connection:
-        assert {table.name: connection.execute(table.select()).all() for table in tables_but} == before
+    with db.read() as tx:
+        assert {table.name: tx.execute(table.select()).all() for table in tables_but} == before
     assert rows_of(db, "SELECT rows, created, updated, rejected FROM import_file ORDER BY id") == [
         (5, 5, 0, 0),
         (5, 0, 0, 0),
@@ -211,10 +211,8 @@ def test_a_re_import_never_changes_consent(db: Database, tmp_path: Path) -> None
     )
     assert rows_of(db, "SELECT consent_basis FROM lead ORDER BY id") == [(None,), ("consent",)]
     assert custody_of(db) == [("queue", "no-consent-basis"), ("intake", "import")]
-    with db.read() as connection:
-        assert connection.execute(LEAD.select().order_by(LEAD.c.id)).all()[1].consent_at == datetime(
-            2026, 1, 1, tzinfo=UTC
-        )
+    with db.read() as tx:
+        assert tx.execute(LEAD.select().order_by(LEAD.c.id)).all()[1].consent_at == datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_a_re_import_never_lifts_a_suppression_and_adds_one_once(db: Database, tmp_path: Path) -> None:
@@ -228,11 +226,9 @@ def test_a_re_import_never_lifts_a_suppression_and_adds_one_once(db: Database, t
 
 
 def test_an_address_that_was_suppressed_before_its_lead_came_stays_suppressed(db: Database, tmp_path: Path) -> None:
-    with db.write() as connection:
-        connection.execute(
-            insert(lead_tables.Address).values(id=5, email="ann@example.com", normalized="ann@example.com")
-        )
-        connection.execute(
+    with db.write() as tx:
+        tx.execute(insert(lead_tables.Address).values(id=5, email="ann@example.com", normalized="ann@example.com"))
+        tx.execute(
             insert(consent_tables.Suppression).values(
                 address_id=5, action="suppress", scope="global", ref="", source="complained", recorded_at=NOW
             )
@@ -245,8 +241,8 @@ def test_an_address_that_was_suppressed_before_its_lead_came_stays_suppressed(db
 def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
-    with db.write() as connection:
-        connection.execute(
+    with db.write() as tx:
+        tx.execute(
             insert(consent_tables.Suppression).values(
                 [
                     {

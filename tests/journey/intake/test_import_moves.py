@@ -110,8 +110,8 @@ def test_an_unchanged_status_does_not_move_a_lead_from_its_track(db: Database, t
     ctx = make_context(db, tmp_path)
     file = [row(Status="Working", Owner="Bo")]
     import_leads(ctx, tmp_path, *file, now=START)
-    with db.write() as connection:
-        connection.execute(text("UPDATE custody SET kind = 'queue', ref = 'by-hand', version = version + 1"))
+    with db.write() as tx:
+        tx.execute(text("UPDATE custody SET kind = 'queue', ref = 'by-hand', version = version + 1"))
     import_leads(ctx, tmp_path, *file, now=START + timedelta(days=1))
     assert custody_of(db) == [("queue", "by-hand")]
 
@@ -125,8 +125,8 @@ def test_new_fields_make_a_lead_on_a_track_due(db: Database, tmp_path: Path) -> 
     assert rows_of(db, "SELECT version FROM custody") == (before := rows_of(db, "SELECT version FROM custody"))
     import_leads(ctx, tmp_path, row(Company="Firm"), now=at)
     assert rows_of(db, "SELECT version FROM custody")[0][0] == before[0][0] + 1
-    with db.read() as connection:
-        assert connection.execute(CUSTODY.select()).one().due_at == at
+    with db.read() as tx:
+        assert tx.execute(CUSTODY.select()).one().due_at == at
 
 
 def test_a_row_becomes_signals_once(db: Database, tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_a_row_becomes_signals_once(db: Database, tmp_path: Path) -> None:
     )
     assert import_leads(ctx, tmp_path, one, one).signals == 4
     assert import_leads(ctx, tmp_path, one, now=NOW + timedelta(days=9)).signals == 0
-    with db.read() as connection:
-        found = connection.execute(SIGNAL.select().order_by(SIGNAL.c.kind)).all()
+    with db.read() as tx:
+        found = tx.execute(SIGNAL.select().order_by(SIGNAL.c.kind)).all()
     assert [(each.kind, each.value) for each in found] == [
         ("attended", None),
         ("deciding", "2026-05-12"),
@@ -164,8 +164,8 @@ def test_an_undated_answer_counts_from_the_first_import(db: Database, tmp_path: 
 def test_signals_are_applied_before_a_new_lead_is_classified(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     import_leads(ctx, tmp_path, row(Created_At="2026-01-02", Purchase_Timeframe="within 2 months"), now=START)
-    with db.read() as connection:
-        assert str(connection.execute(LEAD.select()).one().decides_on) == "2026-03-04"
+    with db.read() as tx:
+        assert str(tx.execute(LEAD.select()).one().decides_on) == "2026-03-04"
     enroll.classify(ctx, START)
     run_once.run_once(ctx, START)
     assert custody_of(db)[0][0] in ("queue", "offer")
@@ -187,8 +187,8 @@ def test_a_new_registration_makes_a_known_lead_due(db: Database, tmp_path: Path)
     run_once.run_once(ctx, START)
     at = START + timedelta(hours=1)
     assert import_leads(ctx, tmp_path, row(Registered_On="2026-01-05"), now=at).signals == 1
-    with db.read() as connection:
-        assert connection.execute(CUSTODY.select()).one().due_at == at
+    with db.read() as tx:
+        assert tx.execute(CUSTODY.select()).one().due_at == at
 
 
 def test_an_opt_out_in_a_file_takes_a_lead_off_its_track(db: Database, tmp_path: Path) -> None:
@@ -206,5 +206,5 @@ def test_a_lead_paused_by_hand_stays_paused(db: Database, tmp_path: Path) -> Non
     run_once.run_once(ctx, START)
     manual.pause(ctx, 1, START + timedelta(days=30), START)
     import_leads(ctx, tmp_path, row(Company="Firm"), now=START + timedelta(hours=1))
-    with db.read() as connection:
-        assert connection.execute(LEAD.select()).one().paused_until == START + timedelta(days=30)
+    with db.read() as tx:
+        assert tx.execute(LEAD.select()).one().paused_until == START + timedelta(days=30)

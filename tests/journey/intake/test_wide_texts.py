@@ -121,14 +121,14 @@ def test_files_import_texts_of_any_length(ctx: AppContext, tmp_path: Path) -> No
 
 
 def test_a_signal_that_the_database_rejects_does_not_stop_the_others(ctx: AppContext, tmp_path: Path) -> None:
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         rule = "ALTER TABLE signal ADD CONSTRAINT odd CHECK (value <> 'odd')"
-        if ctx.database.is_sqlite:
+        if tx.is_sqlite:
             rule = (
                 "CREATE TRIGGER odd BEFORE INSERT ON signal WHEN NEW.value = 'odd' "
                 "BEGIN SELECT RAISE(ABORT, 'odd'); END"
             )
-        connection.execute(text(rule))
+        tx.execute(text(rule))
     done = batches.post_signals(ctx, [signal(value="a"), signal(value="odd"), signal(value="b")], NOW)
     assert (done.accepted, done.counts) == (2, {"new": 2, "known": 0})
     assert [(error.index, error.reason) for error in done.rejected] == [(1, "The database rejected it.")]

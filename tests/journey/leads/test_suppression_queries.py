@@ -22,16 +22,16 @@ ADDRESS = table(lead_tables.Address)
 
 
 def _addresses(db: Database, *normals: str) -> list[int]:
-    with db.write() as connection:
-        ids = db.reserve_ids(connection, "address", len(normals))
+    with db.write() as tx:
+        ids = tx.reserve_ids("address", len(normals))
         values = [{"id": id_, "email": one, "normalized": one} for id_, one in zip(ids, normals, strict=True)]
-        connection.execute(insert(ADDRESS), values)
+        tx.execute(insert(ADDRESS), values)
     return ids
 
 
 def _write(db: Database, *entries: SuppressionEntry) -> None:
-    with db.write() as connection:
-        suppression_queries.append_entries(db, connection, entries)
+    with db.write() as tx:
+        suppression_queries.append_entries(tx, entries)
 
 
 def _out(
@@ -54,9 +54,9 @@ def test_current_suppressions_are_those_that_no_newer_opt_in_lifts(db: Database)
         _out(three, AT, "topic", "News", "reply"),
         _in(three, AT + DAY),
     )
-    with db.read() as connection:
-        found = suppression_queries.list_suppressions(db, connection, [one, two, three, four])
-        current = suppression_queries.load_suppressions(db, connection, [two])
+    with db.read() as tx:
+        found = suppression_queries.list_suppressions(tx, [one, two, three, four])
+        current = suppression_queries.load_suppressions(tx, [two])
     assert sorted(found) == [(two, "global", "", "page"), (three, "topic", "News", "reply")]
     assert [(each.since, each.source) for each in current[two]] == [(AT, SuppressionSource.PAGE)]
 
@@ -64,8 +64,8 @@ def test_current_suppressions_are_those_that_no_newer_opt_in_lifts(db: Database)
 def test_a_bounce_and_an_opt_out_are_both_current(db: Database) -> None:
     (one,) = _addresses(db, "a@x.example")
     _write(db, _out(one, source="bounced"), _out(one, AT + DAY, source="unsubscribed"))
-    with db.read() as connection:
-        found = suppression_queries.list_suppressions(db, connection, [one])
+    with db.read() as tx:
+        found = suppression_queries.list_suppressions(tx, [one])
     assert sorted(each[3] for each in found) == ["bounce", "import"]
 
 
@@ -80,26 +80,26 @@ def test_a_bounce_and_an_opt_out_are_both_current(db: Database) -> None:
 def test_an_entry_cannot_be_changed_or_deleted(db: Database, change: str) -> None:
     (one,) = _addresses(db, "a@x.example")
     _write(db, _out(one))
-    with pytest.raises((DatabaseError, NurtureError)), db.write() as connection:
-        connection.execute(text(change))
-    with db.read() as connection:
-        assert suppression_queries.list_suppressions(db, connection, [one]) != []
+    with pytest.raises((DatabaseError, NurtureError)), db.write() as tx:
+        tx.execute(text(change))
+    with db.read() as tx:
+        assert suppression_queries.list_suppressions(tx, [one]) != []
 
 
 def test_an_address_with_a_log_cannot_be_deleted(db: Database) -> None:
     (one,) = _addresses(db, "a@x.example")
     _write(db, _out(one))
-    with pytest.raises((DatabaseError, NurtureError)), db.write() as connection:
-        connection.execute(ADDRESS.delete())
+    with pytest.raises((DatabaseError, NurtureError)), db.write() as tx:
+        tx.execute(ADDRESS.delete())
 
 
 def test_everything_is_listed_by_address_in_one_order_on_both_databases(db: Database) -> None:
     names = ["b@x.example", "a_b@x.example", "a-b@x.example", "é@x.example", "a.b@x.example", "aa@x.example"]
     ids = _addresses(db, *names, "silent@x.example")
     _write(db, *(_out(id_) for id_ in ids[:-1]), _out(ids[0], AT + DAY, "track", "keep"))
-    with db.read() as connection:
-        found = list(suppression_queries.iterate_logs(connection))
-        (single,) = suppression_queries.iterate_logs(connection, "b@x.example")
-        assert suppression_queries.list_refs(connection, SuppressionScope.TRACK) == ["keep"]
+    with db.read() as tx:
+        found = list(suppression_queries.iterate_logs(tx))
+        (single,) = suppression_queries.iterate_logs(tx, "b@x.example")
+        assert suppression_queries.list_refs(tx, SuppressionScope.TRACK) == ["keep"]
     assert [normal for normal, _ in found] == sorted(names)
     assert (single[0], len(single[1])) == ("b@x.example", 2)

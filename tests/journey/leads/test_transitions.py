@@ -30,12 +30,12 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 @contextmanager
 def _transitions(ctx: AppContext, lead: int) -> Iterator[tuple[LeadTransitions, LeadSnapshot]]:
     now = START + HOUR
-    with ctx.database.write() as connection:
-        found = snapshot.load_rows(ctx.database, connection, [lead])
-        claimed = snapshot.load_snapshots(ctx.database, connection, found, now, ctx.holidays)[0]
-        transitions = LeadTransitions(ctx.definitions.current(connection), now, "test")
+    with ctx.database.write() as tx:
+        found = snapshot.load_rows(tx, [lead])
+        claimed = snapshot.load_snapshots(tx, found, now, ctx.holidays)[0]
+        transitions = LeadTransitions(ctx.definitions.current(tx), now, "test")
         yield transitions, claimed
-        transitions.changes.write(ctx.database, connection, now)
+        transitions.changes.write(tx, now)
 
 
 @pytest.mark.parametrize(

@@ -32,30 +32,30 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 
 def custody(ctx: AppContext, lead_id: int) -> tuple[str, str]:
-    with ctx.database.read() as connection:
-        row = connection.execute(text("SELECT kind, ref FROM custody WHERE lead_id = :id"), {"id": lead_id})
+    with ctx.database.read() as tx:
+        row = tx.execute(text("SELECT kind, ref FROM custody WHERE lead_id = :id"), {"id": lead_id})
         kind, ref = row.one()
     return kind, ref
 
 
 def amounts(ctx: AppContext) -> list[tuple[str, float | None]]:
-    with ctx.database.read() as connection:
-        rows = connection.execute(text("SELECT closing, amount FROM outcome ORDER BY id")).all()
+    with ctx.database.read() as tx:
+        rows = tx.execute(text("SELECT closing, amount FROM outcome ORDER BY id")).all()
     return [(closing, amount) for closing, amount in rows]
 
 
 def test_a_lead_is_closed_wherever_it_is_and_its_mail_is_cancelled(ctx: AppContext) -> None:
     nurtured, offered, accepted = (add_lead(ctx, demo_requested=ready) for ready in (False, True, True))
     run_at(ctx, START)
-    with ctx.database.read() as connection:
-        offers = dict(connection.execute(text("SELECT lead_id, id FROM offer")).tuples().all())
+    with ctx.database.read() as tx:
+        offers = dict(tx.execute(text("SELECT lead_id, id FROM offer")).tuples().all())
     sweep.accept(ctx, offers[accepted], START)
     reports = [OutcomeReport(one, WON, START, 100.0) for one in (nurtured, offered, accepted)]
     assert outcomes.record_outcomes(ctx, reports, "crm", START + DAY) == ["closed"] * 3
     assert {custody(ctx, one) for one in (nurtured, offered, accepted)} == {("closed", "won")}
-    with ctx.database.read() as connection:
-        states = set(connection.execute(text("SELECT state FROM message WHERE kind = 'touch'")).scalars())
-        withdrawn = connection.execute(text("SELECT state FROM offer WHERE id = :id"), {"id": offers[offered]})
+    with ctx.database.read() as tx:
+        states = set(tx.execute(text("SELECT state FROM message WHERE kind = 'touch'")).scalars())
+        withdrawn = tx.execute(text("SELECT state FROM offer WHERE id = :id"), {"id": offers[offered]})
         assert withdrawn.scalar_one() == "withdrawn"
     assert "planned" not in states
     assert audit.run_audit(ctx, START + DAY).ok

@@ -68,8 +68,8 @@ def lite(sqlite_db: Database, tmp_path: Path) -> AppContext:
 
 def account(ctx: AppContext, name: str, domain: str, owner: str, kind: str = "prospect") -> int:
     new = NewAccount("crm", name, name, [domain], owner, kind, START, START)
-    with ctx.database.write() as connection:
-        accounts_queries.insert_accounts(ctx.database, connection, [new])
+    with ctx.database.write() as tx:
+        accounts_queries.insert_accounts(tx, [new])
     found: int = one(ctx, "SELECT id FROM account WHERE external_id = :name", name=name)
     return found
 
@@ -120,11 +120,11 @@ def test_a_missing_field_holds_the_lead_for_its_time_then_somebody_gets_it(lite:
 
 def test_a_deputy_takes_leads_during_leave(lite: AppContext) -> None:
     account(lite, "Contoso", "contoso.example", "ben")
-    with lite.database.write() as connection:
-        routing_queries.add_leave(connection, "ben", date(2026, 1, 5), date(2026, 1, 9), None, START)
+    with lite.database.write() as tx:
+        routing_queries.add_leave(tx, "ben", date(2026, 1, 5), date(2026, 1, 9), None, START)
     assert owner(lite, ready(lite, email="a@contoso.example")) == ("cleo", None)
-    with lite.database.write() as connection:
-        assert routing_queries.cancel_leave(connection, "ben", date(2026, 1, 5), START) == 1
+    with lite.database.write() as tx:
+        assert routing_queries.cancel_leave(tx, "ben", date(2026, 1, 5), START) == 1
     assert owner(lite, ready(lite, email="b@contoso.example")) == ("ben", None)
 
 

@@ -88,8 +88,8 @@ def test_signals_that_arrive_before_the_recomputation_are_not_lost(ctx: AppConte
     lead = add_lead(ctx)
     record_signal(ctx, lead, CLICKED, START)
     publish_points(ctx, START)
-    with ctx.database.write() as connection:
-        signal_queries.record_signals(ctx.database, connection, [new_signal(lead, VISITED, START)])
+    with ctx.database.write() as tx:
+        signal_queries.record_signals(tx, [new_signal(lead, VISITED, START)])
     engagement_signals.apply_signals_batch(ctx, START, 10)
     engagement_signals.apply_pending_signals(ctx, START)
     assert sums(ctx, lead) == (10, 0)
@@ -107,9 +107,9 @@ def test_signals_before_a_rep_answered_do_not_count_with_new_points(ctx: AppCont
 
 def test_ten_thousand_leads_are_recomputed_in_resumable_batches_of_constant_cost(ctx: AppContext) -> None:
     leads = add_leads(ctx, 10_000)
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         signals = [new_signal(lead, CLICKED, START - HOUR * (lead % 7)) for lead in leads]
-        signal_queries.record_signals(ctx.database, connection, signals)
+        signal_queries.record_signals(tx, signals)
     engagement_signals.apply_pending_signals(ctx, START)
     publish_points(ctx, START)
     costs = []

@@ -135,8 +135,8 @@ def test_a_worker_that_loses_the_race_for_a_lead_writes_nothing(ctx: AppContext)
         ],
         new_outcomes=[NewOutcome(lead, "won", START, None, "", "test", START)],
     )
-    with ctx.database.write() as connection:
-        assert changes.write(ctx.database, connection, START) == set()
+    with ctx.database.write() as tx:
+        assert changes.write(tx, START) == set()
     assert all_rows(ctx) == before
 
 
@@ -145,8 +145,8 @@ def test_a_sweep_skips_leads_that_another_worker_has_locked(postgres_db: Databas
     held, free = add_lead(ctx, title="Head"), add_lead(ctx, title="Head")
     run_at(ctx, START)
     other = worker_context(ctx)
-    with other.database.write() as connection:
-        snapshot.load_rows(other.database, connection, [held])
+    with other.database.write() as tx:
+        snapshot.load_rows(tx, [held])
         assert advance.advance(ctx, START + HOUR).leads == 1
     assert [row[0] for row in messages(ctx)] == [free]
     other.database.close()
@@ -173,8 +173,8 @@ def _positions(ctx: AppContext) -> dict[int, tuple[str, int, datetime, datetime]
     query = text("SELECT id, step, visit, anchor_at, reached_at FROM enrollment").columns(
         anchor_at=UtcDateTime(), reached_at=UtcDateTime()
     )
-    with ctx.database.read() as connection:
-        return {row[0]: tuple(row[1:]) for row in connection.execute(query)}  # type: ignore[misc]
+    with ctx.database.read() as tx:
+        return {row[0]: tuple(row[1:]) for row in tx.execute(query)}  # type: ignore[misc]
 
 
 def _replayed(ctx: AppContext) -> dict[int, tuple[str, int, datetime, datetime]]:
@@ -187,8 +187,8 @@ def _replayed(ctx: AppContext) -> dict[int, tuple[str, int, datetime, datetime]]
     ).columns(detail=Json)
     found: dict[int, tuple[str, int, datetime, datetime]] = {}
     newest: dict[int, int] = defaultdict(int)
-    with ctx.database.read() as connection:
-        for lead_id, enrollment_id, detail in connection.execute(query):
+    with ctx.database.read() as tx:
+        for lead_id, enrollment_id, detail in tx.execute(query):
             newest[lead_id] = enrollment_id or newest[lead_id]
             step, visit, anchor, reached = detail["position"]
             times = (datetime.fromisoformat(anchor), datetime.fromisoformat(reached))

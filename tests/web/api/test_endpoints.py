@@ -241,8 +241,8 @@ def test_a_repeated_key_gets_the_same_answer_or_is_refused_with_another_body(wor
 def test_an_interrupted_request_is_processed_when_it_is_repeated(world: World, token: str) -> None:
     body = orjson.dumps({"signals": [visit()]})
     post(world, token, SIGNALS, body, **{"Idempotency-Key": "k1"})
-    with world.ctx.database.write() as connection:
-        connection.exec_driver_sql("UPDATE idempotency_key SET status_code = NULL, response = NULL")
+    with world.ctx.database.write() as tx:
+        tx.exec_driver_sql("UPDATE idempotency_key SET status_code = NULL, response = NULL")
     result = post(world, token, SIGNALS, body, **{"Idempotency-Key": "k1"}).json()
     assert (result["new"], result["known"]) == (0, 1)
 

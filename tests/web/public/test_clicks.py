@@ -56,8 +56,8 @@ def tracking_rows(world: World) -> list[tuple[object, ...]]:
         " tracking_request.agent_type, tracking_request.honeypot FROM signal JOIN tracking_request ON"
         " tracking_request.signal_id = signal.id ORDER BY signal.id"
     )
-    with world.ctx.database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(query))]
+    with world.ctx.database.read() as tx:
+        return [tuple(row) for row in tx.execute(text(query))]
 
 
 def test_a_click_is_redirected_and_recorded_with_its_details(world: World) -> None:
@@ -151,8 +151,8 @@ def test_client_addresses_are_distinguished_as_far_as_they_are_known(sqlite_worl
         fetch(sqlite_world, click(sqlite_world, "mia"))
         advance_clock(sqlite_world, minutes=1)
     flush_clicks(sqlite_world)
-    with sqlite_world.ctx.database.read() as connection:
-        marks = list(connection.execute(text("SELECT ip_hash FROM tracking_request ORDER BY signal_id")).scalars())
+    with sqlite_world.ctx.database.read() as tx:
+        marks = list(tx.execute(text("SELECT ip_hash FROM tracking_request ORDER BY signal_id")).scalars())
     assert marks[0] == marks[1]
     assert marks[3] == marks[4]
     assert len(set(marks[:5])) == 3
@@ -165,15 +165,15 @@ def test_links_work_after_the_track_is_changed_or_deleted(sqlite_world: World) -
     rules["tracks/welcome/01-hello.md"] = rules["tracks/welcome/01-hello.md"].replace("/guide", "/other")
     publish.publish(sqlite_world.ctx, rules, advance_clock(sqlite_world, minutes=1))
     sqlite_world.ctx.definitions = Unreadable()
-    with sqlite_world.ctx.database.write() as connection:
-        connection.execute(text("UPDATE lead SET fields = '{}', address_id = NULL, consent_basis = NULL"))
+    with sqlite_world.ctx.database.write() as tx:
+        tx.execute(text("UPDATE lead SET fields = '{}', address_id = NULL, consent_basis = NULL"))
     assert fetch(sqlite_world, click(sqlite_world, "mia")).headers["location"] == GUIDE
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "//evil.example", "https:///x", "ftp://www.example.com"])
 def test_a_destination_that_was_tampered_with_is_no_destination(sqlite_world: World, url: str) -> None:
-    with sqlite_world.ctx.database.write() as connection:
-        connection.execute(text("UPDATE link_destination SET url = :url"), {"url": url})
+    with sqlite_world.ctx.database.write() as tx:
+        tx.execute(text("UPDATE link_destination SET url = :url"), {"url": url})
     assert fetch(sqlite_world, click(sqlite_world, "mia")).status_code == 404
 
 
@@ -191,8 +191,8 @@ def test_clicks_spooled_by_a_killed_server_are_stored_at_the_next_start(sqlite_w
     ctx = sqlite_world.ctx
     ctx.spool = tmp_path / "left"
     message_id = sqlite_world.value("SELECT id FROM message WHERE lead_id = :id", id=sqlite_world.ids["mia"])
-    with ctx.database.read() as connection:
-        kept = public_links.find_token(connection, sqlite_world.token("mia", "click"), public_links.CLICK)
+    with ctx.database.read() as tx:
+        kept = public_links.find_token(tx, sqlite_world.token("mia", "click"), public_links.CLICK)
     assert kept is not None
     assert kept.message_id == message_id
     recorded = clicks.build_click(kept, GUIDE, NOW, method="GET", source_hash="0badcafe", agent=BROWSER)
@@ -233,8 +233,8 @@ def test_a_destination_written_for_one_lead_works_in_its_mail_only(db: Database,
     found = [client.get(f"/c/{token}/1000", follow_redirects=False).headers["location"] for token in tokens]
     assert sorted(found) == ["https://www.example.com/for/Acme%20%26%20Sons", "https://www.example.com/for/Bolt"]
     client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
-    with db.read() as connection:
-        named = set(connection.execute(text("SELECT link FROM signal WHERE kind = 'clicked'")).scalars())
+    with db.read() as tx:
+        named = set(tx.execute(text("SELECT link FROM signal WHERE kind = 'clicked'")).scalars())
     assert named == {"https://www.example.com/for/{{ lead.company | urlencode }}"}
 
 
@@ -256,9 +256,9 @@ def test_opens_are_recorded_with_consent_and_only_by_day(db: Database, tmp_path:
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
         assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
         client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
-        with db.read() as connection:
-            assert connection.execute(text("SELECT count(*) FROM signal")).scalar() == 0
-            return str(connection.execute(text("SELECT last_open_on FROM open_tracking_consent")).scalar())
+        with db.read() as tx:
+            assert tx.execute(text("SELECT count(*) FROM signal")).scalar() == 0
+            return str(tx.execute(text("SELECT last_open_on FROM open_tracking_consent")).scalar())
 
     def consent_state() -> tuple[object, ...]:
         return clicks.load_open_consent(ctx, yes)[3:]

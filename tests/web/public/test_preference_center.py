@@ -44,8 +44,8 @@ def _press(world: World, do: str, who: str = "mia", status: int = 200, **fields:
 
 
 def _rows(world: World, sql: str, who: str = "mia") -> list[tuple[Any, ...]]:
-    with world.ctx.database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(sql), {"id": world.ids[who]})]
+    with world.ctx.database.read() as tx:
+        return [tuple(row) for row in tx.execute(text(sql), {"id": world.ids[who]})]
 
 
 def _wakes_now(world: World, who: str = "mia") -> bool:
@@ -118,14 +118,14 @@ def test_a_lead_leaves_the_track_of_a_topic_that_it_stopped(world: World) -> Non
 
 
 def test_an_unpublished_topic_is_still_shown_to_leads_who_stopped_it(sqlite_world: World) -> None:
-    with sqlite_world.ctx.database.write() as connection:
-        address = connection.execute(
+    with sqlite_world.ctx.database.write() as tx:
+        address = tx.execute(
             text("SELECT address_id FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
         ).scalar_one()
         act = suppression.OptOut(
             address, SuppressionSource.PAGE, *SuppressionTarget(SuppressionScope.TOPIC, "Old times")
         )
-        suppression.opt_out(sqlite_world.ctx.database, connection, [act], sqlite_world.clock.now())
+        suppression.opt_out(tx, [act], sqlite_world.clock.now())
     assert "Send me emails about Old times" in _open(sqlite_world)
     assert "Old times" not in _open(sqlite_world, "noor")
 
@@ -240,8 +240,8 @@ def test_a_pause_lasts_until_the_day_begins_and_can_be_ended(world: World, field
 
 
 def test_a_pause_counts_days_in_the_zone_of_the_lead(sqlite_world: World) -> None:
-    with sqlite_world.ctx.database.write() as connection:
-        connection.execute(text("UPDATE lead SET zone = 'Asia/Tokyo'"))
+    with sqlite_world.ctx.database.write() as tx:
+        tx.execute(text("UPDATE lead SET zone = 'Asia/Tokyo'"))
     _press(sqlite_world, "pause", pause_day="2026-03-01")
     explanation = explain.explain(sqlite_world.ctx, sqlite_world.ids["mia"], sqlite_world.clock.now())
     assert explanation.paused_until is not None
@@ -323,10 +323,8 @@ def test_a_stated_decision_is_the_leads_timeline(world: World, fields: dict[str,
     assert f"{day.day} {day:%B %Y}" in page
     explanation = explain.explain(world.ctx, world.ids["mia"], world.clock.now())
     assert explanation.decides_on == day
-    with world.ctx.database.read() as connection:
-        recorded = connection.execute(
-            text("SELECT value, track, step, source FROM signal WHERE kind = 'deciding'")
-        ).one()
+    with world.ctx.database.read() as tx:
+        recorded = tx.execute(text("SELECT value, track, step, source FROM signal WHERE kind = 'deciding'")).one()
     assert tuple(recorded) == (day.isoformat(), "welcome", "01-hello", "link")
 
 
@@ -358,8 +356,8 @@ def test_the_choices_of_a_lead_do_not_affect_others(world: World) -> None:
 
 
 def test_the_choices_are_there_without_published_rules_and_without_an_address(sqlite_world: World) -> None:
-    with sqlite_world.ctx.database.write() as connection:
-        connection.execute(text("UPDATE lead SET address_id = NULL WHERE id = :i"), {"i": sqlite_world.ids["mia"]})
+    with sqlite_world.ctx.database.write() as tx:
+        tx.execute(text("UPDATE lead SET address_id = NULL WHERE id = :i"), {"i": sqlite_world.ids["mia"]})
     assert "Your email choices" in _open(sqlite_world)
     for do, fields in (("stop", {}), ("start", {}), ("stop-topic", {"topic": "News"})):
         _press(sqlite_world, do, **fields)

@@ -89,8 +89,8 @@ def test_a_lead_that_opted_in_again_can_opt_out_by_the_same_link(world: World) -
 
 def test_the_signal_names_the_touch_that_it_answers(sqlite_world: World) -> None:
     sqlite_world.client.post(sqlite_world.path("mia", "unsubscribe"), data=ONE_CLICK)
-    with sqlite_world.ctx.database.read() as connection:
-        row = connection.execute(
+    with sqlite_world.ctx.database.read() as tx:
+        row = tx.execute(
             text("SELECT track, step, source, message_id IS NOT NULL FROM signal WHERE kind = 'unsubscribed'")
         ).one()
     assert tuple(row) == ("welcome", "01-hello", "link", 1)

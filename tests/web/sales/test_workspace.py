@@ -177,14 +177,14 @@ def test_a_workspace_costs_as_many_statements_for_two_hundred_leads_as_for_one(s
     with recorded_statements(world.ctx.database) as few:
         workspace.load_workspace(world.ctx, "ana", world.clock.now())
     ids = add_leads(world.ctx, 300, NOW, full_name="One", demo_requested=True)
-    with world.ctx.database.write() as connection:
+    with world.ctx.database.write() as tx:
         for kept, (first, last) in {
             "kind = 'rep', ref = 'ana'": (ids[0], ids[149]),
             "kind = 'track', ref = 'keep'": (ids[150], ids[-1]),
         }.items():
             wanted = f"UPDATE custody SET {kept}, version = version + 1 WHERE lead_id BETWEEN {first} AND {last}"
-            connection.exec_driver_sql(wanted)
-        connection.exec_driver_sql(
+            tx.exec_driver_sql(wanted)
+        tx.exec_driver_sql(
             "INSERT INTO offer (lead_id, rep, rule, handoff_reason, routing_reason, policy_version, state, "
             "offered_at, expires_at, answered_at, escalation_level, round, priority, hot) "
             "SELECT id, 'ana', '', '', '', 1, 'rejected', created_at, created_at, created_at, 0, 1, 0, 0 "

@@ -182,13 +182,12 @@ def _match_leads(
     ctx: AppContext, posted: Sequence[_PostedSignal], results: Sequence[BatchResult], now: datetime
 ) -> list[tuple[int, int, NewSignal]]:
     """Find the leads and touches of signals; return (batch, position, signal to store)."""
-    database = ctx.database
-    with database.read() as connection:
-        found = queries.find_leads(database, connection, [signal.lead_ref for signal in posted])
+    with ctx.database.read() as tx:
+        found = queries.find_leads(tx, [signal.lead_ref for signal in posted])
         pairs = [
             (found[number], signal.email) for number, signal in enumerate(posted) if signal.email and number in found
         ]
-        touches = signal_queries.find_latest_touches(database, connection, pairs)
+        touches = signal_queries.find_latest_touches(tx, pairs)
     matched: list[tuple[int, int, NewSignal]] = []
     unmatched = [one for index, one in enumerate(posted) if index not in found and one.kind in SUPPRESSING_KINDS]
     stopped = _suppress_addresses(ctx, [one for one in unmatched if one.lead_ref.normalized is not None], now)
@@ -219,14 +218,14 @@ def _suppress_addresses(ctx: AppContext, posted: Sequence[_PostedSignal], now: d
             normals[one.batch, one.position] = opt_outs.parse_address(one.lead_ref.normalized or "")
     if not normals:
         return {}
-    with ctx.database.write() as connection:
-        found = opt_outs.get_or_create_addresses(ctx.database, connection, sorted(set(normals.values())))
+    with ctx.database.write() as tx:
+        found = opt_outs.get_or_create_addresses(tx, sorted(set(normals.values())))
         suppressions = [
             OptOut(found[normals[one.batch, one.position]], source_for_signal(one.kind, SOURCE), at=min(one.at, now))
             for one in posted
             if (one.batch, one.position) in normals
         ]
-        return dict(zip(normals, opt_outs.opt_out(ctx.database, connection, suppressions, now), strict=True))
+        return dict(zip(normals, opt_outs.opt_out(tx, suppressions, now), strict=True))
 
 
 def _record_signals(ctx: AppContext, new_signals: Sequence[NewSignal], now: datetime) -> tuple[set[str], set[int]]:
@@ -234,8 +233,8 @@ def _record_signals(ctx: AppContext, new_signals: Sequence[NewSignal], now: date
     if not new_signals:
         return set(), set()
     keys = {one.natural_key for one in new_signals}
-    with ctx.database.read() as connection:
-        new = keys - signal_queries.find_existing_keys(ctx.database, connection, sorted(keys))
+    with ctx.database.read() as tx:
+        new = keys - signal_queries.find_existing_keys(tx, sorted(keys))
     # Signals are recorded even if nothing is published yet; the first run after publication applies them.
     refused: list[int] = []
     with suppress(NotFound):

@@ -45,15 +45,15 @@ def respond_once(
     key = sha256(f"{request.path}\n{request.key}".encode()).hexdigest()
     digest = sha256(request.body).hexdigest()
     delete_expired(ctx, now)
-    with ctx.database.write() as connection:
-        stored = queries.reserve_request(ctx.database, connection, request.token_id, key, digest, now)
+    with ctx.database.write() as tx:
+        stored = queries.reserve_request(tx, request.token_id, key, digest, now)
     if stored.digest != digest:
         raise KeyReused
     if stored.status is not None and stored.response is not None:
         return KeyedResponse(stored.status, stored.response, replayed=True)
     response = handle()
-    with ctx.database.write() as connection:
-        first = queries.store_response(connection, request.token_id, key, response.status, response.body)
+    with ctx.database.write() as tx:
+        first = queries.store_response(tx, request.token_id, key, response.status, response.body)
     if first is None or first.status is None or first.response in (None, response.body):
         return response
     return KeyedResponse(first.status, first.response or "", replayed=True)  # a concurrent request was faster
@@ -62,8 +62,8 @@ def respond_once(
 def delete_expired(ctx: AppContext, now: datetime) -> None:
     """Delete responses past their retention, because they may quote posted data; write nothing if there are none."""
     before = now - RETENTION
-    with ctx.database.read() as connection:
-        any_expired = queries.has_requests_before(connection, before)
+    with ctx.database.read() as tx:
+        any_expired = queries.has_requests_before(tx, before)
     if any_expired:
-        with ctx.database.write() as connection:
-            queries.delete_requests_before(connection, before)
+        with ctx.database.write() as tx:
+            queries.delete_requests_before(tx, before)

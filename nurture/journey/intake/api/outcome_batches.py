@@ -52,8 +52,8 @@ def post_outcomes(ctx: AppContext, items: Sequence[object], now: datetime) -> Ba
             posted.append(_parse_outcome(index, item, now))
         except InvalidItem as wrong:
             result.rejected.append(ItemError(index, wrong.field, wrong.reason, wrong.remedy))
-    with ctx.database.read() as connection:
-        found = queries.find_leads(ctx.database, connection, [outcome.lead_ref for outcome in posted])
+    with ctx.database.read() as tx:
+        found = queries.find_leads(tx, [outcome.lead_ref for outcome in posted])
     reports: list[OutcomeReport] = []
     for number, outcome in enumerate(posted):
         lead_id = found.get(number)

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, delete, select, union_all, update
+from sqlalchemy import BigInteger, String, delete, select, union_all, update
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.engine import Database
 from nurture.db.tables import intake as intake_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 
 token = table(intake_tables.ApiToken)
@@ -69,83 +69,81 @@ _LEAD_REF: Final[_Columns] = {
 }
 
 
-def add_token(database: Database, connection: Connection, name: str, digest: str, scopes: str, now: datetime) -> bool:
+def add_token(tx: Transaction, name: str, digest: str, scopes: str, now: datetime) -> bool:
     """Store a new token; return False if a valid one has this name."""
     same_name = select(token.c.id).where(token.c.name == name, token.c.revoked_at.is_(None))
-    if connection.execute(same_name).first() is not None:
+    if tx.execute(same_name).first() is not None:
         return False
     row = (name, digest, scopes, now)
-    return database.insert(connection, token.name, _NEW_TOKEN, [row], ignore_conflicts=True) == 1
+    return tx.insert(token.name, _NEW_TOKEN, [row], ignore_conflicts=True) == 1
 
 
-def list_tokens(connection: Connection) -> list[TokenRecord]:
+def list_tokens(tx: Transaction) -> list[TokenRecord]:
     """Return every token, valid or revoked, oldest first."""
-    return [TokenRecord._make(row) for row in connection.execute(select(*_TOKEN).order_by(token.c.id))]
+    return [TokenRecord._make(row) for row in tx.execute(select(*_TOKEN).order_by(token.c.id))]
 
 
-def find_valid_token(connection: Connection, digest: str) -> TokenRecord | None:
+def find_valid_token(tx: Transaction, digest: str) -> TokenRecord | None:
     """Return the token with this digest, None if there is none or it is revoked."""
     statement = select(*_TOKEN).where(token.c.digest == digest, token.c.revoked_at.is_(None))
-    row = connection.execute(statement).one_or_none()
+    row = tx.execute(statement).one_or_none()
     return TokenRecord._make(row) if row is not None else None
 
 
-def record_use(connection: Connection, token_id: int, day: date) -> None:
+def record_use(tx: Transaction, token_id: int, day: date) -> None:
     """Record the day on which a token was last used."""
-    connection.execute(update(token).where(token.c.id == token_id).values(last_used_on=day))
+    tx.execute(update(token).where(token.c.id == token_id).values(last_used_on=day))
 
 
-def record_rate_limit(connection: Connection, token_id: int, at: datetime) -> None:
+def record_rate_limit(tx: Transaction, token_id: int, at: datetime) -> None:
     """Record when a token last exceeded its rate limit."""
-    connection.execute(update(token).where(token.c.id == token_id).values(rate_limited_at=at))
+    tx.execute(update(token).where(token.c.id == token_id).values(rate_limited_at=at))
 
 
-def revoke_token(connection: Connection, name: str, now: datetime) -> bool:
+def revoke_token(tx: Transaction, name: str, now: datetime) -> bool:
     """Revoke the valid token with this name; return whether there was one."""
     statement = update(token).where(token.c.name == name, token.c.revoked_at.is_(None)).values(revoked_at=now)
-    return connection.execute(statement).rowcount == 1
+    return tx.execute(statement).rowcount == 1
 
 
-def reserve_request(
-    database: Database, connection: Connection, token_id: int, key: str, digest: str, now: datetime
-) -> RequestRecord:
+def reserve_request(tx: Transaction, token_id: int, key: str, digest: str, now: datetime) -> RequestRecord:
     """Return the stored request with this *key*; store it if it is new."""
-    database.insert(connection, api_response.name, _NEW_RESPONSE, [(token_id, key, digest, now)], ignore_conflicts=True)
+    tx.insert(api_response.name, _NEW_RESPONSE, [(token_id, key, digest, now)], ignore_conflicts=True)
     statement = select(api_response.c.digest, api_response.c.status_code, api_response.c.response)
-    row = connection.execute(statement.where(api_response.c.token_id == token_id, api_response.c.key == key)).one()
+    row = tx.execute(statement.where(api_response.c.token_id == token_id, api_response.c.key == key)).one()
     return RequestRecord._make(row)
 
 
-def has_requests_before(connection: Connection, before: datetime) -> bool:
+def has_requests_before(tx: Transaction, before: datetime) -> bool:
     """Return whether there is a request from before this time."""
     statement = select(api_response.c.key).where(api_response.c.requested_at < before).limit(1)
-    return connection.execute(statement).first() is not None
+    return tx.execute(statement).first() is not None
 
 
-def delete_requests_before(connection: Connection, before: datetime) -> None:
+def delete_requests_before(tx: Transaction, before: datetime) -> None:
     """Delete requests from before this time."""
-    connection.execute(delete(api_response).where(api_response.c.requested_at < before))
+    tx.execute(delete(api_response).where(api_response.c.requested_at < before))
 
 
-def store_response(connection: Connection, token_id: int, key: str, status: int, body: str) -> RequestRecord | None:
+def store_response(tx: Transaction, token_id: int, key: str, status: int, body: str) -> RequestRecord | None:
     """Store a response unless there is one; return the stored request."""
     same_request = (api_response.c.token_id == token_id) & (api_response.c.key == key)
-    connection.execute(
+    tx.execute(
         update(api_response)
         .where(same_request, api_response.c.status_code.is_(None))
         .values(status_code=status, response=body)
     )
-    row = connection.execute(
+    row = tx.execute(
         select(api_response.c.digest, api_response.c.status_code, api_response.c.response).where(same_request)
     ).first()
     return RequestRecord._make(row) if row is not None else None
 
 
-def find_leads(database: Database, connection: Connection, refs: Sequence[LeadRef]) -> dict[int, int]:
+def find_leads(tx: Transaction, refs: Sequence[LeadRef]) -> dict[int, int]:
     """Return the lead ids of known references, by index in *refs*."""
     if not refs:
         return {}
-    requested = database.rows("requested", _LEAD_REF, [(position, *name) for position, name in enumerate(refs)])
+    requested = tx.rows("requested", _LEAD_REF, [(position, *name) for position, name in enumerate(refs)])
     by_id = select(requested.c.position, lead.c.id).join(lead, lead.c.id == requested.c.id)
     by_id = by_id.where(lead.c.erased_at.is_(None))
     by_address = (
@@ -155,5 +153,5 @@ def find_leads(database: Database, connection: Connection, refs: Sequence[LeadRe
     )
     same = (identity.c.source == requested.c.source) & (identity.c.external_id == requested.c.external_id)
     by_key = select(requested.c.position, identity.c.lead_id).join(identity, same)
-    found = connection.execute(union_all(by_id, by_address, by_key))
+    found = tx.execute(union_all(by_id, by_address, by_key))
     return {position: lead_id for position, lead_id in found}  # noqa: C416 - rows are no pairs to mypy

@@ -67,9 +67,9 @@ def create_token(ctx: AppContext, name: str, scopes: Sequence[str], now: datetim
         what = f"There is no scope {unknown[0]!r}." if unknown else "A token needs at least one scope."
         raise InvalidState(f"{what} Choose from {', '.join(known)}.")
     token = PREFIX + token_urlsafe(_TOKEN_BYTES)
-    with ctx.database.write() as connection:
+    with ctx.database.write() as tx:
         scope_text = " ".join(sorted(set(scopes)))
-        if not queries.add_token(ctx.database, connection, name, digest(token), scope_text, now):
+        if not queries.add_token(tx, name, digest(token), scope_text, now):
             raise InvalidState(
                 f"A token {name!r} exists already. Choose another name, or run: nurture admin tokens revoke {name}"
             )
@@ -78,16 +78,16 @@ def create_token(ctx: AppContext, name: str, scopes: Sequence[str], now: datetim
 
 def list_tokens(ctx: AppContext) -> list[TokenInfo]:
     """Return every token, valid or revoked, oldest first."""
-    with ctx.database.read() as connection:
-        return [_token_info(token) for token in queries.list_tokens(connection)]
+    with ctx.database.read() as tx:
+        return [_token_info(token) for token in queries.list_tokens(tx)]
 
 
 def revoke_token(ctx: AppContext, name: str, now: datetime) -> None:
     """Revoke a token at once. Raises NotFound."""
-    with ctx.database.write() as connection:
-        if queries.revoke_token(connection, name, now):
+    with ctx.database.write() as tx:
+        if queries.revoke_token(tx, name, now):
             return
-        known = [token.name for token in queries.list_tokens(connection) if token.revoked_at is None]
+        known = [token.name for token in queries.list_tokens(tx) if token.revoked_at is None]
     near = get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "`nurture admin tokens list` lists them."
     raise NotFound(f"There is no valid token {name!r}. {hint}")
@@ -97,21 +97,21 @@ def authenticate(ctx: AppContext, token: str, now: datetime) -> Caller | None:
     """Return the caller of *token*, None if it is unknown or revoked; record the day of use."""
     if not token.startswith(PREFIX) or len(token) > _MAX_LENGTH:
         return None
-    with ctx.database.read() as connection:
+    with ctx.database.read() as tx:
         # Looked up by hash, so that timing reveals nothing about valid tokens.
-        record = queries.find_valid_token(connection, digest(token))
+        record = queries.find_valid_token(tx, digest(token))
     if record is None:
         return None
     if record.last_used_on is None or record.last_used_on < now.date():
-        with ctx.database.write() as connection:
-            queries.record_use(connection, record.id, now.date())
+        with ctx.database.write() as tx:
+            queries.record_use(tx, record.id, now.date())
     return Caller(record.id, record.name, frozenset(record.scopes.split()))
 
 
 def record_rate_limit(ctx: AppContext, token_id: int, now: datetime) -> None:
     """Record that a token exceeded its hourly rate limit; `nurture doctor` warns about it."""
-    with ctx.database.write() as connection:
-        queries.record_rate_limit(connection, token_id, now)
+    with ctx.database.write() as tx:
+        queries.record_rate_limit(tx, token_id, now)
 
 
 def _token_info(token: TokenRecord) -> TokenInfo:

@@ -1,0 +1,142 @@
+"""One transaction: its connection, and the statements that are written differently on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import BigInteger, Connection, FromClause, TextClause, text
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.row_values import (
+    first_of_each,
+    postgres_column_sql,
+    sqlite_column_sql,
+    to_driver_rows,
+    to_json_payload,
+    typed_columns,
+)
+
+if TYPE_CHECKING:
+    from nurture.db.engine import Database
+
+T = TypeVar("T")
+AtCommit = Callable[["Transaction", Sequence[Any]], Callable[[], None]]
+"""A step at the end of a transaction; it returns a function to call after the commit."""
+
+_LAST_SEQUENCE_ID = "SELECT seq FROM sqlite_sequence WHERE name = :name"
+_UNNEST_SQLITE = "json_each(:payload)"
+_UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column has this name
+_UNNEST_IN_ORDER = "jsonb_array_elements(CAST(:payload AS jsonb)) WITH ORDINALITY AS item (item, place)"
+
+
+class Transaction:
+    """A connection inside `Database.read` or `Database.write`, and the database that it belongs to."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        self.connection = connection
+        self.database = database
+        self.is_sqlite = database.is_sqlite
+        self.execute = connection.execute
+        self.exec_driver_sql = connection.exec_driver_sql
+        self._at_commit: dict[AtCommit, list[Any]] = {}
+
+    @property
+    def skips_locked(self) -> bool:
+        """Return whether a claim can skip rows that another worker has locked; SQLite has a single writer."""
+        return not self.is_sqlite
+
+    def at_commit(self, step: AtCommit, items: Sequence[Any] = ()) -> None:
+        """Run *step* once at the end of this `write`, with the items of all calls."""
+        self._at_commit.setdefault(step, []).extend(items)
+
+    def run_at_commit(self) -> list[Callable[[], None]]:
+        """Run the steps of `at_commit`; return what to call after the commit."""
+        return [step(self, items) for step, items in self._at_commit.items()]
+
+    def cached(self, key: Hashable, build: Callable[[], T]) -> T:
+        """Return the value that the database caches under *key*, built on the first call.
+
+        For statements that run many times a second: building one takes longer than running it.
+        """
+        cache = self.database.statement_cache
+        if key not in cache:
+            cache[key] = build()
+        value: T = cache[key]
+        return value
+
+    def rows(self, name: str, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> FromClause:
+        """Return *rows* as a table expression, passed as one JSON parameter.
+
+        One statement then reads, updates or inserts any number of rows. PostgreSQL cannot store NUL: it becomes
+        U+FFFD on both databases, so that one row cannot fail its batch.
+        """
+        listed = self._unnested_rows(columns).bindparams(payload=self.payload(columns, rows))
+        return listed.columns(*typed_columns(columns)).cte(name)
+
+    def rows_parameter(self, name: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
+        """Return a table expression whose rows are the parameter `payload` of each execution."""
+        return self._unnested_rows(columns).columns(*typed_columns(columns)).cte(name)
+
+    def payload(self, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
+        """Return *rows* as the value of the parameter `payload`."""
+        return to_json_payload(columns, rows)
+
+    def _unnested_rows(self, columns: Mapping[str, TypeEngine[Any]]) -> TextClause:
+        pick = sqlite_column_sql if self.is_sqlite else postgres_column_sql
+        listed = ", ".join(
+            f'{pick(position, kind)} AS "{label}"' for position, (label, kind) in enumerate(columns.items())
+        )
+        unnest = _UNNEST_SQLITE if self.is_sqlite else _UNNEST_POSTGRES
+        return text(f"SELECT {listed} FROM {unnest}")  # noqa: S608 - names come from the code, values are bound
+
+    def insert(
+        self,
+        table: str,
+        columns: Mapping[str, TypeEngine[Any]],
+        rows: Sequence[Sequence[Any]],
+        *,
+        ignore_conflicts: bool = False,
+        unique_columns: Sequence[str] = (),
+    ) -> int:
+        """Insert *rows* with one statement; return how many were inserted.
+
+        *ignore_conflicts* skips rows that exist. For a table with generated ids, name the *unique_columns*
+        instead: PostgreSQL uses up an id before it finds a conflict, so existing rows are excluded before.
+
+        On SQLite, one prepared statement with many rows is three times as fast as unnesting JSON.
+        """
+        if not rows:
+            return 0
+        names = ", ".join(f'"{name}"' for name in columns)
+        unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else ""
+        if self.is_sqlite:
+            marks = ", ".join("?" * len(columns))
+            statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names come from the code
+            return self.connection.exec_driver_sql(statement, to_driver_rows(columns, rows)).rowcount
+        listed = ", ".join(f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values()))
+        chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if unique_columns else _UNNEST_POSTGRES}"  # noqa: S608
+        for position, key in enumerate(unique_columns):
+            place = list(columns).index(key)
+            value_sql = postgres_column_sql(place, columns[key])
+            chosen += " AND" if position else " WHERE"
+            chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {value_sql})"
+            rows = first_of_each(rows, place)
+        chosen += " ORDER BY place" if unique_columns else ""  # the anti-join does not keep the order
+        statement = f"INSERT INTO {table} ({names}) {chosen}{unless}"
+        return self.connection.execute(text(statement), {"payload": to_json_payload(columns, rows)}).rowcount
+
+    def ids(self, name: str, ids: Sequence[int]) -> FromClause:
+        """Return *ids* as a table expression with the column `id`."""
+        return self.rows(name, {"id": BigInteger()}, [(id_,) for id_ in ids])
+
+    def reserve_ids(self, table: str, count: int) -> list[int]:
+        """Reserve *count* ids of *table* inside a write transaction, and return them."""
+        if count == 0:
+            return []
+        if self.is_sqlite:
+            newest_query = f"SELECT max(coalesce(max(id), 0), coalesce(({_LAST_SEQUENCE_ID}), 0)) FROM {table}"  # noqa: S608
+            newest = self.connection.execute(text(newest_query), {"name": table}).scalar_one()
+            return list(range(newest + 1, newest + 1 + count))
+        query = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
+        return list(self.connection.execute(query, {"name": table, "count": count}).scalars())

@@ -29,7 +29,7 @@ from nurture.errors import InvalidState
 from nurture.journey.engagement import signals
 from nurture.journey.handoff import follow_up, sweep
 from nurture.journey.leads.signal_queries import NewSignal
-from nurture.journey.outcomes import close as outcomes_close
+from nurture.journey.outcomes.outcomes import OutcomeReport, record_outcomes
 from nurture.runtime.context import AppContext
 
 EVENTUAL_BUYERS: Final = 0.90
@@ -218,11 +218,8 @@ class BehaviorModel:
         amount = float(round(8_000 + 40_000 * self.random_value(lead_id, "amount") ** 2, -2))
 
         def run(happened_at: datetime) -> None:
-            if won:
-                outcomes_close.close(self.ctx, lead_id, Closing.WON, happened_at, amount=amount, source="simulated")
-            else:
-                outcomes_close.close(
-                    self.ctx, lead_id, Closing.LOST, happened_at, reason="no decision", source="simulated"
-                )
+            closing, reason = (Closing.WON, "") if won else (Closing.LOST, "no decision")
+            report = OutcomeReport(lead_id, closing, amount=amount if won else None, reason=reason)
+            record_outcomes(self.ctx, [report], "simulated", happened_at)
 
         self._schedule(at, run)

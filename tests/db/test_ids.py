@@ -19,14 +19,13 @@ from nurture.journey.erasure import erase
 from nurture.journey.handoff import sweep
 from nurture.journey.intake import import_file as intake_import_file
 from nurture.journey.intake.api import batches, tokens
-from nurture.journey.outcomes import close
 from nurture.journey.outcomes import import_file as outcomes_import_file
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.reporting import audit, explain
 from nurture.runtime.context import AppContext
 from tests.doubles.sendgrid_events import encode_events, event
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, process_replies, reply_address
 from tests.journey.erasure.test_erase import create_full_history
 from tests.journey.observe import custody, one, rows
@@ -53,7 +52,7 @@ def test_a_lead_goes_its_whole_way_with_ids_past_32_bits(postgres_db: Database, 
     ctx.reply_domain, ctx.base_url, ctx.installation_id = ("in.example.com", "https://go.example.com", "0badcafe")
     lead = create_full_history(ctx, tmp_path)
     sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), NOW + 2 * HOUR)
-    close.close(ctx, lead, Closing.WON, NOW + 3 * HOUR)
+    close_lead(ctx, lead, Closing.WON, NOW + 3 * HOUR)
     run_at(ctx, NOW + 4 * HOUR, NOW + DAY)
     assert custody(ctx, lead) == ("closed", "won")
     assert explain.explain(ctx, lead, NOW + DAY).lead_id == lead

@@ -25,11 +25,11 @@ from nurture.journey.handoff import follow_up, reassign, responses, sweep
 from nurture.journey.intake.api import batches
 from nurture.journey.intake.import_file import import_file
 from nurture.journey.leads.lock_queries import lock_leads
-from nurture.journey.outcomes import close, outcomes
+from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime.context import AppContext
 from tests.db.test_ids import bring_everything
-from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
+from tests.journey.builders import START, add_lead, close_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.engagement.test_replies import DAY, HOUR, NOW
 from tests.journey.erasure.test_erase import create_full_history
 from tests.journey.intake.lead_files import row, write_file
@@ -132,7 +132,7 @@ def test_every_use_case_keeps_the_order(ctx: AppContext, tmp_path: Path) -> None
         publish_approved(ctx, sample_rules() | changed, NOW + 5 * HOUR)
         suppression.suppress(ctx, ["a7@people.example", "new@people.example"], NOW + 5 * HOUR)
         opt_in.opt_in(ctx, "a7@people.example", ALL_MAIL, "asked for it on the phone", NOW + 6 * HOUR)
-        close.close(ctx, reports[1].lead_id, Closing.WON, NOW + 6 * HOUR)
+        close_lead(ctx, reports[1].lead_id, Closing.WON, NOW + 6 * HOUR)
         signals.apply_pending_signals(ctx, NOW + 6 * HOUR)
         run_at(ctx, NOW + 7 * HOUR, NOW + 2 * DAY)
         erase.erase_person(ctx, str(lead), NOW + 2 * DAY)

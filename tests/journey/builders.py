@@ -14,7 +14,10 @@ from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.domain.address import normalize_address
+from nurture.domain.lead import Closing
 from nurture.journey import run_once
+from nurture.journey.outcomes import outcomes
+from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.publishing import approval, publish
 from nurture.runtime.context import AppContext
@@ -209,6 +212,23 @@ def add_lead(
         }
         tx.execute(insert(_JOURNAL).values(entry))
     return lead_id
+
+
+def close_lead(
+    ctx: AppContext,
+    lead_id: int,
+    closing: Closing,
+    now: datetime,
+    *,
+    happened_at: datetime | None = None,
+    amount: float | None = None,
+    reason: str = "",
+    source: str = "cli",
+) -> None:
+    """Close a lead as `nurture handoffs close` does."""
+    report = OutcomeReport(lead_id, closing, happened_at, amount, reason)
+    (verdict,) = outcomes.record_outcomes(ctx, [report], source, now)
+    outcomes.refuse_contradiction(verdict, lead_id)
 
 
 def run_at(ctx: AppContext, *times: datetime) -> None:

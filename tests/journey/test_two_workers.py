@@ -19,10 +19,9 @@ from nurture.journey.intake.import_file import import_file
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.transitions import LeadTransitions
-from nurture.journey.outcomes import close
 from nurture.journey.tracks import advance, enroll
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 from tests.journey.intake.lead_files import row, write_file
 from tests.journey.observe import custody, one, rows
 
@@ -61,7 +60,7 @@ def test_a_lead_that_is_closed_while_a_sweep_enrolls_it_leaves_its_new_track(
         transitions = LeadTransitions(ctx.definitions.current(tx), START, "enroll")
         (claimed,) = snapshot.load_snapshots(tx, found, START, ctx.holidays)
         enroll.enroll_by_audience(claimed, transitions, "fits")
-        closing = start_waiting(ctx, other, lambda: close.close(ctx, lead, Closing.WON, START))
+        closing = start_waiting(ctx, other, lambda: close_lead(ctx, lead, Closing.WON, START))
         transitions.changes.write(tx, START)
     closing.result(20)
     assert custody(ctx, lead) == ("closed", "won")

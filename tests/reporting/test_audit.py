@@ -14,12 +14,11 @@ from nurture.domain.lead import Closing
 from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
 from nurture.journey.leads.signal_queries import NewSignal
-from nurture.journey.outcomes import close
 from nurture.reporting.audit import AuditReport, run_audit
 from nurture.reporting.tracks import report_handoffs
 from nurture.runtime.context import AppContext
 from nurture.simulation import engine
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 from tests.journey.observe import recorded_statements
 from tests.reporting.daily_ledger import ledger_by_day
 
@@ -62,7 +61,7 @@ def _busy(ctx: AppContext) -> datetime:
     sweep.accept(ctx, 1, START + 3 * HOUR)
     sweep.reject(ctx, 2, "not-now", START + 4 * HOUR)
     sweep.reject(ctx, 3, "bad-fit", START + 4 * HOUR)
-    close.close(ctx, ready[0], Closing.WON, START + 5 * HOUR)
+    close_lead(ctx, ready[0], Closing.WON, START + 5 * HOUR)
     late = add_lead(ctx, at=START + 2 * DAY, title="Clerk", source="fair")
     now = engine.run_simulation(ctx, START + 2 * DAY, START + 20 * DAY)
     signals.record(ctx, [_reply(late, now)], now)

@@ -18,12 +18,11 @@ from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
 from nurture.journey.leads.find import find_lead
 from nurture.journey.leads.signal_queries import NewSignal
-from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
 from nurture.reporting.explain import explain, summary
 from nurture.reporting.leads import list_leads
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 
 pytestmark = pytest.mark.quick
 
@@ -118,7 +117,7 @@ def test_a_closed_lead_shows_how_it_ended_and_who_had_it(ctx: AppContext) -> Non
     run_at(ctx, START)
     sweep.accept(ctx, 1, START + HOUR)
     assert explain(ctx, lead, START + HOUR).owner == "rep ana"
-    close.close(ctx, lead, Closing.WON, START + DAY, amount=1200.0, source="crm")
+    close_lead(ctx, lead, Closing.WON, START + DAY, amount=1200.0, source="crm")
     by_event = {(line.stage, line.event): line for line in explain(ctx, lead, START + DAY).history}
     assert by_event["outcome", "won"].ref == "1,200.00"
     assert by_event["brief", "accepted"].reason == "brief to ana"

@@ -11,11 +11,10 @@ from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.errors import InvalidState
 from nurture.journey.handoff import sweep
-from nurture.journey.outcomes import close
 from nurture.reporting.sales import SalesReport, percentile, report_sales
 from nurture.reporting.sales_rates import SalesRate
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 from tests.journey.observe import recorded_statements
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -35,7 +34,7 @@ def test_every_hand_off_is_counted_with_what_became_of_it(ctx: AppContext) -> No
     run_at(ctx, START)
     sweep.accept(ctx, 1, START + 2 * HOUR)
     sweep.reject(ctx, 2, "not-now", START + 4 * HOUR)
-    close.close(ctx, leads[0], Closing.WON, START + 5 * DAY, amount=1_200.0)
+    close_lead(ctx, leads[0], Closing.WON, START + 5 * DAY, amount=1_200.0)
     found = report_sales(ctx, START + 40 * DAY)
     assert (found.handed_off, found.still_open) == (3, 1)
     assert [(one.handed_off, one.accepted, one.rejected, one.won) for one in found.rules] == [(3, 1, 1, 1)]
@@ -63,7 +62,7 @@ def test_days_and_sources_narrow_the_report(ctx: AppContext) -> None:
 def test_wins_are_narrowed_as_the_hand_offs_are(ctx: AppContext) -> None:
     won = START + 5 * DAY
     for source in ("fair", "web", "web"):
-        close.close(ctx, add_lead(ctx, source=source), Closing.WON, won, happened_at=won)
+        close_lead(ctx, add_lead(ctx, source=source), Closing.WON, won, happened_at=won)
     end = won + DAY
     assert report_sales(ctx, end).wins.wins == 3
     assert report_sales(ctx, end, source="web").wins.wins == 2

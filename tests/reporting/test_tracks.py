@@ -12,7 +12,6 @@ from nurture.domain.lead import Closing
 from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
 from nurture.journey.leads.signal_queries import NewSignal
-from nurture.journey.outcomes import close
 from nurture.reporting.tracks import (
     StepReport,
     report_funnel,
@@ -22,7 +21,7 @@ from nurture.reporting.tracks import (
     wins_by_age,
 )
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -83,7 +82,7 @@ def test_the_funnel_counts_every_way_and_can_be_narrowed_to_a_source(ctx: AppCon
     sweep.accept(ctx, 1, START + HOUR)
     sweep.reject(ctx, 2, "not-now", START + HOUR)
     sweep.reject(ctx, 3, "bad-fit", START + HOUR)
-    close.close(ctx, ready[0], Closing.WON, START + 2 * HOUR)
+    close_lead(ctx, ready[0], Closing.WON, START + 2 * HOUR)
     run_at(ctx, START + DAY)
     seen = report_funnel(ctx)
     assert (seen.leads, seen.in_intake, seen.with_sales) == (8, 0, 0)
@@ -148,7 +147,7 @@ def test_a_hand_off_is_reported_with_its_reason_its_rep_and_where_the_lead_is_no
 def test_a_win_falls_into_the_band_of_its_age(ctx: AppContext, days: int, band: str) -> None:
     lead = add_lead(ctx, first_contact_at=START + 15 * HOUR)
     won = START + days * DAY  # earlier in the day than the first contact: days are counted, not hours
-    close.close(ctx, lead, Closing.WON, START, happened_at=won, amount=50.0)
+    close_lead(ctx, lead, Closing.WON, START, happened_at=won, amount=50.0)
     seen = wins_by_age(ctx)
     assert [(one.name, one.amount) for one in seen.bands if one.wins] == [(band, 50.0)]
     assert seen.after_day_90 == (1 if days > 90 else 0)
@@ -157,9 +156,9 @@ def test_a_win_falls_into_the_band_of_its_age(ctx: AppContext, days: int, band: 
 def test_wins_are_shares_of_all_and_a_lead_is_won_once(ctx: AppContext) -> None:
     for days in (10, 90, 100, 400):
         lead = add_lead(ctx)
-        close.close(ctx, lead, Closing.WON, START, happened_at=START + days * DAY)
+        close_lead(ctx, lead, Closing.WON, START, happened_at=START + days * DAY)
     lost = add_lead(ctx)
-    close.close(ctx, lost, Closing.LOST, START)
+    close_lead(ctx, lost, Closing.LOST, START)
     seen = wins_by_age(ctx)
     assert (seen.wins, seen.after_day_90, seen.share_after_day_90) == (4, 2, 0.5)
     assert [one.share for one in seen.bands] == [0, 0.5, 0.25, 0, 0.25]

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from nurture.domain.lead import Closing
 from nurture.journey.intake.import_file import import_file
-from nurture.journey.outcomes.close import Deal, close_many
+from nurture.journey.outcomes.outcomes import OutcomeReport, record_outcomes
 from nurture.runtime.context import AppContext
 from nurture.simulation import engine
 from tests.stories.world import TEMPLATES, context_in_memory, table
@@ -114,8 +114,8 @@ class Replay:
 
     def _win(self, now: datetime, mql_ids: list[str]) -> None:
         known = self._meet()
-        deals = [Deal(known[mql_id], Closing.WON, self.funnel.wins[mql_id]) for mql_id in mql_ids]
-        assert close_many(self.ctx, deals, now, source="olist") == len(deals)
+        deals = [OutcomeReport(known[mql_id], Closing.WON, self.funnel.wins[mql_id]) for mql_id in mql_ids]
+        assert record_outcomes(self.ctx, deals, "olist", now) == ["closed"] * len(deals)
 
     def _meet(self) -> dict[str, int]:
         identity = table("identity")

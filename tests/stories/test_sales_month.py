@@ -12,10 +12,9 @@ import pytest
 
 from nurture.domain.lead import Closing
 from nurture.journey.handoff import follow_up, roster, sweep
-from nurture.journey.outcomes import close
 from nurture.reporting.audit import run_audit
 from nurture.runtime.context import AppContext
-from tests.journey.builders import run_at, sample_rules
+from tests.journey.builders import close_lead, run_at, sample_rules
 from tests.journey.observe import add_leads, one
 from tests.reporting.daily_ledger import ledger_by_day
 from tests.stories.world import context_in_memory, rows
@@ -69,7 +68,7 @@ def _live(ctx: AppContext, now: datetime) -> None:
         elif offer.state == "accepted" and offer.followed_up_at is None and _chance(offer.id, "lazy") > 0.4:
             follow_up.record_follow_up(ctx, offer.lead_id, "call", now)
         elif offer.followed_up_at == now - DAY and _chance(offer.id, "ends") < 0.2:
-            close.close(ctx, offer.lead_id, Closing.LOST, now, reason="no decision")
+            close_lead(ctx, offer.lead_id, Closing.LOST, now, reason="no decision")
 
 
 def _times() -> Iterator[datetime]:

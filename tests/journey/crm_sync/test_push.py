@@ -22,12 +22,11 @@ from nurture.journey.crm_sync import push
 from nurture.journey.delivery import circuit_breakers
 from nurture.journey.erasure import erase
 from nurture.journey.handoff import sweep
-from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
 from nurture.outbox import crm_records
 from nurture.runtime.context import AppContext
 from tests.doubles.crm import ScriptedCrm
-from tests.journey.builders import START, add_lead, make_context
+from tests.journey.builders import START, add_lead, close_lead, make_context
 
 DAY = timedelta(days=1)
 
@@ -121,7 +120,7 @@ def test_after_an_outage_everything_comes_in_the_order_of_hand_offs(ctx: AppCont
     for minutes in (0, 3, 6):
         run(ctx, timedelta(minutes=minutes))
     sweep.reject(ctx, 1, "please-check", START)
-    close.close(ctx, first, manual.Closing.LOST, START, reason="gone")
+    close_lead(ctx, first, manual.Closing.LOST, START, reason="gone")
     run(ctx, DAY)
     assert crm.written == [
         ("nurture-handoff-1", "rejected"),

@@ -23,7 +23,6 @@ from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
-from nurture.journey.outcomes import close
 from nurture.journey.tracks import advance, enroll, manual
 from nurture.mail.providers.base import Accepted, NotSent, Rejected, Unknown
 from nurture.mail.rendering.compile import CompiledEmail
@@ -32,7 +31,7 @@ from nurture.outbox import messages as outbox_messages
 from nurture.outbox.heartbeat import LEASE
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
-from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at, sample_rules
 from tests.journey.observe import (
     RecordingProvider,
     add_leads,
@@ -246,7 +245,7 @@ def test_nothing_is_stored_of_messages_cancelled_before_composition(ctx: AppCont
 
     def close_lead(point: str, _refs: Sequence[str]) -> None:
         if point == taken_at:
-            close.close(ctx, lead, Closing.LOST, OPEN)
+            close_lead(ctx, lead, Closing.LOST, OPEN)
 
     batch = claim.claim_batch(worker, OPEN, 10, close_lead)
     assert [one.lead_id for one in batch.claimed] == [other]
@@ -293,7 +292,7 @@ def test_no_touch_goes_after_the_lead_is_handed_off(ctx: AppContext, at: str) ->
 def test_no_touch_goes_after_a_rep_accepted_or_the_lead_was_closed(ctx: AppContext) -> None:
     taken, won = _planned(ctx), _planned(ctx)
     record_signal(ctx, taken, SignalKind.REPLIED, OPEN)
-    close.close(ctx, won, Closing.WON, OPEN)
+    close_lead(ctx, won, Closing.WON, OPEN)
     run_at(ctx, OPEN)
     sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), OPEN)
     for day in range(1, 60):

@@ -14,9 +14,8 @@ from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.leads import signal_queries
-from nurture.journey.outcomes import close
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 from tests.journey.observe import all_rows, custody, due_at, new_signal, one, record_signal, rows, worker_context, write
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -146,7 +145,7 @@ def test_an_invalid_date_from_a_source_without_a_check_stops_no_other_signal(ctx
 def test_a_closed_lead_returns_with_new_interest(ctx: AppContext, closing: Closing) -> None:
     lead = add_lead(ctx, title="Clerk")
     run_at(ctx, START)
-    close.close(ctx, lead, closing, START + HOUR, reason="quiet")
+    close_lead(ctx, lead, closing, START + HOUR, reason="quiet")
     record_signal(ctx, lead, SignalKind.CLICKED, START + 2 * HOUR)
     assert custody(ctx, lead) == ("closed", closing.value)
     record_signal(ctx, lead, SignalKind.REGISTERED, START + 3 * DAY)
@@ -158,7 +157,7 @@ def test_a_closed_lead_returns_with_new_interest(ctx: AppContext, closing: Closi
 
 def test_a_customer_stays_a_customer_whatever_it_does(ctx: AppContext) -> None:
     lead = add_lead(ctx)
-    close.close(ctx, lead, Closing.WON, START)
+    close_lead(ctx, lead, Closing.WON, START)
     for kind in SignalKind:
         value = "2027-01-01" if kind is SignalKind.DECIDING else None
         record_signal(ctx, lead, kind, START + DAY, value)
@@ -168,7 +167,7 @@ def test_a_customer_stays_a_customer_whatever_it_does(ctx: AppContext) -> None:
 def test_a_returning_lead_waits_for_re_entry_before_the_same_track_takes_it(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START)
-    close.close(ctx, lead, Closing.LOST, START + HOUR, reason="quiet")
+    close_lead(ctx, lead, Closing.LOST, START + HOUR, reason="quiet")
     record_signal(ctx, lead, SignalKind.REGISTERED, START + 5 * DAY)
     run_at(ctx, START + 5 * DAY)
     assert custody(ctx, lead) == ("track", "keep")  # welcome only after 30 days
@@ -177,7 +176,7 @@ def test_a_returning_lead_waits_for_re_entry_before_the_same_track_takes_it(ctx:
 def test_a_lead_that_may_not_be_mailed_comes_back_to_its_queue(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     record_signal(ctx, lead, SignalKind.UNSUBSCRIBED, START)
-    close.close(ctx, lead, Closing.LOST, START, reason="quiet")
+    close_lead(ctx, lead, Closing.LOST, START, reason="quiet")
     record_signal(ctx, lead, SignalKind.REQUESTED_DEMO, START + DAY)
     run_at(ctx, START + DAY)
     assert custody(ctx, lead) == ("queue", "suppressed")

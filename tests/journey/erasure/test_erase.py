@@ -23,10 +23,9 @@ from nurture.journey.intake import import_file
 from nurture.journey.intake.api import batches, idempotency
 from nurture.journey.intake.api.idempotency import KeyedRequest, KeyedResponse
 from nurture.journey.intake.api.tokens import create_token
-from nurture.journey.outcomes import close
 from nurture.runtime.context import AppContext
 from tests.doubles.sendgrid_events import encode_events, event
-from tests.journey.builders import START, make_context, run_at, sample_rules
+from tests.journey.builders import START, close_lead, make_context, run_at, sample_rules
 from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, process_replies, reply_address
 from tests.journey.observe import all_rows, custody, one, rows
 from tests.mail.inbound.replying import mail
@@ -164,7 +163,7 @@ def test_a_lead_with_a_rep_is_closed_and_a_won_lead_stays_won(ctx: AppContext, t
 
 def test_free_texts_about_a_closed_lead_are_erased(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
-    close.close(ctx, lead, Closing.LOST, NOW + HOUR, reason="Mia Holm left Quayside")
+    close_lead(ctx, lead, Closing.LOST, NOW + HOUR, reason="Mia Holm left Quayside")
     erase.erase_person(ctx, str(lead), NOW + timedelta(hours=2))
     reasons = rows(ctx, "SELECT reason FROM journal WHERE lead_id = :id", id=lead)
     assert not [reason for (reason,) in reasons if "Holm" in str(reason)]

@@ -27,13 +27,13 @@ from nurture.journey.engagement.click_filtering import EngagementEvent
 from nurture.journey.erasure import erase
 from nurture.journey.intake import import_file
 from nurture.journey.intake.api import batches, outcome_batches
-from nurture.journey.outcomes import close, outcomes
+from nurture.journey.outcomes import outcomes
 from nurture.journey.tracks import manual
 from nurture.reporting import audit
 from nurture.runtime.context import AppContext
 from tests.doubles.crm import ScriptedCrm
 from tests.doubles.sendgrid_events import encode_events, event
-from tests.journey.builders import run_at
+from tests.journey.builders import close_lead, run_at
 from tests.journey.engagement.test_replies import DAY, HOUR, NOW, process_replies, reply_address
 from tests.journey.erasure.test_erase import (
     ADDRESS,
@@ -96,7 +96,7 @@ def _manual_actions(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
         lambda: manual.enroll(ctx, lead, "welcome", LATER),
         lambda: manual.pause(ctx, lead, None, LATER),
         lambda: manual.qualify(ctx, lead, {"need": "Mia needs it"}, LATER, source="call"),
-        lambda: close.close(ctx, lead, Closing.WON, LATER, reason="Mia Holm bought"),
+        lambda: close_lead(ctx, lead, Closing.WON, LATER, reason="Mia Holm bought"),
     ):
         with pytest.raises(NotFound):
             action()

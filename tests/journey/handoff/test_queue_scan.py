@@ -16,10 +16,10 @@ from nurture.journey.erasure import erase
 from nurture.journey.handoff import call_back, follow_up, responses, roster
 from nurture.journey.handoff import sweep as handoff_sweep
 from nurture.journey.intake.import_file import import_file
-from nurture.journey.outcomes import close, outcomes
+from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
+from tests.journey.builders import START, add_lead, close_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.intake.lead_files import row, write_file
 from tests.journey.observe import custody, due_at, one, recorded_statements, rows
 from tests.journey.test_two_workers import start_waiting
@@ -87,7 +87,7 @@ FREE: dict[str, Callable[[AppContext, int, Path], object]] = {
     "to be called later": lambda ctx, lead, _: call_back.call_back(
         ctx, _offer_of(ctx, lead), (NOW + timedelta(days=40)).date(), NOW
     ),
-    "closed by hand": lambda ctx, lead, _: close.close(ctx, lead, Closing.WON, NOW),
+    "closed by hand": lambda ctx, lead, _: close_lead(ctx, lead, Closing.WON, NOW),
     "won in the CRM": lambda ctx, lead, _: outcomes.record_outcomes(
         ctx, [OutcomeReport(lead, Closing.WON, NOW, 10.0)], "crm", NOW
     ),

@@ -24,12 +24,11 @@ from nurture.journey.handoff import call_back, responses
 from nurture.journey.intake import import_file
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
-from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
 from nurture.reporting import explain
 from nurture.reporting.leads import list_leads
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at, sample_rules
 from tests.journey.engagement.test_replies import process_replies, reply_address
 from tests.journey.observe import (
     add_leads,
@@ -132,7 +131,7 @@ def closed(closing: Closing) -> Callable[[AppContext], int]:
     def state(ctx: AppContext) -> int:
         lead, offer = offered(ctx)
         responses.accept(ctx, offer, NOW)
-        close.close(ctx, lead, closing, NOW)
+        close_lead(ctx, lead, closing, NOW)
         return lead
 
     return state
@@ -393,7 +392,7 @@ def test_a_file_that_newly_requests_a_demo_is_a_request_of_today(ctx: AppContext
     elif silence == "unsubscribed":
         record_signal(ctx, lead, SignalKind.UNSUBSCRIBED, NOW)
     else:
-        close.close(ctx, lead, Closing.LOST, NOW)
+        close_lead(ctx, lead, Closing.LOST, NOW)
     run_at(ctx, NOW)
     assert not with_sales(ctx, lead)
     bring_in("yes", NOW + DAY)

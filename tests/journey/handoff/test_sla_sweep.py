@@ -12,10 +12,9 @@ from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState
 from nurture.journey.handoff import call_back, follow_up, reassign, roster, sweep
-from nurture.journey.outcomes import close
 from nurture.reporting import explain
 from nurture.runtime.context import AppContext
-from tests.journey.builders import add_lead, make_context, run_at, sample_rules
+from tests.journey.builders import add_lead, close_lead, make_context, run_at, sample_rules
 from tests.journey.observe import custody, due_at, events, one, record_signal, rows
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -171,7 +170,7 @@ def test_a_reply_before_acceptance_is_no_follow_up(ctx: AppContext) -> None:
 def test_a_closed_lead_does_not_count_as_open_work(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     sweep.accept(ctx, offer, MONDAY)
-    close.close(ctx, lead, Closing.LOST, MONDAY + HOUR, reason="no budget")
+    close_lead(ctx, lead, Closing.LOST, MONDAY + HOUR, reason="no budget")
     assert one(ctx, "SELECT follow_up_method FROM offer") == "closed"
 
 

@@ -12,11 +12,10 @@ from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
 from nurture.journey.engagement.click_filtering import EngagementEvent
-from nurture.journey.outcomes import close
 from nurture.journey.tracks import enroll
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at, sample_rules
 from tests.journey.observe import custody, due_at, one, record_signal, rows
 
 DAY = timedelta(days=1)
@@ -84,7 +83,7 @@ def test_a_click_waits_out_its_grace_period_before_it_makes_a_lead_ready(
     ctx = make_context(sqlite_db, tmp_path, rules=rules | {"sales/policy.yaml": policy})
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START, START + timedelta(hours=2))
-    close.close(ctx, lead, Closing.UNREACHABLE, START + DAY)
+    close_lead(ctx, lead, Closing.UNREACHABLE, START + DAY)
     at = START + 2 * DAY
     message = one(ctx, "SELECT id FROM message WHERE kind = 'touch'")
     agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

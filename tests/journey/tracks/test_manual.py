@@ -12,10 +12,9 @@ from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import sweep
-from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 from tests.journey.observe import all_rows, custody, due_at, events, messages, one, record_signal, rows
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -73,7 +72,7 @@ def test_a_lead_that_is_with_sales_is_not_enrolled(ctx: AppContext) -> None:
 
 def test_a_customer_cannot_be_enrolled(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
-    close.close(ctx, lead, Closing.WON, START)
+    close_lead(ctx, lead, Closing.WON, START)
     with pytest.raises(InvalidState, match="closed as won"):
         manual.enroll(ctx, lead, "keep", START)
     assert custody(ctx, lead) == ("closed", "won")
@@ -116,7 +115,7 @@ def test_a_touch_interval_out_of_range_is_refused(ctx: AppContext, days: int) ->
 def test_closing_ends_everything_and_withdraws_an_open_offer(ctx: AppContext) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
-    close.close(ctx, lead, Closing.WON, START + HOUR, happened_at=START - DAY, amount=900.0)
+    close_lead(ctx, lead, Closing.WON, START + HOUR, happened_at=START - DAY, amount=900.0)
     assert custody(ctx, lead) == ("closed", "won")
     assert due_at(ctx, lead) is None
     assert one(ctx, "SELECT state FROM offer") == "withdrawn"
@@ -127,12 +126,12 @@ def test_closing_ends_everything_and_withdraws_an_open_offer(ctx: AppContext) ->
 
 def test_closing_twice_changes_nothing_and_closing_otherwise_is_refused(ctx: AppContext) -> None:
     lead = add_lead(ctx)
-    close.close(ctx, lead, Closing.WON, START)
-    before = all_rows(ctx)
-    close.close(ctx, lead, Closing.WON, START + DAY)
-    with pytest.raises(InvalidState, match="closed as won already"):
-        close.close(ctx, lead, Closing.LOST, START + DAY, reason="late")
-    assert all_rows(ctx) == before
+    close_lead(ctx, lead, Closing.WON, START)
+    closed = custody(ctx, lead), events(ctx, lead), rows(ctx, "SELECT * FROM outcome")
+    close_lead(ctx, lead, Closing.WON, START + DAY)
+    with pytest.raises(InvalidState, match="has another outcome already"):
+        close_lead(ctx, lead, Closing.LOST, START + DAY, reason="late")
+    assert (custody(ctx, lead), events(ctx, lead), rows(ctx, "SELECT * FROM outcome")) == closed
 
 
 def test_an_action_on_a_missing_lead_is_refused(ctx: AppContext) -> None:
@@ -142,7 +141,7 @@ def test_an_action_on_a_missing_lead_is_refused(ctx: AppContext) -> None:
         lambda: manual.remove_from_track(ctx, 99, "by-hand", START),
         lambda: manual.pause(ctx, 99, None, START),
         lambda: manual.set_touch_interval(ctx, 99, 30, START),
-        lambda: close.close(ctx, 99, Closing.WON, START),
+        lambda: close_lead(ctx, 99, Closing.WON, START),
     ):
         with pytest.raises(NotFound, match="no lead 99"):
             action()

@@ -23,8 +23,11 @@ class NurtureError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message if message is not None else (self.__doc__ or "").strip())
+    def __init__(self, reason: str | None = None, remedy: str = "") -> None:
+        """Keep *reason* and *remedy*, both sentences, for callers that show them apart."""
+        self.reason = reason if reason is not None else (self.__doc__ or "").strip()
+        self.remedy = remedy
+        super().__init__(f"{self.reason} {remedy}" if remedy else self.reason)
 
 
 class NotFound(NurtureError):

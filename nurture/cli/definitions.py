@@ -242,7 +242,7 @@ def simulate(
     rows = [(format_local_time(day.at, calendar.zone), day.title, day.reason) for day in calendar.days]
     title = f"{track}, from {format_local_time(begins, calendar.zone)}, {days} days ({calendar.zone})"
     out.print(make_table(("when", "event", "reason"), rows, title=title))
-    touches = sum(day.title.startswith("email ") for day in calendar.days)
+    touches = sum(day.is_email for day in calendar.days)
     out.print(f"\n{touches} emails in {days} days if the lead does not react.")
 
 

@@ -212,11 +212,13 @@ def _did(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condit
     shape = read_shape(_DidShape, node, context, "a `did` condition")
     if shape is None:
         return None
+    at = node.parts["did"]
     try:
-        kind = read_kind(shape.did)
-        email = None if shape.email is None else _email(shape.email, known_emails)
+        kind, email = read_kind(shape.did), None
+        if shape.email is not None:
+            at = node.parts["email"]
+            email = _email(shape.email, known_emails)
     except InvalidValue as error:
-        at = node.parts["email"] if error.message.startswith("email") else node.parts["did"]
         context.add_problem(at, error.message, error.suggestion)
         return None
     return SignalCondition(kind, email, shape.link, shape.times, shape.within)

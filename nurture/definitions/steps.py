@@ -276,9 +276,8 @@ class StepReader:
             return Block(inner)
         if isinstance(inner.value, str):
             what = f"`{key}: {inner.value}` is not a list of steps"
-            near = suggest_name(inner.value, [CONTINUE], "")
             to = f"Write `{key}: {CONTINUE}`, or steps below it; to move to a track: `- end: {inner.value}`."
-            self._context.add_problem(inner, what, near if near.startswith("Did") else to)
+            self._context.add_problem(inner, what, suggest_name(inner.value, [CONTINUE], to))
             return Block(inner)
         return Block(inner, self.steps(inner, before, in_repeat=in_repeat))
 

@@ -45,8 +45,7 @@ def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
             with Inbox(settings.imap_url, timeout=_PATIENCE).open_folder():
                 pass
         except InboxUnavailable as error:
-            reason, _, remedy = str(error).partition(". ")
-            return [CheckResult("replies", worse, reason, remedy)]
+            return [CheckResult("replies", worse, error.reason.rstrip("."), error.remedy)]
     return [CheckResult("replies", "ok", f"replies to {domain} are read from {' and '.join(mailboxes)}")]
 
 

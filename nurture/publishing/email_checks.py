@@ -11,6 +11,7 @@ from jinja2.exceptions import SecurityError
 
 from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem
+from nurture.errors import NurtureError
 from nurture.formats.lead_row import EMAIL_FIELDS
 from nurture.journey.tracks import touch_email
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource
@@ -27,6 +28,7 @@ from nurture.mail.rendering.render import (
     compose,
 )
 from nurture.mail.rendering.required_content import RenderedPage, always_prints
+from nurture.mail.rendering.template_bounds import LimitExceeded
 
 MAX_SUBJECT_LENGTH: Final = 128
 """Characters. Some mail stores truncate longer subjects; a phone shows about 40."""
@@ -155,15 +157,15 @@ def _compose_sample(email_under_test: EmailUnderTest, sample: _Sample) -> Compos
     if isinstance(cause, UnsafeLink) and sample.hostile:
         return None
     if isinstance(cause, SecurityError):
-        message, _, advice = str(cause).partition("; ")
-        suggestion = advice.capitalize() or "Simplify it"
-        return Problem(*_locate(email_under_test, ""), f"the email cannot be composed: {message}", suggestion)
-    field, message = _find_marked_field(str(cause)), _MARKS.sub("", str(cause)).rstrip(".")
+        reason, remedy = (cause.reason, cause.remedy) if isinstance(cause, LimitExceeded) else (cause, "simplify it")
+        return Problem(*_locate(email_under_test, ""), f"the email cannot be composed: {reason}", remedy.capitalize())
+    field = _find_marked_field(str(cause))
+    message = _MARKS.sub("", cause.reason if isinstance(cause, NurtureError) else str(cause)).rstrip(".")
     if isinstance(cause, UnsafeLink):
         at = _locate(email_under_test, f"lead.{field}") if field else _locate_pattern(email_under_test, _LINK_TAG)
         condition = f"{{% if lead.{field or 'website'} %}} ... {{% endif %}}"
         suggestion = f"{LINK_ADVICE}; if a lead may have none, test it first: {condition}"
-        return Problem(*at, f"{message.partition('. ')[0]} for {sample.description}", suggestion)
+        return Problem(*at, f"{message} for {sample.description}", suggestion)
     compared = _COMPARED.match(message)
     sign = re.escape(compared[1]) if compared else "(?!)"
     reason = f"`{compared[1]}` cannot compare a missing value" if compared else message

@@ -123,6 +123,7 @@ class SimulatedEvent:
     at: datetime
     title: str
     reason: str
+    is_email: bool = False
 
 
 @dataclass
@@ -224,7 +225,7 @@ def _list_events(tx: Transaction) -> list[SimulatedEvent]:
     for at, event, reason, detail, ref in tx.execute(query.order_by(journal.c.id)):
         if event == "touch":
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
-            days += [SimulatedEvent(at, f"email {action[3]}", reason) for action in actions]
+            days += [SimulatedEvent(at, f"email {action[3]}", reason, is_email=True) for action in actions]
         elif event == "left":
             days.append(SimulatedEvent(at, f"moves to {ref}", reason))
         elif event in ("hand_off", "offered", "error", "recycled", "closed"):

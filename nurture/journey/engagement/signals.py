@@ -204,13 +204,13 @@ def validate_signal(kind: str, value: str | None) -> tuple[SignalKind, str | Non
         found = SignalKind(kind)
     except ValueError:
         known = ", ".join(one.value for one in SignalKind)
-        raise InvalidState(f"Unknown signal kind {kind!r}. Known: {known}.") from None
+        raise InvalidState(f"Unknown signal kind {kind!r}.", f"Known: {known}.") from None
     if found is not SignalKind.DECIDING:
         return found, value
     try:
         return found, date.fromisoformat(value or "").isoformat()
     except ValueError:
-        raise InvalidState(f"Invalid decision date {value!r}. Write it as 2027-03-31.") from None
+        raise InvalidState(f"Invalid decision date {value!r}.", "Write it as 2027-03-31.") from None
 
 
 def build_reported_signal(

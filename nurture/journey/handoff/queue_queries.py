@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, func, insert, literal, select, tuple_, update
+from sqlalchemy import BigInteger, exists, func, insert, literal, select, tuple_, update
 
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import routing as routing_tables
@@ -23,10 +23,6 @@ capacity_forecast = table(routing_tables.CapacityForecast)
 
 _WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
 _RANK: Final = func.coalesce(queue_priority.c.rank, custody.c.since, type_=custody.c.since.type)
-_WAITS_FOR_CAPACITY: Final = "waits for capacity"
-"""The prefix of the next action of leads that wait for capacity."""
-
-
 Cursor = tuple[datetime, int]
 """The rank and id of a lead in the queue."""
 
@@ -101,7 +97,10 @@ def postpone(
 
     Recorded in the journal once per waiting period of a lead.
     """
-    due = select(custody.c.lead_id, custody.c.next_action).where(*_WAITING)
+    was_held = exists().where(
+        journal.c.lead_id == custody.c.lead_id, journal.c.event == "held", journal.c.at >= custody.c.since
+    )
+    due = select(custody.c.lead_id, was_held).where(*_WAITING)
     if lead_ids is None:
         due = due.where(custody.c.due_at <= now)
     else:
@@ -113,13 +112,13 @@ def postpone(
     if not found:
         return 0
     waiting = tx.rows("waiting", {"id": BigInteger()}, [(lead_id,) for lead_id, _ in found])
-    action = f"{_WAITS_FOR_CAPACITY}, expected at {until:%Y-%m-%d %H:%M} UTC"
+    action = f"waits for capacity, expected at {until:%Y-%m-%d %H:%M} UTC"
     tx.execute(
         update(custody)
         .where(custody.c.lead_id == waiting.c.id)
         .values(due_at=until, next_action=action, version=custody.c.version + 1)
     )
-    new = [lead_id for lead_id, next_action in found if not next_action.startswith(_WAITS_FOR_CAPACITY)]
+    new = [lead_id for lead_id, was_held_before in found if not was_held_before]
     if new:
         tx.execute(
             insert(journal),

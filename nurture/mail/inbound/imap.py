@@ -87,8 +87,8 @@ class Inbox:
     def _unavailable(self, problem: str, error: Exception) -> InboxUnavailable:
         # The server's own text may contain the user's name.
         return InboxUnavailable(
-            f"The reply mailbox at {self._host}, port {self._port}, {problem} ({type(error).__name__}). "
-            "Check NURTURE_IMAP_URL."
+            f"The reply mailbox at {self._host}, port {self._port}, {problem} ({type(error).__name__}).",
+            "Check NURTURE_IMAP_URL.",
         )
 
 
@@ -125,10 +125,10 @@ class ImapFolder:
             status, response = self._client.uid(command, *args)
         except _IMAP_ERRORS as error:
             raise InboxUnavailable(
-                f"The reply mailbox stopped responding ({type(error).__name__}). It is read again in the next run."
+                f"The reply mailbox stopped responding ({type(error).__name__}).", "It is read again in the next run."
             ) from error
         if status != "OK":
-            raise InboxUnavailable(f"The reply mailbox answers {command} with {status}. Check its server.")
+            raise InboxUnavailable(f"The reply mailbox answers {command} with {status}.", "Check its server.")
         return response
 
 

@@ -26,10 +26,6 @@ from nurture.mail.rendering.plain_text import derive_plain_text
 __all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_and_check", "compile_email"]
 
 
-UNKNOWN_NAME = "unknown name"
-"""How the message of a problem with an unknown name begins."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledEmail:
     """A compiled email. *variables* are the dotted names that it and its layout need.
@@ -70,22 +66,22 @@ def check_email(
 def compile_and_check(
     source: EmailSource, layout: str, known: Collection[str], required: Collection[str] = ()
 ) -> tuple[CompiledEmail | None, list[Problem]]:
-    """Return *source* compiled in *layout*, or None if it cannot be compiled, and every problem.
+    """Return *source* compiled in *layout*, or None if it cannot be compiled or composed, and every problem.
 
-    Names outside *known* are problems, and so are *required* names that the email does not use. A known name
-    includes the names below it: `lead.fields` allows `lead.fields.region`.
+    Names outside *known* are problems, as it cannot be composed, and so are *required* names that the email does
+    not use. A known name includes the names below it: `lead.fields` allows `lead.fields.region`.
     """
     compiled, problems = _compile(source, layout)
     email, _ = parse_email(source)
     names = [(piece, name, line) for piece in _pieces(email, layout) for name, line in _names_in_piece(piece)]
-    problems += [
+    unknown = [
         _unknown_name_problem(piece, name, line, known) for piece, name, line in names if not _is_known(name, known)
     ]
     for name in sorted(set(required) - {name for _, name, _ in names}) if compiled else ():
         message = f"the email does not show `{name}`, which is required"
         advice = f"Use `layout: plain`, or add {{{{ {name} }}}} to layouts/{email.layout}.mjml"
         problems.append(Problem(source.name, source.first_line, message, advice))
-    return compiled, sorted(set(problems))
+    return None if unknown else compiled, sorted({*problems, *unknown})
 
 
 def _compile(
@@ -205,4 +201,4 @@ def _unknown_name_problem(piece: Piece, name: str, line: int, known: Collection[
     suggestions = [fields[other] for other in get_close_matches(field, fields, n=1)]
     suggestions = suggestions or get_close_matches(name, sorted(known), n=1, cutoff=0.75)
     remedy = f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known here: {', '.join(family or sorted(known))}"
-    return Problem(piece.file, line, f"{UNKNOWN_NAME} `{name}`", remedy)
+    return Problem(piece.file, line, f"unknown name `{name}`", remedy)

@@ -27,4 +27,4 @@ def safe_link(url: object) -> object:
     text = unescape(str(url)) if isinstance(url, Markup) else str(url)
     if is_safe_url(text):
         return url
-    raise UnsafeLink(f"the link {text[:80]!r} is not allowed in an email. {LINK_ADVICE}.")
+    raise UnsafeLink(f"the link {text[:80]!r} is not allowed in an email.", f"{LINK_ADVICE}.")

@@ -165,7 +165,7 @@ def _tracked_filter(context: Context, url: object, pattern: int) -> object:
     """Return the tracking link for *url*. Raises UnsafeLink."""
     address = (unescape(str(url)) if isinstance(url, Markup) else str(url)).strip()
     if not is_safe_url(address):
-        raise UnsafeLink(f"the link {address[:80]!r} is not allowed in an email. {LINK_ADVICE}.")
+        raise UnsafeLink(f"the link {address[:80]!r} is not allowed in an email.", f"{LINK_ADVICE}.")
     tracked_links: TrackedLinks = context["_tracked_links"]
     return tracked_links.tracked_url(address, pattern) or url
 

@@ -43,6 +43,14 @@ JOIN_FILTER, LOOP_FILTER, READ_FILTER = " joined", " looped", " read"
 """Filters inserted for `~`, for loops and for reading a text. Templates cannot name them."""
 
 
+class LimitExceeded(SecurityError):
+    """A template or a value in it exceeds a limit."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.remedy = reason, remedy
+
+
 class MeteredContext(Context):
     """The context of one rendering, with its cost so far."""
 
@@ -50,13 +58,13 @@ class MeteredContext(Context):
     iterations = 0
 
     def charge(self, amount: int) -> None:
-        """Add *amount* to the cost. Raises SecurityError above MAX_COST."""
+        """Add *amount* to the cost. Raises LimitExceeded above MAX_COST."""
         self.cost += amount
         if self.cost > MAX_COST:
-            raise SecurityError("it processes too much text; shorten its texts or its loops")
+            raise LimitExceeded("it processes too much text", "shorten its texts or its loops")
 
     def charge_value(self, value: Any) -> Any:
-        """Add the size of *value* to the cost and return it. Raises SecurityError if it is too large."""
+        """Add the size of *value* to the cost and return it. Raises LimitExceeded if it is too large."""
         if isinstance(value, str):
             length = len(value)
             if length > MAX_TEXT:
@@ -71,13 +79,13 @@ class MeteredContext(Context):
 
 def _require_length(length: int) -> None:
     if length > MAX_TEXT:
-        raise SecurityError(f"a text would have more than {MAX_TEXT:,} characters; shorten it")
+        raise LimitExceeded(f"a text would have more than {MAX_TEXT:,} characters", "shorten it")
 
 
 def require_small_number(number: Any) -> None:
     """Raise SecurityError for an integer above MAX_NUMBER: arithmetic on huge integers is slow."""
     if isinstance(number, int) and abs(number) > MAX_NUMBER:
-        raise SecurityError(f"a number is above {MAX_NUMBER:,}; use a smaller one")
+        raise LimitExceeded(f"a number is above {MAX_NUMBER:,}", "use a smaller one")
 
 
 def limit_filter(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,8 +101,8 @@ def limit_filter(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
         if args or kwargs:
             for argument in (*args, *kwargs.values()):
                 if isinstance(argument, str) and len(argument) > MAX_ARGUMENT and name != "default":
-                    raise SecurityError(
-                        f"an argument of `{name}` has more than {MAX_ARGUMENT:,} characters; shorten it"
+                    raise LimitExceeded(
+                        f"an argument of `{name}` has more than {MAX_ARGUMENT:,} characters", "shorten it"
                     )
         if precheck is not None:
             precheck(value, *args, **kwargs)
@@ -173,7 +181,7 @@ def _charge_loop(context: MeteredContext, items: Any, weight: int) -> Any:
     if isinstance(items, Sized) and not isinstance(items, Undefined):
         context.iterations += len(items)
         if context.iterations > MAX_ITERATIONS:
-            raise SecurityError(f"its loops have more than {MAX_ITERATIONS:,} iterations; shorten their lists")
+            raise LimitExceeded(f"its loops have more than {MAX_ITERATIONS:,} iterations", "shorten their lists")
         context.charge(len(items) * weight * COST_PER_ITERATION)
     return items
 
@@ -192,10 +200,10 @@ METERING_FILTERS: Final[dict[str, Callable[..., Any]]] = {
 
 
 def join_output(parts: Iterable[str]) -> str:
-    """Join the output of a template. Raises SecurityError above MAX_OUTPUT."""
+    """Join the output of a template. Raises LimitExceeded above MAX_OUTPUT."""
     chunks = list(parts)
     if sum(map(len, chunks)) > MAX_OUTPUT:
-        raise SecurityError(f"it writes more than {MAX_OUTPUT:,} characters; shorten it")
+        raise LimitExceeded(f"it writes more than {MAX_OUTPUT:,} characters", "shorten it")
     return "".join(chunks)
 
 

@@ -268,9 +268,8 @@ def _parse_signal(batch: int, index: int, item: object, now: datetime) -> _Poste
     try:
         kind, value = engagement_signals.validate_signal(require_text(text, "kind"), text["value"])
     except InvalidState as refused:
-        reason, _, remedy = str(refused).partition(". ")
         is_known_kind = text["kind"] in set(SignalKind)
-        raise InvalidItem("value" if is_known_kind else "kind", f"{reason}.", remedy) from None
+        raise InvalidItem("value" if is_known_kind else "kind", refused.reason, refused.remedy) from None
     at = parse_timestamp(require_text(text, "occurred_at"), now)
     return _PostedSignal(batch, index, lead_ref, kind, at, value, text["email"], text["link"], text["id"])
 

@@ -41,14 +41,15 @@ def flow_runner() -> None:
 
 def web_server() -> None:
     """Serve the web application."""
-    from nurture.app import open_app, webhook_keys  # noqa: PLC0415
+    from nurture.app import open_app  # noqa: PLC0415
+    from nurture.mail.providers.registry import open_webhooks  # noqa: PLC0415
     from nurture.web.app import create_app  # noqa: PLC0415
     from nurture.web.background import run_in_background  # noqa: PLC0415
     from nurture.web.server import serve as serve_web  # noqa: PLC0415
 
     with open_app(live=True) as app, run_in_background(app.ctx, app.clock):
         serve_web(
-            create_app(app.ctx, app.clock, **webhook_keys(app.settings)),
+            create_app(app.ctx, app.clock, webhooks=open_webhooks(app.settings)),
             app.settings.web_host,
             app.settings.web_port,
             trusted=app.settings.proxies,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
 
 from pydantic import SecretStr
 
@@ -18,7 +18,6 @@ from nurture.db.engine import Database
 from nurture.db.machine_state import Machine
 from nurture.errors import InvalidState, Misconfigured
 from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS, is_local
-from nurture.mail.providers.sendgrid.spec import split_keys
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.lazy_fields import Deferred
@@ -162,12 +161,6 @@ def provider_factory(settings: Settings, *, durable: bool) -> Callable[[], Provi
     spec = PROVIDERS[settings.provider]
     spec.require_settings(settings)
     return partial(spec.build, settings, durable)
-
-
-def webhook_keys(settings: Settings) -> dict[str, Any]:
-    """Return the keys that verify what providers post."""
-    events, inbound = (getattr(settings, f"sendgrid_{name}_key") for name in ("webhook", "inbound"))
-    return {"event_keys": split_keys(events), "inbound_keys": split_keys(inbound)}
 
 
 def _make_inbox(url: SecretStr) -> Inbox:

@@ -33,10 +33,6 @@ VENDORS = re.compile(
 VENDOR_PLACES = ("nurture/mail/", "nurture/crm/", "nurture/settings.py", "nurture/app.py")
 VENDOR_EXCEPTIONS = {
     "nurture/operations/check_notifiers.py": "checks the one notifier that exists",
-    "nurture/web/app.py": "the webhooks of each provider have their own path",
-    "nurture/web/auth.py": "holds the signature verifier",
-    "nurture/web/webhooks/inbound_mail.py": "the endpoint for the form of one provider",
-    "nurture/web/webhooks/provider_events.py": "the endpoint for the events of one provider",
 }
 SQL_WORDS = frozenset({"select", "insert", "update", "delete", "text", "func", "exists", "union_all"})
 SQL_PLACES = (

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from nurture.app import open_app, webhook_keys
+from nurture.app import open_app
 from nurture.cli.arguments import parse_time
 from nurture.cli.output import JsonOption, format_counts, out, print_error, print_json
 from nurture.journey.run_once import RunResult, run_once
+from nurture.mail.providers.registry import open_webhooks
 from nurture.settings import Settings
 
 
@@ -58,7 +59,7 @@ def serve(
             else:
                 out.print(f"Listening on {url}. Ctrl-C stops.")
 
-        web_app = create_app(app.ctx, app.clock, **webhook_keys(app.settings))
+        web_app = create_app(app.ctx, app.clock, webhooks=open_webhooks(app.settings))
         with run_in_background(app.ctx, app.clock):
             serve_pages(web_app, where, wanted, trusted=app.settings.proxies, on_listening=print_url)
 

@@ -15,7 +15,7 @@ from nurture.clock import Clock
 from nurture.db import clock_row
 from nurture.errors import DatabaseUnavailable, NotFound
 from nurture.journey.engagement.click_buffer import ClickRecorder
-from nurture.mail.providers.sendgrid.signature import SignatureVerifier
+from nurture.mail.providers.registry import OpenWebhooks
 from nurture.runtime.context import AppContext
 from nurture.web import auth, errors
 from nurture.web.api import endpoints
@@ -53,10 +53,10 @@ _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]]
     (auth.UNSUBSCRIBE, unsubscribe.show_form, unsubscribe.unsubscribe),
     (auth.CLICK, clicks.follow_link, None),
     (auth.OPEN, clicks.open_pixel, None),
-    (auth.EVENTS, None, provider_events.sendgrid_events),
+    (auth.EVENTS, None, provider_events.receive_events),
     (auth.PREFERENCES, preference_center.show_preferences, preference_center.apply_choice),
     (auth.QUESTION, lead_question.show_question, lead_question.submit_answer),
-    (auth.INBOUND, None, inbound_mail.sendgrid_inbound),
+    (auth.INBOUND, None, inbound_mail.receive_mail),
     (auth.HEALTH, health, None),
     (auth.HEALTHZ, health, None),
 )
@@ -75,15 +75,14 @@ def create_app(
     ctx: AppContext,
     clock: Clock,
     *,
-    event_keys: Sequence[str] = (),
-    inbound_keys: Sequence[str] = (),
+    webhooks: OpenWebhooks | None = None,
     allowances: Mapping[str, Allowance] = auth.ALLOWANCES,
     token_rate_limits: TokenRateLimits | None = None,
 ) -> FastAPI:
     """Return the application. It opens the database on the first request.
 
-    *event_keys* verify SendGrid's Event Webhook, *inbound_keys* its Inbound Parse. *allowances* limit each
-    group of routes, *token_rate_limits* the items that an API token posts in an hour.
+    *webhooks* are the webhooks of providers that are open, by default none. *allowances* limit each group of
+    routes, *token_rate_limits* the items that an API token posts in an hour.
     """
     templates = Templates()
     app = FastAPI(
@@ -99,11 +98,10 @@ def create_app(
         clock,
         templates,
         ClickRecorder(ctx, clock),
-        SignatureVerifier(event_keys),
         EventWorker(ctx, clock),
         SignalBatcher(ctx, clock),
         token_rate_limits or TokenRateLimits(ctx),
-        SignatureVerifier(inbound_keys),
+        webhooks or OpenWebhooks(),
     )
     for path, get_endpoint, post_endpoint in _ROUTES:
         if get_endpoint is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import anyio
 from fastapi import Depends, Request
@@ -17,7 +17,8 @@ from nurture.journey.engagement.click_buffer import ClickRecorder
 from nurture.journey.handoff import workspace_links
 from nurture.journey.intake.api import tokens
 from nurture.journey.intake.api.tokens import Caller, TokenScope
-from nurture.mail.providers.sendgrid.signature import SignatureVerifier
+from nurture.mail.providers.registry import OpenWebhooks
+from nurture.mail.providers.spec import EVENTS_PATH, INBOUND_PATH
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.token_queries import TokenRecord
@@ -38,7 +39,7 @@ MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 """Maximum bytes of an API batch."""
 
 MAX_MAIL_BYTES: Final = 30 * 1024 * 1024
-"""Maximum bytes of an inbound email; SendGrid accepts no larger one."""
+"""Maximum bytes of an inbound email; providers accept no larger one."""
 
 
 _MB: Final = 1024 * 1024
@@ -133,8 +134,10 @@ class RepRoute(RoutePolicy):
 
 
 @dataclass(frozen=True, slots=True)
-class SignedRoute(RoutePolicy):
-    """Open to a sender who signs with a key of the settings; the route verifies the signature itself."""
+class WebhookRoute(RoutePolicy):
+    """Open to the providers in *webhooks* of the site; the route verifies each request by the provider's verifier."""
+
+    webhooks: Literal["events", "inbound"]
 
 
 ACCEPT: Final = f"/{public_links.PATHS[public_links.ACCEPT]}/{{token}}"
@@ -146,10 +149,10 @@ WORKSPACE_OFFER: Final = f"/{workspace_links.PATH}/{{token}}/{{number}}"
 UNSUBSCRIBE: Final = f"/{public_links.PATHS[public_links.UNSUBSCRIBE]}/{{token}}"
 CLICK: Final = f"/{public_links.PATHS[public_links.CLICK]}/{{token}}/{{number}}"
 OPEN: Final = f"/{public_links.PATHS[public_links.OPEN]}/{{token}}.gif"
-EVENTS: Final = "/webhooks/sendgrid/events"
+EVENTS: Final = EVENTS_PATH
 PREFERENCES: Final = f"/{public_links.PATHS[public_links.PREFERENCES]}/{{token}}"
 QUESTION: Final = f"/{public_links.PATHS[public_links.QUESTION]}/{{token}}"
-INBOUND: Final = "/webhooks/sendgrid/inbound"
+INBOUND: Final = INBOUND_PATH
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # the usual name in container orchestrators
 API: Final = "/api/"
@@ -169,10 +172,10 @@ ACCESS: Final[Mapping[str, RoutePolicy]] = {
     UNSUBSCRIBE: LinkRoute(public_links.UNSUBSCRIBE, group=OPT_OUTS),
     CLICK: LinkRoute(public_links.CLICK, methods=READ_METHODS, group=LINKS),
     OPEN: LinkRoute(public_links.OPEN, methods=READ_METHODS, group=LINKS),
-    EVENTS: SignedRoute(methods=WRITE_METHODS, max_bytes=2 * _MB, group=EVENT_BATCHES),  # SendGrid sends at most 768 KB
+    EVENTS: WebhookRoute(methods=WRITE_METHODS, max_bytes=2 * _MB, group=EVENT_BATCHES, webhooks="events"),
     PREFERENCES: LinkRoute(public_links.PREFERENCES, group=OPT_OUTS),
     QUESTION: LinkRoute(public_links.QUESTION),
-    INBOUND: SignedRoute(methods=WRITE_METHODS, max_bytes=MAX_MAIL_BYTES, group=INBOUND_MAIL),
+    INBOUND: WebhookRoute(methods=WRITE_METHODS, max_bytes=MAX_MAIL_BYTES, group=INBOUND_MAIL, webhooks="inbound"),
     HEALTH: PublicRoute(methods=READ_METHODS),
     HEALTHZ: PublicRoute(methods=READ_METHODS),
     SIGNALS: ApiRoute(scope=TokenScope.SIGNALS, alternative_scope=TokenScope.SUPPRESSIONS),
@@ -199,11 +202,10 @@ class Site:
     clock: Clock
     templates: Templates
     click_recorder: ClickRecorder
-    event_keys: SignatureVerifier
     event_worker: EventWorker
     signal_batcher: SignalBatcher
     token_rate_limits: TokenRateLimits
-    inbound_keys: SignatureVerifier = field(default_factory=lambda: SignatureVerifier(()))
+    webhooks: OpenWebhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,9 @@ def authorize(request: Request, site: Annotated[Site, Depends(get_site)]) -> Pri
     policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
     if policy is None or request.method not in policy.methods:
         raise HTTPException(404)
-    if isinstance(policy, PublicRoute | SignedRoute):
+    if isinstance(policy, PublicRoute):
+        return None
+    if isinstance(policy, WebhookRoute) and request.path_params["provider"] in getattr(site.webhooks, policy.webhooks):
         return None
     if isinstance(policy, ApiRoute):
         return _authenticate_program(request, site, policy)

@@ -20,10 +20,12 @@ from nurture.db.engine import Database
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import Link, LinkSpec
-from nurture.web.auth import EVENTS, INBOUND, LEADS
+from nurture.web.auth import LEADS
 from tests.bench.figures import Figure
 from tests.chaos.sent_messages import context_with_sent_messages
 from tests.chaos.web_client import run_server
+from tests.doubles.sendgrid_events import INBOUND_PATH as INBOUND
+from tests.doubles.sendgrid_events import PATH as EVENTS
 from tests.doubles.sendgrid_events import Signer
 from tests.journey.observe import one, rows
 

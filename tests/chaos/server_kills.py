@@ -87,10 +87,10 @@ def _kill_after(process: Any, ctx: AppContext, batches: int | None, before: int,
 
 
 def _acknowledged(answers: list[Answer]) -> list[Request]:
-    wrong = {answer.status for answer in answers} - {0, 202}
+    wrong = {answer.status for answer in answers} - {0, 200}
     if wrong:
         raise RuntimeError(f"the server answered {sorted(wrong)}")
-    return [answer.request for answer in answers if answer.status == 202]
+    return [answer.request for answer in answers if answer.status == 200]
 
 
 def _requests(ctx: AppContext, signer: Signer, count: int) -> list[Request]:

@@ -12,10 +12,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from nurture.mail.providers import registry, spec
+from nurture.mail.providers.registry import OpenWebhooks
+from nurture.settings import Settings
 
 SIGNATURE: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
-PATH: Final = "/webhooks/sendgrid/events"
+PATH: Final = spec.EVENTS_PATH.format(provider="sendgrid")
+INBOUND_PATH: Final = spec.INBOUND_PATH.format(provider="sendgrid")
 
 KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "processed": {"smtp-id": "<a.b@ismtpd-1>", "pool": {"name": "marketing", "id": 7}},
@@ -65,6 +71,15 @@ class Signer:
         """Return the headers that SendGrid sends with *body*."""
         signature = self._key.sign(timestamp.encode() + body, ec.ECDSA(SHA256()))
         return {SIGNATURE: b64encode(signature).decode(), TIMESTAMP: timestamp, "Content-Type": "application/json"}
+
+
+def webhooks(*, events: Sequence[Signer] = (), inbound: Sequence[Signer] = ()) -> OpenWebhooks:
+    """Return the webhooks of an installation whose settings have the public keys of these signers."""
+    keys = {
+        f"sendgrid_{name}_key": SecretStr(",".join(signer.public for signer in signers))
+        for name, signers in (("webhook", events), ("inbound", inbound))
+    }
+    return registry.open_webhooks(Settings(**keys))
 
 
 def event(kind: str, arg: str | None, at: datetime, id_: str | None = None, **fields: Any) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nurture.mail.providers.spec import ProviderSpec
+from nurture.mail.providers.spec import EventWebhook, InboundWebhook, ProviderSpec
+from nurture.mail.providers.webhooks import InboundReceiver, WebhookVerifier
 from nurture.settings_model import SettingsModel
 
 if TYPE_CHECKING:
@@ -36,6 +38,32 @@ def is_local(provider: str) -> bool:
 def local_folders(settings: SettingsModel) -> list[Path]:
     """Return the folders into which the providers that mail nobody write."""
     return [spec.folder(settings) for spec in PROVIDERS.values() if spec.folder is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWebhooks:
+    """The webhooks whose secret is set, by provider. Any other one is closed."""
+
+    events: Mapping[str, WebhookVerifier] = field(default_factory=dict)
+    inbound: Mapping[str, InboundReceiver] = field(default_factory=dict)
+
+
+def open_webhooks(settings: SettingsModel) -> OpenWebhooks:
+    """Return the webhooks whose secret *settings* contain."""
+    configured = [
+        (name, webhook)
+        for name, spec in PROVIDERS.items()
+        for webhook in (spec.events, spec.inbound)
+        if webhook is not None and webhook.is_configured(settings)
+    ]
+    return OpenWebhooks(
+        {name: one.verifier(settings) for name, one in configured if isinstance(one, EventWebhook)},
+        {
+            name: InboundReceiver(one.verifier(settings), one.read)
+            for name, one in configured
+            if isinstance(one, InboundWebhook)
+        },
+    )
 
 
 def event_readers() -> Mapping[str, EventReader]:

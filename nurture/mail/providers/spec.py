@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from nurture.errors import Misconfigured
 from nurture.settings_model import SettingsModel, variable_name
 
 if TYPE_CHECKING:
+    from nurture.mail.inbound.raw_mail import RawMail
     from nurture.mail.providers.base import Provider
     from nurture.mail.providers.events import EventReader
+    from nurture.mail.providers.webhooks import WebhookVerifier
 
 S = TypeVar("S", bound=SettingsModel)
 
@@ -29,11 +31,12 @@ class Webhook(Generic[S]):
     """What a provider posts to us.
 
     *secret* is the setting that verifies it: without it nothing is accepted. *source* is the provider's name for it,
-    such as "SendGrid's Event Webhook".
+    such as "SendGrid's Event Webhook". *verifier*(settings) decides who posts it.
     """
 
     secret: str
     source: str
+    verifier: Callable[[S], WebhookVerifier]
 
     def is_configured(self, settings: S) -> bool:
         """Return whether its secret is set."""
@@ -50,6 +53,13 @@ class EventWebhook(Webhook[S]):
     """Posts delivery events in batches, which *reader* reads."""
 
     reader: Callable[[], EventReader]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboundWebhook(Webhook[S]):
+    """Posts emails that arrive at our reply domain: *read*(body, content_type) raises InvalidInboundMail."""
+
+    read: Callable[[IO[bytes], str], RawMail]
 
 
 class DryRun(NamedTuple):
@@ -89,7 +99,7 @@ class ProviderSpec(Generic[S]):
     required: Mapping[str, str] = field(default_factory=dict)
     folder: Callable[[S], Path] | None = None
     events: EventWebhook[S] | None = None
-    inbound: Webhook[S] | None = None
+    inbound: InboundWebhook[S] | None = None
 
     def require_settings(self, settings: S) -> None:
         """Raise Misconfigured if a required setting is missing."""

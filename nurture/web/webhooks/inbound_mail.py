@@ -1,4 +1,4 @@
-"""Receive replies: SendGrid's Inbound Parse posts each email here."""
+"""Receive replies: the webhooks of providers post each email here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
-from typing import IO, Final
+from functools import partial
+from typing import Final
 
 import anyio
 from fastapi import Request
@@ -19,9 +19,10 @@ from nurture.errors import NurtureError
 from nurture.journey.engagement import replies
 from nurture.journey.engagement.inbound_mail import InboxFull
 from nurture.journey.engagement.replies import ReplyResult
-from nurture.mail.providers.sendgrid.inbound_form import InvalidForm, read_form
-from nurture.mail.providers.sendgrid.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from nurture.mail.inbound.raw_mail import RawMail
+from nurture.mail.providers.webhooks import InvalidInboundMail
 from nurture.web.auth import MAX_MAIL_BYTES, Site, SiteDep
+from nurture.web.webhooks.provider_events import NOT_VERIFIED
 
 MAX_IN_MEMORY: Final = 256 * 1024
 """Bytes of an email kept in memory; a larger one is spooled to disk."""
@@ -29,8 +30,6 @@ MAX_IN_MEMORY: Final = 256 * 1024
 MAX_SECONDS: Final = 60.0
 """Seconds that an email may take to arrive."""
 
-
-_NOT_SIGNED: Final = "the signature is missing or wrong: nothing was stored"
 
 MAX_ON_DISK: Final = 20 * MAX_MAIL_BYTES
 """Total bytes of the emails that are being received or read."""
@@ -65,34 +64,32 @@ class DiskBudget:
             self._left += reserved
 
 
-async def sendgrid_inbound(request: Request, site: SiteDep) -> Response:
-    """Store and read one email that SendGrid signed, raw or parsed. It is stored when this returns 200.
+async def receive_mail(request: Request, provider: str, site: SiteDep) -> Response:
+    """Store and read one email that *provider* posted, raw or parsed. It is stored when this returns 200.
 
-    A separate process parses it. An email that could not be read is tried again by the next run. SendGrid
-    repeats an email for three days after a 4xx or 5xx; each email counts once.
+    A separate process parses it. An email that could not be read is tried again by the next run. Providers
+    repeat an email after a 5xx; each email counts once.
     """
-    if not site.inbound_keys:
-        reason = "NURTURE_SENDGRID_INBOUND_KEY is not set: nothing was stored"
-        return _error(503, reason, {"Retry-After": "300"})
-    signatures, times = request.headers.getlist(SIGNATURE_HEADER), request.headers.getlist(TIMESTAMP_HEADER)
-    if not site.inbound_keys.is_plausible(signatures, times, site.clock.now()):
-        return _error(401, _NOT_SIGNED, {"Connection": "close"})
+    receiver = site.webhooks.inbound[provider]
+    check = receiver.verifier.begin(request.headers.getlist, site.clock.now())
+    if check is None:
+        return _error(401, NOT_VERIFIED, {"Connection": "close"})
     disk_budget: DiskBudget = request.app.state.inbound_disk_budget
     with tempfile.SpooledTemporaryFile(MAX_IN_MEMORY) as body, disk_budget.reserve() as reserve:
-        digest = sha256(times[0].encode("latin-1"))
 
         def write(chunk: bytes) -> None:
-            digest.update(chunk)
+            check.update(chunk)
             body.write(chunk)
 
         refusal = await _receive_body(request, write, reserve)
         if refusal is not None:
             return refusal
-        if not site.inbound_keys.verify_digest(signatures, times, digest.digest()):
-            return _error(401, _NOT_SIGNED)
+        if not check.is_valid():
+            return _error(401, NOT_VERIFIED)
         content_type = request.headers.get("content-type", "")
         limiter: anyio.CapacityLimiter = request.app.state.mail_limiter
-        return await anyio.to_thread.run_sync(_store_and_read, site, body, content_type, limiter=limiter)
+        read = partial(receiver.read, body, content_type)
+        return await anyio.to_thread.run_sync(_store_and_read, site, provider, read, limiter=limiter)
 
 
 async def _receive_body(
@@ -117,10 +114,10 @@ async def _receive_body(
     return None
 
 
-def _store_and_read(site: Site, body: IO[bytes], content_type: str) -> Response:
+def _store_and_read(site: Site, provider: str, read: Callable[[], RawMail]) -> Response:
     try:
-        stored = replies.receive(site.ctx, "sendgrid", [read_form(body, content_type)], site.clock.now())
-    except InvalidForm as error:
+        stored = replies.receive(site.ctx, provider, [read()], site.clock.now())
+    except InvalidInboundMail as error:
         return _error(400, f"{error}: nothing was stored")
     except InboxFull as error:
         return _error(503, str(error), {"Retry-After": "300"})

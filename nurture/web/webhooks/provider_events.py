@@ -1,4 +1,4 @@
-"""Receive provider events: SendGrid's Event Webhook posts batches here."""
+"""Receive provider events: the webhooks of providers post batches here."""
 
 from __future__ import annotations
 
@@ -11,48 +11,42 @@ from starlette.responses import JSONResponse, Response
 
 from nurture.journey.engagement import provider_events
 from nurture.mail.providers.events import InvalidEventBatch
-from nurture.mail.providers.sendgrid.events import PROVIDER
-from nurture.mail.providers.sendgrid.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from nurture.mail.providers.webhooks import BodyCheck
 from nurture.web.auth import Site, SiteDep
 
-NOT_SIGNED: Final = "the signature is missing or wrong, or its time is in the future: nothing was stored"
+NOT_VERIFIED: Final = "the request does not prove that it comes from the provider: nothing was stored"
 
 MAX_CONCURRENT_BATCHES: Final = 4
 """Concurrent batches; others queue. Each holds a database connection while the database is busy, and visitors
 who follow links need some too."""
 
 
-async def sendgrid_events(request: Request, site: SiteDep) -> Response:
-    """Store a batch of events that SendGrid signed, acknowledge it, then apply it.
+async def receive_events(request: Request, provider: str, site: SiteDep) -> Response:
+    """Store a batch of events that *provider* posted, acknowledge it, then apply it.
 
-    The body is read only if the signature headers are plausible. Replays are harmless because each event counts
-    once, so the signature's time may be any in the past. SendGrid retries for 24 hours after a response other
-    than 2xx.
+    The body is read only if the headers are acceptable. Replays are harmless because each event counts once. The
+    answer is 200, the only one that every provider takes for success; they retry after 5xx.
     """
-    if not site.event_keys:
-        reason = "NURTURE_SENDGRID_WEBHOOK_KEY is not set: nothing was stored"
-        return _error(503, reason, {"Retry-After": "300"})
-    signatures, times = request.headers.getlist(SIGNATURE_HEADER), request.headers.getlist(TIMESTAMP_HEADER)
-    if not site.event_keys.is_plausible(signatures, times, site.clock.now()):
-        return _error(401, NOT_SIGNED)
+    check = site.webhooks.events[provider].begin(request.headers.getlist, site.clock.now())
+    if check is None:
+        return _error(401, NOT_VERIFIED)
     body = await request.body()
     limiter: anyio.CapacityLimiter = request.app.state.event_limiter
-    return await anyio.to_thread.run_sync(_verify_and_store, request, site, body, limiter=limiter)
+    return await anyio.to_thread.run_sync(_verify_and_store, site, provider, check, body, limiter=limiter)
 
 
-def _verify_and_store(request: Request, site: Site, body: bytes) -> Response:
-    if not site.event_keys.verify(
-        request.headers.getlist(SIGNATURE_HEADER), request.headers.getlist(TIMESTAMP_HEADER), body
-    ):
-        return _error(401, NOT_SIGNED)
+def _verify_and_store(site: Site, provider: str, check: BodyCheck, body: bytes) -> Response:
+    check.update(body)
+    if not check.is_valid():
+        return _error(401, NOT_VERIFIED)
     try:
-        received = provider_events.receive(site.ctx, PROVIDER, body, site.clock.now())
+        received = provider_events.receive(site.ctx, provider, body, site.clock.now())
     except InvalidEventBatch as error:
         return _error(400, f"{error}: nothing was stored")
     return JSONResponse(
-        {"events": received.events, "new": received.new}, 202, background=BackgroundTask(site.event_worker.run)
+        {"events": received.events, "new": received.new}, background=BackgroundTask(site.event_worker.run)
     )
 
 
-def _error(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": reason}, status, headers)
+def _error(status: int, reason: str) -> Response:
+    return JSONResponse({"error": reason}, status)

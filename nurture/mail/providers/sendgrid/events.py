@@ -55,9 +55,6 @@ _MIN_TIMESTAMP, _MAX_TIMESTAMP = 946_684_800, 4_102_444_800  # the years 2000 an
 _MAX_TEXT: Final = 1_000
 _MAX_EVENTS: Final = 20_000  # SendGrid's limit is 768 KB per batch, about 3,000 events
 
-PROVIDER: Final = "sendgrid"
-"""The name under which event batches are stored."""
-
 
 def count_events(body: bytes) -> int:
     """Return the number of events in a batch. Raises InvalidEventBatch whenever `read_events` would."""

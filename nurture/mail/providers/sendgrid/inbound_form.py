@@ -9,33 +9,30 @@ from python_multipart.multipart import parse_options_header
 
 from nurture.mail.inbound.mime_parts import decode_text, find_sections, header_parameter, read_headers
 from nurture.mail.inbound.raw_mail import MAX_FIELD_BYTES, RawMail
+from nurture.mail.providers.webhooks import InvalidInboundMail
 
 _MAX_HEADERS: Final = 20
 _CONTENT_FIELDS: Final = ("headers", "text", "html")
 
 
-class InvalidForm(ValueError):
-    """The body is not a form, or is truncated."""
-
-
 def read_form(body: IO[bytes], content_type: str) -> RawMail:
-    """Read the email in a multipart form; attachments are counted, not read. Raises InvalidForm."""
+    """Read the email in a multipart form; attachments are counted, not read. Raises InvalidInboundMail."""
     content_type_value, parameters = parse_options_header(content_type.encode("latin-1", "replace"))
     boundary = parameters.get(b"boundary", b"")
     if content_type_value != b"multipart/form-data" or not boundary:
-        raise InvalidForm("it is not a multipart form")
+        raise InvalidInboundMail("it is not a multipart form")
     body.flush()
     try:
         # A search in the mapped file takes a thousandth of the time of a byte-wise parser.
         with mmap.mmap(body.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _parse_mail(content, boundary)
     except ValueError as error:
-        raise InvalidForm("it is malformed") from error
+        raise InvalidInboundMail("it is malformed") from error
 
 
 def _parse_mail(content: mmap.mmap, boundary: bytes) -> RawMail:
     if content.rfind(b"--" + boundary + b"--") < 0:
-        raise InvalidForm("it is truncated")
+        raise InvalidInboundMail("it is truncated")
     fields: dict[str, bytes] = {}
     attachments = 0
     for start, end in find_sections(content, 0, len(content), boundary):
@@ -47,5 +44,5 @@ def _parse_mail(content: mmap.mmap, boundary: bytes) -> RawMail:
         elif name in MAX_FIELD_BYTES:
             fields[name] = content[body_start : min(end, body_start + MAX_FIELD_BYTES[name])]
     if not fields.keys() & {"email", *_CONTENT_FIELDS}:
-        raise InvalidForm("it contains no email")
+        raise InvalidInboundMail("it contains no email")
     return RawMail(fields, attachments)

@@ -7,6 +7,7 @@ import re
 from base64 import b64decode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from nurture.mail.providers.webhooks import HeaderValues
+
 SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 
@@ -22,10 +25,27 @@ MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far the signer's clock may be ahead of ours."""
 
 _MAX_SIGNATURE_LENGTH: Final = 200  # DER of P-256 has 72 bytes at most
-_ALGORITHM: Final = ec.ECDSA(SHA256())
-_PREHASHED_ALGORITHM: Final = ec.ECDSA(Prehashed(SHA256()))
+_ALGORITHM: Final = ec.ECDSA(Prehashed(SHA256()))
 # Digits only: timestamp and body are signed as one text, and no byte may move from one to the other.
 _TIME: Final = re.compile(r"[0-9]{1,20}")
+
+
+class SignedBody:
+    """A body that is arriving with *signature*, which covers *timestamp* and the body."""
+
+    def __init__(self, keys: Sequence[ec.EllipticCurvePublicKey], signature: bytes, timestamp: str) -> None:
+        self._keys = keys
+        self._signature = signature
+        self._digest = sha256(timestamp.encode("ascii"))
+
+    def update(self, chunk: bytes) -> None:
+        """Take the next part of the raw body."""
+        self._digest.update(chunk)
+
+    def is_valid(self) -> bool:
+        """Return whether one of the keys signed the body."""
+        digest = self._digest.digest()
+        return any(_is_valid_signature(key, self._signature, digest) for key in self._keys)
 
 
 class SignatureVerifier:
@@ -34,33 +54,16 @@ class SignatureVerifier:
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = tuple(_load_public_key(key) for key in keys)
 
-    def __bool__(self) -> bool:
-        """Return whether there is any key."""
-        return bool(self._keys)
+    def begin(self, header_values: HeaderValues, now: datetime) -> SignedBody | None:
+        """Return the check of the body that follows; None if a header is malformed or does not occur once.
 
-    def is_plausible(self, signatures: Sequence[str], timestamps: Sequence[str], now: datetime) -> bool:
-        """Return whether the headers are well-formed, before the body is read.
-
-        A timestamp (seconds since 1970, UTC) more than MAX_CLOCK_SKEW ahead of *now* is not.
+        A timestamp (seconds since 1970, UTC) more than MAX_CLOCK_SKEW ahead of *now* is refused.
         """
-        if _decode_signature(signatures, timestamps) is None:
-            return False
-        return int(timestamps[0]) <= (now + MAX_CLOCK_SKEW).timestamp()
-
-    def verify(self, signatures: Sequence[str], timestamps: Sequence[str], body: bytes) -> bool:
-        """Return whether one of the keys signed *body*. Each header must occur once."""
+        signatures, timestamps = header_values(SIGNATURE_HEADER), header_values(TIMESTAMP_HEADER)
         signature = _decode_signature(signatures, timestamps)
-        if signature is None:
-            return False
-        signed_content = timestamps[0].encode("ascii") + body
-        return any(_is_valid_signature(key, signature, signed_content) for key in self._keys)
-
-    def verify_digest(self, signatures: Sequence[str], timestamps: Sequence[str], digest: bytes) -> bool:
-        """Return whether one of the keys signed the content with this SHA-256: the timestamp, then the body."""
-        signature = _decode_signature(signatures, timestamps)
-        if signature is None:
-            return False
-        return any(_is_valid_signature(key, signature, digest, _PREHASHED_ALGORITHM) for key in self._keys)
+        if signature is None or int(timestamps[0]) > (now + MAX_CLOCK_SKEW).timestamp():
+            return None
+        return SignedBody(self._keys, signature, timestamps[0])
 
 
 def _decode_signature(signatures: Sequence[str], timestamps: Sequence[str]) -> bytes | None:
@@ -75,11 +78,9 @@ def _decode_signature(signatures: Sequence[str], timestamps: Sequence[str]) -> b
         return None
 
 
-def _is_valid_signature(
-    key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes, algorithm: ec.ECDSA = _ALGORITHM
-) -> bool:
+def _is_valid_signature(key: ec.EllipticCurvePublicKey, signature: bytes, digest: bytes) -> bool:
     try:
-        key.verify(signature, signed, algorithm)
+        key.verify(signature, digest, _ALGORITHM)
     except InvalidSignature:
         return False
     return True

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import IO, TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from nurture.mail.providers.spec import DoctorHints, DryRun, EventWebhook, ProviderSpec, Webhook
+from nurture.mail.providers.spec import DoctorHints, DryRun, EventWebhook, InboundWebhook, ProviderSpec
 from nurture.settings_model import ApiUrl, SettingsModel
 
 if TYPE_CHECKING:
+    from nurture.mail.inbound.raw_mail import RawMail
     from nurture.mail.providers.base import Provider
     from nurture.mail.providers.events import EventReader
+    from nurture.mail.providers.webhooks import WebhookVerifier
 
 
 def _check_public_keys(value: SecretStr) -> SecretStr | None:
@@ -90,6 +92,18 @@ def _event_reader() -> EventReader:
     return READER
 
 
+def _verifier(keys: SecretStr | None) -> WebhookVerifier:
+    from nurture.mail.providers.sendgrid.signature import SignatureVerifier  # noqa: PLC0415 - where events are received
+
+    return SignatureVerifier(split_keys(keys))
+
+
+def _read_mail(body: IO[bytes], content_type: str) -> RawMail:
+    from nurture.mail.providers.sendgrid.inbound_form import read_form  # noqa: PLC0415 - where mail is received
+
+    return read_form(body, content_type)
+
+
 def _find_dry_run(settings: SendGridSettings) -> DryRun | None:
     if not settings.sendgrid_sandbox:
         return None
@@ -110,7 +124,13 @@ SPEC: Final = ProviderSpec(
     events=EventWebhook(
         secret="sendgrid_webhook_key",  # noqa: S106 - a name
         source="SendGrid's signed Event Webhook",
+        verifier=lambda settings: _verifier(settings.sendgrid_webhook_key),
         reader=_event_reader,
     ),
-    inbound=Webhook(secret="sendgrid_inbound_key", source="SendGrid's Inbound Parse"),  # noqa: S106 - a name
+    inbound=InboundWebhook(
+        secret="sendgrid_inbound_key",  # noqa: S106 - a name
+        source="SendGrid's Inbound Parse",
+        verifier=lambda settings: _verifier(settings.sendgrid_inbound_key),
+        read=_read_mail,
+    ),
 )

@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Final
 
+from nurture.formats.languages import month_number
 from nurture.formats.tables import read_words
 
 _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 2100
 _NOON: Final = 12
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10, 13  # digits
-_MONTHS: Final = {
-    name: number
-    for number, names in enumerate(
-        (
-            "jan january januar janvier enero janeiro",
-            "feb february februar fevrier febrero fevereiro",
-            "mar march maerz mars marzo",
-            "apr april avril abril",
-            "may mai mayo maio",
-            "jun june juni juin junio junho",
-            "jul july juli juillet julio julho",
-            "aug august aout agosto",
-            "sep sept september septembre septiembre setembro",
-            "oct october oktober octobre octubre okt",
-            "nov november novembre noviembre novembro",
-            "dec december dezember decembre diciembre dez",
-        ),
-        start=1,
-    )
-    for name in names.split()
-}
 
 _NUMERIC: Final = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ,]+(.+))?", re.ASCII)
 _YEAR_FIRST: Final = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?:[T ,]+(.+))?", re.ASCII)
 _DAY_MONTH_NAME: Final = re.compile(
-    r"(\d{1,2})(?:st|nd|rd|th|\.)?[ -]([^\W\d]{3,10})\.?[ ,-]+(\d{4}|\d{2})"
+    r"(\d{1,2})(?:st|nd|rd|th|er|º|\.)?[ -](?:of |de )?([^\W\d]{3,12})\.?(?: del?)?[ ,-]+(\d{4}|\d{2})"
     r"(?:[ ,T]+(?:at )?(.+))?",
     re.IGNORECASE,
 )
 _MONTH_NAME_DAY: Final = re.compile(
-    r"([^\W\d]{3,10})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})"
+    r"([^\W\d]{3,12})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})"
     r"(?:[ ,T]+(?:at )?(.+))?",
     re.IGNORECASE,
 )
@@ -142,9 +121,9 @@ class DateReader:
             day, month = self._order_day_month(found)
             return _build_datetime(_full_year(found[4]), month, day, found[5])
         if found := _DAY_MONTH_NAME.fullmatch(text):
-            return _build_datetime(_full_year(found[3]), _month_number(found[2]), int(found[1]), found[4])
+            return _build_datetime(_full_year(found[3]), month_number(found[2]) or 0, int(found[1]), found[4])
         if found := _MONTH_NAME_DAY.fullmatch(text):
-            return _build_datetime(int(found[3]), _month_number(found[1]), int(found[2]), found[4])
+            return _build_datetime(int(found[3]), month_number(found[1]) or 0, int(found[2]), found[4])
         return None
 
     def _order_day_month(self, found: re.Match[str]) -> tuple[int, int]:
@@ -167,11 +146,6 @@ def _parse_digits(text: str) -> datetime | None:
     if len(text) == len("20260430"):
         return _build_datetime(int(text[:4]), int(text[4:6]), int(text[6:]), None)
     return None
-
-
-def _month_number(name: str) -> int:
-    plain = unicodedata.normalize("NFKD", name.casefold())
-    return _MONTHS.get("".join(letter for letter in plain if letter.isalpha()), 0)
 
 
 def _full_year(text: str) -> int:

@@ -10,17 +10,19 @@ from functools import lru_cache
 from typing import Final
 
 from nurture.formats.dates import DateReader
+from nurture.formats.languages import WORDS_LIKE_MONTHS, month_number
 from nurture.formats.tables import read_words
 
 _UNITS: Final = {"day": 1.0, "week": 7.0, "month": 365 / 12, "quarter": 365 / 4, "year": 365.0}
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _AMOUNT: Final = re.compile(
     r"(\d{1,3})(?:\s*(?:-|to|\u2013|and)\s*(\d{1,3}))?\s*\+?\s*"
     r"(day|week|month|mo|mth|quarter|year|yr)s?\b"
 )
 _OPEN_ENDED: Final = re.compile(r"(?:>|over|more than|after|beyond|later than|longer than|\d\s*\+)")
 _QUARTER: Final = re.compile(r"\bq([1-4])\b(?:\D{0,3}(20\d\d))?|\b(20\d\d)\W{0,2}q([1-4])\b")
-_MONTH: Final = re.compile(r"\b(" + "|".join(_MONTHS) + r")[a-z]*\.?(?:,? (20\d\d))?$")
+_MONTH: Final = re.compile(
+    r"(?:\b(\d{1,2})(?:st|nd|rd|th|er|º|\.)? (?:of |de )?)?\b([^\W\d]{3,12})\.?(?:,? (?:del? )?(20\d\d))?$"
+)
 _YEAR: Final = re.compile(r"(?:in |by |during )?(20\d\d)")
 _HALF: Final = re.compile(r"\bh([12])\b\D{0,3}(20\d\d)")
 _date_reader: Final = DateReader()
@@ -38,7 +40,8 @@ class Timeframe:
 def read_timeframe(text: str, stated_on: date | None = None) -> Timeframe | None:
     """Return the timeframe in *text*; None if it names no time ("unsure", "over 12 months").
 
-    A range gives its far end, a quarter or month its last day; without a year the next one after *stated_on*.
+    A range gives its far end, a quarter or a month its last day; a date without a year is the next one after
+    *stated_on*.
     """
     lower = " ".join(text.casefold().split())
     plain = re.sub(r"\b[a-z]+\b", lambda word: read_words("number").get(word[0], word[0]), lower)
@@ -63,22 +66,23 @@ def _parse_date(plain: str, text: str, stated_on: date | None) -> Timeframe | No
     except ValueError:
         pass
     if found := _QUARTER.search(plain):
-        year = found[2] or found[3]
-        return _month_end(int(found[1] or found[4]) * 3, year, stated_on)
+        return _last_day(stated_on, found[2] or found[3], int(found[1] or found[4]) * 3)
     if found := _HALF.search(plain):
-        return _month_end(int(found[1]) * 6, found[2], stated_on)
-    if found := _MONTH.search(plain):
-        return _month_end(_MONTHS.index(found[1]) + 1, found[2], stated_on)
+        return _last_day(stated_on, found[2], int(found[1]) * 6)
+    if (found := _MONTH.search(plain)) and (found[3] or found[2] not in WORDS_LIKE_MONTHS):
+        month = month_number(found[2])
+        if month is not None:
+            return _last_day(stated_on, found[3], month, int(found[1] or 0))
     if found := _YEAR.fullmatch(plain):
-        return _month_end(12, found[1], stated_on)
+        return _last_day(stated_on, found[1], 12)
     return None
 
 
-def _month_end(month: int, year: str | None, stated_on: date | None) -> Timeframe | None:
-    if year is None and stated_on is None:
-        return None
-    number = int(year) if year is not None else stated_on.year if stated_on is not None else 0
-    last = date(number, month, monthrange(number, month)[1])
-    if year is None and stated_on is not None and last < stated_on:
-        last = date(number + 1, month, monthrange(number + 1, month)[1])
-    return Timeframe(on=last)
+def _last_day(stated_on: date | None, year: str | None, month: int, day: int = 0) -> Timeframe | None:
+    """Return a date, with *day* 0 the last one of the month; without a year the next one after *stated_on*."""
+    years = (int(year),) if year else (stated_on.year, stated_on.year + 1) if stated_on is not None else ()
+    for candidate in years:
+        last = monthrange(candidate, month)[1]
+        if day <= last and (year or stated_on is None or date(candidate, month, day or last) >= stated_on):
+            return Timeframe(on=date(candidate, month, day or last))
+    return None

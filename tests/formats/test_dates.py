@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import unicodedata
+from calendar import monthrange
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from babel import Locale
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.formats.dates import DateOrderEvidence, DateReader
+from nurture.formats.languages import LANGUAGES, month_number
 from nurture.formats.purchase_timeframe import Timeframe, read_timeframe
 
 
@@ -44,7 +48,36 @@ def test_dates_are_parsed_in_european_formats(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
+    ["1. März 2026", "1. Maerz 2026", "1er mars 2026", "1º de marzo de 2026", "1 marzo 2026", "1 mrt. 2026",
+     "1 de março de 2026", "1 mars 2026", "1. marts 2026", "1 marca 2026", "1. mrz. 26", "1st of March 2026"],
+)  # fmt: skip
+def test_dates_are_parsed_in_many_languages(text: str) -> None:
+    assert DateReader()(text) == datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@st.composite
+def _names_of_months(draw: st.DrawFn) -> tuple[str, int]:
+    locale = Locale.parse(draw(st.sampled_from(LANGUAGES)))
+    context, width = draw(st.sampled_from(["format", "stand-alone"])), draw(st.sampled_from(["wide", "abbreviated"]))
+    month = draw(st.integers(1, 12))
+    name = locale.months[context][width][month]
+    return draw(st.sampled_from([name, name.upper(), unicodedata.normalize("NFKC", name)])), month
+
+
+@given(_names_of_months(), st.integers(1, 28), st.integers(2000, 2099))
+def test_every_name_of_a_month_is_read_in_every_language(named: tuple[str, int], day: int, year: int) -> None:
+    name, month = named
+    assert month_number(name.rstrip(".")) == month
+    for text in (f"{day} {name} {year}", f"{day}. {name} {year}", f"{name} {day}, {year} 00:00"):
+        assert DateReader()(text) == datetime(year, month, day, tzinfo=UTC)
+    assert read_timeframe(f"by {name} {year}") == read_timeframe(f"{year}-{month:02}-{monthrange(year, month)[1]}")
+
+
+@pytest.mark.parametrize(
+    "text",
     [
+        "14 gennaio",
+        "30 februari 2026",
         "31/02/2026",
         "2026-13-01",
         "soon",
@@ -133,6 +166,15 @@ def test_any_text_is_a_utc_time_or_an_error(text: str) -> None:
         ("call me in Q3", Timeframe(on=date(2026, 9, 30))),
         ("Q1", Timeframe(on=date(2027, 3, 31))),
         ("by March 2027", Timeframe(on=date(2027, 3, 31))),
+        ("marzo 2027", Timeframe(on=date(2027, 3, 31))),
+        ("September", Timeframe(on=date(2026, 9, 30))),
+        ("14 gennaio", Timeframe(on=date(2027, 1, 14))),
+        ("12 mei", Timeframe(on=date(2027, 5, 12))),
+        ("bis 12. Mai", Timeframe(on=date(2027, 5, 12))),
+        ("3 de marzo de 2027", Timeframe(on=date(2027, 3, 3))),
+        ("31 februari", None),
+        ("maybe", None),
+        ("not set", None),
         ("2026-11-15", Timeframe(on=date(2026, 11, 15))),
         ("H1 2027", Timeframe(on=date(2027, 6, 30))),
         ("2027", Timeframe(on=date(2027, 12, 31))),

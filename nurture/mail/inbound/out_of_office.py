@@ -6,76 +6,20 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import cache
 from typing import Final
 
-_SUBJECT: Final = re.compile(
-    r"(?:\[[^\]]{1,30}\] ?)?(?:auto(?:matic|mated)?[ -]?(?:reply|response)\b|auto:|"
-    r"out[ -]of[ -](?:the[ -])?office\b|"
-    r"ooo\b|on (?:vacation|holiday|leave)\b|away from (?:my|the) (?:desk|office)|i am (?:away|out)|"
-    r"abwesenheit|automatische antwort|autoantwort|nicht im (?:büro|haus)|"
-    r"réponse automatique|absence\b|absent\w{0,4}\b.{0,10}bureau|absence du bureau|"
-    r"respuesta automática|fuera de (?:la )?oficina|ausente|"
-    r"risposta automatica|fuori (?:sede|ufficio)|assente|automatisch antwoord|afwezig|"
-    r"resposta automática|fora do escritório|ausência|autosvar|automatiskt svar|frånvaro|fravær|"
-    r"autoodpowiedź|automatyczna odpowiedź|poza biurem)",
-    re.IGNORECASE,
-)
-_ABSENT: Final = re.compile(
-    r"out of (?:the )?office|on (?:annual |parental |maternity |paternity |sick )?(?:leave|vacation|"
-    r"holiday)|"
-    r"away (?:from|until|on|till)|(?:limited|no) access to (?:my )?(?:e-?mail|mail)|"
-    r"nicht (?:im (?:büro|haus)|erreichbar|am arbeitsplatz)|im urlaub|abwesen|außer haus|in elternzeit|"
-    r"absent|en (?:congés?|vacances)|hors du bureau|fuera de (?:la )?oficina|de vacaciones|ausente|"
-    r"fuori (?:sede|ufficio)|in ferie|assente|afwezig|met vakantie|niet aanwezig|"
-    r"de férias|fora do escritório|på semester|ferie|na urlopie",
-    re.IGNORECASE,
-)
+from nurture.formats.languages import LANGUAGES, WORDS_LIKE_MONTHS, month_numbers
+from nurture.mail.inbound.phrase_patterns import PhrasePattern
 
-_MONTHS: Final = {
-    name: number
-    for number, names in enumerate(
-        (
-            "january jan januar jänner januari janvier janv enero gennaio janeiro",
-            "february feb februar februari février févr fevrier febrero febbraio fevereiro",
-            "march mar märz maerz mrz maart mars marzo março",
-            "april apr avril avr abril aprile",
-            "may mai mei mayo maggio maio",
-            "june jun juni juin junio giugno junho",
-            "july jul juli juillet juil julio luglio julho",
-            "august aug augustus août aout agosto",
-            "september sep sept septembre septiembre setiembre settembre setembro",
-            "october oct oktober okt octobre octubre ottobre outubro",
-            "november nov novembre noviembre novembro",
-            "december dec dezember dez décembre déc decembre diciembre dicembre dezembro",
-        ),
-        1,
-    )
-    for name in names.split()
-}
-_MONTH: Final = "|".join(sorted(_MONTHS, key=len, reverse=True))
-_DATE: Final = re.compile(
-    r"(?<!\d)(?:(?P<iso>\d{4}-\d{1,2}-\d{1,2})"
-    rf"|(?P<d1>\d{{1,2}})(?:st|nd|rd|th|er|\.|º|ª)? ?(?:of |de )?"
-    rf"(?P<m1>{_MONTH})\b\.?,?(?: ?(?:de |del )?(?P<y1>\d{{4}}))?"
-    rf"|(?P<m2>{_MONTH})\b\.? (?P<d2>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,? ?(?P<y2>\d{{4}}))?"
-    r"|(?P<d3>\d{1,2})\. ?(?P<m3>\d{1,2})\.(?: ?(?P<y3>\d{4}|\d{2})\b)?"
-    r"|(?P<a4>\d{1,2})(?P<sep>[/-])(?P<b4>\d{1,2})(?:(?P=sep)(?P<y4>\d{4}|\d{2}))?\b)",
-    re.IGNORECASE,
-)
-_ENGLISH_RETURN: Final = re.compile(
-    r"\b(?:back|return(?:ing)?|available again|reachable again|in the office again|resume work)\b", re.IGNORECASE
-)
-_RETURN: Final = re.compile(
-    r"\b(?:(?P<loose>wieder|zurück|zurueck|erst)|(?:ab|am)(?: dem)?(?=.{2,40}?\b(?:wieder|zurück))|"
-    r"de retour|reviens|serai (?:là|présent)|de regreso|regreso|regresaré|vuelvo|volveré|estaré de vuelta|"
-    r"di ritorno|rientro|rientrerò|tornerò|torno|terug|weer|de volta|regresso|retorno|volto|tillbaka|"
-    r"tilbage|tilbake)\b",
-    re.IGNORECASE,
-)
-_ENGLISH_UNTIL: Final = re.compile(r"\b(?:until|till|through|thru|up to|to and including)\b", re.IGNORECASE)
-_UNTIL: Final = re.compile(
-    r"\b(?:bis|jusqu['\u2019]?(?:au|à)?|hasta|fino al?|tot(?: en met)?|t/m|até|till och med)\b", re.IGNORECASE
-)
+_SUBJECT: Final = PhrasePattern(r"(?:\[[^\]]{1,30}\] ?)?(?:{absence_subject})")
+_ABSENT: Final = PhrasePattern(r"{absence}")
+_ENGLISH: Final = ("en",)
+_OTHERS: Final = tuple(language for language in LANGUAGES if language not in _ENGLISH)
+_ENGLISH_RETURN: Final = PhrasePattern(r"\b(?:{back})\b", _ENGLISH)
+_RETURN: Final = PhrasePattern(r"\b(?:(?P<loose>{back_loose})|{back})\b", _OTHERS)
+_ENGLISH_UNTIL: Final = PhrasePattern(r"\b(?:{until})\b", _ENGLISH)
+_UNTIL: Final = PhrasePattern(r"\b(?:{until})\b", _OTHERS)
 _GAP_END: Final = re.compile(r"[.!?;0-9]")
 """Characters that cannot occur between a phrase and its date."""
 
@@ -88,14 +32,30 @@ _MAX_DAYS_WITH_YEAR: Final = 400
 """Days ahead for a date without and with a year. A later date is a mistake or belongs to another year."""
 
 
+@cache
+def _date_pattern() -> re.Pattern[str]:
+    names = sorted(month_numbers(), key=len, reverse=True)
+    certain = "|".join(name for name in names if name not in WORDS_LIKE_MONTHS)
+    with_year = "|".join(WORDS_LIKE_MONTHS)
+    return re.compile(
+        r"(?<!\d)(?:(?P<iso>\d{4}-\d{1,2}-\d{1,2})"
+        r"|(?P<d1>\d{1,2})(?:st|nd|rd|th|er|\.|º|ª)? ?(?:of |de )?"
+        rf"(?P<m1>{certain}|(?:{with_year})(?=\.? (?:del? )?\d{{4}}\b))\b\.?,?(?: ?(?:del? )?(?P<y1>\d{{4}}))?"
+        rf"|(?P<m2>{certain})\b\.? (?P<d2>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,? ?(?P<y2>\d{{4}}))?"
+        r"|(?P<d3>\d{1,2})\. ?(?P<m3>\d{1,2})\.(?: ?(?P<y3>\d{4}|\d{2})\b)?"
+        r"|(?P<a4>\d{1,2})(?P<sep>[/-])(?P<b4>\d{1,2})(?:(?P=sep)(?P<y4>\d{4}|\d{2}))?\b)",
+        re.IGNORECASE,
+    )
+
+
 def is_out_of_office_subject(subject: str) -> bool:
     """Return whether the subject is that of an automatic reply, not of a person's reply to one."""
-    return _SUBJECT.match(subject.strip()) is not None
+    return _SUBJECT.compiled.match(subject.strip()) is not None
 
 
 def is_out_of_office_text(text: str) -> bool:
     """Return whether the text of an automatic reply says that somebody is away."""
-    return _ABSENT.search(text[:5_000]) is not None
+    return _ABSENT.compiled.search(text[:5_000]) is not None
 
 
 def parse_return_date(text: str, today: date) -> date | None:
@@ -104,11 +64,14 @@ def parse_return_date(text: str, today: date) -> date | None:
     Return None if there is none, more than one, an ambiguous one, or one too far ahead.
     """
     plain = " ".join(text[:5_000].split())
-    dates = list(_DATE.finditer(plain))
+    dates = list(_date_pattern().finditer(plain))
     ends = [match.start() for match in _GAP_END.finditer(plain)]
 
-    def find_dates(phrase: re.Pattern[str], *, english: bool = False) -> set[date | None]:
-        return {_parse_date(match, today, english=english) for match in _find_dates_after(phrase, plain, dates, ends)}
+    def find_dates(phrase: PhrasePattern, *, english: bool = False) -> set[date | None]:
+        return {
+            _parse_date(match, today, english=english)
+            for match in _find_dates_after(phrase.compiled, plain, dates, ends)
+        }
 
     return_dates = find_dates(_ENGLISH_RETURN, english=True) | find_dates(_RETURN)
     if not return_dates:
@@ -148,9 +111,9 @@ def _parse_date(match: re.Match[str], today: date, *, english: bool) -> date | N
         year, month, day = (int(part) for part in groups["iso"].split("-"))
         return _resolve_date(year, month, day, today)
     if groups["m1"]:
-        return _resolve_date(_parse_year(groups["y1"]), _MONTHS[groups["m1"].lower()], int(groups["d1"]), today)
+        return _resolve_date(_parse_year(groups["y1"]), month_numbers()[groups["m1"].lower()], int(groups["d1"]), today)
     if groups["m2"]:
-        return _resolve_date(_parse_year(groups["y2"]), _MONTHS[groups["m2"].lower()], int(groups["d2"]), today)
+        return _resolve_date(_parse_year(groups["y2"]), month_numbers()[groups["m2"].lower()], int(groups["d2"]), today)
     if groups["d3"]:
         return _resolve_date(_parse_year(groups["y3"]), int(groups["m3"]), int(groups["d3"]), today)
     first, second = int(groups["a4"]), int(groups["b4"])

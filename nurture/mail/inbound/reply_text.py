@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from nurture.formats.languages import LANGUAGES
+from nurture.mail.inbound.phrase_patterns import PhrasePattern, load_phrases
 
 MAX_TEXT: Final = 4_000
 """Characters of a reply that are stored."""
@@ -16,46 +19,16 @@ _MAX_MARKS: Final = 10
 _MAX_LINES: Final = 2_000
 _MAX_LINE_LENGTH: Final = 1_000
 
-_WROTE_VERB: Final = re.compile(
-    r"\b(?:(?P<on>wrote)|(?P<le>a [ée]crit)|(?P<el>escribi[óo])|(?P<il>ha scritto)|(?P<em>escreveu)|"
-    r"(?P<dnia>napisał(?:a|\(a\))?)|(?P<am>schrieb)|(?P<op>schreef)|(?P<den>skrev))(?!\w)",
-    re.IGNORECASE,
-)
-_ATTRIBUTION_STARTS: Final = {
-    "on": ("on",), "le": ("le",), "el": ("el",), "il": ("il",), "em": ("em",), "dnia": ("w dniu", "dnia"),
-    "am": ("am",), "op": ("op",), "den": ("den", "på"),
-}  # fmt: skip
-"""How an attribution with each verb begins."""
-
-_NAME_AFTER_VERB: Final = frozenset({"am", "op", "den"})
-"""Languages in which the name may follow the verb."""
-
+_WROTE: Final = {language: PhrasePattern(r"\b(?:{wrote})(?!\w)", (language,)) for language in LANGUAGES}
 _ADDRESS: Final = re.compile(r"[^<>\s@]{1,64}@[^<>\s@]{1,255}+>")
 _MAX_NAME_LENGTH: Final = 120
 _MAX_MIDDLE_LENGTH: Final = 250
 _MAX_ATTRIBUTION_LENGTH: Final = 400
-_ATTRIBUTION_START: Final = re.compile(r"(?:on|am|le|el|il|em|op|den|på|w dniu|dnia)\b", re.IGNORECASE)
-_ORIGINAL_MESSAGE: Final = re.compile(
-    r"(?<!-)-{2,}+ ?(?:original message|ursprüngliche nachricht|originalnachricht|message d'origine"
-    r"|mensaje original|"
-    r"messaggio originale|mensagem original|oorspronkelijk bericht|originalmeddelande|forwarded message|"
-    r"weitergeleitete nachricht|message transféré) ?-{2,}+.*+|(?<!_)_{10,}+",
-    re.IGNORECASE,
-)
-_FROM: Final = re.compile(r"\W{0,3}(?:from|von|de|da|van|från|fra|od)\W{0,3}?:.++", re.IGNORECASE)
-_SENT: Final = re.compile(
-    r"\W{0,3}(?:sent|date|gesendet|datum|envoy[ée]|enviado(?: el| em)?|fecha|inviato|data|verzonden"
-    r"|skickat|sendt|wysłano)\W{0,3}?:.++",
-    re.IGNORECASE,
-)
-_SIGNATURE: Final = re.compile(
-    r"--|(?:sent from (?:my|mail for|outlook)\b|get outlook for\b|sent via\b|sent with\b"
-    r"|von meinem .{2,40} gesendet|"
-    r"gesendet mit\b|gesendet von\b|outlook für\b|envoyé (?:de(?:puis)?|à partir de)\b|obtenez outlook\b|"
-    r"enviado desde\b|obtener outlook\b|inviato da\b|verzonden vanaf\b|verstuurd vanaf\b|skickat från\b|"
-    r"sendt fra\b|enviado do meu\b).{0,80}",
-    re.IGNORECASE,
-)
+_ATTRIBUTION_START: Final = PhrasePattern(r"(?:{wrote_start})\b")
+_ORIGINAL_MESSAGE: Final = PhrasePattern(r"(?<!-)-{2,}+ ?(?:{original_message}) ?-{2,}+.*+|(?<!_)_{10,}+")
+_FROM: Final = PhrasePattern(r"\W{0,3}(?:{from})\W{0,3}?:.++")
+_SENT: Final = PhrasePattern(r"\W{0,3}(?:{sent})\W{0,3}?:.++")
+_SIGNATURE: Final = PhrasePattern(r"--|(?:{signature}).{0,80}")
 _INVISIBLE: Final = {  # reverse or hide text
     ord(one): None
     for one in "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
@@ -112,13 +85,15 @@ def _find_quotation(lines: list[str]) -> tuple[int, int]:
         plain = line.strip()
         if not plain or _is_quoted(line):
             continue
-        if _ORIGINAL_MESSAGE.fullmatch(plain):
+        if _ORIGINAL_MESSAGE.compiled.fullmatch(plain):
             return number, 1
-        if _FROM.fullmatch(plain) and any(_SENT.fullmatch(one.strip()) for one in lines[number + 1 : number + 4]):
+        if _FROM.compiled.fullmatch(plain) and any(
+            _SENT.compiled.fullmatch(one.strip()) for one in lines[number + 1 : number + 4]
+        ):
             return number, 1
         if _is_attribution(plain):
             return number, 1
-        if _ATTRIBUTION_START.match(plain):
+        if _ATTRIBUTION_START.compiled.match(plain):
             for width in (2, 3, 4):
                 joined = " ".join(one.strip() for one in lines[number : number + width])
                 if _is_attribution(joined):
@@ -134,25 +109,28 @@ def _is_attribution(line: str) -> bool:
     """Return whether a line introduces a quotation, as in "On Monday, Ada <ada@example.org> wrote:"."""
     if not line.endswith(":") or len(line) > _MAX_ATTRIBUTION_LENGTH:
         return False
-    lower = line.casefold()
-    for verb in _WROTE_VERB.finditer(line):
-        language = verb.lastgroup or ""
-        before, named = line[: verb.start()], line[verb.end() : -1].strip()
-        start = next((one for one in _ATTRIBUTION_STARTS[language] if lower.startswith(one)), "")
-        if start and 4 <= len(before) - len(start) <= _MAX_MIDDLE_LENGTH:
-            after = before[len(start) :][:1]
-            if not after.isalnum() and len(named) <= (_MAX_NAME_LENGTH if language in _NAME_AFTER_VERB else 0):
-                return True
-        name, bracket, address = before.rstrip().rpartition("<")
-        if bracket and len(name) >= 4 and not named and _ADDRESS.fullmatch(address):
+    return any(
+        _introduces(line, verb, load_phrases(language))
+        for language, wrote in _WROTE.items()
+        for verb in wrote.compiled.finditer(line)
+    )
+
+
+def _introduces(line: str, verb: re.Match[str], phrases: Mapping[str, Any]) -> bool:
+    before, named = line[: verb.start()], line[verb.end() : -1].strip()
+    start = next((one for one in phrases["wrote_start"] if before.casefold().startswith(one)), "")
+    if start and 4 <= len(before) - len(start) <= _MAX_MIDDLE_LENGTH:
+        after = before[len(start) :][:1]
+        if not after.isalnum() and len(named) <= (_MAX_NAME_LENGTH if phrases.get("name_follows") else 0):
             return True
-    return False
+    name, bracket, address = before.rstrip().rpartition("<")
+    return bool(bracket) and len(name) >= 4 and not named and _ADDRESS.fullmatch(address) is not None
 
 
 def _strip_signature(lines: list[str]) -> str:
     """Remove the signature; a signature phrase on the first line is text."""
     for number, line in enumerate(lines):
-        if _SIGNATURE.fullmatch(line.strip()) and any(one.strip() for one in lines[:number]):
+        if _SIGNATURE.compiled.fullmatch(line.strip()) and any(one.strip() for one in lines[:number]):
             lines = lines[:number]
             break
         if line.strip() == "--":

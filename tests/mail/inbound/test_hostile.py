@@ -6,8 +6,10 @@ import importlib
 import pkgutil
 import re
 import sys
+from collections.abc import Iterator
 from datetime import date
 from email.message import EmailMessage
+from types import ModuleType
 from typing import Any, Final
 
 import pytest
@@ -16,7 +18,8 @@ from nurture import mail as package
 from nurture.mail.inbound.classify import InboundKind, classify_mail
 from nurture.mail.inbound.message import parse_mail
 from nurture.mail.inbound.mime_parts import MAX_DEPTH, MAX_PARTS, decode_text, read_parts
-from nurture.mail.inbound.out_of_office import parse_return_date
+from nurture.mail.inbound.out_of_office import _date_pattern, parse_return_date
+from nurture.mail.inbound.phrase_patterns import PhrasePattern
 from nurture.mail.inbound.reply_text import extract_own_text, sanitize_text
 from nurture.mail.providers.sendgrid.responses import _ADDRESS
 from nurture.mail.providers.smtp.commands import sanitize_reply
@@ -64,12 +67,19 @@ def test_a_hostile_mail_is_read_in_few_steps(name: str) -> None:
 def _patterns() -> dict[str, re.Pattern[Any]]:
     modules = [one.name for one in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
     return {
-        f"{name.removeprefix(f'{package.__name__}.')}.{label}": one
+        f"{name.removeprefix(f'{package.__name__}.')}.{label}": one.compiled if isinstance(one, PhrasePattern) else one
         for name in modules
         if name not in TRUSTED_INPUT_MODULES
-        for label, one in vars(importlib.import_module(name)).items()
-        if isinstance(one, re.Pattern)
-    }
+        for label, one in _variables(importlib.import_module(name))
+        if isinstance(one, re.Pattern | PhrasePattern)
+    } | {"inbound.out_of_office._date_pattern": _date_pattern()}
+
+
+def _variables(module: ModuleType) -> Iterator[tuple[str, object]]:
+    for name, value in vars(module).items():
+        yield name, value
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", one) for key, one in value.items())
 
 
 def test_modules_with_trusted_input_exist() -> None:

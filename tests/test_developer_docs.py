@@ -138,7 +138,7 @@ def test_everything_that_a_page_names_exists(name: str) -> None:
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
-        ("db/engine.py:Database.insert", ""),
+        ("db/transaction.py:Transaction.insert", ""),
         ("db/engine.py:Database.vanished", "db/engine.py defines no Database.vanished"),
         ("db/vanished.py", "there is no db/vanished.py"),
         ("planner.decide", ""),

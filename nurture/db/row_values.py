@@ -5,16 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, ColumnClause, Date, Float, Integer, String
+from sqlalchemy import BigInteger, Boolean, ColumnClause, Date, Float, Integer, String, Table, TypeDecorator
 from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.types import Json, UtcDateTime, to_utc
 
+Columns = Mapping[str, TypeEngine[Any]]
+"""The names of the columns of rows, in order, each with its type."""
+
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes, then the escape
+
+
+@cache
+def column_types(table: Table, names: tuple[str, ...], **columns: str) -> Columns:
+    """Return the types of these columns of *table*. *columns* are names that differ from the column they mean."""
+    return {name: _plain_type(table.c[columns.get(name, name)].type) for name in names}
+
+
+def _plain_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return *kind*, or the text type that SQLModel wraps."""
+    if isinstance(kind, TypeDecorator) and not isinstance(kind, UtcDateTime):
+        return kind.impl_instance
+    return kind
 
 
 def first_of_each(rows: Sequence[Sequence[Any]], position: int) -> Sequence[Sequence[Any]]:
@@ -23,16 +40,16 @@ def first_of_each(rows: Sequence[Sequence[Any]], position: int) -> Sequence[Sequ
     return [row for row in rows if row[position] is None or first.setdefault(row[position], row) is row]
 
 
-def typed_columns(columns: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:
+def typed_columns(columns: Columns) -> list[ColumnClause[Any]]:
     """Return *columns* as the typed columns of a table expression."""
     return [column(label, kind) for label, kind in columns.items()]
 
 
-def _times(columns: Mapping[str, TypeEngine[Any]]) -> list[int]:
+def _times(columns: Columns) -> list[int]:
     return [position for position, kind in enumerate(columns.values()) if isinstance(kind, UtcDateTime)]
 
 
-def to_json_payload(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
+def to_json_payload(columns: Columns, rows: Sequence[Sequence[Any]]) -> str:
     """Return *rows* as JSON, with timestamps in UTC; a naive one raises ValueError."""
     times = _times(columns)
     values = [tuple(row) for row in rows]
@@ -46,7 +63,7 @@ def to_json_payload(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Seque
     return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
 
 
-def to_driver_rows(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+def to_driver_rows(columns: Columns, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Return *rows* for SQLite's driver, converted by column: a call per value costs as much as the insert."""
     listed: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for position, kind in enumerate(columns.values()):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import BigInteger, Connection, FromClause, TextClause, text
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import BigInteger, Connection, FromClause, Table, TextClause, text
 
 from nurture.db.row_values import (
+    Columns,
+    column_types,
     first_of_each,
     postgres_column_sql,
     sqlite_column_sql,
@@ -65,7 +66,7 @@ class Transaction:
         value: T = cache[key]
         return value
 
-    def rows(self, name: str, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> FromClause:
+    def rows(self, name: str, columns: Columns, rows: Sequence[Sequence[Any]]) -> FromClause:
         """Return *rows* as a table expression, passed as one JSON parameter.
 
         One statement then reads, updates or inserts any number of rows. PostgreSQL cannot store NUL: it becomes
@@ -74,15 +75,15 @@ class Transaction:
         listed = self._unnested_rows(columns).bindparams(payload=self.payload(columns, rows))
         return listed.columns(*typed_columns(columns)).cte(name)
 
-    def rows_parameter(self, name: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
+    def rows_parameter(self, name: str, columns: Columns) -> FromClause:
         """Return a table expression whose rows are the parameter `payload` of each execution."""
         return self._unnested_rows(columns).columns(*typed_columns(columns)).cte(name)
 
-    def payload(self, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
+    def payload(self, columns: Columns, rows: Sequence[Sequence[Any]]) -> str:
         """Return *rows* as the value of the parameter `payload`."""
         return to_json_payload(columns, rows)
 
-    def _unnested_rows(self, columns: Mapping[str, TypeEngine[Any]]) -> TextClause:
+    def _unnested_rows(self, columns: Columns) -> TextClause:
         pick = sqlite_column_sql if self.is_sqlite else postgres_column_sql
         listed = ", ".join(
             f'{pick(position, kind)} AS "{label}"' for position, (label, kind) in enumerate(columns.items())
@@ -92,14 +93,14 @@ class Transaction:
 
     def insert(
         self,
-        table: str,
-        columns: Mapping[str, TypeEngine[Any]],
+        table: Table,
+        names: tuple[str, ...],
         rows: Sequence[Sequence[Any]],
         *,
         ignore_conflicts: bool = False,
         unique_columns: Sequence[str] = (),
     ) -> int:
-        """Insert *rows* with one statement; return how many were inserted.
+        """Insert *rows* of the columns *names* with one statement; return how many were inserted.
 
         *ignore_conflicts* skips rows that exist. For a table with generated ids, name the *unique_columns*
         instead: PostgreSQL uses up an id before it finds a conflict, so existing rows are excluded before.
@@ -108,22 +109,23 @@ class Transaction:
         """
         if not rows:
             return 0
-        names = ", ".join(f'"{name}"' for name in columns)
+        columns = column_types(table, names)
+        listed_names = ", ".join(f'"{name}"' for name in names)
         unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else ""
         if self.is_sqlite:
             marks = ", ".join("?" * len(columns))
-            statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names come from the code
+            statement = f"INSERT INTO {table.name} ({listed_names}) VALUES ({marks}){unless}"  # noqa: S608 - names come from the code
             return self.connection.exec_driver_sql(statement, to_driver_rows(columns, rows)).rowcount
         listed = ", ".join(f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values()))
         chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if unique_columns else _UNNEST_POSTGRES}"  # noqa: S608
         for position, key in enumerate(unique_columns):
-            place = list(columns).index(key)
+            place = names.index(key)
             value_sql = postgres_column_sql(place, columns[key])
             chosen += " AND" if position else " WHERE"
-            chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {value_sql})"
+            chosen += f" NOT EXISTS (SELECT FROM {table.name} AS had WHERE had.{key} = {value_sql})"
             rows = first_of_each(rows, place)
         chosen += " ORDER BY place" if unique_columns else ""  # the anti-join does not keep the order
-        statement = f"INSERT INTO {table} ({names}) {chosen}{unless}"
+        statement = f"INSERT INTO {table.name} ({listed_names}) {chosen}{unless}"
         return self.connection.execute(text(statement), {"payload": to_json_payload(columns, rows)}).rowcount
 
     def ids(self, name: str, ids: Sequence[int]) -> FromClause:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import BigInteger, case, func, literal, or_, select, text, update
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import case, func, literal, or_, select, text, update
 
+from nurture.db.row_values import column_types
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -31,7 +31,6 @@ _ID_LEAP: Final = 1_000_000
 _CALLED_STATES: Final = ("sending", "unknown")
 _SWEPT_CUSTODIANS: Final = (Custodian.INTAKE.value, Custodian.TRACK.value)
 _MAY_HAVE_BEEN_SENT: Final = "the database was restored; this message was due after its backup and may have been sent"
-_RENEWED_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "expires_at": UtcDateTime()}
 
 
 def leap_ids_after_restore(tx: Transaction) -> None:
@@ -125,7 +124,7 @@ def renew_offers(tx: Transaction, offers: Sequence[tuple[int, datetime]], now: d
     """Restart each (offer id, new expiry) at *now*, and send the briefs and notices again."""
     if not offers:
         return
-    renewed = tx.rows("renewed", _RENEWED_COLUMNS, offers)
+    renewed = tx.rows("renewed", column_types(offer, ("id", "expires_at")), offers)
     statement = update(offer).where(offer.c.id == renewed.c.id, offer.c.state == "offered")
     tx.execute(statement.values(offered_at=now, expires_at=renewed.c.expires_at, escalation_level=0))
     briefs = update(message).where(message.c.offer_id == renewed.c.id, message.c.kind.in_(("brief", "notice")))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Integer,
     Select,
     String,
     bindparam,
@@ -21,8 +20,8 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.types import TypeEngine
 
+from nurture.db.row_values import column_types
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -36,7 +35,9 @@ lead = table(lead_tables.Lead)
 address = table(lead_tables.Address)
 identity = table(lead_tables.Identity)
 
-_Columns = Mapping[str, TypeEngine[Any]]
+_NEW_RECORD: Final = (
+    "key", "offer_id", "lead_id", "target_state", "target_set_at", "state", "state_at", "due_at", "attempts",
+)  # fmt: skip
 _OPEN: Final = ("planned", "claimed", "sending", "unknown")
 
 
@@ -78,31 +79,13 @@ class UnknownRecord(NamedTuple):
     target_state: str
 
 
-_NEW_RECORD_COLUMNS: Final[_Columns] = {
-    "key": String(),
-    "offer_id": BigInteger(),
-    "lead_id": BigInteger(),
-    "target_state": String(),
-    "target_set_at": UtcDateTime(),
-    "state": String(),
-    "state_at": UtcDateTime(),
-    "due_at": UtcDateTime(),
-    "attempts": Integer(),
-}
-_RESULT_COLUMNS: Final[_Columns] = dict(
-    zip(
-        PushResult._fields, (BigInteger(), String(), String(), String(), String(), String(), UtcDateTime()), strict=True
-    )
-)
-
-
 def plan_records(tx: Transaction, offers: Sequence[tuple[int, int]], now: datetime) -> None:
     """Plan a CRM record for each new (offer id, lead id)."""
     rows = [
         (f"handoff:{offer_id}", offer_id, lead_id, "offered", now, "planned", now, now, 0)
         for offer_id, lead_id in offers
     ]
-    tx.insert(record.name, _NEW_RECORD_COLUMNS, rows, unique_columns=["key"])
+    tx.insert(record, _NEW_RECORD, rows, unique_columns=["key"])
 
 
 def set_target_states(tx: Transaction, answers: Sequence[tuple[int, str]], now: datetime) -> None:
@@ -163,7 +146,7 @@ def plan_existing_offers(tx: Transaction, since: datetime, now: datetime) -> int
         bindparam("due", now, type_=UtcDateTime()),
         bindparam("attempts", 0),
     ).where(offer.c.offered_at >= since, ~exists().where(record.c.offer_id == offer.c.id))
-    into = record.insert().from_select(list(_NEW_RECORD_COLUMNS), made.order_by(offer.c.id)).returning(record.c.id)
+    into = record.insert().from_select(_NEW_RECORD, made.order_by(offer.c.id)).returning(record.c.id)
     new = len(tx.execute(into).all())
     chosen = select(offer.c.id).where(offer.c.offered_at >= since)
     again = tx.execute(
@@ -250,7 +233,7 @@ def write_results(tx: Transaction, results: Sequence[PushResult], token: str | N
     """
     if not results:
         return
-    new = tx.rows("new", _RESULT_COLUMNS, results)
+    new = tx.rows("new", column_types(record, PushResult._fields), results)
     if tx.skips_locked:
         locked = select(record.c.id).join(new, new.c.id == record.c.id).order_by(record.c.id)
         tx.execute(locked.with_for_update(of=record))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -22,8 +22,8 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.types import TypeEngine
 
+from nurture.db.row_values import Columns, column_types
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -94,15 +94,6 @@ class DeliveryResult(NamedTuple):
     reason: str | None
     send_at: datetime | None
     expires_at: datetime | None = None
-
-
-_RESULT_COLUMNS: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        DeliveryResult._fields,
-        (BigInteger(), String(), UtcDateTime(), String(), String(), String(), UtcDateTime(), UtcDateTime()),
-        strict=True,
-    )
-)
 
 
 def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = None) -> list[DueMessage]:
@@ -202,8 +193,8 @@ _LEASE: Final = bindparam("lease", type_=UtcDateTime())
 _CLAIMED_BY_WORKER: ColumnElement[bool] = and_(
     message.c.state == "claimed", message.c.lease_token == bindparam("worker")
 )
-_ID_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger()}
-_CLAIM_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_domain": String()}
+_ID_COLUMNS: Columns = {"id": BigInteger()}
+_CLAIM_COLUMNS: Columns = {"id": BigInteger(), "sender_domain": String()}
 
 
 def claim(tx: Transaction, claims: Sequence[Claim], token: str, until: datetime, now: datetime) -> None:
@@ -288,7 +279,7 @@ def write_results(tx: Transaction, results: Sequence[DeliveryResult], token: str
     """Write delivery results; with *token*, only of messages that it still holds."""
     if not results:
         return
-    values = {"payload": tx.payload(_RESULT_COLUMNS, results), "at": now}
+    values = {"payload": tx.payload(column_types(message, DeliveryResult._fields), results), "at": now}
     if token is None:
         tx.execute(tx.cached((write_results, "any"), lambda: _write_results_statement(tx)), values)
         return
@@ -298,7 +289,7 @@ def write_results(tx: Transaction, results: Sequence[DeliveryResult], token: str
 
 
 def _write_results_statement(tx: Transaction) -> Update:
-    new = tx.rows_parameter("new", _RESULT_COLUMNS)
+    new = tx.rows_parameter("new", column_types(message, DeliveryResult._fields))
     return (
         update(message)
         .where(message.c.id == new.c.id)

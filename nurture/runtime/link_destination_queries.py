@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Integer, String, select
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import select
 
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import Json
 
 link_destination = table(link_tables.LinkDestination)
 personal_link_destination = table(link_tables.PersonalLinkDestination)
@@ -43,16 +41,6 @@ class LinkTarget(NamedTuple):
     name: str
 
 
-_SHARED_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {
-    "track": String(),
-    "track_version": Integer(),
-    "email": String(),
-    "number": Integer(),
-    "url": String(),
-}
-_PERSONAL_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"message_id": BigInteger(), "links": Json}
-
-
 def write_destinations(
     tx: Transaction,
     shared_destinations: Collection[SharedDestination],
@@ -62,13 +50,13 @@ def write_destinations(
 
     A message that was not sent is composed again, with new personal links.
     """
-    tx.insert(link_destination.name, _SHARED_COLUMNS, sorted(shared_destinations), ignore_conflicts=True)
+    tx.insert(link_destination, SharedDestination._fields, sorted(shared_destinations), ignore_conflicts=True)
     if personal_destinations:
         chosen = tx.ids("chosen", [row.message_id for row in personal_destinations])
         tx.execute(
             personal_link_destination.delete().where(personal_link_destination.c.message_id.in_(select(chosen.c.id)))
         )
-        tx.insert(personal_link_destination.name, _PERSONAL_COLUMNS, personal_destinations)
+        tx.insert(personal_link_destination, PersonalDestinations._fields, personal_destinations)
 
 
 def load_shared_urls(tx: Transaction, track: str, version: int, email: str) -> tuple[str, ...]:

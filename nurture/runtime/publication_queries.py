@@ -7,13 +7,11 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Date, Integer, Select, String, func, insert, or_, select
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Select, func, insert, or_, select
 
 from nurture.db.tables import publishing as publishing_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 
 publication = table(publishing_tables.Publication)
 approval = table(publishing_tables.Approval)
@@ -106,15 +104,7 @@ def list_policy_versions(tx: Transaction) -> list[PolicyVersion]:
 
 def insert_approval(tx: Transaction, new_approval: Approval) -> bool:
     """Put a policy version in force; return False if it already was."""
-    columns: Mapping[str, TypeEngine[Any]] = {
-        "policy_version": Integer(),
-        "publication_id": Integer(),
-        "approved_by": String(),
-        "approved_on": Date(),
-        "recorded_at": UtcDateTime(),
-        "method": String(),
-    }
-    return tx.insert("approval", columns, [new_approval], ignore_conflicts=True) == 1
+    return tx.insert(approval, Approval._fields, [new_approval], ignore_conflicts=True) == 1
 
 
 def find_version(tx: Transaction, kind: str, name: str, version: int) -> PublishedVersion | None:

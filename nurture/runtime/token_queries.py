@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, String, delete, select
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import delete, select
 
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import links as link_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 
 link_token = table(link_tables.LinkToken)
 _offer = table(handoff_tables.Offer)
-
-_COLUMNS: Mapping[str, TypeEngine[Any]] = {
-    "digest": String(),
-    "purpose": String(),
-    "lead_id": BigInteger(),
-    "message_id": BigInteger(),
-    "offer_id": BigInteger(),
-    "created_at": UtcDateTime(),
-}
 
 
 class TokenRecord(NamedTuple):
@@ -39,7 +28,7 @@ class TokenRecord(NamedTuple):
 
 def insert_tokens(tx: Transaction, rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]]) -> None:
     """Insert (digest, purpose, lead id, message id, offer id, created at) rows."""
-    tx.insert(link_token.name, _COLUMNS, rows)
+    tx.insert(link_token, ("digest", "purpose", "lead_id", "message_id", "offer_id", "created_at"), rows)
 
 
 def find_token(tx: Transaction, digest: str) -> TokenRecord | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import BigInteger, Float, Integer, String
-
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
-from nurture.db.types import Json, UtcDateTime
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables import tracks as track_tables
+from nurture.db.tables.base import table
 from nurture.definitions.folder import Sources, read_folder
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
@@ -17,8 +17,6 @@ from nurture.simulation.engine import DiscardingProvider
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 START = datetime(2026, 3, 3, 10, tzinfo=UTC)  # a Tuesday, 10:00: every shipped window is open in Europe
-
-_I, _N, _F, _S, _T = BigInteger(), Integer(), Float(), String(), UtcDateTime()
 
 
 def make_context(url: str, sources: Sources | None = None) -> AppContext:
@@ -38,28 +36,28 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
         ids = range(begin, min(begin + page, first + count))
         with made.database.write() as tx:
             tx.insert(
-                "address",
-                {"id": _I, "email": _S, "normalized": _S},
+                table(lead_tables.Address),
+                ("id", "email", "normalized"),
                 [(i, f"lead{i}@company{i % 5000}.example", f"lead{i}@company{i % 5000}.example") for i in ids],
             )
-            columns = {
-                "id": _I,
-                "address_id": _I,
-                "source": _S,
-                "fields": Json,
-                "zone": _S,
-                "country": _S,
-                "consent_basis": _S,
-                "engagement": _F,
-                "readiness": _S,
-                "first_contact_at": _T,
-                "created_at": _T,
-                "updated_at": _T,
-            }
+            columns = (
+                "id",
+                "address_id",
+                "source",
+                "fields",
+                "zone",
+                "country",
+                "consent_basis",
+                "engagement",
+                "readiness",
+                "first_contact_at",
+                "created_at",
+                "updated_at",
+            )
             zones = ("Europe/Berlin", "Europe/London", "Europe/Paris", "Europe/Madrid")
             countries = ("DE", "GB", "FR", "ES")
             tx.insert(
-                "lead",
+                table(lead_tables.Lead),
                 columns,
                 [
                     (
@@ -86,27 +84,15 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
                     for i in ids
                 ],
             )
-            custody = {
-                "lead_id": _I,
-                "kind": _S,
-                "ref": _S,
-                "since": _T,
-                "next_action": _S,
-                "due_at": _T,
-                "version": _N,
-            }
-            tx.insert("custody", custody, [(i, "track", "webinar-attended", entered, "begin", due, 1) for i in ids])
-            enrollment = {
-                "lead_id": _I,
-                "track": _S,
-                "entered_at": _T,
-                "step": _S,
-                "visit": _N,
-                "anchor_at": _T,
-                "reached_at": _T,
-            }
+            custody = ("lead_id", "kind", "ref", "since", "next_action", "due_at", "version")
             tx.insert(
-                "enrollment",
+                table(lead_tables.Custody),
+                custody,
+                [(i, "track", "webinar-attended", entered, "begin", due, 1) for i in ids],
+            )
+            enrollment = ("lead_id", "track", "entered_at", "step", "visit", "anchor_at", "reached_at")
+            tx.insert(
+                table(track_tables.Enrollment),
                 enrollment,
                 [(i, "webinar-attended", entered, "01-recording", 1, entered, entered) for i in ids],
             )

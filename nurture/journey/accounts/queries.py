@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, String, delete, func, select, update
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import BigInteger, delete, func, select, update
 
+from nurture.db.row_values import column_types
 from nurture.db.tables import accounts as account_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import Json, UtcDateTime
 
 account = table(account_tables.Account)
 lead_account = table(account_tables.LeadAccount)
@@ -54,18 +53,6 @@ class AccountLink(NamedTuple):
     at: datetime
 
 
-_NEW: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        NewAccount._fields,
-        (String(), String(), String(), Json, String(), String(), UtcDateTime(), UtcDateTime()),
-        strict=True,
-    )
-)
-_LINK: Mapping[str, TypeEngine[Any]] = dict(
-    zip(AccountLink._fields, (BigInteger(), BigInteger(), String(), String(), UtcDateTime()), strict=True)
-)
-
-
 def load_version(tx: Transaction) -> tuple[int, str]:
     """Return the number of accounts and the last change; equal values mean that no account changed."""
     count, newest = tx.execute(select(func.count(), func.max(account.c.updated_at))).one()
@@ -93,14 +80,14 @@ def load_by_external_id(tx: Transaction, source: str) -> dict[str, AccountRow]:
 
 def insert_accounts(tx: Transaction, rows: Sequence[NewAccount]) -> None:
     """Insert new accounts."""
-    tx.insert("account", _NEW, rows)
+    tx.insert(account, NewAccount._fields, rows)
 
 
 def update_accounts(tx: Transaction, rows: Sequence[NewAccount]) -> None:
     """Update known accounts."""
     if not rows:
         return
-    new = tx.rows("new", _NEW, rows)
+    new = tx.rows("new", column_types(account, NewAccount._fields), rows)
     tx.execute(
         update(account)
         .where(account.c.source == new.c.source, account.c.external_id == new.c.external_id)
@@ -127,13 +114,13 @@ def load_links(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, AccountLin
 
 def insert_links(tx: Transaction, rows: Sequence[AccountLink]) -> None:
     """Insert matches; existing links, such as manual ones, are kept."""
-    tx.insert("lead_account", _LINK, rows, ignore_conflicts=True)
+    tx.insert(lead_account, AccountLink._fields, rows, ignore_conflicts=True)
 
 
 def replace_link(tx: Transaction, row: AccountLink) -> None:
     """Insert or replace a manual assignment."""
     tx.execute(delete(lead_account).where(lead_account.c.lead_id == row.lead_id))
-    tx.insert("lead_account", _LINK, [row])
+    tx.insert(lead_account, AccountLink._fields, [row])
 
 
 def count_leads(tx: Transaction) -> dict[int, int]:

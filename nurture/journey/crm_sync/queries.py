@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, String, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.types import TypeEngine
 
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 
 link = table(tables_crm.CrmLink)
 cursor = table(tables_crm.CrmCursor)
@@ -53,15 +51,6 @@ class HandoffState(NamedTuple):
     custody_ref: str
 
 
-_LINK_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(
-        CrmLeadState._fields,
-        (String(), BigInteger(), String(), String(), String(), String(), String(), UtcDateTime(), UtcDateTime()),
-        strict=True,
-    )
-)
-
-
 def load_cursor(tx: Transaction, crm: str) -> str:
     """Return the cursor of *crm*, "" before its first page."""
     return tx.execute(select(cursor.c.cursor).where(cursor.c.crm == crm)).scalar() or ""
@@ -88,7 +77,7 @@ def save_links(tx: Transaction, links: Sequence[CrmLeadState]) -> None:
     chosen = tx.ids("chosen", sorted({one.lead_id for one in links}))
     old = link.delete().where(link.c.crm == links[0].crm, link.c.lead_id.in_(select(chosen.c.id)))
     tx.execute(old)
-    tx.insert(link.name, _LINK_COLUMNS, links)
+    tx.insert(link, CrmLeadState._fields, links)
 
 
 def load_handoffs(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, HandoffState]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Select, String, and_, case, or_, select, update
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Select, String, and_, case, or_, select, update
 
+from nurture.db.row_values import column_types
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import installation as installation_tables
@@ -16,7 +16,6 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 from nurture.domain.scoring.click_filtering import AgentType, TrackedEvent
 from nurture.domain.signals import SignalKind
 
@@ -74,25 +73,6 @@ class VerdictRow(NamedTuple):
     click_filter_key: str
 
 
-_ID, _TEXT, _TIME, _FLAG = BigInteger(), String(), UtcDateTime(), Boolean()
-_REQUEST_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {
-    "signal_id": _ID,
-    "message_id": _ID,
-    "at": _TIME,
-    "method": _TEXT,
-    "agent_type": _TEXT,
-    "ip_hash": _TEXT,
-    "agent_hash": _TEXT,
-    "company_hash": _TEXT,
-    "honeypot": _FLAG,
-    "is_machine": _FLAG,
-}
-_WINDOW_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"company_hash": _TEXT, "starts_at": _TIME, "ends_at": _TIME}
-_VERDICT_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(VerdictRow._fields, (_ID, _TEXT, _TEXT, _TEXT), strict=True)
-)
-
-
 def load_messages(tx: Transaction, message_ids: Collection[int]) -> dict[int, ClickedMessage]:
     """Return the existing messages by id, without those of erased leads."""
     if not message_ids:
@@ -122,11 +102,11 @@ def record_evidence(tx: Transaction, rows: Sequence[ClickEvidence]) -> None:
     """Store the evidence of recorded signals, once each."""
     if not rows:
         return
-    requested = tx.rows("requested", {"natural_key": _TEXT}, [(row.natural_key,) for row in rows])
+    requested = tx.rows("requested", {"natural_key": String()}, [(row.natural_key,) for row in rows])
     query = select(signal.c.natural_key, signal.c.id).join(requested, requested.c.natural_key == signal.c.natural_key)
     ids: dict[str, int] = {row[0]: row[1] for row in tx.execute(query)}
     requests = [(ids[row.natural_key], *row[1:]) for row in rows if row.natural_key in ids]
-    tx.insert(tracking_request.name, _REQUEST_COLUMNS, requests, ignore_conflicts=True)
+    tx.insert(tracking_request, ("signal_id", *ClickEvidence._fields[1:]), requests, ignore_conflicts=True)
 
 
 def load_recent_keys(
@@ -167,7 +147,8 @@ def load_neighbors(tx: Transaction, events: Collection[TrackedEvent], within: ti
     windows = sorted({(one.company_hash, one.at) for one in events if one.company_hash})
     if not windows:
         return []
-    windows_ = tx.rows("windows", _WINDOW_COLUMNS, [(name, at - within, at + within) for name, at in windows])
+    columns = column_types(tracking_request, ("company_hash", "starts_at", "ends_at"), starts_at="at", ends_at="at")
+    windows_ = tx.rows("windows", columns, [(name, at - within, at + within) for name, at in windows])
     near = and_(
         tracking_request.c.company_hash == windows_.c.company_hash,
         tracking_request.c.at >= windows_.c.starts_at,
@@ -182,7 +163,7 @@ def write_verdicts(tx: Transaction, rows: Sequence[VerdictRow]) -> None:
     """Store verdicts, and the key of the rules behind them."""
     if not rows:
         return
-    new = tx.rows("new", _VERDICT_COLUMNS, rows)
+    new = tx.rows("new", column_types(signal, VerdictRow._fields, signal_id="id"), rows)
     tx.execute(
         update(signal)
         .where(signal.c.id == new.c.signal_id)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, String, delete, func, select, update
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import String, delete, func, select, update
 
+from nurture.db.row_values import Columns, column_types
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 from nurture.journey.leads.lock_queries import lock_leads
 
 raw_batch = table(inbound_tables.RawBatch)
@@ -92,26 +91,13 @@ class MessageStatusUpdate(NamedTuple):
     provider: str
 
 
-_ID, _INT, _TEXT, _TIME = BigInteger(), Integer(), String(), UtcDateTime()
-_BATCH_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(NewBatch._fields, (_TEXT, _TEXT, _TIME, _INT, _TEXT), strict=True)
-)
-_EVENT_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(
-        EventRow._fields,
-        (_TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME, _TIME, _ID, _TEXT, _TEXT, _TEXT, _TEXT),
-        strict=True,
-    )
-)
-_STATUS_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(MessageStatusUpdate._fields, (_ID, _TEXT, _TEXT, _TIME, _TIME, _TEXT, _TEXT), strict=True)
-)
-_KEY_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"send_key": _TEXT}
+_TEXT = String()
+_KEY_COLUMNS: Final[Columns] = {"send_key": _TEXT}
 
 
 def store_batch(tx: Transaction, batch: NewBatch) -> bool:
     """Store a batch once; return whether it was new."""
-    return tx.insert(raw_batch.name, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
+    return tx.insert(raw_batch, NewBatch._fields, [batch], unique_columns=["digest"]) > 0
 
 
 def load_pending(tx: Transaction, limit: int) -> list[PendingBatch]:
@@ -207,7 +193,7 @@ def lock_messages(tx: Transaction, send_keys: Collection[str]) -> dict[str, Sent
 
 def insert_events(tx: Transaction, rows: Sequence[EventRow]) -> int:
     """Insert events, once by either of their keys; return how many were new."""
-    return tx.insert(provider_event.name, _EVENT_COLUMNS, rows, unique_columns=["natural_key", "event_key"])
+    return tx.insert(provider_event, EventRow._fields, rows, unique_columns=["natural_key", "event_key"])
 
 
 def write_statuses(tx: Transaction, rows: Sequence[MessageStatusUpdate]) -> None:
@@ -217,7 +203,7 @@ def write_statuses(tx: Transaction, rows: Sequence[MessageStatusUpdate]) -> None
     """
     if not rows:
         return
-    updates = tx.rows("updates", _STATUS_COLUMNS, rows)
+    updates = tx.rows("updates", column_types(message, MessageStatusUpdate._fields, previous_state="state"), rows)
     tx.execute(
         update(message)
         .where(message.c.id == updates.c.id, message.c.state == updates.c.previous_state)

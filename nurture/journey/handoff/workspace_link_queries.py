@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import String, select, update
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import select, update
 
 from nurture.db.tables import links as link_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 
 link = table(link_tables.WorkspaceLink)
-
-_COLUMNS: Mapping[str, TypeEngine[Any]] = {
-    "digest": String(),
-    "rep": String(),
-    "created_at": UtcDateTime(),
-    "expires_at": UtcDateTime(),
-}
 
 
 def add(tx: Transaction, rows: Sequence[tuple[str, str, datetime, datetime]]) -> None:
     """Store (digest, rep, created at, expires at) rows."""
-    tx.insert(link.name, _COLUMNS, rows)
+    tx.insert(link, ("digest", "rep", "created_at", "expires_at"), rows)
 
 
 def find_rep(tx: Transaction, digest: str, now: datetime) -> str | None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Integer, String, and_, case, func, literal, select
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Integer, and_, case, func, literal, select
 
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian
 
 lead = table(lead_tables.Lead)
@@ -159,18 +157,10 @@ def was_ever_offered(tx: Transaction, rep: str, lead_id: int) -> bool:
     return tx.execute(query).scalar() is not None
 
 
-_RATING_COLUMNS: dict[str, TypeEngine[Any]] = {
-    "offer_id": Integer(),
-    "rep": String(),
-    "useful": Boolean(),
-    "rated_at": UtcDateTime(),
-}
-
-
 def record_vote(tx: Transaction, offer_id: int, rep: str, now: datetime, *, useful: bool) -> None:
     """Store whether a lead was useful; the last vote counts."""
     tx.execute(offer_rating.delete().where(offer_rating.c.offer_id == offer_id))
-    tx.insert(offer_rating.name, _RATING_COLUMNS, [(offer_id, rep, useful, now)])
+    tx.insert(offer_rating, ("offer_id", "rep", "useful", "rated_at"), [(offer_id, rep, useful, now)])
 
 
 class RepWorkload(NamedTuple):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Float, Integer, String, insert, select, update
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import BigInteger, String, insert, select, update
 
+from nurture.db.row_values import column_types
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import intake as intake_tables
 from nurture.db.tables import leads as lead_tables
@@ -17,7 +17,6 @@ from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import Json, UtcDateTime
 from nurture.domain.lead import FieldValue
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.leads import signal_queries
@@ -137,30 +136,6 @@ class ImportRun(NamedTuple):
     rejected: int
 
 
-_ID, _INT, _NUM, _TEXT, _TIME = BigInteger(), Integer(), Float(), String(), UtcDateTime()
-_LEAD: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(
-        NewLead._fields,
-        (_ID, _ID, _TEXT, Json, _TEXT, _TEXT, _TEXT, _TEXT, _TIME, _NUM, _TEXT, _TIME, _TIME, _TIME),
-        strict=True,
-    )
-)
-_CUSTODY: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(NewCustody._fields, (_ID, _TEXT, _TEXT, _TIME, _TEXT, _TIME, _INT), strict=True)
-)
-_LEAD_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(LeadUpdate._fields, (_ID, _ID, Json, _TEXT, _TEXT, _TIME), strict=True)
-)
-_IMPORTED_SIGNAL: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(ImportedSignal._fields, (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME), strict=True)
-)
-_INTAKE_ENTRY: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(IntakeEntry._fields, (_ID, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT), strict=True)
-)
-_KEY: Final[Mapping[str, TypeEngine[Any]]] = {"source": _TEXT, "external_id": _TEXT}
-_IDENTITY: Final[Mapping[str, TypeEngine[Any]]] = {**_KEY, "lead_id": _ID}
-
-
 @dataclass(slots=True)
 class IntakeChanges:
     """The changes of one batch of rows."""
@@ -183,23 +158,23 @@ class IntakeChanges:
             readdressed = tx.ids("readdressed", self.address_changes)
             tx.execute(update(lead).where(lead.c.id == readdressed.c.id).values(address_id=None))
         _update_leads(tx, self.lead_updates, now)
-        tx.insert(lead.name, _LEAD, self.leads)
-        tx.insert(identity.name, _IDENTITY, self.identities)
-        tx.insert(custody.name, _CUSTODY, self.custody)
+        tx.insert(lead, NewLead._fields, self.leads)
+        tx.insert(identity, ("source", "external_id", "lead_id"), self.identities)
+        tx.insert(custody, NewCustody._fields, self.custody)
         _withdraw(tx, self.withdrawn, now)
         self.changes.write(tx, now)
-        tx.insert(journal.name, _INTAKE_ENTRY, self.journal_entries)
+        tx.insert(journal, IntakeEntry._fields, self.journal_entries)
         if self.due_now:
             signal_queries.make_due(tx, self.due_now, now)
         signals = sorted(self.signals, key=lambda one: one.natural_key)
-        return tx.insert(signal.name, _IMPORTED_SIGNAL, signals, unique_columns=["natural_key"])
+        return tx.insert(signal, ImportedSignal._fields, signals, unique_columns=["natural_key"])
 
 
 def find_identities(tx: Transaction, keys: Collection[IdentityKey]) -> dict[IdentityKey, int]:
     """Return the lead ids of the known identities."""
     if not keys:
         return {}
-    requested = tx.rows("requested", _KEY, list(keys))
+    requested = tx.rows("requested", column_types(identity, ("source", "external_id")), list(keys))
     same = (identity.c.source == requested.c.source) & (identity.c.external_id == requested.c.external_id)
     statement = select(identity.c.source, identity.c.external_id, identity.c.lead_id).join(requested, same)
     return {(source, external_id): lead_id for source, external_id, lead_id in tx.execute(statement)}
@@ -235,7 +210,7 @@ def lock_existing(tx: Transaction, lead_ids: Collection[int]) -> list[ExistingLe
 def _update_leads(tx: Transaction, rows: Sequence[LeadUpdate], now: datetime) -> None:
     if not rows:
         return
-    new = tx.rows("new", _LEAD_UPDATE, rows)
+    new = tx.rows("new", column_types(lead, LeadUpdate._fields, lead_id="id"), rows)
     tx.execute(
         update(lead)
         .where(lead.c.id == new.c.lead_id)

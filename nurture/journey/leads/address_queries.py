@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
 
 from sqlalchemy import BigInteger, String, select, update
-from sqlalchemy.types import TypeEngine
 
 from nurture.db import clock_row
 from nurture.db.tables import leads as lead_tables
@@ -16,7 +14,6 @@ from nurture.domain.address import erasure_hash
 
 _ID, _TEXT = BigInteger(), String()
 
-_ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normalized": _TEXT}
 
 address = table(lead_tables.Address)
 lead = table(lead_tables.Lead)
@@ -40,7 +37,7 @@ def get_or_create_addresses(
     if missing:
         ids = tx.reserve_ids("address", len(missing))
         fresh = [(id_, normal, normal) for id_, normal in zip(ids, missing, strict=True)]
-        if tx.insert(address.name, _ADDRESS, fresh, ignore_conflicts=True) < len(fresh):
+        if tx.insert(address, ("id", "email", "normalized"), fresh, ignore_conflicts=True) < len(fresh):
             return found | _find_addresses(tx, normals)
         found |= {normal: (id_, None) for id_, normal, _ in fresh}
     return found

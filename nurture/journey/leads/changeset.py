@@ -13,17 +13,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    Date,
-    Float,
     FromClause,
-    Integer,
     String,
     delete,
     select,
     update,
 )
-from sqlalchemy.types import TypeEngine
 
+from nurture.db.row_values import column_types
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -32,12 +29,12 @@ from nurture.db.tables import routing as routing_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import Json, UtcDateTime
+from nurture.db.types import Json
 from nurture.journey.leads.custody import CustodyUpdate, write_custody
 from nurture.journey.leads.journal import JournalEntry, write_journal
 from nurture.outbox import crm_records
 
-_ID, _INT, _FLOAT, _TEXT, _TIME, _DATE = BigInteger(), Integer(), Float(), String(), UtcDateTime(), Date()
+_ID, _TEXT = BigInteger(), String()
 _BOOL = Boolean()
 
 enrollment = table(track_tables.Enrollment)
@@ -186,37 +183,6 @@ class PriorityUpdate(NamedTuple):
     rank: datetime
 
 
-_ENROLLMENT_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
-    zip(EnrollmentUpdate._fields, (_ID, _ID, _TEXT, _INT, _TIME, _TIME, _TIME, _TEXT), strict=True)
-)
-_NEW_ENROLLMENT: Mapping[str, TypeEngine[Any]] = dict(
-    zip(NewEnrollment._fields, (_ID, _TEXT, _TIME, _TEXT, _INT, _TIME, _TIME), strict=True)
-)
-_NEW_MESSAGE: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        NewMessage._fields,
-        (
-            _TEXT, _TEXT, _ID, _ID, _ID, _TEXT, _INT, _TEXT, _INT, _TEXT, _TEXT, _TIME, _TIME, _TIME, _TEXT,
-            _TIME, _INT,
-        ),
-        strict=True,
-    )
-)  # fmt: skip
-_NEW_OUTCOME: Mapping[str, TypeEngine[Any]] = dict(
-    zip(NewOutcome._fields, (_ID, _TEXT, _TIME, _FLOAT, _TEXT, _TEXT, _TIME), strict=True)
-)
-_NEW_OFFER: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        NewOffer._fields,
-        (_ID, _ID, _ID, _TEXT, _TEXT, _TEXT, _TEXT, _INT, _TEXT, _TIME, _TIME, _INT, _FLOAT, _BOOL, _INT),
-        strict=True,
-    )
-)
-_PRIORITY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
-    zip(PriorityUpdate._fields, (_ID, _TEXT, _INT, _BOOL, _TIME, _TIME), strict=True)
-)
-
-
 @dataclass(slots=True)
 class Changes:
     """The changes of a batch, collected and then written together."""
@@ -246,14 +212,14 @@ class Changes:
         _write_enrollment_updates(tx, _without_conflicts(self.enrollment_updates, conflicting))
         _cancel_touches(tx, _without_conflicts(self.cancellations, conflicting), now)
         enrollments = _without_conflicts(self.new_enrollments, conflicting)
-        tx.insert(enrollment.name, _NEW_ENROLLMENT, enrollments)
+        tx.insert(enrollment, NewEnrollment._fields, enrollments)
         offers = _without_conflicts(self.new_offers, conflicting)
-        tx.insert(offer.name, _NEW_OFFER, offers)
+        tx.insert(offer, NewOffer._fields, offers)
         crm_records.plan_records(tx, [(one.id, one.lead_id) for one in offers], now)
         tx.insert(
-            message.name, _NEW_MESSAGE, _without_conflicts(self.new_messages, conflicting), unique_columns=["send_key"]
+            message, NewMessage._fields, _without_conflicts(self.new_messages, conflicting), unique_columns=["send_key"]
         )
-        tx.insert(outcome.name, _NEW_OUTCOME, _without_conflicts(self.new_outcomes, conflicting))
+        tx.insert(outcome, NewOutcome._fields, _without_conflicts(self.new_outcomes, conflicting))
         _write_fields(tx, _without_conflicts(self.field_updates, conflicting), now)
         _write_priorities(tx, _without_conflicts(self.priority_updates, conflicting))
         entries = _without_conflicts(self.journal_entries, conflicting)
@@ -267,7 +233,7 @@ def _without_conflicts(rows: Sequence[Any], conflicting: set[int]) -> Sequence[A
 def _write_enrollment_updates(tx: Transaction, rows: Sequence[EnrollmentUpdate]) -> None:
     if not rows:
         return
-    moved = tx.rows("moved", _ENROLLMENT_UPDATE, rows)
+    moved = tx.rows("moved", column_types(enrollment, EnrollmentUpdate._fields), rows)
     tx.execute(
         update(enrollment)
         .where(enrollment.c.id == moved.c.id)
@@ -310,7 +276,7 @@ def _write_priorities(tx: Transaction, rows: Sequence[PriorityUpdate]) -> None:
         return
     chosen = tx.ids("chosen", [row.lead_id for row in rows])
     tx.execute(delete(queue_priority).where(queue_priority.c.lead_id.in_(select(chosen.c.id))))
-    tx.insert(queue_priority.name, _PRIORITY_UPDATE, rows)
+    tx.insert(queue_priority, PriorityUpdate._fields, rows)
 
 
 def _write_fields(tx: Transaction, rows: Sequence[FieldUpdate], now: datetime) -> None:

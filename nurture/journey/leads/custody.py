@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Integer, String, func, update
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import func, update
 
+from nurture.db.row_values import column_types
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 
-_ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
 custody = table(lead_tables.Custody)
 
 
@@ -30,11 +28,6 @@ class CustodyUpdate(NamedTuple):
     due_at: datetime | None
 
 
-_CUSTODY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
-    zip(CustodyUpdate._fields, (_ID, Integer(), _TEXT, _TEXT, _TIME, _TEXT, _TIME), strict=True)
-)
-
-
 def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
     """Write *rows* whose version is still the stored one; return their leads.
 
@@ -42,7 +35,7 @@ def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
     """
     if not rows:
         return set()
-    moved = tx.rows("moved", _CUSTODY_UPDATE, rows)
+    moved = tx.rows("moved", column_types(custody, CustodyUpdate._fields), rows)
     statement = (
         update(custody)
         .where(custody.c.lead_id == moved.c.lead_id, custody.c.version == moved.c.version)

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, String
-from sqlalchemy.types import TypeEngine
-
+from nurture.db.tables import leads as lead_tables
+from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import Json, UtcDateTime
 
-_ID, _INT, _TEXT = BigInteger(), Integer(), String()
+journal = table(lead_tables.Journal)
 
 
 class JournalEntry(NamedTuple):
@@ -34,15 +32,6 @@ class JournalEntry(NamedTuple):
     ref: str | None = None
 
 
-_JOURNAL_ENTRY: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        JournalEntry._fields,
-        (_ID, UtcDateTime(), _TEXT, _TEXT, _TEXT, _ID, _TEXT, _INT, _INT, _TEXT, Json, _TEXT, _TEXT, _TEXT),
-        strict=True,
-    )
-)
-
-
 def write_journal(tx: Transaction, entries: Sequence[JournalEntry]) -> None:
     """Add *entries* to the journal, with one statement."""
-    tx.insert("journal", _JOURNAL_ENTRY, entries)
+    tx.insert(journal, JournalEntry._fields, entries)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Date,
-    Integer,
     String,
     and_,
     cast,
@@ -20,7 +18,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.types import TypeEngine
 
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
@@ -113,13 +110,7 @@ class MailboxCursor(NamedTuple):
     last_uid: int
 
 
-_ID, _INT, _TEXT, _TIME = BigInteger(), Integer(), String(), UtcDateTime()
-_INBOUND_REPLY: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(InboundReply._fields, (_TEXT, _ID, _ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, Date(), _INT), strict=True)
-)
-_PAUSED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "until": _TIME, "at": _TIME}
-_RETURNED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "at": _TIME}
-_CURSORS: Final[Mapping[str, TypeEngine[Any]]] = {"name": _TEXT, "uid_validity": _ID, "last_uid": _ID, "read_at": _TIME}
+_ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
 
 
 def find_replied_messages(tx: Transaction, digests: Collection[str], purpose: str) -> dict[str, RepliedMessage]:
@@ -160,7 +151,7 @@ def find_existing_keys(tx: Transaction, keys: Collection[str]) -> set[str]:
 
 def insert_replies(tx: Transaction, rows: Sequence[InboundReply]) -> int:
     """Insert replies, each natural key once; return how many were new."""
-    return tx.insert(reply.name, _INBOUND_REPLY, rows, unique_columns=["natural_key"])
+    return tx.insert(reply, InboundReply._fields, rows, unique_columns=["natural_key"])
 
 
 def begin_absences(tx: Transaction, rows: Sequence[tuple[int, datetime, datetime]], now: datetime) -> set[int]:
@@ -170,7 +161,7 @@ def begin_absences(tx: Transaction, rows: Sequence[tuple[int, datetime, datetime
     """
     if not rows:
         return set()
-    paused = tx.rows("paused", _PAUSED, rows)
+    paused = tx.rows("paused", {"id": _ID, "until": _TIME, "at": _TIME}, rows)
     shorter = and_(lead.c.paused_by == PAUSED_BY_OUT_OF_OFFICE, lead.c.paused_until < paused.c.until)
     no_pause = or_(lead.c.paused_until.is_(None), lead.c.paused_until <= now)
     statement = (
@@ -186,7 +177,7 @@ def end_absences(tx: Transaction, rows: Sequence[tuple[int, datetime]], now: dat
     """End absences of leads that replied later; *rows* are (lead id, replied at). Return the leads that changed."""
     if not rows:
         return set()
-    returned = tx.rows("returned", _RETURNED, rows)
+    returned = tx.rows("returned", {"id": _ID, "at": _TIME}, rows)
     statement = (
         update(lead)
         .where(
@@ -286,6 +277,6 @@ def load_cursor(tx: Transaction, name: str) -> MailboxCursor | None:
 def save_cursor(tx: Transaction, name: str, cursor: MailboxCursor, now: datetime) -> None:
     """Save the cursor of a mailbox. It moves backward only if the mailbox was renumbered (UIDVALIDITY changed)."""
     values = {"uid_validity": cursor.uid_validity, "last_uid": cursor.last_uid, "read_at": now}
-    tx.insert(inbox.name, _CURSORS, [(name, *values.values())], ignore_conflicts=True)
+    tx.insert(inbox, ("name", *values), [(name, *values.values())], ignore_conflicts=True)
     older = or_(inbox.c.uid_validity != cursor.uid_validity, inbox.c.last_uid < cursor.last_uid)
     tx.execute(update(inbox).where(inbox.c.name == name, older).values(**values))

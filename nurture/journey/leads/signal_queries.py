@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -18,9 +18,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.types import TypeEngine
 
 from nurture.db.locks import Lock, acquire
+from nurture.db.row_values import Columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
@@ -88,20 +88,13 @@ class UnappliedSignal(NamedTuple):
 
 
 _TEXT, _TIME, _ID = String(), UtcDateTime(), BigInteger()
-_NEW_SIGNAL: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(
-        NewSignal._fields,
-        (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _ID, _TEXT, _TEXT, _TEXT, _ID, _TEXT, _TEXT),
-        strict=True,
-    )
-)
-_LEAD_IDS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
+_LEAD_IDS: Final[Columns] = {"id": _ID}
 
 
 def record_signals(tx: Transaction, rows: Sequence[NewSignal]) -> int:
     """Insert signals in the order of their natural keys, each once; return how many were new."""
     rows = sorted(rows, key=lambda row: row.natural_key)
-    return tx.insert(signal.name, _NEW_SIGNAL, rows, unique_columns=["natural_key"])
+    return tx.insert(signal, NewSignal._fields, rows, unique_columns=["natural_key"])
 
 
 def find_existing_keys(tx: Transaction, keys: Sequence[str]) -> set[str]:

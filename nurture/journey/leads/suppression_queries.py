@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Select, String, select
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import BigInteger, ColumnElement, Select, select
 
+from nurture.db.row_values import Columns
 from nurture.db.suppression_journal import ERASED as ERASE
 from nurture.db.suppression_journal import JournalLine
 from nurture.db.tables import consent as consent_tables
@@ -18,7 +18,6 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 from nurture.domain.address import ERASED_PREFIX
 from nurture.domain.consent.suppression import (
     ActiveSuppression,
@@ -52,12 +51,8 @@ class SuppressionEntry(NamedTuple):
     recorded_at: datetime
 
 
-_ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
-_ENTRY: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(SuppressionEntry._fields, (_ID, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME), strict=True)
-)
-_ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normalized": _TEXT}
-_CHOSEN: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
+_ID = BigInteger()
+_CHOSEN: Final[Columns] = {"id": _ID}
 _LOG_COLUMNS: Final = (
     suppression.c.action,
     suppression.c.scope,
@@ -69,7 +64,7 @@ _LOG_COLUMNS: Final = (
 
 def append_entries(tx: Transaction, entries: Sequence[SuppressionEntry]) -> None:
     """Append entries to the log and to the suppression journal. Opt-outs must go through `consent.suppression`."""
-    tx.insert(suppression.name, _ENTRY, entries)
+    tx.insert(suppression, SuppressionEntry._fields, entries)
     machine = tx.database.machine
     if machine is None or not entries:
         return
@@ -110,7 +105,7 @@ def add_erased_addresses(tx: Transaction, hashes: Sequence[str]) -> dict[str, in
     """
     ids = tx.reserve_ids("address", len(hashes))
     rows = [(id_, "", address_hash) for id_, address_hash in zip(ids, hashes, strict=True)]
-    tx.insert(address.name, _ADDRESS, rows)
+    tx.insert(address, ("id", "email", "normalized"), rows)
     return dict(zip(hashes, ids, strict=True))
 
 

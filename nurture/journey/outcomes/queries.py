@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Float, ScalarSelect, String, Table, func, select, update
 from sqlalchemy.sql.selectable import NamedFromClause
-from sqlalchemy.types import TypeEngine
 
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
@@ -17,7 +16,6 @@ from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 
 outcome_report = table(outcome_tables.OutcomeReport)
 outcome = table(outcome_tables.Outcome)
@@ -25,8 +23,6 @@ offer = table(handoff_tables.Offer)
 message = table(delivery_tables.Message)
 enrollment = table(track_tables.Enrollment)
 lead = table(lead_tables.Lead)
-
-_Columns = Mapping[str, TypeEngine[Any]]
 
 
 class OutcomeReportRow(NamedTuple):
@@ -88,15 +84,6 @@ class OutcomeDetails(NamedTuple):
     touch: str | None
 
 
-_REPORT_COLUMNS: Final[_Columns] = dict(
-    zip(
-        OutcomeReportRow._fields,
-        (String(), BigInteger(), String(), UtcDateTime(), Float(), String(), String(), UtcDateTime(), String()),
-        strict=True,
-    )
-)
-
-
 def load_known_keys(tx: Transaction, keys: Sequence[str]) -> set[str]:
     """Return which of *keys* are recorded already."""
     requested = tx.rows("requested", {"key": String()}, [(key,) for key in keys])
@@ -119,7 +106,7 @@ def load_current_outcomes(tx: Transaction, lead_ids: Sequence[int]) -> dict[int,
 
 def insert_reports(tx: Transaction, rows: Sequence[OutcomeReportRow]) -> None:
     """Insert reports, each key once."""
-    tx.insert(outcome_report.name, _REPORT_COLUMNS, rows, unique_columns=["natural_key"])
+    tx.insert(outcome_report, OutcomeReportRow._fields, rows, unique_columns=["natural_key"])
 
 
 def set_missing_amounts(tx: Transaction, amounts: Sequence[tuple[int, float]]) -> None:

@@ -8,14 +8,13 @@ from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Integer, String, func, or_, select, update
-from sqlalchemy.types import TypeEngine
 
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import routing as routing_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import Json, UtcDateTime
+from nurture.db.types import UtcDateTime
 from nurture.domain.planning.callback import CALLBACK_RULE
 
 routing_decision = table(routing_tables.RoutingDecision)
@@ -80,22 +79,6 @@ class StoredDecision(NamedTuple):
     request: dict[str, Any]
 
 
-_DECISION_COLUMNS: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        NewDecision._fields,
-        (BigInteger(), BigInteger(), UtcDateTime(), Integer(), String(), String(), String(), Json, Json),
-        strict=True,
-    )
-)
-_MISSING_FIELD_COLUMNS: Mapping[str, TypeEngine[Any]] = dict(
-    zip(
-        MissingField._fields,
-        (BigInteger(), String(), String(), UtcDateTime(), UtcDateTime(), UtcDateTime(), String()),
-        strict=True,
-    )
-)
-
-
 def load_former_owners(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, str]:
     """Return the rep of each lead's newest accepted offer or callback promise, by lead id."""
     chosen = tx.ids("chosen", lead_ids)
@@ -157,8 +140,8 @@ def add_round_robin_counts(tx: Transaction, rows: Sequence[tuple[str, str, int]]
         .values(assigned=round_robin_count.c.assigned + new.c.added)
     )
     tx.insert(
-        round_robin_count.name,
-        {"rotation_key": String(), "rep": String(), "assigned": Integer()},
+        round_robin_count,
+        ("rotation_key", "rep", "assigned"),
         rows,
         ignore_conflicts=True,
     )
@@ -178,7 +161,7 @@ def load_missing_fields(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, l
 
 def add_missing_fields(tx: Transaction, rows: Sequence[MissingField]) -> None:
     """Store missing fields; those already stored keep their deadline."""
-    tx.insert(missing_field.name, _MISSING_FIELD_COLUMNS, rows, ignore_conflicts=True)
+    tx.insert(missing_field, MissingField._fields, rows, ignore_conflicts=True)
 
 
 def mark_filled(tx: Transaction, rows: Sequence[tuple[int, str, str]], now: datetime) -> None:
@@ -199,7 +182,7 @@ def mark_filled(tx: Transaction, rows: Sequence[tuple[int, str, str]], now: date
 
 def record_decisions(tx: Transaction, rows: Sequence[NewDecision]) -> None:
     """Store decisions."""
-    tx.insert(routing_decision.name, _DECISION_COLUMNS, rows)
+    tx.insert(routing_decision, NewDecision._fields, rows)
 
 
 def load_decisions(tx: Transaction, after: int, limit: int, lead_id: int | None = None) -> list[StoredDecision]:

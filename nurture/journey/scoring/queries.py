@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Date, Float, String, or_, select, update
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import or_, select, update
 
+from nurture.db.row_values import column_types
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.journey.leads.lock_queries import lock_leads
@@ -52,22 +51,11 @@ class TimelineUpdate(NamedTuple):
     decides_stated_at: datetime
 
 
-_ID, _NUM, _TEXT, _TIME = BigInteger(), Float(), String(), UtcDateTime()
-_ENGAGEMENT_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(EngagementUpdate._fields, (_ID, _NUM, _NUM, _NUM, _NUM, _TIME, _TEXT), strict=True)
-)
-_TIMELINE_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = {
-    "lead_id": _ID,
-    "decides_on": Date(),
-    "decides_stated_at": _TIME,
-}
-
-
 def write_engagement(tx: Transaction, rows: Sequence[EngagementUpdate], now: datetime) -> None:
     """Write the engagement of leads."""
     if not rows:
         return
-    new = tx.rows("new", _ENGAGEMENT_UPDATE, rows)
+    new = tx.rows("new", column_types(lead, EngagementUpdate._fields, lead_id="id"), rows)
     values = {name: new.c[name] for name in EngagementUpdate._fields[1:]}
     tx.execute(update(lead).where(lead.c.id == new.c.lead_id).values(**values, updated_at=now))
 
@@ -76,7 +64,7 @@ def write_timelines(tx: Transaction, rows: Sequence[TimelineUpdate]) -> None:
     """Write the decision dates of leads."""
     if not rows:
         return
-    new = tx.rows("new", _TIMELINE_UPDATE, rows)
+    new = tx.rows("new", column_types(lead, TimelineUpdate._fields, lead_id="id"), rows)
     tx.execute(
         update(lead)
         .where(lead.c.id == new.c.lead_id)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import BigInteger, String, delete, select, union_all, update
-from sqlalchemy.types import TypeEngine
 
+from nurture.db.row_values import Columns
 from nurture.db.tables import intake as intake_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 
 token = table(intake_tables.ApiToken)
 api_response = table(intake_tables.IdempotencyKey)
@@ -51,16 +50,8 @@ class LeadRef(NamedTuple):
     external_id: str | None = None
 
 
-_Columns = Mapping[str, TypeEngine[Any]]
 _TOKEN: Final = tuple(token.c[name] for name in TokenRecord._fields)
-_NEW_TOKEN: Final[_Columns] = {"name": String(), "digest": String(), "scopes": String(), "created_at": UtcDateTime()}
-_NEW_RESPONSE: Final[_Columns] = {
-    "token_id": BigInteger(),
-    "key": String(),
-    "digest": String(),
-    "requested_at": UtcDateTime(),
-}
-_LEAD_REF: Final[_Columns] = {
+_LEAD_REF: Final[Columns] = {
     "position": BigInteger(),
     "id": BigInteger(),
     "normalized": String(),
@@ -75,7 +66,7 @@ def add_token(tx: Transaction, name: str, digest: str, scopes: str, now: datetim
     if tx.execute(same_name).first() is not None:
         return False
     row = (name, digest, scopes, now)
-    return tx.insert(token.name, _NEW_TOKEN, [row], ignore_conflicts=True) == 1
+    return tx.insert(token, ("name", "digest", "scopes", "created_at"), [row], ignore_conflicts=True) == 1
 
 
 def list_tokens(tx: Transaction) -> list[TokenRecord]:
@@ -108,7 +99,8 @@ def revoke_token(tx: Transaction, name: str, now: datetime) -> bool:
 
 def reserve_request(tx: Transaction, token_id: int, key: str, digest: str, now: datetime) -> RequestRecord:
     """Return the stored request with this *key*; store it if it is new."""
-    tx.insert(api_response.name, _NEW_RESPONSE, [(token_id, key, digest, now)], ignore_conflicts=True)
+    names = ("token_id", "key", "digest", "requested_at")
+    tx.insert(api_response, names, [(token_id, key, digest, now)], ignore_conflicts=True)
     statement = select(api_response.c.digest, api_response.c.status_code, api_response.c.response)
     row = tx.execute(statement.where(api_response.c.token_id == token_id, api_response.c.key == key)).one()
     return RequestRecord._make(row)

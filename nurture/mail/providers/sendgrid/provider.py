@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from ssl import SSLContext
-from threading import Lock
-from typing import Any, Final, TypeVar
+from typing import Final
 
-import yarl
 from pydantic import SecretStr
+from yarl import URL
 
 from nurture.errors import Misconfigured
 from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, SuppressedAddress, Unknown
-from nurture.mail.providers.sendgrid.http_client import ClientConfig, HttpClient
+from nurture.mail.providers.http_client import (
+    ClientConfig,
+    HttpClient,
+    HttpResponse,
+    LazyClient,
+    parse_api_url,
+    require_header_value,
+)
 from nurture.mail.providers.sendgrid.payload import Account, InvalidPayload, encode_payload
-from nurture.mail.providers.sendgrid.responses import KEY_VARIABLE, URL_VARIABLE, HttpResponse, receipt_for_response
+from nurture.mail.providers.sendgrid.responses import KEY_VARIABLE, URL_VARIABLE, receipt_for_response
 from nurture.mail.providers.sendgrid.suppression_lists import fetch_suppressions
 from nurture.mail.rendering.render import ComposedEmail
 
-T = TypeVar("T")
-
-MAIL_SEND_PATH: Final = "/v3/mail/send"
+MAIL_SEND_PATH: Final = "v3/mail/send"
 MAX_CONSECUTIVE_FAILURES: Final = 5
 FAILURE_PAUSE: Final = timedelta(seconds=60)
-_HEADER_SAFE: Final = re.compile(r"[\x21-\x7e]++")
 
 
 class SendGridProvider:
@@ -60,21 +61,28 @@ class SendGridProvider:
         observe: Callable[[str], None] | None = None,
     ) -> None:
         self.max_concurrency = max_concurrency
-        self._key = SecretStr(key.get_secret_value().strip())
-        if not _HEADER_SAFE.fullmatch(self._key.get_secret_value()):
-            raise Misconfigured(f"{KEY_VARIABLE} is empty, or contains spaces or line breaks. Copy the key again.")
         self._account = Account(sandbox, asm_group, ip_pool)
-        self._config = ClientConfig(
-            _mail_send_url(url), connect_timeout, read_timeout, total_timeout, max_concurrency, ssl, observe
+        base_url = parse_api_url(url, URL_VARIABLE)
+        self._url = base_url.joinpath(MAIL_SEND_PATH)
+        bearer = SecretStr(f"Bearer {require_header_value(key, KEY_VARIABLE).get_secret_value()}")
+        self._client = LazyClient(
+            ClientConfig(
+                "SendGrid",
+                base_url,
+                URL_VARIABLE,
+                "Authorization",
+                bearer,
+                max_concurrency,
+                connect_timeout,
+                read_timeout,
+                total_timeout,
+                ssl,
+                observe,
+            )
         )
-        self._client: HttpClient | None = None
-        self._lock = Lock()
 
     def __repr__(self) -> str:
-        return f"SendGrid({str(self._config.url)!r})"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a SendGrid provider holds a key and connections, and cannot be pickled")
+        return f"SendGrid({str(self._url)!r})"
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         """Send *batch* at *now*; return one receipt per email, in order.
@@ -86,12 +94,14 @@ class SendGridProvider:
             raise ValueError(f"*now* must be timezone-aware, not {now!r}")
         if not batch:
             return []
-        return self._run(lambda client: _Batch(client, self._account, batch, now).send(self.max_concurrency))
+        return self._client.run(
+            lambda client: _Batch(client, self._url, self._account, batch, now).send(self.max_concurrency)
+        )
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
         """Validate *email* in SendGrid's sandbox mode, which delivers nothing. Raises Misconfigured."""
         account = Account(sandbox=True, asm_group=self._account.asm_group, ip_pool=self._account.ip_pool)
-        (receipt,) = self._run(lambda client: _Batch(client, account, [email], now).send(1))
+        (receipt,) = self._client.run(lambda client: _Batch(client, self._url, account, [email], now).send(1))
         match receipt:
             case Accepted():
                 return
@@ -102,42 +112,21 @@ class SendGridProvider:
 
     def list_suppressions(self) -> list[SuppressedAddress]:
         """Return the addresses that SendGrid suppresses. Raises Misconfigured if a list cannot be read."""
-        return self._run(lambda client: fetch_suppressions(client, self._account.asm_group))
+        return self._client.run(lambda client: fetch_suppressions(client, self._account.asm_group))
 
     def close(self) -> None:
         """Close connections. May be called twice; a later send opens new ones."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None and client.process_id == os.getpid():
-            client.close()
-
-    def _run(self, work: Callable[[HttpClient], Coroutine[Any, Any, T]]) -> T:
-        with self._lock:
-            if self._client is None or self._client.process_id != os.getpid():  # threads do not survive a fork
-                self._client = HttpClient(self._config, self._key)
-            future = self._client.submit(work(self._client))
-        try:
-            return future.result()
-        except BaseException:  # Ctrl-C: start nothing more
-            future.cancel()
-            raise
-
-
-def _mail_send_url(url: str) -> yarl.URL:
-    try:
-        parsed = yarl.URL(url.rstrip("/") + MAIL_SEND_PATH)
-    except ValueError:
-        parsed = yarl.URL()
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.user or parsed.password:
-        raise Misconfigured(f"{URL_VARIABLE} must be a URL such as https://api.sendgrid.com. Correct it.")
-    return parsed
+        self._client.close()
 
 
 class _Batch:
     """A batch being sent by workers that share one iterator of emails."""
 
-    def __init__(self, client: HttpClient, account: Account, batch: Sequence[ComposedEmail], now: datetime) -> None:
+    def __init__(
+        self, client: HttpClient, url: URL, account: Account, batch: Sequence[ComposedEmail], now: datetime
+    ) -> None:
         self._client = client
+        self._url = url
         self._account = account
         self._batch = batch
         self._now = now
@@ -184,7 +173,7 @@ class _Batch:
         client = self._client
         client.in_flight += 1
         try:
-            response = await client.post(content)
+            response = await client.post(self._url, content)
             if isinstance(response, HttpResponse):
                 client.rate_limit = client.rate_limit.updated(response.status, response.headers, self._now)
         finally:

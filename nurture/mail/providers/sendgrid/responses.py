@@ -1,17 +1,16 @@
-"""Turn SendGrid's responses and network errors into receipts."""
+"""Turn SendGrid's responses into receipts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import aiohttp
 import orjson
 
 from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.mail.providers.http_client import HttpResponse
 
 KEY_VARIABLE: Final = "NURTURE_SENDGRID_KEY"
 URL_VARIABLE: Final = "NURTURE_SENDGRID_URL"
@@ -40,15 +39,6 @@ _FIELD_LABELS: Final = {
 }
 _REDIRECTS: Final = frozenset({301, 302, 307, 308})
 _INCOMPLETE_REQUEST_STATUSES: Final = frozenset({408, 421, 425})
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """An HTTP response; *body* is b"" if it was not needed or did not arrive."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,47 +145,3 @@ def _parse_error(error: dict[str, Any]) -> ApiError:
     message, field = (str(error.get(name) or "") for name in ("message", "field"))
     message = " ".join(_ADDRESS.sub("(an address)", message).split()).rstrip(".").replace('"', "'")
     return ApiError(message[:_MAX_TEXT], _INDEX.sub("", field)[:_MAX_TEXT])
-
-
-def receipt_before_send(error: Exception, host: str) -> NotSent:
-    """Return the receipt for *error*, raised before anything was sent to *host*."""
-    where = f"Check {URL_VARIABLE} and the network."
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", "") or "it is not valid"
-            return NotSent(
-                f"the certificate of {host} cannot be trusted: {reason}. Check {URL_VARIABLE}, the "
-                "certificates of this machine, and any proxy that opens TLS.",
-                blocks_all=True,
-            )
-        case aiohttp.ClientConnectorDNSError():
-            return NotSent(f"the name {host} cannot be found. {where}")
-        case aiohttp.ClientHttpProxyError():
-            return NotSent(f"the proxy refused to connect ({error.status}). Check HTTPS_PROXY.", blocks_all=True)
-        case aiohttp.ClientProxyConnectionError():
-            return NotSent("the proxy cannot be reached. Check HTTPS_PROXY.")
-        case aiohttp.ClientConnectorSSLError():
-            return NotSent(f"{host} and this machine cannot agree on TLS. {where}")
-        case ValueError():  # Mail Send's own URL was parsed before, so this is the proxy's
-            return NotSent("the proxy's URL is invalid. Check HTTPS_PROXY.", blocks_all=True)
-        case TimeoutError():
-            return NotSent(f"the connection to {host} timed out. {where}")
-        case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or type(error.os_error).__name__
-            return NotSent(f"the connection to {host} failed: {reason}. {where}")
-        case _:
-            return NotSent(f"the connection to {host} closed before anything was sent")
-
-
-def receipt_after_send(error: Exception) -> Unknown:
-    """Return the receipt for *error*, raised after the email may have been sent."""
-    match error:
-        case TimeoutError():
-            reason = "the response timed out"
-        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-            reason = "the response could not be read"
-        case OSError() | aiohttp.ClientConnectionError():
-            reason = "the connection broke before the response"
-        case _:
-            reason = f"the call failed with {type(error).__name__}"
-    return Unknown(f"{reason}: SendGrid may have accepted the email")

@@ -10,7 +10,7 @@ import orjson
 
 from nurture.errors import Misconfigured
 from nurture.mail.providers.base import NotSent, SuppressedAddress
-from nurture.mail.providers.sendgrid.http_client import HttpClient
+from nurture.mail.providers.http_client import HttpClient
 
 SuppressionSource = Literal["bounce", "complaint", "page"]
 

@@ -15,7 +15,7 @@ from rich.traceback import Traceback
 
 from nurture.errors import Misconfigured
 from nurture.mail.providers.base import Accepted
-from nurture.mail.providers.sendgrid.http_client import HttpClient
+from nurture.mail.providers.http_client import HttpClient
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from tests.doubles.sendgrid import KEY, Account, Fault, SendGridDouble
 from tests.mail.providers.sendgrid import sending
@@ -60,10 +60,10 @@ def test_the_key_is_in_no_repr_of_the_provider_or_its_parts(double: SendGridDoub
     with opened(double, key=SecretStr(SECRET)) as sendgrid:
         sendgrid.send([EMAIL], NOW)
         assert SECRET not in repr(sendgrid)
-        client = sendgrid._client
+        client = sendgrid._client._client
         assert isinstance(client, HttpClient)
-        held: list[Any] = [sendgrid, client, client._session, client._session.connector]
-        assert all(SECRET not in repr(vars(one)) for one in held[:2])
+        held: list[Any] = [sendgrid, sendgrid._client, client, client._session, client._session.connector]
+        assert all(SECRET not in repr(vars(one)) for one in held[:3])
         names = {name: getattr(one, name, None) for one in held for name in dir(one) if name.startswith("_")}
         assert SECRET not in repr(names)
         assert "'Authorization': '**********'" in repr(client._session.headers)
@@ -72,7 +72,7 @@ def test_the_key_is_in_no_repr_of_the_provider_or_its_parts(double: SendGridDoub
 def test_the_key_is_in_no_traceback_even_with_its_locals(double: SendGridDouble) -> None:
     with opened(double, key=SecretStr(SECRET)) as sendgrid:
         sendgrid.send([EMAIL], NOW)
-        session = sendgrid._client._session  # type: ignore[union-attr]
+        session = sendgrid._client._client._session  # type: ignore[union-attr]
         headers = session.headers
         try:
             assert not headers  # a crash with everything in its locals

@@ -1,21 +1,14 @@
 from __future__ import annotations
 
-import ssl
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
-from aiohttp.client_reqrep import ConnectionKey
 
 from nurture.mail.providers.base import Accepted, NotSent, Rejected, Unknown
-from nurture.mail.providers.sendgrid.responses import (
-    HttpResponse,
-    receipt_after_send,
-    receipt_before_send,
-    receipt_for_response,
-)
+from nurture.mail.providers.http_client import HttpResponse
+from nurture.mail.providers.sendgrid.responses import receipt_for_response
 
 OPENS = datetime(2026, 3, 4, 9, 31, tzinfo=UTC)
 NGINX = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
@@ -111,49 +104,3 @@ def test_an_inconclusive_status_is_unknown(status: int) -> None:
 def test_another_4xx_is_permanent_only_with_sendgrids_own_errors(status: int) -> None:
     assert isinstance(receipt_for(status, errors("no")), Rejected)
     assert isinstance(receipt_for(status, NGINX), NotSent)
-
-
-KEY = ConnectionKey(
-    "sendgrid.example", 443, is_ssl=True, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None
-)
-CERTIFICATE = ssl.SSLCertVerificationError()
-CERTIFICATE.verify_message = "certificate has expired"
-
-
-@pytest.mark.parametrize(
-    ("error", "named"),
-    [
-        (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")), "the name sendgrid.example"),
-        (aiohttp.ClientConnectorError(KEY, OSError(111, "Connection refused")), "Connection refused"),
-        (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError()), "TLS"),
-        (aiohttp.ConnectionTimeoutError(), "timed out"),
-        (aiohttp.ClientProxyConnectionError(KEY, OSError(111, "Connection refused")), "HTTPS_PROXY"),
-        (aiohttp.ServerDisconnectedError(), "closed before anything was sent"),
-    ],
-)
-def test_an_error_before_sending_is_not_sent(error: Exception, named: str) -> None:
-    receipt = receipt_before_send(error, "sendgrid.example")
-    assert named in receipt.reason
-    assert not receipt.blocks_all
-
-
-def test_an_untrusted_certificate_blocks_all() -> None:
-    receipt = receipt_before_send(aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "sendgrid.example")
-    assert receipt.blocks_all
-    assert "certificate has expired" in receipt.reason
-    assert "NURTURE_SENDGRID_URL" in receipt.reason
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (TimeoutError(), "the response timed out"),
-        (aiohttp.SocketTimeoutError(), "the response timed out"),
-        (aiohttp.ServerDisconnectedError(), "the connection broke"),
-        (aiohttp.ClientOSError(104, "Connection reset by peer"), "the connection broke"),
-        (aiohttp.ClientPayloadError(), "could not be read"),
-        (KeyError("x"), "failed with KeyError"),
-    ],
-)
-def test_an_error_after_sending_is_unknown(error: Exception, text: str) -> None:
-    assert text in receipt_after_send(error).reason

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.mail.providers.sendgrid.rate_limit import DEFAULT_WAIT, MAX_WAIT, MIN_WAIT, RateLimit
+from nurture.mail.providers.rate_limit import DEFAULT_WAIT, MAX_WAIT, MIN_WAIT, RateLimit
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 STAMP = int(NOW.timestamp())

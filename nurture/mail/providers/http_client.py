@@ -1,4 +1,4 @@
-"""Pooled HTTP connections to SendGrid, on an event loop in its own thread.
+"""Pooled HTTP connections to the API of a provider, on an event loop in its own thread.
 
 The loop keeps running between calls, so that a connection closed by the server while idle is detected before
 an email is written to it.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+import re
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from ssl import SSLContext
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Final, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
@@ -22,9 +23,10 @@ from aiohttp.abc import AbstractStreamWriter
 from pydantic import SecretStr
 from yarl import URL
 
+from nurture.errors import Misconfigured
 from nurture.mail.providers.base import NotSent, Unknown
-from nurture.mail.providers.sendgrid.rate_limit import RateLimit
-from nurture.mail.providers.sendgrid.responses import HttpResponse, receipt_after_send, receipt_before_send
+from nurture.mail.providers.http_errors import receipt_after_send, receipt_before_send
+from nurture.mail.providers.rate_limit import RateLimit
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ _DNS_CACHE_SECONDS: Final = 60  # seconds that a DNS answer is kept
 _WRITE_CHUNK_BYTES: Final = 65_536
 _MAX_BODY_BYTES: Final = 65_536
 _BODY_TIMEOUT: Final = 5.0  # seconds for the body of an error; its status is already known
+_HEADER_SAFE: Final = re.compile(r"[\x21-\x7e]++")
 _CLOSE_TIMEOUT: Final = 2.0  # seconds for running calls when closing
 
 
@@ -58,16 +61,54 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientConfig:
-    """The connection to Mail Send at *url*. Timeouts are in seconds; *ssl_context* verifies certificates."""
+class HttpResponse:
+    """An HTTP response; *body* is b"" if it was not needed or did not arrive."""
 
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """The API of *provider* at *url*, which the setting *url_variable* names.
+
+    Every request has the header *auth_header* with the value *credential*. At most *max_concurrency* requests run in
+    parallel. Timeouts are seconds per request; *total_timeout* must be below the caller's lease. *ssl_context*
+    verifies certificates, by default with the system's. *observe* is called with "bytes sent" and "response read",
+    from another thread. Proxies come from HTTPS_PROXY and NO_PROXY.
+    """
+
+    provider: str
     url: URL
-    connect_timeout: float
-    read_timeout: float
-    total_timeout: float
+    url_variable: str
+    auth_header: str
+    credential: SecretStr
     max_concurrency: int
+    connect_timeout: float = 5.0
+    read_timeout: float = 20.0
+    total_timeout: float = 25.0
     ssl_context: SSLContext | None = None
     observe: Callable[[str], None] | None = None
+
+
+def parse_api_url(url: str, variable: str) -> URL:
+    """Return the base URL of an API. Raises Misconfigured, naming *variable*, without the value."""
+    try:
+        parsed = URL(url.rstrip("/"))
+    except ValueError:
+        parsed = URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.user or parsed.password:
+        raise Misconfigured(f"{variable} must be a URL such as https://api.example.com. Correct it.")
+    return parsed
+
+
+def require_header_value(secret: SecretStr, variable: str) -> SecretStr:
+    """Return *secret* without surrounding white space. Raises Misconfigured if it cannot be sent in a header."""
+    stripped = SecretStr(secret.get_secret_value().strip())
+    if not _HEADER_SAFE.fullmatch(stripped.get_secret_value()):
+        raise Misconfigured(f"{variable} is empty, or contains spaces or line breaks. Copy it again.")
+    return stripped
 
 
 class _RequestBody(aiohttp.Payload):
@@ -108,16 +149,16 @@ class HttpClient:
     *rate_limit* and *in_flight* (running calls) belong to the loop and are shared by all batches.
     """
 
-    def __init__(self, config: ClientConfig, key: SecretStr) -> None:
+    def __init__(self, config: ClientConfig) -> None:
         self.rate_limit = RateLimit()
         self.in_flight = 0
         self.completed = asyncio.Event()
         self.process_id = os.getpid()
         self._config = config
         self._loop = _new_event_loop()
-        self._thread = Thread(target=self._run_loop, name="sendgrid", daemon=True)
+        self._thread = Thread(target=self._run_loop, name=config.provider, daemon=True)
         self._thread.start()
-        self._session = self.submit(self._open_session(key)).result()
+        self._session = self.submit(self._open_session()).result()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run *coroutine* on the loop."""
@@ -139,17 +180,19 @@ class HttpClient:
         self.completed.set()
         self.completed.clear()
 
-    async def post(self, content: bytes) -> HttpResponse | NotSent | Unknown:
-        """Post *content*. Once the status has arrived it decides, even if the body never completes."""
+    async def post(self, url: URL, content: bytes, max_bytes: int = 0) -> HttpResponse | NotSent | Unknown:
+        """Post *content*; read at most *max_bytes* of the body of a success.
+
+        Once the status has arrived it decides, even if the body never completes.
+        """
         body = _RequestBody(content, self._config.observe)
         try:
-            response = await self._session.post(self._config.url, data=body, allow_redirects=False)
+            response = await self._session.post(url, data=body, allow_redirects=False)
         except Exception as error:  # noqa: BLE001 - for any error, only one thing matters: was anything sent?
-            return (
-                receipt_after_send(error) if body.started else receipt_before_send(error, self._config.url.host or "")
-            )
+            return receipt_after_send(error, self._config.provider) if body.started else self._not_sent(error)
         try:
-            content_bytes = b"" if response.status in (200, 202) else await _read_body(response)
+            limit = max_bytes if response.status in (200, 202) else _MAX_BODY_BYTES
+            content_bytes = await _read_body(response, limit) if limit else b""
         finally:
             response.release()
         if self._config.observe is not None:
@@ -162,9 +205,12 @@ class HttpClient:
             async with self._session.get(self._config.url.join(URL(path)), allow_redirects=False) as response:
                 return HttpResponse(response.status, response.headers, await _read_body(response, max_bytes))
         except (aiohttp.ClientError, OSError) as error:
-            return receipt_before_send(error, self._config.url.host or "")
+            return self._not_sent(error)
 
-    async def _open_session(self, key: SecretStr) -> aiohttp.ClientSession:
+    def _not_sent(self, error: Exception) -> NotSent:
+        return receipt_before_send(error, self._config.url.host or "", self._config.url_variable)
+
+    async def _open_session(self) -> aiohttp.ClientSession:
         config = self._config
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -180,8 +226,9 @@ class HttpClient:
                 sock_read=config.read_timeout,
             ),
             headers={
-                "Authorization": _SecretHeader(f"Bearer {key.get_secret_value()}"),
+                config.auth_header: _SecretHeader(config.credential.get_secret_value()),
                 "Content-Type": "application/json",
+                "Accept": "application/json",
                 "Accept-Encoding": "identity",
                 "User-Agent": "nurture",
             },
@@ -208,7 +255,38 @@ class HttpClient:
             self._loop.close()
 
 
-async def _read_body(response: aiohttp.ClientResponse, max_bytes: int = _MAX_BODY_BYTES) -> bytes:
+class LazyClient:
+    """A client that is opened when it is first used, and again after `close` or a fork. Thread-safe."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.config = config
+        self._client: HttpClient | None = None
+        self._lock = Lock()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a client holds a key and connections, and cannot be pickled")
+
+    def run(self, work: Callable[[HttpClient], Coroutine[Any, Any, T]]) -> T:
+        """Run *work* on the loop of the client, and return its result."""
+        with self._lock:
+            if self._client is None or self._client.process_id != os.getpid():  # threads do not survive a fork
+                self._client = HttpClient(self.config)
+            future = self._client.submit(work(self._client))
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C: start nothing more
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Close connections. May be called twice; a later `run` opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None and client.process_id == os.getpid():
+            client.close()
+
+
+async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     body = bytearray()
     with suppress(aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
         async with asyncio.timeout(_BODY_TIMEOUT):

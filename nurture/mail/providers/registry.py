@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nurture.mail.providers.spec import EventWebhook, InboundWebhook, ProviderSpec
+from nurture.mail.providers.spec import ProviderSpec
 from nurture.mail.providers.webhooks import InboundReceiver, WebhookVerifier
 from nurture.settings_model import SettingsModel
 
@@ -50,19 +50,12 @@ class OpenWebhooks:
 
 def open_webhooks(settings: SettingsModel) -> OpenWebhooks:
     """Return the webhooks whose secret *settings* contain."""
-    configured = [
-        (name, webhook)
-        for name, spec in PROVIDERS.items()
-        for webhook in (spec.events, spec.inbound)
-        if webhook is not None and webhook.is_configured(settings)
-    ]
+    specs = PROVIDERS.values()
+    events = [(spec.name, spec.events) for spec in specs if spec.events and spec.events.is_configured(settings)]
+    inbound = [(spec.name, spec.inbound) for spec in specs if spec.inbound and spec.inbound.is_configured(settings)]
     return OpenWebhooks(
-        {name: one.verifier(settings) for name, one in configured if isinstance(one, EventWebhook)},
-        {
-            name: InboundReceiver(one.verifier(settings), one.read)
-            for name, one in configured
-            if isinstance(one, InboundWebhook)
-        },
+        {name: webhook.verifier(settings) for name, webhook in events},
+        {name: InboundReceiver(webhook.verifier(settings), webhook.read) for name, webhook in inbound},
     )
 
 

@@ -105,4 +105,4 @@ class ProviderSpec(Generic[S]):
         """Raise Misconfigured if a required setting is missing."""
         for name, remedy in self.required.items():
             if getattr(settings, name) is None:
-                raise Misconfigured(f"NURTURE_PROVIDER is {self.name}, but {variable_name(name)} is not set. {remedy}")
+                raise Misconfigured(f"NURTURE_PROVIDER is {self.name}, but {variable_name(name)} is not set.", remedy)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
-import orjson
-
 from nurture.domain.delivery.delivery_status import DeliveryEventType
+from nurture.mail.providers.event_fields import digest, find_smtp_status, parse_json, text_field
 from nurture.mail.providers.events import EventReader, InvalidEventBatch, ProviderEvent, SuppressionReason
 from nurture.mail.providers.sendgrid.payload import MESSAGE_ARG
 
@@ -46,13 +43,10 @@ _DROP_SUPPRESSION_REASONS: Final[Mapping[str, SuppressionReason]] = {
 _DROP_REASONS: Final = frozenset(
     (*_DROP_SUPPRESSION_REASONS, "invalid", "recipient list over package quota", "spam content")
 )
-_ENHANCED_STATUS: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_SMTP_CODE: Final = re.compile(r"[45]\d\d\b")
 _CLASSIFICATION: Final = re.compile(r"[A-Za-z][A-Za-z /-]{0,59}")
 _IDENTITY_FIELDS: Final = ("timestamp", "type", "url", "attempt", "asm_group_id", "ip", "useragent")
 _MESSAGE_FIELDS: Final = ("sg_message_id", "smtp-id", "email")
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = 946_684_800, 4_102_444_800  # the years 2000 and 2100, in seconds
-_MAX_TEXT: Final = 1_000
 _MAX_EVENTS: Final = 20_000  # SendGrid's limit is 768 KB per batch, about 3,000 events
 
 
@@ -63,15 +57,12 @@ def count_events(body: bytes) -> int:
 
 def read_events(body: bytes) -> list[ProviderEvent]:
     """Return one event per item of a batch, in order. Raises InvalidEventBatch."""
-    digest = sha256(body).hexdigest()
-    return [_parse_event(item, f"{digest} {index}") for index, item in enumerate(_parse_batch(body))]
+    fallback_key = sha256(body).hexdigest()
+    return [_parse_event(item, f"{fallback_key} {index}") for index, item in enumerate(_parse_batch(body))]
 
 
 def _parse_batch(body: bytes) -> list[Any]:
-    try:
-        events = orjson.loads(body)
-    except ValueError:
-        events = _parse_leniently(body)
+    events = parse_json(body)
     if not isinstance(events, list):
         raise InvalidEventBatch("it is not a list of events")
     if len(events) > _MAX_EVENTS:
@@ -79,35 +70,17 @@ def _parse_batch(body: bytes) -> list[Any]:
     return events
 
 
-def _parse_leniently(body: bytes) -> Any:
-    """Read JSON with lone surrogates, NaN or infinities: one bad event must not lose the batch."""
-    try:
-        parsed = json.loads(body.decode(), parse_constant=_drop_constant, parse_float=_parse_finite)
-        return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidEventBatch("it is not JSON, or nested too deep") from error
-
-
-def _drop_constant(_: str) -> None:
-    return None
-
-
-def _parse_finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
-
-
 def _parse_event(item: Any, fallback_key: str) -> ProviderEvent:
     """Read one event. *fallback_key* identifies an event that has no usable key of its own."""
     if not isinstance(item, dict):
         return ProviderEvent(
-            DeliveryEventType.UNKNOWN, "", None, natural_key=_digest(["no object", fallback_key], fallback_key)
+            DeliveryEventType.UNKNOWN, "", None, natural_key=digest(["no object", fallback_key], fallback_key)
         )
-    event_name = _text_field(item, "event").strip().lower()[:60]
+    event_name = text_field(item, "event").strip().lower()[:60]
     event_type = _event_type(item, event_name)
-    message_arg = _text_field(item, MESSAGE_ARG)
+    message_arg = text_field(item, MESSAGE_ARG)
     installation_id, _, ref = message_arg.partition(":")
-    drop_reason = _text_field(item, "reason").strip().lower() if event_type is DeliveryEventType.DROPPED else ""
+    drop_reason = text_field(item, "reason").strip().lower() if event_type is DeliveryEventType.DROPPED else ""
     return ProviderEvent(
         event_type,
         event_name,
@@ -116,20 +89,15 @@ def _parse_event(item: Any, fallback_key: str) -> ProviderEvent:
         event_key=_event_key(item, f"{event_name} {event_type.value}", fallback_key),
         installation_id=installation_id,
         ref=ref,
-        provider_message_id=_text_field(item, "sg_message_id")[:200] or None,
+        provider_message_id=text_field(item, "sg_message_id")[:200] or None,
         reason=_describe_reason(item, drop_reason),
         suppression_reason=_SUPPRESSION_REASONS.get(event_type) or _DROP_SUPPRESSION_REASONS.get(drop_reason),
-        email=_text_field(item, "email"),
-        ip=_text_field(item, "ip"),
-        user_agent=_text_field(item, "useragent") if isinstance(item.get("useragent"), str) else None,
-        url=_text_field(item, "url"),
+        email=text_field(item, "email"),
+        ip=text_field(item, "ip"),
+        user_agent=text_field(item, "useragent") if isinstance(item.get("useragent"), str) else None,
+        url=text_field(item, "url"),
         is_machine_open=str(item.get("sg_machine_open")).lower() in ("true", "1"),
     )
-
-
-def _text_field(item: Mapping[str, Any], name: str) -> str:
-    value = item.get(name)
-    return value[:_MAX_TEXT] if isinstance(value, str) else ""
 
 
 def _event_type(item: Mapping[str, Any], event_name: str) -> DeliveryEventType:
@@ -137,8 +105,8 @@ def _event_type(item: Mapping[str, Any], event_name: str) -> DeliveryEventType:
     event_type = _EVENT_TYPES.get(event_name, DeliveryEventType.UNKNOWN)
     if event_type is not DeliveryEventType.BOUNCED:
         return event_type
-    bounce_type = _text_field(item, "type").strip().lower()
-    is_temporary = not bounce_type and _text_field(item, "status").strip().startswith("4")
+    bounce_type = text_field(item, "type").strip().lower()
+    is_temporary = not bounce_type and text_field(item, "status").strip().startswith("4")
     return DeliveryEventType.BLOCKED if bounce_type == "blocked" or is_temporary else DeliveryEventType.BOUNCED
 
 
@@ -157,15 +125,10 @@ def _parse_timestamp(value: Any) -> datetime | None:
 
 def _describe_reason(item: Mapping[str, Any], drop_reason: str) -> str:
     """Return status code, classification and drop reason: a server's full text often names the person."""
-    text = _text_field(item, "reason") or _text_field(item, "response")
-    status = (
-        _ENHANCED_STATUS.search(_text_field(item, "status"))
-        or _ENHANCED_STATUS.search(text)
-        or _SMTP_CODE.match(text.strip())
-    )
-    classification = _CLASSIFICATION.fullmatch(_text_field(item, "bounce_classification").strip())
+    text = text_field(item, "reason") or text_field(item, "response")
+    classification = _CLASSIFICATION.fullmatch(text_field(item, "bounce_classification").strip())
     parts = (
-        status[0] if status else "",
+        find_smtp_status(text_field(item, "status"), text),
         classification[0] if classification else "",
         drop_reason if drop_reason in _DROP_REASONS else "",
     )
@@ -175,7 +138,7 @@ def _describe_reason(item: Mapping[str, Any], drop_reason: str) -> str:
 def _event_key(item: Mapping[str, Any], event_type: str, fallback_key: str) -> str | None:
     """Return SendGrid's event id and the event type: its documented examples reuse one id for all types."""
     event_id = item.get("sg_event_id")
-    return _digest([event_type, event_id], fallback_key) if isinstance(event_id, str) and event_id else None
+    return digest([event_type, event_id], fallback_key) if isinstance(event_id, str) and event_id else None
 
 
 def _natural_key(
@@ -183,18 +146,9 @@ def _natural_key(
 ) -> str:
     if event_type is DeliveryEventType.UNKNOWN:
         other_fields = {name: value for name, value in item.items() if name != "sg_event_id"}
-        return _digest([event_name, other_fields], fallback_key)
+        return digest([event_name, other_fields], fallback_key)
     message_identity = [message_arg] if message_arg else [item.get(name) for name in _MESSAGE_FIELDS]
-    return _digest([event_name, message_identity, *(item.get(name) for name in _IDENTITY_FIELDS)], fallback_key)
-
-
-def _digest(parts: Sequence[Any], fallback_key: str) -> str:
-    """Return 128 bits of a hash, so that a key contains no address."""
-    try:
-        encoded = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # nested deeper than orjson writes: unique to this event
-        encoded = fallback_key.encode()
-    return sha256(encoded).hexdigest()[:32]
+    return digest([event_name, message_identity, *(item.get(name) for name in _IDENTITY_FIELDS)], fallback_key)
 
 
 READER: Final = EventReader(count_events, read_events)

@@ -1,10 +1,41 @@
-"""Turn errors of HTTP connections into receipts."""
+"""Turn errors of HTTP connections, and statuses that mean the same for every API, into receipts."""
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import aiohttp
 
-from nurture.mail.providers.base import NotSent, Unknown
+from nurture.mail.providers.base import NotSent, Receipt, Rejected, Unknown
+
+_ADDRESS: Final = re.compile(r"(?<![^\s<>\[\]()\"'])[^\s<>\[\]()\"'@]++@[^\s<>\[\]()\"']++")
+_MAX_TEXT: Final = 200
+_REDIRECTS: Final = frozenset({301, 302, 307, 308})
+_INCOMPLETE_REQUEST_STATUSES: Final = frozenset({408, 421, 425})
+
+
+def redact_message(message: str) -> str:
+    """Return an API's error message on one line, shortened, and without addresses."""
+    return " ".join(_ADDRESS.sub("(an address)", message).split()).rstrip(".").replace('"', "'")[:_MAX_TEXT]
+
+
+def receipt_for_other_status(status: int, provider: str, url_variable: str, error: str) -> Receipt:
+    """Return the receipt for a status that the provider's own rules do not cover.
+
+    *error* begins with ": " and has the API's own words; it is "" for the response of a gateway.
+    """
+    if status in _REDIRECTS:
+        return NotSent(f"the URL redirects to another address ({status}). Check {url_variable}.", blocks_all=True)
+    if status in _INCOMPLETE_REQUEST_STATUSES:
+        return NotSent(f"{provider} did not read the whole request ({status})")
+    if 400 <= status < 500:  # not sent; permanent only if the response is the API's own
+        return (
+            Rejected(f"{provider} refused it ({status}){error}")
+            if error
+            else NotSent(f"a server in front of {provider} refused it ({status}). Check {url_variable} and any proxy.")
+        )
+    return Unknown(f"the response was {status}{error}: {provider} may have accepted the email")
 
 
 def receipt_before_send(error: Exception, host: str, url_variable: str) -> NotSent:

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import orjson
 
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected
 from nurture.mail.providers.http_client import HttpResponse
+from nurture.mail.providers.http_errors import receipt_for_other_status, redact_message
 
 KEY_VARIABLE: Final = "NURTURE_SENDGRID_KEY"
 URL_VARIABLE: Final = "NURTURE_SENDGRID_URL"
 _SENDER_SETTING: Final = "`sender.email` in templates/defaults.yaml, or in the track's own track.yaml"
-_ADDRESS: Final = re.compile(r"(?<![^\s<>\[\]()\"'])[^\s<>\[\]()\"'@]++@[^\s<>\[\]()\"']++")
 _INDEX: Final = re.compile(r"\.\d++")
 _MAX_TEXT: Final = 200
 _MAX_ERRORS: Final = 3
@@ -37,8 +37,6 @@ _FIELD_LABELS: Final = {
     "asm.group_id": "NURTURE_SENDGRID_ASM_GROUP",
     "ip_pool_name": "NURTURE_SENDGRID_IP_POOL",
 }
-_REDIRECTS: Final = frozenset({301, 302, 307, 308})
-_INCOMPLETE_REQUEST_STATUSES: Final = frozenset({408, 421, 425})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def receipt_for_response(response: HttpResponse, ref: str, resets_at: datetime |
         case 503 if errors:  # a gateway's 503 may come after SendGrid accepted the email
             return NotSent(f"SendGrid is not available (503){_format_errors(errors)}")
         case _:
-            return _receipt_for_other_status(status, errors)
+            return receipt_for_other_status(status, "SendGrid", URL_VARIABLE, _format_errors(errors))
 
 
 def _receipt_for_bad_request(status: int, errors: list[ApiError]) -> Receipt:
@@ -91,20 +89,6 @@ def _receipt_for_bad_request(status: int, errors: list[ApiError]) -> Receipt:
     if status == 413:
         return Rejected("SendGrid refused it: it is too large (413)")
     return Rejected(f"SendGrid refused it ({status}){_format_errors(errors)}")
-
-
-def _receipt_for_other_status(status: int, errors: list[ApiError]) -> Receipt:
-    if status in _REDIRECTS:
-        return NotSent(f"the URL redirects to another address ({status}). Check {URL_VARIABLE}.", blocks_all=True)
-    if status in _INCOMPLETE_REQUEST_STATUSES:
-        return NotSent(f"SendGrid did not read the whole request ({status})")
-    if 400 <= status < 500:  # not sent; permanent only if the response is SendGrid's own
-        return (
-            Rejected(f"SendGrid refused it ({status}){_format_errors(errors)}")
-            if errors
-            else NotSent(f"a server in front of SendGrid refused it ({status}). Check {URL_VARIABLE} and any proxy.")
-        )
-    return Unknown(f"the response was {status}{_format_errors(errors)}: SendGrid may have accepted the email")
 
 
 def _key_remedy(errors: list[ApiError]) -> str:
@@ -143,5 +127,4 @@ def parse_errors(body: bytes) -> list[ApiError]:
 
 def _parse_error(error: dict[str, Any]) -> ApiError:
     message, field = (str(error.get(name) or "") for name in ("message", "field"))
-    message = " ".join(_ADDRESS.sub("(an address)", message).split()).rstrip(".").replace('"', "'")
-    return ApiError(message[:_MAX_TEXT], _INDEX.sub("", field)[:_MAX_TEXT])
+    return ApiError(redact_message(message), _INDEX.sub("", field)[:_MAX_TEXT])

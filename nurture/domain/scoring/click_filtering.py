@@ -7,7 +7,6 @@ count.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,32 +30,6 @@ class AgentType(StrEnum):
     SCANNER = "scanner"
     MISSING = "nameless"  # sent no user agent
     UNKNOWN = "unknown"  # not reported to us
-
-
-_PROXIES: Final = re.compile(r"googleimageproxy|yahoomailproxy|outlook-ios-proxy|ggpht\.com", re.IGNORECASE)
-_SCANNERS: Final = re.compile(
-    r"bot\b|crawl|spider|scan|headless|phantomjs|preview|facebookexternalhit|slurp"
-    r"|barracuda|mimecast|proofpoint|messagelabs|symantec|fireeye|trellix|sophos|trend ?micro|ironport"
-    r"|forcepoint|zscaler|cloudmark|safelinks|existence discovery|microsoft office|ms-office"
-    r"|curl/|wget/|python|aiohttp|httpx|go-http|okhttp|java/|apache-httpclient|libwww|node-fetch|axios"
-    r"|powershell|postman|ruby|perl|php/",
-    re.IGNORECASE,
-)
-_BARE_MOZILLA: Final = re.compile(r"mozilla/\d\.\d", re.IGNORECASE)  # all that Apple's proxy sends
-
-
-def classify_user_agent(user_agent: str | None) -> AgentType:
-    """Classify the program of a user agent; None means that it was not reported to us."""
-    if user_agent is None:
-        return AgentType.UNKNOWN
-    text = user_agent.strip()
-    if not text:
-        return AgentType.MISSING
-    if _PROXIES.search(text) or _BARE_MOZILLA.fullmatch(text):
-        return AgentType.PROXY
-    if _SCANNERS.search(text) or not text.lower().startswith(("mozilla/", "opera/")):
-        return AgentType.SCANNER
-    return AgentType.BROWSER
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from nurture.domain.scoring.click_filtering import (
     ClickThresholds,
     TrackedEvent,
     classify,
-    classify_user_agent,
 )
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
 from nurture.formats.mail_domains import is_free_mail
+from nurture.formats.user_agents import classify_user_agent
 from nurture.journey.engagement import click_queries
 from nurture.journey.engagement.click_queries import ClassifiedClick, ClickedMessage, ClickEvidence, VerdictRow
 from nurture.journey.leads import signal_queries

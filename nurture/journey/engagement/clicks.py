@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nurture.domain.scoring.click_filtering import TrackedEvent, classify, classify_user_agent
+from nurture.domain.scoring.click_filtering import TrackedEvent, classify
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
+from nurture.formats.user_agents import classify_user_agent
 from nurture.journey.consent import open_tracking_queries
 from nurture.journey.consent.open_tracking_queries import OpenEvent, OpenTrackingConsent
 from nurture.journey.engagement.click_filtering import EngagementEvent

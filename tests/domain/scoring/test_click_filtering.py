@@ -15,7 +15,6 @@ from nurture.domain.scoring.click_filtering import (
     ClickThresholds,
     TrackedEvent,
     classify,
-    classify_user_agent,
 )
 from nurture.domain.signals import SignalKind, SignalVerdict
 from tests.domain.builders import START
@@ -143,31 +142,6 @@ def test_an_open_is_classified_by_how_it_came_and_never_by_links() -> None:
     human = event(2, READ + 20 * MINUTE, kind=OPENED, link=None)
     assert verdicts(proxy, human) == [BOT, HUMAN]
     assert verdicts(event(1), event(2, READ, kind=OPENED, link="pixel")) == [HUMAN, HUMAN]
-
-
-@pytest.mark.parametrize(
-    ("user_agent", "agent_type"),
-    [
-        (None, AgentType.UNKNOWN),
-        ("", AgentType.MISSING),
-        ("  ", AgentType.MISSING),
-        (FIREFOX, AgentType.BROWSER),
-        ("Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Version/18.1 Safari/605.1.15", AgentType.BROWSER),
-        ("Mozilla/5.0", AgentType.PROXY),
-        ("Mozilla/5.0 (Windows NT 5.1) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)", AgentType.PROXY),
-        ("YahooMailProxy; https://help.yahoo.com", AgentType.PROXY),
-        ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", AgentType.SCANNER),
-        ("Mozilla/4.0 (compatible; ms-office; MSOffice 16)", AgentType.SCANNER),
-        ("Microsoft Office Existence Discovery", AgentType.SCANNER),
-        ("BarracudaCentral Link Checker", AgentType.SCANNER),
-        ("Mozilla/5.0 (X11; Linux) AppleWebKit/537.36 HeadlessChrome/126.0 Safari/537.36", AgentType.SCANNER),
-        ("curl/8.5.0", AgentType.SCANNER),
-        ("python-requests/2.32", AgentType.SCANNER),
-        ("Something/1.0", AgentType.SCANNER),
-    ],
-)  # fmt: skip
-def test_a_user_agent_is_classified(user_agent: str | None, agent_type: AgentType) -> None:
-    assert classify_user_agent(user_agent) is agent_type
 
 
 def test_the_key_changes_with_the_rules_and_not_with_the_grace_period() -> None:

@@ -26,7 +26,7 @@ def hold_lock(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
     make_folder(home)
     with open_private(home / LOCK_FILE, "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not `filelock`: the file names the owner
         except BlockingIOError:
             raise AlreadyRunning(_already_running_text(file)) from None
         _write_owner(file, {})

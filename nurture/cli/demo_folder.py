@@ -46,7 +46,7 @@ def demo_folder(folder: Path) -> Iterator[None]:
     make_folder(folder)
     with open_private(folder / MARKER, "a", encoding="utf-8") as marker:
         try:
-            flock(marker, LOCK_EX | LOCK_NB)
+            flock(marker, LOCK_EX | LOCK_NB)  # not `filelock`: the marker has a text
         except BlockingIOError:
             raise InvalidState(f"A demo is running in {folder}. Name another folder with --folder.") from None
         _clear_folder(folder)

@@ -96,7 +96,8 @@ class Machine:
     def record_generation(self, generation: int) -> None:
         """Record *generation*, unless a newer one is recorded."""
         with self._lock:
-            fcntl.flock(self._file, fcntl.LOCK_EX)  # other processes of this machine
+            # Against other processes of this machine. The file stays open; `filelock` would open another each time.
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
                 before = _parse_generation(os.pread(self._file, _GENERATION_DIGITS, 0))
                 if before is None or generation > before:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 
 def countries_with_holidays() -> frozenset[str]:
@@ -13,19 +14,39 @@ def countries_with_holidays() -> frozenset[str]:
     return frozenset(EntityLoader.get_country_codes())
 
 
-def public_holidays(country: str, around: datetime) -> frozenset[date]:
+class _CountryHolidays(Collection[date]):
+    """The public holidays of one country, loaded when one is asked for."""
+
+    def __init__(self, country: str, years: range) -> None:
+        self._country, self._years = country, years
+
+    @cached_property
+    def _days(self) -> frozenset[date]:
+        import holidays  # noqa: PLC0415 - it takes a tenth of a second, and most decisions ask for no holiday
+
+        try:
+            return frozenset(holidays.country_holidays(self._country, years=self._years))
+        except NotImplementedError:
+            return frozenset()
+
+    def __contains__(self, day: object) -> bool:
+        return day in self._days
+
+    def __iter__(self) -> Iterator[date]:
+        return iter(self._days)
+
+    def __len__(self) -> int:
+        return len(self._days)
+
+
+def public_holidays(country: str, around: datetime) -> Collection[date]:
     """Return the public holidays of *country* (ISO 3166 alpha-2) from the year before to two years on.
 
     An unknown country has none.
     """
-    return _holidays(country, around.year) if country else frozenset()
+    return _holidays(country, around.year) if country else ()
 
 
 @lru_cache(maxsize=2_048)
-def _holidays(country: str, year: int) -> frozenset[date]:
-    import holidays  # noqa: PLC0415 - it takes a tenth of a second, and most decisions ask for no holiday
-
-    try:
-        return frozenset(holidays.country_holidays(country, years=range(year - 1, year + 3)))
-    except NotImplementedError:
-        return frozenset()
+def _holidays(country: str, year: int) -> Collection[date]:
+    return _CountryHolidays(country, range(year - 1, year + 3))

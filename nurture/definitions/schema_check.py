@@ -51,7 +51,8 @@ def read_shape(model: type[M], node: Node, context: ParseContext, called: str) -
     for key in empty:
         context.add_problem(node.parts[key], f"`{key}` is empty in {called}", _example(key, keys_of(model)))
     try:
-        shape = model.model_validate({key: value for key, value in node.value.items() if key not in empty})
+        given = {key: value for key, value in node.value.items() if key not in empty}
+        shape = model.model_validate(given, context=context)
     except ValidationError as error:
         details = error.errors(include_url=False)
         accounted = {*empty, *_misspelled(details)}

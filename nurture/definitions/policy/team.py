@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, ValidationInfo
 
 from nurture.definitions.holidays import countries_with_holidays
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
@@ -59,10 +59,11 @@ def _days(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def read_country(given: Any) -> str:
-    """Read an ISO 3166 alpha-2 country code; its public holidays must be known."""
+def read_country(given: Any, info: ValidationInfo) -> str:
+    """Read an ISO 3166 alpha-2 country code; its public holidays must be known, unless it was published."""
     code = str(given).upper()
-    if code not in countries_with_holidays():
+    is_published = info.context is not None and not info.context.complete
+    if not is_published and code not in countries_with_holidays():
         raise InvalidValue(
             f"the public holidays of `{given}` are not known", "Write a two-letter country code, such as `DE`."
         )

@@ -18,6 +18,7 @@ from nurture.domain.policy.team import (
     Team,
     WorkingHours,
 )
+from nurture.errors import InvalidDefinitions
 from tests.definitions.build import POLICY, bundle, problems
 
 MARA = "  - {id: mara, name: Mara, email: mara@example.com, capacity: 5}\n"
@@ -59,6 +60,13 @@ def test_everything_about_a_rep_is_read_and_the_business_hours_fill_in_the_rest(
     lena = found.manager_of(mara)
     assert lena is not None
     assert (lena.id, lena.email, lena.notify) == ("lena", "lena@example.com", ("pager",))
+
+
+def test_a_published_country_stays_valid_if_its_holidays_are_no_longer_known() -> None:
+    policy = POLICY + "business_hours: {zone: Europe/Berlin, country: XX}\n"
+    with pytest.raises(InvalidDefinitions, match="the public holidays of `XX` are not known"):
+        load(bundle(policy=policy))
+    assert load(bundle(policy=policy), complete=False).policy(1).team.business_hours.hours.country == "XX"
 
 
 def test_a_manager_may_be_a_rep_too() -> None:

@@ -233,9 +233,12 @@ def _hold_status(ctx: AppContext, tx: Transaction, row: SnapshotRow, now: dateti
         return HoldStatus("error", f"track {row.track} is not published; run `nurture publish`", None)
     # Only a lead on a published track needs the planner.
     from nurture.domain.planning.planner import GUARDS, DecisionContext, HoldReason, decide, requested  # noqa: PLC0415
-    from nurture.journey.tracks.advance import load_reps_full_until  # noqa: PLC0415
 
-    full_until = load_reps_full_until(tx, definitions, now)
+    full_until = None
+    if program is not None:
+        from nurture.journey.leads import capacity_queries  # noqa: PLC0415 - as above
+
+        full_until = capacity_queries.load_full_until(tx, definitions.policy, [program], now)
     view = snapshot.load_snapshots(tx, [row], now, ctx.holidays, full_until)[0].view
     try:
         decision = decide(view, program, definitions.policy, now)

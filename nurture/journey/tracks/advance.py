@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.lead_view import Position
 from nurture.domain.planning.planner import (
@@ -29,7 +28,6 @@ from nurture.journey.leads.transitions import LeadTransitions
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.gc_pause import gc_paused
-from nurture.runtime.published import Definitions
 from nurture.runtime.redact import redact
 
 
@@ -67,19 +65,12 @@ def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:
             return AdvanceResult()
         definitions = ctx.definitions.current(tx)
         transitions = LeadTransitions(definitions, now, "advance")
-        full_until = load_reps_full_until(tx, definitions, now)
+        programs = definitions.programs.values()
+        full_until = capacity_queries.load_full_until(tx, definitions.policy, programs, now)
         snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays, full_until)
         events = Counter(_advance_one(lead, transitions) for lead in snapshots)
         transitions.changes.write(tx, now)
     return AdvanceResult(len(rows), events)
-
-
-def load_reps_full_until(tx: Transaction, definitions: Definitions, now: datetime) -> datetime | None:
-    """Return until when touches with a call to action wait for rep capacity, None if they need not wait."""
-    holds_calls_to_action = definitions.policy.priority.hold_calls_to_action_at is not None
-    if not holds_calls_to_action or not any(program.calls_to_action for program in definitions.programs.values()):
-        return None
-    return capacity_queries.load_full_until(tx, now)
 
 
 def _advance_one(lead: LeadSnapshot, transitions: LeadTransitions) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 from traceback import format_tb
@@ -19,6 +21,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if (list(args) if args is not None else sys.argv[1:]) == ["version"]:
         sys.stdout.write(f"{__version__}\n")  # before Typer, which loads pydantic to parse an option
         sys.exit(0)
+    atexit.register(gc.freeze)  # the process ends: looking for cycles then took a seventh of `nurture explain`
     from nurture.cli.app import app  # noqa: PLC0415 - `nurture version` does without
     from nurture.cli.output import print_error  # noqa: PLC0415
 

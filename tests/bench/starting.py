@@ -60,6 +60,7 @@ def _make_database(folder: Path) -> Mapping[str, str]:
         "NURTURE_MAILDIR": str(folder / "maildir"),
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NURTURE_")} | ours
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has bytecode
     leads = folder / "leads.csv"
     leads.write_text(_LEADS, "utf-8")
     subprocess.run(

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from nurture.crm.base import CrmUnavailable
 from nurture.crm.hubspot import HubSpotCrm
 from nurture.crm.salesforce import SalesforceCrm
+from nurture.domain.delivery.receipts import Accepted
 from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
-from nurture.mail.providers.base import Accepted
 from nurture.operations.http_probe import probe
 from tests.doubles.sendgrid import KEY
 from tests.mail.providers.sendgrid.sending import EMAIL, NOW, opened

@@ -16,10 +16,10 @@ from nurture.cli.output import JsonOption, err, format_local_time, has_display, 
 from nurture.clock import RealClock
 from nurture.definitions.folder import read_folder, scan_folder
 from nurture.definitions.read_all import load
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.errors import InvalidDefinitions, InvalidState, Misconfigured, NotFound, NurtureError
 from nurture.files import make_folder, write_private
 from nurture.journey.leads.find import find_lead
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing import approval

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from nurture.domain.delivery.receipts import Receipt
+
 
 class HandoffStatus(StrEnum):
     """The state of a hand-off, in nurture's field of the CRM."""
@@ -73,40 +75,6 @@ class RemoteRecord:
     closed_at: datetime | None = None
     amount: float | None = None
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The CRM stored the record as *crm_id*. *note* says which part it did not store, or ""."""
-
-    crm_id: str
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """The CRM is unchanged; retry, not before *retry_at* (UTC) if set. *blocks_all*: no other record can be sent."""
-
-    reason: str
-    retry_at: datetime | None = None
-    blocks_all: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The CRM refuses this record until a person corrects something."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """The record may or may not have been stored: look it up before the next write."""
-
-    reason: str
-
-
-Receipt = Accepted | NotSent | Rejected | Unknown
 
 
 @dataclass(frozen=True, slots=True)

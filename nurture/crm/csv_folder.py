@@ -12,7 +12,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from nurture.crm.base import Accepted, ChangePage, CrmUnavailable, HandoffRecord, NotSent, Receipt, RemoteRecord
+from nurture.crm.base import ChangePage, CrmUnavailable, HandoffRecord, RemoteRecord
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt
 from nurture.errors import FileUnreadable
 from nurture.files import make_folder, open_private, sync_folder
 from nurture.formats.csv_writer import HANDOFF_KEY, CsvWriter

@@ -27,18 +27,9 @@ from urllib3 import Retry
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 from nurture.crm import hubspot_mapping
-from nurture.crm.base import (
-    Accepted,
-    ChangePage,
-    CrmUnavailable,
-    HandoffRecord,
-    NotSent,
-    Receipt,
-    Rejected,
-    RemoteRecord,
-    Unknown,
-)
+from nurture.crm.base import ChangePage, CrmUnavailable, HandoffRecord, RemoteRecord
 from nurture.crm.hubspot_mapping import KEY_PROPERTY, READ_PROPERTIES
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 25.0  # seconds
 PAGE_SIZE: Final = 100

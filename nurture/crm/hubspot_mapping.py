@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import orjson
 
-from nurture.crm.base import HandoffRecord, NotSent, Rejected, RemoteRecord, Unknown
+from nurture.crm.base import HandoffRecord, RemoteRecord
+from nurture.domain.delivery.receipts import NotSent, Rejected, Unknown
 
 KEY_PROPERTY: Final = "nurture_key"
 HANDOFF_PROPERTY: Final = "nurture_handoff"

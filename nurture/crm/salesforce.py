@@ -16,18 +16,9 @@ from simple_salesforce.exceptions import SalesforceError
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from nurture.crm import salesforce_mapping
-from nurture.crm.base import (
-    Accepted,
-    ChangePage,
-    CrmUnavailable,
-    HandoffRecord,
-    NotSent,
-    Receipt,
-    Rejected,
-    RemoteRecord,
-    Unknown,
-)
+from nurture.crm.base import ChangePage, CrmUnavailable, HandoffRecord, RemoteRecord
 from nurture.crm.salesforce_mapping import KEY_FIELD, SELECT_LEAD, soql_list, soql_literal, soql_timestamp
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 
 API_VERSION: Final = "59.0"
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 25.0  # seconds

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from nurture.crm.base import HandoffRecord, NotSent, Rejected, RemoteRecord, Unknown
+from nurture.crm.base import HandoffRecord, RemoteRecord
+from nurture.domain.delivery.receipts import NotSent, Rejected, Unknown
 
 KEY_FIELD: Final = "Nurture_Key__c"
 HANDOFF_FIELD: Final = "Nurture_Handoff__c"

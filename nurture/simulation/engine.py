@@ -19,11 +19,11 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
 from nurture.definitions.folder import Sources
+from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning import calendar as calendar_times
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.run_once import RunResult, run_once
-from nurture.mail.providers.base import Accepted, Receipt
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext

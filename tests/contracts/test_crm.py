@@ -13,21 +13,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from nurture.crm.base import (
-    Accepted,
-    Crm,
-    CrmUnavailable,
-    HandoffRecord,
-    HandoffStatus,
-    NotSent,
-    Person,
-    Rejected,
-    RemoteRecord,
-    Unknown,
-)
+from nurture.crm.base import Crm, CrmUnavailable, HandoffRecord, HandoffStatus, Person, RemoteRecord
 from nurture.crm.csv_folder import CsvFolderCrm
 from nurture.crm.hubspot import HubSpotCrm
 from nurture.crm.salesforce import SalesforceCrm
+from nurture.domain.delivery.receipts import Accepted, NotSent, Rejected, Unknown
 from tests.doubles.crm_server import CrmDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble
 from tests.doubles.salesforce import CONSUMER_KEY, CONSUMER_SECRET, SalesforceDouble

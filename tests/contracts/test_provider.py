@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from nurture.mail.providers.base import Accepted, Provider, Rejected
+from nurture.domain.delivery.receipts import Accepted, Rejected
+from nurture.mail.providers.base import Provider
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.mail.providers.smtp.provider import SmtpProvider
@@ -115,7 +116,7 @@ def test_each_email_has_its_receipt_in_order(backend: Backend) -> None:
     receipts = backend.provider.send(batch, NOW)
     assert all(isinstance(receipt, Accepted) for receipt in receipts)
     sent_to = {message["Message-ID"]: message["To"] for message in backend.delivered()}
-    ids = [receipt.provider_message_id for receipt in receipts if isinstance(receipt, Accepted)]
+    ids = [receipt.remote_id for receipt in receipts if isinstance(receipt, Accepted)]
     assert [sent_to[provider_id] for provider_id in ids] == [email.to.email for email in batch]
 
 

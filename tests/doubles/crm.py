@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from nurture.crm.base import (
-    Accepted,
-    ChangePage,
-    CrmUnavailable,
-    HandoffRecord,
-    NotSent,
-    Receipt,
-    Rejected,
-    RemoteRecord,
-    Unknown,
-)
+from nurture.crm.base import ChangePage, CrmUnavailable, HandoffRecord, RemoteRecord
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 
 
 @dataclass

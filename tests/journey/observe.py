@@ -13,10 +13,10 @@ from sqlalchemy import event, insert, text
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
 from nurture.db.types import UtcDateTime
+from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
 from nurture.journey.leads.signal_queries import NewSignal
-from nurture.mail.providers.base import Accepted, Receipt
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions

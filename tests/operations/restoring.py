@@ -12,8 +12,8 @@ from nurture.clock import VirtualClock
 from nurture.db import clock_row, database_identity
 from nurture.db.engine import Database
 from nurture.db.machine_state import Machine
+from nurture.domain.delivery.receipts import Receipt
 from nurture.journey import run_once
-from nurture.mail.providers.base import Receipt
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
 from nurture.runtime import quarantine

@@ -9,19 +9,9 @@ from secrets import token_hex
 from typing import Final, assert_never
 
 from nurture.clock import Clock
-from nurture.crm.base import (
-    Accepted,
-    Crm,
-    CrmUnavailable,
-    HandoffRecord,
-    HandoffStatus,
-    NotSent,
-    Person,
-    Receipt,
-    Rejected,
-    Unknown,
-)
+from nurture.crm.base import Crm, CrmUnavailable, HandoffRecord, HandoffStatus, Person
 from nurture.domain.delivery.backoff import backoff
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.domain.policy.policy import Policy
 from nurture.outbox import circuit_breakers, crm_records
 from nurture.outbox.circuit_breakers import Breaker
@@ -209,7 +199,7 @@ class _PushWorker:
 
     def _to_result(self, record: OutgoingRecord, receipt: Receipt, now: datetime) -> PushResult:
         match receipt:
-            case Accepted(crm_id=crm_id, note=note):
+            case Accepted(remote_id=crm_id, note=note):
                 return PushResult(record.id, "done", record.target_state, self.crm.name, crm_id, note or None, None)
             case Rejected(reason=why):
                 return PushResult(record.id, "rejected", None, None, None, why, None)

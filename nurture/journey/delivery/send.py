@@ -15,11 +15,11 @@ from nurture.clock import Clock
 from nurture.db.errors import is_transaction_conflict
 from nurture.db.transaction import Transaction
 from nurture.domain.delivery.backoff import backoff
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.errors import DatabaseUnavailable
 from nurture.journey.delivery import send_checks
 from nurture.journey.delivery.claim import PROBE_AFTER, CheckpointObserver, ClaimedBatch, apply_outcomes_and_wake
 from nurture.journey.leads import lock_queries
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
@@ -239,7 +239,7 @@ def _open_breaker(
 
 def _outcome(message: DueMessage, receipt: Receipt, provider_name: str, now: datetime) -> DeliveryResult:
     match receipt:
-        case Accepted(provider_message_id=provider_id):
+        case Accepted(remote_id=provider_id):
             return DeliveryResult(message.id, "accepted", now, provider_name, provider_id, None, None)
         case Rejected(reason=why):
             return DeliveryResult(message.id, "rejected", None, provider_name, None, why, None)

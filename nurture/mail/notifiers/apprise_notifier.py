@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.errors import Misconfigured
 from nurture.mail.notifiers.unconfigured import NOTIFIER_PREFIX
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.rendering.render import ComposedEmail
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from nurture.domain.delivery.receipts import NotSent, Receipt
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import NotSent, Receipt
 from nurture.mail.rendering.render import ComposedEmail
 
 NOTIFIER_PREFIX: Final = "notify:"

@@ -3,50 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from nurture.domain.delivery.receipts import Receipt
     from nurture.mail.rendering.render import ComposedEmail
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The provider accepted the email as *provider_message_id*."""
-
-    provider_message_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The provider refused the email permanently."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """The email was certainly not sent and may be retried, not before *retry_at* (UTC) if set.
-
-    *blocks_all*: no other email can be sent until then (rate limit, refused key, provider down).
-    *blocks_sender*: no other email from this sender can be sent (unverified address).
-    """
-
-    reason: str
-    retry_at: datetime | None = None
-    blocks_all: bool = False
-    blocks_sender: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """The email may or may not have been sent. Do not resend it automatically."""
-
-    reason: str
-
-
-Receipt = Accepted | Rejected | NotSent | Unknown
 
 
 class Provider(Protocol):

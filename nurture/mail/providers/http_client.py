@@ -23,8 +23,8 @@ from aiohttp.abc import AbstractStreamWriter
 from pydantic import SecretStr
 from yarl import URL
 
+from nurture.domain.delivery.receipts import NotSent, Unknown
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import NotSent, Unknown
 from nurture.mail.providers.http_errors import receipt_after_send, receipt_before_send
 from nurture.mail.providers.rate_limit import RateLimit
 

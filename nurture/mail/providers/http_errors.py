@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 
-from nurture.mail.providers.base import NotSent, Receipt, Rejected, Unknown
+from nurture.domain.delivery.receipts import NotSent, Receipt, Rejected, Unknown
 
 _ADDRESS: Final = re.compile(r"(?<![^\s<>\[\]()\"'])[^\s<>\[\]()\"'@]++@[^\s<>\[\]()\"']++")
 _MAX_TEXT: Final = 200

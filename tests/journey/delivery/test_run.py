@@ -14,6 +14,7 @@ import pytest
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.db.transaction import Transaction
+from nurture.domain.delivery.receipts import Accepted, NotSent, Rejected, Unknown
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import NurtureError
@@ -24,7 +25,6 @@ from nurture.journey.handoff import sweep
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.journey.tracks import advance, enroll, manual
-from nurture.mail.providers.base import Accepted, NotSent, Rejected, Unknown
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import messages as outbox_messages

@@ -10,9 +10,9 @@ import pytest
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.journey.delivery import claim, run, send
 from nurture.journey.tracks import advance
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker

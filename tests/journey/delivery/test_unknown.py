@@ -9,9 +9,9 @@ import pytest
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
+from nurture.domain.delivery.receipts import Unknown
 from nurture.errors import NotFound
 from nurture.journey.delivery import run, unknown
-from nurture.mail.providers.base import Unknown
 from nurture.reporting import explain
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules

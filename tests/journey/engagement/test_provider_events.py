@@ -18,13 +18,13 @@ from nurture.db.engine import Database
 from nurture.db.metadata import metadata
 from nurture.domain.address import normalize_address
 from nurture.domain.delivery.delivery_status import DeliveryEventType
+from nurture.domain.delivery.receipts import Accepted, Unknown
 from nurture.domain.signals import SignalKind
 from nurture.journey.delivery import run
 from nurture.journey.engagement import provider_events
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.leads import suppression_queries
 from nurture.journey.run_once import run_once
-from nurture.mail.providers.base import Accepted, Unknown
 from nurture.mail.providers.events import InvalidEventBatch
 from nurture.runtime.context import AppContext
 from tests.chaos.event_orders import permute

@@ -10,10 +10,10 @@ from contextlib import closing
 import pytest
 from pydantic import SecretStr
 
+from nurture.domain.delivery.receipts import Accepted, NotSent, Rejected, Unknown
 from nurture.errors import Misconfigured
 from nurture.mail.notifiers.apprise_notifier import RETRY_AFTER, AppriseNotifier
 from nurture.mail.notifiers.unconfigured import UnconfiguredNotifier
-from nurture.mail.providers.base import Accepted, NotSent, Rejected, Unknown
 from nurture.mail.rendering.render import Address, ComposedEmail
 from tests.doubles.chat_server import ChatServer
 from tests.journey.builders import START

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from threading import get_ident
 
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected
 from nurture.errors import Misconfigured
 from nurture.files import make_folder, open_private, sync_folder
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected
 from nurture.mail.rendering.mime import build_message_id, build_mime, safe_file_name
 from nurture.mail.rendering.render import ComposedEmail
 

@@ -11,8 +11,9 @@ from typing import Final
 from pydantic import SecretStr
 from yarl import URL
 
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, SuppressedAddress, Unknown
+from nurture.mail.providers.base import SuppressedAddress
 from nurture.mail.providers.http_client import (
     ClientConfig,
     HttpClient,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected
 from nurture.mail.providers.http_client import HttpResponse
 from nurture.mail.providers.http_errors import receipt_for_other_status, redact_message
 

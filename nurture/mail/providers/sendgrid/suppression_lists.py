@@ -8,8 +8,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from nurture.domain.delivery.receipts import NotSent
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import NotSent, SuppressedAddress
+from nurture.mail.providers.base import SuppressedAddress
 from nurture.mail.providers.http_client import HttpClient
 
 SuppressionSource = Literal["bounce", "complaint", "page"]

@@ -12,8 +12,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.providers.smtp.commands import SERVICE_CLOSING, ConnectionLost, SmtpReply
 from nurture.mail.providers.smtp.connection import SmtpConnection, SmtpServer, SmtpUnavailable
 from nurture.mail.providers.smtp.envelope import SmtpMessage, UnsupportedByServer, build_smtp_message

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nurture.mail.providers.base import Accepted, NotSent
+from nurture.domain.delivery.receipts import Accepted, NotSent
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from tests.mail.build import PLAIN, composed
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from nurture.mail.providers.base import Receipt
+from nurture.domain.delivery.receipts import Receipt
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.mail.rendering.render import Address, ComposedEmail
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble

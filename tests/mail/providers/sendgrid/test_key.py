@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.traceback import Traceback
 
+from nurture.domain.delivery.receipts import Accepted
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted
 from nurture.mail.providers.http_client import HttpClient
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from tests.doubles.sendgrid import KEY, Account, Fault, SendGridDouble

@@ -12,8 +12,8 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
+from nurture.domain.delivery.receipts import Accepted, NotSent
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted, NotSent
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from tests.doubles.sendgrid import KEY, SendGridDouble
 from tests.mail.providers.sendgrid import sending

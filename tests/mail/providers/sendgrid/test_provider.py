@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.mail.rendering.render import Address
 from tests.doubles.sendgrid import KEY, Account, Fault, SendGridDouble

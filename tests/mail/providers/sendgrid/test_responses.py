@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from nurture.mail.providers.base import Accepted, NotSent, Rejected, Unknown
+from nurture.domain.delivery.receipts import Accepted, NotSent, Rejected, Unknown
 from nurture.mail.providers.http_client import HttpResponse
 from nurture.mail.providers.sendgrid.responses import receipt_for_response
 

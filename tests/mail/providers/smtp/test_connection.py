@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 import nurture
+from nurture.domain.delivery.receipts import Accepted, NotSent
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted, NotSent
 from nurture.mail.providers.smtp.connection import SmtpServer
 from nurture.mail.providers.smtp.provider import SmtpProvider
 from tests.doubles.smtp import PASSWORD, USER, Fault

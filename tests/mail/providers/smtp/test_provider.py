@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.providers.smtp.provider import SmtpProvider
 from nurture.mail.rendering.render import Address
 from tests.doubles.smtp import Fault, SMTPDouble, client_context, smtp_server

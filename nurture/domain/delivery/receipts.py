@@ -1,0 +1,45 @@
+"""What an email provider, a notifier or a CRM answers to one message or record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """It was accepted as *remote_id*. *note* says which part of a record was not stored, or ""."""
+
+    remote_id: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """It was refused permanently, until a person corrects something."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """It was certainly not sent and may be retried, not before *retry_at* (UTC) if set.
+
+    *blocks_all*: no other can be sent until then (rate limit, refused key, provider down).
+    *blocks_sender*: no other email from this sender can be sent (unverified address).
+    """
+
+    reason: str
+    retry_at: datetime | None = None
+    blocks_all: bool = False
+    blocks_sender: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It may or may not have been sent. An email is not resent automatically; a record is looked up first."""
+
+    reason: str
+
+
+Receipt = Accepted | Rejected | NotSent | Unknown

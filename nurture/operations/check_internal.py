@@ -176,7 +176,7 @@ def check_sending_pauses(setup: DoctorContext) -> Sequence[CheckResult]:
 
 
 def _describe_pause(pause: Breaker, now: datetime, *, all_domains_paused: bool) -> CheckResult:
-    stops_all = all_domains_paused if pause.kind == "domain" else pause.until is None or pause.until > now
+    stops_all = all_domains_paused if pause.kind == "domain" else pause.blocks_calls(now)
     what = {"domain": f"email from {pause.name}", "database": "all sending"}.get(pause.kind, pause.name)
     since = f"{pause.since:%Y-%m-%d %H:%M} UTC"
     return CheckResult(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import literal, or_, select, update
@@ -16,6 +16,9 @@ breaker = table(delivery_tables.CircuitBreaker)
 
 Kind = Literal["provider", "domain", "database"]
 
+PROBE_AFTER: Final = timedelta(minutes=1)
+"""How long to wait before one message or record probes a provider or CRM that cannot be reached."""
+
 _COLUMNS: Final = (breaker.c.kind, breaker.c.name, breaker.c.reason, breaker.c.since, breaker.c.until)
 
 
@@ -27,6 +30,10 @@ class Breaker(NamedTuple):
     reason: str
     since: datetime
     until: datetime | None
+
+    def blocks_calls(self, now: datetime) -> bool:
+        """Return whether it has not ended yet; later, one call probes it."""
+        return self.until is None or self.until > now
 
 
 def list_active(tx: Transaction) -> list[Breaker]:
@@ -60,7 +67,7 @@ def trip(tx: Transaction, new_breaker: Breaker) -> None:
     )
 
 
-def claim_probe(tx: Transaction, provider: str, now: datetime, until: datetime) -> bool:
+def claim_probe(tx: Transaction, provider: str, now: datetime) -> bool:
     """Claim the probe of a paused provider whose *until* has passed; return False if another worker has it."""
     due = update(breaker).where(
         breaker.c.kind == "provider",
@@ -68,7 +75,7 @@ def claim_probe(tx: Transaction, provider: str, now: datetime, until: datetime) 
         breaker.c.released_at.is_(None),
         breaker.c.until <= now,
     )
-    return tx.execute(due.values(until=until)).rowcount > 0
+    return tx.execute(due.values(until=now + PROBE_AFTER)).rowcount > 0
 
 
 def last_released(tx: Transaction, kind: Kind, by: str) -> datetime | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Select,
+    FromClause,
     String,
     bindparam,
     case,
@@ -21,13 +21,13 @@ from sqlalchemy import (
     update,
 )
 
-from nurture.db.row_values import column_types
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
+from nurture.outbox.lease_queue import AT, LeaseQueue
 
 record = table(tables_crm.CrmRecord)
 offer = table(handoff_tables.Offer)
@@ -36,7 +36,7 @@ address = table(lead_tables.Address)
 identity = table(lead_tables.Identity)
 
 _NEW_RECORD: Final = (
-    "key", "offer_id", "lead_id", "target_state", "target_set_at", "state", "state_at", "due_at", "attempts",
+    "send_key", "offer_id", "lead_id", "target_state", "target_set_at", "state", "state_at", "send_at", "attempts",
 )  # fmt: skip
 _OPEN: Final = ("planned", "claimed", "sending", "unknown")
 
@@ -45,6 +45,7 @@ class OutgoingRecord(NamedTuple):
     """A hand-off to push to the CRM, with the current fields of its lead."""
 
     id: int
+    send_key: str
     offer_id: int
     lead_id: int
     target_state: str
@@ -63,11 +64,11 @@ class PushResult(NamedTuple):
 
     id: int
     state: str
-    pushed_state: str | None
-    crm: str | None
-    crm_id: str | None
-    reason: str | None
-    due_at: datetime | None
+    reason: str | None = None
+    send_at: datetime | None = None
+    pushed_state: str | None = None
+    provider: str | None = None
+    crm_id: str | None = None
 
 
 class UnknownRecord(NamedTuple):
@@ -79,19 +80,44 @@ class UnknownRecord(NamedTuple):
     target_state: str
 
 
+def _result_values(new: FromClause) -> dict[str, Any]:
+    """Return what a result sets; a record whose target state changed meanwhile is planned again."""
+    is_outdated = (new.c.state == "done") & (new.c.pushed_state != record.c.target_state)
+    return {
+        "state": case((is_outdated, "planned"), else_=new.c.state),
+        "pushed_state": func.coalesce(new.c.pushed_state, record.c.pushed_state),
+        "pushed_at": case((new.c.pushed_state.is_not(None), AT), else_=record.c.pushed_at),
+        "provider": func.coalesce(new.c.provider, record.c.provider),
+        "crm_id": func.coalesce(new.c.crm_id, record.c.crm_id),
+        "send_at": case((is_outdated, AT), else_=func.coalesce(new.c.send_at, record.c.send_at)),
+        "attempts": case((new.c.state == "done", 0), else_=record.c.attempts),
+    }
+
+
+QUEUE: Final = LeaseQueue(
+    record,
+    PushResult,
+    result_values=_result_values,
+    unknown_values=lambda now: {
+        "state_at": now,
+        "reason": "the worker stopped during the push; it is unknown whether the CRM took it",
+    },
+)
+
+
 def plan_records(tx: Transaction, offers: Sequence[tuple[int, int]], now: datetime) -> None:
     """Plan a CRM record for each new (offer id, lead id)."""
     rows = [
         (f"handoff:{offer_id}", offer_id, lead_id, "offered", now, "planned", now, now, 0)
         for offer_id, lead_id in offers
     ]
-    tx.insert(record, _NEW_RECORD, rows, unique_columns=["key"])
+    tx.insert(record, _NEW_RECORD, rows, unique_columns=["send_key"])
 
 
 def set_target_states(tx: Transaction, answers: Sequence[tuple[int, str]], now: datetime) -> None:
     """Set the target states of records from answered offers: (offer id, state).
 
-    A record in progress or `unknown` keeps its state; `write_results` compares it with the new target.
+    A record in progress or `unknown` keeps its state; its result is compared with the new target.
     """
     if not answers:
         return
@@ -110,7 +136,7 @@ def _requeue_values(now: datetime) -> dict[str, Any]:
         "target_set_at": now,
         "state": case((finished, "planned"), else_=record.c.state),
         "state_at": case((finished, now), else_=record.c.state_at),
-        "due_at": case((finished, now), else_=record.c.due_at),
+        "send_at": case((finished, now), else_=record.c.send_at),
         "attempts": case((finished, 0), else_=record.c.attempts),
     }
 
@@ -146,19 +172,21 @@ def plan_existing_offers(tx: Transaction, since: datetime, now: datetime) -> int
         bindparam("due", now, type_=UtcDateTime()),
         bindparam("attempts", 0),
     ).where(offer.c.offered_at >= since, ~exists().where(record.c.offer_id == offer.c.id))
-    into = record.insert().from_select(_NEW_RECORD, made.order_by(offer.c.id)).returning(record.c.id)
+    into = record.insert().from_select(list(_NEW_RECORD), made.order_by(offer.c.id)).returning(record.c.id)
     new = len(tx.execute(into).all())
     chosen = select(offer.c.id).where(offer.c.offered_at >= since)
     again = tx.execute(
         update(record)
         .where(record.c.offer_id.in_(chosen), record.c.state.in_(("done", "rejected")))
-        .values(state="planned", state_at=now, due_at=now, pushed_state=None, attempts=0, reason=None)
+        .values(state="planned", state_at=now, send_at=now, pushed_state=None, attempts=0, reason=None)
     ).rowcount
     return new + again
 
 
-def claim(tx: Transaction, token: str, until: datetime, now: datetime, limit: int) -> list[tuple[int, str]]:
-    """Claim due records in hand-off order, at most one per lead; return (id, key).
+def claim_due(
+    tx: Transaction, crm: str, token: str, until: datetime, now: datetime, limit: int
+) -> list[OutgoingRecord]:
+    """Claim due records in hand-off order, at most one per lead; return them.
 
     A record waits for the earlier ones of its lead, so that the CRM gets them in order.
     """
@@ -166,37 +194,22 @@ def claim(tx: Transaction, token: str, until: datetime, now: datetime, limit: in
     before = exists().where(
         earlier.c.lead_id == record.c.lead_id, earlier.c.id < record.c.id, earlier.c.state.in_(_OPEN)
     )
-    chosen = (
+    due = (
         select(record.c.id)
-        .where(record.c.state == "planned", record.c.due_at <= now, ~before)
+        .where(record.c.state == "planned", record.c.send_at <= now, ~before)
         .order_by(record.c.id)
         .limit(limit)
     )
     if tx.skips_locked:
-        chosen = chosen.with_for_update(of=record, skip_locked=True)
-    taken = tx.execute(
-        update(record)
-        .where(record.c.id.in_(chosen))
-        .values(state="claimed", state_at=now, lease_token=token, lease_until=until)
-        .returning(record.c.id, record.c.key)
-    )
-    return sorted((row.id, row.key) for row in taken)
+        due = due.with_for_update(of=record, skip_locked=True)
+    ids = list(tx.execute(due).scalars())
+    QUEUE.claim(tx, [(id_,) for id_ in ids], token, until, now)
+    return load_outgoing(tx, ids, crm) if ids else []
 
 
-def stamp_sending(
-    tx: Transaction, ids: Sequence[int], crm: str, token: str, until: datetime, now: datetime
-) -> list[OutgoingRecord]:
-    """Mark claimed records `sending`, before the CRM call; return those that *token* still holds, as of now."""
-    candidates = tx.ids("locked", ids)
-    stamped = set(
-        tx.execute(
-            update(record)
-            .where(record.c.id == candidates.c.id, record.c.state == "claimed", record.c.lease_token == token)
-            .values(state="sending", state_at=now, lease_until=until, attempts=record.c.attempts + 1, crm=crm)
-            .returning(record.c.id)
-        ).scalars()
-    )
-    chosen = tx.ids("chosen", sorted(stamped))
+def load_outgoing(tx: Transaction, ids: Collection[int], crm: str) -> list[OutgoingRecord]:
+    """Return these records for *crm*, as of now, in hand-off order."""
+    chosen = tx.ids("chosen", sorted(ids))
     external_id = (
         select(func.min(identity.c.external_id))
         .where(identity.c.lead_id == record.c.lead_id, identity.c.source == crm)
@@ -205,6 +218,7 @@ def stamp_sending(
     query = (
         select(
             record.c.id,
+            record.c.send_key,
             record.c.offer_id,
             record.c.lead_id,
             record.c.target_state,
@@ -226,64 +240,13 @@ def stamp_sending(
     return [OutgoingRecord._make(row) for row in tx.execute(query)]
 
 
-def write_results(tx: Transaction, results: Sequence[PushResult], token: str | None, now: datetime) -> None:
-    """Write push results, and plan a record again whose target state changed meanwhile.
-
-    With *token*, write only records that it still holds: a slow worker overwrites no newer result.
-    """
-    if not results:
-        return
-    new = tx.rows("new", column_types(record, PushResult._fields), results)
-    if tx.skips_locked:
-        locked = select(record.c.id).join(new, new.c.id == record.c.id).order_by(record.c.id)
-        tx.execute(locked.with_for_update(of=record))
-    is_outdated = (new.c.state == "done") & (new.c.pushed_state != record.c.target_state)
-    statement = (
-        update(record)
-        .where(record.c.id == new.c.id)
-        .values(
-            state=case((is_outdated, "planned"), else_=new.c.state),
-            state_at=now,
-            pushed_state=func.coalesce(new.c.pushed_state, record.c.pushed_state),
-            pushed_at=case((new.c.pushed_state.is_not(None), now), else_=record.c.pushed_at),
-            crm=func.coalesce(new.c.crm, record.c.crm),
-            crm_id=func.coalesce(new.c.crm_id, record.c.crm_id),
-            reason=new.c.reason,
-            due_at=case((is_outdated, now), else_=func.coalesce(new.c.due_at, record.c.due_at)),
-            attempts=case((new.c.state == "done", 0), else_=record.c.attempts),
-            lease_token=None,
-            lease_until=None,
-        )
-    )
-    if token is not None:
-        statement = statement.where(record.c.lease_token == token)
-    tx.execute(statement)
-
-
-def release_expired(tx: Transaction, now: datetime) -> tuple[int, int]:
-    """End expired leases: `claimed` returns to `planned`, `sending` becomes `unknown`. Return both counts."""
-    back = tx.execute(
-        update(record)
-        .where(record.c.id.in_(_expired(tx, "claimed", now)))
-        .values(state="planned", state_at=now, lease_token=None, lease_until=None)
-    ).rowcount
-    unknown = tx.execute(
-        update(record)
-        .where(record.c.id.in_(_expired(tx, "sending", now)))
-        .values(
-            state="unknown",
-            state_at=now,
-            lease_until=None,
-            reason="the worker stopped during the push; it is unknown whether the CRM took it",
-        )
-    ).rowcount
-    return back, unknown
-
-
-def _expired(tx: Transaction, state: str, now: datetime) -> Select[tuple[int]]:
-    leased = record.c.state.in_(bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True))
-    expired = select(record.c.id).where(leased, record.c.state == state, record.c.lease_until < now)
-    return expired.with_for_update(skip_locked=True) if tx.skips_locked else expired
+def lock(tx: Transaction, ids: Collection[int], state: str | None = None) -> set[int]:
+    """Lock these records in hand-off order, and return those in *state*."""
+    chosen = tx.ids("chosen", sorted(ids))
+    query = select(record.c.id).join(chosen, chosen.c.id == record.c.id).order_by(record.c.id)
+    if state is not None:
+        query = query.where(record.c.state == state)
+    return set(tx.execute(query.with_for_update(of=record) if tx.skips_locked else query).scalars())
 
 
 def list_unknown(tx: Transaction, before: datetime, limit: int) -> list[UnknownRecord]:

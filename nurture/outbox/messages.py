@@ -6,24 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-import orjson
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
-    Select,
-    String,
-    Update,
+    FromClause,
     and_,
     bindparam,
     case,
     func,
-    null,
     or_,
     select,
     update,
 )
 
-from nurture.db.row_values import Columns, column_types
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -31,6 +25,7 @@ from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
+from nurture.outbox.lease_queue import LeaseQueue
 
 message = table(delivery_tables.Message)
 lead = table(lead_tables.Lead)
@@ -88,12 +83,31 @@ class DeliveryResult(NamedTuple):
 
     id: int
     state: str
-    accepted_at: datetime | None
-    provider: str | None
-    provider_message_id: str | None
-    reason: str | None
-    send_at: datetime | None
+    reason: str | None = None
+    send_at: datetime | None = None
     expires_at: datetime | None = None
+    provider: str | None = None
+    accepted_at: datetime | None = None
+    provider_message_id: str | None = None
+
+
+def _result_values(new: FromClause) -> dict[str, Any]:
+    return {
+        "accepted_at": new.c.accepted_at,
+        "provider_message_id": new.c.provider_message_id,
+        "expires_at": func.coalesce(new.c.expires_at, message.c.expires_at),
+    }
+
+
+QUEUE: Final = LeaseQueue(
+    message,
+    DeliveryResult,
+    result_values=_result_values,
+    # It stays unknown since the call: `state_at` is unchanged.
+    unknown_values=lambda _: {"reason": "the worker stopped while sending; it is unknown whether the message was sent"},
+    claim_columns=("id", "sender_domain"),
+)
+"""Claims name the domain that a message is sent from, None for email to reps."""
 
 
 def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = None) -> list[DueMessage]:
@@ -179,176 +193,6 @@ def list_touches_since(tx: Transaction, lead_ids: Sequence[int], since: datetime
         )
     )
     return [(row[0], row[1] or row[2]) for row in tx.execute(query)]
-
-
-class Claim(NamedTuple):
-    """A message to claim, and the domain that it is sent from (None for email to reps)."""
-
-    id: int
-    sender_domain: str | None
-
-
-_AT: Final = bindparam("at", type_=UtcDateTime())
-_LEASE: Final = bindparam("lease", type_=UtcDateTime())
-_CLAIMED_BY_WORKER: ColumnElement[bool] = and_(
-    message.c.state == "claimed", message.c.lease_token == bindparam("worker")
-)
-_ID_COLUMNS: Columns = {"id": BigInteger()}
-_CLAIM_COLUMNS: Columns = {"id": BigInteger(), "sender_domain": String()}
-
-
-def claim(tx: Transaction, claims: Sequence[Claim], token: str, until: datetime, now: datetime) -> None:
-    """Claim planned messages for the worker that holds *token*, until the lease ends."""
-    if claims:
-        values = {"payload": tx.payload(_CLAIM_COLUMNS, claims), "worker": token, "lease": until, "at": now}
-        tx.execute(tx.cached(claim, lambda: _claim(tx)), values)
-
-
-def _claim(tx: Transaction) -> Update:
-    claimed = tx.rows_parameter("locked", _CLAIM_COLUMNS)
-    return (
-        update(message)
-        .where(message.c.id == claimed.c.id, message.c.state == "planned")
-        .values(
-            state="claimed",
-            state_at=_AT,
-            claimed_at=_AT,
-            sender_domain=claimed.c.sender_domain,
-            lease_token=bindparam("worker"),
-            lease_until=_LEASE,
-        )
-    )
-
-
-def renew_leases(tx: Transaction, token: str, until: datetime) -> int:
-    """Extend the leases that *token* holds; return how many.
-
-    Skips rows that the worker is writing now: that write renews or ends the lease.
-    """
-    leased = select(message.c.id).where(_LEASED, message.c.lease_token == token)
-    if tx.skips_locked:
-        leased = leased.with_for_update(skip_locked=True)
-    prolonged = update(message).where(message.c.id.in_(leased)).values(lease_until=until)
-    return tx.execute(prolonged).rowcount
-
-
-def lock_still_claimed(tx: Transaction, token: str) -> set[int]:
-    """Lock and return the messages that are still claimed by *token*."""
-    claimed = select(message.c.id).where(_LEASED, _CLAIMED_BY_WORKER)
-    if tx.skips_locked:
-        claimed = claimed.with_for_update(of=message)
-    return set(tx.execute(claimed, {"worker": token}).scalars())
-
-
-def stamp_sending(tx: Transaction, ids: Sequence[int], token: str, until: datetime, now: datetime) -> set[int]:
-    """Mark claimed messages `sending`, before the provider call; return those that *token* still holds."""
-    if not ids:
-        return set()
-    values = {"payload": tx.payload(_ID_COLUMNS, [(id_,) for id_ in ids]), "worker": token}
-    stamp = tx.cached(stamp_sending, lambda: _stamp(tx))
-    stamped = values | {"lease": until, "at": now}
-    if not tx.is_sqlite:
-        return set(tx.execute(stamp.returning(message.c.id), stamped).scalars())
-    # SQLite has one writer, so the ids can be selected before the update. They come as one JSON row: for each
-    # row that SQLite returns, the interpreter switches to the thread that calls the provider.
-    still_claimed = tx.execute(tx.cached(_still_claimed_query, lambda: _still_claimed_query(tx)), values).scalar_one()
-    tx.execute(stamp, stamped)
-    return set(orjson.loads(still_claimed))
-
-
-def _stamp(tx: Transaction) -> Update:
-    stamped = tx.rows_parameter("locked", _ID_COLUMNS)
-    return (
-        update(message)
-        .where(message.c.id.in_(select(stamped.c.id)), _CLAIMED_BY_WORKER)
-        .values(state="sending", state_at=_AT, lease_until=_LEASE, attempts=message.c.attempts + 1)
-    )
-
-
-def _still_claimed_query(tx: Transaction) -> Select[tuple[str]]:
-    candidates = tx.rows_parameter("locked", _ID_COLUMNS)
-    query = select(func.json_group_array(message.c.id)).join(candidates, candidates.c.id == message.c.id)
-    return query.where(_CLAIMED_BY_WORKER)
-
-
-_UNCOUNTED_STATES: Final = ("planned", "cancelled", "rejected")
-"""States of messages that do not count against the sender domain's daily limit."""
-
-
-def write_results(tx: Transaction, results: Sequence[DeliveryResult], token: str | None, now: datetime) -> None:
-    """Write delivery results; with *token*, only of messages that it still holds."""
-    if not results:
-        return
-    values = {"payload": tx.payload(column_types(message, DeliveryResult._fields), results), "at": now}
-    if token is None:
-        tx.execute(tx.cached((write_results, "any"), lambda: _write_results_statement(tx)), values)
-        return
-    is_held = message.c.lease_token == bindparam("worker")
-    statement = tx.cached((write_results, "held"), lambda: _write_results_statement(tx).where(is_held))
-    tx.execute(statement, values | {"worker": token})
-
-
-def _write_results_statement(tx: Transaction) -> Update:
-    new = tx.rows_parameter("new", column_types(message, DeliveryResult._fields))
-    return (
-        update(message)
-        .where(message.c.id == new.c.id)
-        .values(
-            state=new.c.state,
-            state_at=_AT,
-            accepted_at=new.c.accepted_at,
-            provider=new.c.provider,
-            provider_message_id=new.c.provider_message_id,
-            reason=new.c.reason,
-            claimed_at=case((new.c.state.in_(_UNCOUNTED_STATES), null()), else_=message.c.claimed_at),
-            send_at=func.coalesce(new.c.send_at, message.c.send_at),
-            expires_at=func.coalesce(new.c.expires_at, message.c.expires_at),
-            lease_token=None,
-            lease_until=None,
-        )
-    )
-
-
-_LEASED: ColumnElement[bool] = message.c.state.in_(
-    bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True)
-)
-"""Literal values, as in the partial index on leases; with bound values SQLite scans the whole table."""
-
-
-def release_expired(tx: Transaction, now: datetime) -> tuple[int, int]:
-    """End expired leases: `claimed` returns to `planned`, `sending` becomes `unknown`. Return both counts.
-
-    An unknown message keeps its token, so that a worker that was only slow can still write its result.
-    """
-    back = tx.execute(
-        update(message)
-        .where(message.c.id.in_(_expired(tx, "claimed", now)))
-        .values(state="planned", state_at=now, claimed_at=None, lease_token=None, lease_until=None)
-    ).rowcount
-    unknown = tx.execute(
-        update(message)
-        .where(message.c.id.in_(_expired(tx, "sending", now)))
-        .values(
-            state="unknown",
-            lease_until=None,
-            reason="the worker stopped while sending; it is unknown whether the message was sent",
-        )
-    ).rowcount
-    return back, unknown
-
-
-def _expired(tx: Transaction, state: str, now: datetime) -> Select[tuple[int]]:
-    """Return the messages in *state* with an expired lease; rows that a slow worker is writing are skipped."""
-    expired = select(message.c.id).where(_LEASED, message.c.state == state, message.c.lease_until < now)
-    return expired.with_for_update(skip_locked=True) if tx.skips_locked else expired
-
-
-def count_recent_unknown(tx: Transaction, provider: str, since: datetime) -> int:
-    """Return how many messages given to *provider* became unknown after *since*."""
-    query = select(func.count()).where(
-        message.c.state == "unknown", message.c.provider == provider, message.c.state_at > since
-    )
-    return tx.execute(query).scalar_one()
 
 
 RESEND_WINDOW: Final = timedelta(days=1)

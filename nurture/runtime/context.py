@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nurture.db.engine import Database
 from nurture.definitions.holidays import public_holidays
 from nurture.domain.planning.calendar import Holidays
+from nurture.outbox.heartbeat import BEAT_INTERVAL
 from nurture.runtime.lazy_fields import Deferred, DeferredField
 from nurture.runtime.published import PublishedDefinitions
 from nurture.runtime.stamped_cache import StampedCache
@@ -40,11 +42,11 @@ class AppContext:
     """Database, published definitions, provider, CRM and notifiers; built by `nurture.app`.
 
     *base_url*: public URL of our pages, "" if none are served. *installation_id*: distinguishes our email from
-    another installation's. *batch_size*: leads per sweep transaction. *track_clicks*: rewrite links in email to
-    our redirect; *honeypot*: add a link that no reader sees. *spool*: folder for signals that arrive while the
-    database is busy. *reply_domain*: domain of `reply+TOKEN@` addresses, "" if replies are not routed to us;
-    *inbox*: mailbox to read them from. *notifiers*: by name; None sends notices through *provider*, as on a
-    virtual clock. *mail_reader*: parses inbound email in a separate process.
+    another installation's. *batch_size*: leads per sweep transaction. *beat_interval*: time between heartbeats.
+    *track_clicks*: rewrite links in email to our redirect; *honeypot*: add a link that no reader sees. *spool*:
+    folder for signals that arrive while the database is busy. *reply_domain*: domain of `reply+TOKEN@` addresses,
+    "" if replies are not routed to us; *inbox*: mailbox to read them from. *notifiers*: by name; None sends notices
+    through *provider*, as on a virtual clock. *mail_reader*: parses inbound email in a separate process.
 
     What reaches outside is given as a value, or as a `Deferred` that builds it when it is first used.
     """
@@ -54,6 +56,7 @@ class AppContext:
     base_url: str = ""
     installation_id: str = ""
     batch_size: int = 2_000
+    beat_interval: timedelta = BEAT_INTERVAL
     definitions: PublishedDefinitions = field(default_factory=PublishedDefinitions)
     account_index: StampedCache[Any] = field(default_factory=StampedCache)
     holidays: Holidays = public_holidays

@@ -45,6 +45,12 @@ def find_quarantine(active: Sequence[Breaker], name: str) -> Breaker | None:
     return None if is_local(name) else next((breaker for breaker in active if breaker.kind == KIND), None)
 
 
+def find_breaker(active: Sequence[Breaker], name: str) -> Breaker | None:
+    """Return which of the *active* breakers stops calls to this provider or CRM: the quarantine, or its own."""
+    own = next((breaker for breaker in active if (breaker.kind, breaker.name) == ("provider", name)), None)
+    return find_quarantine(active, name) or own
+
+
 def is_on(ctx: AppContext, now: datetime) -> bool:
     """Return whether the database is in quarantine; sweeps check this first and do nothing if so."""
     if ctx.database.machine is None or is_local(ctx.provider.name):

@@ -172,19 +172,19 @@ def _crm() -> None:
         generated_id(),
         ref("offer_id", "offer.id"),
         ref("lead_id", "lead.id"),
-        text("key", "target_state", "state"),
-        timestamp("target_set_at", "state_at", "due_at"),
-        text("pushed_state", "lease_token", "crm", "crm_id", "reason", null=True),
-        timestamp("pushed_at", "lease_until", null=True),
+        text("send_key", "target_state", "state"),
+        timestamp("target_set_at", "state_at", "send_at"),
+        text("pushed_state", "lease_token", "provider", "crm_id", "reason", null=True),
+        timestamp("pushed_at", "claimed_at", "lease_until", null=True),
         count("attempts"),
         check("state", "state in ('planned', 'claimed', 'sending', 'done', 'unknown', 'rejected')"),
-        unique("key"),
+        unique("send_key"),
         unique("offer_id"),
     )
     index("crm_record", "ix_crm_record_lead_id", "lead_id", "id")
     index("crm_record", "ix_crm_record_leased", "lease_until", where="state in ('claimed', 'sending')")
     index("crm_record", "ix_crm_record_unresolved", "state_at", where="state in ('unknown', 'rejected')")
-    index("crm_record", "ix_crm_record_due", "due_at", where="state = 'planned'")
+    index("crm_record", "ix_crm_record_due", "send_at", where="state = 'planned'")
     table(
         "crm_link",
         text("crm", key=True),

@@ -16,20 +16,20 @@ class CrmRecord(SQLModel, table=True):
     """The CRM record of a hand-off: planned with the offer, pushed later, once.
 
     *target_state* is the offer's newest state, *pushed_state* the last one that the CRM took; they differ
-    while a push waits. *crm* and *crm_id* identify the record in the CRM.
+    while a push waits. *provider* and *crm_id* identify the record in the CRM.
     """
 
     __tablename__ = "crm_record"
     __table_args__: ClassVar[Any] = (
         CheckConstraint("state in ('planned', 'claimed', 'sending', 'done', 'unknown', 'rejected')", name="state"),
         Index("ix_crm_record_lead_id", "lead_id", "id"),
-        Index("ix_crm_record_due", "due_at", **index_where("state = 'planned'")),
+        Index("ix_crm_record_due", "send_at", **index_where("state = 'planned'")),
         Index("ix_crm_record_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
         Index("ix_crm_record_unresolved", "state_at", **index_where("state in ('unknown', 'rejected')")),
     )
 
     id: int | None = generated_id()
-    key: str = Field(unique=True)
+    send_key: str = Field(unique=True)
     offer_id: int = Field(sa_type=Id, foreign_key="offer.id", unique=True)
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
     target_state: str
@@ -38,11 +38,12 @@ class CrmRecord(SQLModel, table=True):
     pushed_at: datetime | None = timestamp(null=True)
     state: str = "planned"
     state_at: datetime = timestamp()
-    due_at: datetime = timestamp()
+    send_at: datetime = timestamp()
+    claimed_at: datetime | None = timestamp(null=True)
     lease_token: str | None = None
     lease_until: datetime | None = timestamp(null=True)
     attempts: int = 0
-    crm: str | None = None
+    provider: str | None = None
     crm_id: str | None = None
     reason: str | None = None
 

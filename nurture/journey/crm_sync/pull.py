@@ -20,7 +20,7 @@ from nurture.errors import NotFound
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.crm_sync import queries
-from nurture.journey.crm_sync.push import find_breaker, lead_key
+from nurture.journey.crm_sync.push import lead_key
 from nurture.journey.crm_sync.queries import CrmLeadState, HandoffState
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import FollowUp, record_follow_ups
@@ -31,6 +31,7 @@ from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.outbox import circuit_breakers
+from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 
 PAGE_SIZE: Final = 200
@@ -69,9 +70,9 @@ def pull(ctx: AppContext, now: datetime) -> PullResult:
             ctx.definitions.current(tx)
         except NotFound:  # nothing is published yet, so nothing was ever handed off
             return result
-        breaker = find_breaker(circuit_breakers.list_active(tx), crm)
+        breaker = quarantine.find_breaker(circuit_breakers.list_active(tx), crm.name)
         cursor = queries.load_cursor(tx, crm.name)
-    if breaker is not None and (breaker.until is None or breaker.until > now):
+    if breaker is not None and breaker.blocks_calls(now):
         return result
     for _ in range(MAX_PAGES):
         try:

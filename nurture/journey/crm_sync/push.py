@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Final, assert_never
 
 from nurture.clock import Clock
 from nurture.crm.base import Crm, CrmUnavailable, HandoffRecord, HandoffStatus, Person
-from nurture.domain.delivery.backoff import backoff
+from nurture.db.transaction import Transaction
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.domain.policy.policy import Policy
 from nurture.outbox import circuit_breakers, crm_records
-from nurture.outbox.circuit_breakers import Breaker
-from nurture.outbox.crm_records import OutgoingRecord, PushResult
+from nurture.outbox.crm_records import OutgoingRecord, PushResult, UnknownRecord
+from nurture.outbox.heartbeat import LEASE
+from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
+from nurture.outbox.sender import Sender, SendResult, retry_at
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
-
-LEASE: Final = timedelta(minutes=5)
-"""How long an unresponsive worker keeps its hand-offs; long enough for several calls."""
-
-STALE_AFTER: Final = timedelta(seconds=5)
-"""A call that starts later than this after its last check is not made: the machine may have been suspended."""
+from nurture.runtime.drain import drain
 
 UNKNOWN_GRACE: Final = timedelta(minutes=1)
 """How long to wait before looking up an unknown push, as the call may still be in progress."""
-
-PROBE_AFTER: Final = timedelta(minutes=2)
-"""How long to wait before one hand-off probes a CRM that cannot be reached."""
 
 CLAIM_LIMIT: Final = 20
 """How many hand-offs a worker holds if the CRM takes one at a time."""
@@ -37,21 +32,18 @@ CLAIM_LIMIT: Final = 20
 MAX_PER_RUN: Final = 2_000
 """How many hand-offs one run pushes; the rest is left to the next run."""
 
-MAX_CONSECUTIVE_UNKNOWN: Final = 3
-"""How many unknown results in a row open the circuit breaker."""
-
 LEAD_ERASED: Final = "nothing to push: the lead was erased"
 
 _MAX_REASON_LENGTH: Final = 1_000  # characters of the hand-off reason
 
-CheckpointObserver = Callable[[str, Sequence[str]], None]
-"""Called at each checkpoint with its name and the keys concerned. Crash tests never return from it."""
+_LABELS: Final = {"done": "pushed", "planned": "postponed"}
+"""What a push reports for the states of its records; others keep their name."""
 
 
 def push(
     ctx: AppContext,
     clock: Clock,
-    observe: CheckpointObserver = lambda _point, _keys: None,
+    observe: CheckpointObserver = ignore_checkpoint,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Counter[str]:
     """Push every due hand-off to the CRM, at most MAX_PER_RUN; return the counts by result.
@@ -63,181 +55,151 @@ def push(
         return Counter()
     if quarantine.find_reason(ctx, clock.now()) is not None and not quarantine.is_local(crm.name):
         return Counter()
-    worker = _PushWorker(ctx, crm, clock, observe)
-    worker.recover()
-    remaining = MAX_PER_RUN
-    while remaining > 0 and not should_stop():
-        claimed = worker.claim(min(remaining, max(CLAIM_LIMIT, crm.batch_size)))
-        if not claimed or not worker.push_claimed(claimed):
-            break
-        remaining -= len(claimed)
-    return worker.counts
+    sender = _RecordSender(
+        ctx=ctx,
+        crm=crm,
+        database=ctx.database,
+        clock=clock,
+        queue=crm_records.QUEUE,
+        name=crm.name,
+        token=token_hex(8),
+        observe=observe,
+        beat_interval=ctx.beat_interval,
+    )
+    counts = sender.recover()
+    for result in drain(sender.push_batch, lambda _: sender.remaining > 0, should_stop):
+        counts.update({_LABELS.get(state, state): count for state, count in result.states.items()})
+        counts["breaker opened"] += result.stopped_until is not None
+    return +counts
 
 
-class _PushWorker:
-    """One run; *token* identifies the hand-offs it holds."""
+@dataclass(kw_only=True)
+class _RecordSender(Sender[OutgoingRecord]):
+    """One run of the push, one call at a time."""
 
-    def __init__(self, ctx: AppContext, crm: Crm, clock: Clock, observe: CheckpointObserver) -> None:
-        self.ctx, self.crm, self.clock, self.observe = ctx, crm, clock, observe
-        self.token = token_hex(8)
-        self.counts: Counter[str] = Counter()
-        self.consecutive_unknown = 0
-        self.is_probe = False
+    max_consecutive_unknown = 3
 
-    def recover(self) -> None:
-        """Release expired leases, and look up unknown pushes in the CRM."""
+    ctx: AppContext
+    crm: Crm
+    policy: Policy = field(init=False)
+    remaining: int = MAX_PER_RUN
+
+    def recover(self) -> Counter[str]:
+        """Release expired leases, and look up unknown pushes in the CRM; return the counts by result."""
         now = self.clock.now()
-        with self.ctx.database.write() as tx:
+        with self.database.write() as tx:
             crm_records.catch_up_target_states(tx, now)
-            released, unknown = crm_records.release_expired(tx, now)
+            released, unknown = self.queue.release_expired(tx, now)
             unknown_records = crm_records.list_unknown(tx, now - UNKNOWN_GRACE, CLAIM_LIMIT * 5)
-            breaker = find_breaker(circuit_breakers.list_active(tx), self.crm)
-        self.counts += Counter({"released": released, "unknown": unknown})
-        if not unknown_records or (breaker is not None and (breaker.until is None or breaker.until > now)):
-            return
-        keys = {lead_key(self.ctx, one.lead_id) for one in unknown_records}
+            breaker = quarantine.find_breaker(circuit_breakers.list_active(tx), self.name)
+        counts = Counter({"released": released, "unknown": unknown})
+        if not unknown_records or (breaker is not None and breaker.blocks_calls(now)):
+            return counts
         try:
-            seen = self.crm.look_up(sorted(keys))
+            results = self._look_up(unknown_records, now)
         except CrmUnavailable as error:
             self.open_breaker(NotSent(error.reason, error.retry_at, blocks_all=True))
-            return
-        self.observe("looked up", sorted(keys))
-        results = []
-        for one in unknown_records:
-            crm_record = seen.get(lead_key(self.ctx, one.lead_id))
-            has_arrived = crm_record is not None and crm_record.handoff_key == handoff_key(self.ctx, one.offer_id)
-            name = self.crm.name
-            if crm_record is not None and has_arrived:
-                results.append(
-                    PushResult(one.id, "done", crm_record.handoff_status, name, crm_record.crm_id, None, None)
-                )
-            else:
-                results.append(PushResult(one.id, "planned", None, None, None, "not in the CRM; pushed again", now))
-        with self.ctx.database.write() as tx:
-            crm_records.write_results(tx, results, None, now)
-        self.counts += Counter({"already in the CRM": sum(one.state == "done" for one in results)})
+            counts["breaker opened"] += 1
+            return counts
+        with self.database.write() as tx:
+            still_unknown = crm_records.lock(tx, [one.id for one in results], "unknown")
+            results = [one for one in results if one.id in still_unknown]
+            self.queue.write_results(tx, results, None, now)
+        counts["already in the CRM"] = sum(one.state == "done" for one in results)
+        return counts
 
-    def claim(self, limit: int) -> list[tuple[int, str]]:
+    def _look_up(self, records: Sequence[UnknownRecord], now: datetime) -> list[PushResult]:
+        keys = {one.id: lead_key(self.ctx, one.lead_id) for one in records}
+        seen = self.crm.look_up(sorted(set(keys.values())))
+        self.observe("looked up", sorted(keys.values()))
+        results = []
+        for one in records:
+            held = seen.get(keys[one.id])
+            if held is not None and held.handoff_key == handoff_key(self.ctx, one.offer_id):
+                arrived = PushResult(one.id, "done", None, None, held.handoff_status, self.name, held.crm_id)
+                results.append(arrived)
+            else:
+                results.append(PushResult(one.id, "planned", "not in the CRM; pushed again", now))
+        return results
+
+    def push_batch(self) -> SendResult:
+        """Claim and push due hand-offs; nothing remains for this run if there are none, or if the CRM stops."""
+        self.result = SendResult(consecutive_unknown=self.result.consecutive_unknown)
+        size = self.crm.batch_size
+        claimed = self._claim(min(self.remaining, max(CLAIM_LIMIT, size)))
+        result = self.send(claimed[start : start + size] for start in range(0, len(claimed), size))
+        self.remaining = 0 if not claimed or result.stopped_until else self.remaining - len(claimed)
+        return result
+
+    def _claim(self, limit: int) -> Sequence[OutgoingRecord]:
         """Claim due hand-offs; only one while the circuit breaker is being probed."""
         now = self.clock.now()
-        with self.ctx.database.write() as tx:
-            breaker = find_breaker(circuit_breakers.list_active(tx), self.crm)
+        with self.database.write() as tx:
+            breaker = quarantine.find_breaker(circuit_breakers.list_active(tx), self.name)
+            self.is_probe = breaker is not None
             if breaker is not None:
-                if breaker.until is None or breaker.until > now:
+                if breaker.blocks_calls(now) or not circuit_breakers.claim_probe(tx, self.name, now):
                     return []
-                if not circuit_breakers.claim_probe(tx, self.crm.name, now, now + PROBE_AFTER):
-                    return []
-                limit, self.is_probe = 1, True
-            claimed = crm_records.claim(tx, self.token, now + LEASE, now, limit)
-            self.observe("claim", [key for _, key in claimed])
-        self.observe("claimed", [key for _, key in claimed])
+                limit = 1
+            claimed = crm_records.claim_due(tx, self.name, self.token, now + LEASE, now, limit)
+            self.observe("claim", [one.send_key for one in claimed])
+        self.observe("claimed", [one.send_key for one in claimed])
         return claimed
 
-    def push_claimed(self, claimed: Sequence[tuple[int, str]]) -> bool:
-        """Push the claimed hand-offs in chunks; return whether to continue."""
-        size = self.crm.batch_size
-        for start in range(0, len(claimed), size):
-            chunk = claimed[start : start + size]
-            receipts = self._push_chunk(chunk)
-            stop = next((one for one in receipts if isinstance(one, NotSent) and one.blocks_all), None)
-            for receipt in receipts:
-                self.consecutive_unknown = self.consecutive_unknown + 1 if isinstance(receipt, Unknown) else 0
-                if isinstance(receipt, Unknown) and self.consecutive_unknown >= MAX_CONSECUTIVE_UNKNOWN:
-                    count = self.consecutive_unknown
-                    reason = f"{count} calls in a row had an unknown result, the last one: {receipt.reason}"
-                    stop = stop or NotSent(reason, blocks_all=True)
-            if stop is not None:
-                self._release(claimed[start + size :], stop)
-                self.open_breaker(stop)
-                return False
-            if receipts and self.is_probe and any(isinstance(one, Accepted | Rejected) for one in receipts):
-                with self.ctx.database.write() as tx:
-                    now = self.clock.now()
-                    circuit_breakers.release(tx, "provider", self.crm.name, "a successful probe", now)
-                self.is_probe = False
-        return True
+    def lock(self, tx: Transaction, rows: Sequence[OutgoingRecord]) -> None:
+        """Lock the records in hand-off order, as the answers of reps do."""
+        crm_records.lock(tx, [one.id for one in rows])
 
-    def _push_chunk(self, chunk: Sequence[tuple[int, str]]) -> Sequence[Receipt]:
-        database, keys = self.ctx.database, [key for _, key in chunk]
-        self.observe("last check", keys)
-        with database.write() as tx:
-            now = self.clock.now()
-            ids = [id_ for id_, _ in chunk]
-            name = self.crm.name
-            pending = crm_records.stamp_sending(tx, ids, name, self.token, now + LEASE, now)
-            erased = [one for one in pending if is_erased(one)]
-            results = [PushResult(one.id, "done", None, None, None, LEAD_ERASED, None) for one in erased]
-            crm_records.write_results(tx, results, self.token, now)
-            pending = [one for one in pending if not is_erased(one)]
-            if pending:
-                quarantine.record_external_calls(self.ctx, tx, name)
-            policy = self.ctx.definitions.current(tx).policy if pending else None
-        if not pending or policy is None:
-            return []
-        records = [build_record(self.ctx, one, policy) for one in pending]
-        self.observe("before the call", keys)
-        receipts = self._call(records, now)
-        self.observe("after the call", keys)
-        with database.write() as tx:
-            after = self.clock.now()
-            results = [self._to_result(one, receipt, after) for one, receipt in zip(pending, receipts, strict=True)]
-            crm_records.write_results(tx, results, self.token, after)
-            self.observe("write-back", keys)
-        self.observe("written back", keys)
-        self.counts.update(_RESULT_LABELS[type(receipt)] for receipt in receipts)
-        return receipts
+    def stamp(
+        self, tx: Transaction, chunk: Sequence[OutgoingRecord], now: datetime, states: Counter[str]
+    ) -> Sequence[OutgoingRecord]:
+        """Mark as sending the records whose lease is still held, and read them as they are now."""
+        del states  # nobody has to know of an erased lead
+        stamped = self.queue.stamp(tx, [one.id for one in chunk], self.token, now + LEASE, now)
+        pending = crm_records.load_outgoing(tx, stamped, self.name) if stamped else []
+        erased = [PushResult(one.id, "done", LEAD_ERASED) for one in pending if is_erased(one)]
+        self.queue.write_results(tx, erased, self.token, now)
+        pending = [one for one in pending if not is_erased(one)]
+        if pending:
+            quarantine.record_external_calls(self.ctx, tx, self.name)
+            self.policy = self.ctx.definitions.current(tx).policy
+        return pending
 
-    def _call(self, records: Sequence[HandoffRecord], checked_at: datetime) -> Sequence[Receipt]:
-        now = self.clock.now()
-        if now - checked_at > STALE_AFTER:
-            reason = f"not called: more than {STALE_AFTER.seconds} s passed since the last check"
-            return [NotSent(reason, now) for _ in records]
-        try:
-            return self.crm.upsert(records, now)
-        except Exception as error:  # noqa: BLE001 - any of them may have been pushed
-            return [Unknown(f"{self.crm.name} failed: {type(error).__name__}") for _ in records]
+    def compose(self, rows: Sequence[OutgoingRecord]) -> Sequence[HandoffRecord]:
+        """Return what the CRM gets."""
+        return [build_record(self.ctx, one, self.policy) for one in rows]
 
-    def _to_result(self, record: OutgoingRecord, receipt: Receipt, now: datetime) -> PushResult:
+    def call(self, payloads: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
+        """Write the records to the CRM."""
+        return self.crm.upsert(payloads, now)
+
+    def write_back(
+        self, tx: Transaction, answers: Sequence[tuple[OutgoingRecord, Receipt]], now: datetime, states: Counter[str]
+    ) -> None:
+        """Write the results."""
+        results = [self._result(record, receipt, now) for record, receipt in answers]
+        self.queue.write_results(tx, results, self.token, now)
+        states.update(one.state for one in results)
+
+    def _result(self, record: OutgoingRecord, receipt: Receipt, now: datetime) -> PushResult:
         match receipt:
             case Accepted(remote_id=crm_id, note=note):
-                return PushResult(record.id, "done", record.target_state, self.crm.name, crm_id, note or None, None)
-            case Rejected(reason=why):
-                return PushResult(record.id, "rejected", None, None, None, why, None)
-            case NotSent(reason=why, retry_at=retry_at):
-                again = retry_at or now + backoff(record.attempts, f"handoff:{record.offer_id}")
-                return PushResult(record.id, "planned", None, None, None, why, again)
-            case Unknown(reason=why):
-                return PushResult(record.id, "unknown", None, None, None, why, None)
+                return PushResult(record.id, "done", note or None, None, record.target_state, self.name, crm_id)
+            case Rejected(reason=reason):
+                return PushResult(record.id, "rejected", reason, provider=self.name)
+            case NotSent(reason=reason):
+                return PushResult(record.id, "planned", reason, retry_at(record, receipt, now), provider=self.name)
+            case Unknown(reason=reason):
+                return PushResult(record.id, "unknown", reason, provider=self.name)
             case _:
                 assert_never(receipt)
 
-    def _release(self, remaining: Sequence[tuple[int, str]], stop: NotSent) -> None:
-        now = self.clock.now()
-        released = [PushResult(id_, "planned", None, None, None, stop.reason, None) for id_, _ in remaining]
-        with self.ctx.database.write() as tx:
-            crm_records.write_results(tx, released, self.token, now)
-
-    def open_breaker(self, stop: NotSent) -> None:
-        """Stop all workers from calling this CRM for a while."""
-        now = self.clock.now()
-        until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
-        with self.ctx.database.write() as tx:
-            circuit_breakers.trip(tx, Breaker("provider", self.crm.name, stop.reason, now, until))
-        self.counts["breaker opened"] += 1
-
-
-_RESULT_LABELS: Final[dict[type, str]] = {
-    Accepted: "pushed",
-    Rejected: "rejected",
-    NotSent: "postponed",
-    Unknown: "unknown",
-}
-
-
-def find_breaker(open_breakers: Sequence[Breaker], crm: Crm) -> Breaker | None:
-    """Return the breaker that stops calls to *crm*, or None."""
-    own = next((one for one in open_breakers if (one.kind, one.name) == ("provider", crm.name)), None)
-    return quarantine.find_quarantine(open_breakers, crm.name) or own
+    def hold(
+        self, tx: Transaction, rows: Sequence[OutgoingRecord], reason: str, until: datetime, now: datetime
+    ) -> None:
+        """Plan records again for *until* that were not called."""
+        held = [PushResult(one.id, "planned", reason, until) for one in rows]
+        self.queue.write_results(tx, held, self.token, now)
 
 
 def is_erased(record: OutgoingRecord) -> bool:

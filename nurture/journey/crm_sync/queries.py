@@ -96,7 +96,7 @@ def load_pushed_handoffs(tx: Transaction, crm: str, after: int, limit: int) -> l
     """Return our view of leads pushed to *crm*, by lead id, after lead *after*."""
     newest = (
         select(func.max(record.c.id).label("id"))
-        .where(record.c.crm == crm, record.c.lead_id > after)
+        .where(record.c.provider == crm, record.c.lead_id > after)
         .group_by(record.c.lead_id)
         .order_by(record.c.lead_id)
         .limit(limit)

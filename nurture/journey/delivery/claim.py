@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from secrets import token_hex
 from typing import Final
 
@@ -16,19 +16,14 @@ from nurture.journey.delivery import compose_batch, send_checks
 from nurture.journey.leads import lock_queries, signal_queries
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers
-from nurture.outbox import messages as outbox_messages
+from nurture.outbox.circuit_breakers import PROBE_AFTER
 from nurture.outbox.heartbeat import LEASE, heartbeat
-from nurture.outbox.messages import Claim, DeliveryResult, DueMessage
+from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
+from nurture.outbox.messages import QUEUE, DeliveryResult, DueMessage, lock_due
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 
-PROBE_AFTER: Final = timedelta(minutes=1)
-"""How long to wait before one message probes a provider that cannot send."""
-
 _FINAL_STATES: Final = frozenset({"accepted", "rejected", "cancelled"})
-
-CheckpointObserver = Callable[[str, Sequence[str]], None]
-"""Called at each checkpoint with its name and the send keys concerned. Crash tests never return from it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ def claim_batch(
     ctx: AppContext,
     now: datetime,
     limit: int,
-    observe: CheckpointObserver = lambda _point, _refs: None,
+    observe: CheckpointObserver = ignore_checkpoint,
     target: str | None = None,
     clock: Clock | None = None,
 ) -> ClaimedBatch:
@@ -65,21 +60,19 @@ def claim_batch(
     token = token_hex(8)
     with ctx.database.write() as tx:
         open_breakers = circuit_breakers.list_active(tx)
-        if quarantine.find_quarantine(open_breakers, ctx.provider.name) is not None:
-            return ClaimedBatch(token)
-        breaker = next((one for one in open_breakers if (one.kind, one.name) == ("provider", ctx.provider.name)), None)
-        if breaker is not None and (breaker.until is None or breaker.until > now):
+        breaker = quarantine.find_breaker(open_breakers, ctx.provider.name)
+        if breaker is not None and breaker.blocks_calls(now):
             return ClaimedBatch(token, stopped_until=breaker.until or now + PROBE_AFTER)
-        due_messages = outbox_messages.lock_due(tx, now, limit, target)
+        due_messages = lock_due(tx, now, limit, target)
         if not due_messages:
             return ClaimedBatch(token)
         decision = send_checks.check_before_send(ctx, tx, due_messages, open_breakers, now)
         if breaker is not None:
-            may_probe = circuit_breakers.claim_probe(tx, breaker.name, now, now + PROBE_AFTER)
+            may_probe = circuit_breakers.claim_probe(tx, breaker.name, now)
             decision.ready = decision.ready[:1] if may_probe else []
         apply_outcomes_and_wake(tx, decision.held_back, due_messages, None, now)
-        claims = [Claim(one.id, decision.sender_domains.get(one.id)) for one in decision.ready]
-        outbox_messages.claim(tx, claims, token, now + LEASE, now)
+        claims = [(one.id, decision.sender_domains.get(one.id)) for one in decision.ready]
+        QUEUE.claim(tx, claims, token, now + LEASE, now)
         batch = compose_batch.CompositionBatch.load(ctx, tx, decision.ready, now)
         refs = [one.send_key for one in decision.ready]
         observe("claim", refs)
@@ -102,22 +95,18 @@ def _compose(
     clock: Clock | None,
 ) -> tuple[list[DueMessage], dict[int, ComposedEmail]]:
     """Compose the claimed messages, and store the links of those whose lease is still held afterwards."""
-    with heartbeat(ctx.database, token, clock) if clock else nullcontext():
+    with heartbeat(ctx.database, QUEUE, token, clock, ctx.beat_interval, observe) if clock else nullcontext():
         with ctx.database.read() as tx:
             composed = batch.compose(tx)
         observe("render", [one.send_key for one in batch.messages])
         with ctx.database.write() as tx:
             lock_queries.lock_leads(tx, [one.lead_id for one in batch.messages])
-            composed.keep_only(outbox_messages.lock_still_claimed(tx, token))
-            rejections = [_rejected_outcome(id_, why) for id_, why in composed.problems.items()]
+            composed.keep_only(QUEUE.lock_claimed(tx, token))
+            rejections = [DeliveryResult(id_, "rejected", why) for id_, why in composed.problems.items()]
             apply_outcomes_and_wake(tx, rejections, batch.messages, token, now)
             compose_batch.save_links(tx, composed, now)
     states.update(outcome.state for outcome in rejections)
     return [one for one in batch.messages if one.id in composed.emails], composed.emails
-
-
-def _rejected_outcome(id_: int, reason: str) -> DeliveryResult:
-    return DeliveryResult(id_, "rejected", None, None, None, reason, None)
 
 
 def apply_outcomes_and_wake(
@@ -132,4 +121,4 @@ def apply_outcomes_and_wake(
     leads = {one.id: one.lead_id for one in claimed}
     finished_leads = [leads[outcome.id] for outcome in outcomes if outcome.state in _FINAL_STATES]
     signal_queries.make_due(tx, finished_leads, now)
-    outbox_messages.write_results(tx, outcomes, token, now)
+    QUEUE.write_results(tx, outcomes, token, now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,12 +12,14 @@ from nurture.clock import Clock
 from nurture.db.machine_state import DatabaseOutdated
 from nurture.db.transaction import Transaction
 from nurture.errors import NotFound
-from nurture.journey.delivery.claim import CheckpointObserver, claim_batch
+from nurture.journey.delivery.claim import claim_batch
 from nurture.journey.delivery.send import MAX_CONSECUTIVE_UNKNOWN, send_claimed
 from nurture.outbox import messages as outbox_messages
 from nurture.outbox.heartbeat import LEASE
+from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 from nurture.runtime.gc_pause import gc_paused
 
 MAX_BATCH_SIZE: Final = 1_000
@@ -58,7 +59,7 @@ def deliver(
     ctx: AppContext,
     clock: Clock,
     after_batch: Callable[[], None] = lambda: None,
-    observe: CheckpointObserver = lambda _point, _refs: None,
+    observe: CheckpointObserver = ignore_checkpoint,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> DeliverySummary:
     """Send everything that is due and may go, in batches; call *after_batch* after each.
@@ -69,61 +70,61 @@ def deliver(
     reason = quarantine.find_reason(ctx, clock.now())
     if reason is not None and not quarantine.is_local(ctx.provider.name):
         return DeliverySummary(quarantine_reason=reason)
+
+    def send_due(ctx: AppContext, target: str | None = None) -> DeliverySummary:
+        worker = _DeliveryWorker(ctx, clock, after_batch, observe, target)
+        return sum(drain(worker.deliver_batch, worker.has_more, should_stop), worker.recovered)
+
     try:
-        return _deliver_all(ctx, clock, after_batch, observe, should_stop)
+        with gc_paused():
+            total = send_due(ctx)
+            with ctx.database.read() as tx:
+                targets = outbox_messages.list_due_targets(tx, clock.now())
+            for target in targets:
+                if not should_stop():
+                    total += send_due(replace(ctx, provider=ctx.notifier(target)), target)
+            return total
     except DatabaseOutdated as error:
         quarantine.start(ctx, f"the database is in quarantine: {error}", clock.now())
         return DeliverySummary(quarantine_reason=str(error))
 
 
-def _deliver_all(
-    ctx: AppContext,
-    clock: Clock,
-    after_batch: Callable[[], None],
-    observe: CheckpointObserver,
-    should_stop: Callable[[], bool],
-) -> DeliverySummary:
-    with gc_paused():
-        total = _drain_outbox(ctx, clock, after_batch, observe, should_stop)
-        with ctx.database.read() as tx:
-            targets = outbox_messages.list_due_targets(tx, clock.now())
-        for target in targets:
-            if not should_stop():
-                notifier_ctx = replace(ctx, provider=ctx.notifier(target))
-                total += _drain_outbox(notifier_ctx, clock, after_batch, observe, should_stop, target)
-        return total
+class _DeliveryWorker:
+    """Sends mail, or the notices for *target*, batch by batch."""
 
+    def __init__(
+        self,
+        ctx: AppContext,
+        clock: Clock,
+        after_batch: Callable[[], None],
+        observe: CheckpointObserver,
+        target: str | None,
+    ) -> None:
+        self.ctx, self.clock, self.after_batch, self.observe, self.target = ctx, clock, after_batch, observe, target
+        self.limit = min(ctx.batch_size, MAX_BATCH_SIZE)
+        self.leases_checked_at = clock.now()
+        self.recovered = _recover_expired_leases(ctx, self.leases_checked_at)
+        self.consecutive_unknown = _count_recent_unknown(ctx, self.leases_checked_at)
+        self.stopped_until: datetime | None = None
+        self.is_probe = False
 
-def _drain_outbox(
-    ctx: AppContext,
-    clock: Clock,
-    after_batch: Callable[[], None],
-    observe: CheckpointObserver,
-    should_stop: Callable[[], bool],
-    target: str | None = None,
-) -> DeliverySummary:
-    limit = min(ctx.batch_size, MAX_BATCH_SIZE)
-    leases_checked_at = clock.now()
-    total = DeliverySummary(0, _recover_expired_leases(ctx, leases_checked_at))
-    consecutive_unknown = _count_recent_unknown(ctx, leases_checked_at)
-    while True:
-        if clock.now() - leases_checked_at > LEASE / 2:
-            leases_checked_at = clock.now()
-            total += DeliverySummary(0, _recover_expired_leases(ctx, leases_checked_at))
-        batch = claim_batch(ctx, clock.now(), limit, observe, target, clock)
-        result = send_claimed(ctx, batch, clock, observe, consecutive_unknown)
-        consecutive_unknown = result.consecutive_unknown
-        total += DeliverySummary(batch.due_count, batch.states + result.states)
-        after_batch()
-        gc.collect(1)
-        if should_stop():
-            return total
-        stopped_until = result.stopped_until or batch.stopped_until
-        if stopped_until is not None:
-            if not clock.wait(stopped_until, MAX_RATE_LIMIT_WAIT):
-                return total
-        elif batch.due_count < limit and not batch.is_probe:
-            return total
+    def deliver_batch(self) -> DeliverySummary:
+        """Claim one batch, and send it."""
+        now, recovered = self.clock.now(), DeliverySummary()
+        if now - self.leases_checked_at > LEASE / 2:
+            self.leases_checked_at, recovered = now, _recover_expired_leases(self.ctx, now)
+        batch = claim_batch(self.ctx, self.clock.now(), self.limit, self.observe, self.target, self.clock)
+        result = send_claimed(self.ctx, batch, self.clock, self.observe, self.consecutive_unknown)
+        self.consecutive_unknown, self.is_probe = result.consecutive_unknown, batch.is_probe
+        self.stopped_until = result.stopped_until or batch.stopped_until
+        self.after_batch()
+        return recovered + DeliverySummary(batch.due_count, batch.states + result.states)
+
+    def has_more(self, summary: DeliverySummary) -> bool:
+        """Return whether another batch may be due; wait for a rate limit first."""
+        if self.stopped_until is not None:
+            return self.clock.wait(self.stopped_until, MAX_RATE_LIMIT_WAIT)
+        return summary.messages >= self.limit or self.is_probe
 
 
 def _count_recent_unknown(ctx: AppContext, now: datetime) -> int:
@@ -132,19 +133,19 @@ def _count_recent_unknown(ctx: AppContext, now: datetime) -> int:
     Without it, runs of few messages would never reach the limit when the connection is broken.
     """
     with ctx.database.read() as tx:
-        count = outbox_messages.count_recent_unknown(tx, ctx.provider.name, now - UNKNOWN_LOOKBACK)
+        count = outbox_messages.QUEUE.count_recent_unknown(tx, ctx.provider.name, now - UNKNOWN_LOOKBACK)
     return min(count, MAX_CONSECUTIVE_UNKNOWN - 1)
 
 
-def _recover_expired_leases(ctx: AppContext, now: datetime) -> Counter[str]:
+def _recover_expired_leases(ctx: AppContext, now: datetime) -> DeliverySummary:
     """Release expired leases, and plan unknown messages again where `on_unknown` allows it."""
     with ctx.database.write() as tx:
-        released, unknown = outbox_messages.release_expired(tx, now)
+        released, unknown = outbox_messages.QUEUE.release_expired(tx, now)
         resent = 0
         resend_after = _resend_after(ctx, tx)
         if resend_after is not None:
             resent = outbox_messages.requeue_unknown(tx, now - resend_after, now)
-    return Counter({"released": released, "unknown": unknown, "resent": resent})
+    return DeliverySummary(0, Counter({"released": released, "unknown": unknown, "resent": resent}))
 
 
 def _resend_after(ctx: AppContext, tx: Transaction) -> timedelta | None:

@@ -121,17 +121,17 @@ def sender_domain(program: Program) -> str:
 
 def cancel(message: DueMessage, reason: str) -> DeliveryResult:
     """Return the result of a message that will never be sent."""
-    return DeliveryResult(message.id, "cancelled", None, None, None, reason, None)
+    return DeliveryResult(message.id, "cancelled", reason)
 
 
 def hold_until(message: DueMessage, reason: str, until: datetime) -> DeliveryResult:
     """Return the result of a message that is checked again at *until* (UTC)."""
-    return DeliveryResult(message.id, "planned", None, None, None, reason, until)
+    return DeliveryResult(message.id, "planned", reason, until)
 
 
 def defer_until(message: DueMessage, reason: str, until: datetime, now: datetime) -> DeliveryResult:
     """Return the result of a message deferred to *until* (UTC) by a limit; its grace period grows by the same time."""
-    return DeliveryResult(message.id, "planned", None, None, None, reason, until, message.expires_at + (until - now))
+    return DeliveryResult(message.id, "planned", reason, until, message.expires_at + (until - now))
 
 
 Suppressions = Mapping[int, Sequence[ActiveSuppression]]

@@ -68,7 +68,7 @@ def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent:
                 "`nurture delivery messages` lists them."
             )
         signal_queries.make_due(tx, leads, now)
-        messages.write_results(tx, [_manual_outcome(one, now, sent=sent) for one in found], None, now)
+        messages.QUEUE.write_results(tx, [_manual_outcome(one, now, sent=sent) for one in found], None, now)
         changes = Changes(journal_entries=[_journal_entry(one, now, sent=sent) for one in found])
         changes.write(tx, now)
     return found
@@ -76,11 +76,10 @@ def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent:
 
 def _manual_outcome(message: UnknownMessage, now: datetime, *, sent: bool) -> DeliveryResult:
     if sent:
-        return DeliveryResult(
-            message.id, "accepted", message.called_at, None, None, "resolved by hand: it was sent", None
-        )
+        reason = "resolved by hand: it was sent"
+        return DeliveryResult(message.id, "accepted", reason, accepted_at=message.called_at)
     reason = "resolved by hand: it was not sent"
-    return DeliveryResult(message.id, "planned", None, None, None, reason, now, now + messages.RESEND_WINDOW)
+    return DeliveryResult(message.id, "planned", reason, now, now + messages.RESEND_WINDOW)
 
 
 def _journal_entry(message: UnknownMessage, now: datetime, *, sent: bool) -> JournalEntry:

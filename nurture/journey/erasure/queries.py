@@ -267,8 +267,8 @@ def list_sent_messages(tx: Transaction, lead_ids: Sequence[int]) -> list[SentMes
 def list_crm_records(tx: Transaction, lead_ids: Sequence[int]) -> list[tuple[str, str]]:
     """Return (CRM, record id) of the CRM records of these leads and their hand-offs."""
     both = [
-        select(target.c.crm, target.c.crm_id).where(target.c.lead_id.in_(lead_ids), target.c.crm_id.is_not(None))
-        for target in (crm_record, crm_link)
+        select(crm, target.c.crm_id).where(target.c.lead_id.in_(lead_ids), target.c.crm_id.is_not(None))
+        for target, crm in ((crm_record, crm_record.c.provider), (crm_link, crm_link.c.crm))
     ]
     return sorted((row[0], row[1]) for row in tx.execute(union(*both)) if row[0])
 

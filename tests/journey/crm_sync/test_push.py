@@ -162,7 +162,7 @@ def test_the_intent_commits_with_the_offer_or_not_at_all(ctx: AppContext) -> Non
     lead_id = add_lead(ctx, demo_requested=True)
     run_once.run_once(replace(ctx, crm=None), START)
     with ctx.database.read() as tx:
-        rows = tx.execute(text("SELECT key, offer_id, lead_id, target_state FROM crm_record")).all()
+        rows = tx.execute(text("SELECT send_key, offer_id, lead_id, target_state FROM crm_record")).all()
     assert [tuple(row) for row in rows] == [("handoff:1", 1, lead_id, "offered")]
 
 

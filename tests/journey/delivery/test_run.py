@@ -136,7 +136,7 @@ def test_of_two_workers_who_hold_a_message_only_the_later_one_sends_it(ctx: AppC
     lead = _planned(ctx)
     slow = claim.claim_batch(ctx, OPEN, 10)
     with ctx.database.write() as tx:
-        outbox_messages.release_expired(tx, OPEN + 2 * MINUTE)
+        outbox_messages.QUEUE.release_expired(tx, OPEN + 2 * MINUTE)
     quick = claim.claim_batch(ctx, OPEN + 2 * MINUTE, 10)
     assert send.send_claimed(ctx, slow, VirtualClock(OPEN + 2 * MINUTE)).states.total() == 0
     assert (_provider(ctx).refs, _state(ctx, lead)) == ([], "claimed")

@@ -214,7 +214,7 @@ RETAINED_TEXTS = {
     "outcome_report": {"closing", "source", "verdict", "resolution"},
     "journal": {"stage", "event", "track", "step", "custody_from", "custody_to", "ref"},
     "link_token": {"digest", "purpose"},
-    "crm_record": {"key", "target_state", "pushed_state", "state", "lease_token", "crm"},
+    "crm_record": {"send_key", "target_state", "pushed_state", "state", "lease_token", "provider"},
     "queue_priority": {"rule"},
     "lead": {"source", "points_key", "readiness"},
     "routing_decision": {"queue"},  # its rows are deleted; it contains a rep or a queue

@@ -243,11 +243,11 @@ def test_nothing_is_stored_of_messages_cancelled_before_composition(ctx: AppCont
     lead, other = _planned(ctx), _planned(ctx)
     worker = replace(ctx, base_url="https://go.example.com")
 
-    def close_lead(point: str, _refs: Sequence[str]) -> None:
+    def close_when_taken(point: str, _refs: Sequence[str]) -> None:
         if point == taken_at:
             close_lead(ctx, lead, Closing.LOST, OPEN)
 
-    batch = claim.claim_batch(worker, OPEN, 10, close_lead)
+    batch = claim.claim_batch(worker, OPEN, 10, close_when_taken)
     assert [one.lead_id for one in batch.claimed] == [other]
     assert {row[0] for row in rows(ctx, "SELECT lead_id FROM link_token WHERE message_id IS NOT NULL")} == {other}
     assert send.send_claimed(worker, batch, VirtualClock(OPEN)).states == {"accepted": 1}

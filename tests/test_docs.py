@@ -53,7 +53,7 @@ def test_what_marketers_type_works_as_it_stands_there(run_script: RunScript) -> 
 def test_what_sales_types_works_as_it_stands_there(tmp_path: Path, run_script: RunScript) -> None:
     run_script(FIRST_TRACK)
     printed = run_script("".join(shell_blocks(read_document("docs/sales.md"))))
-    assert "1 row: 1 new" in printed
+    assert "1 row from file: 1 new" in printed
     assert "2 offered" in printed
     assert "Version 2 of the policy is in force" in printed
     assert "12000" in (tmp_path / "sales.csv").read_text("utf-8")

@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import LeadArgument, LimitOption, ReportOption
-from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
+from nurture.cli.arguments import DryRunOption, LeadArgument, LimitOption, ReportOption, import_options
+from nurture.cli.output import JsonOption, make_table, out, pluralize, print_import, print_json
 from nurture.errors import InvalidState
 from nurture.journey.accounts import accounts, import_file
 from nurture.journey.leads import find
@@ -52,22 +52,13 @@ def import_accounts(
     ],
     source: Annotated[str, typer.Option(help="The system whose ids the file holds.")] = "file",
     report: ReportOption = None,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Import accounts and their owners from a CSV. Importing a file again is safe; no account is deleted."""
-    with open_app() as app:
-        done = import_file.import_accounts(app.ctx, file, app.clock.now(), source=source, report=report)
-    if json:
-        print_json(done)
-        return
-    out.print(
-        f"{pluralize(done.rows, 'row')}: {done.new:,} new, {done.updated:,} updated, {done.unchanged:,}"
-        f" unchanged, {done.rejected:,} rejected."
-    )
-    for note in done.notes:
-        out.print(f"[yellow]{escape(note)}[/]")
-    if done.report_path is not None:
-        out.print(f"Rejected rows, with reasons: {escape(str(done.report_path))}")
+    with open_app() as app, import_options(file, report, dry_run=dry_run, json=json) as options:
+        done = import_file.import_accounts(app.ctx, file, app.clock.now(), source=source, **options)
+    print_import(done, dry_run=dry_run, json=json)
 
 
 def match(

@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from getpass import getuser
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from nurture.cli.output import err
 from nurture.errors import InvalidState
 from nurture.settings import Settings
+
+if TYPE_CHECKING:
+    from nurture.runtime.import_run import ImportOptions
 
 LeadArgument = Annotated[str, typer.Argument(help="A lead's id, email address or external id.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="The maximum number of rows.")]
 ReportOption = Annotated[Path | None, typer.Option(help="Where rejected rows are written; default: beside FILE.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
 TemplatesOption = Annotated[
     Path | None, typer.Option("--templates", help="The folder of definitions; default NURTURE_TEMPLATES.")
 ]
 _YEARS: Final = range(1970, 2200)
 """The years that a time on the command line may be in."""
+
+
+@contextmanager
+def import_options(file: Path, report: Path | None, *, dry_run: bool, json: bool) -> Iterator[ImportOptions]:
+    """Provide the options of an import; a bar on a terminal shows its progress."""
+    from rich.progress import (  # noqa: PLC0415 - only imports need it
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True, disable=json or not err.is_terminal) as bar:
+        task = bar.add_task(file.name, total=None)
+
+        def show(read: int, size: int) -> None:
+            bar.update(task, completed=read, total=size)
+
+        yield {"report": report, "dry_run": dry_run, "progress": show}
 
 
 def parse_time(text: str) -> datetime:

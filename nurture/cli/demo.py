@@ -18,7 +18,7 @@ from rich.rule import Rule
 from nurture.app import App, open_app
 from nurture.cli import reports
 from nurture.cli.demo_folder import demo_folder
-from nurture.cli.leads import print_import
+from nurture.cli.leads import print_lead_import
 from nurture.cli.output import format_counts, make_table, out
 from nurture.definitions.folder import read_folder
 from nurture.journey.intake import import_file
@@ -98,7 +98,7 @@ def _print_heading(text: str) -> None:
 def _import_webinar(app: App, folder: Path) -> None:
     file = app.settings.templates / "examples" / "webinar.csv"
     report_path = folder / "webinar.bad-rows.csv"
-    print_import(import_file.import_file(app.ctx, file, START, source=SOURCE, report=report_path))
+    print_lead_import(import_file.import_file(app.ctx, file, START, source=SOURCE, report=report_path))
 
 
 def _print_funnel(app: App) -> None:

@@ -8,11 +8,10 @@ from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nurture.app import App, open_app
-from nurture.cli.arguments import LeadArgument, LimitOption, ReportOption, parse_time
-from nurture.cli.output import JsonOption, err, format_cell, format_counts, make_table, out, pluralize, print_json
+from nurture.cli.arguments import DryRunOption, LeadArgument, LimitOption, ReportOption, import_options, parse_time
+from nurture.cli.output import JsonOption, format_cell, format_counts, make_table, out, print_import, print_json
 from nurture.errors import InvalidState
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.engagement.signal_files import import_signals
@@ -29,59 +28,25 @@ def import_leads(
     mapping: Annotated[Path | None, typer.Option(help="A YAML file that maps columns to fields.")] = None,
     source: Annotated[str | None, typer.Option(help="The system that the file's ids come from.")] = None,
     report: ReportOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")] = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Import leads from a CSV. Importing a file again only updates known leads."""
-    with open_app(upgrade=True) as app, _progress(shown=not json) as progress:
-        task = progress.add_task(file.name, total=None)
-        done = import_file.import_file(
-            app.ctx,
-            file,
-            app.clock.now(),
-            mapping=mapping,
-            source=source,
-            dry_run=dry_run,
-            report=report,
-            progress=lambda read, size: progress.update(task, completed=read, total=size),
-        )
-    if json:
-        print_json(done)
-        return
-    print_import(done, dry_run=dry_run)
-    if not dry_run:
+    with open_app(upgrade=True) as app, import_options(file, report, dry_run=dry_run, json=json) as options:
+        done = import_file.import_file(app.ctx, file, app.clock.now(), mapping=mapping, source=source, **options)
+    print_lead_import(done, dry_run=dry_run, json=json)
+    if not dry_run and not json:
         out.print("[dim]Next: `nurture run` classifies them and starts their tracks.[/]")
 
 
-def _progress(*, shown: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not shown or not err.is_terminal,
-    )
-
-
-def print_import(done: import_file.ImportResult, *, dry_run: bool = False) -> None:
-    """Print the result of an import."""
-    would = "would be " if dry_run else ""
-    out.print(
-        f"[bold]{pluralize(done.rows, 'row')}[/] from {escape(done.source)}: {done.new:,} {would}new, "
-        f"{done.updated:,} "
-        f"{would}updated, {done.unchanged:,} unchanged, {done.rejected:,} rejected"
-    )
-    out.print(f"  new leads go to: {format_counts(done.by_custodian) or '-'}; signals: {done.signals:,}")
+def print_lead_import(done: import_file.LeadImportResult, *, dry_run: bool = False, json: bool = False) -> None:
+    """Print the result of an import of leads."""
+    details = f"  new leads go to: {format_counts(done.by_custodian) or '-'}; signals: {done.signals:,}"
     if done.by_queue:
-        out.print(f"  queues: {format_counts(done.by_queue)}")
+        details += f"\n  queues: {format_counts(done.by_queue)}"
     if done.unmapped:
-        out.print(f"  [dim]kept as custom fields: {escape(', '.join(done.unmapped))}[/]")
-    for note in done.notes:
-        out.print(f"  [yellow]{escape(note)}[/]")
-    if done.report_path is not None:
-        out.print(f"  [yellow]{pluralize(done.rejected, 'rejected row')}, with line and reason: {done.report_path}[/]")
+        details += f"\n  [dim]kept as custom fields: {escape(', '.join(done.unmapped))}[/]"
+    print_import(done, dry_run=dry_run, json=json, details=details)
 
 
 def leads(
@@ -153,20 +118,13 @@ def import_signal_file(
         Path, typer.Argument(help="A CSV with the columns lead, kind and at; value, email and link are optional.")
     ],
     report: ReportOption = None,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Import signals from a CSV. A row that was imported before is skipped."""
-    with open_app() as app:
-        done = import_signals(app.ctx, file, app.clock.now(), report=report)
-    if json:
-        print_json(done)
-        return
-    out.print(
-        f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.duplicates:,} known,"
-        f" {done.rejected:,} rejected"
-    )
-    if done.report_path is not None:
-        out.print(f"  [yellow]rejected rows, with line and reason: {done.report_path}[/]")
+    with open_app() as app, import_options(file, report, dry_run=dry_run, json=json) as options:
+        done = import_signals(app.ctx, file, app.clock.now(), **options)
+    print_import(done, dry_run=dry_run, json=json)
 
 
 def pause(

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from nurture.app import open_app
-from nurture.cli.arguments import ReportOption, current_user
-from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
+from nurture.cli.arguments import DryRunOption, ReportOption, current_user, import_options
+from nurture.cli.output import JsonOption, make_table, out, print_import, print_json
 from nurture.domain.lead import Closing
 from nurture.journey.outcomes import import_file, outcomes
 
@@ -20,21 +20,14 @@ def import_outcomes(
     file: Annotated[Path, typer.Argument(help="A CSV with the columns lead and outcome.")],
     source: Annotated[str, typer.Option(help="The system that reports the outcomes.")] = "csv",
     report: ReportOption = None,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Import how leads ended from a CSV: lead, outcome, and optionally amount, date and reason."""
-    with open_app() as app:
-        now = app.clock.now()
-        done = import_file.import_outcomes(app.ctx, file, now, source=source, report=report)
-    if json:
-        print_json(done)
-        return
-    counts = ", ".join(f"{count:,} {name}" for name, count in sorted(done.counts.items())) or "nothing"
-    out.print(f"{pluralize(done.rows, 'row')}: {counts}, {done.rejected:,} rejected")
-    if done.report_path is not None:
-        out.print(f"Rejected rows, with line and reason: {done.report_path}")
-    if done.counts["conflict"]:
-        out.print("`nurture handoffs outcomes list` shows the conflicts, to be resolved.")
+    with open_app() as app, import_options(file, report, dry_run=dry_run, json=json) as options:
+        done = import_file.import_outcomes(app.ctx, file, app.clock.now(), source=source, **options)
+    hint = "  `nurture handoffs outcomes list` shows the conflicts, to be resolved."
+    print_import(done, dry_run=dry_run, json=json, details=hint if done.conflicts and not dry_run else "")
 
 
 def list_outcomes(

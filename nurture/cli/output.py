@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import orjson
 import typer
@@ -18,6 +18,9 @@ from rich.table import Table
 
 from nurture.domain.plain_text import replace_control_characters
 from nurture.domain.planning import calendar
+
+if TYPE_CHECKING:
+    from nurture.runtime.import_run import ImportResult
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -154,3 +157,24 @@ def format_counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
 def pluralize(count: int, thing: str) -> str:
     """Return a count with its noun: 1 row, 2 rows."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def print_import(done: ImportResult, *, dry_run: bool = False, json: bool = False, details: str = "") -> None:
+    """Print the result of an import; *details* is markup, a line on what is special about this kind."""
+    if json:
+        print_json(done)
+        return
+    would = "would be " if dry_run else ""
+    source = f" from {escape(done.source)}" if done.source else ""
+    conflicts = f"{done.conflicts:,} in conflict, " if done.conflicts else ""
+    out.print(
+        f"[bold]{pluralize(done.rows, 'row')}[/]{source}: {done.new:,} {would}new, {done.updated:,} {would}updated, "
+        f"{done.unchanged:,} unchanged, {conflicts}{done.rejected:,} rejected"
+    )
+    if details:
+        out.print(details)
+    for note in done.notes:
+        out.print(f"  [yellow]{escape(note)}[/]")
+    if done.report_path is not None:
+        path = escape(str(done.report_path))
+        out.print(f"  [yellow]{pluralize(done.rejected, 'rejected row')}, with line and reason: {path}[/]")

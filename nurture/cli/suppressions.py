@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import LimitOption, ReportOption, parse_time
-from nurture.cli.output import JsonOption, format_cell, make_table, out, pluralize, print_json
+from nurture.cli.arguments import DryRunOption, LimitOption, ReportOption, import_options, parse_time
+from nurture.cli.output import JsonOption, format_cell, make_table, out, pluralize, print_import, print_json
 from nurture.domain.consent.suppression import ActiveSuppression, SuppressionScope, describe_suppression
 from nurture.errors import InvalidState
 from nurture.journey.consent import opt_in as consent_opt_in
@@ -121,21 +121,13 @@ def list_suppressions(
 def import_suppressions(
     file: Annotated[Path, typer.Argument(help="A CSV of opt-outs, a SendGrid export, or a plain list of addresses.")],
     report: ReportOption = None,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Import opt-outs from a CSV. Safe to run again. An import never lifts an opt-out."""
-    with open_app() as app:
-        done = suppression_files.import_suppressions(app.ctx, file, app.clock.now(), report=report)
-    if json:
-        print_json(done)
-        return
-    out.print(
-        f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.rejected:,} rejected"
-    )
-    for note in done.notes:
-        out.print(f"  [yellow]{escape(note)}[/]")
-    if done.report_path is not None:
-        out.print(f"  [yellow]rejected rows, with line and reason: {escape(str(done.report_path))}[/]")
+    with open_app() as app, import_options(file, report, dry_run=dry_run, json=json) as options:
+        done = suppression_files.import_suppressions(app.ctx, file, app.clock.now(), **options)
+    print_import(done, dry_run=dry_run, json=json)
 
 
 def export_suppressions(

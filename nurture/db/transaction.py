@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import BigInteger, Connection, FromClause, Table, TextClause, text
@@ -54,6 +55,17 @@ class Transaction:
     def run_at_commit(self) -> list[Callable[[], None]]:
         """Run the steps of `at_commit`; return what to call after the commit."""
         return [step(self, items) for step, items in self._at_commit.items()]
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what this block did, and let the transaction go on, if the block raises an error."""
+        planned = {step: list(items) for step, items in self._at_commit.items()}
+        try:
+            with self.connection.begin_nested():
+                yield
+        except BaseException:
+            self._at_commit = planned
+            raise
 
     def cached(self, key: Hashable, build: Callable[[], T]) -> T:
         """Return the value that the database caches under *key*, built on the first call.

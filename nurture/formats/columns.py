@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
-from nurture.formats.tables import read_table, split_cell
+from nurture.formats.tables import read_table, read_words, split_cell
 
 CUSTOM: Final = "custom"  # keep the column as a field under its own name
 _MAX_NAME: Final = 100
@@ -73,6 +73,26 @@ def match_field(column: str, system: str | None) -> tuple[str, int] | None:
     if (other := _ANY_SYSTEM.get(name)) is not None:
         return other[0], other[1] + 200
     return None
+
+
+@cache
+def words_by_name(kind: str) -> dict[str, str]:
+    """Return the meaning of each text of *kind* in `words.csv`, as `normalize_name` writes the text."""
+    return {normalize_name(text): meaning for text, meaning in read_words(kind).items()}
+
+
+def find_columns(header: Sequence[str], kind: str) -> dict[str, int]:
+    """Return the index of the first column of each field that `words.csv` names for *kind*.
+
+    The two columns that a report of bad rows adds are not looked at.
+    """
+    names = words_by_name(kind)
+    is_report = [name.casefold() for name in header[:2]] == ["line", "reason"]
+    found: dict[str, int] = {}
+    for index in range(2 if is_report else 0, len(header)):
+        if field := names.get(normalize_name(header[index])):
+            found.setdefault(field, index)
+    return found
 
 
 def looks_like_header(cells: Sequence[str]) -> bool:

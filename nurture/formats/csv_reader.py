@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self, TypeVar
 
-from nurture.errors import FileUnreadable
+from nurture.errors import FileUnreadable, InvalidState, NotFound
 from nurture.formats.csv_writer import is_escaped_file, unescape_formula
 from nurture.formats.encoding import MAX_LINE, Encoding, LineReader, detect_encoding, open_binary
 from nurture.formats.rejected_rows import BadRow
@@ -23,6 +23,38 @@ _DAMAGED: Final = re.compile("[\0\ufffd\udc80-\udcff]")
 
 HeaderTest = Callable[[Sequence[str]], bool]
 Row = tuple[int, list[str]]
+T = TypeVar("T")
+
+
+class FileRow(NamedTuple):
+    """A row and its values by field, stripped."""
+
+    line: int
+    cells: Sequence[str]
+    values: Mapping[str, str]
+
+    def reject(self, reason: str) -> BadRow:
+        """Return the row as rejected for *reason*."""
+        return BadRow.trimmed(self.line, reason, self.cells)
+
+
+def parse_rows(
+    rows: Iterable[Row | BadRow], columns: Mapping[str, int], parse: Callable[[FileRow], T]
+) -> Iterator[T | BadRow]:
+    """Yield what *parse* returns for each row; a row for which it raises an error is a BadRow.
+
+    *columns* are the indexes of the fields.
+    """
+    for row in rows:
+        if isinstance(row, BadRow):
+            yield row
+            continue
+        line, cells = row
+        found = FileRow(line, cells, {name: cells[index].strip() for name, index in columns.items()})
+        try:
+            yield parse(found)
+        except (ValueError, InvalidState, NotFound) as error:
+            yield found.reject(str(error))
 
 
 def open_rows(path: str | Path, is_header: HeaderTest | None = None, is_data: HeaderTest | None = None) -> CsvRows:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from nurture.errors import FileUnreadable
-from nurture.formats.csv_reader import CsvRows, open_rows
+from nurture.formats.columns import find_columns
+from nurture.formats.csv_reader import FileRow, open_rows, parse_rows
 from nurture.formats.dates import DateOrderEvidence, DateReader
 from nurture.formats.rejected_rows import BadRow
-from nurture.formats.tables import read_words
 
+_KIND: Final = "outcome_column"
 _DATES: Final = ("closed_at", "touched_at", "changed_at")
 _CURRENCY_MARKS: Final = re.compile(r"[^\d.,'\s-]+|\s|'")
 _PLAIN: Final = re.compile(r"-?\d+(\.\d{1,2}|,\d{1,2})?")
@@ -45,19 +46,14 @@ _FIELDS: Final = [field.name for field in fields(OutcomeRow) if field.name != "l
 
 
 class OutcomeRows:
-    """The rows of one file, each with its cells; a BadRow for a row that cannot be read."""
+    """The rows of *file*, each with its cells; a BadRow for a row that cannot be read. The caller closes *file*."""
 
     def __init__(self, path: Path, required: Sequence[str]) -> None:
-        self._file = open_rows(path, lambda cells: any(_column_for(cell) == "lead" for cell in cells))
-        self.header = self._file.header
-        self._positions: dict[str, int] = {}
-        for position, cell in enumerate(self.header):
-            name = _column_for(cell)
-            if name is not None:
-                self._positions.setdefault(name, position)
-        missing = [name for name in ("lead", *required) if name not in self._positions]
+        self.file = open_rows(path, lambda cells: "lead" in find_columns(cells, _KIND))
+        self._columns = find_columns(self.file.header, _KIND)
+        missing = [name for name in ("lead", *required) if name not in self._columns]
         if missing:
-            self._file.close()
+            self.file.close()
             required_names = ("lead", *required)
             optional_names = ", ".join(name for name in _FIELDS if name not in required_names)
             raise FileUnreadable(
@@ -66,14 +62,14 @@ class OutcomeRows:
             )
         self._readers = {
             name: DateReader(day_first=self._date_evidence(position).is_day_first())
-            for name, position in self._positions.items()
+            for name, position in self._columns.items()
             if name in _DATES
         }
 
     def _date_evidence(self, position: int) -> DateOrderEvidence:
         """Collect the day-month order of one column from its first rows."""
         found = DateOrderEvidence()
-        with self._file.reopen() as sample:
+        with self.file.reopen() as sample:
             for number, row in enumerate(sample):
                 if number > _SAMPLE_ROWS:
                     break
@@ -81,24 +77,10 @@ class OutcomeRows:
                     found.add(row[1][position])
         return found
 
-    @property
-    def file(self) -> CsvRows:
-        """The underlying file, to be used as a context manager."""
-        return self._file
+    def __iter__(self) -> Iterator[tuple[OutcomeRow, FileRow] | BadRow]:
+        return parse_rows(self.file, self._columns, lambda row: (self._parse_row(row.line, row.values), row))
 
-    def __iter__(self) -> Iterator[tuple[OutcomeRow, Sequence[str]] | BadRow]:
-        for row in self._file:
-            if isinstance(row, BadRow):
-                yield row
-                continue
-            line, cells = row
-            try:
-                yield self._parse_row(line, cells), cells
-            except ValueError as error:
-                yield BadRow.trimmed(line, str(error), cells)
-
-    def _parse_row(self, line: int, cells: Sequence[str]) -> OutcomeRow:
-        values = {name: cells[position].strip() for name, position in self._positions.items()}
+    def _parse_row(self, line: int, values: Mapping[str, str]) -> OutcomeRow:
         if not values["lead"]:
             raise ValueError("the row names no lead; write its id, email address or external id")
         dates = {name: read(values[name]) if values[name] else None for name, read in self._readers.items()}
@@ -134,8 +116,3 @@ def read_amount(text: str) -> float:
     if not 0 <= number <= _MAX_AMOUNT:
         raise ValueError(f"{text[:60]!r} is out of range for a deal; write a number from 0 to {_MAX_AMOUNT:,.0f}")
     return number
-
-
-def _column_for(cell: str) -> str | None:
-    plain = re.sub(r"[\W_]+", " ", cell).strip().casefold()
-    return read_words("outcome_column").get(plain)

@@ -12,7 +12,7 @@ from typing import Any
 
 from nurture.db import schema
 from nurture.db.engine import Database
-from nurture.journey.intake.import_file import ImportResult, import_file
+from nurture.journey.intake.import_file import LeadImportResult, import_file
 from nurture.runtime.context import AppContext
 from nurture.simulation.engine import DiscardingProvider
 from tests.bench.figures import Figure, Skipped, best_of, measure_time
@@ -90,7 +90,7 @@ def _row(number: int) -> tuple[object, ...]:
     )
 
 
-def _import_file(folder: Path, file: Path) -> ImportResult:
+def _import_file(folder: Path, file: Path) -> LeadImportResult:
     path = folder / "import.db"
     for old in folder.glob("import.db*"):
         old.unlink()

@@ -201,7 +201,7 @@ def test_signals_are_imported_from_a_file(seeded_cli: CliSession) -> None:
     file = seeded_cli.write("signals.csv", "lead,kind,at\nc1,clicked,2026-01-05\nc9,clicked,2026-01-05\n")
     done = seeded_cli.ok("leads", "import-signals", file, "--json").json
     assert (done["new"], done["rejected"]) == (1, 1)
-    assert "rejected rows" in seeded_cli.ok("leads", "import-signals", file).out
+    assert "1 rejected row, with line and reason" in seeded_cli.ok("leads", "import-signals", file).out
 
 
 def test_opt_outs_are_added_imported_and_exported(seeded_cli: CliSession) -> None:
@@ -214,7 +214,7 @@ def test_opt_outs_are_added_imported_and_exported(seeded_cli: CliSession) -> Non
     assert (track["scope"], track["ref"], track["source"]) == ("track", "keep", "admin")
     file = seeded_cli.write("list.csv", "new@people.example\nnot an address\nhead@people.example\n")
     done = seeded_cli.ok("leads", "suppressions", "import", file, "--json").json
-    assert (done["rows"], done["new"], done["known"], done["rejected"]) == (3, 1, 1, 1)
+    assert (done["rows"], done["new"], done["unchanged"], done["rejected"]) == (3, 1, 1, 1)
     assert "not an address" in Path(done["report_path"]).read_text("utf-8-sig")
     shown = seeded_cli.ok("leads", "suppressions", "export", "-").out
     assert shown.splitlines()[0] == "email,scope,ref,source,date"

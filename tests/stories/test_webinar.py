@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nurture.domain.lead import Custodian
-from nurture.journey.intake.import_file import ImportResult, import_file
+from nurture.journey.intake.import_file import LeadImportResult, import_file
 from nurture.journey.run_once import run_once
 from nurture.reporting import tracks, webinar
 from nurture.reporting.audit import run_audit
@@ -39,7 +39,7 @@ class Story:
     """The result of one webinar."""
 
     ctx: AppContext
-    imported: ImportResult
+    imported: LeadImportResult
     arrived: webinar.WebinarReport
     end: datetime
 

@@ -15,11 +15,12 @@ _UNREVOKED = text("revoked_at is null")
 
 
 class ImportFile(SQLModel, table=True):
-    """One import: rows imported and rejected."""
+    """One import of a file of *kind*: rows imported and rejected."""
 
     __tablename__ = "import_file"
 
     id: int | None = generated_id()
+    kind: str
     name: str
     source: str
     digest: str

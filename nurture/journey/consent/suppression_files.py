@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from secrets import token_hex
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, NamedTuple, Unpack
 
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import (
     SuppressionScope,
     SuppressionSource,
@@ -18,13 +18,13 @@ from nurture.domain.consent.suppression import (
     current_suppressions,
     parse_source,
 )
-from nurture.errors import FileUnreadable, InvalidState, NotFound
+from nurture.errors import FileUnreadable, InvalidState
 from nurture.files import open_private, require_own_file
-from nurture.formats.columns import match_field, normalize_name
-from nurture.formats.csv_reader import CsvRows, Row, open_rows
+from nurture.formats.columns import find_columns, match_field
+from nurture.formats.csv_reader import CsvRows, Row, open_rows, parse_rows
 from nurture.formats.csv_writer import OPT_OUT_COLUMNS, CsvWriter
 from nurture.formats.dates import DateReader
-from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
+from nurture.formats.rejected_rows import BadRow
 from nurture.journey.consent.suppression import (
     OptOut,
     SuppressionTarget,
@@ -35,36 +35,11 @@ from nurture.journey.consent.suppression import (
 )
 from nurture.journey.leads import suppression_queries
 from nurture.runtime.context import AppContext
+from nurture.runtime.import_run import ImportOptions, ImportResult, ImportRun
 
-BATCH_SIZE: Final = 2_000
-"""Rows per transaction."""
-
-_COLUMN_NAMES: Final = {
-    "scope": {"scope"},
-    "ref": {"ref", "topicortrack"},
-    "source": {"source", "by"},
-    "date": {
-        "date", "created", "createdat", "since", "at", "time", "timestamp", "recordedat", "unsubscribedat",
-        "unsubscribedate", "optoutdate", "optouttime", "bouncedat", "datecreated", "createddate",
-    },
-    "status": {"status"},
-    "reason": {"reason"},
-    "ip": {"ip"},
-}  # fmt: skip
+_COLUMNS: Final = "suppression_column"
 _SMTP_REFUSAL: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}|[45]\d\d")
 _SUBSCRIBED_STATUSES: Final = frozenset({"subscribed", "active", "opted in", "opted-in", "confirmed"})
-
-
-@dataclass
-class SuppressionImportResult:
-    """The result of an import: *rows* = *new* + *known* + *rejected* (in *report_path*)."""
-
-    rows: int = 0
-    new: int = 0
-    known: int = 0
-    rejected: int = 0
-    report_path: Path | None = None
-    notes: tuple[str, ...] = ()
 
 
 class ListedOptOut(NamedTuple):
@@ -80,42 +55,35 @@ class ListedOptOut(NamedTuple):
 class _ParsedRow(NamedTuple):
     """A valid row."""
 
-    line: int
-    cells: list[str]
     normal: str
     target: SuppressionTarget
     source: SuppressionSource
     at: datetime | None
 
 
-def import_suppressions(
-    ctx: AppContext, path: Path, now: datetime, *, report: Path | None = None
-) -> SuppressionImportResult:
+def import_suppressions(ctx: AppContext, path: Path, now: datetime, **options: Unpack[ImportOptions]) -> ImportResult:
     """Log the opt-outs of the CSV file at *path*. Importing it again changes nothing; no file lifts a suppression.
 
     One column must contain addresses; scope, ref, source and date are optional. SendGrid exports and plain lists of
-    addresses are supported. A row without a readable date counts from now. Rejected rows go to *report*, by default
-    next to the file. Raises FileUnreadable.
+    addresses are supported. A row without a readable date counts from now. Raises FileUnreadable.
     """
-    result = SuppressionImportResult()
-    report = choose_report_path(path, report)
-    with _open(path) as file:
+    result = ImportResult()
+
+    def write(tx: Transaction, batch: Sequence[_ParsedRow]) -> Iterable[BadRow]:
+        found = get_or_create_addresses(tx, sorted({one.normal for one in batch}))
+        opt_outs = [OptOut(found[one.normal], one.source, *one.target, at=one.at) for one in batch]
+        new = sum(opt_out(tx, opt_outs, now))
+        result.new += new
+        result.unchanged += len(batch) - new
+        return ()
+
+    with open_rows(path, lambda cells: any(map(_is_address_column, cells)), is_data=_is_row) as file:
         reader = _Reader(ctx, file)
-        with BadRowReport(report, reader.header) as bad:
-            rows = reader.rows()
-            while chunk := list(islice(rows, min(ctx.batch_size, BATCH_SIZE))):
-                parsed = list(reader.parse(chunk, bad))
-                _record(ctx, parsed, result, now)
-            result.rejected = bad.count
-            result.report_path = bad.path if bad.count else None
-    result.rows = result.new + result.known + result.rejected
+        run = ImportRun("suppressions", file, reader.header, reader.rows(), write, result)
+        run.execute(ctx.database, now, **options)
     if reader.undated:
         result.notes = (f"{reader.undated:,} dates could not be read: these opt-outs count from now.",)
     return result
-
-
-def _open(path: Path) -> CsvRows:
-    return open_rows(path, lambda cells: any(_is_address_column(cell) for cell in cells), is_data=_is_row)
 
 
 def _is_address_column(name: str) -> bool:
@@ -125,18 +93,6 @@ def _is_address_column(name: str) -> bool:
 
 def _is_row(cells: Sequence[str]) -> bool:
     return any("@" in cell for cell in cells)
-
-
-def _record(ctx: AppContext, parsed: Sequence[_ParsedRow], result: SuppressionImportResult, now: datetime) -> None:
-    if not parsed:
-        return
-    with ctx.database.write() as tx:
-        normals = sorted({one.normal for one in parsed})
-        found = get_or_create_addresses(tx, normals)
-        opt_outs = [OptOut(found[one.normal], one.source, *one.target, at=one.at) for one in parsed]
-        new = sum(opt_out(tx, opt_outs, now))
-    result.new += new
-    result.known += len(parsed) - new
 
 
 class _Reader:
@@ -159,31 +115,16 @@ class _Reader:
         else:
             self._columns = _find_columns(file)
 
-    def rows(self) -> Iterator[Row | BadRow]:
+    def rows(self) -> Iterator[_ParsedRow | BadRow]:
         """Yield the rows; in a list without header the first line is one of them."""
         first: list[Row | BadRow] = [(self._file.header_line, list(self._file.header))] if self._headless else []
-        return chain(first, self._file)
+        return parse_rows(chain(first, self._file), self._columns, lambda row: self._parse_row(row.values))
 
-    def parse(self, chunk: Iterable[Row | BadRow], bad: BadRowReport) -> Iterator[_ParsedRow]:
-        """Yield the valid rows; the others go to *bad*."""
-        for row in chunk:
-            if isinstance(row, BadRow):
-                bad.add(row)
-                continue
-            line, cells = row
-            values = {name: cells[index].strip() for name, index in self._columns.items()}
-            try:
-                yield self._parse_row(line, cells, values)
-            except (InvalidState, NotFound) as error:
-                bad.add(BadRow.trimmed(line, str(error), cells))
-
-    def _parse_row(self, line: int, cells: list[str], values: Mapping[str, str]) -> _ParsedRow:
+    def _parse_row(self, values: Mapping[str, str]) -> _ParsedRow:
         if values.get("status", "").lower() in _SUBSCRIBED_STATUSES:
             raise InvalidState(f"its status is {values['status']}; remove rows of people who did not opt out")
         normal = parse_address(values["email"])
-        return _ParsedRow(
-            line, cells, normal, self._parse_target(values), self._parse_source(values), self._parse_date(values)
-        )
+        return _ParsedRow(normal, self._parse_target(values), self._parse_source(values), self._parse_date(values))
 
     def _parse_target(self, values: Mapping[str, str]) -> SuppressionTarget:
         text = values.get("scope", "").lower() or SuppressionScope.GLOBAL.value
@@ -224,17 +165,10 @@ class _Reader:
 
 def _find_columns(file: CsvRows) -> dict[str, int]:
     """Return the indexes of known columns. Raises FileUnreadable if none contains addresses."""
-    is_bad_row_report = [name.casefold() for name in file.header[:2]] == ["line", "reason"]  # a report of bad rows
-    columns: dict[str, int] = {}
-    for index, name in enumerate(file.header):
-        if is_bad_row_report and index < 2:
-            continue
-        if _is_address_column(name):
-            columns.setdefault("email", index)
-            continue
-        for field, names in _COLUMN_NAMES.items():
-            if normalize_name(name) in names:
-                columns.setdefault(field, index)
+    columns = find_columns(file.header, _COLUMNS)
+    addresses = [index for index, name in enumerate(file.header) if _is_address_column(name)]
+    if addresses:
+        columns["email"] = addresses[0]
     if "email" not in columns and len(file.header) == 1:
         columns["email"] = 0
     if "email" not in columns:

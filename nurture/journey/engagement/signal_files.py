@@ -2,105 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
+from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.errors import FileUnreadable, InvalidState
-from nurture.formats.csv_reader import CsvRows, open_rows
-from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
+from nurture.formats.columns import find_columns
+from nurture.formats.csv_reader import FileRow, open_rows, parse_rows
+from nurture.formats.rejected_rows import BadRow
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
+from nurture.journey.leads.find import require_one
 from nurture.runtime.context import AppContext
+from nurture.runtime.import_run import ImportOptions, ImportResult, ImportRun
 
 REQUIRED: Final = ("lead", "kind", "at")
-COLUMNS: Final = (*REQUIRED, "value", "email", "link")
-BATCH: Final = 1_000
-
-SignalRow = tuple[int, list[str], dict[str, str]]
-"""Line number, cells, and cells by column."""
 
 
-@dataclass
-class SignalImportResult:
-    """The result of an import: *rows* = *new* + *duplicates* + *rejected*."""
-
-    rows: int = 0
-    new: int = 0
-    duplicates: int = 0
-    rejected: int = 0
-    report_path: Path | None = None
-
-
-def import_signals(ctx: AppContext, path: Path, now: datetime, *, report: Path | None = None) -> SignalImportResult:
+def import_signals(ctx: AppContext, path: Path, now: datetime, **options: Unpack[ImportOptions]) -> ImportResult:
     """Record the signals of the CSV at *path*: columns lead, kind, at; optionally value, email, link.
 
-    *lead* is an id, an address or an external id; *at* is ISO, UTC unless it has an offset. Rejected rows go to
-    *report* (default: next to the file). Raises FileUnreadable.
+    *lead* is an id, an address or an external id; *at* is ISO, UTC unless it has an offset. Raises FileUnreadable.
     """
-    result = SignalImportResult()
-    report = choose_report_path(path, report)
+    result = ImportResult()
     with open_rows(path) as file:
-        names = [name.strip().lower() for name in file.header]
-        missing = [name for name in REQUIRED if name not in names]
+        columns = find_columns(file.header, "signal_column")
+        missing = [name for name in REQUIRED if name not in columns]
         if missing:
             raise FileUnreadable(
-                f"{path} has no column {', '.join(missing)}. Its first line must name: {', '.join(COLUMNS)}; "
+                f"{path} has no column {', '.join(missing)}. Its first line must name: {', '.join(REQUIRED)}; "
                 "value, email and link are optional."
             )
-        with BadRowReport(report, file.header) as bad:
-            for batch in _batches(file, names, bad):
-                _import_batch(ctx, batch, bad, result, now)
-            result.rejected = bad.count
-            result.rows = result.new + result.duplicates + result.rejected
-            result.report_path = bad.path if bad.count else None
+        rows = parse_rows(file, columns, lambda row: row)
+        write = partial(_write, result, now)
+        ImportRun("signals", file, file.header, rows, write, result).execute(ctx.database, now, **options)
+    if result.new and not options.get("dry_run"):
+        engagement_signals.apply_if_published(ctx, now)
     return result
 
 
-def _batches(file: CsvRows, names: Sequence[str], bad: BadRowReport) -> Iterator[list[SignalRow]]:
-    rows = iter(file)
-    while page := list(islice(rows, BATCH)):
-        batch: list[SignalRow] = []
-        for row in page:
-            if isinstance(row, BadRow):
-                bad.add(row)
-            else:
-                line, cells = row
-                values = dict(zip(names, (cell.strip() for cell in cells), strict=False))
-                batch.append((line, cells, values))
-        yield batch
-
-
-def _import_batch(
-    ctx: AppContext, batch: Sequence[SignalRow], bad: BadRowReport, result: SignalImportResult, now: datetime
-) -> None:
-    with ctx.database.read() as tx:
-        texts = [values.get("lead", "") for _, _, values in batch]
-        known = leads_queries.resolve_leads(tx, {text: normalize_address(text) for text in texts})
-        pairs = [
-            (ids[0], values["email"])
-            for _, _, values in batch
-            if values.get("email") and len(ids := known.get(values.get("lead", ""), ())) == 1
-        ]
-        touches = signal_queries.find_latest_touches(tx, pairs)
-    signals, sources = [], []
-    for line, cells, values in batch:
+def _write(result: ImportResult, now: datetime, tx: Transaction, batch: Sequence[FileRow]) -> list[BadRow]:
+    texts = {row.values["lead"]: normalize_address(row.values["lead"]) for row in batch}
+    known = leads_queries.resolve_leads(tx, texts)
+    emails = [(row.values["lead"], row.values.get("email")) for row in batch]
+    pairs = [(id_, email) for text, email in emails if email for id_ in known.get(text, ())]
+    touches = signal_queries.find_latest_touches(tx, pairs)
+    parsed, bad = [], []
+    for row in batch:
         try:
-            signals.append(_parse_signal(values, known, touches, now))
-            sources.append((line, cells))
+            parsed.append((row, _parse_signal(row.values, known, touches, now)))
         except InvalidState as error:
-            bad.add(BadRow.trimmed(line, str(error), cells))
-    new, rejected = engagement_signals.record_valid(ctx, signals, now) if signals else (0, [])
-    for place in rejected:
-        line, cells = sources[place]
-        bad.add(BadRow.trimmed(line, "the database rejects it; shorten its texts", cells))
+            bad.append(row.reject(str(error)))
+    new, refused = engagement_signals.record_valid(tx, [signal for _, signal in parsed], now)
     result.new += new
-    result.duplicates += len(signals) - len(rejected) - new
+    result.unchanged += len(parsed) - len(refused) - new
+    return bad + [parsed[place][0].reject("the database rejects it; shorten its texts") for place in refused]
 
 
 def _parse_signal(
@@ -109,19 +70,15 @@ def _parse_signal(
     touches: Mapping[tuple[int, str], signal_queries.TouchRef],
     now: datetime,
 ) -> signal_queries.NewSignal:
-    text = values.get("lead", "")
-    ids = known.get(text, ())
-    if len(ids) != 1:
-        ambiguous = f"{text!r} matches several leads: {', '.join(map(str, ids))}; use the id"
-        raise InvalidState(ambiguous if ids else f"no lead matches {text!r}; use an id, an address or an external id")
-    kind, value = engagement_signals.validate_signal(values.get("kind", ""), values.get("value") or None)
-    at = _parse_time(values.get("at", ""))
+    lead_id = require_one(values["lead"], known)
+    kind, value = engagement_signals.validate_signal(values["kind"], values.get("value") or None)
+    at = _parse_time(values["at"])
     if at > now:
         raise InvalidState(f"{values['at']} is in the future; a signal is a past action of the lead")
     email = values.get("email") or None
-    touch = touches.get((ids[0], email)) if email else None
+    touch = touches.get((lead_id, email)) if email else None
     return engagement_signals.build_reported_signal(
-        ids[0], kind, value, at, now, email, values.get("link") or None, touch
+        lead_id, kind, value, at, now, email, values.get("link") or None, touch
     )
 
 

@@ -30,6 +30,7 @@ from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.scoring import queries as scoring_queries
 from nurture.journey.scoring import rescore
 from nurture.journey.scoring.queries import EngagementUpdate, TimelineUpdate
+from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
 
 REENGAGING_KINDS: Final = frozenset(
@@ -52,31 +53,49 @@ def record(ctx: AppContext, signals: Sequence[NewSignal], now: datetime, clicks:
     Nothing is recorded of an erased lead.
     """
     with ctx.database.write() as tx:
-        remaining_leads = lock_queries.lock_existing_leads(tx, [one.lead_id for one in signals])
-        signals = [one for one in signals if one.lead_id in remaining_leads]
-        # At once, not when definitions are next read: no mail may go out in between.
-        _record_opt_outs(tx, signals, now)
-        new = signal_queries.record_signals(tx, signals)
-        new += click_filtering.record_clicks(tx, clicks, now)
+        new = _record(tx, signals, now) + click_filtering.record_clicks(tx, clicks, now)
     if new:
         apply_pending_signals(ctx, now)
     return new
 
 
-def record_valid(ctx: AppContext, signals: Sequence[NewSignal], now: datetime) -> tuple[int, list[int]]:
-    """Do the same as `record`, but skip signals that the database rejects; return their positions too."""
+def _record(tx: Transaction, signals: Sequence[NewSignal], now: datetime) -> int:
+    remaining_leads = lock_queries.lock_existing_leads(tx, [one.lead_id for one in signals])
+    signals = [one for one in signals if one.lead_id in remaining_leads]
+    # At once, not when definitions are next read: no mail may go out in between.
+    _record_opt_outs(tx, signals, now)
+    return signal_queries.record_signals(tx, signals)
+
+
+def record_valid(tx: Transaction, signals: Sequence[NewSignal], now: datetime) -> tuple[int, list[int]]:
+    """Store signals, but skip those that the database rejects; return how many were new, and the skipped positions.
+
+    The caller applies them.
+    """
+    if not signals:
+        return 0, []
     try:
-        return record(ctx, signals, now), []
+        with tx.savepoint():
+            return _record(tx, signals, now), []
     except DBAPIError as error:
         if is_transaction_conflict(error):
             raise
     new, rejected = 0, []
     for index, one in enumerate(signals):
         try:
-            new += record(ctx, [one], now)
+            with tx.savepoint():
+                new += _record(tx, [one], now)
         except DBAPIError:
             rejected.append(index)
     return new, rejected
+
+
+def apply_if_published(ctx: AppContext, now: datetime) -> None:
+    """Apply recorded signals if a policy is published; otherwise the first run after publication does."""
+    with ctx.database.read() as tx:
+        ready = any(row.kind == publication_queries.POLICY for row in publication_queries.load_versions_in_force(tx))
+    if ready:
+        apply_pending_signals(ctx, now)
 
 
 def apply_pending_signals(ctx: AppContext, now: datetime) -> int:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, String, insert, select, update
+from sqlalchemy import BigInteger, String, select, update
 
 from nurture.db.row_values import column_types
 from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import intake as intake_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
@@ -27,7 +26,6 @@ from nurture.outbox import crm_records
 custody = table(lead_tables.Custody)
 enrollment = table(track_tables.Enrollment)
 identity = table(lead_tables.Identity)
-import_file = table(intake_tables.ImportFile)
 journal = table(lead_tables.Journal)
 lead = table(lead_tables.Lead)
 offer = table(handoff_tables.Offer)
@@ -121,19 +119,6 @@ class IntakeEntry(NamedTuple):
     custody_from: str | None
     custody_to: str | None
     ref: str | None
-
-
-class ImportRun(NamedTuple):
-    """One run of an import."""
-
-    name: str
-    source: str
-    digest: str
-    imported_at: datetime
-    rows: int
-    created: int
-    updated: int
-    rejected: int
 
 
 @dataclass(slots=True)
@@ -247,8 +232,3 @@ def _withdraw(tx: Transaction, leads: Sequence[tuple[int, str]], now: datetime) 
     ).scalars()
     crm_records.set_target_states(tx, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
     handoff_queries.record_follow_ups(tx, [(id_, "closed") for id_, _ in leads], now)
-
-
-def record_import_run(tx: Transaction, run: ImportRun) -> None:
-    """Record that a file was imported."""
-    tx.execute(insert(import_file).values(run._asdict()))

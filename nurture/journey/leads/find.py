@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from nurture.db.transaction import Transaction
@@ -32,6 +32,16 @@ def find_lead(ctx: AppContext, text: str) -> int:
             if found is not None:
                 return found
         return _find_by_external_id(tx, reference)
+
+
+def require_one(text: str, found: Mapping[str, Sequence[int]]) -> int:
+    """Return the only lead that *text* matches in the result of `resolve_leads`. Raises InvalidState."""
+    ids = found.get(text, ())
+    if not ids:
+        raise InvalidState(f"no lead matches {text!r}; use an id, an address or an external id")
+    if len(ids) > 1:
+        raise InvalidState(f"{text!r} matches several leads: {', '.join(map(str, ids))}; use the id")
+    return ids[0]
 
 
 def _find_by_address(tx: Transaction, email: str) -> int | None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
+from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.domain.lead import Closing
+from nurture.errors import InvalidState
+from nurture.formats.csv_reader import FileRow
 from nurture.formats.outcome_file import OutcomeRow, OutcomeRows
-from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
+from nurture.formats.rejected_rows import BadRow
 from nurture.formats.status_mapping import LeadStatus, map_status
 from nurture.journey.leads import queries as leads_queries
+from nurture.journey.leads.find import require_one
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime.context import AppContext
+from nurture.runtime.import_run import ImportOptions, ImportResult, ImportRun
 
-BATCH: Final = 1_000
 FUTURE_TOLERANCE: Final = timedelta(days=1)
 """How far ahead a close date may be, as other time zones may be a day ahead."""
 
@@ -33,75 +35,39 @@ _CLOSINGS: Final = {
     LeadStatus.UNQUALIFIED: Closing.DISCARDED,
 }
 
-ParsedRow = tuple[OutcomeRow, Sequence[str]]
-
-
-@dataclass
-class OutcomeImportResult:
-    """The result of an import: *rows* = the sum of *counts* + *rejected*."""
-
-    rows: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    rejected: int = 0
-    report_path: Path | None = None
-
 
 def import_outcomes(
-    ctx: AppContext, path: Path, now: datetime, *, source: str = "csv", report: Path | None = None
-) -> OutcomeImportResult:
+    ctx: AppContext, path: Path, now: datetime, *, source: str = "csv", **options: Unpack[ImportOptions]
+) -> ImportResult:
     """Record the outcomes of the CSV at *path*: columns lead, outcome; optionally amount, date, reason.
 
-    *lead* is an id, an address or an external id. Rejected rows go to *report* (default: next to the file), each
-    with its line and a remedy. Importing a file again changes nothing. Raises FileUnreadable.
+    *lead* is an id, an address or an external id. Importing a file again changes nothing. Raises FileUnreadable.
     """
-    result = OutcomeImportResult()
-    report = choose_report_path(path, report)
+    result = ImportResult(source)
+
+    def write(tx: Transaction, batch: Sequence[tuple[OutcomeRow, FileRow]]) -> list[BadRow]:
+        found = leads_queries.resolve_leads(tx, {row.lead: normalize_address(row.lead) for row, _ in batch})
+        reports, bad = [], []
+        for row, source_row in batch:
+            try:
+                reports.append(_parse_report(row, found, now))
+            except (InvalidState, ValueError) as error:
+                bad.append(source_row.reject(str(error)))
+        verdicts = Counter(outcomes.record_outcomes_in(ctx, tx, reports, source, now))
+        result.new += verdicts["closed"]
+        result.updated += verdicts["completed"]
+        result.unchanged += verdicts["same"] + verdicts["known"]
+        result.conflicts += verdicts["conflict"]
+        return bad
+
     rows = OutcomeRows(path, ("outcome",))
-    with rows.file, BadRowReport(report, rows.header) as bad:
-        for batch in _batches(rows, bad):
-            _import_batch(ctx, batch, bad, result, source, now)
-        result.rejected = bad.count
-        result.rows = sum(result.counts.values()) + result.rejected
-        result.report_path = bad.path if bad.count else None
+    with rows.file as file:
+        ImportRun("outcomes", file, file.header, rows, write, result).execute(ctx.database, now, **options)
     return result
 
 
-def _batches(rows: OutcomeRows, bad: BadRowReport) -> Iterator[list[ParsedRow]]:
-    source = iter(rows)
-    while page := list(islice(source, BATCH)):
-        batch: list[ParsedRow] = []
-        for row in page:
-            if isinstance(row, BadRow):
-                bad.add(row)
-            else:
-                batch.append(row)
-        yield batch
-
-
-def _import_batch(
-    ctx: AppContext,
-    batch: Sequence[ParsedRow],
-    bad: BadRowReport,
-    result: OutcomeImportResult,
-    source: str,
-    now: datetime,
-) -> None:
-    with ctx.database.read() as tx:
-        texts = {row.lead: normalize_address(row.lead) for row, _ in batch}
-        found = leads_queries.resolve_leads(tx, texts)
-    reports = []
-    for row, cells in batch:
-        try:
-            reports.append(_parse_report(row, found.get(row.lead, ()), now))
-        except ValueError as error:
-            bad.add(BadRow.trimmed(row.line, str(error), cells))
-    result.counts.update(outcomes.record_outcomes(ctx, reports, source, now))
-
-
-def _parse_report(row: OutcomeRow, ids: Sequence[int], now: datetime) -> OutcomeReport:
-    if len(ids) != 1:
-        ambiguous = f"{row.lead!r} matches several leads: {', '.join(map(str, ids))}; use the id"
-        raise ValueError(ambiguous if ids else f"no lead matches {row.lead!r}; use an id, an address or an external id")
+def _parse_report(row: OutcomeRow, found: Mapping[str, Sequence[int]], now: datetime) -> OutcomeReport:
+    lead_id = require_one(row.lead, found)
     closing = parse_closing(row.outcome)
     if closing in (Closing.LOST, Closing.DISCARDED) and not row.reason:
         raise ValueError(f"{row.outcome!r} needs a reason; fill in the column reason")
@@ -110,7 +76,7 @@ def _parse_report(row: OutcomeRow, ids: Sequence[int], now: datetime) -> Outcome
     at = row.closed_at
     if at is not None and at > now + FUTURE_TOLERANCE:
         raise ValueError(f"{at:%Y-%m-%d} is in the future; write the date of closing")
-    return OutcomeReport(ids[0], closing, min(at, now) if at else None, row.amount, row.reason[:_MAX_REASON_LENGTH])
+    return OutcomeReport(lead_id, closing, min(at, now) if at else None, row.amount, row.reason[:_MAX_REASON_LENGTH])
 
 
 def parse_closing(text: str) -> Closing:

@@ -45,7 +45,7 @@ def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(ctx: App
         f"{lead},clicked",
     )
     done = import_signals(ctx, file, NOW)
-    assert (done.rows, done.new, done.duplicates, done.rejected) == (9, 3, 0, 6)
+    assert (done.rows, done.new, done.unchanged, done.rejected) == (9, 3, 0, 6)
     assert done.report_path == tmp_path / "signals.bad-rows.csv"
     with done.report_path.open(encoding="utf-8-sig", newline="") as report:
         bad = list(csv.reader(report))[1:]
@@ -63,7 +63,7 @@ def test_a_file_that_is_in_already_changes_nothing(ctx: AppContext, tmp_path: Pa
     assert (import_signals(ctx, file, NOW).new, one(ctx, "SELECT count(*) FROM signal")) == (1, 1)
     before = all_rows(ctx)
     again = import_signals(ctx, file, NOW)
-    assert (again.new, again.duplicates, again.report_path) == (0, 2, None)
+    assert (again.new, again.unchanged, again.report_path) == (0, 2, None)
     assert all_rows(ctx) == before
 
 

@@ -16,7 +16,7 @@ from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
-from nurture.journey.intake.import_file import ImportResult, import_file
+from nurture.journey.intake.import_file import LeadImportResult, import_file
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 
@@ -62,7 +62,7 @@ def plain_context(db: Database, tmp_path: Path, batch: int = 2_000) -> AppContex
     return AppContext(db, MaildirProvider(tmp_path / "maildir"), batch_size=batch)
 
 
-def import_leads(ctx: AppContext, folder: Path, *rows: Row, now: datetime = NOW, **options: Any) -> ImportResult:
+def import_leads(ctx: AppContext, folder: Path, *rows: Row, now: datetime = NOW, **options: Any) -> LeadImportResult:
     return import_file(ctx, write_file(folder, rows), now, source="crm", **options)
 
 

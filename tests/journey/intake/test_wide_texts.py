@@ -110,7 +110,7 @@ def test_files_import_texts_of_any_length(ctx: AppContext, tmp_path: Path) -> No
     signals = [(ADDRESS, "visited", "2026-01-03", "x", "", ""), (ADDRESS, "visited", "2026-01-03", long, long, long)]
     for new in (2, 0):
         done = signal_files.import_signals(ctx, _file(tmp_path, head, *signals), NOW)
-        assert (done.new, done.duplicates, done.rejected) == (new, 2 - new, 0)
+        assert (done.new, done.unchanged, done.rejected) == (new, 2 - new, 0)
     file = _file(tmp_path, ("Lead ID", "Email", "Consent"), (long, "noor@people.example", "yes"))
     assert intake_import_file.import_file(ctx, file, NOW, source=long).new == 1
     assert intake_import_file.import_file(ctx, file, NOW, source=long).unchanged == 1
@@ -134,5 +134,5 @@ def test_a_signal_that_the_database_rejects_does_not_stop_the_others(ctx: AppCon
     assert [(error.index, error.reason) for error in done.rejected] == [(1, "The database rejected it.")]
     signals = [(ADDRESS, "visited", "2026-01-03", value) for value in ("c", "odd", "d")]
     file = signal_files.import_signals(ctx, _file(tmp_path, ("lead", "kind", "at", "value"), *signals), NOW)
-    assert (file.rows, file.new, file.duplicates, file.rejected) == (3, 2, 0, 1)
+    assert (file.rows, file.new, file.unchanged, file.rejected) == (3, 2, 0, 1)
     assert rows(ctx, "SELECT value FROM signal ORDER BY value") == [("a",), ("b",), ("c",), ("d",)]

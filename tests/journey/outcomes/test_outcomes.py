@@ -148,7 +148,7 @@ def test_a_file_closes_leads_and_gives_bad_rows_back_with_a_remedy(ctx: AppConte
         "c-2;won;12;2027-01-01;",
     )
     done = import_file.import_outcomes(ctx, file, START)
-    assert (done.rows, dict(done.counts), done.rejected) == (6, {"closed": 2}, 4)
+    assert (done.rows, done.new, done.rejected) == (6, 2, 4)
     assert amounts(ctx) == [("won", 1234.5), ("lost", None)]
     assert {custody(ctx, one) for one in (first, second)} == {("closed", "won"), ("closed", "lost")}
     assert done.report_path is not None
@@ -158,7 +158,7 @@ def test_a_file_closes_leads_and_gives_bad_rows_back_with_a_remedy(ctx: AppConte
     assert "6,\"'maybe' is not an outcome; use one of won, lost, discarded, unreachable" in report
     assert "7,2027-01-01 is in the future" in report
     again = import_file.import_outcomes(ctx, file, START + DAY)
-    assert dict(again.counts) == {"known": 2}
+    assert (again.new, again.unchanged) == (0, 2)
 
 
 def test_a_file_without_the_columns_says_which_it_needs(sqlite_db: Database, tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ def _installation() -> None:
     table(
         "import_file",
         generated_id(),
-        text("name", "source", "digest"),
+        text("kind", "name", "source", "digest"),
         timestamp("imported_at"),
         count("rows", "created", "updated", "rejected"),
     )

@@ -16,7 +16,7 @@ from nurture.domain.address import normalize_address
 from nurture.domain.consent.suppression import source_for_signal
 from nurture.domain.plain_text import replace_control_characters
 from nurture.domain.signals import SUPPRESSING_KINDS, SignalKind
-from nurture.errors import InvalidState, NotFound
+from nurture.errors import InvalidState
 from nurture.formats.lead_item import InvalidItem, ItemReader
 from nurture.formats.lead_row import LeadRow
 from nurture.journey.consent import suppression as opt_outs
@@ -235,10 +235,10 @@ def _record_signals(ctx: AppContext, new_signals: Sequence[NewSignal], now: date
     keys = {one.natural_key for one in new_signals}
     with ctx.database.read() as tx:
         new = keys - signal_queries.find_existing_keys(tx, sorted(keys))
-    # Signals are recorded even if nothing is published yet; the first run after publication applies them.
-    refused: list[int] = []
-    with suppress(NotFound):
-        _, refused = engagement_signals.record_valid(ctx, new_signals, now)
+    with ctx.database.write() as tx:
+        recorded, refused = engagement_signals.record_valid(tx, new_signals, now)
+    if recorded:
+        engagement_signals.apply_if_published(ctx, now)
     return new, set(refused)
 
 

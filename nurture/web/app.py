@@ -11,14 +11,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from nurture import __version__
 from nurture.clock import Clock
 from nurture.db import clock_row
 from nurture.errors import DatabaseUnavailable, NotFound
 from nurture.journey.engagement.click_buffer import ClickRecorder
+from nurture.journey.intake.api.batches import LEAD_COUNTS, SIGNAL_COUNTS
+from nurture.journey.intake.api.items import LeadBatch, OutcomeBatch, SignalBatch
+from nurture.journey.intake.api.tokens import TokenScope
+from nurture.journey.outcomes.outcomes import VERDICTS
 from nurture.mail.providers.registry import OpenWebhooks
 from nurture.runtime.context import AppContext
 from nurture.web import auth, errors
-from nurture.web.api import endpoints
+from nurture.web.api import endpoints, openapi
+from nurture.web.api.openapi import describe
 from nurture.web.api.signal_batcher import SignalBatcher
 from nurture.web.api.token_limits import TokenRateLimits
 from nurture.web.auth import Site, SiteDep, authorize
@@ -59,16 +65,25 @@ _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]]
     (auth.INBOUND, None, inbound_mail.receive_mail),
     (auth.HEALTH, health, None),
     (auth.HEALTHZ, health, None),
+    (auth.OPENAPI, endpoints.show_openapi, None),
+    (auth.DOCS, endpoints.show_docs, None),
 )
 """Each path with its GET and POST functions."""
 
-_API_ROUTES: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
-    ("POST", auth.SIGNALS, endpoints.post_signals),
-    ("POST", auth.LEADS, endpoints.post_leads),
-    ("POST", auth.OUTCOMES, endpoints.post_outcomes),
-    ("GET", auth.OPENAPI, endpoints.show_openapi),
-    ("GET", auth.DOCS, endpoints.show_docs),
+_API_ROUTES: Final[Sequence[tuple[str, RouteFunction, dict[str, Any]]]] = (
+    (
+        auth.SIGNALS,
+        endpoints.post_signals,
+        describe(TokenScope.SIGNALS, "Post signals: what leads did", SignalBatch, SIGNAL_COUNTS),
+    ),
+    (auth.LEADS, endpoints.post_leads, describe(TokenScope.LEADS, "Create or update leads", LeadBatch, LEAD_COUNTS)),
+    (
+        auth.OUTCOMES,
+        endpoints.post_outcomes,
+        describe(TokenScope.OUTCOMES, "Post outcomes: how leads ended", OutcomeBatch, VERDICTS),
+    ),
 )
+"""Each path of the API with its POST function and the description of it."""
 
 
 def create_app(
@@ -87,6 +102,8 @@ def create_app(
     templates = Templates()
     app = FastAPI(
         title="nurture",
+        version=__version__,
+        description=openapi.DESCRIPTION,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -105,11 +122,11 @@ def create_app(
     )
     for path, get_endpoint, post_endpoint in _ROUTES:
         if get_endpoint is not None:
-            app.add_api_route(path, get_endpoint, methods=["GET", "HEAD"])
+            app.add_api_route(path, get_endpoint, methods=["GET", "HEAD"], include_in_schema=False)
         if post_endpoint is not None:
-            app.add_api_route(path, post_endpoint, methods=["POST"])
-    for method, path, endpoint in _API_ROUTES:
-        app.add_api_route(path, endpoint, methods=["GET", "HEAD"] if method == "GET" else [method])
+            app.add_api_route(path, post_endpoint, methods=["POST"], include_in_schema=False)
+    for path, endpoint, description in _API_ROUTES:
+        app.add_api_route(path, endpoint, methods=["POST"], **description)
     app.state.mail_limiter = anyio.CapacityLimiter(2)  # each holds an email in memory
     app.state.inbound_disk_budget = inbound_mail.DiskBudget(inbound_mail.MAX_ON_DISK)
     token_allowance = allowances[auth.API_CALLS]

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import orjson
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The body of an error response. *remedy* says how to fix *detail*."""
+
+    title: str
+    status: int
+    detail: str
+    remedy: str
+    type: str = "about:blank"
 
 
 class ApiError(Exception):
@@ -17,20 +29,13 @@ class ApiError(Exception):
         self, status: int, title: str, detail: str, remedy: str, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(detail)
-        self.status, self.title, self.detail, self.remedy = status, title, detail, remedy
+        self.problem = Problem(title, status, detail, remedy)
         self.headers = headers
 
     def response(self) -> Response:
         """Return the problem details as a response."""
-        payload = {
-            "type": "about:blank",
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "remedy": self.remedy,
-        }
-        body = orjson.dumps(payload, option=orjson.OPT_APPEND_NEWLINE)
-        return Response(body, self.status, self.headers, MEDIA_TYPE)
+        body = orjson.dumps(self.problem, option=orjson.OPT_APPEND_NEWLINE)
+        return Response(body, self.problem.status, self.headers, MEDIA_TYPE)
 
 
 def too_large(max_bytes: int) -> ApiError:

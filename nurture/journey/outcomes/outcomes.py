@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Closing, Custodian
@@ -24,7 +24,8 @@ from nurture.runtime.context import AppContext
 FINAL_CLOSINGS: Final = (Closing.WON.value, Closing.LOST.value)
 _AMOUNT_TOLERANCE: Final = 0.005  # amounts are money
 
-Verdict = Literal["closed", "same", "completed", "conflict", "known"]
+Verdict = Literal["closed", "completed", "same", "conflict", "known"]
+VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
 
 class OutcomeReport(NamedTuple):
@@ -161,7 +162,7 @@ def _to_report_row(report: OutcomeReport, key: str, source: str, verdict: Verdic
 def count_verdicts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """Return the number of reports by verdict, zeros included."""
     found = Counter(verdicts)
-    return {name: found[name] for name in ("closed", "completed", "same", "conflict", "known")}
+    return {name: found[name] for name in VERDICTS}
 
 
 def list_contradictions(ctx: AppContext) -> list[Contradiction]:

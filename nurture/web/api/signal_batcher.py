@@ -9,7 +9,8 @@ from typing import Any
 
 from nurture.clock import Clock
 from nurture.journey.intake.api import batches as api_batches
-from nurture.journey.intake.api.batches import DEFAULT_PERMISSION, MAX_ITEMS, BatchResult, PermissionCheck
+from nurture.journey.intake.api.batches import DEFAULT_PERMISSION, BatchResult, PermissionCheck
+from nurture.journey.intake.api.items import MAX_ITEMS
 from nurture.runtime.context import AppContext
 
 

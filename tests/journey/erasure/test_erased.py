@@ -26,7 +26,7 @@ from nurture.journey.engagement import click_filtering, provider_events, signals
 from nurture.journey.engagement.click_filtering import EngagementEvent
 from nurture.journey.erasure import erase
 from nurture.journey.intake import import_file
-from nurture.journey.intake.api import batches, outcome_batches
+from nurture.journey.intake.api import batches
 from nurture.journey.outcomes import outcomes
 from nurture.journey.tracks import manual
 from nurture.reporting import audit
@@ -84,7 +84,7 @@ def _signals(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
 
 def _outcomes(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
     item = {"closing": "lost", "happened_at": ERASED_AT.isoformat(), "reason": "Mia Holm left Quayside"}
-    assert outcome_batches.post_outcomes(ctx, [item | {"lead": {"id": lead}}], LATER).accepted == 0
+    assert batches.post_outcomes(ctx, [item | {"lead": {"id": lead}}], LATER).accepted == 0
     with pytest.raises(NotFound):
         outcomes.record_outcomes(
             ctx, [outcomes.OutcomeReport(lead, Closing.LOST, None, None, "Mia left")], "crm", LATER

@@ -12,10 +12,12 @@ from sqlalchemy import text
 from nurture.db.engine import Database
 from nurture.domain.plain_text import MAX_KEY_BYTES, index_key
 from nurture.formats import lead_item
+from nurture.formats.items import Item
 from nurture.journey.accounts import import_file
 from nurture.journey.engagement import signal_files
 from nurture.journey.intake import import_file as intake_import_file
-from nurture.journey.intake.api import batches, outcome_batches
+from nurture.journey.intake.api import batches
+from nurture.journey.intake.api.items import LeadReference, SignalItem
 from nurture.journey.leads import find
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context
@@ -23,6 +25,15 @@ from tests.journey.engagement.test_replies import HOUR
 from tests.journey.observe import one, rows
 
 NOW = START + 2 * HOUR
+
+
+def max_lengths(model: type[Item]) -> dict[str, int]:
+    """Return the maximum lengths of the texts of *model*."""
+    fields = {name: field.metadata for name, field in model.model_fields.items()}
+    return {name: one.max_length for name, found in fields.items() for one in found if hasattr(one, "max_length")}
+
+
+SIGNAL_TEXTS = max_lengths(SignalItem)
 ADDRESS = "mia@people.example"
 
 
@@ -51,26 +62,22 @@ def test_a_key_that_is_too_long_for_an_index_is_hashed() -> None:
     assert len(index_key("\ud800" * 400).encode()) < MAX_KEY_BYTES
 
 
-@pytest.mark.parametrize("field", [name for name, max_length in batches.SIGNAL_FIELDS.items() if max_length > 64])
+@pytest.mark.parametrize("field", SIGNAL_TEXTS)
 def test_each_text_of_a_signal_may_have_its_maximum_length(ctx: AppContext, field: str) -> None:
-    long = signal(**{field: wide(batches.SIGNAL_FIELDS[field])})
+    long = signal(**{field: wide(SIGNAL_TEXTS[field])})
     for known in (0, 2):
         done = batches.post_signals(ctx, [signal(value="x"), long], NOW)
         assert (done.accepted, done.counts) == (2, {"new": 2 - known, "known": known})
 
 
 def test_all_texts_of_a_signal_together_may_have_their_maximum_length(ctx: AppContext) -> None:
-    long = {
-        name: wide(max_length, max_length)
-        for name, max_length in batches.SIGNAL_FIELDS.items()
-        if max_length > 64 and name != "id"
-    }
+    long = {name: wide(max_length, max_length) for name, max_length in SIGNAL_TEXTS.items() if name != "id"}
     done = batches.post_signals(ctx, [signal(value="x"), signal(**long)], NOW)
     assert (done.accepted, done.rejected, one(ctx, "SELECT count(*) FROM signal")) == (2, [], 2)
 
 
 def test_a_lead_is_found_by_an_id_of_maximum_length(ctx: AppContext) -> None:
-    long = wide(batches.LEAD_REF_FIELDS["external_id"])
+    long = wide(max_lengths(LeadReference)["external_id"])
     for counts in ({"new": 1, "updated": 0, "unchanged": 0}, {"new": 0, "updated": 0, "unchanged": 1}):
         done = batches.post_leads(ctx, "crm", [{"external_id": long}], "a program", NOW)
         assert (done.accepted, done.counts) == (1, counts)
@@ -94,8 +101,8 @@ def test_a_lead_with_a_long_text_does_not_stop_the_others(ctx: AppContext, field
 def test_an_outcome_may_have_texts_of_maximum_length(ctx: AppContext) -> None:
     outcome = {"lead": {"email": ADDRESS}, "closing": "lost", "happened_at": START.isoformat()}
     long = {"reason": wide(300), "id": wide(200)}
-    assert outcome_batches.post_outcomes(ctx, [outcome | long], NOW).rejected == []
-    assert outcome_batches.post_outcomes(ctx, [outcome | long], NOW).counts["known"] == 1
+    assert batches.post_outcomes(ctx, [outcome | long], NOW).rejected == []
+    assert batches.post_outcomes(ctx, [outcome | long], NOW).counts["known"] == 1
 
 
 def _file(folder: Path, *lines: tuple[str, ...]) -> Path:

@@ -14,7 +14,7 @@ from nurture.domain.lead import Closing
 from nurture.errors import FileUnreadable, NotFound
 from nurture.journey import run_once
 from nurture.journey.handoff import sweep
-from nurture.journey.intake.api.outcome_batches import post_outcomes
+from nurture.journey.intake.api.batches import post_outcomes
 from nurture.journey.outcomes import import_file, outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.reporting import audit

@@ -61,7 +61,7 @@ def test_batches_are_combined_up_to_the_limit(sqlite_world: World) -> None:
 
 def test_an_error_in_one_batch_does_not_affect_others(sqlite_world: World) -> None:
     class Broken(dict[str, Any]):
-        def get(self, *_: Any) -> Any:
+        def items(self) -> Any:
             raise MemoryError
 
     taking = SignalBatcher(sqlite_world.ctx, sqlite_world.clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -11,7 +12,9 @@ from nurture.journey.intake.api import queries
 from nurture.runtime.context import AppContext
 
 RETENTION: Final = timedelta(hours=48)
-MAX_KEY_LENGTH: Final = 255
+HEADER: Final = "Idempotency-Key"
+KEY: Final = re.compile("[!-~]{1,255}")
+"""The pattern of a key."""
 
 
 class KeyedRequest(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from nurture.journey.accounts.match.legal_forms import CONJUNCTIONS, COUNTRY_WORDS, GENERIC_WORDS, LEGAL_FORMS, PREFIXES
+from nurture.formats.tables import read_words
 
 
 def _split(letters: str) -> list[str]:
@@ -63,7 +63,21 @@ class CompanyName:
         return "".join(word[0] for word in words) if len(words) > 2 else ""
 
 
-_COMMON_WORDS: Final = GENERIC_WORDS | COUNTRY_WORDS | {word for form in LEGAL_FORMS for word in form.split()}
+_LEGAL_FORMS: Final = frozenset(read_words("legal_form"))
+"""Legal forms at the end of names; initials are one word, characters such as `&` are omitted."""
+
+_PREFIXES: Final = frozenset(read_words("name_prefix"))
+"""Words and legal forms at the beginning of names."""
+
+_CONJUNCTIONS: Final = frozenset(read_words("conjunction"))
+"""Joining words that some spellings leave out."""
+
+_COUNTRY_WORDS: Final = frozenset(read_words("country_word"))
+"""Words in which the companies of a group differ: country, or a word such as holding."""
+
+_COMMON_WORDS: Final = {*read_words("generic_word"), *_COUNTRY_WORDS, *" ".join(_LEGAL_FORMS).split()}
+"""Words in the names of many companies."""
+
 _MIN_LETTERS_ONE_WORD: Final = 10
 _MIN_LETTERS: Final = 8
 """Minimum letters without common words: many companies are named by one word such as Apex, Summit or Meridian."""
@@ -74,7 +88,7 @@ def parse_name(name: str) -> CompanyName:
     """Normalize a company name; a name of only common words keeps them all."""
     words = _words(_BRACKETED.sub(_keep_countries, name)) or _words(name)
     full = _without_forms(words)
-    core = [word for word in full if word not in COUNTRY_WORDS] or full
+    core = [word for word in full if word not in _COUNTRY_WORDS] or full
     return CompanyName(" ".join(full), " ".join(core), _name_key(full), _name_key(core))
 
 
@@ -88,7 +102,7 @@ def fold_letters(text: str) -> str:
 
 def _keep_countries(found: re.Match[str]) -> str:
     inside = _BETWEEN_WORDS.split(fold_letters(found[0]))
-    return found[0] if any(word in COUNTRY_WORDS for word in inside) else " "
+    return found[0] if any(word in _COUNTRY_WORDS for word in inside) else " "
 
 
 def _words(name: str) -> list[str]:
@@ -99,10 +113,10 @@ def _words(name: str) -> list[str]:
         if len(word) == 1 and word.isascii():  # S.p.A., A/S, Sp. z o.o.: single letters form one word
             initials += word
             continue
-        if initials and not (found and initials in CONJUNCTIONS):
+        if initials and not (found and initials in _CONJUNCTIONS):
             found.append(initials)
         initials = ""
-        if word and word not in CONJUNCTIONS:
+        if word and word not in _CONJUNCTIONS:
             found.append(word)
     return [*found, initials] if initials else found
 
@@ -112,7 +126,7 @@ def _without_forms(words: list[str]) -> list[str]:
     rest = words
     while (size := _form_at_end(rest)) and len(rest) > size:
         rest = rest[:-size]
-    while len(rest) > 1 and rest[0] in PREFIXES:
+    while len(rest) > 1 and rest[0] in _PREFIXES:
         rest = rest[1:]
     attached = next((form for form in ("株式会社", "有限会社", "有限公司") if form in "".join(rest)), None)
     if attached is not None:
@@ -122,7 +136,7 @@ def _without_forms(words: list[str]) -> list[str]:
 
 def _form_at_end(words: list[str]) -> int:
     for size in (4, 3, 2, 1):
-        if len(words) >= size and " ".join(words[-size:]) in LEGAL_FORMS:
+        if len(words) >= size and " ".join(words[-size:]) in _LEGAL_FORMS:
             return size
     return 0
 

@@ -35,7 +35,7 @@ from tests.bench.figures import Figure
 from tests.chaos.databases import BASE_URL, DatabaseSource
 from tests.chaos.verdicts import Oracle, in_flight, judge, states_in, wait_until_idle
 from tests.chaos.worker import Death, Observer, OffsetClock, Worker
-from tests.doubles.crm_server import CrmDouble, Fault
+from tests.doubles.api_server import ApiDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble
 from tests.doubles.salesforce import CONSUMER_KEY, CONSUMER_SECRET, SalesforceDouble
 from tests.doubles.sendgrid import KEY, SendGridDouble
@@ -179,7 +179,7 @@ class KillSetup:
             worker = Worker(setup.job(run_db.url, "first", setup.origin(), "salesforce", place), run_worker).go()
             assert worker.end() == 0, worker.passed("failed")
             notes = worker.passed()
-            assert isinstance(crm, CrmDouble)
+            assert isinstance(crm, ApiDouble)
             effects = len(crm.effects)
         setup.passes = Counter(note.point for note in notes)
         setup.passes.update(dict.fromkeys(DOUBLE_POINTS, effects))
@@ -197,7 +197,7 @@ class KillSetup:
         return Job(**given, place=place, notes=notes, death=death)
 
     @contextmanager
-    def crm(self, kind: str) -> Iterator[tuple[str, CrmDouble | Path]]:
+    def crm(self, kind: str) -> Iterator[tuple[str, ApiDouble | Path]]:
         """Yield a CRM for one run: its place, and the function that reads its records."""
         if kind == "csv":
             place = self.folder / f"crm-{next(_numbers)}"
@@ -218,12 +218,12 @@ def kill_run(setup: KillSetup, point: str, kind: str, rng: Random) -> HandoffRun
     with setup.source.fresh() as run_db, setup.crm(kind) as (place, crm):
         oracle = Oracle(setup.double, origin)
         victim = Worker(setup.job(run_db.url_of("victim"), "victim", origin, kind, place, death), run_worker)
-        if point in DOUBLE_POINTS and isinstance(crm, CrmDouble):
+        if point in DOUBLE_POINTS and isinstance(crm, ApiDouble):
             killing = Fault(what="kill", after=DOUBLE_POINTS[point], pid=victim.pid)
             crm.add_fault(*[Fault(what="pass")] * (nth - 1), killing)
         code = victim.go().end()
         failed = [] if code in (0, -signal.SIGKILL) else [f"it failed: {victim.passed('failed')}"]
-        if isinstance(crm, CrmDouble):
+        if isinstance(crm, ApiDouble):
             crm.add_fault()
         wait_until_idle(run_db.url, "victim")
         calls_in_flight = in_flight(states_in(run_db.url))
@@ -241,7 +241,7 @@ def kill_run(setup: KillSetup, point: str, kind: str, rng: Random) -> HandoffRun
     return found
 
 
-def _judge(url: str, origin: str, crm: CrmDouble | Path) -> HandoffRun:
+def _judge(url: str, origin: str, crm: ApiDouble | Path) -> HandoffRun:
     """Compare the hand-offs in the database with the CRM's records."""
     found = HandoffRun()
     database = Database(url)
@@ -275,7 +275,7 @@ def _count(found: HandoffRun, what: str, label: str, which: Sequence[object]) ->
     found.wrong += [f"{label}: {one}" for one in which]
 
 
-def _in_double(double: CrmDouble) -> dict[str, CrmRecords]:
+def _in_double(double: ApiDouble) -> dict[str, CrmRecords]:
     held: dict[str, CrmRecords] = {}
     for effect in double.effects:
         before = held.get(effect.key, CrmRecords(0, []))

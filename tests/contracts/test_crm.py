@@ -18,7 +18,7 @@ from nurture.crm.csv_folder import CsvFolderCrm
 from nurture.crm.hubspot import HubSpotCrm
 from nurture.crm.salesforce import SalesforceCrm
 from nurture.domain.delivery.receipts import Accepted, NotSent, Rejected, Unknown
-from tests.doubles.crm_server import CrmDouble, Fault
+from tests.doubles.api_server import ApiDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble
 from tests.doubles.salesforce import CONSUMER_KEY, CONSUMER_SECRET, SalesforceDouble
 
@@ -36,7 +36,7 @@ class Backend:
 
     crm: Crm
     held: Callable[[str], int]
-    double: CrmDouble | None = None
+    double: ApiDouble | None = None
     rep_changes: Callable[[str, str, str], None] | None = None
     """Sets status and owner of the record with a key, as a rep does in the CRM."""
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from tests.doubles.crm_server import Answer, Call, CrmDouble, Effect
+from tests.doubles.api_server import Answer, ApiDouble, Call, Effect
 
 TOKEN: Final = "pat-eu1-double-token"
 _BASE: Final = "/crm/v3/objects/contacts"
@@ -32,7 +32,7 @@ KEY: Final = "nurture_key"
 _OPERATORS: Final = {"EQ", "GTE", "HAS_PROPERTY"}
 
 
-class HubSpotDouble(CrmDouble):
+class HubSpotDouble(ApiDouble):
     """One account. *properties* are its custom properties; the contacts in *behind* are not searchable yet."""
 
     def __init__(self) -> None:

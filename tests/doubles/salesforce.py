@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tests.doubles.crm_server import Answer, Call, CrmDouble, Effect
+from tests.doubles.api_server import Answer, ApiDouble, Call, Effect
 from tests.doubles.soql import MalformedQuery, Soql
 
 CONSUMER_KEY: Final = "3MVG9.consumer.key"
@@ -35,7 +35,7 @@ EXTERNAL_ID_FIELD: Final = "Nurture_Key__c"
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-class SalesforceDouble(CrmDouble):
+class SalesforceDouble(ApiDouble):
     """One org. *fields* are its custom fields; *duplicate_rule* blocks a second lead with the same address."""
 
     def __init__(self) -> None:

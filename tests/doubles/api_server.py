@@ -1,4 +1,4 @@
-"""Base of the CRM doubles: a loopback server with scripted faults and a log of effects."""
+"""Base of the doubles of JSON APIs: a loopback server with scripted faults and a log of effects."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Answer(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One request."""
+    """One request. A *body* that is neither JSON nor a form stays bytes."""
 
     method: str
     path: str
@@ -62,8 +62,8 @@ class Call(NamedTuple):
     headers: dict[str, str]
 
 
-class CrmDouble:
-    """A CRM on loopback: `with SalesforceDouble() as double:`; its API is at `double.url`.
+class ApiDouble:
+    """An API on loopback: `with SalesforceDouble() as double:`; its API is at `double.url`.
 
     *effects* lists the effects of writes in order, whether or not the caller got a response. *lock* guards all state.
     """
@@ -172,7 +172,14 @@ def _call(handler: BaseHTTPRequestHandler) -> Call:
     raw = handler.rfile.read(size)
     parts = urlsplit(handler.path)
     form = "x-www-form-urlencoded" in handler.headers.get("Content-Type", "")
-    body: Any = dict(parse_qsl(raw.decode())) if form else orjson.loads(raw) if raw else None
+    body: Any = dict(parse_qsl(raw.decode())) if form else _json_or_bytes(raw)
     query = {name: ",".join(values) for name, values in parse_qs(parts.query).items()}
     headers = {name.lower(): value for name, value in handler.headers.items()}
     return Call(handler.command, unquote(parts.path), query, body, headers)
+
+
+def _json_or_bytes(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw) if raw else None
+    except orjson.JSONDecodeError:
+        return raw

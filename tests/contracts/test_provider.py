@@ -1,103 +1,29 @@
-"""The contract of every email provider. A new provider adds one entry to BACKENDS."""
+"""The contract of every email provider in the registry; `tests/mail/providers/NAME/backend.py` opens it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email import headerregistry, message_from_bytes, policy
-from email.message import EmailMessage
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from nurture.domain.delivery.receipts import Accepted, Rejected
 from nurture.mail.providers.base import Provider
-from nurture.mail.providers.maildir.provider import MaildirProvider
-from nurture.mail.providers.sendgrid.provider import SendGridProvider
-from nurture.mail.providers.smtp.provider import SmtpProvider
+from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.rendering.render import Address
-from tests.doubles.sendgrid import KEY, SendGridDouble
-from tests.doubles.smtp import smtp_server
+from tests.contracts.backend import Backend
 from tests.mail.build import PLAIN, composed
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 EMAIL = composed("Hi {{ lead.first_name }}, zwölf Boxkämpfer 🚀", subject="Für {{ lead.last_name }}", layout=PLAIN)
 
 
-@dataclass(frozen=True)
-class Backend:
-    """A provider, and the emails it delivered; the Message-ID of each is the id of its receipt.
-
-    *remembers_refs*: the provider detects duplicates. Without it, an email sent twice is delivered twice: only
-    the outbox, which never resends an email with an unknown outcome, prevents the second copy.
-    """
-
-    provider: Provider
-    delivered: Callable[[], list[EmailMessage]]
-    remembers_refs: bool
-
-
-@contextmanager
-def maildir(folder: Path) -> Iterator[Backend]:
-    def delivered() -> list[EmailMessage]:
-        files = sorted((folder / "new").iterdir())
-        return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
-
-    yield Backend(MaildirProvider(folder), delivered, remembers_refs=True)
-
-
-@contextmanager
-def sendgrid(folder: Path) -> Iterator[Backend]:
-    with SendGridDouble(folder / "sendgrid.log", bodies=True) as double:
-
-        def delivered() -> list[EmailMessage]:
-            return [_as_message(one.body or {}, one.message_id) for one in double.accepted()]
-
-        # SendGrid has no idempotency key.
-        yield Backend(SendGridProvider(SecretStr(KEY), url=double.url), delivered, remembers_refs=False)
-
-
-def _as_message(payload: dict[str, Any], message_id: str) -> EmailMessage:
-    """Build the email that SendGrid would deliver for *payload*."""
-    (person,) = payload["personalizations"]
-    message = EmailMessage(policy=policy.default)
-    message["Message-ID"] = message_id
-    message["Subject"] = payload["subject"]
-    for header, (party,) in (("From", [payload["from"]]), ("To", person["to"])):
-        message[header] = headerregistry.Address(party.get("name", ""), addr_spec=party["email"])
-    for header, value in person["headers"].items():
-        message[header] = value
-    plain, html = payload["content"]
-    message.set_content(plain["value"])
-    message.add_alternative(html["value"], subtype="html")
-    return message
-
-
-@contextmanager
-def smtp(_folder: Path) -> Iterator[Backend]:
-    with smtp_server() as double:
-
-        def delivered() -> list[EmailMessage]:
-            return [mail.message for mail in double.accepted]
-
-        # SMTP does not detect duplicates.
-        yield Backend(SmtpProvider(SecretStr(double.url)), delivered, remembers_refs=False)
-
-
-BACKENDS: dict[str, Callable[[Path], AbstractContextManager[Backend]]] = {
-    "maildir": maildir,
-    "sendgrid": sendgrid,
-    "smtp": smtp,
-}
-
-
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=PROVIDERS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    with BACKENDS[request.param](tmp_path) as backend:
+    with import_module(f"tests.mail.providers.{request.param}.backend").opened(tmp_path) as backend:
         yield backend
         backend.provider.close()
 
@@ -161,7 +87,7 @@ def test_a_check_delivers_nothing(backend: Backend) -> None:
     assert backend.delivered() == []
 
 
-def test_a_provider_has_a_name_and_may_be_closed_twice(provider: Provider) -> None:
-    assert provider.name
+def test_a_provider_has_the_name_of_its_spec_and_may_be_closed_twice(provider: Provider) -> None:
+    assert provider.name in PROVIDERS
     provider.close()
     provider.close()

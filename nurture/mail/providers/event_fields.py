@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
@@ -47,6 +48,15 @@ def text_field(item: Mapping[str, Any], name: str) -> str:
     """Return a text of limited length, "" for anything else."""
     value = item.get(name)
     return value[:_MAX_TEXT] if isinstance(value, str) else ""
+
+
+def parse_iso_time(value: object) -> datetime | None:
+    """Read an ISO 8601 time with its offset; return it in UTC, or None for anything else and implausible years."""
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at is not None and at.tzinfo is not None and 2000 <= at.year < 2100 else None
 
 
 def find_smtp_status(status: str, reply: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FOLDERS: Final = (
     "maildir",
+    "postmark",
     "sendgrid",
     "smtp",
 )

@@ -1,0 +1,1 @@
+"""Postmark: Email API, webhooks and suppression lists."""

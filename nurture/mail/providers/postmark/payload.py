@@ -1,0 +1,117 @@
+"""Encode a composed email as JSON for Postmark's Email API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NotRequired, TypedDict
+
+import orjson
+
+from nurture.mail.rendering.mime import encode_address
+from nurture.mail.rendering.render import Address, ComposedEmail
+
+MAX_MESSAGE_BYTES: Final = 10_000_000
+_MESSAGE_KEY: Final = "nurture_message"
+"""The metadata that Postmark returns with each event; the parts after the first have a number after it."""
+
+_MAX_PARTS: Final = 10  # fields of metadata
+_MAX_PART_LENGTH: Final = 80  # characters of the value of a field
+_MAX_TAG_LENGTH: Final = 1_000
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class InvalidPayload(ValueError):
+    """Postmark would always refuse this email. The message says why, without personal data."""
+
+
+class Header(TypedDict):
+    """One header of a message."""
+
+    Name: str
+    Value: str
+
+
+class Message(TypedDict):
+    """A request to /email, or one item of /email/batch."""
+
+    From: str
+    To: str
+    ReplyTo: NotRequired[str]
+    Subject: str
+    TextBody: NotRequired[str]
+    HtmlBody: NotRequired[str]
+    Tag: NotRequired[str]
+    Headers: list[Header]
+    Metadata: dict[str, str]
+    MessageStream: str
+    TrackOpens: bool
+    TrackLinks: str
+
+
+def encode_message(email: ComposedEmail, stream: str) -> bytes:
+    """Encode *email* as JSON. Raises InvalidPayload."""
+    try:
+        encoded = orjson.dumps(build_message(email, stream))
+    except TypeError as error:  # JSONEncodeError is a TypeError: a lone surrogate
+        raise InvalidPayload("the email contains invalid characters and cannot be encoded as JSON") from error
+    if len(encoded) >= MAX_MESSAGE_BYTES:
+        raise InvalidPayload(f"the email has {len(encoded) // 1_000_000} MB; Postmark's limit is 10 MB")
+    return encoded
+
+
+def build_message(email: ComposedEmail, stream: str) -> Message:
+    """Return the request for *email* on the message stream *stream*. Raises InvalidPayload."""
+    for name, value in (("Subject", email.subject), *email.headers):
+        if _CONTROL.search(name + value):
+            raise InvalidPayload(f"the header {name!r} contains a line break or control character")
+    message: Message = {
+        "From": _mailbox("sender", email.sender),
+        "To": _mailbox("recipient", email.to),
+        "Subject": email.subject,
+        "Headers": [{"Name": name, "Value": value} for name, value in email.headers],
+        "Metadata": split_message_id(f"{email.installation_id}:{email.ref}"),
+        "MessageStream": stream,
+        # Always explicit: the server's defaults would rewrite links and add a pixel.
+        "TrackOpens": False,
+        "TrackLinks": "None",
+    }
+    if email.reply_to is not None:
+        message["ReplyTo"] = _mailbox("reply-to", email.reply_to)
+    if email.text.strip():
+        message["TextBody"] = email.text
+    if email.html.strip():
+        message["HtmlBody"] = email.html
+    if email.labels:
+        message["Tag"] = "/".join(email.labels)[:_MAX_TAG_LENGTH]
+    return message
+
+
+def split_message_id(message_id: str) -> dict[str, str]:
+    """Return *message_id* as metadata, in parts as long as Postmark accepts. Raises InvalidPayload."""
+    parts = [message_id[start : start + _MAX_PART_LENGTH] for start in range(0, len(message_id), _MAX_PART_LENGTH)]
+    if len(parts) > _MAX_PARTS:
+        raise InvalidPayload("the message's ref exceeds Postmark's limit of 800 characters for metadata")
+    return {_part_key(number): part for number, part in enumerate(parts)}
+
+
+def join_message_id(metadata: Mapping[str, Any]) -> str:
+    """Return the message id that `split_message_id` wrote; "" if there is none."""
+    parts = (metadata.get(_part_key(number)) for number in range(_MAX_PARTS))
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _part_key(number: int) -> str:
+    return f"{_MESSAGE_KEY}_{number}" if number else _MESSAGE_KEY
+
+
+def _mailbox(role: str, address: Address) -> str:
+    """Return a name, quoted, and an address."""
+    try:
+        email = encode_address(address.email, role)
+    except ValueError as error:
+        raise InvalidPayload(str(error)) from error
+    if not email.isascii():
+        raise InvalidPayload(f"the {role}'s address has non-ASCII letters before the @; Postmark accepts none")
+    name = _CONTROL.sub(" ", address.name).strip().replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{name}" <{email}>' if name else email

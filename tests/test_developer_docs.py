@@ -19,7 +19,7 @@ from nurture.db.metadata import metadata
 from tests.test_layout import MAX_LINES
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("docs/architecture.md", "docs/developers.md", "CONTRIBUTING.md")
+PAGES = ("docs/architecture.md", "docs/developers.md", "docs/adding-a-provider.md", "CONTRIBUTING.md")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
 FOLDERS = ("nurture", "flows", "templates", "tests")
 GENERATED = ("build/", ".venv/")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nurture.crm.base import Crm
     from nurture.mail.inbound.imap import Inbox
     from nurture.mail.providers.base import Provider
+    from nurture.runtime.message_kinds import MessageKind
 
 
 class _Closable(Protocol):
@@ -132,6 +133,7 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
         inbox=Deferred(partial(_make_inbox, settings.imap_url)) if settings.imap_url is not None else None,
         notifiers=Deferred(partial(_make_notifiers, settings)) if durable else None,
         crm=closed_at_end(build_crm) if build_crm is not None else None,
+        message_kinds=Deferred(load_message_kinds),
     )
 
 
@@ -174,6 +176,13 @@ def _make_notifiers(settings: Settings) -> Mapping[str, Provider]:
     from nurture.mail.notifiers.apprise_notifier import AppriseNotifier  # noqa: PLC0415
 
     return {name: AppriseNotifier(name, url) for name, url in settings.notify_urls.items()}
+
+
+def load_message_kinds() -> Mapping[str, MessageKind]:
+    """Return every kind of message that can be sent, by name."""
+    from nurture.journey.message_kinds import MESSAGE_KINDS  # noqa: PLC0415
+
+    return MESSAGE_KINDS
 
 
 def crm_factory(settings: Settings) -> Callable[[], Crm] | None:

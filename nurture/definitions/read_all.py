@@ -172,7 +172,9 @@ def _policy(
             )
         return None
     _check_briefs(sources, defaults, context)
-    return read_policy(sources, _email_steps(track.program for track in read.values()) if complete else None, context)
+    steps = _email_steps(track.program for track in read.values()) if complete else None
+    policy = read_policy(sources, steps, context)
+    return replace(policy, sender=defaults.sender) if policy is not None else None
 
 
 def _check_briefs(sources: Sources, defaults: Defaults, context: ParseContext) -> None:

@@ -18,7 +18,7 @@ from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.lock_queries import lock_leads
-from nurture.outbox.messages import PRESUMED_SENT, TO_LEADS
+from nurture.outbox.messages import PRESUMED_SENT, TO_LEAD
 
 message = table(delivery_tables.Message)
 custody = table(lead_tables.Custody)
@@ -67,7 +67,7 @@ def find_next_due(tx: Transaction) -> datetime | None:
         for kind in _SWEPT_CUSTODIANS
     ]
     touches = select(func.min(message.c.send_at, type_=UtcDateTime())).where(
-        message.c.state == "planned", message.c.kind.in_(TO_LEADS)
+        message.c.state == "planned", message.c.recipient == TO_LEAD
     )
     found = tx.execute(select(*due_queries, touches.scalar_subquery())).one()
     return min((due_at for due_at in found if due_at is not None), default=None)
@@ -81,7 +81,7 @@ def mark_as_sent(tx: Transaction, at: datetime, limit: int) -> int:
     """
     is_waiting = message.c.state.in_(_WAITING_STATES) & (message.c.send_at <= at)
     was_called = message.c.state.in_(_CALLED_STATES) & (message.c.state_at <= at)
-    due = select(message.c.id, message.c.lead_id).where(message.c.kind.in_(TO_LEADS), or_(is_waiting, was_called))
+    due = select(message.c.id, message.c.lead_id).where(message.c.recipient == TO_LEAD, or_(is_waiting, was_called))
     rows = tx.execute(due.order_by(message.c.id).limit(limit)).all()
     if not rows:
         return 0
@@ -127,7 +127,7 @@ def renew_offers(tx: Transaction, offers: Sequence[tuple[int, datetime]], now: d
     renewed = tx.rows("renewed", column_types(offer, ("id", "expires_at")), offers)
     statement = update(offer).where(offer.c.id == renewed.c.id, offer.c.state == "offered")
     tx.execute(statement.values(offered_at=now, expires_at=renewed.c.expires_at, escalation_level=0))
-    briefs = update(message).where(message.c.offer_id == renewed.c.id, message.c.kind.in_(("brief", "notice")))
+    briefs = update(message).where(message.c.offer_id == renewed.c.id, message.c.kind != "sla")
     tx.execute(
         briefs.values(
             state="planned",
@@ -145,7 +145,7 @@ def renew_offers(tx: Transaction, offers: Sequence[tuple[int, datetime]], now: d
 
 def mark_sales_mail_unknown(tx: Transaction) -> int:
     """Set waiting messages to sales to `unknown`; return how many."""
-    is_waiting = (message.c.state.in_(_WAITING_STATES)) & (message.c.kind.not_in(TO_LEADS))
+    is_waiting = (message.c.state.in_(_WAITING_STATES)) & (message.c.recipient != TO_LEAD)
     statement = update(message).where(is_waiting)
     return tx.execute(
         statement.values(

@@ -35,11 +35,12 @@ enrollment = table(track_tables.Enrollment)
 offer = table(handoff_tables.Offer)
 
 
-TO_LEADS: Final = ("touch", "question")
-"""Message kinds that go to leads; every send check applies to both."""
+TO_LEAD: Final = "lead"
+"""Recipient of the messages to which every send check applies."""
 
-NOTICE: Final = "notice"
-"""Message kind that goes to a notifier instead of by email; the column `email` holds the notifier's name."""
+TO_REP: Final = "rep"
+TO_NOTIFIER: Final = "notifier"
+"""Recipient of the messages that no email carries; their column `email` holds the notifier's name."""
 
 PRESUMED_SENT: Final = "presumed-sent"
 """Provider of messages that may have been sent between a backup and its restore; they are never resent."""
@@ -51,9 +52,11 @@ class DueMessage(NamedTuple):
     id: int
     send_key: str
     kind: str
+    recipient: str
     lead_id: int
     enrollment_id: int | None
     offer_id: int | None
+    reply_id: int | None
     track: str | None
     track_version: int | None
     step: str
@@ -117,9 +120,11 @@ def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = No
             message.c.id,
             message.c.send_key,
             message.c.kind,
+            message.c.recipient,
             message.c.lead_id,
             message.c.enrollment_id,
             message.c.offer_id,
+            message.c.reply_id,
             message.c.track,
             message.c.track_version,
             message.c.step,
@@ -160,15 +165,15 @@ def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = No
 
 def _is_for_target(target: str | None) -> ColumnElement[bool]:
     if target is None:
-        return message.c.kind != NOTICE
-    return and_(message.c.kind == NOTICE, message.c.email == target)
+        return message.c.recipient != TO_NOTIFIER
+    return and_(message.c.recipient == TO_NOTIFIER, message.c.email == target)
 
 
 def list_due_targets(tx: Transaction, now: datetime) -> list[str]:
     """Return the names of notifiers with due notices."""
     query = (
         select(message.c.email)
-        .where(message.c.state == "planned", message.c.send_at <= now, message.c.kind == NOTICE)
+        .where(message.c.state == "planned", message.c.send_at <= now, message.c.recipient == TO_NOTIFIER)
         .distinct()
     )
     return sorted(tx.execute(query).scalars())
@@ -187,7 +192,7 @@ def list_touches_since(tx: Transaction, lead_ids: Sequence[int], since: datetime
         select(message.c.lead_id, message.c.accepted_at, message.c.state_at)
         .join(chosen, chosen.c.id == message.c.lead_id)
         .where(
-            message.c.kind.in_(TO_LEADS),
+            message.c.recipient == TO_LEAD,
             message.c.state.not_in(("planned", "claimed", "cancelled", "rejected")),
             or_(message.c.accepted_at > since, message.c.state_at > since),
         )

@@ -18,7 +18,7 @@ from nurture.errors import InvalidDefinitions, InvalidState
 from nurture.formats.lead_row import EMAIL_FIELDS
 from nurture.journey.handoff import sla_emails
 from nurture.journey.leads import enrollment_queries
-from nurture.journey.routing import ask_lead
+from nurture.journey.routing import lead_question
 from nurture.journey.tracks import touch_email
 from nurture.mail.rendering.compile import EmailSource, check_email, compile_and_check
 from nurture.mail.rendering.email_file import Piece, get_layout_name
@@ -29,46 +29,19 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.publication_queries import POLICY
 from nurture.runtime.published import SENDING
 
+_OFFER_VARIABLES = """
+id rule reason routing_reason fit fit_reason score no_email_reason bant call_on activities replies reasons expires_on
+account account.name account.kind account.owner account.match_reason previous_offers
+touches touches.count touches.since touches.newest accept_url reject_url reassign_url call_back_url
+"""
 BRIEF_VARIABLES = frozenset(
     {f"lead.{name}" for name in EMAIL_FIELDS}
     | {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name"}
-    | {
-        f"offer.{name}"
-        for name in (
-            "id",
-            "reason",
-            "routing_reason",
-            "fit",
-            "fit_reason",
-            "rule",
-            "score",
-            "no_email_reason",
-            "bant",
-            "call_on",
-            "account",
-            "account.name",
-            "account.kind",
-            "account.owner",
-            "account.match_reason",
-            "previous_offers",
-            "touches",
-            "touches.count",
-            "touches.since",
-            "touches.newest",
-            "reassign_url",
-            "call_back_url",
-            "expires_on",
-            "accept_url",
-            "reject_url",
-            "activities",
-            "replies",
-            "reasons",
-        )
-    }
+    | {f"offer.{name}" for name in _OFFER_VARIABLES.split()}
 )
 """The names that a brief may use."""
 
-ASK_VARIABLES = touch_email.KNOWN_VARIABLES | {"ask.url", "ask.question", "ask.field"}
+QUESTION_VARIABLES = touch_email.KNOWN_VARIABLES | {"question.url", "question.text", "question.field"}
 """The names that a question to the lead may use."""
 
 
@@ -114,8 +87,8 @@ def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, .
 
 def _template_variables(path: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that an email in handoff/ may use, and those that it must use."""
-    if path == ask_lead.TEMPLATE:
-        return ASK_VARIABLES, touch_email.REQUIRED_VARIABLES | {"ask.url"}
+    if path == lead_question.TEMPLATE:
+        return QUESTION_VARIABLES, touch_email.REQUIRED_VARIABLES | {"question.url"}
     return sla_emails.ALLOWED_VARIABLES if path in (REMIND, ESCALATE) else BRIEF_VARIABLES, frozenset()
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nurture.mail.providers.base import Provider
     from nurture.mail.providers.events import EventReader
     from nurture.mail.rendering.link_tracking import LinkTracking
+    from nurture.runtime.message_kinds import MessageKind
 
 
 def _shared_reader() -> MailReader:
@@ -46,7 +47,8 @@ class AppContext:
     *track_clicks*: rewrite links in email to our redirect; *honeypot*: add a link that no reader sees. *spool*:
     folder for signals that arrive while the database is busy. *reply_domain*: domain of `reply+TOKEN@` addresses,
     "" if replies are not routed to us; *inbox*: mailbox to read them from. *notifiers*: by name; None sends notices
-    through *provider*, as on a virtual clock. *mail_reader*: parses inbound email in a separate process.
+    through *provider*, as on a virtual clock. *message_kinds*: what can be sent, by name. *mail_reader*: parses
+    inbound email in a separate process.
 
     What reaches outside is given as a value, or as a `Deferred` that builds it when it is first used.
     """
@@ -67,6 +69,7 @@ class AppContext:
     inbox: DeferredField[Inbox | None] = DeferredField(None)
     crm: DeferredField[Crm | None] = DeferredField(None)
     notifiers: DeferredField[Mapping[str, Provider] | None] = DeferredField(None)
+    message_kinds: DeferredField[Mapping[str, MessageKind]] = DeferredField(Deferred(dict))
     mail_reader: DeferredField[MailReader] = DeferredField(Deferred(_shared_reader))
     event_readers: DeferredField[Mapping[str, EventReader]] = DeferredField(Deferred(_event_readers))
 

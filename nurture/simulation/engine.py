@@ -23,6 +23,7 @@ from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning import calendar as calendar_times
 from nurture.errors import InvalidState, NotFound
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
@@ -171,7 +172,7 @@ def _run_in_memory(
 ) -> SimulatedCalendar:
     schema.upgrade(database)
     clock_row.bind_mode(database, "virtual", start)
-    ctx = AppContext(database, DiscardingProvider())
+    ctx = AppContext(database, DiscardingProvider(), message_kinds=MESSAGE_KINDS)
     publish(ctx, sources, start)
     with database.write() as tx:
         definitions = ctx.definitions.current(tx)

@@ -32,9 +32,9 @@ UPDATE custody SET due_at = {m}, next_action = 'x', version = version + 1
 WHERE lead_id = {m} AND version = {m}
 """
 _INSERT_MESSAGE = """
-INSERT INTO message (send_key, kind, lead_id, enrollment_id, track, track_version, step, visit, email,
+INSERT INTO message (send_key, kind, recipient, lead_id, enrollment_id, track, track_version, step, visit, email,
   planned_at, send_at, expires_at, state, state_at, attempts)
-VALUES ({m}, 'touch', {m}, {m}, 'webinar-attended', 1, {m}, {m}, '01-recording', {m}, {m}, {m},
+VALUES ({m}, 'touch', 'lead', {m}, {m}, 'webinar-attended', 1, {m}, {m}, '01-recording', {m}, {m}, {m},
   'planned', {m}, 0)
 """
 _INSERT_JOURNAL = """

@@ -34,9 +34,9 @@ SELECT id, created_at, 'advance', 'touch', 'the step is due; window and cap allo
   'webinar-attended', 1, '01-recording' FROM lead
 """
 _INSERT_MESSAGES = """
-INSERT INTO message (send_key, kind, lead_id, enrollment_id, track, track_version, step, visit, email,
+INSERT INTO message (send_key, kind, recipient, lead_id, enrollment_id, track, track_version, step, visit, email,
   planned_at, send_at, expires_at, state, state_at, accepted_at, attempts, provider, provider_message_id)
-SELECT 'touch:' || id || ':01-recording:1', 'touch', lead_id, id, 'webinar-attended', 1, '01-recording', 1,
+SELECT 'touch:' || id || ':01-recording:1', 'touch', 'lead', lead_id, id, 'webinar-attended', 1, '01-recording', 1,
   '01-recording', entered_at, entered_at, entered_at, 'delivered', entered_at, entered_at, 1, 'sendgrid',
   'id' || id FROM enrollment
 """

@@ -11,6 +11,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.definitions.folder import Sources, read_folder
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
 from nurture.simulation.engine import DiscardingProvider
@@ -24,7 +25,7 @@ def make_context(url: str, sources: Sources | None = None) -> AppContext:
     database = Database(url)
     schema.upgrade(database)
     clock_row.bind_mode(database, "virtual", START - timedelta(days=60))
-    made = AppContext(database, DiscardingProvider())
+    made = AppContext(database, DiscardingProvider(), message_kinds=MESSAGE_KINDS)
     publish(made, sources or read_folder(TEMPLATES), START - timedelta(days=60))
     return made
 

@@ -19,6 +19,7 @@ from sqlalchemy import text
 from nurture.clock import RealClock
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.tracks import advance, enroll
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
@@ -152,7 +153,7 @@ def _fill_database(url: str, count: int, *, planned: bool, ready: bool) -> None:
     """Import *count* leads: on a track, or *ready* for sales."""
     database = Database(url)
     schema.upgrade(database)
-    ctx = AppContext(database, DiscardingProvider(), base_url=BASE_URL)
+    ctx = AppContext(database, DiscardingProvider(), base_url=BASE_URL, message_kinds=MESSAGE_KINDS)
     due = now() - timedelta(minutes=5)
     start = due - timedelta(hours=1)
     clock_row.bind_mode(database, "live", start)

@@ -20,6 +20,7 @@ from sqlalchemy import event, text
 from nurture.db.engine import Database
 from nurture.errors import DatabaseUnavailable
 from nurture.journey.delivery.run import deliver
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.tracks.advance import advance
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.reporting.audit import run_audit
@@ -70,6 +71,7 @@ def full_disk_run(disk: Disk, double: SendGridDouble, rng: Random, count: int) -
             base_url=BASE_URL,
             installation_id=origin,
             batch_size=rng.choice((25, 60)),
+            message_kinds=MESSAGE_KINDS,
         )
         wrong = _until_full(ctx, where, found)
         limit(None)

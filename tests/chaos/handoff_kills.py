@@ -28,6 +28,7 @@ from nurture.db.engine import Database
 from nurture.journey.crm_sync import push
 from nurture.journey.delivery.run import deliver
 from nurture.journey.handoff import sweep
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
@@ -118,7 +119,9 @@ def run_job(job: Job, observe: Observer, definitions: PublishedDefinitions | Non
     provider = SendGridProvider(SecretStr(KEY), url=job.mail)
     crm = crm_at(job.crm, job.place)
     definitions = definitions or PublishedDefinitions()
-    ctx = AppContext(Database(job.url), provider, BASE_URL, job.origin, definitions=definitions, crm=crm)
+    ctx = AppContext(
+        Database(job.url), provider, BASE_URL, job.origin, definitions=definitions, crm=crm, message_kinds=MESSAGE_KINDS
+    )
     clock = OffsetClock(job.ahead)
     try:
         sweep.hand_off(ctx, clock.now())

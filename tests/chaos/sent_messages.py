@@ -8,6 +8,7 @@ from pathlib import Path
 from nurture.clock import RealClock
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.run_once import run_once
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
@@ -26,7 +27,12 @@ def context_with_sent_messages(database: Database, folder: Path, count: int) -> 
     schema.upgrade(database)
     begin = RealClock().now() - timedelta(hours=3)
     clock_row.bind_mode(database, "live", begin)
-    ctx = AppContext(database, DiscardingProvider(), installation_id=clock_row.read_installation_id(database))
+    ctx = AppContext(
+        database,
+        DiscardingProvider(),
+        installation_id=clock_row.read_installation_id(database),
+        message_kinds=MESSAGE_KINDS,
+    )
     sources = sample_rules()
     for usual, always in _ALWAYS_OPEN.items():
         assert usual in sources["defaults.yaml"]

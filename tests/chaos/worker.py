@@ -25,6 +25,7 @@ from nurture.app import make_machine
 from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.journey.delivery.run import deliver
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
@@ -218,6 +219,7 @@ def drain_outbox(url: str, api: str, origin: str, definitions: PublishedDefiniti
         base_url=BASE_URL,
         installation_id=origin,
         definitions=definitions or PublishedDefinitions(),
+        message_kinds=MESSAGE_KINDS,
     )
     try:
         deliver(ctx, OffsetClock(2 * PAST_LEASE))
@@ -256,4 +258,11 @@ def _make_context(job: Job, observer: Observer) -> AppContext:
     database = Database(job.url)
     if job.machine is not None:
         database.machine = make_machine(database, job.machine, OffsetClock(job.ahead))
-    return AppContext(database, provider, base_url=BASE_URL, installation_id=job.origin, batch_size=job.batch)
+    return AppContext(
+        database,
+        provider,
+        base_url=BASE_URL,
+        installation_id=job.origin,
+        batch_size=job.batch,
+        message_kinds=MESSAGE_KINDS,
+    )

@@ -16,6 +16,7 @@ from nurture.db.tables.base import table
 from nurture.domain.address import normalize_address
 from nurture.domain.lead import Closing
 from nurture.journey import run_once
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.mail.providers.maildir.provider import MaildirProvider
@@ -142,7 +143,7 @@ def make_context(
 ) -> AppContext:
     """Return a context in virtual time in which *rules* (default: `sample_rules`) are published."""
     clock_row.bind_mode(db, "virtual", now)
-    ctx = AppContext(db, MaildirProvider(tmp_path / "maildir"))
+    ctx = AppContext(db, MaildirProvider(tmp_path / "maildir"), message_kinds=MESSAGE_KINDS)
     publish.publish(ctx, rules or sample_rules(), now)
     return ctx
 

@@ -17,6 +17,7 @@ from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
 from nurture.journey.leads.signal_queries import NewSignal
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
@@ -152,6 +153,7 @@ def worker_context(ctx: AppContext, provider: Any = None) -> AppContext:
         base_url=ctx.base_url,
         batch_size=ctx.batch_size,
         definitions=PublishedDefinitions(),
+        message_kinds=MESSAGE_KINDS,
     )
 
 

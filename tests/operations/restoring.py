@@ -14,6 +14,7 @@ from nurture.db.engine import Database
 from nurture.db.machine_state import Machine
 from nurture.domain.delivery.receipts import Receipt
 from nurture.journey import run_once
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
 from nurture.runtime import quarantine
@@ -67,7 +68,7 @@ class Host:
         if known.generation == 0:
             machine.suppression_journal.open_file()
         database.machine = machine
-        ctx = AppContext(database, self.provider)
+        ctx = AppContext(database, self.provider, message_kinds=MESSAGE_KINDS)
         self.opened.append(ctx)
         quarantine.find_reason(ctx, self.now)
         return ctx

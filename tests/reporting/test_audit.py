@@ -144,9 +144,9 @@ def test_a_lead_that_half_left_its_track_is_found(ctx: AppContext, kind: str) ->
 def _plan_touch(ctx: AppContext, lead: int) -> None:
     _write(
         ctx,
-        "INSERT INTO message (send_key, kind, lead_id, enrollment_id, track, step, visit, email, planned_at, "
-        "send_at, expires_at, state, state_at, attempts) SELECT 'planned', 'touch', lead_id, id, track, "
-        "step, 1, '01-hello', entered_at, entered_at, entered_at, 'planned', entered_at, 0 FROM enrollment "
+        "INSERT INTO message (send_key, kind, recipient, lead_id, enrollment_id, track, step, visit, email, "
+        "planned_at, send_at, expires_at, state, state_at, attempts) SELECT 'planned', 'touch', 'lead', lead_id, id, "
+        "track, step, 1, '01-hello', entered_at, entered_at, entered_at, 'planned', entered_at, 0 FROM enrollment "
         "WHERE lead_id = :lead",
         lead=lead,
     )

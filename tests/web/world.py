@@ -17,6 +17,7 @@ from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
 from nurture.journey.handoff import workspace_links
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
@@ -91,7 +92,14 @@ def open_world(db: Database, tmp_path: Path) -> World:
 
 def copy_world(world: World, db: Database) -> World:
     """Return the same world in *db*, a copy of its database."""
-    ctx = AppContext(db, world.ctx.provider, base_url=BASE, definitions=world.ctx.definitions, spool=world.ctx.spool)
+    ctx = AppContext(
+        db,
+        world.ctx.provider,
+        base_url=BASE,
+        definitions=world.ctx.definitions,
+        spool=world.ctx.spool,
+        message_kinds=MESSAGE_KINDS,
+    )
     return _open_client(ctx, world.ids, world.paths)
 
 

@@ -39,4 +39,4 @@ def timestamp(*, null: bool = False) -> Any:
 
 
 NEVER_REUSE_IDS: dict[str, Any] = {"sqlite_autoincrement": True}
-"""For tables whose ids other systems store: a restore skips the ids that may have been lost."""
+"""For tables whose ids outlive their rows: in other systems, or in rows of other tables."""

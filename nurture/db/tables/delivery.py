@@ -13,15 +13,20 @@ from nurture.db.types import Id, generated_id
 
 
 class Message(SQLModel, table=True):
-    """The outbox: one row per planned message, unique by `send_key`."""
+    """The outbox: one row per planned message, unique by `send_key`.
+
+    *kind* names a registered message kind. *email* is the template, or the name of the notifier that is the recipient.
+    *reply_id* is the reply that it forwards; no foreign key, because replies refer to messages, and are erased.
+    """
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("kind in ('touch', 'question', 'brief', 'sla', 'notice')", name="kind"),
+        CheckConstraint("recipient in ('lead', 'rep', 'notifier')", name="recipient"),
         CheckConstraint(
             "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'unknown', 'cancelled', "
             "'delivered', 'bounced', 'dropped', 'complained')",
             name="state",
         ),
+        Index("ix_message_reply", "reply_id", **index_where("reply_id is not null")),
         Index("ix_message_due", "send_at", **index_where("state = 'planned'")),
         Index("ix_message_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
         Index("ix_message_unknown", "state_at", **index_where("state = 'unknown'")),
@@ -31,9 +36,11 @@ class Message(SQLModel, table=True):
     id: int | None = generated_id()
     send_key: str = Field(unique=True)
     kind: str
+    recipient: str
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
     enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
     offer_id: int | None = Field(default=None, sa_type=Id, foreign_key="offer.id")
+    reply_id: int | None = Field(default=None, sa_type=Id)
     track: str | None = None
     track_version: int | None = None
     step: str = ""

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Index
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-from nurture.db.tables.base import timestamp
+from nurture.db.tables.base import NEVER_REUSE_IDS, timestamp
 from nurture.db.types import Id, generated_id, shared_primary_key
 
 _UNPROCESSED = sql("processed_at is null")
@@ -82,6 +82,7 @@ class Reply(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         CheckConstraint("kind in ('reply', 'opt_out', 'out_of_office', 'auto_reply', 'bounce')", name="kind"),
         Index("ix_reply_lead_id_received_at", "lead_id", "received_at"),
+        NEVER_REUSE_IDS,
     )
 
     id: int | None = generated_id()

@@ -11,7 +11,7 @@ from nurture.domain.lead import Custodian, FieldValues, Lead
 from nurture.domain.planning.compiled_conditions import ANY_TIME
 from nurture.domain.planning.conditions import Condition, EvaluationContext, FitRule, grade_fit
 from nurture.domain.planning.lead_view import LeadView
-from nurture.domain.planning.program import Destination
+from nurture.domain.planning.program import Destination, Sender
 from nurture.domain.planning.requests import CriterionKind, request_kinds, request_part
 from nurture.domain.policy.business_hours import SlaPolicy
 from nurture.domain.policy.team import BusinessHours, Manager, Pool, Rep, Team
@@ -98,6 +98,8 @@ class Policy:
     sla: SlaPolicy | None = None
     """The agreed times to answer and follow up; None: offers expire after `accept_within`."""
     priority: PriorityPolicy = field(default_factory=PriorityPolicy)
+    sender: Sender = field(default_factory=lambda: Sender("", "", ""))
+    """The sender of email to reps and managers."""
 
     @cached_property
     def requests(self) -> tuple[Criterion, ...]:

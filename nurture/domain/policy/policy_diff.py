@@ -16,7 +16,7 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.policy_wording import describe_value, is_condition
 from nurture.domain.routing.routing import ToPool, ToRep
 
-_IGNORED_FIELDS: Final = frozenset({"version", "approved_on", "key", "description"})
+_IGNORED_FIELDS: Final = frozenset({"version", "approved_on", "key", "description", "sender"})
 _LABELS: Final = {
     "criteria": "hand off when",
     "approved_by": "approver",

@@ -78,7 +78,8 @@ def claim_batch(
         observe("claim", refs)
     observe("claimed", refs)
     states = Counter(outcome.state for outcome in decision.held_back)
-    composed, emails = _compose(ctx, batch, token, states, now, observe, clock) if refs else ([], {})
+    emails = _compose(ctx, batch, token, states, now, observe, clock) if refs else {}
+    composed = [one for one in decision.ready if one.id in emails]
     is_probe = breaker is not None
     return ClaimedBatch(
         token, len(due_messages), composed, emails, decision.sender_domains, states, is_probe=is_probe, claimed_at=now
@@ -93,7 +94,7 @@ def _compose(
     now: datetime,
     observe: CheckpointObserver,
     clock: Clock | None,
-) -> tuple[list[DueMessage], dict[int, ComposedEmail]]:
+) -> dict[int, ComposedEmail]:
     """Compose the claimed messages, and store the links of those whose lease is still held afterwards."""
     with heartbeat(ctx.database, QUEUE, token, clock, ctx.beat_interval, observe) if clock else nullcontext():
         with ctx.database.read() as tx:
@@ -106,7 +107,7 @@ def _compose(
             apply_outcomes_and_wake(tx, rejections, batch.messages, token, now)
             compose_batch.save_links(tx, composed, now)
     states.update(outcome.state for outcome in rejections)
-    return [one for one in batch.messages if one.id in composed.emails], composed.emails
+    return {id_: one.email for id_, one in composed.messages.items()}
 
 
 def apply_outcomes_and_wake(

@@ -82,7 +82,7 @@ class _MessageSender(Sender[DueMessage]):
     ) -> Sequence[DueMessage]:
         """Mark as sending the messages that may still go and whose lease is still held."""
         ctx, batch = self.ctx, self.batch
-        touches = [one for one in chunk if one.kind in messages.TO_LEADS]
+        touches = [one for one in chunk if one.recipient == messages.TO_LEAD]
         blocked = send_checks.recheck_suppressions(ctx, tx, touches)
         if batch.claimed_at is not None and now - batch.claimed_at > LEASE:
             blocked = send_checks.recheck_send_windows(ctx, tx, touches, now) | blocked

@@ -12,18 +12,15 @@ from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import ActiveSuppression, find_covering
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
-from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian
 from nurture.domain.planning.program import Program
 from nurture.domain.planning.touch_planning import earliest_send_time
 from nurture.errors import NurtureError
 from nurture.journey.delivery import volume_queries as sent_mail
-from nurture.journey.handoff import sla_emails
-from nurture.journey.handoff.reply_forwarding import TEMPLATE, is_current
 from nurture.journey.leads import suppression_queries
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
-from nurture.outbox.messages import TO_LEADS, DeliveryResult, DueMessage
+from nurture.outbox.messages import TO_LEAD, DeliveryResult, DueMessage
 from nurture.runtime.context import AppContext
 from nurture.runtime.redact import redact
 
@@ -48,16 +45,15 @@ def check_before_send(
     now: datetime,
 ) -> SendDecision:
     """Check everything that may have changed since the messages were planned."""
-    touches = [one for one in due_messages if one.kind in TO_LEADS]
+    touches = [one for one in due_messages if one.recipient == TO_LEAD]
     suppressed = _load_suppressions(tx, touches)
     programs = _load_programs(ctx, tx, touches)
     sent_times = _load_sent_times(tx, touches, programs, now)
     decision = SendDecision()
     touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
     for one in due_messages:
-        if one.kind not in TO_LEADS:
-            outcome = None if _is_still_relevant(one) else cancel(one, "superseded")
-        else:
+        outcome = _withdraw(ctx, one, now)
+        if outcome is None and one.recipient == TO_LEAD:
             program = programs[one.track, one.track_version]
             outcome = _check_touch(
                 ctx, one, program, suppressed.get(one.address_id or 0, ()), sent_times[one.lead_id], now
@@ -76,11 +72,14 @@ def check_before_send(
     return decision
 
 
-def _is_still_relevant(message: DueMessage) -> bool:
-    """Return whether mail to a rep is still valid: its offer is open, or the lead whose reply it forwards is theirs."""
-    if message.kind == sla_emails.KIND:
-        return sla_emails.is_current(message)
-    return is_current(message) if message.email == TEMPLATE else message.offer_state == "offered"
+def _withdraw(ctx: AppContext, message: DueMessage, now: datetime) -> DeliveryResult | None:
+    """Return the result of a message that its kind withdraws, else None."""
+    kind = ctx.message_kinds.get(message.kind)
+    if kind is None:
+        reason = f"error: this version has no message kind {message.kind}; run the version that planned the message"
+        return hold_until(message, reason, now + RECHECK_AFTER)
+    reason = kind.withdrawal_reason(message)
+    return cancel(message, reason) if reason else None
 
 
 def recheck_send_windows(
@@ -173,13 +172,6 @@ def _load_sent_times(
     return sent_times
 
 
-def _has_same_custody(message: DueMessage) -> bool:
-    """Return whether the lead is still on the track, or in the missing-field queue, for which this was planned."""
-    if message.kind == "touch":
-        return message.custodian == Custodian.TRACK and message.custody_ref == message.track
-    return message.custodian == Custodian.QUEUE and message.custody_ref == f"{MISSING_FIELD_QUEUE_PREFIX}{message.step}"
-
-
 def _check_touch(
     ctx: AppContext,
     message: DueMessage,
@@ -189,14 +181,6 @@ def _check_touch(
     now: datetime,
 ) -> DeliveryResult | None:
     """Return the result if this touch may not go now, else None."""
-    if not _has_same_custody(message):
-        return cancel(message, "left_track")
-    if (
-        message.kind == "touch"
-        and message.attempts
-        and (message.current_step, message.current_visit) != (message.step, message.visit)
-    ):
-        return cancel(message, "superseded")  # its delivery was unknown, and the track went on without it
     if not message.consent_basis or message.address is None:
         return cancel(message, "no consent basis or no address")
     if now > message.expires_at:

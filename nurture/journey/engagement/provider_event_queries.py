@@ -65,7 +65,7 @@ class SentMessage(NamedTuple):
 
     id: int
     send_key: str
-    kind: str
+    recipient: str
     lead_id: int
     enrollment_id: int | None
     track: str | None
@@ -169,7 +169,7 @@ def lock_messages(tx: Transaction, send_keys: Collection[str]) -> dict[str, Sent
         select(
             message.c.id,
             message.c.send_key,
-            message.c.kind,
+            message.c.recipient,
             message.c.lead_id,
             message.c.enrollment_id,
             message.c.track,

@@ -31,7 +31,7 @@ from nurture.journey.engagement.provider_event_queries import EventRow, NewBatch
 from nurture.journey.leads import address_queries
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.mail.providers.events import ProviderEvent, SuppressionReason
-from nurture.outbox.messages import TO_LEADS
+from nurture.outbox.messages import TO_LEAD
 from nurture.runtime.context import AppContext
 
 BODY_RETENTION: Final = timedelta(days=7)
@@ -200,7 +200,7 @@ def _process_events(
         kept = [one for one in matched if not one.erased]
         new = provider_event_queries.insert_events(tx, [_to_event_row(one) for one in kept])
         changed = _update_messages(tx, matched, now)
-    _record_signals(ctx, [one for one in kept if one.message is not None and one.message.kind in TO_LEADS], now)
+    _record_signals(ctx, [one for one in kept if one.message is not None and one.message.recipient == TO_LEAD], now)
     if changed:  # the delivery time may make a click a bot's, before the lead advances on it
         click_filtering.reclassify(ctx, now)
     return ApplyResult(len(events), new, changed, frozenset(one.batch for one in matched if one.erased))

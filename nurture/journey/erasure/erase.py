@@ -137,8 +137,7 @@ def _close_leads(ctx: AppContext, tx: Transaction, lead_ids: Sequence[int], now:
     """Close leads, withdraw their open offers and cancel their unsent messages."""
     transitions = LeadTransitions(ctx.definitions.current(tx), now, "manual")
     rows = snapshot.load_rows(tx, lead_ids)
-    open_offers = handoff_queries.load_open_offers(tx, lead_ids)
-    handoff_queries.record_answers(tx, [(one.id, "withdrawn", None) for one in open_offers.values()], now)
+    handoff_queries.withdraw_offers(tx, lead_ids, None, now)
     for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
         if lead.view.custodian is Custodian.CLOSED:
             transitions.add_journal_entry(lead, "erased", _REASON, None)

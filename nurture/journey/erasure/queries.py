@@ -249,7 +249,7 @@ class SentMessage(NamedTuple):
     """A sent message about a lead: an email, or a notice to the notifier target in *email*."""
 
     send_key: str
-    kind: str
+    recipient: str
     email: str
     rep: str | None
     provider: str | None

@@ -9,6 +9,7 @@ from typing import Final
 from nurture.journey.erasure.queries import SentMessage
 from nurture.mail.providers.registry import is_local
 from nurture.mail.rendering.mime import safe_file_name
+from nurture.outbox.messages import TO_NOTIFIER
 from nurture.runtime.context import AppContext
 
 MAX_FILE_SIZE: Final = 256 * 1024 * 1024
@@ -34,9 +35,9 @@ def find_files(
 
 def list_systems(ctx: AppContext, sent: Sequence[SentMessage], records: Sequence[tuple[str, str]]) -> list[str]:
     """Return the other systems that know the person: mail providers, mailboxes of reps, notifiers, the CRM."""
-    senders = {one.provider for one in sent if one.provider and one.kind != "notice"}
-    reps = sorted({one.rep for one in sent if one.rep and one.kind != "notice"})
-    notice_targets = sorted({one.email for one in sent if one.kind == "notice"})
+    senders = {one.provider for one in sent if one.provider and one.recipient != TO_NOTIFIER}
+    reps = sorted({one.rep for one in sent if one.rep and one.recipient != TO_NOTIFIER})
+    notice_targets = sorted({one.email for one in sent if one.recipient == TO_NOTIFIER})
     lines = [f"{name}: recipient lists, logs and suppressions" for name in sorted(senders) if not is_local(name)]
     lines += [f"{crm}: record {id_}" for crm, id_ in records]
     lines += [f"the mailbox of rep {rep}: mail about this lead" for rep in reps]

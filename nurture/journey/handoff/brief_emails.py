@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import full_name
-from nurture.domain.planning import calendar
-from nurture.domain.planning.program import Sender
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
-from nurture.errors import NotFound
-from nurture.journey.handoff import queries
-from nurture.journey.handoff.lead_profile import LeadProfiles, TemplateValues
+from nurture.journey.handoff.lead_profile import LeadProfiles
 from nurture.journey.handoff.queries import OfferRow
+from nurture.journey.handoff.rep_emails import (
+    OfferEmails,
+    compose_for_rep,
+    format_deadline,
+    make_offer_links,
+)
+from nurture.journey.handoff.roster import require_rep
 from nurture.journey.tracks.touch_email import sender_address
 from nurture.mail.rendering.inert_text import defang_values, escape_markup
-from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
+from nurture.mail.rendering.render import Address, ComposedEmail
 from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
-from nurture.runtime.public_links import Link, LinkSpec
+from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 
 ANSWER_LINKS: Final = {
     "accept_url": public_links.ACCEPT,
@@ -34,113 +37,79 @@ ANSWER_LINKS: Final = {
 """The answer links of a brief; each has its own purpose."""
 
 
-@dataclass
-class Briefs:
-    """The data that the briefs of a batch share, read in a constant number of statements."""
+@dataclass(frozen=True)
+class Briefs(OfferEmails):
+    """The briefs of a batch."""
 
-    ctx: AppContext
-    tx: Transaction
-    now: datetime
-    offers: Mapping[int, OfferRow]
-    profiles: LeadProfiles
-    sender: Sender | None
+    profiles: LeadProfiles = field(default_factory=LeadProfiles)
 
     @classmethod
-    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Briefs:
-        """Read the data of the briefs of *batch*."""
-        if not batch:
-            return cls(ctx, tx, now, {}, LeadProfiles(), None)
-        definitions = ctx.definitions.current(tx)
-        found = queries.load_offers(tx, [one.offer_id for one in batch if one.offer_id])
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
+        """Read the offers and the lead profiles of *batch*."""
+        shared = OfferEmails.load(ctx, tx, batch, now)
         profiles = LeadProfiles.load(tx, [one.lead_id for one in batch])
-        sender = next((program.sender for program in definitions.programs.values()), None)
-        return cls(ctx, tx, now, found, profiles, sender)
+        return cls(ctx, now, shared.policy, shared.offers, profiles)
 
-    def compose_notice(self, message: DueMessage) -> tuple[ComposedEmail, list[Link]]:
-        """Compose the short notice of an offer, for a channel that colleagues may read too."""
-        offer, _, rep, sender = self._find_offer(message)
-        links: list[Link] = []
-        answer_link = f"nurture handoffs accept {offer.id}"
-        if self.ctx.base_url:
-            links.append(public_links.make_link(LinkSpec(public_links.ACCEPT, message.lead_id, message.id, offer.id)))
-            answer_link = links[-1].url(self.ctx.base_url)
-        name_and_company = [
-            escape_markup(full_name(message.fields)) or "A lead",
-            escape_markup(str(message.fields.get("company") or "")),
-        ]
+    def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
+        """Compose the brief of one offer, with its answer links."""
+        offer = self.find_offer(message)
+        policy = self.ctx.definitions.policy(tx, offer.policy_version)
+        rep = require_rep(policy, offer.rep)
+        links, urls = make_offer_links(self.ctx, message, ANSWER_LINKS)
+        profile = self.profiles.profile_of(offer.lead_id, policy, self.now)
+        values = {"offer": {**_offer_values(offer, policy, rep), **profile, **urls}}
+        template = self.ctx.definitions.brief(tx, policy.version)
+        return compose_for_rep(self.ctx, self.policy, message, rep, template, values, links=links)
+
+
+@dataclass(frozen=True)
+class Notices(OfferEmails):
+    """The notices of a batch: short, for channels that colleagues may read too."""
+
+    def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
+        """Compose the notice of one offer."""
+        offer = self.find_offer(message)
+        rep = require_rep(self.ctx.definitions.policy(tx, offer.policy_version), offer.rep)
+        links, urls = make_offer_links(self.ctx, message, {"accept": public_links.ACCEPT})
+        name = escape_markup(full_name(message.fields)) or "A lead"
+        company = escape_markup(str(message.fields.get("company") or ""))
         email = ComposedEmail(
             ref=message.send_key,
-            sender=sender_address(sender),
+            sender=sender_address(self.policy.sender),
             to=Address(rep.name, rep.email),
             reply_to=None,
-            subject=f"{rep.name}: {', '.join(part for part in name_and_company if part)}",
+            subject=f"{rep.name}: {', '.join(part for part in (name, company) if part)}",
             html="",
             text=(
                 f"Why now: {escape_markup(offer.handoff_reason)}\n"
-                f"Answer by {format_deadline(offer.expires_at, rep)}\n{answer_link}"
+                f"Answer by {format_deadline(offer.expires_at, rep)}\n"
+                f"{urls['accept'] or f'nurture handoffs accept {offer.id}'}"
             ),
             headers=(),
             labels=("handoff",),
             installation_id=self.ctx.installation_id,
         )
-        return email, links
-
-    def compose(self, message: DueMessage) -> tuple[ComposedEmail, list[Link]]:
-        """Compose the brief of one offer, with its answer links."""
-        offer, policy, rep, sender = self._find_offer(message)
-        links: list[Link] = []
-        urls = dict.fromkeys(ANSWER_LINKS, "")
-        if self.ctx.base_url:
-            links = [
-                public_links.make_link(LinkSpec(way, message.lead_id, message.id, offer.id))
-                for way in ANSWER_LINKS.values()
-            ]
-            urls = dict(zip(ANSWER_LINKS, (link.url(self.ctx.base_url) for link in links), strict=True))
-        values = brief_values(self.profiles, offer, policy, rep, urls, self.now)
-        envelope = Envelope(
-            ref=message.send_key,
-            sender=sender_address(sender),
-            to=Address(rep.name, rep.email),
-            reply_to=Address("", sender.reply_to) if sender.reply_to else None,
-            labels=("handoff",),
-            installation_id=self.ctx.installation_id,
-        )
-        values["sender"] = {"name": sender.name}
-        return compose(self.ctx.definitions.brief(self.tx, policy.version), values, envelope), links
-
-    def _find_offer(self, message: DueMessage) -> tuple[OfferRow, Policy, Rep, Sender]:
-        offer = self.offers.get(message.offer_id or 0)
-        if offer is None or self.sender is None:
-            raise NotFound(f"The hand-off of {message.send_key} does not exist. `nurture handoffs list` lists all.")
-        policy = self.ctx.definitions.policy(self.tx, offer.policy_version)
-        rep = policy.rep(offer.rep)
-        if rep is None:
-            raise NotFound(f"Rep {offer.rep} is not in version {policy.version} of the policy.")
-        return offer, policy, rep, self.sender
+        return ComposedMessage(email, links)
 
 
-def brief_values(
-    profiles: LeadProfiles, offer: OfferRow, policy: Policy, rep: Rep, urls: Mapping[str, str], now: datetime
-) -> dict[str, object]:
-    """Return the template values of a brief."""
-    offer_values: TemplateValues = {
-        "id": offer.id,
-        "rule": offer.rule,
-        "reason": offer.handoff_reason,
-        "routing_reason": offer.routing_reason,
-        "expires_on": format_deadline(offer.expires_at, rep),
-        "reasons": [{"code": each.code, "label": each.label} for each in policy.reject_reasons.values()],
-    }
-    lead, profile = profiles.lead_values_of(offer.lead_id), profiles.profile_of(offer.lead_id, policy, now)
-    return {
-        "lead": defang_values(lead) | {"email": lead["email"]},
-        "rep": {"id": rep.id, "name": rep.name},
-        "offer": {**defang_values(offer_values), **profile, **urls},
-    }
+def withdrawal_reason(message: DueMessage) -> str:
+    """Return why a due brief or notice is not to be sent any more, "" if its offer is open."""
+    return "" if message.offer_state == "offered" else "superseded"
 
 
-def format_deadline(at: datetime, rep: Rep) -> str:
-    """Return *at* (UTC) as text in the rep's time zone."""
-    zone = rep.hours.zone
-    local = calendar.to_local(at, zone)
-    return f"{local:%A} {local.day} {local:%B %Y, %H:%M} ({zone})"
+BRIEF: Final = MessageKind("brief", Briefs.load, withdrawal_reason)
+NOTICE: Final = MessageKind("notice", Notices.load, withdrawal_reason)
+
+
+def _offer_values(offer: OfferRow, policy: Policy, rep: Rep) -> Mapping[str, object]:
+    values: Mapping[str, object] = defang_values(
+        {
+            "id": offer.id,
+            "rule": offer.rule,
+            "reason": offer.handoff_reason,
+            "routing_reason": offer.routing_reason,
+            "expires_on": format_deadline(offer.expires_at, rep),
+            "reasons": [{"code": each.code, "label": each.label} for each in policy.reject_reasons.values()],
+        }
+    )
+    return values

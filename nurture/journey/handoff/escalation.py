@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.business_hours import EscalationAction, EscalationPolicy, EscalationStep, escalation_steps
@@ -10,6 +11,10 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import WorkingHours
 from nurture.journey.handoff.queries import OfferRow
 from nurture.journey.routing.capacity import working_time
+
+ANSWER: Final = "answer"
+FOLLOW_UP: Final = "follow up"
+"""What a rep is to do; the `step` of an SLA email."""
 
 
 def answer_escalation(policy: Policy, holidays: Holidays, rep: str, offered_at: datetime) -> tuple[EscalationStep, ...]:

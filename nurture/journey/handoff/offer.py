@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.business_hours import EscalationAction
 from nurture.domain.policy.team import Rep
-from nurture.journey.handoff.announcements import build_offer_messages
 from nurture.journey.handoff.escalation import answer_escalation, describe_step
-from nurture.journey.leads.changeset import NewOffer
+from nurture.journey.leads.changeset import NewMessage, NewOffer
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import LeadTransitions
+from nurture.outbox.messages import TO_NOTIFIER, TO_REP
+
+MESSAGES_EXPIRE_AFTER: Final = timedelta(days=30)
 
 
 class OfferReason(NamedTuple):
@@ -56,3 +59,15 @@ def offer_to_rep(
     transitions.add_journal_entry(
         lead, "offered", f"{reason.handoff_reason}; {reason.routing_reason}", moved, ref=str(offer_id)
     )
+
+
+def build_offer_messages(offer: NewOffer, rep: Rep, now: datetime) -> list[NewMessage]:
+    """Return the messages that announce an offer: the brief by email, and a notice to each of the rep's notifiers."""
+    notices = [(f"notice:{offer.id}:{name}", "notice", TO_NOTIFIER, name) for name in dict.fromkeys(rep.notify)]
+    expires_at = now + MESSAGES_EXPIRE_AFTER
+    return [
+        NewMessage.due_now(send_key, kind, recipient, offer.lead_id, email, now, expires_at)._replace(
+            offer_id=offer.id, enrollment_id=offer.enrollment_id, rep=offer.rep
+        )
+        for send_key, kind, recipient, email in [(f"brief:{offer.id}", "brief", TO_REP, "brief"), *notices]
+    ]

@@ -11,10 +11,10 @@ from nurture.domain.policy.policy import RejectReason
 from nurture.domain.policy.team import Rep
 from nurture.errors import NotFound
 from nurture.journey.handoff import queries
-from nurture.journey.handoff.brief_emails import format_deadline
 from nurture.journey.handoff.call_back import CALL_LATER, list_colleagues
 from nurture.journey.handoff.lead_profile import LeadProfiles, TemplateValues, rep_name
 from nurture.journey.handoff.queries import OfferRow
+from nurture.journey.handoff.rep_emails import format_deadline
 from nurture.runtime.context import AppContext
 
 

@@ -184,6 +184,12 @@ def record_answers(tx: Transaction, answers: Sequence[tuple[int, str, str | None
     return answered
 
 
+def withdraw_offers(tx: Transaction, lead_ids: Sequence[int], reason: str | None, now: datetime) -> None:
+    """End the open offers of these leads, which are about to be closed."""
+    opened = load_open_offers(tx, lead_ids).values()
+    record_answers(tx, [(one.id, "withdrawn", reason) for one in opened], now)
+
+
 def count_by_policy(tx: Transaction) -> dict[int, int]:
     """Return the number of hand-offs by policy version."""
     query = select(offer.c.policy_version, func.count()).group_by(offer.c.policy_version)

@@ -24,8 +24,8 @@ from nurture.journey.handoff.recycle import recycle_unanswered
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL, LeadTransitions
-from nurture.journey.routing import ask_lead
 from nurture.journey.routing import capacity as rep_capacity
+from nurture.journey.routing import lead_question
 from nurture.journey.routing.capacity import RepCapacity
 from nurture.journey.routing.router import Router, make_router
 from nurture.runtime.context import AppContext
@@ -186,7 +186,7 @@ def _move_to_queue(
     if routed.missing_field:
         missing_field = batch_router.require_field(lead, routed)
         due, next_action = missing_field.due_at, f"wait for {routed.missing_field}"
-        transitions.changes.new_messages += ask_lead.build_question_messages(
+        transitions.changes.new_messages += lead_question.build_question_messages(
             batch_router.ctx, lead, transitions.definitions, missing_field, transitions.now
         )
     moved = transitions.set_custody(lead, Custodian.QUEUE, routed.queue, next_action, due)

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, full_name
-from nurture.domain.planning.program import Sender
 from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
 from nurture.journey.handoff.lead_profile import reply_values
+from nurture.journey.handoff.rep_emails import compose_for_rep
+from nurture.journey.handoff.roster import require_rep
 from nurture.journey.leads import lock_queries, reply_queries
 from nurture.journey.leads.changeset import Changes, NewMessage
 from nurture.journey.leads.journal import JournalEntry
 from nurture.journey.leads.reply_queries import ForwardableReply, ReplyText
-from nurture.journey.tracks.touch_email import lead_values, sender_address
-from nurture.mail.rendering.inert_text import defang_values
-from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
-from nurture.outbox.messages import DueMessage
+from nurture.mail.rendering.render import Address
+from nurture.outbox.messages import TO_REP, DueMessage
 from nurture.runtime.context import AppContext
-
-TEMPLATE: Final = "reply"
-"""The email name of such messages in the outbox."""
+from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 
 EXPIRES_AFTER: Final = timedelta(days=30)
 
-_KEY: Final = "reply:"
 _TEMPLATE_NAME: Final = "the forwarded reply"
 _TEMPLATE: Final = """---
 subject: "{{ lead.full_name or lead.email or 'Your lead' }} replied"
@@ -53,8 +49,6 @@ Reply to this email to write to {{ lead.email }}.
 - Lead number: {{ lead.id }}; `nurture leads replies {{ lead.id }}` shows all replies,
   `nurture explain {{ lead.id }}` the full history
 """
-_AUTO_SUBMITTED: Final = ("Auto-Submitted", "auto-generated")
-"""So that no out-of-office reply of the rep goes to the lead, to whom answers to this mail are addressed."""
 
 
 def plan_forwards(ctx: AppContext, tx: Transaction, keys: Sequence[str], now: datetime) -> None:
@@ -78,78 +72,53 @@ def plan_forwards(ctx: AppContext, tx: Transaction, keys: Sequence[str], now: da
     changes.write(tx, now)
 
 
-def is_current(message: DueMessage) -> bool:
-    """Return whether the rep still has the lead of a planned mail; if not, the next brief shows the reply."""
+def withdrawal_reason(message: DueMessage) -> str:
+    """Return why a reply is not to be forwarded any more, "" if the rep still has the lead.
+
+    If another rep gets the lead, its brief shows the reply.
+    """
     if message.custodian == Custodian.REP:
-        return message.custody_ref == message.rep
-    return message.custodian == Custodian.CLOSED or message.offer_state == "offered"
+        has_lead = message.custody_ref == message.rep
+    else:
+        has_lead = message.custodian == Custodian.CLOSED or message.offer_state == "offered"
+    return "" if has_lead else "superseded"
 
 
-@dataclass
+@dataclass(frozen=True)
 class ForwardedReplies:
-    """The data that the forwarded replies of a batch share."""
+    """The forwarded replies of a batch."""
 
     ctx: AppContext
-    tx: Transaction
+    policy: Policy
     replies: Mapping[int, ReplyText]
-    policy: Policy | None
-    sender: Sender | None
 
     @classmethod
-    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage]) -> ForwardedReplies:
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], _now: datetime) -> Self:
         """Read the replies to forward."""
-        if not batch:
-            return cls(ctx, tx, {}, None, None)
-        definitions = ctx.definitions.current(tx)
-        replies = reply_queries.load_replies(tx, [_reply_id(one) for one in batch])
-        sender = next((program.sender for program in definitions.programs.values()), None)
-        return cls(ctx, tx, replies, definitions.policy, sender)
+        replies = reply_queries.load_replies(tx, [one.reply_id for one in batch if one.reply_id is not None])
+        return cls(ctx, ctx.definitions.current(tx).policy, replies)
 
-    def compose(self, message: DueMessage) -> ComposedEmail:
-        """Compose the mail that forwards one reply."""
-        reply = self.replies.get(_reply_id(message))
-        if reply is None or self.policy is None or self.sender is None:
+    def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
+        """Compose the email that forwards one reply; an answer to it goes to the lead."""
+        reply = self.replies.get(message.reply_id or 0)
+        if reply is None:
             raise NotFound(f"The reply of {message.send_key} does not exist any more; it may have been erased.")
-        rep = self.policy.rep(message.rep or "")
-        if rep is None:
-            raise NotFound(f"Rep {message.rep} is not in version {self.policy.version} of the policy.")
-        values: dict[str, object] = {
-            "lead": defang_values(lead_values(message.fields))
-            | {"id": message.lead_id, "email": message.address or ""},
-            "rep": {"id": rep.id, "name": rep.name},
-            "reply": reply_values(reply),
-            "sender": {"name": self.sender.name},
-        }
+        rep = require_rep(self.policy, message.rep or "")
+        template = self.ctx.definitions.internal_email(tx, self.policy.version, _TEMPLATE_NAME, _TEMPLATE)
         lead_address = Address(full_name(message.fields), message.address) if message.address else None
-        fallback = Address("", self.sender.reply_to) if self.sender.reply_to else None
-        envelope = Envelope(
-            ref=message.send_key,
-            sender=sender_address(self.sender),
-            to=Address(rep.name, rep.email),
-            reply_to=lead_address or fallback,
-            labels=("reply",),
-            installation_id=self.ctx.installation_id,
+        values = {"reply": reply_values(reply)}
+        return compose_for_rep(
+            self.ctx, self.policy, message, rep, template, values, reply_to=lead_address, label="reply"
         )
-        compiled = self.ctx.definitions.internal_email(self.tx, self.policy.version, _TEMPLATE_NAME, _TEMPLATE)
-        email = compose(compiled, values, envelope)
-        return replace(email, headers=(*email.headers, _AUTO_SUBMITTED))
 
 
-def _reply_id(message: DueMessage) -> int:
-    return int(message.send_key.removeprefix(_KEY))
+FORWARDED_REPLY: Final = MessageKind("forwarded_reply", ForwardedReplies.load, withdrawal_reason)
 
 
 def _new_message(forward: ForwardableReply, now: datetime) -> NewMessage:
-    return NewMessage.for_rep(
-        f"{_KEY}{forward.reply_id}",
-        "brief",
-        TEMPLATE,
-        forward.rep,
-        lead_id=forward.lead_id,
-        offer_id=forward.offer_id,
-        now=now,
-        expires_at=now + EXPIRES_AFTER,
-    )
+    send_key, expires_at = f"reply:{forward.reply_id}", now + EXPIRES_AFTER
+    message = NewMessage.due_now(send_key, FORWARDED_REPLY.name, TO_REP, forward.lead_id, "reply", now, expires_at)
+    return message._replace(offer_id=forward.offer_id, reply_id=forward.reply_id, rep=forward.rep)
 
 
 def _journal_entry(forward: ForwardableReply, policy: Policy, now: datetime) -> JournalEntry:
@@ -161,5 +130,5 @@ def _journal_entry(forward: ForwardableReply, policy: Policy, now: datetime) -> 
             f"`nurture leads replies {forward.lead_id}` shows it"
         )
     return JournalEntry(
-        forward.lead_id, now, "signals", "answered", reason, policy_version=policy.version, ref=forward.rep
+        forward.lead_id, now, "signals", "reply_received", reason, policy_version=policy.version, ref=forward.rep
     )

@@ -20,6 +20,8 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.round_robin import RepAvailability
 from nurture.journey.handoff import queries
 from nurture.journey.handoff.escalation import (
+    ANSWER,
+    FOLLOW_UP,
     answer_escalation,
     describe_step,
     follow_up_escalation,
@@ -32,6 +34,7 @@ from nurture.journey.leads.changeset import NewMessage
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL, LeadTransitions
 from nurture.journey.routing.availability import is_active, load_availability
+from nurture.outbox.messages import TO_REP
 from nurture.runtime.context import AppContext
 
 NOT_ANSWERED: Final = "expired"
@@ -76,7 +79,7 @@ class _Sweep:
             self.events["checked"] += 1
             return
         until = next_due.due_at if next_due is not None else after
-        self._plan_email(lead, offer, due, max(until, self.transitions.now + _MIN_MAIL_WINDOW))
+        self._plan_email(lead, offer, due, task, max(until, self.transitions.now + _MIN_MAIL_WINDOW))
         self.levels.append((offer.id, due.level))
         event = "reminded" if due.action is EscalationAction.REMIND else "escalated"
         self.transitions.add_journal_entry(lead, event, f"{offer.rep} was to {task}: {event}", None, ref=offer.rep)
@@ -95,7 +98,7 @@ class _Sweep:
         has_left = rep is None or not is_active(rep, to_local(now, rep.hours.zone).date())
         return self.absence_reason(rep_id) if has_left else ""
 
-    def _plan_email(self, lead: LeadSnapshot, offer: OfferRow, due: EscalationStep, until: datetime) -> None:
+    def _plan_email(self, lead: LeadSnapshot, offer: OfferRow, due: EscalationStep, task: str, until: datetime) -> None:
         """Plan the mail of a step; without a manager there is no escalation mail."""
         policy, now = self.transitions.definitions.policy, self.transitions.now
         rep = policy.rep(offer.rep)
@@ -105,18 +108,10 @@ class _Sweep:
         )
         if rep is None or recipient is None:
             return
-        self.transitions.changes.new_messages.append(
-            NewMessage.for_rep(
-                f"sla:{offer.id}:{due.level}",
-                "sla",
-                due.action.value,
-                recipient,
-                lead_id=lead.view.lead.id,
-                offer_id=offer.id,
-                now=now,
-                expires_at=until,
-            )
+        email = NewMessage.due_now(
+            f"sla:{offer.id}:{due.level}", "sla", TO_REP, lead.view.lead.id, due.action.value, now, until
         )
+        self.transitions.changes.new_messages.append(email._replace(offer_id=offer.id, rep=recipient, step=task))
 
     def _take_back(self, lead: LeadSnapshot, offer: OfferRow, reason: str) -> None:
         """Take the lead from its rep: to the next rep, or after the last round to a track or the no-rep queue."""
@@ -167,7 +162,7 @@ def escalate_offers(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
                 sweep.events[NOT_ANSWERED] += 1
                 continue
             escalation = answer_escalation(policy, ctx.holidays, one.rep, one.offered_at)
-            sweep.run_next_step(lead, one, with_promised_deadline(escalation, one.expires_at), "answer")
+            sweep.run_next_step(lead, one, with_promised_deadline(escalation, one.expires_at), ANSWER)
         sweep.write(tx)
     return sweep.events
 
@@ -192,7 +187,7 @@ def escalate_follow_ups(ctx: AppContext, now: datetime, limit: int) -> Counter[s
             is_same_rep = one is not None and one.rep == lead.ref
             escalation = follow_up_escalation(policy, ctx.holidays, one) if one is not None and is_same_rep else ()
             if one is not None and escalation:
-                sweep.run_next_step(lead, one, escalation, "follow up")
+                sweep.run_next_step(lead, one, escalation, FOLLOW_UP)
             elif one is not None and is_same_rep and one.followed_up_at is None and sweep.departure_reason(one.rep):
                 sweep.return_to_queue(lead, one, f"{one.rep} is {sweep.departure_reason(one.rep)}")
             elif one is not None and is_same_rep and _follow_up_valid_until(one, policy) > now:

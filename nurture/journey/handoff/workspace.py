@@ -13,8 +13,8 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
 from nurture.errors import InvalidState
 from nurture.journey.handoff import call_back, follow_up, queries, workspace_queries
-from nurture.journey.handoff.brief_emails import format_deadline
 from nurture.journey.handoff.lead_profile import format_day
+from nurture.journey.handoff.rep_emails import format_deadline
 from nurture.journey.handoff.workspace_queries import AcceptedLead, FormerLead, OpenOffer
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import SnapshotRow

@@ -71,59 +71,34 @@ class NewEnrollment(NamedTuple):
 
 
 class NewMessage(NamedTuple):
-    """A message to send."""
+    """A message to send. *email* is the template, or the notifier that is the recipient."""
 
     send_key: str
     kind: str
+    recipient: str
     lead_id: int
-    enrollment_id: int | None
-    offer_id: int | None
-    track: str | None
-    track_version: int | None
-    step: str
-    visit: int
     email: str
-    rep: str | None
     planned_at: datetime
     send_at: datetime
     expires_at: datetime
-    state: str
     state_at: datetime
+    enrollment_id: int | None = None
+    offer_id: int | None = None
+    reply_id: int | None = None
+    track: str | None = None
+    track_version: int | None = None
+    step: str = ""
+    visit: int = 1
+    rep: str | None = None
+    state: str = "planned"
     attempts: int = 0
 
     @classmethod
-    def for_rep(
-        cls,
-        send_key: str,
-        kind: str,
-        email: str,
-        rep: str,
-        *,
-        lead_id: int,
-        offer_id: int | None,
-        now: datetime,
-        expires_at: datetime,
-        enrollment_id: int | None = None,
+    def due_now(
+        cls, send_key: str, kind: str, recipient: str, lead_id: int, email: str, now: datetime, expires_at: datetime
     ) -> NewMessage:
-        """Plan a message about a lead that goes to a rep at once."""
-        return cls(
-            send_key=send_key,
-            kind=kind,
-            lead_id=lead_id,
-            enrollment_id=enrollment_id,
-            offer_id=offer_id,
-            track=None,
-            track_version=None,
-            step="",
-            visit=1,
-            email=email,
-            rep=rep,
-            planned_at=now,
-            send_at=now,
-            expires_at=expires_at,
-            state="planned",
-            state_at=now,
-        )
+        """Return a message that is sent at once."""
+        return cls(send_key, kind, recipient, lead_id, email, now, now, expires_at, now)
 
 
 class TouchCancellation(NamedTuple):

@@ -11,9 +11,7 @@ from sqlalchemy import (
     BigInteger,
     String,
     and_,
-    cast,
     func,
-    literal,
     or_,
     select,
     update,
@@ -241,7 +239,7 @@ def find_forwardable(tx: Transaction, keys: Collection[str]) -> list[Forwardable
         .outerjoin(
             offer, (offer.c.lead_id == reply.c.lead_id) & (offer.c.state == "offered") & (custody.c.kind == "offer")
         )
-        .outerjoin(brief, (brief.c.offer_id == offer.c.id) & (brief.c.email == "brief") & (brief.c.state == "planned"))
+        .outerjoin(brief, (brief.c.offer_id == offer.c.id) & (brief.c.kind == "brief") & (brief.c.state == "planned"))
         .where(or_(custody.c.kind == "rep", offer.c.id.is_not(None)), brief.c.id.is_(None))
         .order_by(reply.c.id)
     )
@@ -260,7 +258,7 @@ def list_replies(tx: Transaction, lead_id: int, limit: int) -> list[ReplyRecord]
     """Return the replies of a lead, newest first."""
     statement = (
         select(*(reply.c[name] for name in ReplyRecord._fields[:-2]), message.c.rep, message.c.state)
-        .outerjoin(message, message.c.send_key == literal("reply:") + cast(reply.c.id, String))
+        .outerjoin(message, message.c.reply_id == reply.c.id)
         .where(reply.c.lead_id == lead_id)
         .order_by(reply.c.received_at.desc(), reply.c.id.desc())
         .limit(limit)

@@ -25,6 +25,7 @@ from nurture.domain.planning.lead_view import Enrollment, LeadView, Position, To
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.leads.suppression_queries import load_suppressions
+from nurture.outbox.messages import TO_LEAD
 
 ENGAGEMENT_COLUMNS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
 """The columns of the score, one per half-life, in the order of the policy."""
@@ -305,7 +306,7 @@ def _touches(
             message.c.send_at,
         )
         .join(chosen, chosen.c.id == message.c.lead_id)
-        .where(message.c.kind.in_(("touch", "question")))
+        .where(message.c.recipient == TO_LEAD)
         .order_by(message.c.id)
     )
     touches: dict[int, list[Touch]] = defaultdict(list)

@@ -128,8 +128,7 @@ def _close_leads(ctx: AppContext, tx: Transaction, merger: _OutcomeMerger, sourc
     if not merger.to_close:
         return
     transitions = LeadTransitions(ctx.definitions.current(tx), now, "outcome")
-    open_offers = handoff_queries.load_open_offers(tx, list(merger.to_close))
-    handoff_queries.record_answers(tx, [(one.id, "withdrawn", "closed") for one in open_offers.values()], now)
+    handoff_queries.withdraw_offers(tx, list(merger.to_close), "closed", now)
     for lead_id, one in merger.to_close.items():
         reason = f"closed as {one.closing.value}, reported by {source}"
         transitions.close(

@@ -19,7 +19,7 @@ from nurture.journey.leads.changeset import FieldUpdate
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.preferences import unsubscribe
 from nurture.journey.routing import queries
-from nurture.journey.routing.ask_lead import MAX_ANSWER_LENGTH, QUESTION_KIND, Question, build_question
+from nurture.journey.routing.lead_question import MAX_ANSWER_LENGTH, QUESTION_KIND, Question, build_question
 from nurture.runtime.context import AppContext
 from nurture.runtime.token_queries import TokenRecord
 
@@ -77,7 +77,7 @@ def save_answer(ctx: AppContext, token: TokenRecord, page: QuestionPage, value: 
         if lead.view.custodian is Custodian.QUEUE and lead.ref == f"{MISSING_FIELD_QUEUE_PREFIX}{field}":
             custody_change = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
         reason = f"the lead answered {field} by the link in message {token.message_id}"
-        transitions.add_journal_entry(lead, "answered", reason, custody_change, ref=field)
+        transitions.add_journal_entry(lead, "question_answered", reason, custody_change, ref=field)
         transitions.changes.write(tx, now)
         if field == "country" and isinstance(value, str):
             queries.set_country(tx, token.lead_id, value, now)

@@ -25,6 +25,7 @@ from nurture.journey.leads import capacity_queries, snapshot
 from nurture.journey.leads.changeset import EnrollmentUpdate, FieldUpdate, NewMessage
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import LeadTransitions
+from nurture.outbox.messages import TO_LEAD
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.gc_pause import gc_paused
@@ -152,19 +153,17 @@ def _new_message(lead: LeadSnapshot, send: SendTouch, version: int, now: datetim
     return NewMessage(
         send_key=f"touch:{enrollment.id}:{send.step}:{send.visit}",
         kind="touch",
+        recipient=TO_LEAD,
         lead_id=lead.view.lead.id,
         enrollment_id=enrollment.id,
-        offer_id=None,
         track=enrollment.track,
         track_version=version,
         step=send.step,
         visit=send.visit,
         email=send.email,
-        rep=None,
         planned_at=send.planned_at,
         send_at=send.send_at,
         expires_at=send.expires_at,
-        state="planned",
         state_at=now,
     )
 

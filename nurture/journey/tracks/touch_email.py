@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Self
 
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import full_name
+from nurture.domain.lead import Custodian, full_name
 from nurture.domain.planning.program import Program, Sender
 from nurture.formats.lead_row import EMAIL_FIELDS
+from nurture.journey.consent import open_tracking_queries
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.link_tracking import TrackedLinks
-from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
+from nurture.mail.rendering.render import Address, Envelope, compose
 from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.link_destination_queries import PersonalDestinations, SharedDestination
+from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 from nurture.runtime.public_links import Link, LinkSpec
 
 _CONSENT_TEXTS: Final = {
@@ -35,14 +38,6 @@ KNOWN_VARIABLES: Final = frozenset(
     | {"unsubscribe_url", "preferences_url"}
 )
 """Variables that a touch may use."""
-
-
-class ComposedTouch(NamedTuple):
-    """A composed touch, its public links, and the destinations of links that only it has."""
-
-    email: ComposedEmail
-    links: list[Link]
-    own_destinations: PersonalDestinations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +59,63 @@ def load_template(ctx: AppContext, tx: Transaction, track: str, version: int, em
     return TouchTemplate(program, compiled, sender_address(program.sender), destinations)
 
 
+@dataclass(frozen=True)
+class Touches:
+    """What the touches of a batch share: their templates, and the leads who agreed to open tracking."""
+
+    ctx: AppContext
+    open_tracked_leads: Collection[int]
+    templates: dict[tuple[str, int, str], TouchTemplate] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], _now: datetime) -> Self:
+        """Read which leads agreed to open tracking. Templates are read when they are needed, once per batch."""
+        if ctx.tracking is None:
+            return cls(ctx, ())
+        return cls(ctx, open_tracking_queries.filter_consenting(tx, [one.lead_id for one in batch]))
+
+    def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
+        """Compose one touch."""
+        key = message.track or "", message.track_version or 0, message.email
+        if key not in self.templates:
+            self.templates[key] = load_template(self.ctx, tx, *key)
+        track_opens = message.lead_id in self.open_tracked_leads
+        return compose_touch(self.ctx, self.templates[key], message, track_opens=track_opens)
+
+
+def withdrawal_reason(message: DueMessage) -> str:
+    """Return why a due touch is not to be sent any more, "" if it is."""
+    if message.custodian != Custodian.TRACK or message.custody_ref != message.track:
+        return "left_track"
+    moved_on = (message.current_step, message.current_visit) != (message.step, message.visit)
+    return "superseded" if message.attempts and moved_on else ""  # its delivery was unknown
+
+
+TOUCH: Final = MessageKind("touch", Touches.load, withdrawal_reason)
+
+
 def compose_touch(
     ctx: AppContext, template: TouchTemplate, message: DueMessage, *, track_opens: bool = False
-) -> ComposedTouch:
+) -> ComposedMessage:
     """Compose a touch; *track_opens* is whether the lead agreed to open tracking."""
+    links, envelope, values = address_lead(ctx, template.program, template.sender, message, message.step)
+    tracked_links = _make_tracked_links(ctx, template.compiled, message, links, track_opens=track_opens)
+    email = compose(template.compiled, values, envelope, tracked_links)
+    own_destinations = _own_destinations(template.compiled, tracked_links, message)
+    return ComposedMessage(email, links, own_destinations, template.destinations)
+
+
+def address_lead(
+    ctx: AppContext, program: Program, sender: Address, message: DueMessage, label: str
+) -> tuple[list[Link], Envelope, dict[str, object]]:
+    """Return links, envelope and template values of an email to a lead from the sender of *program*.
+
+    The links are a reply address and those to unsubscribe and to the preference center, as far as they are served.
+    """
     assert message.track is not None
     assert message.address is not None
     links: list[Link] = []
-    sender = template.program.sender
-    reply_to = _reply_to(ctx, sender, message, links)
+    reply_to = _reply_to(ctx, program.sender, message, links)
     mailto = f"mailto:{reply_to.email if reply_to else sender.email}?subject=unsubscribe"
     unsubscribe_url, preferences_url = mailto, ""
     if ctx.base_url:
@@ -84,19 +127,15 @@ def compose_touch(
         unsubscribe_url, preferences_url = (link.url(ctx.base_url) for link in choice_links)
     envelope = Envelope(
         ref=message.send_key,
-        sender=template.sender,
+        sender=sender,
         to=Address(full_name(message.fields), message.address),
         reply_to=reply_to,
         unsubscribe_mailto=mailto if unsubscribe_url != mailto else None,
-        labels=(message.track, message.step),
+        labels=(message.track, label),
         installation_id=ctx.installation_id,
     )
-    tracked_links = _make_tracked_links(ctx, template.compiled, message, links, track_opens=track_opens)
-    values = touch_values(
-        message.fields, template.program, unsubscribe_url, message.consent_basis or "", preferences_url
-    )
-    email = compose(template.compiled, values, envelope, tracked_links)
-    return ComposedTouch(email, links, _own_destinations(template.compiled, tracked_links, message))
+    values = touch_values(message.fields, program, unsubscribe_url, message.consent_basis or "", preferences_url)
+    return links, envelope, values
 
 
 def _make_tracked_links(

@@ -85,6 +85,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "message": {
         "send_key": "touch:1:s:1",
         "kind": "touch",
+        "recipient": "lead",
         "lead_id": 1,
         "step": "s",
         "visit": 1,
@@ -201,7 +202,7 @@ def test_a_lead_never_rests_without_a_custodian_who_has_something_to_do(
     [
         ("suppression", {"scope": "galaxy"}),
         ("suppression", {"action": "forget"}),
-        ("message", {"send_key": "x", "kind": "spam"}),
+        ("message", {"send_key": "x", "recipient": "everybody"}),
         ("message", {"send_key": "x", "state": "maybe"}),
         ("offer", {"state": "lost"}),
         ("approval", {"method": "somehow"}),

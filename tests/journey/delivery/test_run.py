@@ -342,9 +342,9 @@ def test_a_touch_is_held_while_the_frequency_cap_is_full(ctx: AppContext) -> Non
 def _sent_before(ctx: AppContext, lead: int, number: int, at: object) -> None:
     write(
         ctx,
-        "INSERT INTO message (send_key, kind, lead_id, email, step, visit, planned_at, send_at, expires_at, "
+        "INSERT INTO message (send_key, kind, recipient, lead_id, email, step, visit, planned_at, send_at, expires_at, "
         "state, state_at, accepted_at, attempts) VALUES "
-        "(:key, 'touch', :lead, 'old', 'old', 1, :at, :at, :at, 'accepted', :at, :at, 1)",
+        "(:key, 'touch', 'lead', :lead, 'old', 'old', 1, :at, :at, :at, 'accepted', :at, :at, 1)",
         key=f"old:{number}",
         lead=lead,
         at=f"{at:%Y-%m-%dT%H:%M:%S}+00:00",
@@ -452,6 +452,17 @@ def test_the_brief_of_an_offer_that_was_answered_meanwhile_is_cancelled(ctx: App
     states = rows(ctx, "SELECT send_key, state, reason FROM message WHERE kind = 'brief' ORDER BY id")
     assert states[0] == ("brief:1", "cancelled", "superseded")
     assert "brief:1" not in _provider(ctx).refs
+
+
+def test_a_message_of_a_kind_that_this_version_does_not_know_waits_for_one_that_does(ctx: AppContext) -> None:
+    lead = _planned(ctx)
+    ctx.message_kinds, known = {}, ctx.message_kinds
+    run.deliver(ctx, VirtualClock(OPEN))
+    assert (_state(ctx, lead), _provider(ctx).refs) == ("planned", [])
+    assert "no message kind touch" in _reason(ctx, lead)
+    ctx.message_kinds = known
+    run.deliver(ctx, VirtualClock(OPEN + HOUR))
+    assert _state(ctx, lead) == "accepted"
 
 
 def test_acceptance_wakes_the_lead_for_its_next_step(ctx: AppContext) -> None:

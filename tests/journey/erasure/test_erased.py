@@ -206,7 +206,7 @@ def test_other_people_s_rows_lose_the_address(ctx: AppContext, tmp_path: Path) -
 RETAINED_TEXTS = {
     "custody": {"kind", "ref", "next_action"},
     "enrollment": {"track", "step", "end_reason"},
-    "message": {"send_key", "kind", "track", "step", "email", "rep", "state", "provider",
+    "message": {"send_key", "kind", "recipient", "track", "step", "email", "rep", "state", "provider",
                 "sender_domain", "lease_token"},
     "signal": {"kind", "verdict", "verdict_reason", "source", "link", "track", "step"},  # from definitions
     "offer": {"rep", "rule", "state", "reason"},

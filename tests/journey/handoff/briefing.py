@@ -91,6 +91,7 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
                 .values(
                     send_key=f"touch:x:{number}",
                     kind="touch",
+                    recipient="lead",
                     lead_id=lead_id,
                     track="welcome",
                     step="01-hello",

@@ -84,7 +84,7 @@ def _statements(ctx: AppContext, count: int) -> int:
         )  # compiled once, before statements are counted
         with recorded_statements(ctx.database) as seen:
             written = compose_batch.CompositionBatch.load(ctx, tx, batch, START).compose(tx)
-        assert len(written.emails) == count
+        assert len(written.messages) == count
     return len(seen)
 
 
@@ -106,8 +106,8 @@ def test_the_first_sentence_depends_on_the_rule_and_the_newest_activity(
         tx.exec_driver_sql(f"UPDATE offer SET rule = '{rule}' WHERE state = 'offered'")
         tx.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
         (waiting,) = messages.lock_due(tx, START, 9)
-        (email,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).emails.values()
-    assert opener in " ".join(email.text.split())
+        (composed,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).messages.values()
+    assert opener in " ".join(composed.email.text.split())
     assert one(ctx, "SELECT count(*) FROM offer WHERE state = 'offered'") == 1
 
 
@@ -117,8 +117,8 @@ def test_activities_have_readable_descriptions(sqlite_db: Database, tmp_path: Pa
         tx.exec_driver_sql("UPDATE signal SET kind = 'requested_demo' WHERE kind = 'clicked'")
         tx.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
         (waiting,) = messages.lock_due(tx, START, 9)
-        (email,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).emails.values()
-    assert "04 Jan 2026: asked for a demo" in " ".join(email.text.split())
+        (composed,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).messages.values()
+    assert "04 Jan 2026: asked for a demo" in " ".join(composed.email.text.split())
 
 
 def test_nothing_that_a_lead_says_of_itself_is_a_link_in_mail_to_sales(sqlite_db: Database, tmp_path: Path) -> None:

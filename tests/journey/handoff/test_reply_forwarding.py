@@ -51,7 +51,7 @@ def to_reps(folder: Path) -> list[EmailMessage]:
 
 
 def forwarded(ctx: AppContext) -> list[tuple[str, str, str]]:
-    found = "SELECT rep, state, coalesce(reason, '') FROM message WHERE email = 'reply' ORDER BY id"
+    found = "SELECT rep, state, coalesce(reason, '') FROM message WHERE kind = 'forwarded_reply' ORDER BY id"
     return rows(ctx, found)  # type: ignore[return-value]
 
 
@@ -82,7 +82,7 @@ def test_a_reply_is_forwarded_once_as_plain_text_and_the_rep_can_reply_to_the_le
     assert "Does it do &lt;b&gt;batches&lt;/b&gt;? See hxxps://evil.example/x" in html.get_content()
     assert "Does it do <b>batches</b>? See hxxps://evil.example/x" in plain.get_content()
     assert "Call me" not in plain.get_content()
-    assert "answered" in events(ctx, lead)
+    assert "reply_received" in events(ctx, lead)
     assert custody(ctx, lead) == ("rep", rep)
     listed = replies.list_replies(ctx, lead, 10)
     assert [(each.text, each.forward_state) for each in listed][1:] == [("Call me", None)]
@@ -124,9 +124,9 @@ def test_the_journal_names_an_owner_who_is_not_in_the_policy(ctx: AppContext, of
     write(ctx, "UPDATE custody SET ref = 'Zoe', version = version + 1 WHERE lead_id = :id", id=lead)
     process_replies(ctx, mail(WORDS, to=to, number="second"), now=NOW + HOUR)
     assert forwarded(ctx) == []
-    answered = rows(ctx, "SELECT ref, reason FROM journal WHERE event = 'answered'")
-    assert [ref for ref, _ in answered] == ["Zoe"]
-    assert "is not in the policy" in answered[0][1]
+    received = rows(ctx, "SELECT ref, reason FROM journal WHERE event = 'reply_received'")
+    assert [ref for ref, _ in received] == ["Zoe"]
+    assert "is not in the policy" in received[0][1]
 
 
 def test_neither_out_of_office_replies_nor_answers_on_a_track_are_forwarded(ctx: AppContext, tmp_path: Path) -> None:

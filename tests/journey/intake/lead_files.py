@@ -17,6 +17,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
 from nurture.journey.intake.import_file import LeadImportResult, import_file
+from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 
@@ -59,7 +60,7 @@ def write_file(folder: Path, rows: Iterable[Row]) -> Path:
 
 
 def plain_context(db: Database, tmp_path: Path, batch: int = 2_000) -> AppContext:
-    return AppContext(db, MaildirProvider(tmp_path / "maildir"), batch_size=batch)
+    return AppContext(db, MaildirProvider(tmp_path / "maildir"), batch_size=batch, message_kinds=MESSAGE_KINDS)
 
 
 def import_leads(ctx: AppContext, folder: Path, *rows: Row, now: datetime = NOW, **options: Any) -> LeadImportResult:

@@ -63,7 +63,7 @@ def test_the_lead_is_asked_once_in_its_window_and_its_answer_routes_it(ctx: AppC
     assert not (tmp_path / "maildir/new").exists() or not list((tmp_path / "maildir/new").iterdir())
     run_at(ctx, OPENS, OPENS + HOUR)
     assert messages(ctx, "question") == [(lead, "country", "accepted", "")]
-    assert one(ctx, "SELECT send_key FROM message WHERE kind = 'question'") == f"ask:{lead}:country"
+    assert one(ctx, "SELECT send_key FROM message WHERE kind = 'question'") == f"question:{lead}:country"
     mail = question_mail(tmp_path)
     assert mail["List-Unsubscribe"]
     assert "In which country do you work?" in mail.get_body(("plain",)).get_content()
@@ -80,7 +80,7 @@ def test_the_lead_is_asked_once_in_its_window_and_its_answer_routes_it(ctx: AppC
     assert "Thank you" in client.post(path, data={"answer": "DE"}).text
     assert custody(ctx, lead) == ("queue", "hand-off")
     assert rows(ctx, "SELECT country, json_extract(fields, '$.country') FROM lead") == [("DE", "DE")]
-    assert "answered" in events(ctx, lead)
+    assert "question_answered" in events(ctx, lead)
     run_at(ctx, OPENS + 2 * HOUR)
     assert one(ctx, "SELECT rep FROM offer WHERE lead_id = :id", id=lead) == "cleo"
     assert replay(ctx).differences == []

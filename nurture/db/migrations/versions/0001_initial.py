@@ -154,13 +154,14 @@ def _mail() -> None:
         ref("lead_id", "lead.id", index=True),
         ref("enrollment_id", "enrollment.id", null=True),
         ref("offer_id", "offer.id", null=True),
-        text("send_key", "kind", "step", "email", "state"),
+        id_or_count("reply_id", null=True),
+        text("send_key", "kind", "recipient", "step", "email", "state"),
         text("track", "rep", "sender_domain", "lease_token", "provider", "provider_message_id", "reason", null=True),
         count("track_version", null=True),
         count("visit", "attempts"),
         timestamp("planned_at", "send_at", "expires_at", "state_at"),
         timestamp("accepted_at", "claimed_at", "lease_until", null=True),
-        check("kind", "kind in ('touch', 'question', 'brief', 'sla', 'notice')"),
+        check("recipient", "recipient in ('lead', 'rep', 'notifier')"),
         check(
             "state",
             "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'unknown', 'cancelled', "
@@ -168,6 +169,7 @@ def _mail() -> None:
         ),
         unique("send_key"),
     )
+    index("message", "ix_message_reply", "reply_id", where="reply_id is not null")
     index("message", "ix_message_unknown", "state_at", where="state = 'unknown'")
     index("message", "ix_message_leased", "lease_until", where="state in ('claimed', 'sending')")
     index("message", "ix_message_sender", "sender_domain", "claimed_at", where="claimed_at is not null")
@@ -218,6 +220,7 @@ def _mail() -> None:
         count("attachments"),
         check("kind", "kind in ('reply', 'opt_out', 'out_of_office', 'auto_reply', 'bounce')"),
         unique("natural_key"),
+        never_reuse_ids=True,
     )
     index("reply", "ix_reply_lead_id_received_at", "lead_id", "received_at")
     table(

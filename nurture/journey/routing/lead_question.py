@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import full_name
+from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import AllOf, AnyOf, Condition, FieldCondition, Not
 from nurture.formats.places import countries, country_code
 from nurture.journey.leads.changeset import NewMessage
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.routing.queries import MissingField
-from nurture.journey.tracks.touch_email import ComposedTouch, sender_address, touch_values
-from nurture.mail.rendering.render import Address, Envelope, compose
-from nurture.outbox.messages import DueMessage
+from nurture.journey.tracks.touch_email import address_lead, sender_address
+from nurture.mail.rendering.render import compose
+from nurture.outbox.messages import TO_LEAD, DueMessage
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
+from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 from nurture.runtime.public_links import LinkSpec
 from nurture.runtime.published import Definitions
 
 QUESTION_KIND: Final = "question"
 """The message kind. The `step` of such a message is the field it asks for."""
 
-TEMPLATE: Final = "handoff/ask.md"
+TEMPLATE: Final = "handoff/question.md"
 MAX_ANSWER_LENGTH: Final = 200
 
-_message = table(delivery_tables.Message)
 _QUESTIONS: Final = {
     "country": "In which country do you work?",
     "region": "In which region do you work?",
@@ -92,51 +91,39 @@ def build_question_messages(
         program = max(definitions.programs.values(), key=lambda one: (one.priority, one.track), default=None)
     if program is None or not ctx.base_url or missing_field.requested_at != now:
         return []
-    lead_id = lead.view.lead.id
-    return [
-        NewMessage(
-            send_key=f"ask:{lead_id}:{missing_field.field}",
-            kind=QUESTION_KIND,
-            lead_id=lead_id,
-            enrollment_id=None,
-            offer_id=None,
-            track=program.track,
-            track_version=program.version,
-            step=missing_field.field,
-            visit=1,
-            email=QUESTION_KIND,
-            rep=None,
-            planned_at=now,
-            send_at=now,
-            expires_at=missing_field.due_at,
-            state="planned",
-            state_at=now,
-        )
-    ]
+    lead_id, kind, until = lead.view.lead.id, QUESTION_KIND, missing_field.due_at
+    message = NewMessage.due_now(f"{kind}:{lead_id}:{missing_field.field}", kind, TO_LEAD, lead_id, kind, now, until)
+    return [message._replace(track=program.track, track_version=program.version, step=missing_field.field)]
 
 
-def compose_question(ctx: AppContext, tx: Transaction, message: DueMessage) -> ComposedTouch:
-    """Compose the email that asks for a field, with a link to the answer page."""
-    assert message.address is not None
-    program = ctx.definitions.program(tx, message.track or "", message.track_version or 0)
-    policy = ctx.definitions.current(tx).policy
-    compiled = ctx.definitions.lead_email(tx, policy.version, TEMPLATE)
-    links = [
-        public_links.make_link(LinkSpec(purpose, message.lead_id, message.id))
-        for purpose in (public_links.UNSUBSCRIBE, public_links.PREFERENCES, public_links.QUESTION)
-    ]
-    unsubscribe_url, preferences_url, answer_url = (link.url(ctx.base_url) for link in links)
-    sender = program.sender
-    question = build_question(message.step, [rule.when for rule in policy.routing])
-    values = touch_values(message.fields, program, unsubscribe_url, message.consent_basis or "", preferences_url)
-    values["ask"] = {"url": answer_url, "question": question.text, "field": message.step.replace("_", " ")}
-    envelope = Envelope(
-        ref=message.send_key,
-        sender=sender_address(sender),
-        to=Address(full_name(message.fields), message.address),
-        reply_to=Address(sender.name, sender.reply_to) if sender.reply_to else None,
-        unsubscribe_mailto=f"mailto:{sender.reply_to or sender.email}?subject=unsubscribe",
-        labels=(message.track or "", QUESTION_KIND),
-        installation_id=ctx.installation_id,
-    )
-    return ComposedTouch(compose(compiled, values, envelope), links)
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Composes questions to leads; they share nothing that is not cached."""
+
+    ctx: AppContext
+
+    @classmethod
+    def load(cls, ctx: AppContext, _tx: Transaction, _batch: Sequence[DueMessage], _now: datetime) -> Self:
+        """Return the composer."""
+        return cls(ctx)
+
+    def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
+        """Compose the email that asks for a field, with a link to the answer page."""
+        ctx, field = self.ctx, message.step
+        program = ctx.definitions.program(tx, message.track or "", message.track_version or 0)
+        policy = ctx.definitions.current(tx).policy
+        links, envelope, values = address_lead(ctx, program, sender_address(program.sender), message, QUESTION_KIND)
+        links.append(public_links.make_link(LinkSpec(public_links.QUESTION, message.lead_id, message.id)))
+        text = build_question(field, [rule.when for rule in policy.routing]).text
+        values["question"] = {"url": links[-1].url(ctx.base_url), "text": text, "field": field.replace("_", " ")}
+        template = ctx.definitions.lead_email(tx, policy.version, TEMPLATE)
+        return ComposedMessage(compose(template, values, envelope), links)
+
+
+def withdrawal_reason(message: DueMessage) -> str:
+    """Return why a due question is not to be sent any more, "" if the lead still waits for the field."""
+    waiting = Custodian.QUEUE, f"{MISSING_FIELD_QUEUE_PREFIX}{message.step}"
+    return "" if (message.custodian, message.custody_ref) == waiting else "left_track"
+
+
+QUESTION: Final = MessageKind(QUESTION_KIND, Questions.load, withdrawal_reason)

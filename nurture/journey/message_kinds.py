@@ -1,0 +1,17 @@
+"""The message kinds of all stages; `nurture.app` registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from nurture.journey.handoff.brief_emails import BRIEF, NOTICE
+from nurture.journey.handoff.reply_forwarding import FORWARDED_REPLY
+from nurture.journey.handoff.sla_emails import SLA_EMAIL
+from nurture.journey.routing.lead_question import QUESTION
+from nurture.journey.tracks.touch_email import TOUCH
+from nurture.runtime.message_kinds import MessageKind
+
+MESSAGE_KINDS: Final[Mapping[str, MessageKind]] = {
+    kind.name: kind for kind in (TOUCH, QUESTION, BRIEF, NOTICE, SLA_EMAIL, FORWARDED_REPLY)
+}

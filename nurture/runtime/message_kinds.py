@@ -1,0 +1,51 @@
+"""The kinds of messages: how each is composed, and when it is withdrawn. `nurture.app` registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from nurture.db.transaction import Transaction
+from nurture.mail.rendering.render import ComposedEmail
+from nurture.outbox.messages import DueMessage
+from nurture.runtime.link_destination_queries import PersonalDestinations, SharedDestination
+from nurture.runtime.public_links import Link
+
+if TYPE_CHECKING:
+    from nurture.runtime.context import AppContext
+
+
+class ComposedMessage(NamedTuple):
+    """A composed message and its public links.
+
+    *own_destinations* are the destinations of numbered links that only this message has, *shared_destinations* those
+    that all messages of its template share.
+    """
+
+    email: ComposedEmail
+    links: Sequence[Link] = ()
+    own_destinations: PersonalDestinations | None = None
+    shared_destinations: Sequence[SharedDestination] = ()
+
+
+class Composer(Protocol):
+    """Composes the messages of a batch."""
+
+    def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
+        """Compose one message. An exception rejects this message and no other."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKind:
+    """A kind of message in the outbox.
+
+    *load* reads what the messages of a batch need, in a constant number of statements. *withdrawal_reason* returns why
+    a due message is not to be sent any more, "" if it is; then it is cancelled.
+    """
+
+    name: str
+    load: Callable[[AppContext, Transaction, Sequence[DueMessage], datetime], Composer]
+    withdrawal_reason: Callable[[DueMessage], str]

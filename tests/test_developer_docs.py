@@ -19,7 +19,12 @@ from nurture.db.metadata import metadata
 from tests.test_layout import MAX_LINES
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("docs/architecture.md", "docs/developers.md", "docs/adding-a-provider.md", "CONTRIBUTING.md")
+PAGES = (
+    "docs/architecture.md",
+    "docs/developers.md",
+    *(f"docs/adding-a-{what}.md" for what in ("provider", "step", "report")),
+    "CONTRIBUTING.md",
+)
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")
 FOLDERS = ("nurture", "flows", "templates", "tests")
 GENERATED = ("build/", ".venv/")

@@ -28,7 +28,7 @@ from nurture.web.api.openapi import describe
 from nurture.web.api.signal_batcher import SignalBatcher
 from nurture.web.api.token_limits import TokenRateLimits
 from nurture.web.auth import Site, SiteDep, authorize
-from nurture.web.errors import ApiError
+from nurture.web.errors import WebError
 from nurture.web.public import clicks, lead_question, preference_center, unsubscribe
 from nurture.web.request_limits import RequestLimits
 from nurture.web.sales import offers, workspace
@@ -136,39 +136,21 @@ def create_app(
         "signals": anyio.CapacityLimiter(endpoints.MAX_CONCURRENT_SIGNAL_BATCHES),
         "others": anyio.CapacityLimiter(endpoints.MAX_CONCURRENT_BATCHES),
     }
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ApiError, _api_error)
-    for error_type in (NotFound, RequestValidationError):
-        app.add_exception_handler(error_type, _not_found)
-    app.add_exception_handler(DatabaseUnavailable, _unavailable)
+    for error_type in (HTTPException, WebError, NotFound, RequestValidationError, DatabaseUnavailable):
+        app.add_exception_handler(error_type, _error_response)
     secure = ctx.base_url.startswith("https:")
     app.add_middleware(RequestLimits, templates=templates, allowances=allowances, secure=secure)
     return app
 
 
-def _error_response(request: Request, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    if request.url.path.startswith(auth.API):
-        problem = errors.error_for_status(status)
-        problem.headers = {**(problem.headers or {}), **(headers or {})}
-        return problem.response()
-    site: Site = request.app.state.site
-    return site.templates.error_page(status, headers)
-
-
-def _api_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return error.response()
-
-
-def _http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return _error_response(request, status, headers)
-
-
-def _not_found(request: Request, _error: Exception) -> Response:
-    return _error_response(request, 404)
-
-
-def _unavailable(request: Request, _error: Exception) -> Response:
-    return _error_response(request, 503, {"Retry-After": "60"})
+def _error_response(request: Request, error: Exception) -> Response:
+    match error:
+        case WebError():
+            shown = error
+        case HTTPException():
+            shown = errors.error_for_status(error.status_code, error.headers)
+        case DatabaseUnavailable():
+            shown = errors.error_for_status(503, {"Retry-After": "60"})
+        case _:
+            shown = errors.error_for_status(404)
+    return shown.response(request.url.path, request.app.state.site.templates)

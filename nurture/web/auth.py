@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 from typing import Annotated, Final, Literal
 
 import anyio
@@ -25,7 +24,7 @@ from nurture.runtime.token_queries import TokenRecord
 from nurture.web import errors
 from nurture.web.api.signal_batcher import SignalBatcher
 from nurture.web.api.token_limits import TokenRateLimits
-from nurture.web.errors import ApiError
+from nurture.web.errors import WebError
 from nurture.web.templates import Templates
 from nurture.web.throttling import Allowance, RateLimiter
 from nurture.web.webhooks.event_worker import EventWorker
@@ -51,44 +50,21 @@ EVENT_BATCHES: Final = "event-batches"
 INBOUND_MAIL: Final = "inbound-mail"
 
 ALLOWANCES: Final[Mapping[str, Allowance]] = {
-    PAGES: Allowance(
-        max_bytes=8 * _MB,
-        max_bytes_per_address=2 * _MB,
-        max_bodies=400,
-        max_bodies_per_address=100,
-        per_second=20,
-        burst=1_200,
-    ),
+    PAGES: Allowance(max_bytes=8 * _MB, max_bytes_per_address=2 * _MB, max_bodies=400, per_second=20, burst=1_200),
     # No rate limit: requests of others, even from the same address, must not prevent an opt-out.
-    OPT_OUTS: Allowance(max_bytes=8 * _MB, max_bytes_per_address=4 * _MB, max_bodies=1_000, max_bodies_per_address=400),
+    OPT_OUTS: Allowance(
+        max_bytes=8 * _MB, max_bytes_per_address=4 * _MB, max_bodies=1_000, max_bodies_per_address=400, per_second=0
+    ),
     # Scanners and mail proxies send the requests of many readers from one address.
-    LINKS: Allowance(
-        max_bytes=_MB, max_bytes_per_address=_MB, max_bodies=10, max_bodies_per_address=10, per_second=100, burst=6_000
-    ),
-    API_CALLS: Allowance(
-        max_bytes=64 * _MB,
-        max_bytes_per_address=32 * _MB,
-        max_bodies=200,
-        max_bodies_per_address=100,
-        per_second=100,
-        burst=6_000,
-    ),
-    EVENT_BATCHES: Allowance(
-        max_bytes=32 * _MB,
-        max_bytes_per_address=16 * _MB,
-        max_bodies=200,
-        max_bodies_per_address=100,
-        per_second=100,
-        burst=6_000,
-    ),
+    LINKS: Allowance(max_bytes=_MB, max_bytes_per_address=_MB, max_bodies=10, max_bodies_per_address=10),
+    API_CALLS: Allowance(max_bytes=64 * _MB, max_bytes_per_address=32 * _MB),
+    EVENT_BATCHES: Allowance(max_bytes=32 * _MB, max_bytes_per_address=16 * _MB),
     INBOUND_MAIL: Allowance(
         max_bytes=20 * MAX_MAIL_BYTES,
         max_bytes_per_address=10 * MAX_MAIL_BYTES,
         max_bodies=100,
         max_bodies_per_address=50,
         body_timeout=60,
-        per_second=100,
-        burst=6_000,
     ),
 }
 """The limits of each group of routes: unfinished request bodies, and request rate per address."""
@@ -155,7 +131,6 @@ QUESTION: Final = f"/{public_links.PATHS[public_links.QUESTION]}/{{token}}"
 INBOUND: Final = INBOUND_PATH
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # the usual name in container orchestrators
-API: Final = "/api/"
 SIGNALS: Final = "/api/signals"
 LEADS: Final = "/api/leads"
 OUTCOMES: Final = "/api/outcomes"
@@ -241,7 +216,7 @@ Principal = Visitor | RepVisitor | Caller | None
 
 
 def authorize(request: Request, site: Annotated[Site, Depends(get_site)]) -> Principal:
-    """Authorize a request as ACCESS says. Raises 404 for every refusal, ApiError on API routes."""
+    """Authorize a request as ACCESS says. Raises 404 for every refusal, WebError on API routes."""
     policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
     if policy is None or request.method not in policy.methods:
         raise HTTPException(404)
@@ -273,7 +248,7 @@ def _authenticate_program(request: Request, site: Site, policy: ApiRoute) -> Cal
         raise _unauthorized("The token is unknown or revoked.", ', error="invalid_token"')
     scope = policy.scope
     if not {scope, policy.alternative_scope} & caller.scopes:
-        raise ApiError(
+        raise WebError(
             403,
             "Not allowed",
             f"The token {caller.name!r} does not have the scope {scope}.",
@@ -283,9 +258,9 @@ def _authenticate_program(request: Request, site: Site, policy: ApiRoute) -> Cal
     return caller
 
 
-def _unauthorized(detail: str, error: str = "") -> ApiError:
+def _unauthorized(detail: str, error: str = "") -> WebError:
     remedy = "Send the header `Authorization: Bearer TOKEN`. `nurture admin tokens create` creates a token."
-    return ApiError(401, "Unauthorized", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
+    return WebError(401, "Unauthorized", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
 
 
 async def require_visitor(principal: Annotated[Principal, Depends(authorize)]) -> Visitor:
@@ -296,12 +271,12 @@ async def require_visitor(principal: Annotated[Principal, Depends(authorize)]) -
 
 
 async def require_caller(request: Request, principal: Annotated[Principal, Depends(authorize)]) -> Caller:
-    """Return the caller of an ApiRoute. Raises ApiError if its token exceeds the request rate."""
+    """Return the caller of an ApiRoute. Raises WebError if its token exceeds the request rate."""
     if not isinstance(principal, Caller):
         raise HTTPException(404)
     rate: RateLimiter = request.app.state.token_rate
     if wait := rate.seconds_until_allowed(str(principal.token_id), anyio.current_time()):
-        raise errors.too_many(429, {"Retry-After": str(ceil(wait))})
+        raise errors.too_many(429, wait)
     return principal
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from math import ceil
 from typing import Final
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nurture.errors import format_error_chain
@@ -93,28 +90,24 @@ class RequestLimits:
             route = getattr(scope.get("route"), "path", "no route")
             _log.error("request_failed %s %s: %s", scope["method"], route, format_error_chain(error))
             if not response_started:
-                await self._internal_error(scope)(scope, receive, send_with_headers)
-
-    def _internal_error(self, scope: Scope) -> Response:
-        if scope["path"].startswith(auth.API):
-            return errors.error_for_status(500).response()
-        return self._templates.response("server-error.html", status=500)
+                shown = errors.error_for_status(500).response(scope["path"], self._templates)
+                await shown(scope, receive, send_with_headers)
 
     async def _limit_and_forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         policy = auth.route_policy(scope["path"]) or auth.RoutePolicy()
         client = client_key(scope["client"][0] if scope.get("client") else None)
         wait = self._retry_after(policy, client)
-        if wait:
-            await self._send_error(_limit_error(scope, 429, {"Retry-After": str(ceil(wait))}), scope, receive, send)
+        is_too_large = scope["method"] == "POST" and _declared_length(scope) > policy.max_bytes
+        if wait or is_too_large:
+            error = errors.too_many(429, wait) if wait else errors.too_large(policy.max_bytes)
+            await error.response(scope["path"], self._templates)(scope, receive, send)
         elif scope["method"] != "POST":
             await self._app(scope, _without_body(receive), send)
-        elif _declared_length(scope) > policy.max_bytes:
-            await self._send_error(_limit_error(scope, 413, max_bytes=policy.max_bytes), scope, receive, send)
         else:
             budget = self._budgets[policy.group]
             with budget.body(client) as body:
                 deadline = anyio.current_time() + budget.allowance.body_timeout
-                limited = _limit_body(scope, receive, body, policy.max_bytes, deadline)
+                limited = _limit_body(receive, body, policy.max_bytes, deadline)
                 await self._app(scope, limited, send)
 
     def _retry_after(self, policy: auth.RoutePolicy, client: str) -> float:
@@ -123,14 +116,6 @@ class RequestLimits:
         if wait and not self._log_rate.seconds_until_allowed(policy.group, anyio.current_time()):
             _log.warning("too_many_requests", extra={"group": policy.group})
         return wait
-
-    async def _send_error(
-        self, error: HTTPException | errors.ApiError, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        if isinstance(error, errors.ApiError):
-            await error.response()(scope, receive, send)
-        else:
-            await self._templates.error_page(error.status_code, error.headers)(scope, receive, send)
 
 
 def _declared_length(scope: Scope) -> int:
@@ -152,7 +137,7 @@ def _without_body(receive: Receive) -> Receive:
     return empty
 
 
-def _limit_body(scope: Scope, receive: Receive, body: Body, max_bytes: int, deadline: float) -> Receive:
+def _limit_body(receive: Receive, body: Body, max_bytes: int, deadline: float) -> Receive:
     """Return a receive channel limited to *max_bytes*, to *deadline* and to the budget of *body*."""
     ended = False
 
@@ -165,28 +150,13 @@ def _limit_body(scope: Scope, receive: Receive, body: Body, max_bytes: int, dead
                 message = await receive()
             size = len(message.get("body", b""))
             if body.size + size > max_bytes:
-                raise _limit_error(scope, 413, max_bytes=max_bytes)
+                raise errors.too_large(max_bytes)
             body.reserve(size)
         except TimeoutError:
-            raise _limit_error(scope, 408) from None
+            raise errors.error_for_status(408) from None
         except OverBudget:
-            raise _limit_error(scope, 503, {"Retry-After": "10"}) from None
+            raise errors.too_many(503, 10) from None
         ended = not message.get("more_body", False)
         return message
 
     return limited
-
-
-def _limit_error(
-    scope: Scope, status: int, headers: dict[str, str] | None = None, *, max_bytes: int = 0
-) -> HTTPException | errors.ApiError:
-    """Return the exception for a refused request; *max_bytes* is the limit that a 413 names."""
-    if not scope["path"].startswith(auth.API):
-        return HTTPException(status, headers={"Connection": "close"} if status == 413 else headers)
-    match status:
-        case 408:
-            return errors.too_slow()
-        case 413:
-            return errors.too_large(max_bytes)
-        case _:
-            return errors.too_many(status, headers)

@@ -22,6 +22,7 @@ _ERROR_PAGES: Final[Mapping[int, str]] = {
     408: "timeout.html",
     413: "too-large.html",
     429: "too-many.html",
+    500: "server-error.html",
     503: "unavailable.html",
 }
 

@@ -27,11 +27,11 @@ class Allowance:
 
     max_bytes: int
     max_bytes_per_address: int
-    max_bodies: int
-    max_bodies_per_address: int
+    max_bodies: int = 200
+    max_bodies_per_address: int = 100
     body_timeout: float = 15
-    per_second: float = 0
-    burst: int = 0
+    per_second: float = 100
+    burst: int = 6_000
 
 
 class OverBudget(Exception):

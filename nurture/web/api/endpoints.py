@@ -19,7 +19,7 @@ from nurture.journey.intake.api.items import Batch, LeadBatch, OutcomeBatch, Sig
 from nurture.journey.intake.api.tokens import TokenScope
 from nurture.web.api.openapi import openapi_document
 from nurture.web.auth import CallerDep, SiteDep
-from nurture.web.errors import ApiError
+from nurture.web.errors import WebError
 
 MAX_CONCURRENT_BATCHES: Final = 4
 """Concurrent batches of leads; others queue. More would only wait for the database."""
@@ -34,10 +34,10 @@ B = TypeVar("B", bound=Batch)
 
 
 async def read_json_body(request: Request, _caller: CallerDep) -> bytes:
-    """Return the body of an authenticated request. Raises ApiError if it is not JSON."""
+    """Return the body of an authenticated request. Raises WebError if it is not JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != _JSON or request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ApiError(
+        raise WebError(
             415,
             "Not JSON",
             "The body must be uncompressed JSON.",
@@ -108,7 +108,7 @@ async def _post_batch(
 ) -> Response:
     keys = request.headers.getlist(HEADER)
     if len(keys) > 1 or not all(map(idempotency.KEY.fullmatch, keys)):
-        raise ApiError(
+        raise WebError(
             400,
             "Invalid idempotency key",
             f"{HEADER} must be sent once, with 1 to 255 letters, digits and signs, without spaces.",
@@ -133,7 +133,7 @@ async def _post_batch(
     try:
         answer = await to_thread.run_sync(respond, limiter=limiter)
     except KeyReused:
-        raise ApiError(
+        raise WebError(
             409,
             "Idempotency key reused",
             f"This {HEADER} was used before, with a different body.",
@@ -144,12 +144,12 @@ async def _post_batch(
 
 
 def _parse_batch(body: bytes, model: type[B]) -> B:
-    """Return the batch in *body*; its items are not parsed yet. Raises ApiError."""
+    """Return the batch in *body*; its items are not parsed yet. Raises WebError."""
     try:
         return read_item(model, orjson.loads(body))
     except orjson.JSONDecodeError as error:
         detail = f"The body is not valid JSON: see line {error.lineno}, column {error.colno}."
-        raise ApiError(400, "Not JSON", detail, "Send JSON in UTF-8; /api/docs has examples.") from None
+        raise WebError(400, "Not JSON", detail, "Send JSON in UTF-8; /api/docs has examples.") from None
     except InvalidItem as wrong:
         detail = f"{wrong.field}: {wrong.reason}" if wrong.field else wrong.reason
-        raise ApiError(422, "Invalid batch", detail, wrong.remedy) from None
+        raise WebError(422, "Invalid batch", detail, wrong.remedy) from None

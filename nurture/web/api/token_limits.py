@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-from math import ceil
 from threading import Lock
 from typing import Final
 
@@ -35,10 +34,9 @@ class TokenRateLimits:
         self._current_hour: datetime | None = None
 
     def consume(self, caller: Caller, items: int, now: datetime) -> None:
-        """Count the items of a batch. Raises ApiError if they exceed the limit of this hour."""
+        """Count the items of a batch. Raises WebError if they exceed the limit of this hour."""
         if not self._try_consume(caller, "items", items, now):
-            headers = {"Retry-After": str(ceil((self._hour(now) + HOUR - now).total_seconds()))}
-            raise errors.too_many(429, headers)
+            raise errors.too_many(429, (self._hour(now) + HOUR - now).total_seconds())
 
     def make_permit(self, caller: Caller, required_scope: TokenScope, now: datetime) -> PermissionCheck:
         """Return a check whether the caller may post an item; items other than suppressions need *required_scope*."""

@@ -40,7 +40,7 @@ _FIELD_LABELS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class ApiError:
+class WebError:
     """One error in SendGrid's words, without addresses; *field* is a path such as `from.email`, or ""."""
 
     message: str
@@ -82,7 +82,7 @@ def receipt_for_response(response: HttpResponse, ref: str, resets_at: datetime |
             return receipt_for_other_status(status, "SendGrid", URL_VARIABLE, _format_errors(errors))
 
 
-def _receipt_for_bad_request(status: int, errors: list[ApiError]) -> Receipt:
+def _receipt_for_bad_request(status: int, errors: list[WebError]) -> Receipt:
     # A wrong setting would reject every email.
     if errors and all(one.field_label.startswith("NURTURE_") for one in errors):
         return NotSent(f"SendGrid refuses a setting ({status}){_format_errors(errors)}. Correct it.", blocks_all=True)
@@ -91,17 +91,17 @@ def _receipt_for_bad_request(status: int, errors: list[ApiError]) -> Receipt:
     return Rejected(f"SendGrid refused it ({status}){_format_errors(errors)}")
 
 
-def _key_remedy(errors: list[ApiError]) -> str:
+def _key_remedy(errors: list[WebError]) -> str:
     if any("credit" in one.message.lower() for one in errors):
         return f"The account of {KEY_VARIABLE} has used up its plan: upgrade the plan, or wait."
     return f"Set {KEY_VARIABLE} to a valid key."
 
 
-def _is_about_sender(errors: list[ApiError]) -> bool:
+def _is_about_sender(errors: list[WebError]) -> bool:
     return any(one.field.startswith("from") or "sender" in one.message.lower() for one in errors)
 
 
-def _forbidden_remedy(errors: list[ApiError]) -> str:
+def _forbidden_remedy(errors: list[WebError]) -> str:
     if _is_about_sender(errors):
         return f"Verify the sender's address or domain with SendGrid, or change {_SENDER_SETTING}."
     return (
@@ -110,11 +110,11 @@ def _forbidden_remedy(errors: list[ApiError]) -> str:
     )
 
 
-def _format_errors(errors: list[ApiError]) -> str:
+def _format_errors(errors: list[WebError]) -> str:
     return ": " + "; ".join(str(one) for one in errors[:_MAX_ERRORS]) if errors else ""
 
 
-def parse_errors(body: bytes) -> list[ApiError]:
+def parse_errors(body: bytes) -> list[WebError]:
     """Return SendGrid's errors; none for HTML or any other response of a gateway."""
     try:
         parsed = orjson.loads(body)
@@ -125,6 +125,6 @@ def parse_errors(body: bytes) -> list[ApiError]:
     return [one for one in api_errors if one.message]
 
 
-def _parse_error(error: dict[str, Any]) -> ApiError:
+def _parse_error(error: dict[str, Any]) -> WebError:
     message, field = (str(error.get(name) or "") for name in ("message", "field"))
-    return ApiError(redact_message(message), _INDEX.sub("", field)[:_MAX_TEXT])
+    return WebError(redact_message(message), _INDEX.sub("", field)[:_MAX_TEXT])

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from rich.console import Console
@@ -20,9 +18,9 @@ from nurture.app import open_app
 from nurture.errors import Misconfigured
 from nurture.files import write_private
 from nurture.operations.check_machine import ROOT_WARNING
+from nurture.runtime.stop_signals import stop_on_signal
 from nurture.settings import Settings
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CONSOLE: Final = Console(stderr=True, highlight=False)
 
 
@@ -32,7 +30,7 @@ def up(settings: Settings) -> None:
     Raises AlreadyRunning, InvalidState for a database in virtual time, Misconfigured if a process does not start.
     """
     home = settings.state_dir
-    with hold_lock(home) as write_urls, _stop_on_signal() as stop:
+    with hold_lock(home) as write_urls, stop_on_signal(signal.SIGHUP) as stop:
         with open_app(settings, live=True, upgrade=True):
             pass
         port = free_port(settings.prefect_port)
@@ -78,22 +76,6 @@ def _print_urls(settings: Settings, urls: Mapping[str, str], sign_in: Path) -> N
     if os.geteuid() == 0:
         _CONSOLE.print(f"Warning: {ROOT_WARNING}", style="yellow", soft_wrap=True)
     _CONSOLE.print("Ctrl-C stops everything.")
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """Set an event on the signals that end a program; restore their handlers at the end."""
-    stop = threading.Event()
-
-    def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    previous = [(number, signal.signal(number, on_signal)) for number in _SIGNALS]
-    try:
-        yield stop
-    finally:
-        for number, handler in previous:
-            signal.signal(number, handler)
 
 
 def _require_free(host: str, port: int) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event
-from types import FrameType
 from typing import Annotated, Final
 
 import typer
@@ -23,6 +19,7 @@ from nurture.errors import InvalidState
 from nurture.journey.delivery import circuit_breakers
 from nurture.journey.delivery.run import DeliverySummary, deliver
 from nurture.mail.providers.registry import PROVIDERS
+from nurture.runtime.stop_signals import stop_on_signal
 
 _POLL_INTERVAL: Final = timedelta(seconds=3)
 _STOP_CHECK_INTERVAL: Final = timedelta(seconds=0.25)
@@ -45,7 +42,7 @@ class _StoppableClock:
     """A clock that stops waiting when *stop* is set."""
 
     clock: Clock
-    stop: Event = field(default_factory=Event)
+    stop: Event
 
     @property
     def is_live(self) -> bool:
@@ -69,32 +66,14 @@ class _StoppableClock:
         return False
 
 
-@contextmanager
-def _stop_on_signal(stop: Event) -> Iterator[None]:
-    """Set *stop* on the first SIGINT or SIGTERM; a second one ends the process at once."""
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, previous[signal.Signals(number)])
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 def run_deliver(
     watch: Annotated[bool, typer.Option("--watch", help="Keep running, and check every 3 seconds.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Send the messages that are due now. Ctrl-C stops after the current batch."""
     with open_app(live=watch) as app:
-        clock = _StoppableClock(app.clock)
-        with _stop_on_signal(clock.stop):
+        with stop_on_signal(second_ends=True) as stop:
+            clock = _StoppableClock(app.clock, stop)
             if watch and not json:
                 out.print(f"Sending messages by {app.ctx.provider.name} as they fall due. Ctrl-C stops.")
             _deliver_once(app, clock, watch=watch, json=json)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
 
 from nurture.errors import Misconfigured
+from nurture.runtime.stop_signals import stop_on_signal
 from nurture.web.connections import HEADER_TIMEOUT, ConnectionSlots, TimeLimitedProtocol, connection_capacity
 
 SHUTDOWN_SECONDS = 4  # seconds that running requests may take to finish
@@ -32,20 +31,11 @@ def serve(
     as soon as connections are accepted. Call it in the main thread of a process.
     Raises Misconfigured if the port is taken.
     """
-    with _run_in_thread(app, host, port, trusted) as running:
+    with stop_on_signal() as stop, _run_in_thread(app, host, port, trusted) as (thread, bound_port):
         if on_listening is not None:
-            on_listening(running.port)
-
-        def stop(_number: int, _frame: object) -> None:
-            running.server.should_exit = True
-
-        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            while running.thread.is_alive():
-                running.thread.join(1)
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            on_listening(bound_port)
+        while thread.is_alive() and not stop.wait(1):
+            pass
 
 
 @contextmanager
@@ -63,14 +53,8 @@ def serve_in_thread(
     *max_connections* limits open connections; 0 allows as many as the process can open.
     Raises Misconfigured if the port is taken.
     """
-    with _run_in_thread(app, host, port, trusted, header_timeout, max_connections) as running:
-        yield running.port
-
-
-class _RunningServer(NamedTuple):
-    server: uvicorn.Server
-    thread: threading.Thread
-    port: int
+    with _run_in_thread(app, host, port, trusted, header_timeout, max_connections) as (_, bound_port):
+        yield bound_port
 
 
 @contextmanager
@@ -81,14 +65,14 @@ def _run_in_thread(
     trusted: Sequence[str],
     header_timeout: float = HEADER_TIMEOUT,
     max_connections: int = 0,
-) -> Iterator[_RunningServer]:
+) -> Iterator[tuple[threading.Thread, int]]:
     with _listen(host, port) as listener:
         server = _build_server(app, trusted, header_timeout, max_connections)
         sockets = {"sockets": [listener]}
         thread = threading.Thread(target=server.run, kwargs=sockets, name="nurture-web", daemon=True)
         thread.start()
         try:
-            yield _RunningServer(server, thread, listener.getsockname()[1])
+            yield thread, listener.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join(SHUTDOWN_SECONDS * 2)

@@ -1,0 +1,29 @@
+"""Signals stop a program at its next safe point."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from nurture.runtime.stop_signals import stop_on_signal
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_sets_the_event_and_a_second_one_too(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_on_signal(signal.SIGHUP) as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        assert stop.is_set()
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_signal_ends_the_process_where_that_is_wanted() -> None:
+    with stop_on_signal(second_ends=True) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)

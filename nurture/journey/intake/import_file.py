@@ -17,7 +17,8 @@ from nurture.formats.lead_row import LeadRow
 from nurture.formats.rejected_rows import BadRow
 from nurture.formats.row_plan import make_plan
 from nurture.journey.engagement.signals import apply_if_published
-from nurture.journey.intake.upsert import LeadUpsert
+from nurture.journey.intake.match import Origin
+from nurture.journey.intake.upsert import UpsertResult, upsert_leads
 from nurture.journey.routing.missing_fields import recheck_filled_fields
 from nurture.runtime.context import AppContext
 from nurture.runtime.import_run import BATCH_SIZE, ImportOptions, ImportResult, ImportRun
@@ -37,13 +38,13 @@ class LeadImportResult(ImportResult):
     mapped: Mapping[str, str] = field(default_factory=dict)
     unmapped: tuple[str, ...] = ()
 
-    def add(self, upsert: LeadUpsert) -> None:
+    def add(self, batch: UpsertResult) -> None:
         """Add the counts of an imported batch."""
-        self.new += upsert.counts["new"]
-        self.updated += upsert.counts["updated"]
-        self.unchanged += upsert.counts["unchanged"]
-        self.signals += upsert.counts["signals"]
-        for (kind, ref), count in upsert.by_custodian.items():
+        self.new += batch.verdicts["new"]
+        self.updated += batch.verdicts["updated"]
+        self.unchanged += batch.verdicts["unchanged"]
+        self.signals += batch.signals
+        for (kind, ref), count in batch.by_custody.items():
             self.by_custodian[kind] += count
             if kind == Custodian.QUEUE:
                 self.by_queue[ref] += count
@@ -70,9 +71,7 @@ def import_file(
         result = _start_result(file, columns)
 
         def write(tx: Transaction, batch: Sequence[LeadRow]) -> Iterable[BadRow]:
-            upsert = LeadUpsert(tx, path.name, now, file.webinar_at)
-            upsert.add_rows(batch)
-            result.add(upsert)
+            result.add(upsert_leads(tx, batch, Origin(path.name, now, file.webinar_at)))
             return ()
 
         run = ImportRun("leads", file, file.header, file, write, result, min(ctx.batch_size, BATCH_SIZE))
@@ -84,11 +83,9 @@ def import_file(
 
 def import_rows(ctx: AppContext, rows: Sequence[LeadRow], name: str, now: datetime) -> LeadImportResult:
     """Import leads that come from no file, in one transaction; *name* is their origin in the journal."""
-    with ctx.database.write() as tx:
-        upsert = LeadUpsert(tx, name, now)
-        upsert.add_rows(rows)
     result = LeadImportResult(name, rows=len(rows))
-    result.add(upsert)
+    with ctx.database.write() as tx:
+        result.add(upsert_leads(tx, rows, Origin(name, now)))
     _apply(ctx, now)
     return result
 

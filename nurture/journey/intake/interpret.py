@@ -13,8 +13,10 @@ from nurture.domain.plain_text import index_key
 from nurture.domain.signals import SignalKind
 from nurture.formats.lead_row import STORED_FIELDS, LeadRow
 from nurture.formats.status_mapping import LeadStatus
-from nurture.journey.intake.queries import IdentityKey
 from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL
+
+IdentityKey = tuple[str, str]
+"""Identity of a lead in another system: (source, external id)."""
 
 OWNER_FOLLOW_UP_AFTER: Final = timedelta(days=14)
 """When the follow-up of a lead that was imported with its owner is due."""

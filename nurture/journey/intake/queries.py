@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final
 
 from sqlalchemy import BigInteger, String, select, update
 
@@ -16,10 +15,9 @@ from nurture.db.tables import signals as signal_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import FieldValue
 from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.leads import signal_queries
-from nurture.journey.leads.changeset import Changes
+from nurture.journey.intake.interpret import IdentityKey
+from nurture.journey.intake.match import ExistingLead, LeadPlan
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.outbox import crm_records
 
@@ -31,128 +29,12 @@ lead = table(lead_tables.Lead)
 offer = table(handoff_tables.Offer)
 signal = table(signal_tables.Signal)
 
-IdentityKey = tuple[str, str]
-"""Identity of a lead in another system: (source, external id)."""
-
-
-class ExistingLead(NamedTuple):
-    """A known lead with the columns that intake compares with a row."""
-
-    lead_id: int
-    address_id: int | None
-    fields: dict[str, FieldValue]
-    zone: str
-    country: str
-    consent_basis: str | None
-    first_contact_at: datetime
-    kind: str
-    ref: str
-    since: datetime
-    version: int
-
-
-class NewLead(NamedTuple):
-    """A lead to insert."""
-
-    id: int
-    address_id: int | None
-    source: str
-    fields: Mapping[str, FieldValue]
-    zone: str
-    country: str
-    consent_basis: str | None
-    consent_source: str | None
-    consent_at: datetime | None
-    engagement: float
-    readiness: str
-    first_contact_at: datetime
-    created_at: datetime
-    updated_at: datetime
-
-
-class NewCustody(NamedTuple):
-    """The custody of a new lead."""
-
-    lead_id: int
-    kind: str
-    ref: str
-    since: datetime
-    next_action: str
-    due_at: datetime | None
-    version: int
-
-
-class LeadUpdate(NamedTuple):
-    """The new values of a known lead."""
-
-    lead_id: int
-    address_id: int | None
-    fields: Mapping[str, FieldValue]
-    zone: str
-    country: str
-    first_contact_at: datetime
-
-
-class ImportedSignal(NamedTuple):
-    """A signal from a file; *applied_at* is set for history that must have no effect any more."""
-
-    lead_id: int
-    kind: str
-    occurred_at: datetime
-    recorded_at: datetime
-    natural_key: str
-    verdict: str
-    verdict_reason: str
-    value: str | None
-    source: str
-    applied_at: datetime | None
-
-
-class IntakeEntry(NamedTuple):
-    """One entry of the journal."""
-
-    lead_id: int
-    at: datetime
-    stage: str
-    event: str
-    reason: str
-    custody_from: str | None
-    custody_to: str | None
-    ref: str | None
-
-
-@dataclass(slots=True)
-class IntakeChanges:
-    """The changes of one batch of rows."""
-
-    leads: list[NewLead] = field(default_factory=list)
-    custody: list[NewCustody] = field(default_factory=list)
-    identities: list[tuple[str, str, int]] = field(default_factory=list)
-    lead_updates: list[LeadUpdate] = field(default_factory=list)
-    address_changes: list[int] = field(default_factory=list)
-    signals: list[ImportedSignal] = field(default_factory=list)
-    withdrawn: list[tuple[int, str]] = field(default_factory=list)
-    due_now: list[int] = field(default_factory=list)
-    journal_entries: list[IntakeEntry] = field(default_factory=list)
-    changes: Changes = field(default_factory=Changes)
-
-    def write(self, tx: Transaction, now: datetime) -> int:
-        """Write all changes; return how many signals were new."""
-        if self.address_changes:
-            # Two leads may swap addresses: clear the old ones before setting the new ones.
-            readdressed = tx.ids("readdressed", self.address_changes)
-            tx.execute(update(lead).where(lead.c.id == readdressed.c.id).values(address_id=None))
-        _update_leads(tx, self.lead_updates, now)
-        tx.insert(lead, NewLead._fields, self.leads)
-        tx.insert(identity, ("source", "external_id", "lead_id"), self.identities)
-        tx.insert(custody, NewCustody._fields, self.custody)
-        _withdraw(tx, self.withdrawn, now)
-        self.changes.write(tx, now)
-        tx.insert(journal, IntakeEntry._fields, self.journal_entries)
-        if self.due_now:
-            signal_queries.make_due(tx, self.due_now, now)
-        signals = sorted(self.signals, key=lambda one: one.natural_key)
-        return tx.insert(signal, ImportedSignal._fields, signals, unique_columns=["natural_key"])
+_NEW_LEAD: Final = (
+    "id", "address_id", "source", "fields", "zone", "country", "consent_basis", "consent_source", "consent_at",
+    "engagement", "readiness", "first_contact_at", "created_at", "updated_at",
+)  # fmt: skip
+_NEW_CUSTODY: Final = ("lead_id", "kind", "ref", "since", "next_action", "due_at", "version")
+_LEAD_UPDATE: Final = ("id", "address_id", "fields", "zone", "country", "first_contact_at")
 
 
 def find_identities(tx: Transaction, keys: Collection[IdentityKey]) -> dict[IdentityKey, int]:
@@ -171,20 +53,9 @@ def lock_existing(tx: Transaction, lead_ids: Collection[int]) -> list[ExistingLe
         return []
     lock_leads(tx, lead_ids)
     chosen = tx.ids("chosen", sorted(lead_ids))
+    names = ExistingLead._fields
     statement = (
-        select(
-            lead.c.id,
-            lead.c.address_id,
-            lead.c.fields,
-            lead.c.zone,
-            lead.c.country,
-            lead.c.consent_basis,
-            lead.c.first_contact_at,
-            custody.c.kind,
-            custody.c.ref,
-            custody.c.since,
-            custody.c.version,
-        )
+        select(lead.c.id, *(lead.c[name] for name in names[1:7]), *(custody.c[name] for name in names[7:]))
         .join(chosen, chosen.c.id == lead.c.id)
         .join(custody, custody.c.lead_id == lead.c.id)
         .order_by(lead.c.id)
@@ -192,25 +63,42 @@ def lock_existing(tx: Transaction, lead_ids: Collection[int]) -> list[ExistingLe
     return [ExistingLead._make(row) for row in tx.execute(statement)]
 
 
-def _update_leads(tx: Transaction, rows: Sequence[LeadUpdate], now: datetime) -> None:
-    if not rows:
+def insert_leads(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> None:
+    """Insert new leads with their custody."""
+    rows = []
+    for one in leads:
+        assert one.row is not None
+        row, has_basis = one.row, one.consent_basis is not None
+        consent = (row.consent_source or row.source, row.consent_at) if has_basis else (None, None)
+        where = one.fields, one.zone, one.country, one.consent_basis
+        rows.append((one.id, one.address_id, row.source, *where, *consent, 0.0, "", one.first_contact_at, now, now))
+    tx.insert(lead, _NEW_LEAD, rows)
+    custodies = [(one.id, *one.custody[:2], now, *one.custody[2:4], 1) for one in leads]
+    tx.insert(custody, _NEW_CUSTODY, custodies)
+
+
+def insert_identities(tx: Transaction, leads: Sequence[LeadPlan]) -> None:
+    """Insert the new identities of leads."""
+    rows = [(*key, one.id) for one in leads for key in one.keys]
+    tx.insert(identity, ("source", "external_id", "lead_id"), rows)
+
+
+def update_leads(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> None:
+    """Update known leads, except their custody."""
+    if not leads:
         return
-    new = tx.rows("new", column_types(lead, LeadUpdate._fields, lead_id="id"), rows)
-    tx.execute(
-        update(lead)
-        .where(lead.c.id == new.c.lead_id)
-        .values(
-            address_id=new.c.address_id,
-            fields=new.c.fields,
-            zone=new.c.zone,
-            country=new.c.country,
-            first_contact_at=new.c.first_contact_at,
-            updated_at=now,
-        )
-    )
+    readdressed = [one.id for one in leads if one.existing and one.existing.address_id not in (None, one.address_id)]
+    if readdressed:
+        # Two leads may swap addresses: clear the old ones before setting the new ones.
+        chosen = tx.ids("readdressed", readdressed)
+        tx.execute(update(lead).where(lead.c.id == chosen.c.id).values(address_id=None))
+    rows = [(one.id, one.address_id, one.fields, one.zone, one.country, one.first_contact_at) for one in leads]
+    new = tx.rows("new", column_types(lead, _LEAD_UPDATE), rows)
+    values = {name: new.c[name] for name in _LEAD_UPDATE[1:]}
+    tx.execute(update(lead).where(lead.c.id == new.c.id).values(**values, updated_at=now))
 
 
-def _withdraw(tx: Transaction, leads: Sequence[tuple[int, str]], now: datetime) -> None:
+def withdraw(tx: Transaction, leads: Sequence[tuple[int, str]], now: datetime) -> None:
     """End the enrollments and withdraw the open offers of leads that an import closes or gives to a rep.
 
     *leads* are ids, each with the reason: how the lead ended, or that a rep has it. Offers that a rep accepted

@@ -37,7 +37,7 @@ custody = table(lead_tables.Custody)
 
 
 class NewSignal(NamedTuple):
-    """A signal to record."""
+    """A signal to record; *applied_at* is set for history that must have no effect any more."""
 
     lead_id: int
     kind: str
@@ -54,6 +54,7 @@ class NewSignal(NamedTuple):
     message_id: int | None = None
     value: str | None = None
     click_filter_key: str | None = None
+    applied_at: datetime | None = None
 
 
 class TouchRef(NamedTuple):

@@ -78,6 +78,7 @@ def test_a_file_without_names_is_refused_as_is_one_that_would_be_overwritten(ctx
     path.write_text("id,domain\n1,contoso.example\n", "utf-8")
     with pytest.raises(FileUnreadable, match="no column with account names"):
         import_accounts(ctx, path, START)
+    path.write_text("id,name\n1,Contoso\n", "utf-8")
     with pytest.raises(InvalidState, match="Name another file"):
         import_accounts(ctx, path, START, report=path)
 

@@ -9,7 +9,19 @@ from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, ColumnClause, Date, Float, Integer, String, Table, TypeDecorator
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnClause,
+    ColumnElement,
+    Date,
+    Float,
+    FromClause,
+    Integer,
+    String,
+    Table,
+    TypeDecorator,
+)
 from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
@@ -25,6 +37,17 @@ _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes
 def column_types(table: Table, names: tuple[str, ...], **columns: str) -> Columns:
     """Return the types of these columns of *table*. *columns* are names that differ from the column they mean."""
     return {name: _plain_type(table.c[columns.get(name, name)].type) for name in names}
+
+
+def row_columns(row_type: type[tuple[Any, ...]], *tables: FromClause, **others: ColumnElement[Any]) -> list[Any]:
+    """Return what to select for *row_type*, a named tuple: of each field, the column of the first table that has it.
+
+    *others* are the expressions of fields that no table has, or another table than the first.
+    """
+    names: tuple[str, ...] = row_type._fields  # type: ignore[attr-defined]
+    return [
+        others[name] if name in others else next(table.c[name] for table in tables if name in table.c) for name in names
+    ]
 
 
 def _plain_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:

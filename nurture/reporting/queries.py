@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Select, and_, case, distinct, func, select
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -236,23 +237,7 @@ def touches_by_week(tx: Transaction) -> tuple[list[WeekRow], Mapping[str, int]]:
 def list_handoffs(tx: Transaction) -> list[HandoffRow]:
     """Return every hand-off, oldest first."""
     query = (
-        select(
-            offer.c.id,
-            offer.c.lead_id,
-            enrollment.c.track,
-            offer.c.rule,
-            offer.c.handoff_reason,
-            offer.c.rep,
-            offer.c.routing_reason,
-            offer.c.policy_version,
-            offer.c.state,
-            offer.c.reason,
-            offer.c.offered_at,
-            offer.c.expires_at,
-            offer.c.answered_at,
-            custody.c.kind,
-            custody.c.ref,
-        )
+        select(*row_columns(HandoffRow, offer, enrollment, custody, offer_id=offer.c.id, custodian=custody.c.kind))
         .outerjoin(enrollment, enrollment.c.id == offer.c.enrollment_id)
         .outerjoin(custody, custody.c.lead_id == offer.c.lead_id)
         .order_by(offer.c.id)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
@@ -36,20 +37,7 @@ class UnknownMessage(NamedTuple):
 
 
 _SELECT_UNKNOWN = (
-    select(
-        message.c.id,
-        message.c.send_key,
-        message.c.kind,
-        message.c.lead_id,
-        message.c.track,
-        message.c.step,
-        message.c.rep,
-        message.c.state_at,
-        message.c.attempts,
-        message.c.reason,
-        address.c.email,
-        message.c.provider,
-    )
+    select(*row_columns(UnknownMessage, message, called_at=message.c.state_at, email=address.c.email))
     .join(lead, lead.c.id == message.c.lead_id)
     .outerjoin(address, address.c.id == lead.c.address_id)
     .where(message.c.state == "unknown")

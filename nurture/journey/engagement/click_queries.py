@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, String, and_, case, or_, select, update
 
-from nurture.db.row_values import column_types
+from nurture.db.row_values import column_types, row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import installation as installation_tables
@@ -80,15 +80,7 @@ def load_messages(tx: Transaction, message_ids: Collection[int]) -> dict[int, Cl
     chosen = tx.ids("chosen", sorted(set(message_ids)))
     salt = select(clock.c.salt).scalar_subquery()
     query = (
-        select(
-            message.c.id,
-            message.c.lead_id,
-            message.c.enrollment_id,
-            message.c.track,
-            message.c.step,
-            address.c.normalized,
-            salt,
-        )
+        select(*row_columns(ClickedMessage, message, message_id=message.c.id, address=address.c.normalized, salt=salt))
         .join(chosen, chosen.c.id == message.c.id)
         .join(lead, lead.c.id == message.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import String, delete, func, select, update
 
-from nurture.db.row_values import Columns, column_types
+from nurture.db.row_values import Columns, column_types, row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import inbound as inbound_tables
 from nurture.db.tables import leads as lead_tables
@@ -166,22 +166,7 @@ def lock_messages(tx: Transaction, send_keys: Collection[str]) -> dict[str, Sent
         leads = select(message.c.lead_id).join(requested, requested.c.send_key == message.c.send_key)
         lock_leads(tx, tx.execute(leads, values).scalars().all())
     query = (
-        select(
-            message.c.id,
-            message.c.send_key,
-            message.c.recipient,
-            message.c.lead_id,
-            message.c.enrollment_id,
-            message.c.track,
-            message.c.step,
-            message.c.planned_at,
-            message.c.state,
-            message.c.state_at,
-            message.c.accepted_at,
-            message.c.reason,
-            address.c.normalized,
-            lead.c.erased_at,
-        )
+        select(*row_columns(SentMessage, message, lead, address=address.c.normalized))
         .join(requested, requested.c.send_key == message.c.send_key)
         .join(lead, lead.c.id == message.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)

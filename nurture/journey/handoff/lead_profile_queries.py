@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import accounts as account_tables
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
@@ -94,7 +95,7 @@ class OwningAccount(NamedTuple):
 def load_leads(tx: Transaction, lead_ids: Collection[int]) -> dict[int, LeadRecord]:
     """Return these leads by id."""
     chosen = tx.ids("chosen", sorted(set(lead_ids)))
-    columns = [address.c.email if name == "email" else lead.c[name] for name in LeadRecord._fields]
+    columns = row_columns(LeadRecord, lead, address)
     query = (
         select(*columns).join(chosen, chosen.c.id == lead.c.id).outerjoin(address, address.c.id == lead.c.address_id)
     )

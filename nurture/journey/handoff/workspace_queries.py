@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Integer, and_, case, func, literal, select
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
@@ -67,15 +68,7 @@ class FormerLead(NamedTuple):
 def load_open_offers(tx: Transaction, rep: str, limit: int) -> list[OpenOffer]:
     """Return the rep's open offers: hot ones first, then by deadline and priority."""
     query = (
-        select(
-            offer.c.id,
-            offer.c.lead_id,
-            lead.c.fields,
-            offer.c.handoff_reason,
-            offer.c.offered_at,
-            offer.c.expires_at,
-            offer.c.hot,
-        )
+        select(*row_columns(OpenOffer, offer, lead, offer_id=offer.c.id))
         .join(lead, lead.c.id == offer.c.lead_id)
         .where(offer.c.rep == rep, offer.c.state == "offered")
         .order_by(offer.c.hot.desc(), offer.c.expires_at, offer.c.priority.desc(), offer.c.id)
@@ -93,17 +86,7 @@ def load_accepted_leads(tx: Transaction, rep: str, limit: int) -> list[AcceptedL
         .subquery()
     )
     query = (
-        select(
-            custody.c.lead_id,
-            lead.c.fields,
-            address.c.email,
-            custody.c.since,
-            custody.c.next_action,
-            custody.c.due_at,
-            accepted.c.id,
-            offer.c.followed_up_at,
-            offer_rating.c.useful,
-        )
+        select(*row_columns(AcceptedLead, custody, lead, address, offer, offer_rating, offer_id=accepted.c.id))
         .join(lead, lead.c.id == custody.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
         .outerjoin(accepted, accepted.c.lead_id == custody.c.lead_id)
@@ -127,20 +110,7 @@ def load_former_leads(tx: Transaction, rep: str, limit: int) -> list[FormerLead]
     mine = and_(custody.c.kind == Custodian.REP.value, custody.c.ref == rep)
     on_track = case((custody.c.kind == Custodian.TRACK.value, 0), else_=1)
     query = (
-        select(
-            custody.c.lead_id,
-            lead.c.fields,
-            custody.c.kind,
-            custody.c.ref,
-            custody.c.next_action,
-            custody.c.due_at,
-            lead.c.paused_until,
-            lead.c.paused_by,
-            lead.c.call_on,
-            offer.c.state,
-            offer.c.reason,
-            offer.c.answered_at,
-        )
+        select(*row_columns(FormerLead, custody, lead, offer))
         .join(newest, newest.c.id == offer.c.id)
         .join(custody, custody.c.lead_id == offer.c.lead_id)
         .join(lead, lead.c.id == offer.c.lead_id)

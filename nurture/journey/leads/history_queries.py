@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Select, func, select
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
@@ -70,8 +71,11 @@ class HistoryEvent(NamedTuple):
 
 
 def _select_records() -> Select[Any]:
-    columns = [lead.c[name] for name in LeadRecord._fields[:19]] + [custody.c[name] for name in LeadRecord._fields[19:]]
-    return select(*columns).select_from(lead).outerjoin(custody, custody.c.lead_id == lead.c.id)
+    return (
+        select(*row_columns(LeadRecord, lead, custody))
+        .select_from(lead)
+        .outerjoin(custody, custody.c.lead_id == lead.c.id)
+    )
 
 
 def find_lead_record(tx: Transaction, lead_id: int) -> LeadRecord | None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     update,
 )
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import inbound as inbound_tables
@@ -118,16 +119,7 @@ def find_replied_messages(tx: Transaction, digests: Collection[str], purpose: st
     requested = tx.rows("requested", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
     statement = (
         select(
-            token.c.digest,
-            token.c.lead_id,
-            token.c.message_id,
-            message.c.enrollment_id,
-            message.c.track,
-            message.c.step,
-            message.c.planned_at,
-            address.c.normalized,
-            lead.c.zone,
-            message.c.send_key,
+            *row_columns(RepliedMessage, message, token, lead, lead_id=token.c.lead_id, address=address.c.normalized)
         )
         .join(requested, requested.c.digest == token.c.digest)
         .join(lead, lead.c.id == token.c.lead_id)

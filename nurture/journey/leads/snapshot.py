@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, select
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
@@ -52,7 +53,6 @@ TOUCH_STATES: Final[Mapping[str, TouchState]] = {
 
 _CUSTODIANS: Final[Mapping[str, Custodian]] = {one.value: one for one in Custodian}
 _NO_ENGAGEMENT: Final = Engagement()  # shared: most leads have none
-_ENGAGEMENT_COLUMNS: Final = tuple(lead.c[name] for name in ENGAGEMENT_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,38 +106,7 @@ class SnapshotRow(NamedTuple):
     reached_at: datetime
 
 
-_COLUMNS: Final = (
-    custody.c.lead_id,
-    custody.c.version,
-    custody.c.kind,
-    custody.c.ref,
-    custody.c.since,
-    custody.c.due_at,
-    lead.c.address_id,
-    lead.c.fields,
-    lead.c.zone,
-    lead.c.country,
-    lead.c.source,
-    lead.c.consent_basis,
-    *_ENGAGEMENT_COLUMNS,
-    lead.c.engagement_at,
-    lead.c.points_key,
-    lead.c.decides_on,
-    lead.c.decides_stated_at,
-    lead.c.paused_until,
-    lead.c.paused_at,
-    lead.c.paused_by,
-    lead.c.call_on,
-    lead.c.touch_interval_days,
-    lead.c.signals_since,
-    enrollment.c.id,
-    enrollment.c.track,
-    enrollment.c.entered_at,
-    enrollment.c.step,
-    enrollment.c.visit,
-    enrollment.c.anchor_at,
-    enrollment.c.reached_at,
-)
+_COLUMNS: Final = row_columns(SnapshotRow, custody, lead, enrollment, enrollment_id=enrollment.c.id)
 
 
 def _select_rows() -> Select[Any]:

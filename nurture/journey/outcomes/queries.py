@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, Float, ScalarSelect, String, Table, func, select, update
 from sqlalchemy.sql.selectable import NamedFromClause
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -168,20 +169,17 @@ def load_outcome_details(tx: Transaction, closing: str | None, limit: int) -> li
     newest_touch = _newest_id(message, lambda one: (one.c.kind == "touch") & (one.c.accepted_at <= until))
     query = (
         select(
-            outcome.c.lead_id,
-            outcome.c.closing,
-            outcome.c.happened_at,
-            outcome.c.amount,
-            outcome.c.reason,
-            outcome.c.source,
-            lead.c.source,
-            lead.c.first_contact_at,
-            offer.c.id,
-            offer.c.rep,
-            offer.c.policy_version,
-            func.coalesce(message.c.track, enrollment.c.track),
-            message.c.track_version,
-            message.c.step,
+            *row_columns(
+                OutcomeDetails,
+                outcome,
+                offer,
+                lead,
+                message,
+                lead_source=lead.c.source,
+                offer_id=offer.c.id,
+                track=func.coalesce(message.c.track, enrollment.c.track),
+                touch=message.c.step,
+            )
         )
         .join(lead, lead.c.id == outcome.c.lead_id)
         .outerjoin(offer, offer.c.id == newest_offer)

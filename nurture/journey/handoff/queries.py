@@ -14,6 +14,7 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
+from nurture.journey.leads.custody import bring_forward
 from nurture.journey.leads.lock_queries import lock_leads
 from nurture.journey.routing.queries import IN_HAND
 from nurture.outbox import crm_records
@@ -125,10 +126,7 @@ def schedule_checks(tx: Transaction, reps: Collection[str], at: datetime, *, oth
     if not ids:
         return
     lock_leads(tx, ids)
-    chosen = tx.ids("chosen", sorted(set(ids)))
-    with_sales = custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value))
-    earlier = update(custody).where(custody.c.lead_id == chosen.c.id, with_sales, custody.c.due_at > at)
-    tx.execute(earlier.values(due_at=at, version=custody.c.version + 1))
+    bring_forward(tx, at, custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value)), ids)
 
 
 def end_accepted_offers(tx: Transaction, ended: Sequence[tuple[int, str, str]]) -> None:

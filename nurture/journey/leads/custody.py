@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 
 from nurture.db.row_values import column_types
 from nurture.db.tables import leads as lead_tables
@@ -50,3 +50,18 @@ def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
         .returning(custody.c.lead_id)
     )
     return set(tx.execute(statement).scalars().all())
+
+
+def bring_forward(
+    tx: Transaction, at: datetime, where: ColumnElement[bool], lead_ids: Collection[int] | None = None
+) -> None:
+    """Make leads due at *at* that would be due later: those for which *where* holds, or those of them in *lead_ids*."""
+    later = and_(where, custody.c.due_at > at)
+    if lead_ids is not None:
+        if not lead_ids:
+            return
+        later = and_(later, custody.c.lead_id == tx.ids("chosen", sorted(set(lead_ids))).c.id)
+    elif tx.skips_locked:
+        # In the order of ids, like every lock on leads: prevents deadlocks.
+        tx.execute(select(custody.c.lead_id).where(later).order_by(custody.c.lead_id).with_for_update())
+    tx.execute(update(custody).where(later).values(due_at=at, version=custody.c.version + 1))

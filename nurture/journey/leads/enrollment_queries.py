@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
+from nurture.journey.leads.custody import bring_forward
 
 custody = table(lead_tables.Custody)
 enrollment = table(track_tables.Enrollment)
@@ -28,10 +29,5 @@ def count_leads_by_step(tx: Transaction) -> dict[tuple[str, str], int]:
 
 def make_tracks_due(tx: Transaction, tracks: Sequence[str] | None, now: datetime) -> None:
     """Make every lead on these tracks due now; None means all tracks."""
-    not_due = (custody.c.kind == "track") & (custody.c.due_at > now)
-    if tracks is not None:
-        not_due &= custody.c.ref.in_(tracks)
-    if tx.skips_locked:
-        # In the order of ids, like every lock on leads: prevents deadlocks.
-        tx.execute(select(custody.c.lead_id).where(not_due).order_by(custody.c.lead_id).with_for_update())
-    tx.execute(update(custody).where(not_due).values(due_at=now, version=custody.c.version + 1))
+    on_tracks = custody.c.kind == "track"
+    bring_forward(tx, now, on_tracks if tracks is None else on_tracks & custody.c.ref.in_(tracks))

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from nurture.db.locks import Lock, acquire
-from nurture.db.row_values import Columns
+from nurture.db.row_values import Columns, row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import signals as signal_tables
@@ -28,6 +28,7 @@ from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MANUAL_DECISION_QUEUES, MISSING_FIELD_QUEUE_PREFIX, SALES_QUEUES, Custodian
+from nurture.journey.leads.custody import bring_forward
 from nurture.journey.leads.lock_queries import lock_leads
 
 signal = table(signal_tables.Signal)
@@ -110,26 +111,7 @@ def find_existing_keys(tx: Transaction, keys: Sequence[str]) -> set[str]:
 def lock_unapplied(tx: Transaction, limit: int) -> list[UnappliedSignal]:
     """Lock and return signals that are not applied yet, oldest record first."""
     statement = (
-        select(
-            signal.c.id,
-            signal.c.lead_id,
-            signal.c.kind,
-            signal.c.occurred_at,
-            signal.c.verdict,
-            signal.c.value,
-            signal.c.source,
-            signal.c.track,
-            lead.c.address_id,
-            lead.c.engagement,
-            lead.c.engagement_2,
-            lead.c.engagement_3,
-            lead.c.engagement_4,
-            lead.c.engagement_at,
-            lead.c.points_key,
-            lead.c.signals_since,
-            lead.c.decides_on,
-            lead.c.decides_stated_at,
-        )
+        select(*row_columns(UnappliedSignal, lead, signal, id=signal.c.id, source=signal.c.source))
         .join(lead, lead.c.id == signal.c.lead_id)
         .where(signal.c.applied_at.is_(None))
         .order_by(signal.c.id)
@@ -195,13 +177,8 @@ _NEEDS_FIELD: Final = and_(
 
 def make_decisions_due(tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
     """Make leads due now that wait for a manual decision or a missing field, because they asked for a person."""
-    if not lead_ids:
-        return
-    chosen = tx.ids("chosen", sorted(set(lead_ids)))
     decided = or_(custody.c.ref.in_(sorted(MANUAL_DECISION_QUEUES)), _NEEDS_FIELD)
-    is_waiting = (custody.c.kind.concat("") == "queue") & decided
-    not_due = (custody.c.lead_id == chosen.c.id) & (custody.c.due_at > now)
-    tx.execute(update(custody).where(is_waiting, not_due).values(due_at=now, version=custody.c.version + 1))
+    bring_forward(tx, now, (custody.c.kind.concat("") == "queue") & decided, lead_ids)
 
 
 def find_reactivatable(tx: Transaction, lead_ids: Sequence[int]) -> list[int]:
@@ -238,8 +215,4 @@ def find_latest_touches(tx: Transaction, pairs: Sequence[tuple[int, str]]) -> di
 
 def make_queues_due(tx: Transaction, queues: Sequence[str], now: datetime) -> None:
     """Make the leads of these queues due now."""
-    not_due = (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues) & (custody.c.due_at > now)
-    if tx.skips_locked:
-        statement = select(custody.c.lead_id).where(not_due).order_by(custody.c.lead_id)
-        tx.execute(statement.with_for_update())
-    tx.execute(update(custody).where(not_due).values(due_at=now, version=custody.c.version + 1))
+    bring_forward(tx, now, (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues))

@@ -16,6 +16,7 @@ from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.planning.callback import CALLBACK_RULE
+from nurture.journey.leads.custody import bring_forward
 
 routing_decision = table(routing_tables.RoutingDecision)
 rep_leave = table(routing_tables.RepLeave)
@@ -218,14 +219,7 @@ def load_newly_filled(tx: Transaction) -> list[tuple[int, str, dict[str, Any]]]:
 
 def wake_leads(tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
     """Make leads that wait for a field due now."""
-    if not lead_ids:
-        return
-    chosen = tx.ids("chosen", lead_ids)
-    tx.execute(
-        update(custody)
-        .where(custody.c.lead_id == chosen.c.id, custody.c.kind == "queue", custody.c.ref.like("needs-%"))
-        .values(due_at=now, version=custody.c.version + 1)
-    )
+    bring_forward(tx, now, (custody.c.kind == "queue") & custody.c.ref.like("needs-%"), lead_ids)
 
 
 class RepLoad(NamedTuple):

@@ -35,7 +35,7 @@ from nurture.runtime.published import PublishedDefinitions
 from tests.bench.figures import Figure
 from tests.chaos.databases import BASE_URL, DatabaseSource
 from tests.chaos.verdicts import Oracle, in_flight, judge, states_in, wait_until_idle
-from tests.chaos.worker import Death, Observer, OffsetClock, Worker
+from tests.chaos.worker import HEARTBEAT_POINTS, Death, Observer, OffsetClock, Worker
 from tests.doubles.api_server import ApiDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble
 from tests.doubles.salesforce import CONSUMER_KEY, CONSUMER_SECRET, SalesforceDouble
@@ -54,7 +54,7 @@ CRM_POINTS: Final = (
 )
 STAGES: Final = ("offered", "pushed", "accepted", "pushed again", "briefed")
 DOUBLE_POINTS: Final = {"before the effect": False, "after the effect": True}
-POINTS: Final = (*STAGES, *CRM_POINTS, *DOUBLE_POINTS, ANY)
+POINTS: Final = (*STAGES, *CRM_POINTS, *HEARTBEAT_POINTS, *DOUBLE_POINTS, ANY)
 CRMS: Final = ("csv", "salesforce", "hubspot")
 PAST_LEASE: Final = 120.0
 REPS: Final = ("ana@house.example", "ben@house.example")
@@ -120,7 +120,14 @@ def run_job(job: Job, observe: Observer, definitions: PublishedDefinitions | Non
     crm = crm_at(job.crm, job.place)
     definitions = definitions or PublishedDefinitions()
     ctx = AppContext(
-        Database(job.url), provider, BASE_URL, job.origin, definitions=definitions, crm=crm, message_kinds=MESSAGE_KINDS
+        Database(job.url),
+        provider,
+        BASE_URL,
+        job.origin,
+        definitions=definitions,
+        crm=crm,
+        beat_interval=observe.beat_interval,
+        message_kinds=MESSAGE_KINDS,
     )
     clock = OffsetClock(job.ahead)
     try:

@@ -16,13 +16,22 @@ from nurture.runtime.published import PublishedDefinitions
 from tests.bench.figures import Figure
 from tests.chaos.databases import DatabaseSource
 from tests.chaos.verdicts import Oracle, Verdict, find_uncovered, in_flight, judge, states_in, wait_until_idle
-from tests.chaos.worker import LINE_POINTS, PAST_LEASE, WORKER_POINTS, Death, Job, Worker, drain_outbox
+from tests.chaos.worker import (
+    HEARTBEAT_POINTS,
+    LINE_POINTS,
+    PAST_LEASE,
+    WORKER_POINTS,
+    Death,
+    Job,
+    Worker,
+    drain_outbox,
+)
 from tests.doubles.sendgrid import Fault, SendGridDouble
 
 ANY: Final = "any moment"
 DOUBLE_POINTS: Final = {"request read": False, "accepted": True}
 """Where the double kills the worker: before or after it accepts the message."""
-POINTS: Final = (*WORKER_POINTS, *LINE_POINTS, *DOUBLE_POINTS, ANY)
+POINTS: Final = (*WORKER_POINTS, *HEARTBEAT_POINTS, *LINE_POINTS, *DOUBLE_POINTS, ANY)
 SLEEP_POINTS: Final = ("claimed", "last check", "before the call", "after the call", "written back", *LINE_POINTS)
 _numbers = itertools.count(1)
 
@@ -60,7 +69,7 @@ class KillSetup:
             assert worker.go().end() == 0, worker.passed("failed")
             passed = worker.passed()
         passes = Counter(note.point for note in passed)
-        passes.update(dict.fromkeys(DOUBLE_POINTS, source.count))
+        passes.update(dict.fromkeys(DOUBLE_POINTS, source.count) | dict.fromkeys(HEARTBEAT_POINTS, 3))
         return cls(source, double, folder, passes, passed[-1].at - began)
 
     def job(self, url: str, name: str, origin: str, death: Death | None = None, ahead: float = 0) -> Job:

@@ -50,6 +50,6 @@ def test_a_worker_killed_at_any_point_hands_each_lead_off_once(kill_setup: KillS
 def test_on_postgres_too(request: pytest.FixtureRequest, double: SendGridDouble, folder: Path) -> None:
     source = PostgresSource(request.getfixturevalue("_postgres"), LEADS, ready=True)
     kill_setup = KillSetup.of(source, double, folder)
-    for point in ("offered", "after the effect"):
+    for point in ("offered", "heartbeat", "after the effect"):
         result = kill_run(kill_setup, point, "hubspot", Random(f"{SEED}:{point}"))
         assert result.wrong == [], REPEAT

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar, assert_never
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import SecretStr
 
 from nurture.clock import Clock, RealClock, VirtualClock
+from nurture.crm import registry as crms
+from nurture.crm.registry import CRMS, NO_CRM
 from nurture.db import clock_row, database_identity, schema
 from nurture.db.engine import Database
 from nurture.db.machine_state import Machine
@@ -119,7 +121,7 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
         return Deferred(build_and_note)
 
     # Virtual time is for looking at: no real CRM hears of it.
-    build_crm = crm_factory(settings) if durable or settings.crm == "csv" else None
+    build_crm = crm_factory(settings) if durable or crms.is_local(settings.crm) else None
     return AppContext(
         database,
         closed_at_end(provider_factory(settings, durable=durable)),
@@ -139,7 +141,7 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
 
 def _names_outside(settings: Settings, *, durable: bool) -> bool:
     """Tell whether anything that the settings name reaches somebody outside this machine."""
-    names = [settings.provider, *([settings.crm] if settings.crm != "none" else []), *settings.notify_urls]
+    names = [settings.provider, *([settings.crm] if settings.crm != NO_CRM else []), *settings.notify_urls]
     return durable and not all(quarantine.is_local(name) for name in names)
 
 
@@ -187,47 +189,11 @@ def load_message_kinds() -> Mapping[str, MessageKind]:
 
 def crm_factory(settings: Settings) -> Callable[[], Crm] | None:
     """Return what builds the CRM of sales, None if there is none. Raises Misconfigured if settings are missing."""
-    match settings.crm:
-        case "none":
-            return None
-        case "csv":
-            return partial(_make_csv_folder, settings.crm_folder)
-        case "salesforce":
-            if settings.salesforce_url is None or not settings.salesforce_key or settings.salesforce_secret is None:
-                raise Misconfigured(
-                    "NURTURE_CRM is salesforce, which needs NURTURE_SALESFORCE_URL, NURTURE_SALESFORCE_KEY "
-                    "and NURTURE_SALESFORCE_SECRET: make a connected app with the client credentials flow."
-                )
-            return partial(
-                _make_salesforce, settings.salesforce_url, settings.salesforce_key, settings.salesforce_secret
-            )
-        case "hubspot":
-            if settings.hubspot_token is None:
-                raise Misconfigured(
-                    "NURTURE_CRM is hubspot, but NURTURE_HUBSPOT_TOKEN is not set. Make a private app in "
-                    "HubSpot's settings that may read and write contacts, and set its access token."
-                )
-            return partial(_make_hubspot, settings.hubspot_token, settings.hubspot_url)
-        case _:
-            assert_never(settings.crm)
-
-
-def _make_csv_folder(folder: Path) -> Crm:
-    from nurture.crm.csv_folder import CsvFolderCrm  # noqa: PLC0415
-
-    return CsvFolderCrm(folder)
-
-
-def _make_salesforce(url: str, key: str, secret: SecretStr) -> Crm:
-    from nurture.crm.salesforce import SalesforceCrm  # noqa: PLC0415
-
-    return SalesforceCrm(url, key, secret)
-
-
-def _make_hubspot(token: SecretStr, url: str) -> Crm:
-    from nurture.crm.hubspot import HubSpotCrm  # noqa: PLC0415
-
-    return HubSpotCrm(token, url=url)
+    if settings.crm == NO_CRM:
+        return None
+    spec = CRMS[settings.crm]
+    spec.require_settings(settings)
+    return partial(spec.build, settings)
 
 
 def _open_clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:

@@ -8,17 +8,17 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, create_model, field_validator
 
+from nurture.crm.registry import CRMS, DEFAULT_CRM, NO_CRM
 from nurture.errors import Misconfigured
 from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 from nurture.settings_model import (
     ENV_PREFIX,
     PERCENT_ENCODING_HINT,
-    ApiUrl,
     Folder,
     SettingsModel,
     Variable,
@@ -32,7 +32,14 @@ NON_SETTING_VARIABLES: Final = frozenset({"NURTURE_OLIST_DIR"})
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _NAMED_URL: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
 _MAX_DOMAIN_LENGTH: Final = 200  # an address has at most 254 characters
-_PROVIDER_NAMES: Final = " or ".join(", ".join(PROVIDERS).rsplit(", ", 1))
+
+
+def _list_names(names: Iterable[str]) -> str:
+    return " or ".join(", ".join(names).rsplit(", ", 1))
+
+
+_PROVIDER_NAMES: Final = _list_names(PROVIDERS)
+_CRM_NAMES: Final = _list_names([*CRMS, NO_CRM])
 _PACKAGE_DIR: Final = Path(__file__).parent
 # First in the wheel, then in a clone.
 STARTER_TEMPLATES: Final = (_PACKAGE_DIR / "starter", _PACKAGE_DIR.parent / "templates")
@@ -53,7 +60,7 @@ def _default_templates() -> Path:
 
 
 class CommonSettings(SettingsModel):
-    """The settings that belong to no provider."""
+    """The settings that belong to no provider and no CRM."""
 
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///nurture.db"),
@@ -108,26 +115,10 @@ class CommonSettings(SettingsModel):
         "such as `slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C`; any Apprise URL. `notify:` in the policy names them. "
         "The URLs are secret.",
     )
-    crm: Literal["csv", "salesforce", "hubspot", "none"] = Field(
-        default="csv",
-        description="The CRM of sales: `csv` (files in a folder, no API calls), `salesforce`, `hubspot` or `none`.",
+    crm: str = Field(
+        default=DEFAULT_CRM,
+        description=f"The CRM of sales: {_CRM_NAMES}. `csv` exchanges files in a folder, without API calls.",
     )
-    crm_folder: Folder = Field(
-        default=Path("crm"),
-        description="The folder of the CRM `csv`: hand-offs are written to `out/`, outcomes are read from `in/`.",
-    )
-    salesforce_url: ApiUrl | None = Field(
-        default=None, description="Your Salesforce domain, such as `https://example.my.salesforce.com`."
-    )
-    salesforce_key: str | None = Field(
-        default=None, description="The consumer key of a Salesforce connected app with the client credentials flow."
-    )
-    salesforce_secret: SecretStr | None = Field(default=None, description="The consumer secret of that connected app.")
-    hubspot_token: SecretStr | None = Field(
-        default=None,
-        description="The access token of a HubSpot private app that may read and write contacts, and read owners.",
-    )
-    hubspot_url: ApiUrl = Field(default="https://api.hubapi.com", description="The base URL of the HubSpot API.")
     web_host: str = Field(
         default="127.0.0.1", description="The address on which the web application listens, behind your proxy."
     )
@@ -172,6 +163,13 @@ class CommonSettings(SettingsModel):
     def _check_provider(cls, value: str) -> str:
         if value not in PROVIDERS:
             raise ValueError(f"it must be {_PROVIDER_NAMES}")
+        return value
+
+    @field_validator("crm")
+    @classmethod
+    def _check_crm(cls, value: str) -> str:
+        if value not in (*CRMS, NO_CRM):
+            raise ValueError(f"it must be {_CRM_NAMES}")
         return value
 
     @field_validator("reply_domain")
@@ -265,11 +263,11 @@ def _is_mailbox(url: str) -> bool:
 
 _MODELS: Final[tuple[type[SettingsModel], ...]] = (
     CommonSettings,
-    *(spec.settings_model for spec in PROVIDERS.values()),
+    *(spec.settings_model for spec in (*PROVIDERS.values(), *CRMS.values())),
 )
 
 if TYPE_CHECKING:
-    Settings = CommonSettings  # only a provider's own folder knows its settings
+    Settings = CommonSettings  # only the folder of a provider or CRM knows its settings
 else:
     Settings = create_model("Settings", __base__=_MODELS, __doc__="All settings, frozen. Read once at startup.")
 

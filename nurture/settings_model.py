@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from nurture.errors import Misconfigured
 
 ENV_PREFIX: Final = "NURTURE_"
 PERCENT_ENCODING_HINT: Final = (
@@ -38,14 +41,41 @@ class SettingsModel(BaseSettings):
     @classmethod
     def variables(cls) -> Iterator[Variable]:
         """Yield each setting that this class itself defines, in order."""
-        for name, field in cls.model_fields.items():
+        for name, info in cls.model_fields.items():
             if name in cls.__annotations__:
-                yield Variable(variable_name(name), _displayed_default(field), field.description or "")
+                yield Variable(variable_name(name), _displayed_default(info), info.description or "")
 
     @classmethod
     def is_secret(cls, field: str) -> bool:
         """Return whether the value of *field* is never shown."""
         return "SecretStr" in str(cls.model_fields[field].annotation)
+
+
+S = TypeVar("S", bound=SettingsModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegrationSpec(Generic[S]):
+    """What settings choose by *name*, and what it needs.
+
+    *required*: the settings without which it cannot be built, and how to get each. *folder*: where it writes its
+    files if it reaches nobody outside this machine, otherwise None.
+    """
+
+    setting: ClassVar[str]
+    """The setting that chooses."""
+
+    name: str
+    settings_model: type[S]
+    required: Mapping[str, str] = field(default_factory=dict)
+    folder: Callable[[S], Path] | None = None
+
+    def require_settings(self, settings: S) -> None:
+        """Raise Misconfigured if a required setting is missing."""
+        for name, remedy in self.required.items():
+            if getattr(settings, name) is None:
+                chosen = f"{variable_name(self.setting)} is {self.name}"
+                raise Misconfigured(f"{chosen}, but {variable_name(name)} is not set.", remedy)
 
 
 def variable_name(field: str) -> str:

@@ -14,8 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.crm.base import CrmUnavailable
-from nurture.crm.hubspot import HubSpotCrm
-from nurture.crm.salesforce import SalesforceCrm
+from nurture.crm.hubspot.crm import HubSpotCrm
+from nurture.crm.salesforce.crm import SalesforceCrm
 from nurture.domain.delivery.receipts import Accepted
 from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
 from nurture.operations.http_probe import probe
@@ -28,8 +28,8 @@ CLIENTS: Final = frozenset(
     | {"simple_salesforce", "httpx", "urllib3", "ftplib", "poplib", "xmlrpc", "telnetlib", "socket"}
 )
 CALLS: Final = {
-    "nurture/crm/hubspot.py": "NURTURE_HUBSPOT_URL",
-    "nurture/crm/salesforce.py": "NURTURE_SALESFORCE_URL",
+    "nurture/crm/hubspot/crm.py": "NURTURE_HUBSPOT_URL",
+    "nurture/crm/salesforce/crm.py": "NURTURE_SALESFORCE_URL",
     "nurture/mail/notifiers/apprise_notifier.py": "NURTURE_NOTIFY",
     "nurture/mail/inbound/imap.py": "NURTURE_IMAP_URL",
     "nurture/mail/providers/http_errors.py": "reads the errors of the next",

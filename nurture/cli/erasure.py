@@ -11,6 +11,7 @@ from rich.markup import escape
 from nurture.app import open_app
 from nurture.cli.arguments import LeadArgument
 from nurture.cli.output import JsonOption, out, pluralize, print_json
+from nurture.crm import registry as crms
 from nurture.errors import InvalidState
 from nurture.journey.erasure import erase as lead_erasure
 from nurture.mail.providers.registry import local_folders
@@ -32,7 +33,7 @@ def erase(
         raise InvalidState(f"Erasing {lead} cannot be undone. Add --yes to do it.")
     with open_app() as app:
         settings = app.settings
-        folders = {Path(), *local_folders(settings), settings.crm_folder, settings.spool}
+        folders = {Path(), *local_folders(settings), *crms.local_folders(settings), settings.spool}
         done = lead_erasure.erase_person(app.ctx, lead, app.clock.now(), folders=folders)
     if json:
         print_json(done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nurture.crm.base import CrmUnavailable
+from nurture.crm.registry import CRMS, is_local
 from nurture.operations.doctor import CheckResult, DoctorContext
 from nurture.outbox import crm_records
 
@@ -19,7 +20,7 @@ def check_crm(setup: DoctorContext) -> Sequence[CheckResult]:
     client = setup.make_crm()
     if client is None:
         found = "none: sales gets hand-offs by email only and records outcomes by hand"
-        return [CheckResult("CRM", "warning", found, "Set NURTURE_CRM to csv, salesforce or hubspot.")]
+        return [CheckResult("CRM", "warning", found, f"Set NURTURE_CRM: {', '.join(CRMS)}.")]
     try:
         problems = list(client.check(setup.clock.now()))
     except CrmUnavailable as down:
@@ -43,5 +44,5 @@ def _check_waiting(setup: DoctorContext, name: str) -> CheckResult:
         remedy = "Fix it in the CRM, then run `nurture handoffs crm sync --resync-since DATE`."
         return CheckResult("CRM", "warning", found, remedy)
     waiting = sum(one.record_count for state, one in states.items() if state != "done")
-    where = "files in a folder" if name == "csv" else "it has all required fields"
+    where = "files in a folder" if is_local(name) else "it has all required fields"
     return CheckResult("CRM", "ok", f"{name}: {where}; {waiting} hand-offs wait for the push")

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from nurture.crm import registry as crms
 from nurture.db.engine import Database
 from nurture.files import find_exposed
 from nurture.mail.providers.registry import local_folders
@@ -67,6 +68,6 @@ def _list_private_paths(setup: DoctorContext) -> Iterator[Path]:
         yield database.file
         if not list(find_exposed([database.file])):  # otherwise SQLite creates them with the same permissions
             yield from (Path(f"{database.file}{end}") for end in ("-wal", "-shm"))
-    yield from (*local_folders(settings), settings.spool, settings.crm_folder / "out", settings.crm_folder / ".sent")
+    yield from (*local_folders(settings), *crms.private_folders(settings), settings.spool)
     yield from (settings.state_dir, settings.journal_dir)
     yield from sorted(Path().glob("*.bad-rows.csv"))

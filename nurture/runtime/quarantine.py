@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
+from nurture.crm import registry as crms
 from nurture.db import database_identity
 from nurture.db.database_identity import Installation
 from nurture.db.machine_state import BACKUP_RESTORED, Machine, describe_outdated
 from nurture.db.transaction import Transaction
 from nurture.errors import InvalidState, Misconfigured
-from nurture.mail.providers import registry
+from nurture.mail.providers import registry as providers
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.messages import PRESUMED_SENT
@@ -26,13 +27,12 @@ KIND: Final = "database"
 NAME: Final = "quarantine"
 _RESTORE_REMEDY: Final = "After a restore, run `nurture admin restored --since TIME`."
 _ADOPT_REMEDY: Final = "If you moved the database on purpose and nothing uses the old one, run `nurture admin adopt`."
-_LOCAL: Final = frozenset({"csv", PRESUMED_SENT})
-"""The CRM that only writes files on this machine, and what only records that email was sent elsewhere."""
 
 
 def is_local(name: str) -> bool:
     """Return whether this provider or CRM sends nothing outside this machine."""
-    return name in _LOCAL or registry.is_local(name)
+    # PRESUMED_SENT only records that email was sent elsewhere.
+    return name == PRESUMED_SENT or providers.is_local(name) or crms.is_local(name)
 
 
 def remedy_for(reason: str) -> str:

@@ -21,9 +21,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from nurture.crm.base import Crm
-from nurture.crm.csv_folder import CsvFolderCrm
-from nurture.crm.hubspot import HubSpotCrm
-from nurture.crm.salesforce import SalesforceCrm
+from nurture.crm.csv.crm import CsvFolderCrm
+from nurture.crm.hubspot.crm import HubSpotCrm
+from nurture.crm.salesforce.crm import SalesforceCrm
 from nurture.db.engine import Database
 from nurture.journey.crm_sync import push
 from nurture.journey.delivery.run import deliver

@@ -14,9 +14,9 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.crm.base import Crm, CrmUnavailable, HandoffRecord, HandoffStatus, Person, RemoteRecord
-from nurture.crm.csv_folder import CsvFolderCrm
-from nurture.crm.hubspot import HubSpotCrm
-from nurture.crm.salesforce import SalesforceCrm
+from nurture.crm.csv.crm import CsvFolderCrm
+from nurture.crm.hubspot.crm import HubSpotCrm
+from nurture.crm.salesforce.crm import SalesforceCrm
 from nurture.domain.delivery.receipts import Accepted, NotSent, Rejected, Unknown
 from tests.doubles.api_server import ApiDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble

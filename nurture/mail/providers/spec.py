@@ -6,13 +6,11 @@ settings, so it imports the provider itself, and what that needs, only inside fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, TypeVar
 
-from nurture.errors import Misconfigured
-from nurture.settings_model import SettingsModel, variable_name
+from nurture.settings_model import IntegrationSpec, SettingsModel, variable_name
 
 if TYPE_CHECKING:
     from nurture.mail.inbound.raw_mail import RawMail
@@ -84,25 +82,16 @@ class DoctorHints(Generic[S]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProviderSpec(Generic[S]):
+class ProviderSpec(IntegrationSpec[S]):
     """An email provider: its settings, how it is built, and what it posts to us.
 
     *name*: in NURTURE_PROVIDER, receipts and paths of webhooks. *build*(settings, durable) raises Misconfigured;
-    with *durable*, accepted email must survive a power failure. *required*: the settings without which it cannot be
-    built, and how to get each. *folder*: where a provider that mails nobody writes its files; None if it sends.
+    with *durable*, accepted email must survive a power failure. Its *folder* is None if it sends.
     """
 
-    name: str
-    settings_model: type[S]
+    setting: ClassVar = "provider"
+
     build: Callable[[S, bool], Provider]
     hints: DoctorHints[S] = field(default_factory=DoctorHints)
-    required: Mapping[str, str] = field(default_factory=dict)
-    folder: Callable[[S], Path] | None = None
     events: EventWebhook[S] | None = None
     inbound: InboundWebhook[S] | None = None
-
-    def require_settings(self, settings: S) -> None:
-        """Raise Misconfigured if a required setting is missing."""
-        for name, remedy in self.required.items():
-            if getattr(settings, name) is None:
-                raise Misconfigured(f"NURTURE_PROVIDER is {self.name}, but {variable_name(name)} is not set.", remedy)

@@ -10,7 +10,7 @@ import pytest
 
 from nurture.clock import VirtualClock
 from nurture.crm.base import RemoteRecord
-from nurture.crm.csv_folder import CsvFolderCrm
+from nurture.crm.csv.crm import CsvFolderCrm
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.journey import run_once

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from nurture.clock import VirtualClock
 from nurture.crm.base import HandoffStatus
-from nurture.crm.csv_folder import CsvFolderCrm
+from nurture.crm.csv.crm import CsvFolderCrm
 from nurture.db.engine import Database
 from nurture.db.tables.base import table
 from nurture.db.tables.handoff import Offer

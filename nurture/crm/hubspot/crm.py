@@ -26,9 +26,9 @@ from pydantic import SecretStr
 from urllib3 import Retry
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
-from nurture.crm import hubspot_mapping
 from nurture.crm.base import ChangePage, CrmUnavailable, HandoffRecord, RemoteRecord
-from nurture.crm.hubspot_mapping import KEY_PROPERTY, READ_PROPERTIES
+from nurture.crm.hubspot import mapping
+from nurture.crm.hubspot.mapping import KEY_PROPERTY, READ_PROPERTIES
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 25.0  # seconds
@@ -71,9 +71,7 @@ class HubSpotCrm:
         """Return the existing contacts of *keys*. Raises CrmUnavailable."""
         found = {key: self._find_by_key(key) for key in keys}
         owners = self._load_owners() if any(found.values()) else {}
-        return {
-            key: hubspot_mapping.parse_record(contact, owners) for key, contact in found.items() if contact is not None
-        }
+        return {key: mapping.parse_record(contact, owners) for key, contact in found.items() if contact is not None}
 
     def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
         """Create or update each contact; return one receipt each, in order."""
@@ -105,7 +103,7 @@ class HubSpotCrm:
         if not response.results:
             return ChangePage((), cursor)
         owners = self._load_owners()
-        records = [hubspot_mapping.parse_record(one, owners) for one in response.results]
+        records = [mapping.parse_record(one, owners) for one in response.results]
         last = _to_milliseconds(records[-1].changed_at)
         after = response.paging.next.after if response.paging and response.paging.next else None
         if after is None:
@@ -122,7 +120,7 @@ class HubSpotCrm:
         existing = {one.name: one for one in response.results}
         missing = [
             f"Contacts have no property {name}. Create it in Settings, Properties, Contact properties: {instructions}."
-            for name, instructions in hubspot_mapping.CUSTOM_PROPERTIES.items()
+            for name, instructions in mapping.CUSTOM_PROPERTIES.items()
             if name not in existing
         ]
         if KEY_PROPERTY in existing and not existing[KEY_PROPERTY].has_unique_value:
@@ -149,7 +147,7 @@ class HubSpotCrm:
         note = "" if owner or not record.owner else _NO_OWNER
         try:
             if contact is not None:
-                return Accepted(self._update(str(contact.id), hubspot_mapping.custom_fields(record, owner)), note)
+                return Accepted(self._update(str(contact.id), mapping.custom_fields(record, owner)), note)
             crm_id = record.person.crm_id
             if crm_id and crm_id.isdigit():
                 return self._link_contact(crm_id, record, owner, note)
@@ -162,15 +160,11 @@ class HubSpotCrm:
             return _receipt_for_network_error(error)
 
     def _create(self, record: HandoffRecord, owner: str | None, note: str) -> Receipt:
-        payload = SimplePublicObjectInputForCreate(
-            properties=hubspot_mapping.full_record(record, owner), associations=[]
-        )
+        payload = SimplePublicObjectInputForCreate(properties=mapping.full_record(record, owner), associations=[])
         try:
             created = self._contacts.create(payload, _request_timeout=self._timeouts)
         except OpenApiException as error:
-            existing = (
-                hubspot_mapping.parse_existing_id(getattr(error, "body", None)) if _status_of(error) == 409 else None
-            )
+            existing = mapping.parse_existing_id(getattr(error, "body", None)) if _status_of(error) == 409 else None
             if existing is None:
                 raise
             return self._link_contact(existing, record, owner, note)
@@ -183,7 +177,7 @@ class HubSpotCrm:
         )
         if contact.properties.get(KEY_PROPERTY) not in (None, "", record.key):
             return Rejected("the HubSpot contact with this address belongs to another lead. Merge the leads.")
-        return Accepted(self._update(id_, hubspot_mapping.custom_fields(record, owner)), note)
+        return Accepted(self._update(id_, mapping.custom_fields(record, owner)), note)
 
     def _update(self, id_: str, properties: Mapping[str, str]) -> str:
         payload = SimplePublicObjectInput(properties=dict(properties))
@@ -254,7 +248,7 @@ def _receipt_for_error(error: Exception, now: datetime) -> NotSent | Rejected | 
     headers = {str(name): str(value) for name, value in dict(getattr(error, "headers", None) or {}).items()}
     if not _status_of(error):
         return Unknown(f"HubSpot's response cannot be read ({type(error).__name__})")
-    return hubspot_mapping.receipt_for_error(_status_of(error), getattr(error, "body", None), headers, now)
+    return mapping.receipt_for_error(_status_of(error), getattr(error, "body", None), headers, now)
 
 
 def _cause(error: HTTPError) -> object:

@@ -15,9 +15,9 @@ from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
-from nurture.crm import salesforce_mapping
 from nurture.crm.base import ChangePage, CrmUnavailable, HandoffRecord, RemoteRecord
-from nurture.crm.salesforce_mapping import KEY_FIELD, SELECT_LEAD, soql_list, soql_literal, soql_timestamp
+from nurture.crm.salesforce import mapping
+from nurture.crm.salesforce.mapping import KEY_FIELD, SELECT_LEAD, soql_list, soql_literal, soql_timestamp
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 
 API_VERSION: Final = "59.0"
@@ -103,7 +103,7 @@ class SalesforceCrm:
             else:
                 ids |= {row["WhoId"] if stream == "Task" else row["Id"] for row in rows}
             if rows:
-                newest = salesforce_mapping.parse_timestamp(rows[-1]["SystemModstamp"])
+                newest = mapping.parse_timestamp(rows[-1]["SystemModstamp"])
                 assert newest is not None
                 is_full = len(rows) == size
                 has_more = has_more or is_full
@@ -121,7 +121,7 @@ class SalesforceCrm:
         existing = {one["name"]: one for one in description["fields"]}
         missing = [
             f"The field {name} on Lead is missing. Create it in Setup, Object Manager, Lead: {instructions}."
-            for name, instructions in salesforce_mapping.CUSTOM_FIELDS.items()
+            for name, instructions in mapping.CUSTOM_FIELDS.items()
             if name not in existing
         ]
         key = existing.get(KEY_FIELD)
@@ -129,9 +129,7 @@ class SalesforceCrm:
             missing.append(
                 f"The field {KEY_FIELD} on Lead must be an External ID and unique. Select both in its settings."
             )
-        not_writable = [
-            name for name in salesforce_mapping.CUSTOM_FIELDS if name in existing and not existing[name]["updateable"]
-        ]
+        not_writable = [name for name in mapping.CUSTOM_FIELDS if name in existing and not existing[name]["updateable"]]
         missing += [f"The field {name} on Lead is read-only. Give the app's user edit access." for name in not_writable]
         return missing
 
@@ -149,8 +147,8 @@ class SalesforceCrm:
         try:
             response = self._call(path, "PATCH", json=payload)
         except SalesforceError as error:
-            return salesforce_mapping.receipt_for_error(
-                error.status, salesforce_mapping.parse_error_codes(error.content), _error_fields(error), now
+            return mapping.receipt_for_error(
+                error.status, mapping.parse_error_codes(error.content), _error_fields(error), now
             )
         except CrmUnavailable as unavailable:
             return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
@@ -176,14 +174,14 @@ class SalesforceCrm:
         if any(row[KEY_FIELD] for row in rows):
             return (
                 f"sobjects/Lead/{KEY_FIELD}/{quote(record.key, safe='')}",
-                salesforce_mapping.custom_fields(record, owner),
+                mapping.custom_fields(record, owner),
                 note,
             )
         crm_id = record.person.crm_id
         if crm_id and crm_id.startswith("00Q") and crm_id.isalnum():
             return (
                 f"sobjects/Lead/{crm_id}",
-                {KEY_FIELD: record.key, **salesforce_mapping.custom_fields(record, owner)},
+                {KEY_FIELD: record.key, **mapping.custom_fields(record, owner)},
                 note,
             )
         if len(rows) > 1:
@@ -191,19 +189,19 @@ class SalesforceCrm:
         if rows:
             return (
                 f"sobjects/Lead/{rows[0]['Id']}",
-                {KEY_FIELD: record.key, **salesforce_mapping.custom_fields(record, owner)},
+                {KEY_FIELD: record.key, **mapping.custom_fields(record, owner)},
                 note,
             )
         return (
             f"sobjects/Lead/{KEY_FIELD}/{quote(record.key, safe='')}",
-            salesforce_mapping.full_record(record, owner),
+            mapping.full_record(record, owner),
             note,
         )
 
     def _parse_leads(self, rows: Sequence[Mapping[str, Any]]) -> list[RemoteRecord]:
         deals, last_touches = self._load_deals(rows), self._load_last_touches([row["Id"] for row in rows])
         owners = self._load_owner_emails({row["OwnerId"] for row in rows if row["OwnerId"]})
-        return [salesforce_mapping.parse_record(row, owners, deals, last_touches) for row in rows]
+        return [mapping.parse_record(row, owners, deals, last_touches) for row in rows]
 
     def _load_leads(self, ids: Sequence[str], deals: Sequence[str]) -> list[Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
@@ -228,7 +226,7 @@ class SalesforceCrm:
             batch = soql_list(ids[start : start + QUERY_BATCH])
             soql = f"SELECT WhoId, CompletedDateTime FROM Task WHERE IsClosed = true AND WhoId IN {batch}"
             for row in self._query(soql):
-                at = salesforce_mapping.parse_timestamp(row["CompletedDateTime"])
+                at = mapping.parse_timestamp(row["CompletedDateTime"])
                 if at is not None:
                     found[row["WhoId"]] = max(at, found.get(row["WhoId"], at))
         return found
@@ -260,9 +258,9 @@ class SalesforceCrm:
         try:
             return self._call(path, "GET", params=params)
         except SalesforceError as error:
-            codes = salesforce_mapping.parse_error_codes(error.content)
+            codes = mapping.parse_error_codes(error.content)
             raise CrmUnavailable(
-                salesforce_mapping.receipt_for_error(error.status, codes, _error_fields(error), _NO_TIME).reason
+                mapping.receipt_for_error(error.status, codes, _error_fields(error), _NO_TIME).reason
             ) from None
         except requests.RequestException as error:
             raise CrmUnavailable(f"Salesforce cannot be reached ({type(error).__name__})") from None

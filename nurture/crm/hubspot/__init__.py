@@ -1,0 +1,1 @@
+"""HubSpot: contacts with four properties of ours."""

@@ -1,0 +1,1 @@
+"""Salesforce: leads with four fields of ours."""

@@ -46,9 +46,9 @@ class SettingsModel(BaseSettings):
                 yield Variable(variable_name(name), _displayed_default(info), info.description or "")
 
     @classmethod
-    def is_secret(cls, field: str) -> bool:
-        """Return whether the value of *field* is never shown."""
-        return "SecretStr" in str(cls.model_fields[field].annotation)
+    def is_secret(cls, name: str) -> bool:
+        """Return whether the value of the field *name* is never shown."""
+        return "SecretStr" in str(cls.model_fields[name].annotation)
 
 
 S = TypeVar("S", bound=SettingsModel)
@@ -78,9 +78,9 @@ class IntegrationSpec(Generic[S]):
                 raise Misconfigured(f"{chosen}, but {variable_name(name)} is not set.", remedy)
 
 
-def variable_name(field: str) -> str:
-    """Return the environment variable of *field*."""
-    return ENV_PREFIX + field.upper()
+def variable_name(name: str) -> str:
+    """Return the environment variable of the field *name*."""
+    return ENV_PREFIX + name.upper()
 
 
 def is_localhost(host: str) -> bool:
@@ -88,8 +88,8 @@ def is_localhost(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _displayed_default(field: Any) -> str:
-    given = (field.json_schema_extra or {}).get("default", field.default)
+def _displayed_default(info: Any) -> str:
+    given = (info.json_schema_extra or {}).get("default", info.default)
     if isinstance(given, SecretStr):
         return given.get_secret_value()
     return "" if given is None else str(given)

@@ -14,7 +14,7 @@ from nurture.cli.arguments import parse_time
 from nurture.cli.deliverability import print_breaker
 from nurture.cli.output import JsonOption, format_counts, make_table, out, print_json
 from nurture.crm.base import Crm, CrmUnavailable
-from nurture.crm.registry import NO_CRM
+from nurture.crm.registry import CRMS, NO_CRM
 from nurture.db import clock_row
 from nurture.errors import InvalidState, Misconfigured
 from nurture.journey.crm_sync import drift as crm_sync_drift
@@ -108,7 +108,7 @@ def drift(json: JsonOption = False) -> None:
 def _require_crm(app: App) -> Crm:
     if app.ctx.crm is None:
         reason = "NURTURE_CRM is none" if app.settings.crm == NO_CRM else "a database in virtual time uses no CRM"
-        raise InvalidState(f"No CRM is connected: {reason}. Set NURTURE_CRM to csv, salesforce or hubspot.")
+        raise InvalidState(f"No CRM is connected: {reason}. Set NURTURE_CRM: {', '.join(CRMS)}.")
     return app.ctx.crm
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from nurture.domain.delivery.receipts import Receipt
+from nurture.domain.delivery.receipts import NotSent, Receipt
 
 
 class HandoffStatus(StrEnum):
@@ -97,6 +97,11 @@ class CrmUnavailable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.retry_at = retry_at
+
+    @property
+    def receipt(self) -> NotSent:
+        """Return the receipt of a record that could not be sent for this reason."""
+        return NotSent(self.reason, self.retry_at, blocks_all=True)
 
 
 class Crm(Protocol):

@@ -28,7 +28,8 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 
 from nurture.crm.base import ChangePage, CrmUnavailable, HandoffRecord, RemoteRecord
 from nurture.crm.hubspot import mapping
-from nurture.crm.hubspot.mapping import KEY_PROPERTY, READ_PROPERTIES
+from nurture.crm.hubspot.mapping import FIELDS, READ_PROPERTIES
+from nurture.crm.mapping import list_missing
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 25.0  # seconds
@@ -39,6 +40,9 @@ CURSOR_OVERLAP: Final = timedelta(minutes=5)
 _NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _API_EXCEPTIONS: Final = (OpenApiException, OwnersException, PropertiesException)
 _OWNERS_PAGE_SIZE: Final = 500
+_MISSING_PROPERTY: Final = (
+    "Contacts have no property {name}. Create it in Settings, Properties, Contact properties: {how}."
+)
 _NO_OWNER: Final = "no HubSpot user has the rep's address, so the owner was not set"
 
 
@@ -89,7 +93,7 @@ class HubSpotCrm:
             filter_groups=[
                 FilterGroup(
                     filters=[
-                        Filter(property_name=KEY_PROPERTY, operator="HAS_PROPERTY"),
+                        Filter(property_name=FIELDS.key, operator="HAS_PROPERTY"),
                         Filter(property_name="lastmodifieddate", operator="GTE", value=position["since"]),
                     ]
                 )
@@ -118,14 +122,10 @@ class HubSpotCrm:
         del now
         response = self._request(lambda: self._properties.get_all("contacts", _request_timeout=self._timeouts))
         existing = {one.name: one for one in response.results}
-        missing = [
-            f"Contacts have no property {name}. Create it in Settings, Properties, Contact properties: {instructions}."
-            for name, instructions in mapping.CUSTOM_PROPERTIES.items()
-            if name not in existing
-        ]
-        if KEY_PROPERTY in existing and not existing[KEY_PROPERTY].has_unique_value:
+        missing = list_missing(mapping.CUSTOM_PROPERTIES, existing, _MISSING_PROPERTY)
+        if FIELDS.key in existing and not existing[FIELDS.key].has_unique_value:
             missing.append(
-                f"The property {KEY_PROPERTY} must require unique values, which only a new property can: "
+                f"The property {FIELDS.key} must require unique values, which only a new property can: "
                 "delete it and create it again."
             )
         self._owner_emails = None
@@ -143,7 +143,7 @@ class HubSpotCrm:
             owner = self._find_owner(record.owner) if record.owner else None
             contact = self._find_by_key(record.key)
         except CrmUnavailable as unavailable:
-            return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
+            return unavailable.receipt
         note = "" if owner or not record.owner else _NO_OWNER
         try:
             if contact is not None:
@@ -155,7 +155,7 @@ class HubSpotCrm:
         except OpenApiException as error:
             return _receipt_for_error(error, now)
         except CrmUnavailable as unavailable:
-            return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
+            return unavailable.receipt
         except HTTPError as error:
             return _receipt_for_network_error(error)
 
@@ -173,9 +173,9 @@ class HubSpotCrm:
     def _link_contact(self, id_: str, record: HandoffRecord, owner: str | None, note: str) -> Receipt:
         """Write the key to an existing contact without one, unless it belongs to another lead."""
         contact = self._request(
-            lambda: self._contacts.get_by_id(id_, properties=[KEY_PROPERTY], _request_timeout=self._timeouts)
+            lambda: self._contacts.get_by_id(id_, properties=[FIELDS.key], _request_timeout=self._timeouts)
         )
-        if contact.properties.get(KEY_PROPERTY) not in (None, "", record.key):
+        if contact.properties.get(FIELDS.key) not in (None, "", record.key):
             return Rejected("the HubSpot contact with this address belongs to another lead. Merge the leads.")
         return Accepted(self._update(id_, mapping.custom_fields(record, owner)), note)
 
@@ -187,7 +187,7 @@ class HubSpotCrm:
         """Return the contact with *key*, or None. Unlike the search, this read does not lag."""
         try:
             return self._contacts.get_by_id(
-                key, id_property=KEY_PROPERTY, properties=list(READ_PROPERTIES), _request_timeout=self._timeouts
+                key, id_property=FIELDS.key, properties=list(READ_PROPERTIES), _request_timeout=self._timeouts
             )
         except OpenApiException as error:
             if _status_of(error) == 404:

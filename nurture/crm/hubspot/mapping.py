@@ -10,24 +10,20 @@ from typing import Any, Final
 import orjson
 
 from nurture.crm.base import HandoffRecord, RemoteRecord
+from nurture.crm.mapping import CustomFields, contact_fields, parse_timestamp
 from nurture.domain.delivery.receipts import NotSent, Rejected, Unknown
 
-KEY_PROPERTY: Final = "nurture_key"
-HANDOFF_PROPERTY: Final = "nurture_handoff"
-STATUS_PROPERTY: Final = "nurture_handoff_status"
-REASON_PROPERTY: Final = "nurture_handoff_reason"
+FIELDS: Final = CustomFields("nurture_key", "nurture_handoff", "nurture_handoff_status", "nurture_handoff_reason")
 CUSTOM_PROPERTIES: Final = {
-    KEY_PROPERTY: "a single-line text that requires unique values",
-    HANDOFF_PROPERTY: "a single-line text",
-    STATUS_PROPERTY: "a single-line text",
-    REASON_PROPERTY: "a multi-line text",
+    FIELDS.key: "a single-line text that requires unique values",
+    FIELDS.handoff: "a single-line text",
+    FIELDS.status: "a single-line text",
+    FIELDS.reason: "a multi-line text",
 }
 """Custom properties of contacts, and how an administrator creates them."""
 
 READ_PROPERTIES: Final = (
-    KEY_PROPERTY,
-    HANDOFF_PROPERTY,
-    STATUS_PROPERTY,
+    *FIELDS[:3],
     "hs_lead_status",
     "hubspot_owner_id",
     "lifecyclestage",
@@ -36,6 +32,15 @@ READ_PROPERTIES: Final = (
     "notes_last_contacted",
     "lastmodifieddate",
 )
+_CONTACT_PROPERTIES: Final = {
+    "email": "email",
+    "firstname": "first_name",
+    "lastname": "last_name",
+    "company": "company",
+    "jobtitle": "title",
+    "phone": "phone",
+    "country": "country",
+}
 _CUSTOMER: Final = "customer"
 _BURST_LIMIT_WAIT: Final = timedelta(seconds=10)
 _DAILY_LIMIT_WAIT: Final = timedelta(hours=1)
@@ -46,28 +51,12 @@ _MISSING_PROPERTY: Final = re.compile(r"(?:Property|property)[^a-z]{1,6}([a-z0-9
 
 def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
     """Return the properties of every write: the custom properties, and the owner once a rep accepted."""
-    fields = {
-        KEY_PROPERTY: record.key,
-        HANDOFF_PROPERTY: record.handoff_key,
-        STATUS_PROPERTY: record.handoff_status.value,
-        REASON_PROPERTY: f"{record.reason} (offered to {record.offered_to})" if record.offered_to else record.reason,
-    }
-    return fields | ({"hubspot_owner_id": owner_id} if owner_id else {})
+    return FIELDS.values(record) | ({"hubspot_owner_id": owner_id} if owner_id else {})
 
 
 def full_record(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
     """Return the properties of a new contact: contact data and custom properties."""
-    person = record.person
-    values = {
-        "email": person.email,
-        "firstname": person.first_name,
-        "lastname": person.last_name,
-        "company": person.company,
-        "jobtitle": person.title,
-        "phone": person.phone,
-        "country": person.country,
-    }
-    return {name: text for name, text in values.items() if text} | custom_fields(record, owner_id)
+    return contact_fields(record.person, _CONTACT_PROPERTIES) | custom_fields(record, owner_id)
 
 
 def parse_record(contact: Any, owners: Mapping[str, str]) -> RemoteRecord:
@@ -75,28 +64,16 @@ def parse_record(contact: Any, owners: Mapping[str, str]) -> RemoteRecord:
     properties: Mapping[str, str | None] = contact.properties
     won = properties.get("lifecyclestage") == _CUSTOMER
     return RemoteRecord(
-        key=properties.get(KEY_PROPERTY) or "",
         crm_id=str(contact.id),
         changed_at=parse_timestamp(properties.get("lastmodifieddate")) or contact.updated_at.astimezone(UTC),
-        handoff_key=properties.get(HANDOFF_PROPERTY) or "",
-        handoff_status=properties.get(STATUS_PROPERTY) or "",
         crm_status=properties.get("hs_lead_status") or "",
         owner=owners.get(properties.get("hubspot_owner_id") or "", ""),
         touched_at=parse_timestamp(properties.get("notes_last_contacted")),
         closing="won" if won else "",
         closed_at=parse_timestamp(properties.get("recent_deal_close_date")) if won else None,
         amount=float(properties["recent_deal_amount"] or 0) if won and properties.get("recent_deal_amount") else None,
+        **FIELDS.parse(properties),
     )
-
-
-def parse_timestamp(text: str | None) -> datetime | None:
-    """Parse a time, in ISO format or in milliseconds; return None if there is none."""
-    if not text:
-        return None
-    if text.isdigit():
-        return datetime.fromtimestamp(int(text) / 1000, UTC)
-    parsed = datetime.fromisoformat(text)
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def parse_existing_id(body: Any) -> str | None:

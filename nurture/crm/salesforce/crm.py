@@ -16,8 +16,9 @@ from simple_salesforce.exceptions import SalesforceError
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from nurture.crm.base import ChangePage, CrmUnavailable, HandoffRecord, RemoteRecord
+from nurture.crm.mapping import list_missing, parse_timestamp
 from nurture.crm.salesforce import mapping
-from nurture.crm.salesforce.mapping import KEY_FIELD, SELECT_LEAD, soql_list, soql_literal, soql_timestamp
+from nurture.crm.salesforce.mapping import FIELDS, SELECT_LEAD, soql_list, soql_literal, soql_timestamp
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 
 API_VERSION: Final = "59.0"
@@ -31,13 +32,15 @@ CURSOR_OVERLAP: Final = timedelta(minutes=5)
 _NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _BEGINNING: Final = "1970-01-01T00:00:00.000Z"
 _CHANGE_QUERIES: Final = {
-    "Lead": f"SELECT Id, SystemModstamp FROM Lead WHERE {KEY_FIELD} != null",
+    "Lead": f"SELECT Id, SystemModstamp FROM Lead WHERE {FIELDS.key} != null",
     "Opportunity": "SELECT Id, SystemModstamp FROM Opportunity WHERE IsClosed = true AND Id IN "
-    f"(SELECT ConvertedOpportunityId FROM Lead WHERE {KEY_FIELD} != null)",
+    f"(SELECT ConvertedOpportunityId FROM Lead WHERE {FIELDS.key} != null)",
     "Task": "SELECT Id, WhoId, SystemModstamp FROM Task WHERE IsClosed = true AND WhoId IN "
-    f"(SELECT Id FROM Lead WHERE {KEY_FIELD} != null)",
+    f"(SELECT Id FROM Lead WHERE {FIELDS.key} != null)",
 }
 """The objects whose changes are read: the lead, its closed opportunity, and its completed tasks."""
+
+_MISSING_FIELD: Final = "The field {name} on Lead is missing. Create it in Setup, Object Manager, Lead: {how}."
 
 # At DEBUG these loggers write whole URLs, and a query contains an address.
 for _name in ("urllib3.connectionpool", "simple_salesforce"):
@@ -74,7 +77,7 @@ class SalesforceCrm:
         """Return the existing leads of *keys*. Raises CrmUnavailable."""
         records: list[RemoteRecord] = []
         for start in range(0, len(keys), QUERY_BATCH):
-            rows = self._query(f"{SELECT_LEAD} WHERE {KEY_FIELD} IN {soql_list(keys[start : start + QUERY_BATCH])}")
+            rows = self._query(f"{SELECT_LEAD} WHERE {FIELDS.key} IN {soql_list(keys[start : start + QUERY_BATCH])}")
             records += self._parse_leads(rows)
         return {record.key: record for record in records}
 
@@ -103,7 +106,7 @@ class SalesforceCrm:
             else:
                 ids |= {row["WhoId"] if stream == "Task" else row["Id"] for row in rows}
             if rows:
-                newest = mapping.parse_timestamp(rows[-1]["SystemModstamp"])
+                newest = parse_timestamp(rows[-1]["SystemModstamp"])
                 assert newest is not None
                 is_full = len(rows) == size
                 has_more = has_more or is_full
@@ -119,15 +122,11 @@ class SalesforceCrm:
         del now
         description = self._request("sobjects/Lead/describe")
         existing = {one["name"]: one for one in description["fields"]}
-        missing = [
-            f"The field {name} on Lead is missing. Create it in Setup, Object Manager, Lead: {instructions}."
-            for name, instructions in mapping.CUSTOM_FIELDS.items()
-            if name not in existing
-        ]
-        key = existing.get(KEY_FIELD)
+        missing = list_missing(mapping.CUSTOM_FIELDS, existing, _MISSING_FIELD)
+        key = existing.get(FIELDS.key)
         if key is not None and not (key["externalId"] and key["unique"]):
             missing.append(
-                f"The field {KEY_FIELD} on Lead must be an External ID and unique. Select both in its settings."
+                f"The field {FIELDS.key} on Lead must be an External ID and unique. Select both in its settings."
             )
         not_writable = [name for name in mapping.CUSTOM_FIELDS if name in existing and not existing[name]["updateable"]]
         missing += [f"The field {name} on Lead is read-only. Give the app's user edit access." for name in not_writable]
@@ -141,7 +140,7 @@ class SalesforceCrm:
         try:
             path, payload, note = self._plan_write(record)
         except CrmUnavailable as unavailable:
-            return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
+            return unavailable.receipt
         except _AmbiguousMatch as ambiguous:
             return Rejected(str(ambiguous))
         try:
@@ -151,7 +150,7 @@ class SalesforceCrm:
                 error.status, mapping.parse_error_codes(error.content), _error_fields(error), now
             )
         except CrmUnavailable as unavailable:
-            return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
+            return unavailable.receipt
         except requests.RequestException as error:
             return _receipt_for_network_error(error)
         crm_id = response["id"] if isinstance(response, dict) and "id" in response else path.rpartition("/")[2]
@@ -165,38 +164,26 @@ class SalesforceCrm:
             note = "" if owner else "no active Salesforce user has the rep's address, so the owner was not set"
         email = record.person.email
         same_email_clause = (
-            f" OR (Email = {soql_literal(email)} AND {KEY_FIELD} = null AND IsConverted = false)" if email else ""
+            f" OR (Email = {soql_literal(email)} AND {FIELDS.key} = null AND IsConverted = false)" if email else ""
         )
         rows = self._query(
-            f"SELECT Id, {KEY_FIELD} FROM Lead WHERE {KEY_FIELD} = {soql_literal(record.key)}"
+            f"SELECT Id, {FIELDS.key} FROM Lead WHERE {FIELDS.key} = {soql_literal(record.key)}"
             f"{same_email_clause} LIMIT 5"
         )
-        if any(row[KEY_FIELD] for row in rows):
-            return (
-                f"sobjects/Lead/{KEY_FIELD}/{quote(record.key, safe='')}",
-                mapping.custom_fields(record, owner),
-                note,
-            )
+        path, fields = f"sobjects/Lead/{FIELDS.key}/{quote(record.key, safe='')}", mapping.custom_fields(record, owner)
         crm_id = record.person.crm_id
-        if crm_id and crm_id.startswith("00Q") and crm_id.isalnum():
-            return (
-                f"sobjects/Lead/{crm_id}",
-                {KEY_FIELD: record.key, **mapping.custom_fields(record, owner)},
-                note,
-            )
-        if len(rows) > 1:
-            raise _AmbiguousMatch(f"{len(rows)} Salesforce leads have this lead's address. Merge them in Salesforce.")
-        if rows:
-            return (
-                f"sobjects/Lead/{rows[0]['Id']}",
-                {KEY_FIELD: record.key, **mapping.custom_fields(record, owner)},
-                note,
-            )
-        return (
-            f"sobjects/Lead/{KEY_FIELD}/{quote(record.key, safe='')}",
-            mapping.full_record(record, owner),
-            note,
-        )
+        if not any(row[FIELDS.key] for row in rows):
+            if crm_id and crm_id.startswith("00Q") and crm_id.isalnum():
+                return f"sobjects/Lead/{crm_id}", fields, note
+            if len(rows) > 1:
+                raise _AmbiguousMatch(
+                    f"{len(rows)} Salesforce leads have this lead's address. Merge them in Salesforce."
+                )
+            if rows:
+                return f"sobjects/Lead/{rows[0]['Id']}", fields, note
+            fields = mapping.full_record(record, owner)
+        del fields[FIELDS.key]  # Salesforce refuses a key that is in the path too
+        return path, fields, note
 
     def _parse_leads(self, rows: Sequence[Mapping[str, Any]]) -> list[RemoteRecord]:
         deals, last_touches = self._load_deals(rows), self._load_last_touches([row["Id"] for row in rows])
@@ -208,7 +195,7 @@ class SalesforceCrm:
         for field, values in (("Id", ids), ("ConvertedOpportunityId", deals)):
             for start in range(0, len(values), QUERY_BATCH):
                 batch = soql_list(values[start : start + QUERY_BATCH])
-                rows = self._query(f"{SELECT_LEAD} WHERE {KEY_FIELD} != null AND {field} IN {batch}")
+                rows = self._query(f"{SELECT_LEAD} WHERE {FIELDS.key} != null AND {field} IN {batch}")
                 found |= {row["Id"]: row for row in rows}
         return list(found.values())
 
@@ -226,7 +213,7 @@ class SalesforceCrm:
             batch = soql_list(ids[start : start + QUERY_BATCH])
             soql = f"SELECT WhoId, CompletedDateTime FROM Task WHERE IsClosed = true AND WhoId IN {batch}"
             for row in self._query(soql):
-                at = mapping.parse_timestamp(row["CompletedDateTime"])
+                at = parse_timestamp(row["CompletedDateTime"])
                 if at is not None:
                     found[row["WhoId"]] = max(at, found.get(row["WhoId"], at))
         return found

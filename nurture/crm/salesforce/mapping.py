@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from nurture.crm.base import HandoffRecord, RemoteRecord
+from nurture.crm.mapping import CustomFields, contact_fields, parse_timestamp
 from nurture.domain.delivery.receipts import NotSent, Rejected, Unknown
 
-KEY_FIELD: Final = "Nurture_Key__c"
-HANDOFF_FIELD: Final = "Nurture_Handoff__c"
-STATUS_FIELD: Final = "Nurture_Handoff_Status__c"
-REASON_FIELD: Final = "Nurture_Handoff_Reason__c"
+FIELDS: Final = CustomFields(
+    "Nurture_Key__c", "Nurture_Handoff__c", "Nurture_Handoff_Status__c", "Nurture_Handoff_Reason__c"
+)
 CUSTOM_FIELDS: Final = {
-    KEY_FIELD: "text of 80 characters, External ID, unique",
-    HANDOFF_FIELD: "text of 80 characters",
-    STATUS_FIELD: "text of 40 characters",
-    REASON_FIELD: "long text area",
+    FIELDS.key: "text of 80 characters, External ID, unique",
+    FIELDS.handoff: "text of 80 characters",
+    FIELDS.status: "text of 40 characters",
+    FIELDS.reason: "long text area",
 }
 """Custom fields on Lead, and how an administrator creates them."""
 
 SELECT_LEAD: Final = (
-    f"SELECT Id, {KEY_FIELD}, {HANDOFF_FIELD}, {STATUS_FIELD}, Status, OwnerId, ConvertedOpportunityId, "
-    "SystemModstamp FROM Lead"
+    f"SELECT Id, {', '.join(FIELDS[:3])}, Status, OwnerId, ConvertedOpportunityId, SystemModstamp FROM Lead"
 )
+_CONTACT_FIELDS: Final = {
+    "FirstName": "first_name",
+    "LastName": "last_name",
+    "Company": "company",
+    "Title": "title",
+    "Phone": "phone",
+    "Country": "country",
+    "Email": "email",
+}
 _MAX_LENGTHS: Final = {"FirstName": 40, "LastName": 80, "Company": 255, "Title": 128, "Phone": 40, "Country": 80}
 _RETRY_AFTER: Final = timedelta(minutes=15)
 _SETUP_RETRY_AFTER: Final = timedelta(hours=1)
@@ -63,37 +72,18 @@ def soql_timestamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
 
 
-def parse_timestamp(text: str | None) -> datetime | None:
-    """Parse a time of Salesforce; return None if there is none."""
-    if not text:
-        return None
-    parsed = datetime.fromisoformat(text.replace("+0000", "+00:00"))
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
-
-
-def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, Any]:
+def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
     """Return the fields of every write: the custom fields, and the owner once a rep accepted."""
-    fields: dict[str, Any] = {
-        HANDOFF_FIELD: record.handoff_key,
-        STATUS_FIELD: record.handoff_status.value,
-        REASON_FIELD: f"{record.reason} (offered to {record.offered_to})" if record.offered_to else record.reason,
-    }
-    return fields | ({"OwnerId": owner_id} if owner_id else {})
+    return FIELDS.values(record) | ({"OwnerId": owner_id} if owner_id else {})
 
 
-def full_record(record: HandoffRecord, owner_id: str | None) -> dict[str, Any]:
+def full_record(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
     """Return the fields of a new lead: contact data and custom fields. Missing required fields are "unknown"."""
     person = record.person
-    values = {
-        "FirstName": person.first_name,
-        "LastName": person.last_name or person.email.partition("@")[0] or "Unknown",
-        "Company": person.company or "Unknown",
-        "Title": person.title,
-        "Phone": person.phone,
-        "Country": person.country,
-    }
-    truncated = {name: text[: _MAX_LENGTHS[name]] for name, text in values.items() if text}
-    return truncated | ({"Email": person.email} if person.email else {}) | custom_fields(record, owner_id)
+    last_name = person.last_name or person.email.partition("@")[0] or "Unknown"
+    complete = replace(person, last_name=last_name, company=person.company or "Unknown")
+    contact = contact_fields(complete, _CONTACT_FIELDS)
+    return {name: text[: _MAX_LENGTHS.get(name)] for name, text in contact.items()} | custom_fields(record, owner_id)
 
 
 def parse_record(
@@ -107,11 +97,8 @@ def parse_record(
     changed = parse_timestamp(row["SystemModstamp"])
     assert changed is not None
     return RemoteRecord(
-        key=row[KEY_FIELD],
         crm_id=row["Id"],
         changed_at=changed,
-        handoff_key=row[HANDOFF_FIELD] or "",
-        handoff_status=row[STATUS_FIELD] or "",
         crm_status=row["Status"] or "",
         owner=owners.get(row["OwnerId"] or "", ""),
         touched_at=last_touches.get(row["Id"]),
@@ -119,6 +106,7 @@ def parse_record(
         closed_at=parse_timestamp(deal["CloseDate"]) if deal else None,
         amount=deal["Amount"] if deal and deal["IsWon"] else None,
         reason=str(deal["StageName"] or "") if deal and not deal["IsWon"] else "",
+        **FIELDS.parse(row),
     )
 
 

@@ -98,7 +98,7 @@ class _RecordSender(Sender[OutgoingRecord]):
         try:
             results = self._look_up(unknown_records, now)
         except CrmUnavailable as error:
-            self.open_breaker(NotSent(error.reason, error.retry_at, blocks_all=True))
+            self.open_breaker(error.receipt)
             counts["breaker opened"] += 1
             return counts
         with self.database.write() as tx:

@@ -27,6 +27,7 @@ from nurture.journey.leads import signal_queries
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.scoring import queries as scoring_queries
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 
 LINK_SOURCE: Final = "link"
 """The source of clicks on tracked links."""
@@ -164,12 +165,8 @@ def _to_signal(event: EngagementEvent, message: ClickedMessage, natural_key: str
 
 def reclassify(ctx: AppContext, now: datetime) -> int:
     """Classify every click that the current rules have not classified; return how many verdicts changed."""
-    total = 0
-    while True:
-        count, changed = reclassify_batch(ctx, now, ctx.batch_size)
-        total += changed
-        if count < ctx.batch_size:
-            return total
+    batches = drain(lambda: reclassify_batch(ctx, now, ctx.batch_size), lambda done: done[0] >= ctx.batch_size)
+    return sum(changed for _, changed in batches)
 
 
 def reclassify_batch(ctx: AppContext, now: datetime, limit: int) -> tuple[int, int]:

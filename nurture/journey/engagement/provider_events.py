@@ -33,6 +33,7 @@ from nurture.journey.leads.signal_queries import NewSignal
 from nurture.mail.providers.events import ProviderEvent, SuppressionReason
 from nurture.outbox.messages import TO_LEAD
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 
 BODY_RETENTION: Final = timedelta(days=7)
 """How long a raw batch is kept; it contains addresses. Its events contain none, and stay."""
@@ -104,10 +105,8 @@ def process_pending(ctx: AppContext, now: datetime) -> ApplyResult:
 
 def apply_pending(ctx: AppContext, now: datetime) -> ApplyResult:
     """Apply every pending batch, the oldest first."""
-    total = ApplyResult()
-    while batches := _next_batches(ctx):
-        total += _apply_batches(ctx, batches, now)
-    return total
+    pending = drain(lambda: _next_batches(ctx), bool)
+    return sum((_apply_batches(ctx, batches, now) for batches in pending if batches), ApplyResult())
 
 
 def _next_batches(ctx: AppContext) -> list[PendingBatch]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from itertools import count
+from itertools import islice
 from typing import Final, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
@@ -39,6 +39,7 @@ from nurture.mail.inbound.classify import ClassifiedMail, InboundKind
 from nurture.mail.inbound.imap import ImapFolder, InboxUnavailable
 from nurture.mail.inbound.raw_mail import RawMail
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 from nurture.runtime.public_links import REPLY, digest
 
 REPORT_SOURCE: Final = "report"
@@ -146,11 +147,9 @@ def process_pending(ctx: AppContext, now: datetime, batches: int | None = None) 
     A batch that fails is retried mail by mail; a mail that fails alone is set aside.
     """
     total = ReplyResult()
-    for _ in count() if batches is None else range(batches):
-        mails = inbound_mail.claim(ctx, now)
-        if not mails:
-            break
-        total = total.add(_process_batch(ctx, mails, now)._replace(mails=0))
+    for mails in islice(drain(lambda: inbound_mail.claim(ctx, now), bool), batches):
+        if mails:
+            total = total.add(_process_batch(ctx, mails, now)._replace(mails=0))
     return total
 
 

@@ -32,6 +32,7 @@ from nurture.journey.scoring import rescore
 from nurture.journey.scoring.queries import EngagementUpdate, TimelineUpdate
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 
 REENGAGING_KINDS: Final = frozenset(
     {
@@ -105,12 +106,7 @@ def apply_pending_signals(ctx: AppContext, now: datetime) -> int:
     """
     click_filtering.reclassify(ctx, now)
     rescore.rescore(ctx, now)
-    total = 0
-    while True:
-        done = apply_signals_batch(ctx, now, ctx.batch_size)
-        total += done
-        if done < ctx.batch_size:
-            return total
+    return sum(drain(lambda: apply_signals_batch(ctx, now, ctx.batch_size), lambda done: done >= ctx.batch_size))
 
 
 def apply_signals_batch(ctx: AppContext, now: datetime, limit: int) -> int:

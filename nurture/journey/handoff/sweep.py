@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -13,6 +12,7 @@ from nurture.journey.handoff.responses import accept, reject
 from nurture.journey.handoff.sla_sweep import escalate_follow_ups, escalate_offers
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 from nurture.runtime.gc_pause import gc_paused
 
 __all__ = ["accept", "hand_off", "reject"]
@@ -32,10 +32,5 @@ def hand_off(ctx: AppContext, now: datetime) -> Counter[str]:
 def _run_in_batches(
     sweep: Callable[[AppContext, datetime, int], Counter[str]], ctx: AppContext, now: datetime
 ) -> Counter[str]:
-    events: Counter[str] = Counter()
-    while True:
-        events_of_batch = sweep(ctx, now, ctx.batch_size)
-        events += events_of_batch
-        if events_of_batch.total() < ctx.batch_size:
-            return events
-        gc.collect(1)
+    batches = drain(lambda: sweep(ctx, now, ctx.batch_size), lambda done: done.total() >= ctx.batch_size)
+    return sum(batches, Counter())

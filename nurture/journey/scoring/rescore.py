@@ -13,6 +13,7 @@ from nurture.errors import NotFound
 from nurture.journey.scoring import queries
 from nurture.journey.scoring.queries import EngagementUpdate
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 
 
 def rescore(ctx: AppContext, now: datetime) -> int:
@@ -21,12 +22,7 @@ def rescore(ctx: AppContext, now: datetime) -> int:
     Each batch commits on its own. Decisions about leads that are not recomputed yet compute the score from the
     signals, so nothing has to wait.
     """
-    total = 0
-    while result := rescore_batch(ctx, now, ctx.batch_size):
-        total += result
-        if result < ctx.batch_size:
-            break
-    return total
+    return sum(drain(lambda: rescore_batch(ctx, now, ctx.batch_size), lambda done: done >= ctx.batch_size))
 
 
 def rescore_batch(ctx: AppContext, now: datetime, limit: int) -> int:

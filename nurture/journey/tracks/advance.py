@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from nurture.journey.leads.transitions import LeadTransitions
 from nurture.outbox.messages import TO_LEAD
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 from nurture.runtime.gc_pause import gc_paused
 from nurture.runtime.redact import redact
 
@@ -46,16 +46,11 @@ class AdvanceResult:
 
 def advance(ctx: AppContext, now: datetime) -> AdvanceResult:
     """Advance batch by batch until no lead is due at *now* (UTC)."""
-    total = AdvanceResult()
     if quarantine.is_on(ctx, now):
-        return total
+        return AdvanceResult()
     with gc_paused():
-        while True:
-            result = advance_batch(ctx, now, ctx.batch_size)
-            total += result
-            if result.leads < ctx.batch_size:
-                return total
-            gc.collect(1)
+        batches = drain(lambda: advance_batch(ctx, now, ctx.batch_size), lambda done: done.leads >= ctx.batch_size)
+        return sum(batches, AdvanceResult())
 
 
 def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:

@@ -23,6 +23,7 @@ from nurture.journey.leads.transitions import LeadTransitions, find_mailing_bloc
 from nurture.journey.tracks.advance import decision_to_dict
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
+from nurture.runtime.drain import drain
 from nurture.runtime.redact import redact
 
 LastEnrollments = Mapping[tuple[int, str], datetime]
@@ -35,14 +36,10 @@ GRACE_PERIOD: Final = HoldReason.CLICK_GRACE.value
 
 def classify(ctx: AppContext, now: datetime) -> Counter[str]:
     """Classify all new leads, batch by batch: to sales, a track or a queue, or closed."""
-    events: Counter[str] = Counter()
     if quarantine.is_on(ctx, now):
-        return events
-    while True:
-        result = classify_batch(ctx, now, ctx.batch_size)
-        events += result
-        if result.total() < ctx.batch_size:
-            return events
+        return Counter()
+    batches = drain(lambda: classify_batch(ctx, now, ctx.batch_size), lambda done: done.total() >= ctx.batch_size)
+    return sum(batches, Counter())
 
 
 def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:

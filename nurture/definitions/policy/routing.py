@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,14 +15,12 @@ from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 from nurture.domain.delivery.sending_limits import normalize_domain
 from nurture.domain.planning.compiled_conditions import ALWAYS
 from nurture.domain.planning.conditions import (
-    AllOf,
-    AnyOf,
     Condition,
     DecidesWithin,
     InTrack,
-    Not,
     ScoreCondition,
     SignalCondition,
+    leaves,
 )
 from nurture.domain.planning.missing_fields import uses_fit
 from nurture.domain.policy.team import EVERYONE_POOL, Team
@@ -164,23 +161,11 @@ def _when(node: Node | None, context: ParseContext) -> Condition | None:
         return ALWAYS
     known_emails = KnownEmails(None, unavailable_reason="routing conditions use fields only")
     when = read_condition(node, known_emails, context)
-    if when is not None and any(isinstance(part, _TIME_DEPENDENT) for part in _subconditions(when)):
+    if when is not None and any(isinstance(part, _TIME_DEPENDENT) for part in leaves(when)):
         what = "a routing rule uses signals or a condition that changes with time: its result would not be repeatable"
         context.add_problem(node, what, "Use `field`, `fit` or `postcode`.")
         return None
     return when
-
-
-def _subconditions(condition: Condition) -> Iterator[Condition]:
-    yield condition
-    match condition:
-        case AllOf(parts=parts) | AnyOf(parts=parts):
-            for part in parts:
-                yield from _subconditions(part)
-        case Not(part=part):
-            yield from _subconditions(part)
-        case _:
-            pass
 
 
 def _check_order(items: list[Node], rules: list[RoutingRule], context: ParseContext) -> None:

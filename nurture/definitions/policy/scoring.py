@@ -22,6 +22,7 @@ from nurture.domain.planning.conditions import (
     FitRule,
     Not,
     SignalCondition,
+    leaves,
 )
 from nurture.domain.scoring.bant import BantCondition
 from nurture.domain.scoring.click_filtering import ClickThresholds
@@ -151,7 +152,7 @@ def read_fit(node: Node | None, context: ParseContext) -> tuple[FitRule, ...]:
             context.add_problem(part, f"`fit` gives the letters A, B and C, not `{letter}`", remedy)
             continue
         when = read_condition(part, known_emails, context)
-        if when is not None and not _is_about_fields(when):
+        if when is not None and not all(isinstance(one, FieldCondition | BantCondition) for one in leaves(when)):
             context.add_problem(
                 part,
                 f"fit {letter} uses more than fields",
@@ -172,18 +173,6 @@ def depends_on_low_intent(when: Condition, low: Collection[SignalKind]) -> bool:
         case AllOf(parts=parts):
             signal_parts = [part for part in parts if not isinstance(part, FieldCondition | FitCondition | Not)]
             return bool(signal_parts) and all(depends_on_low_intent(part, low) for part in signal_parts)
-        case _:
-            return False
-
-
-def _is_about_fields(when: Condition) -> bool:
-    match when:
-        case FieldCondition() | BantCondition():
-            return True
-        case AllOf(parts=parts) | AnyOf(parts=parts):
-            return all(_is_about_fields(part) for part in parts)
-        case Not(part=part):
-            return _is_about_fields(part)
         case _:
             return False
 

@@ -6,7 +6,7 @@ to be polled. Reasons name conditions, never a lead's personal data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple, assert_never
@@ -143,6 +143,19 @@ Condition = (
     | Not
     | NewerThan
 )
+
+
+def leaves(condition: Condition, *, negated: bool = True) -> Iterator[Condition]:
+    """Yield the conditions without parts in *condition*, those under a Not only if *negated*."""
+    match condition:
+        case AllOf(parts=parts) | AnyOf(parts=parts):
+            for part in parts:
+                yield from leaves(part, negated=negated)
+        case Not(part=part):
+            if negated:
+                yield from leaves(part)
+        case _:
+            yield condition
 
 
 @dataclass(frozen=True, slots=True)

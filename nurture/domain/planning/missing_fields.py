@@ -15,6 +15,7 @@ from nurture.domain.planning.conditions import (
     Not,
     PostcodeCondition,
     evaluate,
+    leaves,
 )
 
 
@@ -48,27 +49,15 @@ def _evaluate_partially(condition: Condition, unknown: Collection[str], context:
 
 def fields_used(condition: Condition) -> frozenset[str]:
     """Return the fields that a condition uses, without those behind a fit letter."""
-    match condition:
-        case FieldCondition(name=name):
-            return frozenset({name})
-        case PostcodeCondition():
-            return frozenset({"country", "postcode"})
-        case AllOf(parts=parts) | AnyOf(parts=parts):
-            return frozenset[str]().union(*map(fields_used, parts))
-        case Not(part=part):
-            return fields_used(part)
-        case _:
-            return frozenset()
+    names: set[str] = set()
+    for one in leaves(condition):
+        if isinstance(one, FieldCondition):
+            names.add(one.name)
+        elif isinstance(one, PostcodeCondition):
+            names |= {"country", "postcode"}
+    return frozenset(names)
 
 
 def uses_fit(condition: Condition) -> bool:
     """Return whether a condition uses the fit letter."""
-    match condition:
-        case FitCondition():
-            return True
-        case AllOf(parts=parts) | AnyOf(parts=parts):
-            return any(map(uses_fit, parts))
-        case Not(part=part):
-            return uses_fit(part)
-        case _:
-            return False
+    return any(isinstance(one, FitCondition) for one in leaves(condition))

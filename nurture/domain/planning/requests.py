@@ -22,6 +22,7 @@ from nurture.domain.planning.conditions import (
     DecidesWithin,
     NewerThan,
     SignalCondition,
+    leaves,
 )
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.signals import SignalKind
@@ -77,26 +78,13 @@ def _one_of(parts: list[Condition | None]) -> Condition | None:
 
 
 def _signal_kinds_in(when: Condition) -> Iterator[SignalKind]:
-    match when:
-        case SignalCondition(kind=kind):
-            yield kind
-        case AllOf(parts=parts) | AnyOf(parts=parts):
-            for part in parts:
-                yield from _signal_kinds_in(part)
-        case _:
-            return
+    return (one.kind for one in leaves(when, negated=False) if isinstance(one, SignalCondition))
 
 
 def request_kinds(part: Condition) -> Iterator[SignalKind]:
     """Yield the signals that are requests in a condition returned by `request_part`."""
-    match part:
-        case NewerThan(part=SignalCondition(kind=kind)):
-            yield kind
-        case AllOf(parts=parts) | AnyOf(parts=parts):
-            for one in parts:
-                yield from request_kinds(one)
-        case _:
-            return
+    newer = (one.part for one in leaves(part, negated=False) if isinstance(one, NewerThan))
+    return (one.kind for one in newer if isinstance(one, SignalCondition))
 
 
 def silenced_since(view: LeadView, now: datetime) -> datetime | None:

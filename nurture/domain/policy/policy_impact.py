@@ -12,16 +12,14 @@ from nurture.domain.lead import Custodian, FieldValues, Lead, has_value
 from nurture.domain.planning.comparisons import Comparison, to_number
 from nurture.domain.planning.compiled_conditions import ANY_TIME
 from nurture.domain.planning.conditions import (
-    AllOf,
-    AnyOf,
     Condition,
     EvaluationContext,
     FieldCondition,
     FitCondition,
-    Not,
     ScoreCondition,
     evaluate,
     grade_fit,
+    leaves,
 )
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.missing_fields import depends_on
@@ -164,16 +162,14 @@ def conditions_of(policy: Policy) -> Iterator[tuple[str, str, Condition]]:
 
 def thresholds_in(when: Condition) -> Iterator[Threshold]:
     """Yield the thresholds in a condition; what is negated is not a threshold."""
-    match when:
-        case FieldCondition(comparison=Comparison.AT_LEAST | Comparison.AT_MOST) | ScoreCondition() | FitCondition():
-            yield when
-        case AllOf(parts=parts) | AnyOf(parts=parts):
-            for part in parts:
-                yield from thresholds_in(part)
-        case Not():
-            return
-        case _:
-            return
+    for one in leaves(when, negated=False):
+        match one:
+            case (
+                FieldCondition(comparison=Comparison.AT_LEAST | Comparison.AT_MOST) | ScoreCondition() | FitCondition()
+            ):
+                yield one
+            case _:
+                pass
 
 
 def _threshold_value(threshold: Threshold, context: EvaluationContext, now: datetime) -> float | str | None:

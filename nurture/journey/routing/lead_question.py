@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
@@ -10,7 +10,7 @@ from typing import Final, Self
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian
 from nurture.domain.planning.comparisons import Comparison
-from nurture.domain.planning.conditions import AllOf, AnyOf, Condition, FieldCondition, Not
+from nurture.domain.planning.conditions import Condition, FieldCondition, leaves
 from nurture.formats.places import countries, country_code
 from nurture.journey.leads.changeset import NewMessage
 from nurture.journey.leads.snapshot import LeadSnapshot
@@ -65,17 +65,13 @@ def build_question(field: str, conditions: list[Condition]) -> Question:
     return Question(field, text, tuple((value, value) for value in answers))
 
 
-def _tested_values(field: str, condition: Condition) -> list[str]:
-    match condition:
-        case FieldCondition(name=name, comparison=Comparison.IS | Comparison.IN, value=value) if name == field:
-            values = value if isinstance(value, tuple) else (value,)
-            return [str(one) for one in values if isinstance(one, str)]
-        case AllOf(parts=parts) | AnyOf(parts=parts):
-            return [value for part in parts for value in _tested_values(field, part)]
-        case Not(part=part):
-            return _tested_values(field, part)
-        case _:
-            return []
+def _tested_values(field: str, condition: Condition) -> Iterator[str]:
+    for one in leaves(condition):
+        match one:
+            case FieldCondition(name=name, comparison=Comparison.IS | Comparison.IN, value=value) if name == field:
+                yield from (text for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str))
+            case _:
+                pass
 
 
 def build_question_messages(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from math import ceil
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
-from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
+from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.values import Line, Name, PositiveSpan
 from nurture.definitions.yaml_reader import Node, ParseContext, TrackReference, suggest_name
 from nurture.domain.lead import FieldValue
@@ -107,7 +108,17 @@ def read_condition(node: Node, known_emails: KnownEmails, context: ParseContext)
     return None
 
 
-def _parts(node: Node, verb: str, known_emails: KnownEmails, context: ParseContext) -> tuple[Condition, ...] | None:
+def _reject_other_keys(node: Node, verb: str, context: ParseContext) -> None:
+    for key, part in node.parts.items():
+        if key != verb:
+            context.add_problem(
+                part, f"`{key}` is next to `{verb}`", f"Put it into the list under `{verb}:`, or remove it."
+            )
+
+
+def _group(
+    verb: str, group: type[AllOf | AnyOf], node: Node, known_emails: KnownEmails, context: ParseContext
+) -> Condition | None:
     inner = node.parts[verb]
     _reject_other_keys(node, verb, context)
     if not isinstance(inner.value, list) or not inner.value:
@@ -117,25 +128,7 @@ def _parts(node: Node, verb: str, known_emails: KnownEmails, context: ParseConte
         return None
     found = [read_condition(part, known_emails, context) for part in inner.items()]
     read = tuple(part for part in found if part is not None)
-    return read if len(read) == len(found) else None
-
-
-def _reject_other_keys(node: Node, verb: str, context: ParseContext) -> None:
-    for key, part in node.parts.items():
-        if key != verb:
-            context.add_problem(
-                part, f"`{key}` is next to `{verb}`", f"Put it into the list under `{verb}:`, or remove it."
-            )
-
-
-def _all(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
-    parts = _parts(node, "all", known_emails, context)
-    return None if parts is None else AllOf(parts)
-
-
-def _any(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
-    parts = _parts(node, "any", known_emails, context)
-    return None if parts is None else AnyOf(parts)
+    return group(read) if len(read) == len(found) else None
 
 
 def _not(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
@@ -167,11 +160,9 @@ def _field(node: Node, _: KnownEmails, context: ParseContext) -> Condition | Non
     comparison = Comparison(others[0])
     if isinstance(node.value[others[0]], list):
         comparison = _LIST_COMPARISONS.get(comparison, comparison)
-    try:
+    with Reporting(node.parts[others[0]], context, f"`{comparison.value}`"):
         return FieldCondition(name, comparison, _read_comparison_value(comparison, node.value[others[0]]))
-    except InvalidValue as error:
-        context.add_problem(node.parts[others[0]], f"`{comparison.value}`: {error.message}", error.suggestion)
-        return None
+    return None
 
 
 def _read_comparison_value(comparison: Comparison, given: Any) -> FieldValue | tuple[FieldValue, ...]:
@@ -212,16 +203,14 @@ def _did(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condit
     shape = read_shape(_DidShape, node, context, "a `did` condition")
     if shape is None:
         return None
-    at = node.parts["did"]
-    try:
-        kind, email = read_kind(shape.did), None
-        if shape.email is not None:
-            at = node.parts["email"]
+    with Reporting(node.parts["did"], context):
+        kind = read_kind(shape.did)
+        if shape.email is None:
+            return SignalCondition(kind, None, shape.link, shape.times, shape.within)
+        with Reporting(node.parts["email"], context):
             email = _email(shape.email, known_emails)
-    except InvalidValue as error:
-        context.add_problem(at, error.message, error.suggestion)
-        return None
-    return SignalCondition(kind, email, shape.link, shape.times, shape.within)
+            return SignalCondition(kind, email, shape.link, shape.times, shape.within)
+    return None
 
 
 def _email(name: str, known_emails: KnownEmails) -> str:
@@ -320,8 +309,8 @@ def _in_track(node: Node, _: KnownEmails, context: ParseContext) -> Condition | 
 
 _Reader = Callable[[Node, KnownEmails, ParseContext], Condition | None]
 CONDITION_READERS: Final[Mapping[str, _Reader]] = {
-    "all": _all,
-    "any": _any,
+    "all": partial(_group, "all", AllOf),
+    "any": partial(_group, "any", AnyOf),
     "not": _not,
     "field": _field,
     "did": _did,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from nurture.definitions.folder import DEFAULTS, Sources
-from nurture.definitions.schema_check import Shape, read_shape
+from nurture.definitions.schema_check import Shape, read_part, read_shape
 from nurture.definitions.senders import check_sender
 from nurture.definitions.values import Address, Between, Days, Line, Name, PositiveSpan, Span, Text, Zone
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
@@ -95,8 +95,7 @@ def read_defaults(sources: Sources, context: ParseContext) -> Defaults:
     if node is None:
         return Defaults()
     shape = read_shape(DefaultsShape, node, context, "the defaults")
-    cap = node.part("cap")
-    per = read_shape(CapShape, cap, context, "`cap`") if cap is not None else None
+    per = read_part(CapShape, node, "cap", context)
     defaults = Defaults(
         sender=_sender(node.part("sender"), context),
         sending=read_sending(node.part("send"), SendingDefaults(), context),
@@ -106,7 +105,7 @@ def read_defaults(sources: Sources, context: ParseContext) -> Defaults:
 
 
 def _sender(node: Node | None, context: ParseContext) -> Sender:
-    shape = None if node is None else read_shape(SenderShape, node, context, "the sender")
+    shape = read_shape(SenderShape, node, context, "the sender")
     if node is None or shape is None:
         return Sender("", "", "")
     check_sender(node, context)
@@ -115,7 +114,7 @@ def _sender(node: Node | None, context: ParseContext) -> Sender:
 
 def override_sender(node: Node | None, sender: Sender, context: ParseContext) -> Sender:
     """Return *sender* with a track's `sender:` applied."""
-    shape = None if node is None else read_shape(SenderOverrideShape, node, context, "the sender")
+    shape = read_shape(SenderOverrideShape, node, context, "the sender")
     if node is None or shape is None:
         return sender
     check_sender(node, context)
@@ -124,7 +123,7 @@ def override_sender(node: Node | None, sender: Sender, context: ParseContext) ->
 
 def read_sending(node: Node | None, start: SendingDefaults, context: ParseContext) -> SendingDefaults:
     """Return *start* with `send:` applied."""
-    shape = None if node is None else read_shape(SendShape, node, context, "`send`")
+    shape = read_shape(SendShape, node, context, "`send`")
     if shape is None:
         return start
     opens, closes = shape.between or (start.window.opens, start.window.closes)

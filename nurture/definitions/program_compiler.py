@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nurture.definitions.conditions import KnownEmails, read_condition, read_field_value
 from nurture.definitions.destinations import read_destination
-from nurture.definitions.schema_check import InvalidValue
+from nurture.definitions.schema_check import Reporting
 from nurture.definitions.steps import Block, Step, every_step
 from nurture.definitions.values import MAX_DELAY_DAYS
 from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
@@ -80,11 +80,9 @@ class ProgramCompiler:
 
     def _compile_set(self, step: Step) -> Instruction:
         ((name, value),) = step.shape.set.items()
-        try:
+        with Reporting(step.node, self.context, f"`set: {name}`"):
             return SetField(step.id, name, read_field_value(value))
-        except InvalidValue as error:
-            self.context.add_problem(step.node, f"`set: {name}`: {error.message}", error.suggestion)
-            return SetField(step.id, name, None)
+        return SetField(step.id, name, None)
 
     def _compile_end(self, step: Step) -> Instruction:
         if step.shape.end is True:

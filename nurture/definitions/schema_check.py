@@ -41,8 +41,37 @@ _KINDS = {
 }
 
 
-def read_shape(model: type[M], node: Node, context: ParseContext, called: str) -> M | None:
-    """Return *node* as a *model*; None, with the problems reported, if invalid. *called* names it in problems."""
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """A block that reports an InvalidValue at *node* and ends there; *called* begins the message."""
+
+    node: Node
+    context: ParseContext
+    called: str = ""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, InvalidValue):
+            return False
+        what = f"{self.called}: {error.message}" if self.called else error.message
+        self.context.add_problem(self.node, what, error.suggestion)
+        return True
+
+
+def read_part(model: type[M], node: Node, key: str, context: ParseContext) -> M | None:
+    """Return the part of *node* under *key* as `read_shape` does."""
+    return read_shape(model, node.part(key), context, f"`{key}`")
+
+
+def read_shape(model: type[M], node: Node | None, context: ParseContext, called: str) -> M | None:
+    """Return *node* as a *model*; None, with the problems reported, if invalid. *called* names it in problems.
+
+    None also without *node*.
+    """
+    if node is None:
+        return None
     if not isinstance(node.value, dict):
         keys = ", ".join(f"`{key}:`" for key in list(keys_of(model))[:4])
         context.add_problem(node, f"{called} needs keys and values below it", f"Write {keys} ... on indented lines.")

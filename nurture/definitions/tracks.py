@@ -14,7 +14,7 @@ from nurture.definitions.destinations import read_destination
 from nurture.definitions.email_front_matter import check_front_matter, email_layout, is_call_to_action
 from nurture.definitions.folder import Sources
 from nurture.definitions.program_compiler import ProgramCompiler, check_moved_steps, check_program, email_steps
-from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
+from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.steps import Step, StepReader, every_step
 from nurture.definitions.values import Line, Name, read_name, read_span
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml, suggest_name
@@ -115,10 +115,8 @@ def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseCo
 
 
 def _check_name(name: str, node: Node, context: ParseContext) -> None:
-    try:
+    with Reporting(node, context, "the folder's name"):
         read_name(name)
-    except InvalidValue as error:
-        context.add_problem(node, f"the folder's name: {error.message}", error.suggestion)
     given = node.value.get("name")
     if isinstance(given, str) and given != name:
         context.add_problem(
@@ -148,11 +146,9 @@ def _re_entry(node: Node, context: ParseContext) -> ReEntry:
     given = node.value.get("re_entry", "never")
     if given == "never" or not isinstance(given, str):
         return ReEntry()
-    try:
+    with Reporting(node.parts["re_entry"], context, "`re_entry`"):
         return ReEntry(_days_after(given))
-    except InvalidValue as error:
-        context.add_problem(node.parts["re_entry"], f"`re_entry`: {error.message}", error.suggestion)
-        return ReEntry()
+    return ReEntry()
 
 
 def _days_after(given: str) -> int:

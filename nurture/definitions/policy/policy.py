@@ -16,7 +16,7 @@ from nurture.definitions.policy.routing import read_routing
 from nurture.definitions.policy.scoring import depends_on_low_intent, read_click_filtering, read_fit, read_points
 from nurture.definitions.policy.sla import read_sla
 from nurture.definitions.policy.team import check_unique_names, list_items, read_team
-from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
+from nurture.definitions.schema_check import Reporting, Shape, read_part, read_shape
 from nurture.definitions.values import Day, Line, Name, PositiveSpan, Span, read_name
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.lead import Closing
@@ -104,7 +104,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
     if node is None:
         return None
     shape = read_shape(PolicyShape, node, context, "the policy")
-    approved = _part(ApprovedShape, node, "approved", context)
+    approved = read_part(ApprovedShape, node, "approved", context)
     known_emails = KnownEmails(None if steps is None else {step: step for step in steps})
     readiness = _readiness(node.part("readiness"), context)
     criteria = _criteria(node.part("hand_off_when"), known_emails, context)
@@ -168,11 +168,6 @@ def _check_intent(node: Node | None, criteria: tuple[Criterion, ...], points: Po
                 f"`{criterion.name}` hands off for signals of low intent alone",
                 "Add another condition, or remove `intent: low` from `points`.",
             )
-
-
-def _part(model: type[ApprovedShape], node: Node, key: str, context: ParseContext) -> ApprovedShape | None:
-    inner = node.part(key)
-    return None if inner is None else read_shape(model, inner, context, f"`{key}`")
 
 
 def _readiness(node: Node | None, context: ParseContext) -> tuple[ReadinessRule, ...]:
@@ -254,10 +249,8 @@ def _reasons(node: Node | None, context: ParseContext) -> list[RejectReason]:
     for code, inner in node.parts.items():
         shape = read_shape(ReasonShape, inner, context, f"the reason `{code}`")
         to = _rejection_target(inner, context)
-        try:
+        with Reporting(inner, context):
             read_name(code)
-        except InvalidValue as error:
-            context.add_problem(inner, error.message, error.suggestion)
         if shape is not None and to is not None:
             more = (shape.not_same_rep, shape.suppress, shape.ask_date)
             found.append(RejectReason(str(code), shape.label, to, shape.cool_off, *more))

@@ -39,7 +39,7 @@ def read_priority(
     node: Node | None, rules: Collection[str], letters: Collection[str], context: ParseContext
 ) -> PriorityPolicy:
     """Read `priority:`; *rules* are the names of hand-off rules, *letters* those of the fit rules."""
-    shape = None if node is None else read_shape(PriorityShape, node, context, "`priority`")
+    shape = read_shape(PriorityShape, node, context, "`priority`")
     if shape is None or node is None:
         return PriorityPolicy()
     for name in shape.hot:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, PlainValidator
 
 from nurture.definitions.conditions import FIT_LETTERS, KnownEmails, read_condition, read_kind
-from nurture.definitions.schema_check import InvalidValue, M, Shape, read_shape
+from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_part, read_shape
 from nurture.definitions.values import read_name, read_positive_span
 from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 from nurture.domain.planning.conditions import (
@@ -55,15 +55,13 @@ def read_points(node: Node | None, context: ParseContext) -> Points:
     for key, part in node.parts.items():
         if key in ("half_life", "half_lives"):
             continue
-        try:
+        with Reporting(part, context, f"`{key}`"):
             kind = read_kind(str(key))
             worth[kind], name = _points(part.value, kind)
             if isinstance(part.value, dict) and _is_low(part.value.get("intent", "high")):
                 low.add(kind)
             if name is not None:
                 slots[kind] = _slot(name, names)
-        except InvalidValue as error:
-            context.add_problem(part, f"`{key}`: {error.message}", error.suggestion)
     return Points(worth, spans, slots, names, frozenset(low))
 
 
@@ -84,20 +82,16 @@ def _half_lives(node: Node, context: ParseContext) -> tuple[tuple[str, ...], tup
         return ("",), Points().half_lives
     found: dict[str, float] = {}
     for name, part in several.parts.items():
-        try:
+        with Reporting(part, context):
             read_name(name)
-        except InvalidValue as error:
-            context.add_problem(part, error.message, error.suggestion)
         found[str(name)] = _days(part, str(name), context) or 1.0
     return tuple(found), tuple(found.values())
 
 
 def _days(part: Node, key: str, context: ParseContext) -> float | None:
-    try:
+    with Reporting(part, context, f"`{key}`"):
         return read_positive_span(part.value) / _DAY
-    except InvalidValue as error:
-        context.add_problem(part, f"`{key}`: {error.message}", error.suggestion)
-        return None
+    return None
 
 
 def _points(given: Any, kind: SignalKind) -> tuple[float, str | None]:
@@ -212,11 +206,11 @@ class ClickFilteringShape(Shape):
 def read_click_filtering(node: Node | None, context: ParseContext) -> ClickThresholds:
     """Read `click_filtering:`; missing keys keep their defaults."""
     defaults = ClickThresholds()
-    shape = read_shape(ClickFilteringShape, node, context, "`click_filtering`") if node is not None else None
+    shape = read_shape(ClickFilteringShape, node, context, "`click_filtering`")
     if node is None or shape is None:
         return defaults
-    links = _part(_LinksShape, node, "links_at_once", context)
-    company = _part(_CompanyShape, node, "company_at_once", context)
+    links = read_part(_LinksShape, node, "links_at_once", context)
+    company = read_part(_CompanyShape, node, "company_at_once", context)
     return ClickThresholds(
         grace_period=shape.grace_period,
         min_time_after_delivery=shape.min_time_after_delivery,
@@ -226,8 +220,3 @@ def read_click_filtering(node: Node | None, context: ParseContext) -> ClickThres
         leads_within=company.within if company else defaults.leads_within,
         bot_window=shape.bot_window,
     )
-
-
-def _part(model: type[M], node: Node, key: str, context: ParseContext) -> M | None:
-    inner = node.part(key)
-    return None if inner is None else read_shape(model, inner, context, f"`{key}`")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, PlainValidator
 
 from nurture.definitions.folder import Sources
-from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
+from nurture.definitions.schema_check import InvalidValue, Shape, read_part, read_shape
 from nurture.definitions.values import read_positive_span
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.policy.business_hours import DurationUnit, EscalationLevel, EscalationPolicy, SlaDuration, SlaPolicy
@@ -74,14 +74,13 @@ def read_sla(
     if node is None or read_shape(SlaShape, node, context, "`sla`") is None:
         return None
     default = SlaPolicy.without_sla(accept_within)
-    accept_node, follow_up_node = node.part("accept"), node.part("follow_up")
-    accept = None if accept_node is None else read_shape(AcceptShape, accept_node, context, "`accept`")
-    follow_up = None if follow_up_node is None else read_shape(EscalationShape, follow_up_node, context, "`follow_up`")
-    read = [(shape, at) for shape, at in ((accept, accept_node), (follow_up, follow_up_node)) if shape and at]
+    accept = read_part(AcceptShape, node, "accept", context)
+    follow_up = read_part(EscalationShape, node, "follow_up", context)
+    read = [(shape, node.parts[key]) for key, shape in (("accept", accept), ("follow_up", follow_up)) if shape]
     for shape, at in read:
         _check_order(shape, at, context)
     _check_managers([(shape, at) for shape, at in read if shape.escalate], team, context)
-    _check_texts([(shape, at) for shape, at in read], sources, context)
+    _check_texts(read, sources, context)
     return SlaPolicy(
         default.accept
         if accept is None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, PlainValidator, ValidationInfo
 
 from nurture.definitions.holidays import countries_with_holidays
-from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
+from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.values import Address, Day, Line, Name, Names, Zone, read_between, read_name, read_weekday
 from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 from nurture.domain.planning.calendar import Window
@@ -128,7 +128,7 @@ def read_team(node: Node, context: ParseContext) -> Team:
 
 
 def _business_hours(node: Node | None, context: ParseContext) -> BusinessHours:
-    shape = None if node is None else read_shape(BusinessHoursShape, node, context, "`business_hours`")
+    shape = read_shape(BusinessHoursShape, node, context, "`business_hours`")
     return BusinessHours() if shape is None else BusinessHours(WorkingHours(shape.hours, shape.zone, shape.country))
 
 
@@ -142,24 +142,12 @@ def _reps(node: Node | None, default_hours: WorkingHours, context: ParseContext)
 
 
 def _rep(shape: RepShape, default_hours: WorkingHours) -> Rep:
-    return Rep(
-        id=shape.id,
-        name=shape.name,
-        email=shape.email,
-        capacity=shape.capacity,
-        max_open_leads=shape.max_open_leads,
-        weight=shape.weight,
-        hours=WorkingHours(
-            shape.hours or default_hours.window,
-            shape.zone or default_hours.zone,
-            shape.country or default_hours.country,
-        ),
-        manager=shape.manager,
-        deputy=shape.deputy,
-        notify=shape.notify,
-        partner=shape.partner,
-        left_on=shape.left_on,
+    hours = WorkingHours(
+        shape.hours or default_hours.window,
+        shape.zone or default_hours.zone,
+        shape.country or default_hours.country,
     )
+    return Rep(**shape.model_dump(exclude={"hours", "zone", "country"}), hours=hours)
 
 
 def _managers(node: Node | None, context: ParseContext) -> tuple[Manager, ...]:
@@ -169,7 +157,7 @@ def _managers(node: Node | None, context: ParseContext) -> tuple[Manager, ...]:
         context.add_problem(node, what, "Write `- {id: lena, name: Lena Voss, email: lena@example.com}` under it.")
     shapes = [read_shape(ManagerShape, item, context, "a manager") for item in items]
     check_unique_names(items, context, "id")
-    return tuple(Manager(one.id, one.name, one.email, one.notify) for one in shapes if one is not None)
+    return tuple(Manager(**dict(one)) for one in shapes if one is not None)
 
 
 def _check_people(node: Node | None, reps: Iterable[Rep], managers: Collection[str], context: ParseContext) -> None:
@@ -198,10 +186,8 @@ def _pools(node: Node | None, reps: Collection[str], context: ParseContext) -> M
         return {}
     found: dict[str, Pool] = {}
     for name, part in node.parts.items():
-        try:
+        with Reporting(part, context):
             read_name(name)
-        except InvalidValue as error:
-            context.add_problem(part, error.message, error.suggestion)
         shape = read_shape(PoolShape, part, context, f"the pool `{name}`")
         if shape is None:
             continue

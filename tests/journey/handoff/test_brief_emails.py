@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email import message_from_string, policy
 from pathlib import Path
 
 import pytest
 
 from nurture.db.engine import Database
+from nurture.domain.delivery.receipts import Accepted
 from nurture.journey.delivery import compose_batch
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.tracks.enroll import classify
 from nurture.mail.providers.maildir.provider import MaildirProvider
+from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import messages
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.handoff.briefing import briefed, mailed
 from tests.journey.handoff.test_sla_sweep import MONDAY, escalation_rules
-from tests.journey.observe import one, recorded_statements, rows
+from tests.journey.observe import RecordingProvider, one, recorded_statements, rows
 
 
 def _text(mail: str) -> str:
@@ -119,6 +121,25 @@ def test_activities_have_readable_descriptions(sqlite_db: Database, tmp_path: Pa
         (waiting,) = messages.lock_due(tx, START, 9)
         (composed,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).messages.values()
     assert "04 Jan 2026: asked for a demo" in " ".join(composed.email.text.split())
+
+
+def test_email_to_reps_comes_from_the_sender_of_the_defaults_whatever_the_tracks_say(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    rules = sample_rules()
+    for name in [path for path in rules if path.endswith("track.yaml")]:
+        rules[name] += "sender: {name: Bo, email: bo@second.example}\n"
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
+    senders: list[str] = []
+
+    def accept(email: ComposedEmail, _now: datetime) -> Accepted:
+        senders.append(email.sender.email)
+        return Accepted(email.ref)
+
+    ctx.provider = RecordingProvider(accept)
+    add_lead(ctx, demo_requested=True)
+    run_at(ctx, START)
+    assert senders == ["ada@house.example"]
 
 
 def test_nothing_that_a_lead_says_of_itself_is_a_link_in_mail_to_sales(sqlite_db: Database, tmp_path: Path) -> None:

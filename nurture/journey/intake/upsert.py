@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
-from nurture.domain.plain_text import index_key
 from nurture.formats.lead_row import LeadRow
 from nurture.journey.consent import suppression
 from nurture.journey.intake import interpret, queries
@@ -19,8 +18,6 @@ from nurture.journey.intake.match import KnownLeads, LeadPlan, Match, Origin, ma
 from nurture.journey.leads import address_queries, signal_queries, suppression_queries
 from nurture.journey.leads.changeset import Changes, NewOutcome, TouchCancellation
 from nurture.journey.leads.custody import CustodyUpdate
-from nurture.journey.leads.journal import JournalEntry
-from nurture.journey.leads.signal_queries import NewSignal
 
 SOURCE: Final = "import"
 """The source of outcomes that an import records."""
@@ -92,16 +89,12 @@ def _write(tx: Transaction, match: Match, new: Sequence[LeadPlan], now: datetime
             for lead in (*new, *moved)
             if lead.custody.kind == Custodian.CLOSED
         ],
-        journal_entries=[
-            JournalEntry(lead.id, now, "intake", event, reason, custody_from=previous, custody_to=kind, ref=ref)
-            for lead in match.plans
-            for event, reason, previous, kind, ref in lead.notes
-        ],
     ).write(tx, now)
     due = [lead.id for lead in updated if not lead.has_moved and lead.custody.kind == Custodian.TRACK]
     if due:
         signal_queries.make_due(tx, due, now)
-    signals = signal_queries.record_signals(tx, [one for lead in match.plans for one in _signals(lead, now)])
+    queries.insert_journal(tx, match.plans, now)
+    signals = queries.insert_signals(tx, match.plans, now)
     suppression.opt_out(tx, match.opt_outs, now)
     return signals
 
@@ -112,19 +105,3 @@ def _custody_update(lead: LeadPlan, now: datetime) -> CustodyUpdate:
     return CustodyUpdate(
         lead.id, lead.existing.version, custody.kind, custody.ref, now, custody.next_action, custody.due_at
     )
-
-
-def _signals(lead: LeadPlan, now: datetime) -> list[NewSignal]:
-    return [
-        NewSignal(
-            lead.id,
-            signal.kind,
-            signal.occurred_at,
-            now,
-            index_key(f"import {source} {lead.id} {signal.kind} {signal.key}"),
-            source,
-            value=signal.value,
-            applied_at=now if already_answered else None,
-        )
-        for signal, source, already_answered in lead.signals
-    ]

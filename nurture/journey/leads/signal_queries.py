@@ -38,7 +38,7 @@ custody = table(lead_tables.Custody)
 
 
 class NewSignal(NamedTuple):
-    """A signal to record; *applied_at* is set for history that must have no effect any more."""
+    """A signal to record."""
 
     lead_id: int
     kind: str
@@ -55,7 +55,6 @@ class NewSignal(NamedTuple):
     message_id: int | None = None
     value: str | None = None
     click_filter_key: str | None = None
-    applied_at: datetime | None = None
 
 
 class TouchRef(NamedTuple):

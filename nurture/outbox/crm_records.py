@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     FromClause,
     String,
     bindparam,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -69,15 +71,6 @@ class PushResult(NamedTuple):
     pushed_state: str | None = None
     provider: str | None = None
     crm_id: str | None = None
-
-
-class UnknownRecord(NamedTuple):
-    """A hand-off for which it is unknown whether the CRM took it."""
-
-    id: int
-    offer_id: int
-    lead_id: int
-    target_state: str
 
 
 def _result_values(new: FromClause) -> dict[str, Any]:
@@ -216,21 +209,7 @@ def load_outgoing(tx: Transaction, ids: Collection[int], crm: str) -> list[Outgo
         .scalar_subquery()
     )
     query = (
-        select(
-            record.c.id,
-            record.c.send_key,
-            record.c.offer_id,
-            record.c.lead_id,
-            record.c.target_state,
-            record.c.target_set_at,
-            record.c.attempts,
-            offer.c.rep,
-            offer.c.handoff_reason,
-            lead.c.fields,
-            lead.c.country,
-            address.c.email,
-            external_id,
-        )
+        select(*row_columns(OutgoingRecord, record, offer, lead, address=address.c.email, external_id=external_id))
         .join(chosen, chosen.c.id == record.c.id)
         .join(offer, offer.c.id == record.c.offer_id)
         .join(lead, lead.c.id == record.c.lead_id)
@@ -249,18 +228,16 @@ def lock(tx: Transaction, ids: Collection[int], state: str | None = None) -> set
     return set(tx.execute(query.with_for_update(of=record) if tx.skips_locked else query).scalars())
 
 
-def list_unknown(tx: Transaction, before: datetime, limit: int) -> list[UnknownRecord]:
+def list_unknown(tx: Transaction, crm: str, before: datetime, limit: int) -> list[OutgoingRecord]:
     """Return records that have been unknown since *before* or earlier, oldest hand-off first."""
-    unresolved = record.c.state.in_(
-        bindparam("unresolved", ["unknown", "rejected"], expanding=True, literal_execute=True)
+    unresolved: BindParameter[Any] = bindparam(
+        "unresolved", ["unknown", "rejected"], expanding=True, literal_execute=True
     )
-    query = (
-        select(record.c.id, record.c.offer_id, record.c.lead_id, record.c.target_state)
-        .where(unresolved, record.c.state == "unknown", record.c.state_at <= before)
-        .order_by(record.c.id)
-        .limit(limit)
+    query = select(record.c.id).where(
+        record.c.state.in_(unresolved), record.c.state == "unknown", record.c.state_at <= before
     )
-    return [UnknownRecord._make(row) for row in tx.execute(query)]
+    ids = list(tx.execute(query.order_by(record.c.id).limit(limit)).scalars())
+    return load_outgoing(tx, ids, crm) if ids else []
 
 
 class StateCount(NamedTuple):

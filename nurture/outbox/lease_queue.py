@@ -61,8 +61,8 @@ _UNCOUNTED_STATES: Final = ("planned", "cancelled", "rejected")
 class LeaseQueue(Generic[Result]):
     """A table with the columns of the protocol, and how its results differ.
 
-    *result_type* is a named tuple of columns, with those of the protocol: `id`, `state`, `provider`, `reason` and
-    `send_at` (None: unchanged). *result_values* are the other columns that a result sets, from its row;
+    *result_type* is a named tuple of columns: `id`, `state`, `reason` and `send_at` (None: unchanged), then others,
+    one of them `provider`. *result_values* are the other columns that a result sets, from its row;
     *unknown_values*(now) are set when a lease expires during a call. *claim_columns* are written with a claim.
     """
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     update,
 )
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -117,36 +118,17 @@ def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = No
     """Lock and return due messages, earliest `send_at` first: email, or the notices for *target*."""
     query = (
         select(
-            message.c.id,
-            message.c.send_key,
-            message.c.kind,
-            message.c.recipient,
-            message.c.lead_id,
-            message.c.enrollment_id,
-            message.c.offer_id,
-            message.c.reply_id,
-            message.c.track,
-            message.c.track_version,
-            message.c.step,
-            message.c.visit,
-            message.c.email,
-            message.c.rep,
-            message.c.send_at,
-            message.c.expires_at,
-            message.c.attempts,
-            lead.c.address_id,
-            address.c.email.label("address"),
-            lead.c.fields,
-            lead.c.zone,
-            lead.c.country,
-            lead.c.consent_basis,
-            lead.c.paused_until,
-            lead.c.touch_interval_days,
-            custody.c.kind.label("custodian"),
-            custody.c.ref.label("custody_ref"),
-            offer.c.state.label("offer_state"),
-            enrollment.c.step.label("current_step"),
-            enrollment.c.visit.label("current_visit"),
+            *row_columns(
+                DueMessage,
+                message,
+                lead,
+                address=address.c.email,
+                custodian=custody.c.kind,
+                custody_ref=custody.c.ref,
+                offer_state=offer.c.state,
+                current_step=enrollment.c.step,
+                current_visit=enrollment.c.visit,
+            )
         )
         .join(lead, lead.c.id == message.c.lead_id)
         .join(custody, custody.c.lead_id == message.c.lead_id)

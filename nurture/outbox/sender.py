@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar, assert_never, cast
 
 from sqlalchemy.exc import DBAPIError
 
@@ -31,32 +32,18 @@ STALE_AFTER: Final = timedelta(seconds=5)
 """A call that starts later than this after its last check is not made: the machine may have been suspended."""
 
 
-class QueueRow(Protocol):
-    """A row of a leased queue."""
-
-    @property
-    def id(self) -> int:
-        """Return its id."""
-
-    @property
-    def send_key(self) -> str:
-        """Return what identifies it at its checkpoints."""
-
-    @property
-    def attempts(self) -> int:
-        """Return how often it was called before."""
-
-
-Row = TypeVar("Row", bound=QueueRow)
+Row = TypeVar("Row", bound=Any)
+"""A row of a leased queue: it has `id`, `send_key` and `attempts`."""
 
 
 @dataclass
 class SendResult:
     """How many rows are in each state after sending; *stopped_until* is when calls are accepted again.
 
-    *consecutive_unknown* is the number of unknown results in a row.
+    *held* rows were not called. *consecutive_unknown* is the number of unknown results in a row.
     """
 
+    held: int = 0
     states: Counter[str] = field(default_factory=Counter)
     stopped_until: datetime | None = None
     consecutive_unknown: int = 0
@@ -105,22 +92,38 @@ class Sender(ABC, Generic[Row]):
         """Check *chunk* for the last time, and mark as sending what may go; count in *states* what may not."""
 
     @abstractmethod
-    def compose(self, rows: Sequence[Row]) -> Sequence[Any]:
-        """Return what is sent of rows that were marked."""
+    def call(self, rows: Sequence[Row], now: datetime) -> Sequence[Receipt]:
+        """Send rows that were marked; return one receipt each. Runs in a thread of its own."""
 
     @abstractmethod
-    def call(self, payloads: Sequence[Any], now: datetime) -> Sequence[Receipt]:
-        """Send; return one receipt each. Runs in a thread of its own."""
+    def accepted(self, row: Row, receipt: Accepted, now: datetime) -> Any:
+        """Return the result of a row that was accepted."""
 
-    @abstractmethod
-    def write_back(
-        self, tx: Transaction, answers: Sequence[tuple[Row, Receipt]], now: datetime, states: Counter[str]
-    ) -> None:
-        """Write the results of the calls, and count their *states*."""
+    def write_back(self, tx: Transaction, answers: Sequence[tuple[Row, Receipt]], now: datetime) -> Counter[str]:
+        """Write the results of calls; return how many rows are in each state."""
+        results = [self._result(row, receipt, now) for row, receipt in answers]
+        self.write_results(tx, results, [row for row, _ in answers], now)
+        return Counter(one.state for one in results)
 
-    @abstractmethod
-    def hold(self, tx: Transaction, rows: Sequence[Row], reason: str, until: datetime, now: datetime) -> None:
-        """Plan rows again for *until* that were not called."""
+    def write_results(self, tx: Transaction, results: Sequence[Any], rows: Sequence[Row], now: datetime) -> None:
+        """Write results of *rows* that are still held."""
+        del rows
+        self.queue.write_results(tx, results, self.token, now)
+
+    def _result(self, row: Row, receipt: Receipt, now: datetime) -> Any:
+        make = partial[Any](cast("Any", self.queue.result_type), row.id, provider=self.name)
+        match receipt:
+            case Accepted():
+                return self.accepted(row, receipt, now)
+            case Rejected(reason=reason):
+                return make(state="rejected", reason=reason)
+            case NotSent(reason=reason, retry_at=retry_at, blocks_all=stops):
+                delay = PROBE_AFTER if stops else backoff(row.attempts, row.send_key)
+                return make(state="planned", reason=reason, send_at=retry_at or now + delay)
+            case Unknown(reason=reason):
+                return make(state="unknown", reason=reason)
+            case _:
+                assert_never(receipt)
 
     def send(self, chunks: Iterable[Sequence[Row]]) -> SendResult:
         """Send *chunks* of claimed rows; put back the others if the provider stops.
@@ -143,7 +146,7 @@ class Sender(ABC, Generic[Row]):
                 sending = self._write_back_and_stamp(completed, chunk)
                 if sending:
                     checked_at = self.clock.now()
-                    call = executor.submit(self._call, self.compose(sending), checked_at)
+                    call = executor.submit(self._call, sending, checked_at)
                     in_flight.append(_InFlightChunk(sending, call))
         if stop is not None:
             self.open_breaker(stop, [one for chunk in pending for one in chunk])
@@ -152,15 +155,15 @@ class Sender(ABC, Generic[Row]):
     def _heartbeat(self) -> Any:
         return heartbeat(self.database, self.queue, self.token, self.clock, self.beat_interval, self.observe)
 
-    def _call(self, payloads: Sequence[Any], checked_at: datetime) -> Sequence[Receipt]:
+    def _call(self, rows: Sequence[Row], checked_at: datetime) -> Sequence[Receipt]:
         now = self.clock.now()
         if now - checked_at > STALE_AFTER:
             reason = f"not called: more than {STALE_AFTER.seconds} s passed since the last check"
-            return [NotSent(reason, now) for _ in payloads]
+            return [NotSent(reason, now) for _ in rows]
         try:
-            return self.call(payloads, now)
+            return self.call(rows, now)
         except Exception as error:  # noqa: BLE001 - any of them may have been sent
-            return [Unknown(f"{self.name} failed: {type(error).__name__}") for _ in payloads]
+            return [Unknown(f"{self.name} failed: {type(error).__name__}") for _ in rows]
 
     def _write_back_and_stamp(self, completed: _InFlightChunk | None, chunk: Sequence[Row]) -> Sequence[Row]:
         """Write back *completed*, and stamp what may go of *chunk*, in one transaction to wait for the disk once."""
@@ -190,7 +193,7 @@ class Sender(ABC, Generic[Row]):
 
     def _write_back(self, tx: Transaction, completed: _InFlightChunk, now: datetime, states: Counter[str]) -> None:
         receipts = completed.receipts.result()
-        self.write_back(tx, list(zip(completed.rows, receipts, strict=True)), now, states)
+        states += self.write_back(tx, list(zip(completed.rows, receipts, strict=True)), now)
         if self.is_probe and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
             circuit_breakers.release(tx, "provider", self.name, "a successful probe", now)
         self.observe("write-back", completed.keys)
@@ -215,11 +218,12 @@ class Sender(ABC, Generic[Row]):
         until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
         with self.database.write() as tx:
             self.lock(tx, remaining)
-            self.hold(tx, remaining, stop.reason, until, now)
+            held = [self.queue.result_type(one.id, "planned", stop.reason, until) for one in remaining]
+            self.queue.write_results(tx, held, self.token, now)
             circuit_breakers.trip(tx, Breaker("provider", self.name, stop.reason, now, until))
-        self.result.stopped_until = until
+        self.result.held, self.result.stopped_until = len(remaining), until
 
 
-def retry_at(row: QueueRow, receipt: NotSent, now: datetime) -> datetime:
-    """Return when a row is tried again that was certainly not sent."""
-    return receipt.retry_at or now + (PROBE_AFTER if receipt.blocks_all else backoff(row.attempts, row.send_key))
+def chunks(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    """Yield *rows* in chunks of *size*."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_hex
-from typing import Final, assert_never
+from typing import Final
 
 from nurture.clock import Clock
 from nurture.crm.base import Crm, CrmUnavailable, HandoffRecord, HandoffStatus, Person
 from nurture.db.transaction import Transaction
-from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.policy.policy import Policy
 from nurture.outbox import circuit_breakers, crm_records
-from nurture.outbox.crm_records import OutgoingRecord, PushResult, UnknownRecord
+from nurture.outbox.crm_records import OutgoingRecord, PushResult
 from nurture.outbox.heartbeat import LEASE
 from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
-from nurture.outbox.sender import Sender, SendResult, retry_at
+from nurture.outbox.sender import Sender, SendResult, chunks
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.drain import drain
@@ -90,7 +90,7 @@ class _RecordSender(Sender[OutgoingRecord]):
         with self.database.write() as tx:
             crm_records.catch_up_target_states(tx, now)
             released, unknown = self.queue.release_expired(tx, now)
-            unknown_records = crm_records.list_unknown(tx, now - UNKNOWN_GRACE, CLAIM_LIMIT * 5)
+            unknown_records = crm_records.list_unknown(tx, self.name, now - UNKNOWN_GRACE, CLAIM_LIMIT * 5)
             breaker = quarantine.find_breaker(circuit_breakers.list_active(tx), self.name)
         counts = Counter({"released": released, "unknown": unknown})
         if not unknown_records or (breaker is not None and breaker.blocks_calls(now)):
@@ -108,7 +108,7 @@ class _RecordSender(Sender[OutgoingRecord]):
         counts["already in the CRM"] = sum(one.state == "done" for one in results)
         return counts
 
-    def _look_up(self, records: Sequence[UnknownRecord], now: datetime) -> list[PushResult]:
+    def _look_up(self, records: Sequence[OutgoingRecord], now: datetime) -> list[PushResult]:
         keys = {one.id: lead_key(self.ctx, one.lead_id) for one in records}
         seen = self.crm.look_up(sorted(set(keys.values())))
         self.observe("looked up", sorted(keys.values()))
@@ -127,7 +127,7 @@ class _RecordSender(Sender[OutgoingRecord]):
         self.result = SendResult(consecutive_unknown=self.result.consecutive_unknown)
         size = self.crm.batch_size
         claimed = self._claim(min(self.remaining, max(CLAIM_LIMIT, size)))
-        result = self.send(claimed[start : start + size] for start in range(0, len(claimed), size))
+        result = self.send(chunks(claimed, size))
         self.remaining = 0 if not claimed or result.stopped_until else self.remaining - len(claimed)
         return result
 
@@ -165,41 +165,14 @@ class _RecordSender(Sender[OutgoingRecord]):
             self.policy = self.ctx.definitions.current(tx).policy
         return pending
 
-    def compose(self, rows: Sequence[OutgoingRecord]) -> Sequence[HandoffRecord]:
-        """Return what the CRM gets."""
-        return [build_record(self.ctx, one, self.policy) for one in rows]
-
-    def call(self, payloads: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
+    def call(self, rows: Sequence[OutgoingRecord], now: datetime) -> Sequence[Receipt]:
         """Write the records to the CRM."""
-        return self.crm.upsert(payloads, now)
+        return self.crm.upsert([build_record(self.ctx, one, self.policy) for one in rows], now)
 
-    def write_back(
-        self, tx: Transaction, answers: Sequence[tuple[OutgoingRecord, Receipt]], now: datetime, states: Counter[str]
-    ) -> None:
-        """Write the results."""
-        results = [self._result(record, receipt, now) for record, receipt in answers]
-        self.queue.write_results(tx, results, self.token, now)
-        states.update(one.state for one in results)
-
-    def _result(self, record: OutgoingRecord, receipt: Receipt, now: datetime) -> PushResult:
-        match receipt:
-            case Accepted(remote_id=crm_id, note=note):
-                return PushResult(record.id, "done", note or None, None, record.target_state, self.name, crm_id)
-            case Rejected(reason=reason):
-                return PushResult(record.id, "rejected", reason, provider=self.name)
-            case NotSent(reason=reason):
-                return PushResult(record.id, "planned", reason, retry_at(record, receipt, now), provider=self.name)
-            case Unknown(reason=reason):
-                return PushResult(record.id, "unknown", reason, provider=self.name)
-            case _:
-                assert_never(receipt)
-
-    def hold(
-        self, tx: Transaction, rows: Sequence[OutgoingRecord], reason: str, until: datetime, now: datetime
-    ) -> None:
-        """Plan records again for *until* that were not called."""
-        held = [PushResult(one.id, "planned", reason, until) for one in rows]
-        self.queue.write_results(tx, held, self.token, now)
+    def accepted(self, row: OutgoingRecord, receipt: Accepted, now: datetime) -> PushResult:
+        """Return the result of a record that the CRM stored."""
+        del now
+        return PushResult(row.id, "done", receipt.note or None, None, row.target_state, self.name, receipt.remote_id)
 
 
 def is_erased(record: OutgoingRecord) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables import crm as tables_crm
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
@@ -108,16 +109,16 @@ def load_pushed_handoffs(tx: Transaction, crm: str, after: int, limit: int) -> l
 def _load_handoff_states(tx: Transaction, newest: Any) -> list[HandoffState]:
     query = (
         select(
-            record.c.lead_id,
-            record.c.offer_id,
-            offer.c.rep,
-            offer.c.state,
-            offer.c.answered_at,
-            offer.c.followed_up_at,
-            record.c.pushed_state,
-            record.c.state,
-            custody.c.kind,
-            custody.c.ref,
+            *row_columns(
+                HandoffState,
+                offer,
+                record,
+                crm_state=record.c.pushed_state,
+                record_state=record.c.state,
+                offer_id=offer.c.id,
+                custodian=custody.c.kind,
+                custody_ref=custody.c.ref,
+            )
         )
         .join(offer, offer.c.id == record.c.offer_id)
         .join(custody, custody.c.lead_id == record.c.lead_id)

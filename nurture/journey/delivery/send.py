@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Final
 
 from nurture.clock import Clock
 from nurture.db.transaction import Transaction
-from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt
 from nurture.journey.delivery import send_checks
 from nurture.journey.delivery.claim import ClaimedBatch, apply_outcomes_and_wake
 from nurture.journey.leads import lock_queries
-from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.heartbeat import LEASE
 from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
 from nurture.outbox.messages import DeliveryResult, DueMessage
-from nurture.outbox.sender import Sender, SendResult, retry_at
+from nurture.outbox.sender import Sender, SendResult, chunks
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 
@@ -55,12 +54,9 @@ def send_claimed(
         beat_interval=ctx.beat_interval,
         result=SendResult(consecutive_unknown=consecutive_unknown),
     )
-    return sender.send(_chunks(batch.claimed, max(1, ctx.provider.max_concurrency // IN_FLIGHT)))
-
-
-def _chunks(claimed: Sequence[DueMessage], size: int) -> Iterator[Sequence[DueMessage]]:
-    for start in range(0, len(claimed), size):
-        yield claimed[start : start + size]
+    result = sender.send(chunks(batch.claimed, max(1, ctx.provider.max_concurrency // IN_FLIGHT)))
+    result.states += Counter(planned=result.held)
+    return result
 
 
 @dataclass(kw_only=True)
@@ -86,7 +82,7 @@ class _MessageSender(Sender[DueMessage]):
         blocked = send_checks.recheck_suppressions(ctx, tx, touches)
         if batch.claimed_at is not None and now - batch.claimed_at > LEASE:
             blocked = send_checks.recheck_send_windows(ctx, tx, touches, now) | blocked
-        apply_outcomes_and_wake(tx, list(blocked.values()), chunk, self.token, now)
+        self.write_results(tx, list(blocked.values()), chunk, now)
         remaining = [one.id for one in chunk if one.id not in blocked]
         stamped = self.queue.stamp(tx, remaining, self.token, now + LEASE, now)
         states.update(outcome.state for outcome in blocked.values())
@@ -94,29 +90,28 @@ class _MessageSender(Sender[DueMessage]):
             quarantine.record_external_calls(ctx, tx, self.name)
         return [one for one in chunk if one.id in stamped]
 
-    def compose(self, rows: Sequence[DueMessage]) -> Sequence[ComposedEmail]:
-        """Return the emails, which were composed after the claim."""
-        return [self.batch.emails[one.id] for one in rows]
+    def call(self, rows: Sequence[DueMessage], now: datetime) -> Sequence[Receipt]:
+        """Give the emails to the provider, which were composed after the claim."""
+        return self.ctx.provider.send([self.batch.emails[one.id] for one in rows], now)
 
-    def call(self, payloads: Sequence[ComposedEmail], now: datetime) -> Sequence[Receipt]:
-        """Give the emails to the provider."""
-        return self.ctx.provider.send(payloads, now)
+    def accepted(self, row: DueMessage, receipt: Accepted, now: datetime) -> DeliveryResult:
+        """Return the result of an email that the provider accepted."""
+        id_ = receipt.remote_id
+        return DeliveryResult(row.id, "accepted", provider=self.name, accepted_at=now, provider_message_id=id_)
 
-    def write_back(
-        self, tx: Transaction, answers: Sequence[tuple[DueMessage, Receipt]], now: datetime, states: Counter[str]
-    ) -> None:
+    def write_back(self, tx: Transaction, answers: Sequence[tuple[DueMessage, Receipt]], now: datetime) -> Counter[str]:
         """Write the results, and pause the sender domains that the provider refused."""
-        outcomes = [_outcome(one, receipt, self.name, now) for one, receipt in answers]
-        apply_outcomes_and_wake(tx, outcomes, [one for one, _ in answers], self.token, now)
+        states = super().write_back(tx, answers, now)
         for domain, receipt in _refused_senders(answers, self.batch.domains).items():
             until = receipt.retry_at or now + send_checks.RECHECK_AFTER
             circuit_breakers.trip(tx, Breaker("domain", domain, receipt.reason, now, until))
-        states.update(outcome.state for outcome in outcomes)
+        return states
 
-    def hold(self, tx: Transaction, rows: Sequence[DueMessage], reason: str, until: datetime, now: datetime) -> None:
-        """Plan messages again for *until* that were not called."""
-        self.queue.write_results(tx, [send_checks.hold_until(one, reason, until) for one in rows], self.token, now)
-        self.result.states["planned"] += len(rows)
+    def write_results(
+        self, tx: Transaction, results: Sequence[DeliveryResult], rows: Sequence[DueMessage], now: datetime
+    ) -> None:
+        """Write results of *rows*, and wake their leads."""
+        apply_outcomes_and_wake(tx, results, rows, self.token, now)
 
 
 def _refused_senders(answers: Sequence[tuple[DueMessage, Receipt]], domains: Mapping[int, str]) -> dict[str, NotSent]:
@@ -125,17 +120,3 @@ def _refused_senders(answers: Sequence[tuple[DueMessage, Receipt]], domains: Map
         for one, receipt in answers
         if isinstance(receipt, NotSent) and receipt.blocks_sender and one.id in domains
     }
-
-
-def _outcome(message: DueMessage, receipt: Receipt, provider: str, now: datetime) -> DeliveryResult:
-    match receipt:
-        case Accepted(remote_id=id_):
-            return DeliveryResult(message.id, "accepted", provider=provider, accepted_at=now, provider_message_id=id_)
-        case Rejected(reason=reason):
-            return DeliveryResult(message.id, "rejected", reason, provider=provider)
-        case NotSent(reason=reason):
-            return DeliveryResult(message.id, "planned", reason, retry_at(message, receipt, now), provider=provider)
-        case Unknown(reason=reason):
-            return DeliveryResult(message.id, "unknown", reason, provider=provider)
-        case _:
-            assert_never(receipt)

@@ -92,8 +92,9 @@ def match(
 def _parse_account_id(text: str) -> int | None:
     if text.casefold() == NONE:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 18):
+    account_id = find.parse_id(text)
+    if account_id is None:
         raise InvalidState(
             f"{text!r} is not an account id. `nurture leads accounts list` lists the ids; write none for no account."
         )
-    return int(text)
+    return account_id

@@ -11,7 +11,6 @@ from typing import Final
 
 from nurture.crm.base import Crm, CrmUnavailable, RemoteRecord
 from nurture.db.transaction import Transaction
-from nurture.domain.address import normalize_address
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.policy.crm_status import CrmStatusMap, SalesStatus
@@ -25,7 +24,7 @@ from nurture.journey.crm_sync.queries import CrmLeadState, HandoffState
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import FollowUp, record_follow_ups
 from nurture.journey.handoff.recycle import recycle_leads
-from nurture.journey.leads import lock_queries, snapshot
+from nurture.journey.leads import find, lock_queries, snapshot
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.outcomes import outcomes
@@ -129,8 +128,7 @@ class _PageApplier:
         """Return the records by lead; report those of another installation and unknown ones."""
         pattern = re.compile(re.escape(lead_key(self.ctx, 0)[:-1]) + r"(\d{1,18})")
         keys = {one.key: match for one in seen if (match := pattern.fullmatch(one.key))}
-        others = {one.key: normalize_address(one.key) for one in seen if one.key not in keys}
-        found = leads_queries.resolve_leads(self.tx, others)
+        found = find.resolve_leads(self.tx, (one.key for one in seen if one.key not in keys))
         numbers = {key: int(match[1]) for key, match in keys.items()}
         known = leads_queries.filter_existing(self.tx, numbers.values())
         by_lead: dict[int, RemoteRecord] = {}

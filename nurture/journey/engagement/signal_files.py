@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Final, Unpack
 
 from nurture.db.transaction import Transaction
-from nurture.domain.address import normalize_address
 from nurture.errors import FileUnreadable, InvalidState
 from nurture.formats.columns import find_columns
 from nurture.formats.csv_reader import FileRow, open_rows, parse_rows
 from nurture.formats.rejected_rows import BadRow
 from nurture.journey.engagement import signals as engagement_signals
-from nurture.journey.leads import queries as leads_queries
-from nurture.journey.leads import signal_queries
-from nurture.journey.leads.find import require_one
+from nurture.journey.leads import find, signal_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.import_run import ImportOptions, ImportResult, ImportRun
 
@@ -47,8 +44,7 @@ def import_signals(ctx: AppContext, path: Path, now: datetime, **options: Unpack
 
 
 def _write(result: ImportResult, now: datetime, tx: Transaction, batch: Sequence[FileRow]) -> list[BadRow]:
-    texts = {row.values["lead"]: normalize_address(row.values["lead"]) for row in batch}
-    known = leads_queries.resolve_leads(tx, texts)
+    known = find.resolve_leads(tx, (row.values["lead"] for row in batch))
     emails = [(row.values["lead"], row.values.get("email")) for row in batch]
     pairs = [(id_, email) for text, email in emails if email for id_ in known.get(text, ())]
     touches = signal_queries.find_latest_touches(tx, pairs)
@@ -70,7 +66,7 @@ def _parse_signal(
     touches: Mapping[tuple[int, str], signal_queries.TouchRef],
     now: datetime,
 ) -> signal_queries.NewSignal:
-    lead_id = require_one(values["lead"], known)
+    lead_id = find.require_one(values["lead"], known)
     kind, value = engagement_signals.validate_signal(values["kind"], values.get("value") or None)
     at = _parse_time(values["at"])
     if at > now:

@@ -1,16 +1,25 @@
-"""Find a lead by its id, its email address or an external id."""
+"""Find leads by their id, their email address or an external id."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Final
 
 from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
+from nurture.domain.plain_text import index_key
 from nurture.errors import InvalidState, NotFound
-from nurture.journey.leads import history_queries
-from nurture.journey.leads.queries import MAX_ID_DIGITS
+from nurture.journey.leads import history_queries, queries
+from nurture.journey.leads.queries import LeadRef
 from nurture.runtime.context import AppContext
+
+_MAX_ID_DIGITS: Final = 18  # ids fit into 64 bits
+
+
+def parse_id(text: str) -> int | None:
+    """Return *text* as an id, None if it is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_ID_DIGITS else None
 
 
 def find_lead(ctx: AppContext, text: str) -> int:
@@ -22,16 +31,32 @@ def find_lead(ctx: AppContext, text: str) -> int:
     reference = text.strip()
     if not reference:
         raise NotFound("No lead given. Write its id, email address or external id.")
+    number, (source, _, external_id) = parse_id(reference), reference.partition(":")
+    refs = (
+        LeadRef(normalized=normalize_address(reference)),
+        LeadRef(external_id=index_key(reference)),
+        LeadRef(source=index_key(source), external_id=index_key(external_id)),
+    )
     with ctx.database.read() as tx:
-        if reference.isascii() and reference.isdigit() and len(reference) <= MAX_ID_DIGITS:
-            record = history_queries.find_lead_record(tx, int(reference))
-            if record is not None:
-                return record.id
-        if "@" in reference:
-            found = _find_by_address(tx, reference)
-            if found is not None:
-                return found
-        return _find_by_external_id(tx, reference)
+        if number is not None and history_queries.find_lead_record(tx, number) is not None:
+            return number
+        matches = queries.match_leads(tx, refs)
+        if not matches:
+            raise NotFound(_not_found_message(tx, reference))
+    found = matches[min(matches)]
+    count = len({lead_id for lead_id, _ in found})
+    if count > 1:
+        listed = ", ".join(f"{lead_id} ({source}:{reference})" for lead_id, source in found)
+        raise InvalidState(f"{reference} matches {count} leads: {listed}. Write one of these ids.")
+    return found[0][0]
+
+
+def resolve_leads(tx: Transaction, texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return the ids of the leads that each text matches as a lead id, an address or an external id."""
+    distinct = list(dict.fromkeys(texts))
+    refs = [LeadRef(parse_id(text), normalize_address(text), None, index_key(text)) for text in distinct]
+    matches = queries.match_leads(tx, refs)
+    return {distinct[index]: tuple(sorted({lead_id for lead_id, _ in found})) for index, found in matches.items()}
 
 
 def require_one(text: str, found: Mapping[str, Sequence[int]]) -> int:
@@ -44,30 +69,11 @@ def require_one(text: str, found: Mapping[str, Sequence[int]]) -> int:
     return ids[0]
 
 
-def _find_by_address(tx: Transaction, email: str) -> int | None:
-    is_known, lead_id = history_queries.find_by_address(tx, normalize_address(email))
-    if is_known and lead_id is None:
-        raise NotFound(f"The address {email} exists, but no lead has it.")
-    return lead_id
-
-
-def _find_by_external_id(tx: Transaction, reference: str) -> int:
-    found = history_queries.find_by_external_id(tx, reference, None)
-    source, colon, external_id = reference.partition(":")
-    if not found and colon:
-        found = history_queries.find_by_external_id(tx, external_id, source)
-    leads = sorted({lead_id for _, lead_id in found})
-    if len(leads) > 1:
-        listed = ", ".join(f"{lead_id} ({source}:{reference})" for source, lead_id in found)
-        raise InvalidState(f"{reference} matches {len(leads)} leads: {listed}. Write one of these ids.")
-    if not leads:
-        raise NotFound(_not_found_message(tx, reference))
-    return leads[0]
-
-
 def _not_found_message(tx: Transaction, reference: str) -> str:
     message = f"There is no lead {reference}."
     normal = normalize_address(reference)
+    if history_queries.has_address(tx, normal):
+        return f"The address {reference} exists, but no lead has it."
     if "@" in reference:
         suggestions = _closest(normal, history_queries.addresses_with_prefix(tx, normal[:2]))
     else:

@@ -16,7 +16,6 @@ from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.domain.plain_text import index_key
 
 address = table(lead_tables.Address)
 custody = table(lead_tables.Custody)
@@ -182,23 +181,9 @@ def _suppression_text(scope: str, source: str, evidence: str | None) -> str:
     return f"{scope}, by {source}" + (f": {evidence}" if evidence else "")
 
 
-def find_by_address(tx: Transaction, normal: str) -> tuple[bool, int | None]:
-    """Return whether this normalized address exists, and the id of its lead."""
-    row = tx.execute(
-        select(lead.c.id)
-        .select_from(address)
-        .outerjoin(lead, lead.c.address_id == address.c.id)
-        .where(address.c.normalized == normal)
-    ).one_or_none()
-    return row is not None, row[0] if row is not None else None
-
-
-def find_by_external_id(tx: Transaction, external_id: str, source: str | None) -> list[tuple[str, int]]:
-    """Return (source, lead id) of every lead with this external id."""
-    statement = select(identity.c.source, identity.c.lead_id).where(identity.c.external_id == index_key(external_id))
-    if source is not None:
-        statement = statement.where(identity.c.source == index_key(source))
-    return [(row[0], row[1]) for row in tx.execute(statement.order_by(identity.c.source))]
+def has_address(tx: Transaction, normal: str) -> bool:
+    """Return whether this normalized address exists."""
+    return tx.execute(select(address.c.id).where(address.c.normalized == normal)).first() is not None
 
 
 def addresses_with_prefix(tx: Transaction, prefix: str) -> Sequence[str]:

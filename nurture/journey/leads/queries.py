@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, String, func, or_, select, union, update
+from sqlalchemy import BigInteger, String, func, literal, or_, select, union, update
 
+from nurture.db.row_values import Columns
 from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.domain.plain_text import index_key
 
 lead = table(lead_tables.Lead)
 offer = table(handoff_tables.Offer)
 enrollment = table(track_tables.Enrollment)
 address = table(lead_tables.Address)
 identity = table(lead_tables.Identity)
-
-MAX_ID_DIGITS: Final = 18
-"""A longer number is not a lead id: ids fit into 64 bits."""
 
 
 def reset_engagement(tx: Transaction, lead_ids: Sequence[int], now: datetime, *, clear_dates: bool = True) -> None:
@@ -111,32 +108,48 @@ def filter_existing(tx: Transaction, lead_ids: Collection[int]) -> set[int]:
     return set(tx.execute(statement).scalars())
 
 
-def resolve_leads(tx: Transaction, texts: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
-    """Return the ids of the leads that each text matches as a lead id, an address or an external id.
+class LeadRef(NamedTuple):
+    """A reference to a lead: an id, a normalized address, or an external id, of any system if *source* is None."""
 
-    *texts* maps each text to its normalized form as an address. Erased leads never match.
+    id: int | None = None
+    normalized: str | None = None
+    source: str | None = None
+    external_id: str | None = None
+
+
+_LEAD_REF: Final[Columns] = {
+    "position": BigInteger(),
+    "id": BigInteger(),
+    "normalized": String(),
+    "source": String(),
+    "external_id": String(),
+}
+
+
+def match_leads(tx: Transaction, refs: Sequence[LeadRef]) -> dict[int, list[tuple[int, str]]]:
+    """Return (lead id, source) of every lead that matches any part of a reference, by index in *refs*.
+
+    The source is that of a matching external id, else "". Erased leads never match.
     """
-    if not texts:
+    if not refs:
         return {}
-    requested = tx.rows(
-        "requested",
-        {"text": String(), "normalized": String(), "key": String(), "id": BigInteger()},
-        [
-            (text, normal, index_key(text), int(text) if text.isdecimal() and len(text) < MAX_ID_DIGITS else None)
-            for text, normal in texts.items()
-        ],
-    )
-    by_id = select(requested.c.text, lead.c.id).join(lead, lead.c.id == requested.c.id)
-    by_id = by_id.where(lead.c.erased_at.is_(None))
+    requested = tx.rows("requested", _LEAD_REF, [(position, *ref) for position, ref in enumerate(refs)])
+    by_id = select(requested.c.position, lead.c.id, literal("")).join(lead, lead.c.id == requested.c.id)
     by_address = (
-        select(requested.c.text, lead.c.id)
+        select(requested.c.position, lead.c.id, literal(""))
         .join(address, address.c.normalized == requested.c.normalized)
         .join(lead, lead.c.address_id == address.c.id)
     )
-    by_external_id = select(requested.c.text, identity.c.lead_id).join(
-        identity, identity.c.external_id == requested.c.key
-    )
-    found: dict[str, tuple[int, ...]] = {}
-    for text, lead_id in tx.execute(union(by_id, by_address, by_external_id)):
-        found[text] = (*found.get(text, ()), lead_id)
-    return {text: tuple(sorted(ids)) for text, ids in found.items()}
+    same = identity.c.external_id == requested.c.external_id
+    by_identity = select(requested.c.position, identity.c.lead_id, identity.c.source)
+    parts = [
+        by_id.where(lead.c.erased_at.is_(None)),
+        by_address,
+        by_identity.join(identity, same & (identity.c.source == requested.c.source)),
+    ]
+    if any(ref.external_id is not None and ref.source is None for ref in refs):  # no index: reads all identities
+        parts.append(by_identity.join(identity, same & requested.c.source.is_(None)))
+    found: dict[int, list[tuple[int, str]]] = {}
+    for position, lead_id, source in tx.execute(union(*parts)):
+        found.setdefault(position, []).append((lead_id, source))
+    return {position: sorted(matches) for position, matches in found.items()}

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Final, Unpack
 
 from nurture.db.transaction import Transaction
-from nurture.domain.address import normalize_address
 from nurture.domain.lead import Closing
 from nurture.errors import InvalidState
 from nurture.formats.csv_reader import FileRow
 from nurture.formats.outcome_file import OutcomeRow, OutcomeRows
 from nurture.formats.rejected_rows import BadRow
 from nurture.formats.status_mapping import LeadStatus, map_status
-from nurture.journey.leads import queries as leads_queries
-from nurture.journey.leads.find import require_one
+from nurture.journey.leads import find
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime.context import AppContext
@@ -46,7 +44,7 @@ def import_outcomes(
     result = ImportResult(source)
 
     def write(tx: Transaction, batch: Sequence[tuple[OutcomeRow, FileRow]]) -> list[BadRow]:
-        found = leads_queries.resolve_leads(tx, {row.lead: normalize_address(row.lead) for row, _ in batch})
+        found = find.resolve_leads(tx, (row.lead for row, _ in batch))
         reports, bad = [], []
         for row, source_row in batch:
             try:
@@ -67,7 +65,7 @@ def import_outcomes(
 
 
 def _parse_report(row: OutcomeRow, found: Mapping[str, Sequence[int]], now: datetime) -> OutcomeReport:
-    lead_id = require_one(row.lead, found)
+    lead_id = find.require_one(row.lead, found)
     closing = parse_closing(row.outcome)
     if closing in (Closing.LOST, Closing.DISCARDED) and not row.reason:
         raise ValueError(f"{row.outcome!r} needs a reason; fill in the column reason")

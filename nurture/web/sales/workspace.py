@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 from nurture.errors import InvalidState
 from nurture.journey.handoff import offer_page, workspace
-from nurture.journey.leads.queries import MAX_ID_DIGITS
+from nurture.journey.leads.find import parse_id
 from nurture.web.auth import RepVisitor, RepVisitorDep, Site, SiteDep
 from nurture.web.forms import FormFields
 from nurture.web.sales import offers
@@ -44,10 +44,10 @@ class WorkspaceForm:
 
     def read_id(self, name: str) -> int:
         """Return the id in the field *name*. Raises InvalidState if there is none."""
-        text = self.fields.get(name, "")
-        if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
+        id_ = parse_id(self.fields.get(name, ""))
+        if id_ is None:
             raise InvalidState(f"The form has no valid id in {name!r}.")
-        return int(text)
+        return id_
 
 
 def show_workspace(site: SiteDep, visitor: RepVisitorDep) -> HTMLResponse:
@@ -89,10 +89,11 @@ def answer_offer(site: SiteDep, visitor: RepVisitorDep, number: str, fields: For
 
 def _offer_page(site: Site, visitor: RepVisitor, number: str, fields: Mapping[str, str]) -> OfferPage:
     """Return the hand-off with this number. Raises 404 if it does not exist, or belongs to another rep."""
-    if not (number.isascii() and number.isdecimal() and len(number) <= MAX_ID_DIGITS):
+    offer_id = parse_id(number)
+    if offer_id is None:
         raise HTTPException(404)
     now = site.clock.now()
-    details = offer_page.load_offer_details(site.ctx, int(number), now)
+    details = offer_page.load_offer_details(site.ctx, offer_id, now)
     if details.offer.rep != visitor.rep:
         raise HTTPException(404)
     return OfferPage(site, details, now, "", fields, back=f"../{visitor.token}")

@@ -11,6 +11,7 @@ from hashlib import sha256
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import source_for_signal
 from nurture.domain.signals import SUPPRESSING_KINDS
 from nurture.errors import InvalidState
@@ -21,11 +22,10 @@ from nurture.journey.consent import suppression as opt_outs
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.intake import import_file, interpret
-from nurture.journey.intake.api import queries
 from nurture.journey.intake.api.items import SOURCE, OutcomeItem, SignalItem
-from nurture.journey.intake.api.queries import LeadRef
 from nurture.journey.intake.api.tokens import TokenScope
-from nurture.journey.leads import signal_queries
+from nurture.journey.leads import queries, signal_queries
+from nurture.journey.leads.queries import LeadRef
 from nurture.journey.leads.signal_queries import NewSignal, TouchRef
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
@@ -172,7 +172,7 @@ def post_outcomes(ctx: AppContext, items: Sequence[object], now: datetime) -> Ba
         except InvalidItem as wrong:
             result.reject(index, wrong)
     with ctx.database.read() as tx:
-        found = queries.find_leads(tx, [one.lead.parsed() for one in posted.values()])
+        found = _find_leads(tx, [one.lead.parsed() for one in posted.values()])
     reports: list[OutcomeReport] = []
     for number, (index, one) in enumerate(posted.items()):
         if number in found:
@@ -186,12 +186,17 @@ def post_outcomes(ctx: AppContext, items: Sequence[object], now: datetime) -> Ba
     return result
 
 
+def _find_leads(tx: Transaction, refs: Sequence[LeadRef]) -> dict[int, int]:
+    """Return the lead of each reference that has one, by index; each names one lead at most."""
+    return {index: lead_id for index, ((lead_id, _),) in queries.match_leads(tx, refs).items()}
+
+
 def _match_leads(
     ctx: AppContext, posted: Sequence[_PostedSignal], results: Sequence[BatchResult], now: datetime
 ) -> list[tuple[int, int, NewSignal]]:
     """Find the leads and touches of signals; return (batch, position, signal to store)."""
     with ctx.database.read() as tx:
-        found = queries.find_leads(tx, [signal.lead_ref for signal in posted])
+        found = _find_leads(tx, [signal.lead_ref for signal in posted])
         pairs = [
             (found[number], one.item.email) for number, one in enumerate(posted) if one.item.email and number in found
         ]

@@ -13,7 +13,7 @@ from nurture.domain.signals import SignalKind
 from nurture.formats.items import InvalidItem, Item, JsonObject, shown_value
 from nurture.formats.lead_item import LeadItem
 from nurture.journey.intake import interpret
-from nurture.journey.intake.api.queries import LeadRef
+from nurture.journey.leads.queries import LeadRef
 
 MAX_ITEMS: Final = 1_000
 """Items per batch."""

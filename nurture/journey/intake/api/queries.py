@@ -1,24 +1,18 @@
-"""API tokens, stored responses and lead references."""
+"""API tokens and stored responses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, String, delete, select, union_all, update
+from sqlalchemy import delete, select, update
 
-from nurture.db.row_values import Columns
 from nurture.db.tables import intake as intake_tables
-from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
 
 token = table(intake_tables.ApiToken)
 api_response = table(intake_tables.IdempotencyKey)
-address = table(lead_tables.Address)
-identity = table(lead_tables.Identity)
-lead = table(lead_tables.Lead)
 
 
 class TokenRecord(NamedTuple):
@@ -41,23 +35,7 @@ class RequestRecord(NamedTuple):
     response: str | None
 
 
-class LeadRef(NamedTuple):
-    """A lead reference: its id, its normalized address, or its identity in another system."""
-
-    id: int | None = None
-    normalized: str | None = None
-    source: str | None = None
-    external_id: str | None = None
-
-
 _TOKEN: Final = tuple(token.c[name] for name in TokenRecord._fields)
-_LEAD_REF: Final[Columns] = {
-    "position": BigInteger(),
-    "id": BigInteger(),
-    "normalized": String(),
-    "source": String(),
-    "external_id": String(),
-}
 
 
 def add_token(tx: Transaction, name: str, digest: str, scopes: str, now: datetime) -> bool:
@@ -129,21 +107,3 @@ def store_response(tx: Transaction, token_id: int, key: str, status: int, body: 
         select(api_response.c.digest, api_response.c.status_code, api_response.c.response).where(same_request)
     ).first()
     return RequestRecord._make(row) if row is not None else None
-
-
-def find_leads(tx: Transaction, refs: Sequence[LeadRef]) -> dict[int, int]:
-    """Return the lead ids of known references, by index in *refs*."""
-    if not refs:
-        return {}
-    requested = tx.rows("requested", _LEAD_REF, [(position, *name) for position, name in enumerate(refs)])
-    by_id = select(requested.c.position, lead.c.id).join(lead, lead.c.id == requested.c.id)
-    by_id = by_id.where(lead.c.erased_at.is_(None))
-    by_address = (
-        select(requested.c.position, lead.c.id)
-        .join(address, address.c.normalized == requested.c.normalized)
-        .join(lead, lead.c.address_id == address.c.id)
-    )
-    same = (identity.c.source == requested.c.source) & (identity.c.external_id == requested.c.external_id)
-    by_key = select(requested.c.position, identity.c.lead_id).join(identity, same)
-    found = tx.execute(union_all(by_id, by_address, by_key))
-    return {position: lead_id for position, lead_id in found}  # noqa: C416 - rows are no pairs to mypy

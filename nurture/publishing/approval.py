@@ -18,6 +18,7 @@ from nurture.journey.leads import enrollment_queries, lock_queries, signal_queri
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.publication_queries import Approval, PolicyVersion, PublishedVersion
+from nurture.runtime.published import PublishedDefinitions
 
 FIRST_VERSION: Final = "first"
 APPROVED: Final = "approved"
@@ -85,7 +86,7 @@ def approve(
                 f"not {by}. Ask them to approve it, or change the name under `approved:` in "
                 "sales/policy.yaml and publish again."
             )
-        _require_compatible(tx, chosen.published, _programs_in_force(ctx, tx, {}))
+        _require_compatible(tx, chosen.published, _programs_in_force(ctx.definitions, tx, {}))
         record = Approval(policy.version, chosen.published.id, policy.approved_by, day, now, APPROVED)
         if not publication_queries.insert_approval(tx, record):
             raise InvalidState(
@@ -151,13 +152,15 @@ def require_compatible_tracks(
     old = ctx.definitions.policy(tx, before.published.version)
     if new_policy is not None and comparable_policy(old) == comparable_policy(new_policy):
         return
-    _require_compatible(tx, before.published, _programs_in_force(ctx, tx, new_programs))
+    _require_compatible(tx, before.published, _programs_in_force(ctx.definitions, tx, new_programs))
 
 
-def _programs_in_force(ctx: AppContext, tx: Transaction, new_programs: Mapping[str, Program]) -> dict[str, Program]:
+def _programs_in_force(
+    definitions: PublishedDefinitions, tx: Transaction, new_programs: Mapping[str, Program]
+) -> dict[str, Program]:
     published = publication_queries.load_versions_in_force(tx)
     names = [row.name for row in published if row.kind == "track" and row.name not in new_programs]
-    current = ctx.definitions.current(tx)
+    current = definitions.current(tx)
     return {name: current.programs[name] for name in names} | dict(new_programs)
 
 
@@ -199,17 +202,21 @@ def list_versions(ctx: AppContext) -> list[PolicyVersionSummary]:
         found: list[PolicyVersionSummary] = []
         in_force_found = False
         for one in publication_queries.list_policy_versions(tx):
-            found.append(_summarize(ctx, tx, one, counts.get(one.published.version, 0), in_force_found=in_force_found))
+            found.append(
+                _summarize(
+                    ctx.definitions, tx, one, counts.get(one.published.version, 0), in_force_found=in_force_found
+                )
+            )
             in_force_found = in_force_found or one.approval is not None
     return found
 
 
 def _summarize(
-    ctx: AppContext, tx: Transaction, one: PolicyVersion, offers: int, *, in_force_found: bool
+    definitions: PublishedDefinitions, tx: Transaction, one: PolicyVersion, offers: int, *, in_force_found: bool
 ) -> PolicyVersionSummary:
     number, at = one.published.version, one.published_at
     if one.approval is None:
-        policy = ctx.definitions.policy(tx, number)
+        policy = definitions.policy(tx, number)
         state = "never_approved" if in_force_found else PENDING
         return PolicyVersionSummary(number, state, policy.approved_by, None, None, "", at, offers)
     approved = one.approval

@@ -15,6 +15,7 @@ from nurture.errors import NotFound
 from nurture.reporting import audit_queries, ledger_queries
 from nurture.reporting.ledger_queries import LedgerCounts, LedgerKey
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
     with ctx.database.read() as tx:
         locks.use_snapshot(tx)
         counted = ledger_queries.count_leads(tx)
-        selects = audit_queries.finding_queries(now, _max_silence(ctx, tx))
+        selects = audit_queries.finding_queries(now, _max_silence(ctx.definitions, tx))
         found = {kind: audit_queries.count_and_list(tx, select) for kind, select in selects.items()}
     findings = (
         AuditFinding(kind, meaning.description, meaning.remedy, meaning.is_violation, *found[kind])
@@ -167,9 +168,9 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
     )
 
 
-def _max_silence(ctx: AppContext, tx: Transaction) -> timedelta | None:
+def _max_silence(definitions: PublishedDefinitions, tx: Transaction) -> timedelta | None:
     try:
-        return ctx.definitions.current(tx).policy.max_silence
+        return definitions.current(tx).policy.max_silence
     except NotFound:
         return None
 

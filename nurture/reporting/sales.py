@@ -17,6 +17,7 @@ from nurture.reporting.handoff_history import HandoffHistory, group_into_handoff
 from nurture.reporting.sales_rates import CLOSE_WINDOWS, SalesRate, compute_rates
 from nurture.reporting.tracks import Wins, wins_by_age
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def report_sales(
             )
             if begins <= handoff.decided_at <= ends
         ]
-        reps, labels = _load_reps_and_labels(ctx, tx)
+        reps, labels = _load_reps_and_labels(ctx.definitions, tx)
     return SalesReport(
         at=now,
         since=since,
@@ -141,9 +142,9 @@ def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]
     return begins, datetime.combine(until or date.max, time.max, UTC)
 
 
-def _load_reps_and_labels(ctx: AppContext, tx: Transaction) -> tuple[dict[str, Rep], dict[str, str]]:
+def _load_reps_and_labels(definitions: PublishedDefinitions, tx: Transaction) -> tuple[dict[str, Rep], dict[str, str]]:
     try:
-        policy = ctx.definitions.current(tx).policy
+        policy = definitions.current(tx).policy
     except NotFound:
         return {}, {}
     labels = {code: reason.label for code, reason in policy.reject_reasons.items()}

@@ -15,6 +15,7 @@ from nurture.errors import NotFound
 from nurture.reporting import queries
 from nurture.reporting.queries import HandoffRow, StepKey
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
         signals = queries.signals_by_step(tx)
         ends = queries.ended_by_step(tx)
         handed_off = queries.handed_off_by_step(tx)
-        programs = _programs(ctx, tx)
+        programs = _programs(ctx.definitions, tx)
     step_keys = {*messages, *holds, *enrolled, *signals, *ends, *handed_off, *_emails(programs)}
     emails = {*_emails(programs), *messages}
     return [
@@ -140,9 +141,9 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
     ]
 
 
-def _programs(ctx: AppContext, tx: Transaction) -> Mapping[str, Program]:
+def _programs(definitions: PublishedDefinitions, tx: Transaction) -> Mapping[str, Program]:
     try:
-        return ctx.definitions.current(tx).programs
+        return definitions.current(tx).programs
     except NotFound:
         return {}
 

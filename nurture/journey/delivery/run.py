@@ -21,6 +21,7 @@ from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.drain import drain
 from nurture.runtime.gc_pause import gc_paused
+from nurture.runtime.published import PublishedDefinitions
 
 MAX_BATCH_SIZE: Final = 1_000
 """How many messages one worker holds at most."""
@@ -142,14 +143,14 @@ def _recover_expired_leases(ctx: AppContext, now: datetime) -> DeliverySummary:
     with ctx.database.write() as tx:
         released, unknown = outbox_messages.QUEUE.release_expired(tx, now)
         resent = 0
-        resend_after = _resend_after(ctx, tx)
+        resend_after = _resend_after(ctx.definitions, tx)
         if resend_after is not None:
             resent = outbox_messages.requeue_unknown(tx, now - resend_after, now)
     return DeliverySummary(0, Counter({"released": released, "unknown": unknown, "resent": resent}))
 
 
-def _resend_after(ctx: AppContext, tx: Transaction) -> timedelta | None:
+def _resend_after(definitions: PublishedDefinitions, tx: Transaction) -> timedelta | None:
     try:
-        return ctx.definitions.current(tx).sending.resend_after
+        return definitions.current(tx).sending.resend_after
     except NotFound:  # nothing is published yet, so nothing was ever sent
         return None

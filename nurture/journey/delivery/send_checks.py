@@ -12,6 +12,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import ActiveSuppression, find_covering
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
+from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.program import Program
 from nurture.domain.planning.touch_planning import earliest_send_time
 from nurture.errors import NurtureError
@@ -22,6 +23,7 @@ from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.messages import TO_LEAD, DeliveryResult, DueMessage
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 from nurture.runtime.redact import redact
 
 RECHECK_AFTER: Final = timedelta(minutes=15)
@@ -47,7 +49,7 @@ def check_before_send(
     """Check everything that may have changed since the messages were planned."""
     touches = [one for one in due_messages if one.recipient == TO_LEAD]
     suppressed = _load_suppressions(tx, touches)
-    programs = _load_programs(ctx, tx, touches)
+    programs = _load_programs(ctx.definitions, tx, touches)
     sent_times = _load_sent_times(tx, touches, programs, now)
     decision = SendDecision()
     touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
@@ -56,7 +58,7 @@ def check_before_send(
         if outcome is None and one.recipient == TO_LEAD:
             program = programs[one.track, one.track_version]
             outcome = _check_touch(
-                ctx, one, program, suppressed.get(one.address_id or 0, ()), sent_times[one.lead_id], now
+                ctx.holidays, one, program, suppressed.get(one.address_id or 0, ()), sent_times[one.lead_id], now
             )
             if outcome is None and isinstance(program, Program):
                 sent_times[one.lead_id].append(now)
@@ -68,7 +70,7 @@ def check_before_send(
             decision.ready.append(one)
         else:
             decision.held_back.append(outcome)
-    _apply_domain_limits(ctx, tx, touches_by_domain, open_breakers, decision, now)
+    _apply_domain_limits(ctx.definitions, tx, touches_by_domain, open_breakers, decision, now)
     return decision
 
 
@@ -86,13 +88,16 @@ def recheck_send_windows(
     ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage], now: datetime
 ) -> dict[int, DeliveryResult]:
     """Return the results of touches whose send window closed or whose grace period ended since the claim."""
-    programs = _load_programs(ctx, tx, touches)
+    programs = _load_programs(ctx.definitions, tx, touches)
     closed = {}
     for one in touches:
         program = programs[one.track, one.track_version]
         if now > one.expires_at:
             closed[one.id] = cancel(one, "too_late")
-        elif isinstance(program, Program) and (later := _earliest_send_time(ctx, one, program, (), now)) is not None:
+        elif (
+            isinstance(program, Program)
+            and (later := _earliest_send_time(ctx.holidays, one, program, (), now)) is not None
+        ):
             closed[one.id] = _hold_or_cancel(one, "held for its send window", later)
     return closed
 
@@ -102,7 +107,7 @@ def recheck_suppressions(ctx: AppContext, tx: Transaction, touches: Sequence[Due
     suppressed = _load_suppressions(tx, touches)
     if not suppressed:
         return {}
-    programs = _load_programs(ctx, tx, touches)
+    programs = _load_programs(ctx.definitions, tx, touches)
     cancelled = {}
     for one in touches:
         program = programs[one.track, one.track_version]
@@ -146,13 +151,13 @@ Programs = Mapping[tuple[str | None, int | None], Program | str]
 """The program of each track version, or the error that prevents reading it."""
 
 
-def _load_programs(ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage]) -> Programs:
+def _load_programs(definitions: PublishedDefinitions, tx: Transaction, touches: Sequence[DueMessage]) -> Programs:
     found: dict[tuple[str | None, int | None], Program | str] = {}
     for one in touches:
         key = (one.track, one.track_version)
         if key not in found:
             try:
-                found[key] = ctx.definitions.program(tx, one.track or "", one.track_version or 0)
+                found[key] = definitions.program(tx, one.track or "", one.track_version or 0)
             except NurtureError as error:
                 found[key] = str(error)
     return found
@@ -173,7 +178,7 @@ def _load_sent_times(
 
 
 def _check_touch(
-    ctx: AppContext,
+    holidays: Holidays,
     message: DueMessage,
     program: Program | str,
     suppressed: Sequence[ActiveSuppression],
@@ -191,7 +196,7 @@ def _check_touch(
     if reason is not None:
         return cancel(message, reason)
     try:
-        send_at = _earliest_send_time(ctx, message, program, sent_times, now)
+        send_at = _earliest_send_time(holidays, message, program, sent_times, now)
     except Exception as error:  # noqa: BLE001 - recorded on the message, and tried again until its grace period ends
         return hold_until(message, f"error: {redact(error, message.fields, message.address)}", now + RETRY_AFTER_ERROR)
     if send_at is None:
@@ -209,14 +214,14 @@ def _suppression_reason(message: DueMessage, suppressed: Sequence[ActiveSuppress
 
 
 def _earliest_send_time(
-    ctx: AppContext, message: DueMessage, program: Program, sent_times: Sequence[datetime], now: datetime
+    holidays: Holidays, message: DueMessage, program: Program, sent_times: Sequence[datetime], now: datetime
 ) -> datetime | None:
     """Return when pause, touch interval, cap and send window allow the touch, or None if they do now."""
     send_at, _ = earliest_send_time(
         program,
         max(now, message.paused_until or now),
         zone=message.zone,
-        holidays=ctx.holidays(message.country, now),
+        holidays=holidays(message.country, now),
         sent=sent_times,
         touch_interval=timedelta(days=message.touch_interval_days) if message.touch_interval_days else None,
     )
@@ -224,7 +229,7 @@ def _earliest_send_time(
 
 
 def _apply_domain_limits(
-    ctx: AppContext,
+    definitions: PublishedDefinitions,
     tx: Transaction,
     touches_by_domain: Mapping[str, Sequence[DueMessage]],
     open_breakers: Sequence[Breaker],
@@ -234,7 +239,7 @@ def _apply_domain_limits(
     """Keep the touches whose sender domain is not paused and within its hourly and daily limits."""
     if not touches_by_domain:
         return
-    rules = ctx.definitions.current(tx).sending
+    rules = definitions.current(tx).sending
     pauses = {pause.name: pause for pause in open_breakers if pause.kind == "domain"}
     active_pauses = {name: pause for name, pause in pauses.items() if pause.until is None or pause.until > now}
     for name in (pauses.keys() - active_pauses.keys()) & touches_by_domain.keys():

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.exc import DataError, IntegrityError
 
+from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
@@ -105,13 +106,13 @@ def process_pending(ctx: AppContext, now: datetime) -> ApplyResult:
 
 def apply_pending(ctx: AppContext, now: datetime) -> ApplyResult:
     """Apply every pending batch, the oldest first."""
-    pending = drain(lambda: _next_batches(ctx), bool)
+    pending = drain(lambda: _next_batches(ctx.database), bool)
     return sum((_apply_batches(ctx, batches, now) for batches in pending if batches), ApplyResult())
 
 
-def _next_batches(ctx: AppContext) -> list[PendingBatch]:
+def _next_batches(database: Database) -> list[PendingBatch]:
     """Return as many pending batches as one transaction handles, at least one."""
-    with ctx.database.read() as tx:
+    with database.read() as tx:
         found = provider_event_queries.load_pending(tx, _MAX_BATCHES)
     size = 0
     for number, batch in enumerate(found):
@@ -195,7 +196,9 @@ def _process_events(
         acquire(tx, Lock.EVENTS)
         refs = {event.ref for _, event in events if event.ref and event.installation_id == ctx.installation_id}
         messages = provider_event_queries.lock_messages(tx, refs)
-        matched = _redact_erased(tx, [_match_event(ctx, batch, event, messages) for batch, event in events])
+        matched = _redact_erased(
+            tx, [_match_event(ctx.installation_id, batch, event, messages) for batch, event in events]
+        )
         kept = [one for one in matched if not one.erased]
         new = provider_event_queries.insert_events(tx, [_to_event_row(one) for one in kept])
         changed = _update_messages(tx, matched, now)
@@ -206,10 +209,10 @@ def _process_events(
 
 
 def _match_event(
-    ctx: AppContext, batch: PendingBatch, event: ProviderEvent, messages: Mapping[str, SentMessage]
+    installation_id: str, batch: PendingBatch, event: ProviderEvent, messages: Mapping[str, SentMessage]
 ) -> _MatchedEvent:
     """Match an event to its message. Its time is never before the mail was planned, or after the event was received."""
-    message = messages.get(event.ref) if event.installation_id == ctx.installation_id else None
+    message = messages.get(event.ref) if event.installation_id == installation_id else None
     at = min(event.at or batch.received_at, batch.received_at)
     if message is not None:
         at = max(at, message.planned_at)

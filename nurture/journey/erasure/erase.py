@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from nurture.db import clock_row
+from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.address import erasure_hash, normalize_address
@@ -91,7 +92,7 @@ def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Co
             rows += queries.erase_mentions(tx, mentioned, person.spellings)
     systems = [*remaining_copies.list_systems(ctx, sent, records), *_scrub_copies(ctx)]
     search_terms = {*person.spellings, *(lead_key(ctx, lead_id) for lead_id in leads)}
-    files = remaining_copies.find_files(folders, sent, search_terms, _database_files(ctx))
+    files = remaining_copies.find_files(folders, sent, search_terms, _database_files(ctx.database))
     return ErasureResult(person.lead, person.address is not None, rows, ambiguous_leads, files, systems)
 
 
@@ -108,9 +109,9 @@ def _scrub_copies(ctx: AppContext) -> list[str]:
     return copies
 
 
-def _database_files(ctx: AppContext) -> set[Path]:
+def _database_files(database: Database) -> set[Path]:
     """Return the files of the database itself, from which the person is already erased."""
-    path = ctx.database.url.database
+    path = database.url.database
     return {Path(f"{path}{suffix}").resolve() for suffix in ("", "-wal", "-shm")} if path else set()
 
 

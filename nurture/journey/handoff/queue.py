@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
+from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.planning.criteria import unanswered_request
 from nurture.domain.policy.policy import RejectReason
@@ -91,7 +92,7 @@ def _offer_next_batch(
             if not capacity.remaining:  # otherwise the remaining leads came in, or were locked, during the scan
                 until, version = capacity.next_opening(), policy.version
                 events["waiting"] += queue_queries.postpone(tx, None, until, now, version)
-            _save_capacity_forecast(ctx, tx, capacity)
+            _save_capacity_forecast(ctx.holidays, tx, capacity)
         queue_queries.save_queue_scan(tx, () if progress or others_hold_some else free_reps, now)
     return events, progress
 
@@ -197,12 +198,12 @@ def _move_to_queue(
     return "needs a field" if routed.missing_field else "needs a person"
 
 
-def _save_capacity_forecast(ctx: AppContext, tx: Transaction, capacity: RepCapacity) -> None:
+def _save_capacity_forecast(holidays: Holidays, tx: Transaction, capacity: RepCapacity) -> None:
     """Store the capacity forecast, if the policy makes tracks depend on it."""
     policy = capacity.policy
     if policy.priority.hold_calls_to_action_at is None:
         return
     forecast = capacity.forecast(queue_queries.count_waiting(tx))
-    working_time = rep_capacity.working_time(policy.business_hours.hours, ctx.holidays, capacity.now)
+    working_time = rep_capacity.working_time(policy.business_hours.hours, holidays, capacity.now)
     until = forecast.full_until(policy.priority.hold_calls_to_action_at, working_time, capacity.now)
     queue_queries.save_capacity_forecast(tx, forecast, until, capacity.now)

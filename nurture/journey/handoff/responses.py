@@ -8,6 +8,7 @@ from datetime import date, datetime
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Custodian, Timeline
+from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.policy import Policy, RejectReason
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.consent import suppression
@@ -29,16 +30,16 @@ def accept(ctx: AppContext, offer_id: int, now: datetime) -> OfferRow:
         one, lead, transitions = lock_open_offer(ctx, tx, offer_id, now)
         queries.record_answers(tx, [(offer_id, "accepted", None)], now)
         transitions.end_enrollment(lead, "accepted", "handed_off")
-        action, due = _follow_up_action(ctx, transitions.definitions.policy, one, now)
+        action, due = _follow_up_action(ctx.holidays, transitions.definitions.policy, one, now)
         moved = transitions.set_custody(lead, Custodian.REP, one.rep, action, due)
         transitions.add_journal_entry(lead, "accepted", f"{one.rep} accepted: {one.handoff_reason}", moved, ref=one.rep)
         transitions.changes.write(tx, now)
     return one
 
 
-def _follow_up_action(ctx: AppContext, policy: Policy, offer: OfferRow, now: datetime) -> tuple[str, datetime]:
+def _follow_up_action(holidays: Holidays, policy: Policy, offer: OfferRow, now: datetime) -> tuple[str, datetime]:
     """Return the rep's next action, and when to check that it was done."""
-    escalation = follow_up_escalation(policy, ctx.holidays, offer._replace(answered_at=now))
+    escalation = follow_up_escalation(policy, holidays, offer._replace(answered_at=now))
     if not escalation:
         return f"{offer.rep} follows up", now + policy.follow_up_within
     return f"{offer.rep} follows up; else {describe_step(policy, offer.rep, escalation[0])}", escalation[0].due_at

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from nurture.db.engine import Database
 from nurture.domain.lead import Custodian, Queue, full_name
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
@@ -183,31 +184,31 @@ def record_vote(ctx: AppContext, offer_id: int, rep_id: str, now: datetime, *, u
 
 def pause_lead(ctx: AppContext, lead_id: int, rep_id: str, until: datetime, now: datetime) -> datetime:
     """Pause email to the lead until *until*, or longer if others asked for that; return the end of the pause."""
-    _require_former_lead(ctx, lead_id, rep_id)
+    _require_former_lead(ctx.database, lead_id, rep_id)
     return manual.pause(ctx, lead_id, until, now, by=f"{PAUSED_BY_REP}{rep_id}", only_by=PAUSED_BY_REP) or until
 
 
 def resume(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> None:
     """End a pause set by a rep. Raises InvalidState if the lead or an operator set it."""
-    _require_former_lead(ctx, lead_id, rep_id)
+    _require_former_lead(ctx.database, lead_id, rep_id)
     manual.pause(ctx, lead_id, None, now, by=f"{PAUSED_BY_REP}{rep_id}", only_by=PAUSED_BY_REP)
 
 
 def expedite(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> bool:
     """Send the next email of the lead's track as soon as its window and caps allow."""
-    _require_former_lead(ctx, lead_id, rep_id)
+    _require_former_lead(ctx.database, lead_id, rep_id)
     return manual.expedite(ctx, lead_id, now, by=f"{PAUSED_BY_REP}{rep_id}")
 
 
 def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int:
     """Offer the lead to the rep now; return the offer's id."""
-    _require_former_lead(ctx, lead_id, rep_id)
+    _require_former_lead(ctx.database, lead_id, rep_id)
     return call_back.claim_lead(ctx, lead_id, rep_id, now)
 
 
-def _require_former_lead(ctx: AppContext, lead_id: int, rep_id: str) -> SnapshotRow:
+def _require_former_lead(database: Database, lead_id: int, rep_id: str) -> SnapshotRow:
     """Return the lead. Raises InvalidState if it is on no track, or was never offered to the rep."""
-    with ctx.database.read() as tx:
+    with database.read() as tx:
         if not workspace_queries.was_ever_offered(tx, rep_id, lead_id):
             raise InvalidState(f"Lead {lead_id} was never offered to {rep_id}.")
         rows = snapshot.load_rows(tx, [lead_id], lock=False)

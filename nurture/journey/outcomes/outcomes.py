@@ -20,6 +20,7 @@ from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.outcomes import queries
 from nurture.journey.outcomes.queries import Contradiction, CurrentOutcome, OutcomeDetails, OutcomeReportRow
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 
 FINAL_CLOSINGS: Final = (Closing.WON.value, Closing.LOST.value)
 _AMOUNT_TOLERANCE: Final = 0.005  # amounts are money
@@ -71,7 +72,7 @@ def record_outcomes_in(
         queries.load_known_keys(tx, keys),
     )
     verdicts = [merger.merge(one, key) for one, key in zip(reports, keys, strict=True)]
-    _close_leads(ctx, tx, merger, source, now)
+    _close_leads(ctx.definitions, tx, merger, source, now)
     queries.set_missing_amounts(tx, merger.amounts)
     zipped = zip(reports, keys, verdicts, strict=True)
     queries.insert_reports(
@@ -124,10 +125,12 @@ class _OutcomeMerger:
         return "completed"
 
 
-def _close_leads(ctx: AppContext, tx: Transaction, merger: _OutcomeMerger, source: str, now: datetime) -> None:
+def _close_leads(
+    definitions: PublishedDefinitions, tx: Transaction, merger: _OutcomeMerger, source: str, now: datetime
+) -> None:
     if not merger.to_close:
         return
-    transitions = LeadTransitions(ctx.definitions.current(tx), now, "outcome")
+    transitions = LeadTransitions(definitions.current(tx), now, "outcome")
     handoff_queries.withdraw_offers(tx, list(merger.to_close), "closed", now)
     for lead_id, one in merger.to_close.items():
         reason = f"closed as {one.closing.value}, reported by {source}"

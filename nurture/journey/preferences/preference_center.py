@@ -30,6 +30,7 @@ from nurture.journey.leads import suppression_queries
 from nurture.journey.preferences.unsubscribe import SOURCE, link_signal, load_program, mask_address
 from nurture.journey.tracks import manual
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 from nurture.runtime.token_queries import TokenRecord
 
 _lead = table(lead_tables.Lead)
@@ -114,7 +115,7 @@ def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Pref
             bounced=any(
                 one.scope is SuppressionScope.GLOBAL and one.source is SuppressionSource.BOUNCE for one in suppressions
             ),
-            topics=_topics(ctx, tx, suppressions),
+            topics=_topics(ctx.definitions, tx, suppressions),
             paused_until=calendar.to_local(active_pause, zone).date() if active_pause is not None else None,
             paused_on_page=manual.is_paused_by(row.paused_by, PREFERENCE_PAGE),
             touch_interval_days=row.touch_interval_days,
@@ -203,10 +204,12 @@ def _opt_in(ctx: AppContext, token: TokenRecord, target: SuppressionTarget, now:
         return False
 
 
-def _topics(ctx: AppContext, tx: Transaction, suppressions: Sequence[ActiveSuppression]) -> list[Topic]:
+def _topics(
+    definitions: PublishedDefinitions, tx: Transaction, suppressions: Sequence[ActiveSuppression]
+) -> list[Topic]:
     """Return the topics of published tracks, and topics no longer published that the lead opted out of."""
     try:
-        programs = list(ctx.definitions.current(tx).programs.values())
+        programs = list(definitions.current(tx).programs.values())
     except NotFound:
         programs = []
     opted_out = {normalize_ref(one.ref): one.ref for one in suppressions if one.scope is SuppressionScope.TOPIC}

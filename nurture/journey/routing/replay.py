@@ -9,6 +9,7 @@ from nurture.domain.routing.routing import route
 from nurture.domain.routing.routing_snapshot import from_dict
 from nurture.journey.routing import queries
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 
 _PAGE = 1_000
 
@@ -38,14 +39,16 @@ def replay(ctx: AppContext, lead_id: int | None = None) -> ReplayResult:
         with ctx.database.read() as tx:
             rows = queries.load_decisions(tx, after, _PAGE, lead_id)
             for row in rows:
-                _compare(ctx, tx, row, result)
+                _compare(ctx.definitions, tx, row, result)
         if len(rows) < _PAGE:
             return result
         after = rows[-1].id
 
 
-def _compare(ctx: AppContext, tx: Transaction, row: queries.StoredDecision, result: ReplayResult) -> None:
-    found = route(from_dict(row.request), ctx.definitions.policy(tx, row.policy_version).routing_plan)
+def _compare(
+    definitions: PublishedDefinitions, tx: Transaction, row: queries.StoredDecision, result: ReplayResult
+) -> None:
+    found = route(from_dict(row.request), definitions.policy(tx, row.policy_version).routing_plan)
     before, after = (row.rep or row.queue, row.rule), (found.rep or found.queue, found.rule)
     result.decisions += 1
     if before != after:

@@ -99,7 +99,7 @@ def compose_touch(
 ) -> ComposedMessage:
     """Compose a touch; *track_opens* is whether the lead agreed to open tracking."""
     links, envelope, values = address_lead(ctx, template.program, template.sender, message, message.step)
-    tracked_links = _make_tracked_links(ctx, template.compiled, message, links, track_opens=track_opens)
+    tracked_links = _make_tracked_links(ctx.base_url, template.compiled, message, links, track_opens=track_opens)
     email = compose(template.compiled, values, envelope, tracked_links)
     own_destinations = _own_destinations(template.compiled, tracked_links, message)
     return ComposedMessage(email, links, own_destinations, template.destinations)
@@ -115,7 +115,7 @@ def address_lead(
     assert message.track is not None
     assert message.address is not None
     links: list[Link] = []
-    reply_to = _reply_to(ctx, program.sender, message, links)
+    reply_to = _reply_to(ctx.reply_domain, program.sender, message, links)
     mailto = f"mailto:{reply_to.email if reply_to else sender.email}?subject=unsubscribe"
     unsubscribe_url, preferences_url = mailto, ""
     if ctx.base_url:
@@ -139,7 +139,7 @@ def address_lead(
 
 
 def _make_tracked_links(
-    ctx: AppContext, compiled: CompiledEmail, message: DueMessage, links: list[Link], *, track_opens: bool
+    base_url: str, compiled: CompiledEmail, message: DueMessage, links: list[Link], *, track_opens: bool
 ) -> TrackedLinks | None:
     """Create the tokens of the email, one for all its links, and append them to *links*."""
     if compiled.tracking is None:
@@ -147,10 +147,10 @@ def _make_tracked_links(
     prefix = pixel = ""
     if compiled.destinations or compiled.patterns:
         links.append(public_links.make_link(LinkSpec(public_links.CLICK, message.lead_id, message.id)))
-        prefix = f"{links[-1].url(ctx.base_url)}/"
+        prefix = f"{links[-1].url(base_url)}/"
     if track_opens:
         links.append(public_links.make_link(LinkSpec(public_links.OPEN, message.lead_id, message.id)))
-        pixel = f"{links[-1].url(ctx.base_url)}.gif"
+        pixel = f"{links[-1].url(base_url)}.gif"
     return TrackedLinks(prefix, compiled.tracking, pixel)
 
 
@@ -165,11 +165,11 @@ def _own_destinations(
     )
 
 
-def _reply_to(ctx: AppContext, sender: Sender, message: DueMessage, links: list[Link]) -> Address | None:
+def _reply_to(reply_domain: str, sender: Sender, message: DueMessage, links: list[Link]) -> Address | None:
     """Return the reply address: one of this message alone, or the sender's own."""
-    if ctx.reply_domain:
+    if reply_domain:
         links.append(public_links.make_link(LinkSpec(public_links.REPLY, message.lead_id, message.id)))
-        return Address(sender.name, reply_address(links[-1].token, ctx.reply_domain))
+        return Address(sender.name, reply_address(links[-1].token, reply_domain))
     return Address(sender.name, sender.reply_to) if sender.reply_to else None
 
 

@@ -11,6 +11,7 @@ from hashlib import sha256
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from nurture.db.engine import Database
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import source_for_signal
 from nurture.domain.signals import SUPPRESSING_KINDS
@@ -120,7 +121,7 @@ def post_batches(
                 posted.append(_PostedSignal(batch, index, signal.lead.parsed(), signal))
             except InvalidItem as wrong:
                 results[batch].reject(index, wrong)
-    matched = _match_leads(ctx, posted, results, now)
+    matched = _match_leads(ctx.database, posted, results, now)
     new, refused = _record_signals(ctx, [one for _, _, one in matched], now)
     for number, (batch, position, one) in enumerate(matched):
         if number in refused:
@@ -192,10 +193,10 @@ def _find_leads(tx: Transaction, refs: Sequence[LeadRef]) -> dict[int, int]:
 
 
 def _match_leads(
-    ctx: AppContext, posted: Sequence[_PostedSignal], results: Sequence[BatchResult], now: datetime
+    database: Database, posted: Sequence[_PostedSignal], results: Sequence[BatchResult], now: datetime
 ) -> list[tuple[int, int, NewSignal]]:
     """Find the leads and touches of signals; return (batch, position, signal to store)."""
-    with ctx.database.read() as tx:
+    with database.read() as tx:
         found = _find_leads(tx, [signal.lead_ref for signal in posted])
         pairs = [
             (found[number], one.item.email) for number, one in enumerate(posted) if one.item.email and number in found
@@ -203,7 +204,7 @@ def _match_leads(
         touches = signal_queries.find_latest_touches(tx, pairs)
     matched: list[tuple[int, int, NewSignal]] = []
     unmatched = [one for index, one in enumerate(posted) if index not in found and one.item.kind in SUPPRESSING_KINDS]
-    stopped = _suppress_addresses(ctx, [one for one in unmatched if one.lead_ref.normalized is not None], now)
+    stopped = _suppress_addresses(database, [one for one in unmatched if one.lead_ref.normalized is not None], now)
     for index, signal in enumerate(posted):
         lead_id = found.get(index)
         if lead_id is None and (signal.batch, signal.position) in stopped:
@@ -217,7 +218,9 @@ def _match_leads(
     return matched
 
 
-def _suppress_addresses(ctx: AppContext, posted: Sequence[_PostedSignal], now: datetime) -> dict[tuple[int, int], bool]:
+def _suppress_addresses(
+    database: Database, posted: Sequence[_PostedSignal], now: datetime
+) -> dict[tuple[int, int], bool]:
     """Suppress addresses that no lead has; return by (batch, position) whether that was new.
 
     Opt-outs that arrive before their lead are kept, and the response does not reveal which addresses exist.
@@ -228,7 +231,7 @@ def _suppress_addresses(ctx: AppContext, posted: Sequence[_PostedSignal], now: d
             normals[one.batch, one.position] = opt_outs.parse_address(one.lead_ref.normalized or "")
     if not normals:
         return {}
-    with ctx.database.write() as tx:
+    with database.write() as tx:
         found = opt_outs.get_or_create_addresses(tx, sorted(set(normals.values())))
         suppressions = [
             OptOut(

@@ -18,7 +18,7 @@ from nurture.errors import InvalidDefinitions
 from nurture.mail.rendering import link_tracking, mjml_layout
 from nurture.mail.rendering.email_file import EmailSource, ParsedEmail, Piece, parse_email
 from nurture.mail.rendering.jinja_sandbox import HTML, TEXT, find_names, find_template_problems
-from nurture.mail.rendering.link_tracking import LinkTracking
+from nurture.mail.rendering.link_tracking import LinkTracking, RewrittenHtml
 from nurture.mail.rendering.markdown import render_body
 from nurture.mail.rendering.placeholders import Placeholders
 from nurture.mail.rendering.plain_text import derive_plain_text
@@ -125,32 +125,20 @@ def _build_email(
 ) -> CompiledEmail:
     """Build the templates from *html* with placeholders, and from the plain text derived from it."""
     if tracking is None:
-        text = placeholders.restore_escaped(derive_plain_text(html, placeholders))
-        html = placeholders.restore_escaped(
-            mjml_layout.break_lines(
-                mjml_layout.guard_links(link_tracking.strip_no_track_attributes(html), placeholders)
-            )
-        )
-        return CompiledEmail(
-            name=name,
-            subject=TEXT.from_string(subject),
-            html=HTML.from_string(html),
-            text=TEXT.from_string(text),
-            variables=variables,
-            sources=(subject, html, text),
-        )
-    rewritten = link_tracking.rewrite_links(html, placeholders, tracking)
+        rewritten = RewrittenHtml(link_tracking.strip_no_track_attributes(html))
+    else:
+        rewritten = link_tracking.rewrite_links(html, placeholders, tracking)
     text = placeholders.restore_escaped(derive_plain_text(rewritten.html, placeholders, rewritten.original_urls))
     html = placeholders.restore_escaped(
         mjml_layout.break_lines(mjml_layout.guard_links(rewritten.html, placeholders, rewritten.trusted_words))
     )
-    has_tracked_links = bool(rewritten.original_urls)
-    html = link_tracking.append_tracking(html, honeypot=tracking.honeypot and has_tracked_links)
+    if tracking is not None:
+        html = link_tracking.append_tracking(html, honeypot=tracking.honeypot and bool(rewritten.original_urls))
     return CompiledEmail(
         name=name,
         subject=TEXT.from_string(subject),
-        html=link_tracking.HTML.from_string(html),
-        text=link_tracking.TEXT.from_string(text),
+        html=(HTML if tracking is None else link_tracking.HTML).from_string(html),
+        text=(TEXT if tracking is None else link_tracking.TEXT).from_string(text),
         variables=variables,
         sources=(subject, html, text),
         tracking=tracking,

@@ -7,6 +7,7 @@ in the email. Links whose URL has Jinja tags are numbered per email, when it is 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape, unescape
 from typing import Final
@@ -67,10 +68,10 @@ class RewrittenHtml:
     """HTML with placeholders and rewritten links. *original_urls* maps each new URL to the original."""
 
     html: str
-    destinations: tuple[str, ...]
-    patterns: tuple[str, ...]
-    original_urls: dict[str, str]
-    trusted_words: frozenset[str]
+    destinations: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    original_urls: Mapping[str, str] = field(default_factory=dict)
+    trusted_words: frozenset[str] = frozenset()
 
 
 def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking) -> RewrittenHtml:

@@ -21,7 +21,7 @@ from nurture.mail.inbound.mime_parts import MAX_DEPTH, MAX_PARTS, decode_text, r
 from nurture.mail.inbound.out_of_office import _date_pattern, parse_return_date
 from nurture.mail.inbound.phrase_patterns import PhrasePattern
 from nurture.mail.inbound.reply_text import extract_own_text, sanitize_text
-from nurture.mail.providers.sendgrid.responses import _ADDRESS
+from nurture.mail.providers.http_errors import _ADDRESS
 from nurture.mail.providers.smtp.commands import sanitize_reply
 from tests.mail.inbound.hostile_mails import INVALID_CHARSETS, MAILS, nested
 from tests.mail.inbound.patterns import hazards

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nurture.mail.providers.webhooks import WebhookVerifier
 
 _MIN_PASSWORD: Final = 16
-_CREDENTIAL: Final = re.compile(rf"[^\s:]+:\S{{{_MIN_PASSWORD},}}")
+_CREDENTIAL: Final = re.compile(rf"\A[^\s:]++:\S{{{_MIN_PASSWORD},}}+")
 
 
 def _check_credentials(value: SecretStr) -> SecretStr | None:

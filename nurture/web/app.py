@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from fastapi import Depends, FastAPI, Request
@@ -16,15 +16,10 @@ from nurture.clock import Clock
 from nurture.db import clock_row
 from nurture.errors import DatabaseUnavailable, NotFound
 from nurture.journey.engagement.click_buffer import ClickRecorder
-from nurture.journey.intake.api.batches import LEAD_COUNTS, SIGNAL_COUNTS
-from nurture.journey.intake.api.items import LeadBatch, OutcomeBatch, SignalBatch
-from nurture.journey.intake.api.tokens import TokenScope
-from nurture.journey.outcomes.outcomes import VERDICTS
 from nurture.mail.providers.registry import OpenWebhooks
 from nurture.runtime.context import AppContext
 from nurture.web import auth, errors
 from nurture.web.api import endpoints, openapi
-from nurture.web.api.openapi import describe
 from nurture.web.api.signal_batcher import SignalBatcher
 from nurture.web.api.token_limits import TokenRateLimits
 from nurture.web.auth import Site, SiteDep, authorize
@@ -70,21 +65,6 @@ _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]]
 )
 """Each path with its GET and POST functions."""
 
-_API_ROUTES: Final[Sequence[tuple[str, RouteFunction, dict[str, Any]]]] = (
-    (
-        auth.SIGNALS,
-        endpoints.post_signals,
-        describe(TokenScope.SIGNALS, "Post signals: what leads did", SignalBatch, SIGNAL_COUNTS),
-    ),
-    (auth.LEADS, endpoints.post_leads, describe(TokenScope.LEADS, "Create or update leads", LeadBatch, LEAD_COUNTS)),
-    (
-        auth.OUTCOMES,
-        endpoints.post_outcomes,
-        describe(TokenScope.OUTCOMES, "Post outcomes: how leads ended", OutcomeBatch, VERDICTS),
-    ),
-)
-"""Each path of the API with its POST function and the description of it."""
-
 
 def create_app(
     ctx: AppContext,
@@ -125,8 +105,8 @@ def create_app(
             app.add_api_route(path, get_endpoint, methods=["GET", "HEAD"], include_in_schema=False)
         if post_endpoint is not None:
             app.add_api_route(path, post_endpoint, methods=["POST"], include_in_schema=False)
-    for path, endpoint, description in _API_ROUTES:
-        app.add_api_route(path, endpoint, methods=["POST"], **description)
+    for path, route in endpoints.BATCHES.items():
+        app.add_api_route(path, endpoints.post_batch, methods=["POST"], **openapi.describe(path, route))
     app.state.mail_limiter = anyio.CapacityLimiter(2)  # each holds an email in memory
     app.state.inbound_disk_budget = inbound_mail.DiskBudget(inbound_mail.MAX_ON_DISK)
     token_allowance = allowances[auth.API_CALLS]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Final, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 import anyio
 import orjson
@@ -13,12 +13,14 @@ from starlette.responses import Response
 
 from nurture.formats.items import InvalidItem, read_item
 from nurture.journey.intake.api import batches, idempotency
-from nurture.journey.intake.api.batches import BatchResult
+from nurture.journey.intake.api.batches import LEAD_COUNTS, SIGNAL_COUNTS, BatchResult
 from nurture.journey.intake.api.idempotency import HEADER, KeyedResponse, KeyReused
 from nurture.journey.intake.api.items import Batch, LeadBatch, OutcomeBatch, SignalBatch
-from nurture.journey.intake.api.tokens import TokenScope
-from nurture.web.api.openapi import openapi_document
-from nurture.web.auth import CallerDep, SiteDep
+from nurture.journey.intake.api.tokens import Caller, TokenScope
+from nurture.journey.outcomes.outcomes import VERDICTS
+from nurture.web import auth
+from nurture.web.api.openapi import BatchRoute, openapi_document
+from nurture.web.auth import CallerDep, Site, SiteDep
 from nurture.web.errors import WebError
 
 MAX_CONCURRENT_BATCHES: Final = 4
@@ -29,8 +31,6 @@ MAX_CONCURRENT_SIGNAL_BATCHES: Final = 32
 
 _JSON: Final = "application/json"
 _NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
-
-B = TypeVar("B", bound=Batch)
 
 
 async def read_json_body(request: Request, _caller: CallerDep) -> bytes:
@@ -49,46 +49,42 @@ async def read_json_body(request: Request, _caller: CallerDep) -> bytes:
 JsonBody = Annotated[bytes, Depends(read_json_body)]
 
 
-async def post_signals(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
+def _write_signals(site: Site, caller: Caller, batch: SignalBatch) -> BatchResult:
     """Page visits, forms, product usage, changes in the CRM.
 
     Each signal counts once, however often it is sent: by its `id`, or else by lead, kind, second, email, link and
     value. nurture reacts to it at once.
     """
-
-    def write(batch: SignalBatch) -> BatchResult:
-        permit = site.token_rate_limits.make_permit(caller, TokenScope.SIGNALS, site.clock.now())
-        return site.signal_batcher.post(batch.items, permit)
-
-    return await _post_batch(request, site, caller, body, SignalBatch, write)
+    permit = site.token_rate_limits.make_permit(caller, TokenScope.SIGNALS, site.clock.now())
+    return site.signal_batcher.post(batch.items, permit)
 
 
-async def post_leads(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
+def _write_leads(site: Site, caller: Caller, batch: LeadBatch) -> BatchResult:
     """Works like `nurture import`.
 
     A lead that is known by id or address is updated, an empty field deletes nothing, and a lead that opted out is
     not mailed again.
     """
-
-    def write(batch: LeadBatch) -> BatchResult:
-        now = site.clock.now()
-        permit = site.token_rate_limits.make_permit(caller, TokenScope.LEADS, now)
-        return batches.post_leads(site.ctx, batch.source, batch.items, caller.name, now, permit)
-
-    return await _post_batch(request, site, caller, body, LeadBatch, write)
+    now = site.clock.now()
+    permit = site.token_rate_limits.make_permit(caller, TokenScope.LEADS, now)
+    return batches.post_leads(site.ctx, batch.source, batch.items, caller.name, now, permit)
 
 
-async def post_outcomes(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
+def _write_outcomes(site: Site, _caller: Caller, batch: OutcomeBatch) -> BatchResult:
     """Won with an amount, lost with a reason.
 
     The lead is closed whatever its custody; an outcome that contradicts an earlier one is kept for a person to
     resolve. Each counts once: by its `id`, or else by lead, closing, time, amount and reason.
     """
+    return batches.post_outcomes(site.ctx, batch.items, site.clock.now())
 
-    def write(batch: OutcomeBatch) -> BatchResult:
-        return batches.post_outcomes(site.ctx, batch.items, site.clock.now())
 
-    return await _post_batch(request, site, caller, body, OutcomeBatch, write)
+BATCHES: Final[Mapping[str, BatchRoute]] = {
+    auth.SIGNALS: BatchRoute("Post signals: what leads did", SignalBatch, SIGNAL_COUNTS, _write_signals),
+    auth.LEADS: BatchRoute("Create or update leads", LeadBatch, LEAD_COUNTS, _write_leads),
+    auth.OUTCOMES: BatchRoute("Post outcomes: how leads ended", OutcomeBatch, VERDICTS, _write_outcomes),
+}
+"""The routes that take batches, by path."""
 
 
 def show_openapi(request: Request) -> Response:
@@ -103,9 +99,9 @@ def show_docs(request: Request, site: SiteDep) -> Response:
     return site.templates.response("api.html", api=openapi_document(request.app))
 
 
-async def _post_batch(
-    request: Request, site: SiteDep, caller: CallerDep, body: bytes, model: type[B], write: Callable[[B], BatchResult]
-) -> Response:
+async def post_batch(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
+    """Store a batch, once for each idempotency key."""
+    route = BATCHES[request.url.path]
     keys = request.headers.getlist(HEADER)
     if len(keys) > 1 or not all(map(idempotency.KEY.fullmatch, keys)):
         raise WebError(
@@ -116,11 +112,11 @@ async def _post_batch(
         )
 
     def respond() -> KeyedResponse:
-        batch = _parse_batch(body, model)
+        batch = _parse_batch(body, route.model)
 
         def run_batch() -> KeyedResponse:
             site.token_rate_limits.consume(caller, len(batch.items), site.clock.now())
-            result = write(batch)
+            result = route.write(site, caller, batch)
             content = {"received": result.received, "accepted": result.accepted, **result.counts}
             return KeyedResponse(202, orjson.dumps({**content, "rejected": result.rejected}, option=_NEWLINE).decode())
 
@@ -129,7 +125,8 @@ async def _post_batch(
         keyed_request = idempotency.KeyedRequest(caller.token_id, request.url.path, keys[0], body)
         return idempotency.respond_once(site.ctx, keyed_request, site.clock.now(), run_batch)
 
-    limiter: anyio.CapacityLimiter = request.app.state.batch_limiters["signals" if model is SignalBatch else "others"]
+    name = "signals" if route.model is SignalBatch else "others"
+    limiter: anyio.CapacityLimiter = request.app.state.batch_limiters[name]
     try:
         answer = await to_thread.run_sync(respond, limiter=limiter)
     except KeyReused:
@@ -143,7 +140,7 @@ async def _post_batch(
     return Response(answer.body, answer.status, headers, _JSON)
 
 
-def _parse_batch(body: bytes, model: type[B]) -> B:
+def _parse_batch(body: bytes, model: type[Batch]) -> Batch:
     """Return the batch in *body*; its items are not parsed yet. Raises WebError."""
     try:
         return read_item(model, orjson.loads(body))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from inspect import getdoc
+from typing import Any, Final, Literal, NamedTuple
 
 from fastapi import FastAPI
 from pydantic import TypeAdapter, create_model
@@ -11,7 +13,7 @@ from pydantic_core import core_schema
 
 from nurture.formats.lead_item import LeadItem
 from nurture.journey.intake.api import idempotency
-from nurture.journey.intake.api.batches import ItemError
+from nurture.journey.intake.api.batches import BatchResult, ItemError
 from nurture.journey.intake.api.items import (
     MAX_ITEMS,
     Batch,
@@ -21,8 +23,9 @@ from nurture.journey.intake.api.items import (
     SignalBatch,
     SignalItem,
 )
-from nurture.journey.intake.api.tokens import TokenScope
+from nurture.journey.intake.api.tokens import Caller, TokenScope
 from nurture.web import auth, errors
+from nurture.web.auth import Site
 
 DESCRIPTION: Final = (
     "Send leads, signals and outcomes to nurture. `nurture admin tokens create NAME --scope SCOPE` creates a token;"
@@ -68,22 +71,37 @@ class _Schemas(GenerateJsonSchema):
         return False
 
 
-def describe(scope: TokenScope, summary: str, batch: type[Batch], counts: tuple[str, ...]) -> dict[str, Any]:
-    """Return the arguments of `add_api_route` that describe a route. *counts* are the counts of its result."""
-    result: dict[str, Any] = dict.fromkeys(("received", "accepted", *counts), int) | {"rejected": list[ItemError]}
+class BatchRoute(NamedTuple):
+    """A route that takes batches of *model*, which *write* stores. Its docstring is the description of the route.
+
+    *counts* are the counts of the result.
+    """
+
+    summary: str
+    model: type[Batch]
+    counts: tuple[str, ...]
+    write: Callable[[Site, Caller, Any], BatchResult]
+
+
+def describe(path: str, route: BatchRoute) -> dict[str, Any]:
+    """Return the arguments of `add_api_route` that describe a route."""
+    policy, model = auth.ACCESS[path], route.model
+    assert isinstance(policy, auth.ApiRoute)
+    result: dict[str, Any] = dict.fromkeys(("received", "accepted", *route.counts), int)
     problem = {"content": {errors.MEDIA_TYPE: {"schema": {"$ref": _COMPONENTS.format(model="Problem")}}}}
     body = {
-        "schema": {"$ref": _COMPONENTS.format(model=batch.__name__)},
-        "example": {field.alias or name: (field.examples or [""])[0] for name, field in batch.model_fields.items()},
+        "schema": {"$ref": _COMPONENTS.format(model=model.__name__)},
+        "example": {field.alias or name: (field.examples or [""])[0] for name, field in model.model_fields.items()},
     }
     return {
-        "summary": summary,
+        "summary": route.summary,
+        "description": getdoc(route.write),
         "status_code": 202,
-        "response_model": create_model(f"{batch.__name__}Result", **result),
+        "response_model": create_model(f"{model.__name__}Result", **result, rejected=list[ItemError]),
         "response_description": "Valid items were stored. Rejected items are listed with reason and remedy.",
         "responses": {status: {"description": text, **problem} for status, text in _ERRORS.items()},
         "openapi_extra": {
-            "security": [{"token": [scope]}],
+            "security": [{"token": [policy.scope]}],
             "parameters": [_KEY],
             "requestBody": {"required": True, "content": {"application/json": body}},
         },

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Protocol
 
 from nurture.errors import ClockWentBackwards
@@ -24,21 +24,23 @@ class Clock(Protocol):
 
 
 class RealClock:
-    """The system clock. It cannot be moved."""
+    """The system clock. It cannot be moved. *stop* ends a wait."""
 
     is_live = True
+
+    def __init__(self, stop: Event | None = None) -> None:
+        self._stop = stop or Event()
 
     def now(self) -> datetime:
         """Return the current time, aware, in UTC."""
         return datetime.now(UTC)  # noqa: TID251 - the only place allowed to
 
     def wait(self, until: datetime, max_wait: timedelta) -> bool:
-        """Sleep until *until* if it is at most *max_wait* away; return whether it has come."""
+        """Wait until *until* if it is at most *max_wait* away; return whether it has come."""
         remaining = until - self.now()
         if remaining > max_wait:
             return False
-        time.sleep(max(remaining.total_seconds(), 0))
-        return True
+        return not self._stop.wait(max(remaining.total_seconds(), 0))
 
 
 class VirtualClock:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Event
 from typing import Annotated, Final
 
@@ -13,7 +12,7 @@ from rich.markup import escape
 from nurture.app import App, open_app
 from nurture.cli.deliverability import print_breaker
 from nurture.cli.output import JsonOption, format_cell, out, print_json
-from nurture.clock import Clock
+from nurture.clock import Clock, RealClock
 from nurture.db import clock_row, health
 from nurture.errors import InvalidState
 from nurture.journey.delivery import circuit_breakers
@@ -22,8 +21,6 @@ from nurture.mail.providers.registry import PROVIDERS
 from nurture.runtime.stop_signals import stop_on_signal
 
 _POLL_INTERVAL: Final = timedelta(seconds=3)
-_STOP_CHECK_INTERVAL: Final = timedelta(seconds=0.25)
-"""The longest delay before a stop request is seen while nothing is being sent."""
 
 _STATE_LABELS: Final = {
     "accepted": "sent",
@@ -37,35 +34,6 @@ _STATE_LABELS: Final = {
 """The label of each delivery result, in the order in which they are printed."""
 
 
-@dataclass
-class _StoppableClock:
-    """A clock that stops waiting when *stop* is set."""
-
-    clock: Clock
-    stop: Event
-
-    @property
-    def is_live(self) -> bool:
-        """Whether time passes by itself."""
-        return self.clock.is_live
-
-    def now(self) -> datetime:
-        """Return the current time, aware, in UTC."""
-        return self.clock.now()
-
-    def wait(self, until: datetime, max_wait: timedelta) -> bool:
-        """Wait until *until* if it is at most *max_wait* away. Return whether that time was reached."""
-        while not self.stop.is_set():
-            now = self.clock.now()
-            if until - now > max_wait:
-                return False
-            if until <= now:
-                return True
-            if not self.clock.wait(min(until, now + _STOP_CHECK_INTERVAL), _STOP_CHECK_INTERVAL):
-                return False
-        return False
-
-
 def run_deliver(
     watch: Annotated[bool, typer.Option("--watch", help="Keep running, and check every 3 seconds.")] = False,
     json: JsonOption = False,
@@ -73,22 +41,22 @@ def run_deliver(
     """Send the messages that are due now. Ctrl-C stops after the current batch."""
     with open_app(live=watch) as app:
         with stop_on_signal(second_ends=True) as stop:
-            clock = _StoppableClock(app.clock, stop)
+            clock = RealClock(stop) if app.clock.is_live else app.clock
             if watch and not json:
                 out.print(f"Sending messages by {app.ctx.provider.name} as they fall due. Ctrl-C stops.")
-            _deliver_once(app, clock, watch=watch, json=json)
-            while watch and not clock.stop.is_set():
+            _deliver_once(app, clock, stop, watch=watch, json=json)
+            while watch and not stop.is_set():
                 if clock.wait(clock.now() + _POLL_INTERVAL, _POLL_INTERVAL):
-                    _deliver_once(app, clock, watch=watch, json=json)
-        if clock.stop.is_set() and not json:
+                    _deliver_once(app, clock, stop, watch=watch, json=json)
+        if stop.is_set() and not json:
             out.print("Stopped after a complete batch: no message is half sent.")
 
 
-def _deliver_once(app: App, clock: _StoppableClock, *, watch: bool, json: bool) -> None:
+def _deliver_once(app: App, clock: Clock, stop: Event, *, watch: bool, json: bool) -> None:
     """Send the messages that are due, and print the counts; in watch mode only if there are any."""
     with app.database.write() as tx:
         clock_row.advance_to(tx, clock.now())
-    done = deliver(app.ctx, clock, should_stop=clock.stop.is_set)
+    done = deliver(app.ctx, clock, should_stop=stop.is_set)
     if done.refusal:
         raise InvalidState(done.refusal)
     now = clock.now()

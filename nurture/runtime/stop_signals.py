@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, Thread
 from types import FrameType
 
 
@@ -18,7 +18,7 @@ def stop_on_signal(*more: signal.Signals, second_ends: bool = False) -> Iterator
     stop = Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        Thread(target=stop.set).start()  # this thread may be in stop.wait, which holds the lock of the event
         if second_ends:
             signal.signal(number, previous[number])
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from nurture.db import schema
 from nurture.journey.engagement import inbound_mail_queries, provider_event_queries
 from nurture.journey.intake.api import queries as api_queries
 from nurture.mail.inbound.imap import Inbox, InboxUnavailable
@@ -51,10 +50,8 @@ def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
 
 def check_unread_mail(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for inbound email that could not be read."""
-    with setup.open_database() as db:
-        schema.require_current(db)
-        with db.read() as tx:
-            found = inbound_mail_queries.list_failed(tx, inbound_mail_queries.MAX_FAILED)
+    with setup.read_database() as tx:
+        found = inbound_mail_queries.list_failed(tx, inbound_mail_queries.MAX_FAILED)
     if not found:
         return []
     many = "1 email" if len(found) == 1 else f"{len(found)} emails"
@@ -65,11 +62,9 @@ def check_unread_mail(setup: DoctorContext) -> Sequence[CheckResult]:
 
 def check_api_tokens(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for API tokens that reached their hourly limit in the last week."""
-    with setup.open_database() as db:
-        schema.require_current(db)
-        with db.read() as tx:
-            since = setup.clock.now() - _LOOKBACK
-            found = [one for one in api_queries.list_tokens(tx) if one.rate_limited_at and one.rate_limited_at > since]
+    with setup.read_database() as tx:
+        since = setup.clock.now() - _LOOKBACK
+        found = [one for one in api_queries.list_tokens(tx) if one.rate_limited_at and one.rate_limited_at > since]
     return [
         CheckResult(
             "API",
@@ -93,10 +88,8 @@ def _list_mailboxes(settings: Settings) -> list[str]:
 
 def check_unapplied_events(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for batches of provider events that were not fully applied."""
-    with setup.open_database() as db:
-        schema.require_current(db)
-        with db.read() as tx:
-            count, oldest = provider_event_queries.count_failed(tx)
+    with setup.read_database() as tx:
+        count, oldest = provider_event_queries.count_failed(tx)
     if oldest is None:
         return []
     many = "1 batch" if count == 1 else f"{count:,} batches"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from nurture.db import clock_row, health, schema
-from nurture.db.engine import Database
 from nurture.definitions import folder, read_all
 from nurture.domain.planning.program import Program, Sender
-from nurture.errors import NotFound, NurtureError
+from nurture.errors import NurtureError
 from nurture.journey.delivery import unknown_queries
 from nurture.journey.delivery.send_checks import sender_domain
 from nurture.journey.tracks.touch_email import sender_address
@@ -49,11 +49,9 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
     """Compare this machine's clock with the newest time in the database and with the database server."""
     now = setup.clock.now()
     shown = f"{now:%Y-%m-%d %H:%M:%S} UTC"
-    with setup.open_database() as db:
-        schema.require_current(db)
-        with db.read() as tx:
-            clock_state = health.read_clock_state(tx)
-            skew = timedelta() if tx.is_sqlite else abs(health.read_server_time(tx) - setup.clock.now())
+    with setup.read_database() as tx:
+        clock_state = health.read_clock_state(tx)
+        skew = timedelta() if tx.is_sqlite else abs(health.read_server_time(tx) - setup.clock.now())
     if clock_state is not None and clock_state.mode == "virtual":
         found = f"virtual: a demo or a simulation is at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
         if setup.is_live:
@@ -84,12 +82,7 @@ _DEMO_DATABASE: Final = f"For the demo's, set NURTURE_PROVIDER={DEFAULT_PROVIDER
 
 def check_published(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check that tracks are published and that each sender has a name, an address and a postal address."""
-    with setup.open_database() as db:
-        schema.require_current(db)
-        try:
-            programs = _programs(db)
-        except NotFound:
-            programs = {}
+    programs = _programs(setup)
     if not programs:
         remedy = "Run `nurture check`, then `nurture publish`."
         return [CheckResult("tracks", "failed", "no track is published", remedy)]
@@ -99,9 +92,10 @@ def check_published(setup: DoctorContext) -> Sequence[CheckResult]:
     return [CheckResult("tracks", "ok", f"{many} published: {listed}"), *_senders(programs)]
 
 
-def _programs(db: Database) -> Mapping[str, Program]:
-    with db.read() as tx:
-        return PublishedDefinitions().current(tx).programs
+def _programs(setup: DoctorContext) -> Mapping[str, Program]:
+    with setup.read_database() as tx:
+        definitions = PublishedDefinitions().find_current(tx)
+    return definitions.programs if definitions is not None else {}
 
 
 def _senders(programs: Mapping[str, Program]) -> Iterable[CheckResult]:
@@ -126,12 +120,8 @@ def _senders(programs: Mapping[str, Program]) -> Iterable[CheckResult]:
 def senders(setup: DoctorContext) -> dict[str, Address]:
     """Return the senders by address: of the published tracks, or else of the templates folder."""
     programs: Mapping[str, Program] = {}
-    try:
-        with setup.open_database() as db:
-            schema.require_current(db)
-            programs = _programs(db)
-    except NurtureError:
-        pass
+    with suppress(NurtureError):
+        programs = _programs(setup)
     if not programs:
         try:
             written = read_all.load(folder.read_folder(setup.settings.templates)).tracks
@@ -149,12 +139,7 @@ def senders(setup: DoctorContext) -> dict[str, Address]:
 
 def sender_domains(setup: DoctorContext) -> list[str]:
     """Return the sender domains of the published tracks."""
-    with setup.open_database() as db:
-        schema.require_current(db)
-        try:
-            return sorted({sender_domain(program) for program in _programs(db).values()})
-        except NotFound:
-            return []
+    return sorted({sender_domain(program) for program in _programs(setup).values()})
 
 
 def check_sending_pauses(setup: DoctorContext) -> Sequence[CheckResult]:
@@ -197,10 +182,8 @@ def _describe_end(pause: Breaker) -> str:
 
 def check_unknown_messages(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for messages with unknown delivery."""
-    with setup.open_database() as db:
-        schema.require_current(db)
-        with db.read() as tx:
-            found = unknown_queries.load_unknown(tx)
+    with setup.read_database() as tx:
+        found = unknown_queries.load_unknown(tx)
     if not found:
         return [CheckResult("unknown", "ok", "no message has an unknown delivery status")]
     many = "1 message has" if len(found) == 1 else f"{len(found):,} messages have"

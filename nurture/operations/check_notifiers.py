@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nurture.db import schema
-from nurture.errors import Misconfigured, NotFound
+from nurture.errors import Misconfigured
 from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
 from nurture.operations.doctor import CheckResult, DoctorContext
 from nurture.runtime.published import PublishedDefinitions
@@ -14,14 +13,11 @@ from nurture.runtime.published import PublishedDefinitions
 def check_notifiers(setup: DoctorContext) -> Sequence[CheckResult]:
     """Compare the notifiers in the policy with NURTURE_NOTIFY, and load each; nothing is sent."""
     known = setup.settings.notify_urls
-    with setup.open_database() as db:
-        schema.require_current(db)
-        try:
-            with db.read() as tx:
-                policy = PublishedDefinitions().current(tx).policy
-        except NotFound:
-            return []
-    used = dict.fromkeys(target for rep in policy.reps for target in rep.notify)
+    with setup.read_database() as tx:
+        definitions = PublishedDefinitions().find_current(tx)
+    if definitions is None:
+        return []
+    used = dict.fromkeys(target for rep in definitions.policy.reps for target in rep.notify)
     findings = [
         CheckResult(
             "notifiers",

@@ -14,7 +14,9 @@ from pydantic import SecretStr
 
 from nurture.clock import Clock
 from nurture.crm.base import Crm
+from nurture.db import schema
 from nurture.db.engine import Database
+from nurture.db.transaction import Transaction
 from nurture.errors import DatabaseUnavailable, NurtureError
 from nurture.mail.providers.base import Provider
 from nurture.mail.providers.registry import PROVIDERS
@@ -70,6 +72,14 @@ class DoctorContext:
             yield database
         finally:
             database.close()
+
+    @contextmanager
+    def read_database(self) -> Iterator[Transaction]:
+        """Open a read transaction of a database whose tables are current. Raises Misconfigured if they are not."""
+        with self.open_database() as database:
+            schema.require_current(database)
+            with database.read() as tx:
+                yield tx
 
 
 Check = Callable[[DoctorContext], Sequence[CheckResult]]

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from nurture.db import locks
-from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
-from nurture.errors import NotFound
 from nurture.reporting import audit_queries, ledger_queries
 from nurture.reporting.ledger_queries import LedgerCounts, LedgerKey
 from nurture.runtime.context import AppContext
-from nurture.runtime.published import PublishedDefinitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +148,9 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
     with ctx.database.read() as tx:
         locks.use_snapshot(tx)
         counted = ledger_queries.count_leads(tx)
-        selects = audit_queries.finding_queries(now, _max_silence(ctx.definitions, tx))
+        definitions = ctx.definitions.find_current(tx)
+        max_silence = definitions.policy.max_silence if definitions is not None else None
+        selects = audit_queries.finding_queries(now, max_silence)
         found = {kind: audit_queries.count_and_list(tx, select) for kind, select in selects.items()}
     findings = (
         AuditFinding(kind, meaning.description, meaning.remedy, meaning.is_violation, *found[kind])
@@ -166,13 +165,6 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
         tuple(_balances(counted, keys, 1)),
         tuple(findings),
     )
-
-
-def _max_silence(definitions: PublishedDefinitions, tx: Transaction) -> timedelta | None:
-    try:
-        return definitions.current(tx).policy.max_silence
-    except NotFound:
-        return None
 
 
 def _balances(counts: LedgerCounts, keys: Iterable[LedgerKey], position: int) -> Iterator[Balance]:

@@ -68,18 +68,14 @@ def list_leads(
 
 def load_points(ctx: AppContext, tx: Transaction) -> Points:
     """Return the points of signals in the published policy; the defaults without one."""
-    try:
-        return ctx.definitions.current(tx).policy.points
-    except NotFound:
-        return Points()
+    definitions = ctx.definitions.find_current(tx)
+    return definitions.policy.points if definitions is not None else Points()
 
 
 def load_fit(ctx: AppContext, tx: Transaction, row: LeadRecord) -> tuple[str, str]:
     """Return the lead's fit letter and its reason; ("", "") if the policy grades no fit."""
-    try:
-        return ctx.definitions.current(tx).policy.grade(row.fields)
-    except NotFound:
-        return "", ""
+    definitions = ctx.definitions.find_current(tx)
+    return definitions.policy.grade(row.fields) if definitions is not None else ("", "")
 
 
 def current_engagement(row: LeadRecord, points: Points, now: datetime) -> float:

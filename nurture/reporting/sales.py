@@ -11,7 +11,7 @@ from math import ceil
 from nurture.db.transaction import Transaction
 from nurture.domain.planning import calendar
 from nurture.domain.policy.team import Rep
-from nurture.errors import InvalidState, NotFound
+from nurture.errors import InvalidState
 from nurture.reporting import handoff_history_queries
 from nurture.reporting.handoff_history import HandoffHistory, group_into_handoffs
 from nurture.reporting.sales_rates import CLOSE_WINDOWS, SalesRate, compute_rates
@@ -143,12 +143,11 @@ def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]
 
 
 def _load_reps_and_labels(definitions: PublishedDefinitions, tx: Transaction) -> tuple[dict[str, Rep], dict[str, str]]:
-    try:
-        policy = definitions.current(tx).policy
-    except NotFound:
+    current = definitions.find_current(tx)
+    if current is None:
         return {}, {}
-    labels = {code: reason.label for code, reason in policy.reject_reasons.items()}
-    return {rep.id: rep for rep in policy.reps}, labels
+    labels = {code: reason.label for code, reason in current.policy.reject_reasons.items()}
+    return {rep.id: rep for rep in current.policy.reps}, labels
 
 
 def _time_to_owner(found: Sequence[HandoffHistory]) -> TimeToOwner:

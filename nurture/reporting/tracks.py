@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
 
-from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Email, Program
-from nurture.errors import NotFound
 from nurture.reporting import queries
 from nurture.reporting.queries import HandoffRow, StepKey
 from nurture.runtime.context import AppContext
-from nurture.runtime.published import PublishedDefinitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,8 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
         signals = queries.signals_by_step(tx)
         ends = queries.ended_by_step(tx)
         handed_off = queries.handed_off_by_step(tx)
-        programs = _programs(ctx.definitions, tx)
+        definitions = ctx.definitions.find_current(tx)
+    programs = definitions.programs if definitions is not None else {}
     step_keys = {*messages, *holds, *enrolled, *signals, *ends, *handed_off, *_emails(programs)}
     emails = {*_emails(programs), *messages}
     return [
@@ -139,13 +137,6 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
         )
         for step_key in _sort_by_track(step_keys, programs)
     ]
-
-
-def _programs(definitions: PublishedDefinitions, tx: Transaction) -> Mapping[str, Program]:
-    try:
-        return definitions.current(tx).programs
-    except NotFound:
-        return {}
 
 
 def _emails(programs: Mapping[str, Program]) -> set[StepKey]:

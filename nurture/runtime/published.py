@@ -49,13 +49,20 @@ class PublishedDefinitions:
 
     def current(self, tx: Transaction) -> Definitions:
         """Return the definitions in force. Raises NotFound if no policy was published."""
+        found = self.find_current(tx)
+        if found is None:
+            raise NotFound("Nothing is published yet. Run `nurture publish`.")
+        return found
+
+    def find_current(self, tx: Transaction) -> Definitions | None:
+        """Return the definitions in force, None if no policy was published."""
         published = tuple(publication_queries.load_versions_in_force(tx))
         if self._current is not None and self._current[0] == published:
             return self._current[1]
         programs = {row.name: self._program(tx, row) for row in published if row.kind == "track"}
         policies = [self._policy(tx, row) for row in published if row.kind == POLICY]
         if not policies:
-            raise NotFound("Nothing is published yet. Run `nurture publish`.")
+            return None
         sendings = [self._sending(tx, row) for row in published if row.kind == SENDING]
         current = Definitions(programs, policies[0], *sendings)
         self._current = (published, current)

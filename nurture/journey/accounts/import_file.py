@@ -10,10 +10,9 @@ from typing import Final, NamedTuple, Unpack
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.plain_text import index_key
-from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.account import AccountKind
 from nurture.domain.routing.routing import REROUTED_QUEUES
-from nurture.errors import FileUnreadable, InvalidState, NotFound
+from nurture.errors import FileUnreadable, InvalidState
 from nurture.formats.columns import find_columns, normalize_name, words_by_name
 from nurture.formats.csv_reader import FileRow, open_rows, parse_rows
 from nurture.formats.rejected_rows import BadRow
@@ -60,12 +59,10 @@ def import_accounts(
 
 def _rep_ids(ctx: AppContext) -> dict[str, str]:
     """Return rep ids by each spelling that the file may use: id, name or email address."""
-    try:
-        with ctx.database.read() as tx:
-            policy: Policy = ctx.definitions.current(tx).policy
-    except NotFound:  # accounts may be imported before a policy is published
-        return {}
-    return {label.casefold(): rep.id for rep in policy.reps for label in (rep.name, rep.email, rep.id)}
+    with ctx.database.read() as tx:
+        definitions = ctx.definitions.find_current(tx)
+    reps = definitions.policy.reps if definitions is not None else ()  # accounts may be imported before it is published
+    return {label.casefold(): rep.id for rep in reps for label in (rep.name, rep.email, rep.id)}
 
 
 class _AccountImport:

@@ -176,10 +176,8 @@ class TargetIndex:
     @classmethod
     def load(cls, ctx: AppContext, tx: Transaction) -> TargetIndex:
         """Return the index of published names and of names in the log, because opt-outs outlive their topics."""
-        try:
-            programs = ctx.definitions.current(tx).programs
-        except NotFound:
-            programs = {}
+        definitions = ctx.definitions.find_current(tx)
+        programs = definitions.programs if definitions is not None else {}
         topics = [
             *suppression_queries.list_refs(tx, SuppressionScope.TOPIC),
             *(one.topic for one in programs.values()),

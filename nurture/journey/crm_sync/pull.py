@@ -15,7 +15,6 @@ from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.policy.crm_status import CrmStatusMap, SalesStatus
 from nurture.domain.policy.policy import Policy
-from nurture.errors import NotFound
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.crm_sync import queries
@@ -65,9 +64,7 @@ def pull(ctx: AppContext, now: datetime) -> PullResult:
     if crm is None:
         return result
     with ctx.database.read() as tx:
-        try:
-            ctx.definitions.current(tx)
-        except NotFound:  # nothing is published yet, so nothing was ever handed off
+        if ctx.definitions.find_current(tx) is None:  # nothing was ever handed off
             return result
         breaker = quarantine.find_breaker(circuit_breakers.list_active(tx), crm.name)
         cursor = queries.load_cursor(tx, crm.name)

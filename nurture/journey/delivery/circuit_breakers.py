@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from nurture.db.transaction import Transaction
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
-from nurture.errors import InvalidState, NotFound
+from nurture.errors import InvalidState
 from nurture.journey.delivery import volume_queries as sent_mail
 from nurture.journey.delivery.send_checks import sender_domain
 from nurture.journey.delivery.volume_queries import DeliveryStats, SentCount
@@ -63,9 +63,8 @@ def load_deliverability_status(ctx: AppContext, now: datetime) -> Deliverability
 def _domain_statuses(
     ctx: AppContext, tx: Transaction, breakers: Sequence[Breaker], now: datetime
 ) -> list[DomainStatus]:
-    try:
-        definitions = ctx.definitions.current(tx)
-    except NotFound:  # nothing is published yet, so no domain sends
+    definitions = ctx.definitions.find_current(tx)
+    if definitions is None:  # no domain sends
         return []
     tracks: dict[str, list[str]] = {}
     for name, program in sorted(definitions.programs.items()):

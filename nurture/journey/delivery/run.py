@@ -10,10 +10,9 @@ from typing import Final
 
 from nurture.clock import Clock
 from nurture.db.machine_state import DatabaseOutdated
-from nurture.db.transaction import Transaction
-from nurture.errors import NotFound
 from nurture.journey.delivery.claim import claim_batch
 from nurture.journey.delivery.send import MAX_CONSECUTIVE_UNKNOWN, send_claimed
+from nurture.journey.delivery.unknown import load_resend_after
 from nurture.outbox import messages as outbox_messages
 from nurture.outbox.heartbeat import LEASE
 from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
@@ -21,7 +20,6 @@ from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.drain import drain
 from nurture.runtime.gc_pause import gc_paused
-from nurture.runtime.published import PublishedDefinitions
 
 MAX_BATCH_SIZE: Final = 1_000
 """How many messages one worker holds at most."""
@@ -143,14 +141,7 @@ def _recover_expired_leases(ctx: AppContext, now: datetime) -> DeliverySummary:
     with ctx.database.write() as tx:
         released, unknown = outbox_messages.QUEUE.release_expired(tx, now)
         resent = 0
-        resend_after = _resend_after(ctx.definitions, tx)
+        resend_after = load_resend_after(ctx.definitions, tx)
         if resend_after is not None:
             resent = outbox_messages.requeue_unknown(tx, now - resend_after, now)
     return DeliverySummary(0, Counter({"released": released, "unknown": unknown, "resent": resent}))
-
-
-def _resend_after(definitions: PublishedDefinitions, tx: Transaction) -> timedelta | None:
-    try:
-        return definitions.current(tx).sending.resend_after
-    except NotFound:  # nothing is published yet, so nothing was ever sent
-        return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from nurture.db.transaction import Transaction
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
 from nurture.errors import NotFound
 from nurture.journey.delivery import unknown_queries
@@ -17,6 +18,7 @@ from nurture.journey.leads.journal import JournalEntry
 from nurture.outbox import messages
 from nurture.outbox.messages import DeliveryResult
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 
 DefaultResolution = Literal["resend", "count_as_sent", "hold"]
 """What happens to an unknown message if nobody resolves it."""
@@ -35,11 +37,14 @@ def list_pending_resolutions(ctx: AppContext) -> list[PendingResolution]:
     """Return every unknown message, the oldest first, with its default resolution."""
     with ctx.database.read() as tx:
         found = unknown_queries.load_unknown(tx)
-        try:
-            resend_after = ctx.definitions.current(tx).sending.resend_after
-        except NotFound:
-            resend_after = None
+        resend_after = load_resend_after(ctx.definitions, tx)
     return [default_resolution(one, resend_after) for one in found]
+
+
+def load_resend_after(definitions: PublishedDefinitions, tx: Transaction) -> timedelta | None:
+    """Return after how long the sending rules resend unknown messages, None for never."""
+    current = definitions.find_current(tx)
+    return current.sending.resend_after if current is not None else None
 
 
 def default_resolution(message: UnknownMessage, resend_after: timedelta | None) -> PendingResolution:

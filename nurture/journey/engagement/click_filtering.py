@@ -19,7 +19,6 @@ from nurture.domain.scoring.click_filtering import (
     classify,
 )
 from nurture.domain.signals import SignalKind, SignalVerdict
-from nurture.errors import NotFound
 from nurture.formats.mail_domains import is_free_mail
 from nurture.formats.user_agents import classify_user_agent
 from nurture.journey.engagement import click_queries
@@ -177,10 +176,10 @@ def reclassify_batch(ctx: AppContext, now: datetime, limit: int) -> tuple[int, i
     """
     database = ctx.database
     with database.read() as tx:
-        try:
-            thresholds = ctx.definitions.current(tx).policy.click_filtering
-        except NotFound:  # nothing is published yet, so no mail was sent that anybody could have clicked
+        definitions = ctx.definitions.find_current(tx)
+        if definitions is None:  # no mail was sent that anybody could have clicked
             return 0, 0
+        thresholds = definitions.policy.click_filtering
         if not click_queries.load_unclassified(tx, thresholds.key, 1):
             return 0, 0
     with database.write() as tx:

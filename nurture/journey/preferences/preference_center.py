@@ -22,7 +22,7 @@ from nurture.domain.consent.suppression import (
 )
 from nurture.domain.planning import calendar
 from nurture.domain.signals import SignalKind
-from nurture.errors import InvalidState, NotFound
+from nurture.errors import InvalidState
 from nurture.journey.consent import opt_in, suppression
 from nurture.journey.consent.suppression import ALL_MAIL, OptOut, SuppressionTarget
 from nurture.journey.engagement import signals
@@ -208,10 +208,8 @@ def _topics(
     definitions: PublishedDefinitions, tx: Transaction, suppressions: Sequence[ActiveSuppression]
 ) -> list[Topic]:
     """Return the topics of published tracks, and topics no longer published that the lead opted out of."""
-    try:
-        programs = list(definitions.current(tx).programs.values())
-    except NotFound:
-        programs = []
+    current = definitions.find_current(tx)
+    programs = list(current.programs.values()) if current is not None else []
     opted_out = {normalize_ref(one.ref): one.ref for one in suppressions if one.scope is SuppressionScope.TOPIC}
     stopped_elsewhere = {
         normalize_ref(one.ref)

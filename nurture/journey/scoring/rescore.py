@@ -9,7 +9,6 @@ from nurture.domain.lead import Engagement
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
 from nurture.domain.signals import Signal
-from nurture.errors import NotFound
 from nurture.journey.scoring import queries
 from nurture.journey.scoring.queries import EngagementUpdate
 from nurture.runtime.context import AppContext
@@ -29,10 +28,10 @@ def rescore_batch(ctx: AppContext, now: datetime, limit: int) -> int:
     """Recompute at most *limit* scores in one transaction; if none is stale, this is one index probe."""
     database = ctx.database
     with database.read() as tx:
-        try:
-            points = ctx.definitions.current(tx).policy.points
-        except NotFound:  # nothing is published yet, so nothing was ever scored
+        definitions = ctx.definitions.find_current(tx)
+        if definitions is None:  # nothing was ever scored
             return 0
+        points = definitions.policy.points
         stale = queries.find_stale(tx, points.key, limit)
     if not stale:
         return 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 from nurture.domain.policy.team import Pool, Rep, RotationMethod
 
 
-@dataclass(frozen=True, slots=True)
-class RepAvailability:
+class RepAvailability(NamedTuple):
     """A rep's availability and load today.
 
     *away_reason* says why they take no leads (on leave until ..., left on ..., a public holiday), "" if they

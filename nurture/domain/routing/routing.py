@@ -5,7 +5,7 @@ Everything is an argument, so the same stored request always gives the same rep.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, assert_never
@@ -160,9 +160,9 @@ class RoutingRequest:
     domain: str = ""
     account_match: AccountMatch = NO_MATCH
     former_owner: str | None = None
-    declined_by: Collection[str] = frozenset()
+    declined_by: frozenset[str] = frozenset()
     waited: timedelta = timedelta()
-    overdue_fields: Collection[str] = frozenset()
+    overdue_fields: frozenset[str] = frozenset()
     availability: TeamAvailability = field(default_factory=dict)
     rotation_counts: RotationCounts = field(default_factory=dict)
 

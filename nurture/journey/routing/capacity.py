@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -104,8 +104,8 @@ def load_capacity(ctx: AppContext, tx: Transaction, policy: Policy, now: datetim
     )
     team = load_availability(tx, policy.reps, now, ctx.holidays)
     for rep, load in loads.items():
-        team[rep] = replace(
-            team[rep], offers_today=load.offers_today, open_leads=load.open_leads, last_offer=load.last_offer
+        team[rep] = team[rep]._replace(
+            offers_today=load.offers_today, open_leads=load.open_leads, last_offer=load.last_offer
         )
     return RepCapacity(policy, now, working_times, team)
 

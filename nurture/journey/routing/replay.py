@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from nurture.db.transaction import Transaction
 from nurture.domain.routing.routing import route
-from nurture.domain.routing.routing_snapshot import from_dict
 from nurture.journey.routing import queries
+from nurture.journey.routing.stored_requests import from_dict
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
 

@@ -19,7 +19,6 @@ from nurture.domain.routing import routing
 from nurture.domain.routing.account import NO_MATCH, AccountMatch
 from nurture.domain.routing.round_robin import DEFAULT_AVAILABILITY, RepAvailability, rotation_key
 from nurture.domain.routing.routing import RoutingPlan, RoutingRequest, RoutingResult, RoutingRule
-from nurture.domain.routing.routing_snapshot import availability_to_list, to_dict
 from nurture.journey.accounts import queries as accounts_queries
 from nurture.journey.accounts.index_cache import load_index, to_account
 from nurture.journey.accounts.match.domains import company_domain
@@ -31,6 +30,7 @@ from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.routing import queries as store
 from nurture.journey.routing.capacity import RepCapacity
 from nurture.journey.routing.queries import MissingField, NewDecision
+from nurture.journey.routing.stored_requests import to_dict
 from nurture.runtime.context import AppContext
 
 
@@ -64,7 +64,7 @@ class Router:
     turns_taken: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.serialized_team = {rep: availability_to_list(one) for rep, one in self.team.items()}
+        self.serialized_team = {rep: list(one) for rep, one in self.team.items()}
         self.fit_rules = [(rule.letter, compile_condition(rule.when)) for rule in self.policy.fit]
 
     @property
@@ -77,7 +77,7 @@ class Router:
         request = self.build_request(lead)
         if off_duty:
             closed = {rep: why for rep, why in off_duty.items() if self.team[rep].available}
-            team = {rep: replace(self.team[rep], away_reason=why, away_today_only=True) for rep, why in closed.items()}
+            team = {rep: self.team[rep]._replace(away_reason=why, away_today_only=True) for rep, why in closed.items()}
             request = replace(request, availability={**self.team, **team})
         return request, routing.route(request, self.plan)
 
@@ -144,15 +144,10 @@ class Router:
             return
         before = self.team.get(routed.rep, DEFAULT_AVAILABILITY)
         newest = offer_id if offer_id is not None else before.last_offer + 1
-        after = RepAvailability(
-            before.away_reason,
-            before.away_today_only,
-            before.deputy,
-            before.offers_today + 1,
-            before.open_leads + 1,
-            newest,
+        after = before._replace(
+            offers_today=before.offers_today + 1, open_leads=before.open_leads + 1, last_offer=newest
         )
-        self.team[routed.rep], self.serialized_team[routed.rep] = after, availability_to_list(after)
+        self.team[routed.rep], self.serialized_team[routed.rep] = after, list(after)
         if routed.rotation_key:
             counts = self.round_robin_counts.setdefault(routed.rotation_key, {})
             counts[routed.rep] = counts.get(routed.rep, 0) + 1
@@ -162,7 +157,7 @@ class Router:
         """Return the availability that this lead was routed with: some reps may be off duty for it alone."""
         if request.availability is self.team:
             return self.serialized_team
-        return {rep: availability_to_list(one) for rep, one in request.availability.items()}
+        return {rep: list(one) for rep, one in request.availability.items()}
 
     def require_field(self, lead: LeadSnapshot, routed: RoutingResult) -> MissingField:
         """Return the missing field with its deadline, new if it was not missing before."""

@@ -275,8 +275,8 @@ def test_a_day_of_weighted_leads_keeps_to_weights_and_capacity() -> None:
             assert found.is_waiting
             break
         one = team[found.rep]
-        team[found.rep] = replace(
-            one, offers_today=one.offers_today + 1, open_leads=one.open_leads + 1, last_offer=number
+        team[found.rep] = one._replace(
+            offers_today=one.offers_today + 1, open_leads=one.open_leads + 1, last_offer=number
         )
         if found.rotation_key:
             counts.setdefault(found.rotation_key, Counter())[found.rep] += 1

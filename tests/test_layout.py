@@ -24,7 +24,6 @@ MAX_FUNCTION_LINES = 60
 MAX_MODULES = 30
 LONG_FUNCTIONS = {
     "nurture/db/migrations/versions/0001_initial.py:_mail": "a migration, which never changes",
-    "nurture/operations/restore.py:restore": "the steps of a restore in their order",
 }
 VENDORS = re.compile(
     r"sendgrid|mailgun|postmark|hubspot|salesforce|pipedrive|outlook|gmail|zoom|go_?to_?webinar|slack|apprise",

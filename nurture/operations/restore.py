@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from nurture.db import clock_row, database_identity, suppression_journal
+from nurture.db.machine_state import Machine
 from nurture.db.suppression_journal import JournalContents, JournalLine
+from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import (
     LogAction,
     SuppressionLogEntry,
@@ -23,25 +25,24 @@ from nurture.domain.consent.suppression import (
     SuppressionSource,
     parse_source,
 )
+from nurture.domain.lead import Custodian
 from nurture.errors import FileUnreadable, InvalidState, Misconfigured
 from nurture.journey.consent import opt_in, suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.erasure import erase
-from nurture.journey.leads import suppression_queries
+from nurture.journey.leads import due_queries, suppression_queries
 from nurture.journey.tracks import advance, enroll
 from nurture.mail.providers.base import SuppressedAddress, SuppressionListProvider
 from nurture.operations import restore_gap_queries
 from nurture.operations.reoffer import HandoffChoice, reoffer_handoffs
 from nurture.outbox import circuit_breakers
-from nurture.outbox.messages import PRESUMED_SENT
+from nurture.outbox.messages import PRESUMED_SENT, TO_LEAD
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
-from nurture.simulation.engine import DiscardingProvider
+from nurture.simulation.engine import MAX_ROUNDS_PER_TIMESTAMP, DiscardingProvider
 
 MIN_STEP: Final = timedelta(minutes=1)
 """The shortest step of the replay."""
-
-MAX_ROUNDS_PER_TIMESTAMP: Final = 50
 
 
 class _PresumedProvider(DiscardingProvider):
@@ -98,12 +99,8 @@ def restore(
         return replace(found, already_done_at=before)
     files = sorted({*(path.resolve() for path in machine.list_journals()), *(path.resolve() for path in journals)})
     journaled = _read_journals(files, found)
-    if (journaled.started_at is None or journaled.started_at > since) and not without_journal.strip():
-        raise InvalidState(
-            f"No suppression journal in {machine.folder} reaches back to {since:%Y-%m-%d %H:%M} UTC, so opt-outs "
-            "since then are unknown. Give the journals of the machines that ran then (--journal FILE), or the "
-            'reason why there is none (--without-journal "REASON"), which is recorded.'
-        )
+    if not without_journal.strip():
+        _require_journal_since(journaled, machine, since)
     quarantine.start(
         ctx, quarantine_reason or "the database is being brought up to date by `nurture admin restored`", now
     )
@@ -123,14 +120,19 @@ def restore(
         if choice is not None:
             reoffer_handoffs(gap_ctx, tx, choice, found.handoffs, now)
         found.unknown = restore_gap_queries.mark_unknown(tx)
-        newest_seen = max(machine.newest_generation_of_any_copy() or 0, 0)
-        generation = database_identity.leap_generation(tx, newest_seen)
-        quarantine.record_location(ctx, tx, machine)
-        machine.suppression_journal.open_file()
-        machine.record_generation(generation)  # before the commit: if that fails, the quarantine stays on
         reason = f"; without a journal: {without_journal.strip()}" if without_journal.strip() else ""
-        circuit_breakers.release(tx, quarantine.KIND, quarantine.NAME, _released_by(since, f" by {by}{reason}"), now)
+        _end_quarantine(ctx, tx, machine, _released_by(since, f" by {by}{reason}"), now)
     return found
+
+
+def _end_quarantine(ctx: AppContext, tx: Transaction, machine: Machine, by: str, now: datetime) -> None:
+    """End the quarantine, and make this the newest state of the database that the machine has seen."""
+    newest_seen = max(machine.newest_generation_of_any_copy() or 0, 0)
+    generation = database_identity.leap_generation(tx, newest_seen)
+    quarantine.record_location(ctx, tx, machine)
+    machine.suppression_journal.open_file()
+    machine.record_generation(generation)  # before the commit: if that fails, the quarantine stays on
+    circuit_breakers.release(tx, quarantine.KIND, quarantine.NAME, by, now)
 
 
 def _released_by(since: datetime, rest: str) -> str:
@@ -146,6 +148,15 @@ def _read_journals(files: Sequence[Path], report: RestoreReport) -> JournalConte
         report.notes.append(f"{journaled.unreadable} lines of the journals are incomplete and were skipped")
     report.journals = files
     return journaled
+
+
+def _require_journal_since(journaled: JournalContents, machine: Machine, since: datetime) -> None:
+    if journaled.started_at is None or journaled.started_at > since:
+        raise InvalidState(
+            f"No suppression journal in {machine.folder} reaches back to {since:%Y-%m-%d %H:%M} UTC, so opt-outs "
+            "since then are unknown. Give the journals of the machines that ran then (--journal FILE), or the "
+            'reason why there is none (--without-journal "REASON"), which is recorded.'
+        )
 
 
 def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: datetime, report: RestoreReport) -> None:
@@ -226,7 +237,7 @@ def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:
             if not _count_as_sent(ctx, at) and not moved:
                 break
         with ctx.database.read() as tx:
-            next_due = restore_gap_queries.find_next_due(tx)
+            next_due = due_queries.find_next_due(tx, (Custodian.INTAKE, Custodian.TRACK), TO_LEAD)
         if at >= now or next_due is None or next_due > now:
             return
         at = min(max(next_due, at + MIN_STEP), now)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import case, func, literal, or_, select, text, update
+from sqlalchemy import case, literal, or_, select, text, update
 
 from nurture.db.row_values import column_types
 from nurture.db.tables import delivery as delivery_tables
@@ -14,7 +14,6 @@ from nurture.db.tables import handoff as handoff_tables
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
-from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.lock_queries import lock_leads
@@ -29,7 +28,6 @@ _WAITING_STATES: Final = ("planned", "claimed")
 _EXTERNALLY_KNOWN_TABLES: Final = ("lead", "enrollment", "offer")
 _ID_LEAP: Final = 1_000_000
 _CALLED_STATES: Final = ("sending", "unknown")
-_SWEPT_CUSTODIANS: Final = (Custodian.INTAKE.value, Custodian.TRACK.value)
 _MAY_HAVE_BEEN_SENT: Final = "the database was restored; this message was due after its backup and may have been sent"
 
 
@@ -55,22 +53,6 @@ def find_last_move(tx: Transaction) -> datetime | None:
     query = select(journal.c.at).where(journal.c.stage == "advance").order_by(journal.c.id.desc()).limit(1)
     found: datetime | None = tx.execute(query).scalar()
     return found
-
-
-def find_next_due(tx: Transaction) -> datetime | None:
-    """Return when the next lead or touch is due, None if never."""
-    # One custody kind per subquery and the filter on due_at match the partial index; otherwise all leads are read.
-    due_queries = [
-        select(func.min(custody.c.due_at, type_=UtcDateTime()))
-        .where(custody.c.due_at.is_not(None), custody.c.kind == kind)
-        .scalar_subquery()
-        for kind in _SWEPT_CUSTODIANS
-    ]
-    touches = select(func.min(message.c.send_at, type_=UtcDateTime())).where(
-        message.c.state == "planned", message.c.recipient == TO_LEAD
-    )
-    found = tx.execute(select(*due_queries, touches.scalar_subquery())).one()
-    return min((due_at for due_at in found if due_at is not None), default=None)
 
 
 def mark_as_sent(tx: Transaction, at: datetime, limit: int) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import insert, select
 
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
@@ -20,9 +20,10 @@ from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
 from nurture.definitions.folder import Sources
 from nurture.domain.delivery.receipts import Accepted, Receipt
-from nurture.domain.lead import Custodian, Queue
+from nurture.domain.lead import Custodian
 from nurture.domain.planning import calendar as calendar_times
 from nurture.errors import InvalidState, NotFound
+from nurture.journey.leads import due_queries
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.rendering.render import ComposedEmail
@@ -34,6 +35,7 @@ message = table(delivery_tables.Message)
 journal = table(lead_tables.Journal)
 
 MAX_ROUNDS_PER_TIMESTAMP = 50
+_SWEPT_CUSTODIANS: Final = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER, Custodian.QUEUE)
 
 
 class DiscardingProvider:
@@ -60,25 +62,7 @@ def find_next_due(ctx: AppContext) -> datetime | None:
     Leads with a rep, or in a queue that people work, are excluded: no sweep takes them.
     """
     with ctx.database.read() as tx:
-        return _read_next_due(tx)
-
-
-def _read_next_due(tx: Transaction) -> datetime | None:
-    found = tx.execute(_next_due_query()).one()
-    return min((due_at for due_at in found if due_at is not None), default=None)
-
-
-@cache
-def _next_due_query() -> Select[Any]:
-    # The filter on due_at matches the partial index: without it SQLite scans all leads.
-    first = select(func.min(custody.c.due_at, type_=custody.c.due_at.type)).where(custody.c.due_at.is_not(None))
-    swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER)
-    due_queries = [first.where(custody.c.kind == kind.value) for kind in swept]
-    queue = custody.c.kind == Custodian.QUEUE.value
-    due_queries.append(first.where(queue, custody.c.ref == Queue.HAND_OFF.value))
-    mail = select(func.min(message.c.send_at, type_=message.c.send_at.type))
-    due_queries.append(mail.where(message.c.state == "planned"))
-    return select(*[one.scalar_subquery() for one in due_queries])
+        return due_queries.find_next_due(tx, _SWEPT_CUSTODIANS)
 
 
 def run_simulation(
@@ -127,13 +111,13 @@ class SimulatedEvent:
     is_email: bool = False
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class SimulatedCalendar:
     """What one lead would get, when and why."""
 
     track: str
     zone: str
-    days: list[SimulatedEvent] = field(default_factory=list)
+    days: list[SimulatedEvent]
 
 
 def simulate(
@@ -153,38 +137,19 @@ def simulate(
         calendar_times.to_local(start, zone or "UTC")
     except calendar_times.UnknownZone as error:
         raise InvalidState(f"{error}.") from None
-    database = Database("sqlite://")
-    try:
-        return _run_in_memory(database, sources, track, start, days, fields or {}, zone, country)
-    finally:
-        database.close()
-
-
-def _run_in_memory(
-    database: Database,
-    sources: Sources,
-    track: str,
-    start: datetime,
-    days: int,
-    fields: Mapping[str, Any],
-    zone: str,
-    country: str,
-) -> SimulatedCalendar:
-    schema.upgrade(database)
-    clock_row.bind_mode(database, "virtual", start)
-    ctx = AppContext(database, DiscardingProvider(), message_kinds=MESSAGE_KINDS)
-    publish(ctx, sources, start)
-    with database.write() as tx:
-        definitions = ctx.definitions.current(tx)
-        program = definitions.programs.get(track)
-        if program is None:
-            raise NotFound(f"There is no track {track}. Use one of: {', '.join(sorted(definitions.programs))}.")
-        _insert_lead(tx, track, program.first_step, fields, zone, country, start)
-    run_simulation(ctx, start, start + timedelta(days=days))
-    calendar = SimulatedCalendar(track, zone or program.zone_fallback)
-    with database.read() as tx:
-        calendar.days += _list_events(tx)
-    return calendar
+    with closing(Database("sqlite://")) as database:
+        schema.upgrade(database)
+        clock_row.bind_mode(database, "virtual", start)
+        ctx = AppContext(database, DiscardingProvider(), message_kinds=MESSAGE_KINDS)
+        publish(ctx, sources, start)
+        with database.write() as tx:
+            programs = ctx.definitions.current(tx).programs
+            if track not in programs:
+                raise NotFound(f"There is no track {track}. Use one of: {', '.join(sorted(programs))}.")
+            _insert_lead(tx, track, programs[track].first_step, fields or {}, zone, country, start)
+        run_simulation(ctx, start, start + timedelta(days=days))
+        with database.read() as tx:
+            return SimulatedCalendar(track, zone or programs[track].zone_fallback, _list_events(tx))
 
 
 def _insert_lead(

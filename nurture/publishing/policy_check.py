@@ -11,6 +11,7 @@ from nurture.definitions import read_all, yaml_reader
 from nurture.definitions.folder import Sources
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import AllOf, FieldCondition, FitCondition, ScoreCondition
+from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.program import ToClosed
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.policy_impact import (
@@ -64,10 +65,7 @@ def check_policy(
 
     Raises InvalidDefinitions if the file itself has problems.
     """
-    problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
-    if problems:
-        raise InvalidDefinitions(problems)
-    policy = read_all.read(sources)[0].policy(0)
+    policy = read_policy(sources)
     survey = survey_leads(ctx, policy, now, on_progress)
     with ctx.database.read() as tx:
         leads_per_rep = snapshot.count_leads_by_rep(tx)
@@ -86,17 +84,32 @@ def survey_leads(
     ctx: AppContext, policy: Policy, now: datetime, on_progress: ProgressCallback = lambda _: None
 ) -> PolicyImpact:
     """Evaluate *policy* for every open lead, in batches."""
-    survey, last = PolicyImpact(policy), 0
+    survey = PolicyImpact(policy)
+    for view, country in open_leads(ctx, now, on_progress):
+        survey.add_lead(view, country, now)
+    return survey
+
+
+def open_leads(ctx: AppContext, now: datetime, on_progress: ProgressCallback) -> Iterator[tuple[LeadView, str]]:
+    """Yield every open lead and its country, read in batches; *on_progress* gets the size of each."""
+    last = 0
     while True:
         with ctx.database.read() as tx:
             rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
             snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
-        for row, lead in zip(rows, snapshots, strict=True):
-            survey.add_lead(lead.view, row.country, now)
+        yield from ((lead.view, row.country) for row, lead in zip(rows, snapshots, strict=True))
         on_progress(len(rows))
         if len(rows) < ctx.batch_size:
-            return survey
+            return
         last = rows[-1].lead_id
+
+
+def read_policy(sources: Sources) -> Policy:
+    """Return the policy of a folder. Raises InvalidDefinitions if the file has problems."""
+    problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
+    if problems:
+        raise InvalidDefinitions(problems)
+    return read_all.read(sources)[0].policy(0)
 
 
 _LineNumbers = Mapping[tuple[str, str], int]

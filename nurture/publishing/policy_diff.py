@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from nurture.definitions import read_all
 from nurture.definitions.folder import Sources
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.policy_diff import Difference, PolicyEvaluation, diff_policies, evaluate_lead
 from nurture.domain.policy.policy_impact import Tally
-from nurture.errors import InvalidDefinitions, NotFound
-from nurture.journey.leads import snapshot
+from nurture.errors import NotFound
 from nurture.publishing import approval
-from nurture.publishing.policy_check import POLICY
-from nurture.publishing.publish import check_definitions
+from nurture.publishing.policy_check import ProgressCallback, open_leads, read_policy
 from nurture.runtime.context import AppContext
-
-ProgressCallback = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +61,13 @@ def compare_policies(
         if version is not None:
             new, new_label = ctx.definitions.policy(tx, version), f"version {version}"
         else:
-            new, new_label = _read_folder_policy(sources), "the folder"
+            if sources is None:
+                raise NotFound("No version of the policy is pending. Name a version or a folder to compare with.")
+            new, new_label = read_policy(sources), "the folder"
     shifts, changed, leads = _verdict_changes(ctx, old, new, now, on_progress)
     return PolicyComparison(
         f"version {old.version}", new_label, tuple(diff_policies(old, new)), tuple(shifts), changed, leads
     )
-
-
-def _read_folder_policy(sources: Sources | None) -> Policy:
-    if sources is None:
-        raise NotFound("No version of the policy is pending. Name a version or a folder to compare with.")
-    problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
-    if problems:
-        raise InvalidDefinitions(problems)
-    return read_all.read(sources)[0].policy(0)
 
 
 def _verdict_changes(
@@ -88,23 +75,14 @@ def _verdict_changes(
 ) -> tuple[list[VerdictChange], int, int]:
     """Evaluate both policies for every open lead."""
     tallies: dict[tuple[str, str, str], Tally] = defaultdict(Tally)
-    changed = leads = last = 0
+    changed = leads = 0
     is_same = approval.comparable_policy(old) == approval.comparable_policy(new)
-    while not is_same:
-        with ctx.database.read() as tx:
-            rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
-            snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
-        for row, one in zip(rows, snapshots, strict=True):
-            before = evaluate_lead(old, one.view, row.country, now)
-            after = evaluate_lead(new, one.view, row.country, now)
-            leads += 1
-            if before != after:
-                changed += 1
-                _count_changes(tallies, before, after, row.lead_id)
-        on_progress(len(rows))
-        if len(rows) < ctx.batch_size:
-            break
-        last = rows[-1].lead_id
+    for view, country in () if is_same else open_leads(ctx, now, on_progress):
+        before, after = evaluate_lead(old, view, country, now), evaluate_lead(new, view, country, now)
+        leads += 1
+        if before != after:
+            changed += 1
+            _count_changes(tallies, before, after, view.lead.id)
     found = [VerdictChange(*key, tally.count, tuple(tally.examples)) for key, tally in tallies.items()]
     return sorted(found, key=lambda one: (-one.leads, one.part, one.before, one.after)), changed, leads
 

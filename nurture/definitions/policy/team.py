@@ -15,7 +15,7 @@ from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 from nurture.domain.planning.calendar import Window
 from nurture.domain.policy.team import (
     EVERYONE_POOL,
-    BusinessHours,
+    ROUND_THE_CLOCK,
     Manager,
     Pool,
     Rep,
@@ -120,16 +120,16 @@ class PoolShape(Shape):
 def read_team(node: Node, context: ParseContext) -> Team:
     """Read `business_hours:`, `reps:`, `managers:` and `pools:` of the policy."""
     business_hours = _business_hours(node.part("business_hours"), context)
-    reps = _reps(node.part("reps"), business_hours.hours, context)
+    reps = _reps(node.part("reps"), business_hours, context)
     managers = _managers(node.part("managers"), context)
     _check_people(node.part("reps"), reps, {one.id for one in managers}, context)
     pools = _pools(node.part("pools"), {rep.id for rep in reps}, context)
     return Team(reps, managers, pools, business_hours)
 
 
-def _business_hours(node: Node | None, context: ParseContext) -> BusinessHours:
+def _business_hours(node: Node | None, context: ParseContext) -> WorkingHours:
     shape = read_shape(BusinessHoursShape, node, context, "`business_hours`")
-    return BusinessHours() if shape is None else BusinessHours(WorkingHours(shape.hours, shape.zone, shape.country))
+    return ROUND_THE_CLOCK if shape is None else WorkingHours(shape.hours, shape.zone, shape.country)
 
 
 def _reps(node: Node | None, default_hours: WorkingHours, context: ParseContext) -> tuple[Rep, ...]:

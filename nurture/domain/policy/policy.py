@@ -14,7 +14,7 @@ from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.program import Destination, Sender
 from nurture.domain.planning.requests import CriterionKind, request_kinds, request_part
 from nurture.domain.policy.business_hours import SlaPolicy
-from nurture.domain.policy.team import BusinessHours, Manager, Pool, Rep, Team
+from nurture.domain.policy.team import ROUND_THE_CLOCK, Manager, Pool, Rep, Team, WorkingHours
 from nurture.domain.routing.priority import PriorityPolicy
 from nurture.domain.routing.routing import DEFAULT_RULES, MissingFieldPolicy, RoutingPlan, RoutingRule
 from nurture.domain.scoring.click_filtering import ClickThresholds
@@ -90,7 +90,7 @@ class Policy:
     reject_reasons: Mapping[str, RejectReason] = field(default_factory=dict)
     fit: tuple[FitRule, ...] = ()
     click_filtering: ClickThresholds = field(default_factory=ClickThresholds)
-    business_hours: BusinessHours = field(default_factory=BusinessHours)
+    business_hours: WorkingHours = ROUND_THE_CLOCK
     managers: tuple[Manager, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)
     routing: tuple[RoutingRule, ...] = DEFAULT_RULES

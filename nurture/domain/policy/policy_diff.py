@@ -7,14 +7,16 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from nurture.domain.lead import Custodian, Lead, has_value
 from nurture.domain.planning.calendar import Window
-from nurture.domain.planning.conditions import AllOf, Condition, evaluate
+from nurture.domain.planning.conditions import AllOf, Condition
 from nurture.domain.planning.lead_view import LeadView
-from nurture.domain.planning.missing_fields import depends_on
 from nurture.domain.policy.policy import Policy
-from nurture.domain.policy.policy_wording import describe_value, is_condition
-from nurture.domain.routing.routing import ToPool, ToRep
+from nurture.domain.policy.policy_impact import (
+    matching_criteria,
+    matching_readiness_rules,
+    matching_routing_rules,
+)
+from nurture.domain.policy.policy_wording import describe_value
 
 _IGNORED_FIELDS: Final = frozenset({"version", "approved_on", "key", "description", "sender"})
 _LABELS: Final = {
@@ -95,7 +97,7 @@ def _parts(parts: list[Condition]) -> str | None:
 
 
 def _is_compared_by_field(value: Any) -> bool:
-    return is_dataclass(value) and not is_condition(value) and not isinstance(value, Window) and bool(fields(value))
+    return is_dataclass(value) and not isinstance(value, Condition | Window) and bool(fields(value))
 
 
 def _by_name(value: Any) -> Mapping[str, Any] | None:
@@ -120,29 +122,12 @@ class PolicyEvaluation:
 
 def evaluate_lead(policy: Policy, view: LeadView, country: str, now: datetime) -> PolicyEvaluation:
     """Return what *policy* decides for a lead at *now*; account owners are not considered."""
-    context = policy.evaluation_context(view)
-    ready = next((rule for rule in policy.readiness if evaluate(rule.when, context, now).met), None)
-    offered = None
-    if view.custodian is Custodian.TRACK:
-        criteria_context = policy.evaluation_context(view, answered_at=view.lead.signals_since)
-        offered = next((one for one in policy.criteria if evaluate(one.when, criteria_context, now).met), None)
-    lead_fields = {**view.lead.fields, "country": country or view.lead.fields.get("country")}
+    ready = next(matching_readiness_rules(policy, view, now), None)
+    offered = next(matching_criteria(policy, view, now), None)
+    rule, missing = next(matching_routing_rules(policy, view, country), (None, ""))
     return PolicyEvaluation(
         "" if ready is None else f"{ready.name}: {describe_value(ready.then)}",
         "stays on its track" if offered is None else f"handed off: {offered.name}",
         policy.grade(view.lead.fields)[0],
-        _describe_routing(policy, LeadView(Lead(view.lead.id, lead_fields), Custodian.QUEUE, None), now),
+        f"waits for {missing}" if missing else "nobody" if rule is None else describe_value(rule.target),
     )
-
-
-def _describe_routing(policy: Policy, view: LeadView, now: datetime) -> str:
-    context = policy.evaluation_context(view)
-    for rule in policy.routing:
-        if not isinstance(rule.target, ToRep | ToPool):
-            continue
-        missing = [name for name in rule.required_fields if not has_value(view.lead.fields.get(name))]
-        if missing and depends_on(rule.when, missing, context):
-            return f"waits for {missing[0]}"
-        if evaluate(rule.when, context, now).met:
-            return describe_value(rule.target)
-    return "nobody"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from nurture.domain.lead import Custodian, FieldValues, Lead, has_value
+from nurture.domain.lead import Custodian, Lead, has_value
 from nurture.domain.planning.comparisons import Comparison, to_number
 from nurture.domain.planning.compiled_conditions import ANY_TIME
 from nurture.domain.planning.conditions import (
@@ -23,12 +23,41 @@ from nurture.domain.planning.conditions import (
 )
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.missing_fields import depends_on
-from nurture.domain.policy.policy import Policy
+from nurture.domain.policy.policy import Criterion, Policy, ReadinessRule
 from nurture.domain.routing.routing import RoutingRule, ToPool, ToRep
 from nurture.domain.scoring.scoring import engagement_at, total_engagement
 
 _EXAMPLES: Final = 5
 Threshold = FieldCondition | ScoreCondition | FitCondition
+
+
+def matching_readiness_rules(policy: Policy, view: LeadView, now: datetime) -> Iterator[ReadinessRule]:
+    """Yield the readiness rules that a lead matches."""
+    context = policy.evaluation_context(view)
+    return (rule for rule in policy.readiness if evaluate(rule.when, context, now).met)
+
+
+def matching_criteria(policy: Policy, view: LeadView, now: datetime) -> Iterator[Criterion]:
+    """Yield the hand-off criteria that a lead meets; none if it is on no track."""
+    context = policy.evaluation_context(view, answered_at=view.lead.signals_since)
+    criteria = policy.criteria if view.custodian is Custodian.TRACK else ()
+    return (one for one in criteria if evaluate(one.when, context, now).met)
+
+
+def matching_routing_rules(policy: Policy, view: LeadView, country: str) -> Iterator[tuple[RoutingRule, str]]:
+    """Yield the routing rules that a lead matches, each with the field that it waits for, "" for none.
+
+    *country* is its ISO code, "" if unknown. Rules for account owners are left out.
+    """
+    fields = {**view.lead.fields, "country": country or view.lead.fields.get("country")}
+    context = policy.evaluation_context(LeadView(Lead(view.lead.id, fields), Custodian.QUEUE, None))
+    for rule in policy.routing:
+        if isinstance(rule.target, ToRep | ToPool):
+            missing = [name for name in rule.required_fields if not has_value(fields.get(name))]
+            if missing and depends_on(rule.when, missing, context):
+                yield rule, missing[0]
+            elif evaluate(rule.when, context, ANY_TIME).met:
+                yield rule, ""
 
 
 @dataclass(slots=True)
@@ -83,22 +112,14 @@ class PolicyImpact:
     def add_lead(self, view: LeadView, country: str, now: datetime) -> None:
         """Evaluate the policy for one lead; *country* is its ISO code, "" if unknown."""
         self.leads += 1
-        context = self.policy.evaluation_context(view)
-        self._add_readiness(view, context, now)
-        if view.custodian is Custodian.TRACK:
-            criteria_context = self.policy.evaluation_context(view, answered_at=view.lead.signals_since)
-            for criterion in self.policy.criteria:
-                if evaluate(criterion.when, criteria_context, now).met:
-                    self.criteria[criterion.name].add(view.lead.id)
-        self._add_thresholds(context, now)
-        self._add_routing(view.lead.id, {**view.lead.fields, "country": country or view.lead.fields.get("country")})
-
-    def _add_readiness(self, view: LeadView, context: EvaluationContext, now: datetime) -> None:
         first = ""
-        for rule in self.policy.readiness:
-            if evaluate(rule.when, context, now).met:
-                _add_match(self.readiness[rule.name], view.lead.id, first)
-                first = first or rule.name
+        for rule in matching_readiness_rules(self.policy, view, now):
+            _add_match(self.readiness[rule.name], view.lead.id, first)
+            first = first or rule.name
+        for criterion in matching_criteria(self.policy, view, now):
+            self.criteria[criterion.name].add(view.lead.id)
+        self._add_thresholds(self.policy.evaluation_context(view), now)
+        self._add_routing(view, country)
 
     def _add_thresholds(self, context: EvaluationContext, now: datetime) -> None:
         for part, name, when in conditions_of(self.policy):
@@ -112,19 +133,14 @@ class PolicyImpact:
                 if impact.closest is None or _is_closer(threshold, value, impact.closest):
                     impact.closest = value
 
-    def _add_routing(self, lead_id: int, fields: FieldValues) -> None:
-        context = self.policy.evaluation_context(LeadView(Lead(lead_id, fields), Custodian.QUEUE, None))
-        first, territories = "", []
-        for rule in self.policy.routing:
-            if not isinstance(rule.target, ToRep | ToPool):
-                continue  # account owners are not considered here
-            missing = [name for name in rule.required_fields if not has_value(fields.get(name))]
-            if missing and depends_on(rule.when, missing, context):
+    def _add_routing(self, view: LeadView, country: str) -> None:
+        lead_id, first, territories = view.lead.id, "", []
+        for rule, missing in matching_routing_rules(self.policy, view, country):
+            if missing:
                 if not first:
-                    self.missing_fields[missing[0]].add(lead_id)
+                    self.missing_fields[missing].add(lead_id)
                     first = rule.name  # it waits for the field, then the fallback of `missing_fields:` gets it
-                continue
-            if evaluate(rule.when, context, ANY_TIME).met:
+            else:
                 _add_match(self.routing[rule.name], lead_id, first)
                 first = first or rule.name
                 territories += [rule.name] if rule.territory else []

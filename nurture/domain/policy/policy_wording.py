@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from dataclasses import Field as DataclassField
+from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta
 from enum import Enum
 from typing import Any, Final, assert_never
@@ -31,19 +30,6 @@ from nurture.domain.scoring.bant import BantCondition, Confidence
 
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _UNITS: Final = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
-_CONDITIONS: Final = (
-    FieldCondition,
-    BantCondition,
-    SignalCondition,
-    ScoreCondition,
-    FitCondition,
-    DecidesWithin,
-    InTrack,
-    PostcodeCondition,
-    AllOf,
-    AnyOf,
-    Not,
-)
 _CONFIDENCE_WORDS: Final = {
     Confidence.GUESSED: "guessed at least",
     Confidence.STATED: "known",
@@ -51,14 +37,9 @@ _CONFIDENCE_WORDS: Final = {
 }
 
 
-def is_condition(value: object) -> bool:
-    """Return whether *value* is a condition."""
-    return isinstance(value, _CONDITIONS)
-
-
 def describe_value(value: Any) -> str:
     """Return any value of a policy in words."""
-    if is_condition(value):
+    if isinstance(value, Condition):
         return describe_condition(value)
     match value:
         case None | "" | ():
@@ -118,10 +99,6 @@ def _describe_target(value: Any) -> str:
             )
         case _:
             return str(value)
-
-
-def _default(one: DataclassField[Any]) -> object:
-    return one.default_factory() if one.default_factory is not MISSING else one.default
 
 
 def describe_duration(value: timedelta) -> str:

@@ -31,13 +31,6 @@ ROUND_THE_CLOCK: Final = WorkingHours(Window(frozenset(range(7)), time.min, time
 
 
 @dataclass(frozen=True, slots=True)
-class BusinessHours:
-    """When sales works; each rep may have their own hours."""
-
-    hours: WorkingHours = ROUND_THE_CLOCK
-
-
-@dataclass(frozen=True, slots=True)
 class Rep:
     """A salesperson.
 
@@ -90,12 +83,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class Team:
-    """All salespeople whom the policy names; *pools* always contains the pool of everyone."""
+    """All salespeople whom the policy names; *pools* always contains the pool of everyone.
+
+    *business_hours* are when sales works; each rep may have their own.
+    """
 
     reps: tuple[Rep, ...] = ()
     managers: tuple[Manager, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)
-    business_hours: BusinessHours = field(default_factory=BusinessHours)
+    business_hours: WorkingHours = ROUND_THE_CLOCK
 
     def __post_init__(self) -> None:
         if EVERYONE_POOL not in self.pools:

@@ -33,7 +33,7 @@ def _escalation_steps(
     policy: Policy, escalation: EscalationPolicy, holidays: Holidays, rep_id: str, since: datetime
 ) -> tuple[EscalationStep, ...]:
     rep = policy.rep(rep_id)
-    hours: WorkingHours = rep.hours if rep is not None else policy.business_hours.hours
+    hours: WorkingHours = rep.hours if rep is not None else policy.business_hours
     return escalation_steps(escalation, working_time(hours, holidays, since), since)
 
 

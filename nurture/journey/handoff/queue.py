@@ -204,6 +204,6 @@ def _save_capacity_forecast(holidays: Holidays, tx: Transaction, capacity: RepCa
     if policy.priority.hold_calls_to_action_at is None:
         return
     forecast = capacity.forecast(queue_queries.count_waiting(tx))
-    working_time = rep_capacity.working_time(policy.business_hours.hours, holidays, capacity.now)
+    working_time = rep_capacity.working_time(policy.business_hours, holidays, capacity.now)
     until = forecast.full_until(policy.priority.hold_calls_to_action_at, working_time, capacity.now)
     queue_queries.save_capacity_forecast(tx, forecast, until, capacity.now)

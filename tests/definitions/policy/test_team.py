@@ -11,7 +11,6 @@ from nurture.domain.planning.calendar import Window
 from nurture.domain.policy.team import (
     EVERYONE_POOL,
     ROUND_THE_CLOCK,
-    BusinessHours,
     Pool,
     Rep,
     RotationMethod,
@@ -39,7 +38,7 @@ def test_by_default_reps_work_at_all_hours_in_one_round_robin_pool() -> None:
     found = team()
     assert found.reps[0] == Rep("mara", "Mara", "mara@example.com", 5)
     assert found.pools == {EVERYONE_POOL: Pool(EVERYONE_POOL, ("mara", "tomas"), RotationMethod.ROUND_ROBIN)}
-    assert (found.managers, found.business_hours) == ((), BusinessHours(ROUND_THE_CLOCK))
+    assert (found.managers, found.business_hours) == ((), ROUND_THE_CLOCK)
     assert found.manager_of(found.reps[0]) is None
 
 
@@ -54,7 +53,7 @@ def test_everything_about_a_rep_is_read_and_the_business_hours_fill_in_the_rest(
     mara, tomas = found.reps
     own = WorkingHours(Window(frozenset(range(4)), time(8), time(16)), "Europe/Lisbon", "PT")
     assert mara.hours == own
-    assert tomas.hours == found.business_hours.hours == WorkingHours(Window(), "Europe/Berlin", "DE")
+    assert tomas.hours == found.business_hours == WorkingHours(Window(), "Europe/Berlin", "DE")
     assert (mara.max_open_leads, mara.weight, mara.deputy, mara.notify) == (40, 2, "tomas", ("slack-sales",))
     assert mara.left_on == date(2027, 1, 31)
     lena = found.manager_of(mara)

@@ -34,6 +34,8 @@ def upgrade() -> None:
     _enrollments()
     initial_sales.create_sales_tables()
     _mail()
+    _provider_events()
+    _replies()
     _signals()
     _installation()
     append_only_reason = "what was recorded is never changed or deleted; add a newer row instead"
@@ -185,6 +187,9 @@ def _mail() -> None:
         check("kind", "kind in ('provider', 'domain', 'database')"),
     )
     index("circuit_breaker", "uq_circuit_breaker_active", "kind", "name", where="released_at is null", unique=True)
+
+
+def _provider_events() -> None:
     table(
         "provider_event",
         generated_id(),
@@ -209,6 +214,9 @@ def _mail() -> None:
     )
     index("raw_batch", "ix_raw_batch_received_at", "received_at")
     index("raw_batch", "ix_raw_batch_unprocessed", "id", where="processed_at is null")
+
+
+def _replies() -> None:
     table(
         "reply",
         generated_id(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, and_, case, distinct, func, select
+from sqlalchemy import Column, ColumnElement, Select, and_, case, distinct, func, select
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables import delivery as delivery_tables
@@ -89,14 +90,18 @@ def messages_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int]]:
 
 def holds_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
     """Return the number of decisions that held a lead, by step and reason."""
-    query = (
-        select(journal.c.track, journal.c.step, journal.c.event, func.count())
-        .where(journal.c.stage == "advance", journal.c.track.is_not(None), journal.c.event.in_(_HOLD_EVENTS))
-        .group_by(journal.c.track, journal.c.step, journal.c.event)
-    )
-    found: dict[StepKey, dict[str, int]] = {}
-    for track, step, reason, number in tx.execute(query):
-        found.setdefault((track, step or ""), {})[reason] = number
+    held = (journal.c.stage == "advance", journal.c.track.is_not(None), journal.c.event.in_(_HOLD_EVENTS))
+    return _count_by_step(tx, journal.c.event, func.count(), *held)
+
+
+def _count_by_step(
+    tx: Transaction, name: Column[Any], number: ColumnElement[int], *where: ColumnElement[bool]
+) -> dict[StepKey, dict[str, int]]:
+    """Return *number* by step and *name*, a column of a table with track and step; "" for names that are null."""
+    place = (name.table.c.track, name.table.c.step)
+    found: dict[StepKey, dict[str, int]] = defaultdict(dict)
+    for track, step, named, count in tx.execute(select(*place, name, number).where(*where).group_by(*place, name)):
+        found[track, step or ""][named or ""] = count
     return found
 
 
@@ -114,15 +119,8 @@ def count_enrolled_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int]]:
 
 def signals_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
     """Return the number of leads with human signals, by step and kind."""
-    query = (
-        select(signal.c.track, signal.c.step, signal.c.kind, func.count(distinct(signal.c.lead_id)))
-        .where(signal.c.track.is_not(None), signal.c.verdict == "human")
-        .group_by(signal.c.track, signal.c.step, signal.c.kind)
-    )
-    found: dict[StepKey, dict[str, int]] = {}
-    for track, step, kind, number in tx.execute(query):
-        found.setdefault((track, step or ""), {})[kind] = number
-    return found
+    leads = func.count(distinct(signal.c.lead_id))
+    return _count_by_step(tx, signal.c.kind, leads, signal.c.track.is_not(None), signal.c.verdict == "human")
 
 
 def clicks_by_link(tx: Transaction) -> list[tuple[str, str, str, str, int, int]]:
@@ -139,25 +137,14 @@ def clicks_by_link(tx: Transaction) -> list[tuple[str, str, str, str, int, int]]
 
 def ended_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
     """Return the number of enrollments that ended on each step, by reason."""
-    query = (
-        select(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason, func.count())
-        .where(enrollment.c.ended_at.is_not(None))
-        .group_by(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason)
-    )
-    found: dict[StepKey, dict[str, int]] = {}
-    for track, step, reason, number in tx.execute(query):
-        found.setdefault((track, step), {})[reason or ""] = number
-    return found
+    return _count_by_step(tx, enrollment.c.end_reason, func.count(), enrollment.c.ended_at.is_not(None))
 
 
 def handed_off_by_step(tx: Transaction) -> dict[StepKey, int]:
     """Return the number of hand-offs from each step."""
-    query = (
-        select(journal.c.track, journal.c.step, func.count())
-        .where(journal.c.event == "hand_off", journal.c.track.is_not(None))
-        .group_by(journal.c.track, journal.c.step)
-    )
-    return {(track, step or ""): number for track, step, number in tx.execute(query)}
+    handed_off = (journal.c.event == "hand_off", journal.c.track.is_not(None))
+    found = _count_by_step(tx, journal.c.event, func.count(), *handed_off)
+    return {step_key: sum(counts.values()) for step_key, counts in found.items()}
 
 
 def _filter_by_source(query: Select[Any], key: Any, source: str | None) -> Select[Any]:

@@ -44,21 +44,6 @@ class BusinessDay(NamedTuple):
     ends_at: datetime
 
 
-def working_time_between(calendar: WorkCalendar, since: datetime, until: datetime) -> timedelta:
-    """Return the working time from *since* to *until*; zero if *until* is not later."""
-    total = timedelta()
-    if until <= since:
-        return total
-    try:
-        for opening in openings(calendar.window, calendar.zone, calendar.days_off, since):
-            if opening.start >= until:
-                break
-            total += min(opening.end, until) - opening.start
-    except NeverOpens:
-        pass  # no more working time
-    return total
-
-
 def add_working_time(calendar: WorkCalendar, at: datetime, length: timedelta) -> datetime:
     """Return the first time by which *length* of working time has passed since *at*.
 

@@ -7,7 +7,7 @@ step, so nothing is polled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -55,6 +55,38 @@ class _Sweep:
     unanswered: list[LeadSnapshot] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def policy(self) -> Policy:
+        """Return the policy in force."""
+        return self.transitions.definitions.policy
+
+    def escalate_offer(self, lead: LeadSnapshot, offer: OfferRow | None) -> None:
+        """Do what is due for a lead with an open offer."""
+        if offer is None:
+            self.unanswered.append(lead)
+            self.events[NOT_ANSWERED] += 1
+            return
+        escalation = answer_escalation(self.policy, self.ctx.holidays, offer.rep, offer.offered_at)
+        self.run_next_step(lead, offer, with_promised_deadline(escalation, offer.expires_at), ANSWER)
+
+    def escalate_follow_up(self, lead: LeadSnapshot, offer: OfferRow | None) -> None:
+        """Do what is due for a lead that a rep has; *offer* is the newest that was accepted."""
+        if offer is not None and offer.rep == lead.ref:
+            escalation = follow_up_escalation(self.policy, self.ctx.holidays, offer)
+            valid_until = _follow_up_valid_until(offer, self.policy)
+            if escalation:
+                self.run_next_step(lead, offer, escalation, FOLLOW_UP)
+                return
+            if offer.followed_up_at is None and (departure := self.departure_reason(offer.rep)):
+                self.return_to_queue(lead, offer, f"{offer.rep} is {departure}")
+                return
+            if valid_until > self.transitions.now:
+                self.transitions.set_custody(lead, Custodian.REP, lead.ref, f"{offer.rep} works on it", valid_until)
+                self.events["checked"] += 1
+                return
+        self.transitions.remind(lead, "follow up", self.transitions.now + QUEUE_REVIEW_INTERVAL)
+        self.events["reminder"] += 1
+
     def run_next_step(
         self, lead: LeadSnapshot, offer: OfferRow, escalation: tuple[EscalationStep, ...], task: str
     ) -> None:
@@ -67,18 +99,13 @@ class _Sweep:
         if due is not None and due.action is EscalationAction.TAKE_BACK:
             self._take_back(lead, offer, f"{offer.rep} did not {task} in time")
             return
-        policy, after = self.transitions.definitions.policy, self.transitions.now + QUEUE_REVIEW_INTERVAL
-        action = f"{offer.rep} is to {task}" + (
-            f"; else {describe_step(policy, offer.rep, next_due)}" if next_due is not None else ""
-        )
-        custodian = lead.view.custodian
-        self.transitions.set_custody(
-            lead, custodian, lead.ref, action, next_due.due_at if next_due is not None else after
-        )
+        action, until = f"{offer.rep} is to {task}", self.transitions.now + QUEUE_REVIEW_INTERVAL
+        if next_due is not None:
+            action, until = f"{action}; else {describe_step(self.policy, offer.rep, next_due)}", next_due.due_at
+        self.transitions.set_custody(lead, lead.view.custodian, lead.ref, action, until)
         if due is None or due.level is None:
             self.events["checked"] += 1
             return
-        until = next_due.due_at if next_due is not None else after
         self._plan_email(lead, offer, due, task, max(until, self.transitions.now + _MIN_MAIL_WINDOW))
         self.levels.append((offer.id, due.level))
         event = "reminded" if due.action is EscalationAction.REMIND else "escalated"
@@ -94,28 +121,24 @@ class _Sweep:
 
     def departure_reason(self, rep_id: str) -> str:
         """Return why a rep has left, "" if not."""
-        rep, now = self.transitions.definitions.policy.rep(rep_id), self.transitions.now
+        rep, now = self.policy.rep(rep_id), self.transitions.now
         has_left = rep is None or not is_active(rep, to_local(now, rep.hours.zone).date())
         return self.absence_reason(rep_id) if has_left else ""
 
     def _plan_email(self, lead: LeadSnapshot, offer: OfferRow, due: EscalationStep, task: str, until: datetime) -> None:
         """Plan the mail of a step; without a manager there is no escalation mail."""
-        policy, now = self.transitions.definitions.policy, self.transitions.now
-        rep = policy.rep(offer.rep)
-        manager = policy.team.manager_of(rep) if rep is not None else None
-        recipient = (
-            offer.rep if due.action is EscalationAction.REMIND else (manager.id if manager is not None else None)
-        )
+        rep = self.policy.rep(offer.rep)
+        manager = self.policy.team.manager_of(rep) if rep is not None else None
+        recipient = rep if due.action is EscalationAction.REMIND else manager
         if rep is None or recipient is None:
             return
-        email = NewMessage.due_now(
-            f"sla:{offer.id}:{due.level}", "sla", TO_REP, lead.view.lead.id, due.action.value, now, until
-        )
-        self.transitions.changes.new_messages.append(email._replace(offer_id=offer.id, rep=recipient, step=task))
+        now, lead_id = self.transitions.now, lead.view.lead.id
+        email = NewMessage.due_now(f"sla:{offer.id}:{due.level}", "sla", TO_REP, lead_id, due.action.value, now, until)
+        self.transitions.changes.new_messages.append(email._replace(offer_id=offer.id, rep=recipient.id, step=task))
 
     def _take_back(self, lead: LeadSnapshot, offer: OfferRow, reason: str) -> None:
         """Take the lead from its rep: to the next rep, or after the last round to a track or the no-rep queue."""
-        if offer.round > self.transitions.definitions.policy.effective_sla.max_reroutes:
+        if offer.round > self.policy.effective_sla.max_reroutes:
             self._end(offer, reason)
             self.unanswered.append(lead)
             return
@@ -148,56 +171,32 @@ class _Sweep:
 
 def escalate_offers(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
     """Remind, escalate or take back at most *limit* offers without an answer in time."""
-    with ctx.database.write() as tx:
-        rows = snapshot.claim_due(tx, [Custodian.OFFER], now, limit)
-        if not rows:
-            return Counter()
-        sweep = _start_sweep(ctx, tx, now)
-        policy = sweep.transitions.definitions.policy
-        open_offers = queries.load_open_offers(tx, [row.lead_id for row in rows])
-        for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
-            one = open_offers.get(lead.view.lead.id)
-            if one is None:
-                sweep.unanswered.append(lead)
-                sweep.events[NOT_ANSWERED] += 1
-                continue
-            escalation = answer_escalation(policy, ctx.holidays, one.rep, one.offered_at)
-            sweep.run_next_step(lead, one, with_promised_deadline(escalation, one.expires_at), ANSWER)
-        sweep.write(tx)
-    return sweep.events
-
-
-def _start_sweep(ctx: AppContext, tx: Transaction, now: datetime) -> _Sweep:
-    definitions = ctx.definitions.current(tx)
-    team = load_availability(tx, definitions.policy.reps, now, ctx.holidays)
-    return _Sweep(ctx, LeadTransitions(definitions, now, "handoff"), team)
+    return _sweep_due(ctx, now, limit, Custodian.OFFER, queries.load_open_offers, _Sweep.escalate_offer)
 
 
 def escalate_follow_ups(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
     """Remind, escalate or take back at most *limit* accepted leads without a follow-up in time."""
+    return _sweep_due(ctx, now, limit, Custodian.REP, queries.load_accepted_offers, _Sweep.escalate_follow_up)
+
+
+def _sweep_due(
+    ctx: AppContext,
+    now: datetime,
+    limit: int,
+    custodian: Custodian,
+    load_offers: Callable[[Transaction, Sequence[int]], Mapping[int, OfferRow]],
+    escalate: Callable[[_Sweep, LeadSnapshot, OfferRow | None], None],
+) -> Counter[str]:
     with ctx.database.write() as tx:
-        rows = snapshot.claim_due(tx, [Custodian.REP], now, limit)
+        rows = snapshot.claim_due(tx, [custodian], now, limit)
         if not rows:
             return Counter()
-        sweep = _start_sweep(ctx, tx, now)
-        policy = sweep.transitions.definitions.policy
-        accepted = queries.load_accepted_offers(tx, [row.lead_id for row in rows])
+        definitions = ctx.definitions.current(tx)
+        team = load_availability(tx, definitions.policy.reps, now, ctx.holidays)
+        sweep = _Sweep(ctx, LeadTransitions(definitions, now, "handoff"), team)
+        offers = load_offers(tx, [row.lead_id for row in rows])
         for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
-            one = accepted.get(lead.view.lead.id)
-            is_same_rep = one is not None and one.rep == lead.ref
-            escalation = follow_up_escalation(policy, ctx.holidays, one) if one is not None and is_same_rep else ()
-            if one is not None and escalation:
-                sweep.run_next_step(lead, one, escalation, FOLLOW_UP)
-            elif one is not None and is_same_rep and one.followed_up_at is None and sweep.departure_reason(one.rep):
-                sweep.return_to_queue(lead, one, f"{one.rep} is {sweep.departure_reason(one.rep)}")
-            elif one is not None and is_same_rep and _follow_up_valid_until(one, policy) > now:
-                sweep.transitions.set_custody(
-                    lead, Custodian.REP, lead.ref, f"{one.rep} works on it", _follow_up_valid_until(one, policy)
-                )
-                sweep.events["checked"] += 1
-            else:
-                sweep.transitions.remind(lead, "follow up", now + QUEUE_REVIEW_INTERVAL)
-                sweep.events["reminder"] += 1
+            escalate(sweep, lead, offers.get(lead.view.lead.id))
         sweep.write(tx)
     return sweep.events
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.planning.calendar import NeverOpens, Window, is_open
+from nurture.domain.planning.calendar import NeverOpens, Window, is_open, openings
 from nurture.domain.policy.business_hours import (
     DurationUnit,
     EscalationAction,
@@ -24,7 +24,6 @@ from nurture.domain.policy.business_hours import (
     escalation_steps,
     next_business_day_start,
     next_step,
-    working_time_between,
 )
 
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
@@ -63,6 +62,21 @@ _lengths = st.integers(0, 3_000).map(lambda minutes: minutes * MINUTE)
 def at(day: int, hour: int, minute: int = 0) -> datetime:
     """Return a time in June 2026, which begins on a Monday; UTC."""
     return datetime(2026, 6, day, hour, minute, tzinfo=UTC)
+
+
+def working_time_between(calendar: WorkCalendar, since: datetime, until: datetime) -> timedelta:
+    """Return the working time from *since* to *until*: the sum of what lies inside openings."""
+    total = timedelta()
+    if until <= since:
+        return total
+    try:
+        for opening in openings(calendar.window, calendar.zone, calendar.days_off, since):
+            if opening.start >= until:
+                break
+            total += min(opening.end, until) - opening.start
+    except NeverOpens:
+        pass  # no more working time
+    return total
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, full_name, 
 from nurture.domain.scoring.bant import BANT_FIELDS, TIMELINE, BantValue, find_bant_value
 from nurture.errors import NotFound
 from nurture.journey.leads import history_queries, snapshot, suppression_queries
-from nurture.journey.leads.history_queries import LeadRecord
+from nurture.journey.leads.history_queries import HistoryEvent, LeadRecord
 from nurture.journey.leads.snapshot import SnapshotRow
-from nurture.reporting.leads import current_engagement, load_fit, load_points
+from nurture.reporting.leads import load_fit, load_points
 from nurture.runtime.context import AppContext
 
 if TYPE_CHECKING:
@@ -46,17 +46,6 @@ class HoldStatus:
     reason: str
     until: datetime | None
     skipped_guard: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """One event that happened or is planned."""
-
-    at: datetime
-    stage: str
-    event: str
-    reason: str
-    ref: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +83,7 @@ class LeadExplanation:
     paused_until: datetime | None
     touch_interval_days: int | None
     """The lead asked for at most one touch in this many days."""
-    history: tuple[HistoryEntry, ...]
+    history: tuple[HistoryEvent, ...]
     escalation_steps: tuple[EscalationStep, ...] = ()
     """What happens if its rep does not answer, or does not follow up."""
 
@@ -129,7 +118,7 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             first_contact_at=record.first_contact_at,
             enrollment=_current_enrollment(rows[0]) if rows else None,
             hold=hold,
-            engagement=current_engagement(record, load_points(ctx, tx), now),
+            engagement=record.score_at(load_points(ctx, tx), now),
             fit=fit,
             fit_reason=fit_reason,
             bant=_describe_bant(record.fields),
@@ -140,7 +129,7 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             suppressions=suppressed,
             paused_until=record.paused_until if record.paused_until and record.paused_until > now else None,
             touch_interval_days=record.touch_interval_days,
-            history=tuple(HistoryEntry(*line) for line in history_queries.load_history(tx, lead_id, record.address_id)),
+            history=tuple(history_queries.load_history(tx, lead_id, record.address_id)),
             escalation_steps=_remaining_steps(ctx, tx, record),
         )
 

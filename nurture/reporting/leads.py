@@ -8,10 +8,9 @@ from difflib import get_close_matches
 
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, full_name
-from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
 from nurture.errors import NotFound
-from nurture.journey.leads import history_queries, snapshot
+from nurture.journey.leads import history_queries
 from nurture.journey.leads.history_queries import LeadRecord
 from nurture.runtime.context import AppContext
 
@@ -60,7 +59,7 @@ def list_leads(
             row.ref or "",
             row.next_action or "",
             row.due_at,
-            current_engagement(row, points, now),
+            row.score_at(points, now),
         )
         for row in rows
     ]
@@ -76,10 +75,3 @@ def load_fit(ctx: AppContext, tx: Transaction, row: LeadRecord) -> tuple[str, st
     """Return the lead's fit letter and its reason; ("", "") if the policy grades no fit."""
     definitions = ctx.definitions.find_current(tx)
     return definitions.policy.grade(row.fields) if definitions is not None else ("", "")
-
-
-def current_engagement(row: LeadRecord, points: Points, now: datetime) -> float:
-    """Return the lead's score at *now*, to one decimal place, from the stored sums."""
-    sums = row.engagement, row.engagement_2, row.engagement_3, row.engagement_4
-    engagement = snapshot.stored_engagement(sums, row.engagement_at, row.points_key)
-    return round(scoring.engagement_value_at(engagement, points, max(now, row.engagement_at or now)), 1)

@@ -13,10 +13,11 @@ from nurture.domain.consent.suppression import describe_suppression as refusal
 from nurture.domain.lead import Lead, Timeline
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
-from nurture.domain.scoring import bant, scoring
+from nurture.domain.scoring import bant
 from nurture.journey.handoff import lead_profile_queries
-from nurture.journey.handoff.lead_profile_queries import Activity, EarlierOffer, LeadRecord, OwningAccount, SentTouch
-from nurture.journey.leads import reply_queries, snapshot, suppression_queries
+from nurture.journey.handoff.lead_profile_queries import Activity, EarlierOffer, OwningAccount, SentTouch
+from nurture.journey.leads import history_queries, reply_queries, suppression_queries
+from nurture.journey.leads.history_queries import LeadRecord
 from nurture.journey.leads.reply_queries import ReplyText
 from nurture.journey.tracks.touch_email import lead_values
 from nurture.mail.rendering.inert_text import defang_links, defang_values
@@ -55,7 +56,7 @@ class LeadProfiles:
         """Read the data shown about these leads."""
         if not lead_ids:
             return cls()
-        leads = lead_profile_queries.load_leads(tx, lead_ids)
+        leads = history_queries.load_lead_records(tx, lead_ids)
         address_ids = [one.address_id for one in leads.values() if one.address_id is not None]
         return cls(
             leads,
@@ -80,7 +81,7 @@ class LeadProfiles:
         return {
             "fit": fit,
             "fit_reason": defang_links(fit_reason),
-            "score": _score(one, policy, now),
+            "score": one.score_at(policy.points, now),
             "no_email_reason": _no_email_reason(one, self.suppressions.get(one.address_id or 0, ())),
             "activities": [_activity_values(each) for each in activities],
             "replies": [reply_values(each, MAX_REPLY_LENGTH_IN_LIST) for each in self.replies.get(lead_id, ())],
@@ -115,12 +116,6 @@ def _no_email_reason(record: LeadRecord, suppressions: Sequence[ActiveSuppressio
     if suppressions:
         return f"suppressed: {', '.join(refusal(each) for each in suppressions)}"
     return "" if record.consent_basis else "no consent or other legal basis is recorded"
-
-
-def _score(record: LeadRecord, policy: Policy, now: datetime) -> float:
-    sums = record.engagement, record.engagement_2, record.engagement_3, record.engagement_4
-    engagement = snapshot.stored_engagement(sums, record.engagement_at, record.points_key)
-    return round(scoring.engagement_value_at(engagement, policy.points, max(now, record.engagement_at or now)), 1)
 
 
 _ACTIVITY_LABELS: Final = {

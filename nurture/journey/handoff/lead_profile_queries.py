@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select
 
-from nurture.db.row_values import row_columns
 from nurture.db.tables import accounts as account_tables
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables import handoff as handoff_tables
@@ -25,28 +24,6 @@ message = table(delivery_tables.Message)
 offer = table(handoff_tables.Offer)
 account = table(account_tables.Account)
 lead_account = table(account_tables.LeadAccount)
-
-
-class LeadRecord(NamedTuple):
-    """A lead with the sums of its engagement."""
-
-    id: int
-    email: str | None
-    address_id: int | None
-    consent_basis: str | None
-    fields: dict[str, Any]
-    source: str
-    zone: str
-    engagement: float
-    engagement_2: float | None
-    engagement_3: float | None
-    engagement_4: float | None
-    engagement_at: datetime | None
-    points_key: str | None
-    decides_on: date | None
-    decides_stated_at: datetime | None
-    call_on: date | None
-    first_contact_at: datetime
 
 
 class Activity(NamedTuple):
@@ -90,16 +67,6 @@ class OwningAccount(NamedTuple):
     kind: str
     owner: str
     reason: str
-
-
-def load_leads(tx: Transaction, lead_ids: Collection[int]) -> dict[int, LeadRecord]:
-    """Return these leads by id."""
-    chosen = tx.ids("chosen", sorted(set(lead_ids)))
-    columns = row_columns(LeadRecord, lead, address)
-    query = (
-        select(*columns).join(chosen, chosen.c.id == lead.c.id).outerjoin(address, address.c.id == lead.c.address_id)
-    )
-    return {row[0]: LeadRecord._make(row) for row in tx.execute(query)}
 
 
 def load_activities(tx: Transaction, lead_ids: Collection[int], limit: int) -> Mapping[int, list[Activity]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +17,9 @@ from nurture.db.tables import outcomes as outcome_tables
 from nurture.db.tables import signals as signal_tables
 from nurture.db.tables.base import table
 from nurture.db.transaction import Transaction
+from nurture.domain.scoring import scoring
+from nurture.domain.scoring.scoring import Points
+from nurture.journey.leads.snapshot import stored_engagement
 
 address = table(lead_tables.Address)
 custody = table(lead_tables.Custody)
@@ -31,13 +35,14 @@ MAX_NEAR_MATCHES: Final = 1_000
 
 
 class LeadRecord(NamedTuple):
-    """A lead with its custody; the columns from *kind* on are None if it has none."""
+    """A lead with its address and custody; the columns from *kind* on are None if it has no custody."""
 
     id: int
     fields: dict[str, Any]
     source: str
     readiness: str
     address_id: int | None
+    email: str | None
     consent_basis: str | None
     zone: str
     engagement: float
@@ -58,9 +63,16 @@ class LeadRecord(NamedTuple):
     next_action: str | None
     due_at: datetime | None
 
+    def score_at(self, points: Points, now: datetime) -> float:
+        """Return the lead's score at *now*, to one decimal place, from the stored sums."""
+        sums = self.engagement, self.engagement_2, self.engagement_3, self.engagement_4
+        stored = stored_engagement(sums, self.engagement_at, self.points_key)
+        return round(scoring.engagement_value_at(stored, points, max(now, self.engagement_at or now)), 1)
 
-class HistoryEvent(NamedTuple):
-    """One event of a lead's history."""
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """One event of a lead's history, or one that is planned."""
 
     at: datetime
     stage: str
@@ -71,8 +83,9 @@ class HistoryEvent(NamedTuple):
 
 def _select_records() -> Select[Any]:
     return (
-        select(*row_columns(LeadRecord, lead, custody))
+        select(*row_columns(LeadRecord, lead, address, custody))
         .select_from(lead)
+        .outerjoin(address, address.c.id == lead.c.address_id)
         .outerjoin(custody, custody.c.lead_id == lead.c.id)
     )
 
@@ -81,6 +94,13 @@ def find_lead_record(tx: Transaction, lead_id: int) -> LeadRecord | None:
     """Return the lead with this id, None if there is none."""
     row = tx.execute(_select_records().where(lead.c.id == lead_id)).one_or_none()
     return LeadRecord._make(row) if row is not None else None
+
+
+def load_lead_records(tx: Transaction, lead_ids: Collection[int]) -> dict[int, LeadRecord]:
+    """Return these leads by id."""
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
+    rows = tx.execute(_select_records().join(chosen, chosen.c.id == lead.c.id))
+    return {row[0]: LeadRecord._make(row) for row in rows}
 
 
 def list_leads(
@@ -121,8 +141,7 @@ def _journal_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
     ref = func.coalesce(journal.c.ref, journal.c.step, "")
     statement = select(journal.c.at, journal.c.stage, journal.c.event, journal.c.reason, ref)
     return [
-        HistoryEvent._make(row)
-        for row in tx.execute(statement.where(journal.c.lead_id == lead_id).order_by(journal.c.id))
+        HistoryEvent(*row) for row in tx.execute(statement.where(journal.c.lead_id == lead_id).order_by(journal.c.id))
     ]
 
 

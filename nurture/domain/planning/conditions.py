@@ -69,6 +69,13 @@ class ScoreCondition:
     at_least: float | None = None
     below: float | None = None
 
+    @property
+    def bound(self) -> float:
+        """Return the bound that is set."""
+        bound = self.at_least if self.at_least is not None else self.below
+        assert bound is not None
+        return bound
+
 
 @dataclass(frozen=True, slots=True)
 class FitCondition:
@@ -338,8 +345,7 @@ def _evaluate_score(condition: ScoreCondition, context: EvaluationContext, at: d
     changes = None
     if signals:
         changes = next((one.occurred_at for one in signals if one.occurred_at > at and points.points_for(one)), None)
-    bound = condition.at_least if condition.at_least is not None else condition.below
-    assert bound is not None
+    bound = condition.bound
     value = scoring.total_engagement(engagement)
     reached = scoring.reaches(value, bound)
     if reached:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from nurture.db import locks
 from nurture.domain.lead import Engagement
 from nurture.domain.planning import conditions
 from nurture.domain.planning.click_grace import grace_ends_at
-from nurture.domain.planning.conditions import Condition, grade_fit
+from nurture.domain.planning.conditions import grade_fit
 from nurture.domain.policy.policy import Policy
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
@@ -171,25 +171,13 @@ def _thresholds(engagement: Engagement, policy: Policy) -> Iterator[ScoreThresho
     names_by_value: dict[float, list[str]] = {}
     conditions_by_name = [(rule.name, rule.when) for rule in policy.readiness]
     for name, when in conditions_by_name + [(criterion.name, criterion.when) for criterion in policy.criteria]:
-        for number in _score_values(when):
-            names_by_value.setdefault(number, []).append(name)
+        for leaf in conditions.leaves(when):
+            if isinstance(leaf, conditions.ScoreCondition):
+                names_by_value.setdefault(leaf.bound, []).append(name)
     for number, names in sorted(names_by_value.items(), reverse=True):
         reached = scoring.reaches(scoring.total_engagement(engagement), number)
         falls_below_at = scoring.falls_below_at(engagement, policy.points, number)
         yield ScoreThreshold(number, ", ".join(dict.fromkeys(names)), reached, falls_below_at)
-
-
-def _score_values(when: Condition) -> Iterable[float]:
-    match when:
-        case conditions.ScoreCondition(at_least=least, below=below):
-            yield from (number for number in (least, below) if number is not None)
-        case conditions.AllOf(parts=parts) | conditions.AnyOf(parts=parts):
-            for part in parts:
-                yield from _score_values(part)
-        case conditions.Not(part=part):
-            yield from _score_values(part)
-        case _:
-            return
 
 
 def _rounded(value: float) -> float:

@@ -107,6 +107,7 @@ def classify(events: Iterable[TrackedEvent], thresholds: ClickThresholds) -> dic
     return classified
 
 
+_AgentKey = tuple[str, str]  # what a hash is of, and the hash, "" if unknown
 _CompanyClicks = Mapping[str, tuple[Sequence[datetime], Sequence[int]]]
 
 
@@ -127,7 +128,7 @@ def _classify_message(
     """Classify the events of one message, in order of time."""
     rapid = _rapid_link_clicks(events, thresholds)
     classified: dict[int, Classification] = {}
-    last_bot_at: dict[str, datetime] = {}  # when a bot was last seen, by hash
+    last_bot_at: dict[_AgentKey, datetime] = {}
     for event in events:
         evidence = list(_bot_evidence(event))
         suspicions = list(_suspicions(event, company_clicks, thresholds))
@@ -135,15 +136,15 @@ def _classify_message(
             suspicions.append(f"{thresholds.links} links within {_format_duration(thresholds.links_within)}")
         is_bot_itself = bool(evidence) or len(suspicions) > 1
         after = f"within {_format_duration(thresholds.bot_window)} after a bot on the same email"
-        if _follows_bot(event, f"ip {event.ip_hash}", last_bot_at, thresholds):
+        ip, agent = ("ip", event.ip_hash), ("agent", event.agent_hash)
+        if _follows_bot(event, ip, last_bot_at, thresholds):
             evidence.append(f"same IP address {after}")
-        elif _follows_bot(event, f"agent {event.agent_hash}", last_bot_at, thresholds):
+        elif _follows_bot(event, agent, last_bot_at, thresholds):
             suspicions.append(f"same user agent {after}")
         classified[event.id] = _combine(evidence, suspicions)
-        if (
-            is_bot_itself
-        ):  # an event that only follows a bot does not extend the window: else one hit would last forever
-            last_bot_at[f"ip {event.ip_hash}"] = last_bot_at[f"agent {event.agent_hash}"] = event.at
+        # An event that only follows a bot does not extend the window: else one hit would last forever.
+        if is_bot_itself:
+            last_bot_at[ip] = last_bot_at[agent] = event.at
     return classified
 
 
@@ -177,10 +178,10 @@ def _suspicions(event: TrackedEvent, company_clicks: _CompanyClicks, thresholds:
 
 
 def _follows_bot(
-    event: TrackedEvent, key: str, last_bot_at: Mapping[str, datetime], thresholds: ClickThresholds
+    event: TrackedEvent, key: _AgentKey, last_bot_at: Mapping[_AgentKey, datetime], thresholds: ClickThresholds
 ) -> bool:
     bot_at = last_bot_at.get(key)
-    return not key.endswith(" ") and bot_at is not None and event.at - bot_at <= thresholds.bot_window
+    return bool(key[1]) and bot_at is not None and event.at - bot_at <= thresholds.bot_window
 
 
 def _rapid_link_clicks(events: Sequence[TrackedEvent], thresholds: ClickThresholds) -> set[int]:

@@ -48,13 +48,16 @@ class Queue(StrEnum):
     NO_ADDRESS = "no-address"
     SUPPRESSED = "suppressed"  # opted out or undeliverable; a person may call
     AMBIGUOUS = "ambiguous"  # two known leads match
-    NO_REP = "no-rep"  # ready, and every rep declined it
+    NO_REP = "no-rep"  # ready, and no rule gives a rep, or every rep declined it
+    ACCOUNT_AMBIGUOUS = "account-ambiguous"  # a person must choose the account
+    ACCOUNT_OWNER_UNAVAILABLE = "account-owner-unavailable"  # of a customer: it never goes to new-business reps
     NO_TRACK = "no-track"  # not ready, and no track's audience fits
 
 
-MANUAL_DECISION_QUEUES: Final = frozenset(
-    {Queue.NO_REP, Queue.AMBIGUOUS, "account-ambiguous", "account-owner-unavailable"}
-)
+REROUTED_QUEUES: Final = (Queue.NO_REP, Queue.ACCOUNT_AMBIGUOUS, Queue.ACCOUNT_OWNER_UNAVAILABLE)
+"""Queues whose leads are routed again periodically: leave ends, reps join, account matches are resolved."""
+
+MANUAL_DECISION_QUEUES: Final = frozenset({Queue.AMBIGUOUS, *REROUTED_QUEUES})
 """Queues of leads for which a person must decide before a rep can get them."""
 
 SALES_QUEUES: Final = MANUAL_DECISION_QUEUES | {Queue.HAND_OFF}

@@ -9,9 +9,9 @@ from typing import Final
 
 from nurture.db.transaction import Transaction
 from nurture.definitions import read_all
+from nurture.domain.lead import REROUTED_QUEUES
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
-from nurture.domain.routing.routing import REROUTED_QUEUES
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.leads import enrollment_queries, lock_queries, signal_queries

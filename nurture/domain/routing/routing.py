@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
-from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, FieldValues, has_value
+from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, FieldValues, Queue, has_value
 from nurture.domain.planning.compiled_conditions import ALWAYS, CompiledCondition, compile_condition, field_context
 from nurture.domain.planning.conditions import Condition
 from nurture.domain.planning.missing_fields import depends_on
@@ -26,18 +26,6 @@ from nurture.domain.routing.round_robin import (
     has_capacity,
     next_rep,
 )
-
-ACCOUNT_AMBIGUOUS: Final = "account-ambiguous"
-"""Queue of leads for which a person must choose the account."""
-
-ACCOUNT_OWNER_UNAVAILABLE: Final = "account-owner-unavailable"
-"""Queue of customers' leads whose account owner cannot take them: they never go to new-business reps."""
-
-NO_REP: Final = "no-rep"
-"""Queue of leads for which no rule found a rep."""
-
-REROUTED_QUEUES: Final = (NO_REP, ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE)
-"""Queues whose leads are routed again periodically: leave ends, reps join, account matches are resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +178,7 @@ class RoutingResult:
         return self.rep is None and self.queue is None
 
 
-@dataclass(frozen=True, slots=True)
-class _RuleResult:
+class _RuleResult(NamedTuple):
     """The result of one rule; *final* ends the evaluation."""
 
     reason: str
@@ -209,16 +196,22 @@ def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
         result = _apply_rule(rule, condition, request, plan)
         reasons.append(f"{rule.name}: {result.reason}")
         if result.final:
-            ids = tuple(one.id for one in request.account_match.candidates) if result.queue == ACCOUNT_AMBIGUOUS else ()
+            candidates = request.account_match.candidates if result.queue == Queue.ACCOUNT_AMBIGUOUS else ()
             return RoutingResult(
-                result.rep, result.queue, tuple(reasons), rule.name, result.rotation_key, result.missing_field, ids
+                result.rep,
+                result.queue,
+                tuple(reasons),
+                rule.name,
+                result.rotation_key,
+                result.missing_field,
+                tuple(one.id for one in candidates),
             )
     owned = request.account_match.account
     if owned is not None and owned.kind is AccountKind.CUSTOMER:
         reasons.append("end: a lead of an existing customer, and no rep who may take it is available: a person decides")
-        return RoutingResult(None, ACCOUNT_OWNER_UNAVAILABLE, tuple(reasons))
+        return RoutingResult(None, Queue.ACCOUNT_OWNER_UNAVAILABLE, tuple(reasons))
     reasons.append("end: no rule found a rep")
-    return RoutingResult(None, NO_REP, tuple(reasons))
+    return RoutingResult(None, Queue.NO_REP, tuple(reasons))
 
 
 def _apply_rule(
@@ -238,16 +231,12 @@ def _apply_rule(
                 missing_field=missing[0],
             )
         result = _assign(rule, plan.missing_fields.fallback, request, plan)
-        return _with_reason(result, f"{overdue[0]} is still not known after the wait; {result.reason}")
+        return result._replace(reason=f"{overdue[0]} is still not known after the wait; {result.reason}")
     met, reason = condition(request.fields, request.fit_letter)
     if not met:
         return _RuleResult(reason)
     result = _assign(rule, rule.target, request, plan)
-    return result if rule.when == ALWAYS else _with_reason(result, f"{reason}; {result.reason}")
-
-
-def _with_reason(result: _RuleResult, reason: str) -> _RuleResult:
-    return _RuleResult(reason, result.rep, result.queue, result.final, result.rotation_key, result.missing_field)
+    return result if rule.when == ALWAYS else result._replace(reason=f"{reason}; {result.reason}")
 
 
 def _block_customers(rule: RoutingRule, request: RoutingRequest) -> _RuleResult | None:
@@ -259,7 +248,7 @@ def _block_customers(rule: RoutingRule, request: RoutingRequest) -> _RuleResult 
         return _RuleResult(f"skipped: account {match.account.id} is a customer")
     if any(one.kind is AccountKind.CUSTOMER for one in match.candidates):
         return _RuleResult(
-            "may be a customer's lead: " + _describe_candidates(match), queue=ACCOUNT_AMBIGUOUS, final=True
+            "may be a customer's lead: " + _describe_candidates(match), queue=Queue.ACCOUNT_AMBIGUOUS, final=True
         )
     return None
 
@@ -300,7 +289,7 @@ def _assign_to_account_owner(rule: RoutingRule, request: RoutingRequest, plan: R
     if match.is_ambiguous:
         owners = {(one.owner, one.kind) for one in match.candidates}
         if len(owners) > 1 or not match.candidates[0].owner:
-            return _RuleResult(_describe_candidates(match), queue=ACCOUNT_AMBIGUOUS, final=True)
+            return _RuleResult(_describe_candidates(match), queue=Queue.ACCOUNT_AMBIGUOUS, final=True)
         account = match.candidates[0]
         return _assign_to_rep(rule, account.owner, f"owns all of them ({_describe_candidates(match)})", request, plan)
     if account is None:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Final
 
 from nurture.domain.lead import Custodian, Queue
-from nurture.domain.routing.routing import ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE
 from nurture.errors import NotFound
 from nurture.journey.accounts import queries
 from nurture.journey.accounts.index_cache import load_index
@@ -16,7 +15,7 @@ from nurture.journey.leads import origin_queries, snapshot
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.runtime.context import AppContext
 
-_ACCOUNT_QUEUES: Final = frozenset({ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE})
+_ACCOUNT_QUEUES: Final = frozenset({Queue.ACCOUNT_AMBIGUOUS, Queue.ACCOUNT_OWNER_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple, Unpack
 
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
+from nurture.domain.lead import REROUTED_QUEUES
 from nurture.domain.plain_text import index_key
 from nurture.domain.routing.account import AccountKind
-from nurture.domain.routing.routing import REROUTED_QUEUES
 from nurture.errors import FileUnreadable, InvalidState
 from nurture.formats.columns import find_columns, normalize_name, words_by_name
 from nurture.formats.csv_reader import FileRow, open_rows, parse_rows

@@ -16,7 +16,7 @@ from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.planning.criteria import unanswered_request
 from nurture.domain.policy.policy import RejectReason
 from nurture.domain.routing.priority import QueuePriority
-from nurture.domain.routing.routing import ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE, RoutingResult
+from nurture.domain.routing.routing import RoutingResult
 from nurture.journey.handoff import queries, queue_queries
 from nurture.journey.handoff.offer import OfferReason, offer_to_rep
 from nurture.journey.handoff.queries import PastOffer
@@ -36,10 +36,10 @@ MIN_SCANNED: Final = 200
 
 SCANNED_PER_SLOT: Final = 4
 
-_OPERATOR_ACTIONS: Final = {
-    Queue.NO_REP.value: "no rule gives a rep",
-    ACCOUNT_AMBIGUOUS: "choose its account",
-    ACCOUNT_OWNER_UNAVAILABLE: "set the owner of its account",
+_OPERATOR_ACTIONS: Final[Mapping[str, str]] = {
+    Queue.NO_REP: "no rule gives a rep",
+    Queue.ACCOUNT_AMBIGUOUS: "choose its account",
+    Queue.ACCOUNT_OWNER_UNAVAILABLE: "set the owner of its account",
 }
 
 
@@ -182,7 +182,7 @@ def _move_to_queue(
     if routed.queue == Queue.NO_REP:
         transitions.end_enrollment(lead, f"queue {routed.queue}")
     due, next_action = (transitions.now + QUEUE_REVIEW_INTERVAL, f"review: {_OPERATOR_ACTIONS.get(routed.queue, '')}")
-    if routed.queue != ACCOUNT_AMBIGUOUS and any(not one.available for one in batch_router.team.values()):
+    if routed.queue != Queue.ACCOUNT_AMBIGUOUS and any(not one.available for one in batch_router.team.values()):
         due = transitions.now + timedelta(days=1)  # an absent rep may be back
     if routed.missing_field:
         missing_field = batch_router.require_field(lead, routed)

@@ -6,10 +6,9 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Final
 
-from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian, Queue, is_parked
+from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, REROUTED_QUEUES, Custodian, Queue, is_parked
 from nurture.domain.planning.conditions import earliest
 from nurture.domain.planning.planner import OfferToSales, decide
-from nurture.domain.routing.routing import REROUTED_QUEUES
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL, LeadTransitions

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from nurture.db.transaction import Transaction
+from nurture.domain.lead import REROUTED_QUEUES
 from nurture.domain.planning import calendar
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
-from nurture.domain.routing.routing import REROUTED_QUEUES
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries, workspace_queries
 from nurture.journey.handoff.workspace_queries import NO_WORKLOAD

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from nurture.db.transaction import Transaction
-from nurture.domain.planning.calendar import Holidays, NeverOpens, is_open
-from nurture.domain.policy.business_hours import WorkCalendar, add_working_time, business_day, next_business_day_start
+from nurture.domain.planning.calendar import Holidays, NeverOpens, is_open, next_open
+from nurture.domain.policy.business_hours import WorkCalendar, business_day, next_business_day_start
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import WorkingHours
 from nurture.domain.routing.priority import CapacityForecast
@@ -19,7 +20,6 @@ from nurture.journey.routing.availability import load_availability
 from nurture.runtime.context import AppContext
 
 _NO_COUNTRY: Final = ""
-_INSTANT: Final = timedelta(microseconds=1)
 
 
 def working_time(hours: WorkingHours, holidays: Holidays, now: datetime) -> WorkCalendar:
@@ -83,7 +83,8 @@ class RepCapacity:
     def _next_opening_of(self, rep_id: str) -> datetime:
         hours = self.working_times[rep_id]
         if self._remaining_for(rep_id) and not self._is_rep_open(rep_id):
-            return add_working_time(hours, self.now, _INSTANT) - _INSTANT
+            with suppress(NeverOpens):
+                return next_open(hours.window, hours.zone, hours.days_off, self.now)
         return next_business_day_start(hours, self.now)
 
     def forecast(self, waiting: int) -> CapacityForecast:

@@ -1,4 +1,4 @@
-"""Parse the text of a cell into a typed value. Each parser raises ValueError with a remedy."""
+"""Parse the text of a cell into a typed value. Each parser raises InvalidCell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from nurture.domain.address import normalize_address
 from nurture.formats.places import is_zone
+from nurture.formats.rejected_rows import InvalidCell
 from nurture.formats.tables import read_words
 
 EMPTY_VALUES: Final = frozenset({"", *read_words("empty")})
@@ -43,16 +44,18 @@ def _parse_unusual_address(text: str) -> str:
 
     shown = text[:80]
     if text.count("@") > 1 and re.search(r"[;,\s]", text):
-        raise ValueError(f"{shown!r} contains several addresses; keep one, and give each of the others its own row")
+        raise InvalidCell(f"{shown!r} contains several addresses", "keep one, and give each of the others its own row")
     try:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
     except (EmailNotValidError, ValueError) as error:
-        raise ValueError(
-            f"{shown!r} is not an email address ({_first_sentence(str(error))}); "
-            "write it like name@example.com, or empty the cell"
+        raise InvalidCell(
+            f"{shown!r} is not an email address ({_first_sentence(str(error))})",
+            "write it like name@example.com, or empty the cell",
         ) from error
     if "." not in checked.ascii_domain:
-        raise ValueError(f"{shown!r} is not an email address (its domain has no dot); write it like name@example.com")
+        raise InvalidCell(
+            f"{shown!r} is not an email address (its domain has no dot)", "write it like name@example.com"
+        )
     return normalize_address(f"{checked.local_part}@{checked.ascii_domain}")
 
 
@@ -65,7 +68,7 @@ def read_flag(text: str) -> bool:
     """Return yes or no."""
     meaning = read_words("flag").get(text.casefold())
     if meaning is None:
-        raise ValueError(f"{text[:60]!r} is neither yes nor no; write yes or no, or empty the cell")
+        raise InvalidCell(f"{text[:60]!r} is neither yes nor no", "write yes or no, or empty the cell")
     return meaning == "yes"
 
 
@@ -107,7 +110,7 @@ def read_zone(text: str) -> str:
     for candidate in (name, _from_slug(name)):
         if is_zone(candidate):
             return candidate
-    raise ValueError(f"time zone {text[:60]!r} does not exist; write one like Europe/Berlin")
+    raise InvalidCell(f"time zone {text[:60]!r} does not exist", "write one like Europe/Berlin")
 
 
 def _from_slug(text: str) -> str:

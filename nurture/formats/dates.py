@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from nurture.formats.languages import month_number
+from nurture.formats.rejected_rows import InvalidCell
 from nurture.formats.tables import read_words
 
 _FIRST_YEAR: Final = 1970
@@ -95,12 +96,12 @@ class DateReader:
             timestamp = None
         if timestamp is None:
             wanted = " or ".join(self._formats) or "2026-04-30 or 2026-04-30 14:05"
-            raise ValueError(f"{text[:60]!r} is not a date; write it like {wanted}")
+            raise InvalidCell(f"{text[:60]!r} is not a date", f"write it like {wanted}")
         return self._to_utc(timestamp, text)
 
     def _to_utc(self, timestamp: datetime, text: str) -> datetime:
         if not _FIRST_YEAR <= timestamp.year <= _LAST_YEAR:
-            raise ValueError(f"{text[:60]!r} has the year {timestamp.year}; correct the date or empty the cell")
+            raise InvalidCell(f"{text[:60]!r} has the year {timestamp.year}", "correct the date or empty the cell")
         return (timestamp.replace(tzinfo=self._zone) if timestamp.tzinfo is None else timestamp).astimezone(UTC)
 
     def _parse_by_format(self, text: str) -> datetime | None:
@@ -133,9 +134,9 @@ class DateReader:
         if second > _NOON:
             return second, first
         if self._day_first is None:
-            raise ValueError(
-                f"{found[0]!r} is ambiguous (day or month first?), and no date of the column decides it; "
-                'write 2026-04-30, or give `formats` "%d/%m/%Y" or "%m/%d/%Y" in a mapping file'
+            raise InvalidCell(
+                f"{found[0]!r} is ambiguous (day or month first?), and no date of the column decides it",
+                'write 2026-04-30, or give `formats` "%d/%m/%Y" or "%m/%d/%Y" in a mapping file',
             )
         return (first, second) if self._day_first else (second, first)
 

@@ -16,7 +16,7 @@ from nurture.formats.columns import custom_field_name
 from nurture.formats.dates import DateReader
 from nurture.formats.items import MAX_SHOWN, InvalidItem, Item, read_item
 from nurture.formats.lead_row import DATE_FIELDS, FIELDS, LeadRow
-from nurture.formats.rejected_rows import BadRow
+from nurture.formats.rejected_rows import InvalidCell
 from nurture.formats.row_builder import RowBuilder
 from nurture.formats.row_plan import MAX_CUSTOM, ColumnBinding, RowPlan
 
@@ -75,7 +75,7 @@ def _read_value(name: str, value: object) -> str:
         if read is not None:
             read(text)
     except ValueError as error:
-        raise InvalidItem("", *_split_remedy(str(error))) from error
+        raise _invalid_item(error) from error
     return text
 
 
@@ -140,18 +140,18 @@ class ItemReader:
     def read(self, number: int, item: object) -> LeadRow:
         """Return the lead of *item*; *number* is its line in the journal. Raises InvalidItem."""
         lead = read_item(LeadItem, item)
-        row = self._builder.build(number, [getattr(lead, name) for name in FIELD_NAMES])
-        if isinstance(row, BadRow):
-            raise InvalidItem("", *_split_remedy(row.reason))
+        try:
+            row = self._builder.read(number, [getattr(lead, name) for name in FIELD_NAMES])
+        except ValueError as error:
+            raise _invalid_item(error) from error
         if row.email is None and row.external_id is None:
             raise InvalidItem("email", "The lead has no email and no external_id.", "Give one of them.")
         return replace(row, custom={**lead.custom, **row.custom})
 
 
-def _split_remedy(message: str) -> tuple[str, str]:
-    """Split an error of a cell parser into reason and remedy."""
-    reason, _, remedy = message.rpartition("; ")
-    if not reason:
-        reason, remedy = message, "correct it or leave the field out"
-    remedy = remedy.replace("empty the cell", "leave the field out")
-    return f"{reason[:1].upper()}{reason[1:]}.", f"{remedy[:1].upper()}{remedy[1:]}."
+def _invalid_item(error: ValueError) -> InvalidItem:
+    """Return the error of a cell parser as that of an item."""
+    reason, remedy = str(error), "correct it or leave the field out"
+    if isinstance(error, InvalidCell):
+        reason, remedy = error.reason, error.remedy.replace("empty the cell", "leave the field out")
+    return InvalidItem("", f"{reason[:1].upper()}{reason[1:]}.", f"{remedy[:1].upper()}{remedy[1:]}.")

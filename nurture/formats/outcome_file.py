@@ -13,7 +13,7 @@ from nurture.errors import FileUnreadable
 from nurture.formats.columns import find_columns
 from nurture.formats.csv_reader import FileRow, open_rows, parse_rows
 from nurture.formats.dates import DateOrderEvidence, DateReader
-from nurture.formats.rejected_rows import BadRow
+from nurture.formats.rejected_rows import BadRow, InvalidCell
 
 _KIND: Final = "outcome_column"
 _DATES: Final = ("closed_at", "touched_at", "changed_at")
@@ -82,7 +82,7 @@ class OutcomeRows:
 
     def _parse_row(self, line: int, values: Mapping[str, str]) -> OutcomeRow:
         if not values["lead"]:
-            raise ValueError("the row names no lead; write its id, email address or external id")
+            raise InvalidCell("the row names no lead", "write its id, email address or external id")
         dates = {name: read(values[name]) if values[name] else None for name, read in self._readers.items()}
         amount = read_amount(values["amount"]) if values.get("amount") else None
         return OutcomeRow(
@@ -112,7 +112,7 @@ def read_amount(text: str) -> float:
             plain = plain.replace(".", "").replace(",", "")
         number = float(plain.replace(grouping, "").replace(decimal, "."))
     else:
-        raise ValueError(f"{text[:60]!r} is not a clear amount; write it as 1234.50")
+        raise InvalidCell(f"{text[:60]!r} is not a clear amount", "write it as 1234.50")
     if not 0 <= number <= _MAX_AMOUNT:
-        raise ValueError(f"{text[:60]!r} is out of range for a deal; write a number from 0 to {_MAX_AMOUNT:,.0f}")
+        raise InvalidCell(f"{text[:60]!r} is out of range for a deal", f"write a number from 0 to {_MAX_AMOUNT:,.0f}")
     return number

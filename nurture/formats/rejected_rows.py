@@ -15,6 +15,21 @@ _MAX_CELLS = 2_000
 _MAX_CELL_LENGTH = 2_000
 
 
+class InvalidCell(ValueError):
+    """A cell or a row that cannot be read. *reason* and *remedy* are clauses, without a full stop."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.remedy = reason, remedy
+
+    @classmethod
+    def at(cls, place: str, error: ValueError) -> InvalidCell:
+        """Return *error* with the place where it occurred."""
+        if isinstance(error, cls):
+            return cls(f"{place}: {error.reason}", error.remedy)
+        return cls(f"{place}: {error}", "correct it or empty the cell")
+
+
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """A rejected row. *reason* ends with a remedy."""

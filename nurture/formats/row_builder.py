@@ -12,7 +12,7 @@ from nurture.formats.dates import DateReader
 from nurture.formats.lead_row import FIELDS, CellReader, LeadRow
 from nurture.formats.places import country_code, zone_for
 from nurture.formats.purchase_timeframe import read_timeframe
-from nurture.formats.rejected_rows import BadRow
+from nurture.formats.rejected_rows import BadRow, InvalidCell
 from nurture.formats.row_plan import RowPlan
 from nurture.formats.status_mapping import LeadStatus, map_status, most_restrictive
 
@@ -76,25 +76,29 @@ class RowBuilder:
 
     def build(self, line: int, cells: list[str]) -> LeadRow | BadRow:
         """Return the lead of *cells*, or a BadRow with the reason."""
-        values = self._defaults.copy()
-        values[_LINE] = line
         try:
-            custom = {name: text for index, name in self._custom if (text := cells[index].strip())}
-            values[_CUSTOM] = custom
-            for index, slot, is_raw in self._text_cells:
-                if (text := cells[index].strip()) and (
-                    is_raw or len(text) > _MAX_EMPTY_LENGTH or text.casefold() not in EMPTY_VALUES
-                ):
-                    values[slot] = text
-            self._read_typed(cells, values, custom)
-            self._read_flags(cells, values)
-            if self._templates:
-                self._fill_templates(cells, values)
-            self._read_statuses(cells, values)
-            _derive_fields(values, custom)
-            self._reject_contradictions(cells, values)
+            return self.read(line, cells)
         except ValueError as error:
             return BadRow.trimmed(line, str(error), cells)
+
+    def read(self, line: int, cells: list[str]) -> LeadRow:
+        """Return the lead of *cells*. Raises ValueError, mostly InvalidCell."""
+        values = self._defaults.copy()
+        values[_LINE] = line
+        custom = {name: text for index, name in self._custom if (text := cells[index].strip())}
+        values[_CUSTOM] = custom
+        for index, slot, is_raw in self._text_cells:
+            if (text := cells[index].strip()) and (
+                is_raw or len(text) > _MAX_EMPTY_LENGTH or text.casefold() not in EMPTY_VALUES
+            ):
+                values[slot] = text
+        self._read_typed(cells, values, custom)
+        self._read_flags(cells, values)
+        if self._templates:
+            self._fill_templates(cells, values)
+        self._read_statuses(cells, values)
+        _derive_fields(values, custom)
+        self._reject_contradictions(cells, values)
         return LeadRow(*values)
 
     def _read_typed(self, cells: list[str], values: list[Any], custom: dict[str, str]) -> None:
@@ -106,7 +110,7 @@ class RowBuilder:
                 value = cell.read(text) if cell.read is not None else text
             except ValueError as error:
                 if not cell.is_lenient:
-                    raise ValueError(f"column {cell.column!r}: {error}") from error
+                    raise InvalidCell.at(f"column {cell.column!r}", error) from error
                 value = None
             values[cell.slot] = value
             if value is None and cell.is_lenient:
@@ -143,18 +147,17 @@ class RowBuilder:
             try:
                 values[_SLOT[name]] = filled if read is None else read(filled)
             except ValueError as error:
-                raise ValueError(f"template {name}: {error}") from error
+                raise InvalidCell.at(f"template {name}", error) from error
 
     def _reject_contradictions(self, cells: list[str], values: list[Any]) -> None:
         for column, indexes in self._duplicate_columns:
             texts = {text.casefold(): text for index in indexes if (text := cells[index].strip())}
             if len(texts) > 1:
                 first, second = list(texts.values())[:2]
-                raise ValueError(
-                    f"the columns named {column!r} disagree ({first[:60]!r} and {second[:60]!r}); keep one of them"
-                )
+                what = f"the columns named {column!r} disagree ({first[:60]!r} and {second[:60]!r})"
+                raise InvalidCell(what, "keep one of them")
         if values[_ATTENDED] is False and values[_MINUTES]:
-            raise ValueError(f"attended says no, but {values[_MINUTES]} minutes were attended; correct one")
+            raise InvalidCell(f"attended says no, but {values[_MINUTES]} minutes were attended", "correct one")
 
 
 def _derive_fields(values: list[Any], custom: dict[str, str]) -> None:
@@ -186,4 +189,4 @@ def _read_flag_cell(text: str, column: str) -> bool:
     try:
         return read_flag(text)
     except ValueError as error:
-        raise ValueError(f"column {column!r}: {error}") from error
+        raise InvalidCell.at(f"column {column!r}", error) from error

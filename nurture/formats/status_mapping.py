@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
+from nurture.formats.rejected_rows import InvalidCell
 from nurture.formats.tables import read_words
 
 
@@ -62,7 +63,9 @@ def map_consent_basis(text: str) -> ConsentBasis | None:
         return ConsentBasis.CONSENT
     found = read_words("consent").get(plain) if plain else ""
     if found is None:
-        raise ValueError(f"consent {text[:60]!r} is not recognized; write {', '.join(ConsentBasis)}, or empty the cell")
+        raise InvalidCell(
+            f"consent {text[:60]!r} is not recognized", f"write {', '.join(ConsentBasis)}, or empty the cell"
+        )
     return ConsentBasis(found) if found else None
 
 

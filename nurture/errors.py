@@ -12,10 +12,18 @@ NurtureError                 a person can fix it; the command line prints it and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from traceback import walk_tb
 from typing import ClassVar
+
+
+def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return which of the *known* names may have been meant; else *otherwise*, by default all of them."""
+    options = sorted(known)
+    near = get_close_matches(name, options, n=1)
+    return f"Did you mean `{near[0]}`?" if near else otherwise or f"Known: {', '.join(options) or 'none yet'}."
 
 
 class NurtureError(Exception):

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.values import Line, Name, PositiveSpan
-from nurture.definitions.yaml_reader import Node, ParseContext, TrackReference, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext, TrackReference
 from nurture.domain.lead import FieldValue
 from nurture.domain.planning.comparisons import Comparison, normalize_postcode
 from nurture.domain.planning.conditions import (
@@ -31,6 +31,7 @@ from nurture.domain.planning.conditions import (
 )
 from nurture.domain.scoring.bant import BANT_FIELDS, BantCondition, Confidence
 from nurture.domain.signals import SignalKind
+from nurture.errors import suggest
 
 ALWAYS: Final = ("always", "everybody")
 NEVER: Final = ("never", "nobody")
@@ -104,7 +105,7 @@ def read_condition(node: Node, known_emails: KnownEmails, context: ParseContext)
         context.add_problem(node, f"one condition has {both}", "Put each on its own line under `all:` or `any:`.")
         return None
     key = next(iter(node.value))
-    context.add_problem(node, f"`{key}` is not a kind of condition", suggest_name(key, CONDITION_READERS))
+    context.add_problem(node, f"`{key}` is not a kind of condition", suggest(key, CONDITION_READERS))
     return None
 
 
@@ -149,9 +150,7 @@ def _field(node: Node, _: KnownEmails, context: ParseContext) -> Condition | Non
         return None
     unknown = [key for key in others if key not in _COMPARISONS]
     for key in unknown:
-        context.add_problem(
-            node.parts[key], f"`{key}` is not a way to compare a field", suggest_name(key, _COMPARISONS)
-        )
+        context.add_problem(node.parts[key], f"`{key}` is not a way to compare a field", suggest(key, _COMPARISONS))
     if len(others) != 1:
         both = " and ".join(f"`{key}`" for key in others) or "no test"
         context.add_problem(node, f"`field: {name}` has {both}", f"Write one of: {', '.join(_COMPARISONS)}.")
@@ -196,7 +195,7 @@ def read_kind(name: str) -> SignalKind:
     try:
         return SignalKind(name)
     except ValueError:
-        raise InvalidValue(f"`{name}` is not a kind of signal", suggest_name(name, list(SignalKind))) from None
+        raise InvalidValue(f"`{name}` is not a kind of signal", suggest(name, list(SignalKind))) from None
 
 
 def _did(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
@@ -219,7 +218,7 @@ def _email(name: str, known_emails: KnownEmails) -> str:
     if known_emails.emails is None:
         return name
     if name not in known_emails.emails:
-        raise InvalidValue(f"email `{name}` is not sent by any step", suggest_name(name, known_emails.emails))
+        raise InvalidValue(f"email `{name}` is not sent by any step", suggest(name, known_emails.emails))
     return known_emails.emails[name]
 
 

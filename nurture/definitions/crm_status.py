@@ -6,8 +6,9 @@ from collections.abc import Collection
 from typing import Final
 
 from nurture.definitions.folder import CRM, Sources
-from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.policy.crm_status import CrmStatusMap, MappedStatus, SalesStatus, normalize_status
+from nurture.errors import suggest
 
 _STATUS_NAMES: Final = [status.value for status in SalesStatus]
 _HINT: Final = f"Write {', '.join(_STATUS_NAMES[:-1])}, or {{recycled: <a reject reason>}}."
@@ -21,7 +22,7 @@ def read_crm_statuses(sources: Sources, reasons: Collection[str] | None, context
         return CrmStatusMap()
     for name, part in node.parts.items():
         if name != "statuses":
-            context.add_problem(part, f"`{name}` is not a key of this file", suggest_name(str(name), ["statuses"]))
+            context.add_problem(part, f"`{name}` is not a key of this file", suggest(str(name), ["statuses"]))
     listed = node.part("statuses")
     if listed is None or not isinstance(listed.value, dict):
         what, instead = "`statuses` is not a list of `status: meaning` lines", "Write a status on each line."
@@ -42,7 +43,7 @@ def _mapped_status(node: Node, reasons: Collection[str] | None, context: ParseCo
     if isinstance(value, dict) and list(value) == [SalesStatus.RECYCLED.value]:
         reason = str(value[SalesStatus.RECYCLED.value])
         if reasons is not None and reason not in reasons:
-            context.add_problem(node, f"the policy has no reject reason `{reason}`", suggest_name(reason, reasons))
+            context.add_problem(node, f"the policy has no reject reason `{reason}`", suggest(reason, reasons))
             return None
         return MappedStatus(SalesStatus.RECYCLED, reason)
     if value == SalesStatus.RECYCLED.value:

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from nurture.definitions.schema_check import Shape, read_shape
 from nurture.definitions.values import Line, Name
-from nurture.definitions.yaml_reader import Node, ParseContext, TrackReference, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext, TrackReference
 from nurture.domain.lead import Closing
 from nurture.domain.planning.program import Destination, ToClosed, ToQueue, ToTrack
+from nurture.errors import suggest
 
 _CLOSINGS: Final = tuple(closing.value for closing in Closing)
 DESTINATION_KEYS: Final = ("track", "queue", "close", "discard")
@@ -60,9 +61,7 @@ def _track(at: Node, name: str, context: ParseContext) -> Destination:
 
 def _closed(node: Node, closing: str, reason: str, context: ParseContext) -> Destination | None:
     if closing not in _CLOSINGS:
-        context.add_problem(
-            node.parts["close"], f"a lead cannot be closed as `{closing}`", suggest_name(closing, _CLOSINGS)
-        )
+        context.add_problem(node.parts["close"], f"a lead cannot be closed as `{closing}`", suggest(closing, _CLOSINGS))
         return None
     return ToClosed(Closing(closing), reason)
 
@@ -71,5 +70,5 @@ def check_track_references(context: ParseContext, tracks: Collection[str]) -> No
     """Report each referenced track that does not exist."""
     for named in context.track_references:
         if named.track not in tracks:
-            instead = suggest_name(named.track, tracks)
+            instead = suggest(named.track, tracks)
             context.add_problem(named.node, f"there is no track `{named.track}`", instead)

@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 from nurture.definitions.folder import Sources
-from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext
+from nurture.errors import suggest
 
 LAYOUTS: Final = "layouts/"
 _MJML: Final = ".mjml"
@@ -43,7 +44,7 @@ def email_layout(file: str, text: str, default: str, sources: Sources, context: 
     line, layout = (_front_matter(text) or {}).get("layout", (1, default))
     if layout not in known:
         what = f"there is no layout `{layout}` in {LAYOUTS}"
-        context.add_problem(Node(file, line, None), what, suggest_name(layout, known))
+        context.add_problem(Node(file, line, None), what, suggest(layout, known))
     return layout
 
 

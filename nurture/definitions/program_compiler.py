@@ -12,7 +12,7 @@ from nurture.definitions.destinations import read_destination
 from nurture.definitions.schema_check import Reporting
 from nurture.definitions.steps import Block, Step, every_step
 from nurture.definitions.values import MAX_DELAY_DAYS
-from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning.calendar import Delay
 from nurture.domain.planning.conditions import AllOf, Condition
 from nurture.domain.planning.program import (
@@ -31,6 +31,7 @@ from nurture.domain.planning.program import (
     ToTrack,
     WaitFor,
 )
+from nurture.errors import suggest
 
 _DAY: Final = timedelta(days=1)
 _PLACEHOLDER_CONDITION: Final = AllOf(())
@@ -270,9 +271,7 @@ def check_moved_steps(
         if not isinstance(new, str):
             context.add_problem(at, f"`moved_to: {old}` does not name a step", f"Write `{old}: the-new-step`.")
         elif new not in ids and new not in moved_steps and new != FINALLY:
-            context.add_problem(
-                at, f"`moved_to` moves to `{new}`, which is not a step", suggest_name(new, [*ids, FINALLY])
-            )
+            context.add_problem(at, f"`moved_to` moves to `{new}`, which is not a step", suggest(new, [*ids, FINALLY]))
         elif _has_cycle(old, moved_steps):
             context.add_problem(at, f"`moved_to` moves `{old}` in a cycle", "Name a step of this track.")
 

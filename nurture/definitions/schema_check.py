@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext
+from nurture.errors import suggest
 
 
 class InvalidValue(ValueError):
@@ -135,7 +136,7 @@ def _explain(model: type[Shape], detail: ErrorDetails, called: str) -> tuple[str
             "If it belongs to the text before it, quote the whole text: it contains a comma",
         )
     if kind == "extra_forbidden":
-        return f"unknown key `{key}` in {called}", suggest_name(key, fields)
+        return f"unknown key `{key}` in {called}", suggest(key, fields)
     example = _example(key, fields)
     if kind == "missing":
         return f"`{key}` is missing in {called}", example

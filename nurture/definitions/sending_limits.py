@@ -14,10 +14,10 @@ from pydantic import Field, PlainValidator
 from nurture.definitions.folder import SENDING, Sources
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import Day, PositiveSpan
-from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules, WarmUp, normalize_domain
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
-from nurture.errors import InvalidDefinitions
+from nurture.errors import InvalidDefinitions, suggest
 
 HOLD: Final = "hold"
 NO_LIMIT: Final = "unlimited"
@@ -164,7 +164,7 @@ def _check_used(domain: str, at: Node, senders: Collection[str], context: ParseC
     """Report a domain from which no mail is sent: its limits would have no effect."""
     used = {normalize_domain(address.rpartition("@")[2]) for address in senders if "@" in address}
     if used and not any(f".{name}".endswith(f".{domain}") for name in used):
-        instead = suggest_name(domain, used, f"Mail comes from: {', '.join(sorted(used))}.")
+        instead = suggest(domain, used, f"Mail comes from: {', '.join(sorted(used))}.")
         context.add_problem(at, f"no sender has an address at `{domain}`", instead)
 
 

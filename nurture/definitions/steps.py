@@ -10,8 +10,9 @@ from pydantic import Field
 
 from nurture.definitions.schema_check import Shape, read_shape
 from nurture.definitions.values import MAX_NAME_LENGTH, After, Line, Name, Names, PositiveSpan
-from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning.program import FINALLY
+from nurture.errors import suggest
 
 CONTINUE: Final = "continue"
 VERBS: Final = {
@@ -198,7 +199,7 @@ class StepReader:
             self._context.add_problem(node, f"one step has {both}", "Begin each step with its own `- `.")
             return None
         key = next(iter(node.value), "")
-        self._context.add_problem(node, f"`{key}` is not a kind of step", suggest_name(key, VERBS))
+        self._context.add_problem(node, f"`{key}` is not a kind of step", suggest(key, VERBS))
         return None
 
     def _id(self, node: Node, verb: str, before: str, shape: Shape | None) -> str:
@@ -277,7 +278,7 @@ class StepReader:
         if isinstance(inner.value, str):
             what = f"`{key}: {inner.value}` is not a list of steps"
             to = f"Write `{key}: {CONTINUE}`, or steps below it; to move to a track: `- end: {inner.value}`."
-            self._context.add_problem(inner, what, suggest_name(inner.value, [CONTINUE], to))
+            self._context.add_problem(inner, what, suggest(inner.value, [CONTINUE], to))
             return Block(inner)
         return Block(inner, self.steps(inner, before, in_repeat=in_repeat))
 

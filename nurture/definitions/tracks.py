@@ -17,10 +17,11 @@ from nurture.definitions.program_compiler import ProgramCompiler, check_moved_st
 from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.steps import Step, StepReader, every_step
 from nurture.definitions.values import Line, Name, read_name, read_span
-from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.lead import Closing
 from nurture.domain.planning.conditions import Condition
 from nurture.domain.planning.program import Destination, Program, ReEntry, ToClosed, ToTrack
+from nurture.errors import suggest
 
 FOLDER: Final = "tracks/"
 _FALLBACK_DESTINATION: Final = ToClosed(Closing.UNREACHABLE, "")
@@ -179,7 +180,7 @@ def _check_emails(
         for email in step.shape.email:
             if email not in emails and email not in used:
                 what = f"there is no email file `{email}.md` in {FOLDER}{name}/"
-                context.add_problem(step.node.parts["email"], what, suggest_name(email, emails, "Write the file."))
+                context.add_problem(step.node.parts["email"], what, suggest(email, emails, "Write the file."))
             used.add(email)
     for email, text in emails.items():
         file = f"{FOLDER}{name}/{email}.md"

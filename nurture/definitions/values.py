@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, PlainValidator
 
 from nurture.definitions.schema_check import InvalidValue
-from nurture.definitions.yaml_reader import suggest_name
 from nurture.domain.planning.calendar import Delay
+from nurture.errors import suggest
 
 DAYS_OF_WEEK: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MAX_DELAY_DAYS: Final = 400
@@ -92,7 +92,7 @@ def read_weekday(given: Any) -> int:
             return number
     raise InvalidValue(
         f"`{given}` is not a day of the week",
-        suggest_name(text, DAYS_OF_WEEK, "Write mon, tue, wed, thu, fri, sat or sun."),
+        suggest(text, DAYS_OF_WEEK, "Write mon, tue, wed, thu, fri, sat or sun."),
     )
 
 
@@ -128,7 +128,7 @@ def read_zone(given: Any) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        near = suggest_name(name, available_timezones(), "Write a name such as `Europe/Berlin`.")
+        near = suggest(name, available_timezones(), "Write a name such as `Europe/Berlin`.")
         raise InvalidValue(f"there is no time zone `{name}`", near) from None
     return name
 

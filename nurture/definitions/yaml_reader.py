@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from difflib import get_close_matches
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -83,15 +82,6 @@ class ParseContext:
     def add_problem(self, node: Node, message: str, suggestion: str) -> None:
         """Report a problem at the line of *node*."""
         self.problems.append(Problem(node.file, node.line, message, suggestion.removesuffix(".")))
-
-
-def suggest_name(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return a hint which of the *known* names may have been meant."""
-    options = sorted(known)
-    near = get_close_matches(name, options, n=1, cutoff=0.6)
-    if near:
-        return f"Did you mean `{near[0]}`?"
-    return otherwise or f"Known: {', '.join(options) or 'none yet'}."
 
 
 def read_yaml(file: str, text: str, context: ParseContext) -> Node | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from nurture.domain.plain_text import replace_control_characters
+from nurture.errors import suggest
 
 MAX_SHOWN: Final = 80
 """Characters of a value or name that an error shows."""
@@ -58,8 +58,7 @@ class JsonObject(BaseModel):
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for name in item:
             if name not in known:
-                near = get_close_matches(name[:MAX_SHOWN], known, n=1, cutoff=0.5)
-                remedy = f"Did you mean {near[0]}? {cls.remedy}" if near else cls.remedy
+                remedy = f"{suggest(name[:MAX_SHOWN], known, ' ')} {cls.remedy}".strip()
                 raise InvalidItem(name[:MAX_SHOWN], f"{cls.subject} has no such field.", remedy)
         return item
 

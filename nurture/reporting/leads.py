@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, full_name
 from nurture.domain.scoring.scoring import Points
-from nurture.errors import NotFound
+from nurture.errors import NotFound, suggest
 from nurture.journey.leads import history_queries
 from nurture.journey.leads.history_queries import LeadRecord
 from nurture.runtime.context import AppContext
@@ -43,9 +42,7 @@ def list_leads(
     """Return leads, earliest due first. Raises NotFound for an unknown custodian."""
     known = [kind.value for kind in Custodian]
     if custodian is not None and custodian not in known:
-        near = get_close_matches(custodian, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise NotFound(f"There is no custodian {custodian!r}.{hint} Use one of: {', '.join(known)}.")
+        raise NotFound(f"There is no custodian {custodian!r}.", suggest(custodian, known))
     with ctx.database.read() as tx:
         rows = history_queries.list_leads(tx, custodian=custodian, track=track, source=source, queue=queue, limit=limit)
         points = load_points(ctx, tx)

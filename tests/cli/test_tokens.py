@@ -45,7 +45,7 @@ def test_mistakes_are_reported_with_a_remedy(cli: CliSession) -> None:
     assert "signals:write, leads:write" in cli.fails("admin", "tokens", "create", "x", "--scope", "all").err
     assert "tokens revoke website" in cli.fails("admin", "tokens", "create", "website", "--scope", "leads:write").err
     assert "not a valid token name" in cli.fails("admin", "tokens", "create", "\u20ac", "--scope", "leads:write").err
-    assert "Did you mean 'website'?" in cli.fails("admin", "tokens", "revoke", "web-site").err
+    assert "Did you mean `website`?" in cli.fails("admin", "tokens", "revoke", "web-site").err
     cli.fails("admin", "tokens", "create", "website")
 
 

@@ -191,5 +191,5 @@ def test_leads_are_listed_with_who_is_due_first_at_the_top_and_closed_ones_last(
     assert [row.id for row in list_leads(ctx, START, track="keep")] == [clerk]
     assert [row.id for row in list_leads(ctx, START, source="fair")] == [head]
     assert [row.id for row in list_leads(ctx, START, limit=1)] == [head]
-    with pytest.raises(NotFound, match="Did you mean track"):
+    with pytest.raises(NotFound, match="Did you mean `track`"):
         list_leads(ctx, START, custodian="trak")

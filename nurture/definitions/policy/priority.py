@@ -11,8 +11,9 @@ from pydantic import Field, PlainValidator
 
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import Names, PositiveSpan
-from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.routing.priority import HOT_POINTS, PriorityPolicy
+from nurture.errors import suggest
 
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?) *%")
 _DAY: Final = timedelta(days=1)
@@ -45,11 +46,11 @@ def read_priority(
     for name in shape.hot:
         if name not in rules:
             what = f"no hand-off rule is named `{name}`"
-            context.add_problem(node.parts["hot"], what, suggest_name(name, rules))
+            context.add_problem(node.parts["hot"], what, suggest(name, rules))
     for letter, points in shape.fit.items():
         if letter not in letters:
             what = f"no rule gives the letter `{letter}`"
-            context.add_problem(node.parts["fit"], what, suggest_name(letter, letters, "Write `fit:` with its rule."))
+            context.add_problem(node.parts["fit"], what, suggest(letter, letters, "Write `fit:` with its rule."))
         if not 0 <= points < HOT_POINTS:
             what = f"`{letter}: {points}` is out of range: a hot lead has {HOT_POINTS} points"
             context.add_problem(node.parts["fit"], what, f"Write 0 to {HOT_POINTS - 1}.")

@@ -11,7 +11,7 @@ from nurture.definitions.conditions import KnownEmails, read_condition
 from nurture.definitions.policy.team import check_pool_exists, check_unique_names, list_items
 from nurture.definitions.schema_check import Shape, read_shape
 from nurture.definitions.values import Name, Names, PositiveSpan
-from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.delivery.sending_limits import normalize_domain
 from nurture.domain.planning.compiled_conditions import ALWAYS
 from nurture.domain.planning.conditions import (
@@ -37,6 +37,7 @@ from nurture.domain.routing.routing import (
     ToPool,
     ToRep,
 )
+from nurture.errors import suggest
 
 _RULE_HINT: Final = "Write for example `- {name: rest, when: always, to: {pool: everyone}}`."
 _TARGET_HINT: Final = "Write `account owner`, `former owner`, `{pool: a-pool}` or `{rep: an-id}`."
@@ -135,7 +136,7 @@ def _read_target(node: Node, called: str, team: Team, context: ParseContext, *, 
 def _is_rep(node: Node, name: str, called: str, team: Team, context: ParseContext) -> bool:
     known = [rep.id for rep in team.reps]
     if name not in known:
-        context.add_problem(node, f"{called} names `{name}`, who is not a rep", suggest_name(name, known))
+        context.add_problem(node, f"{called} names `{name}`, who is not a rep", suggest(name, known))
     return name in known
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator
 from nurture.definitions.conditions import FIT_LETTERS, KnownEmails, read_condition, read_kind
 from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_part, read_shape
 from nurture.definitions.values import read_name, read_positive_span
-from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning.conditions import (
     AllOf,
     AnyOf,
@@ -28,6 +28,7 @@ from nurture.domain.scoring.bant import BantCondition
 from nurture.domain.scoring.click_filtering import ClickThresholds
 from nurture.domain.scoring.scoring import MAX_HALF_LIVES, UNSCORED_KINDS, Points
 from nurture.domain.signals import SignalKind
+from nurture.errors import suggest
 
 _DAY: Final = timedelta(days=1)
 _MAX_POINTS: Final = 1_000_000
@@ -124,9 +125,7 @@ def _is_low(given: Any) -> bool:
 def _slot(name: str, names: tuple[str, ...]) -> int:
     if name in names:
         return names.index(name)
-    raise InvalidValue(
-        f"there is no half-life `{name}`", _HALF_LIVES_HINT if names == ("",) else suggest_name(name, names)
-    )
+    raise InvalidValue(f"there is no half-life `{name}`", _HALF_LIVES_HINT if names == ("",) else suggest(name, names))
 
 
 def read_fit(node: Node | None, context: ParseContext) -> tuple[FitRule, ...]:

@@ -11,7 +11,7 @@ from pydantic import Field, PlainValidator, ValidationInfo
 from nurture.definitions.holidays import countries_with_holidays
 from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.values import Address, Day, Line, Name, Names, Zone, read_between, read_name, read_weekday
-from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning.calendar import Window
 from nurture.domain.policy.team import (
     EVERYONE_POOL,
@@ -23,6 +23,7 @@ from nurture.domain.policy.team import (
     Team,
     WorkingHours,
 )
+from nurture.errors import suggest
 
 _HOURS: Final = re.compile(r"(?:(?P<days>[a-z ,]*[a-z]) +)?(?P<between>[\d: to-]+)")
 _HOURS_HINT: Final = "Write for example `monday to friday 09:00-17:00`, or `mon, tue, thu 08:00-14:00`."
@@ -175,7 +176,7 @@ def _check_people(node: Node | None, reps: Iterable[Rep], managers: Collection[s
                 context.add_problem(item.parts[role], f"`{own}` is their own {role}", "Name somebody else.")
             elif named not in people:
                 what = f"the {role} `{named}` of `{own}` is not in this policy"
-                context.add_problem(item.parts[role], what, suggest_name(named, people))
+                context.add_problem(item.parts[role], what, suggest(named, people))
 
 
 def _pools(node: Node | None, reps: Collection[str], context: ParseContext) -> Mapping[str, Pool]:
@@ -201,20 +202,20 @@ def _check_pool(name: str, node: Node, shape: PoolShape, reps: Collection[str], 
     at = node.parts["reps"]
     for rep in shape.reps:
         if rep not in reps:
-            context.add_problem(at, f"the pool `{name}` names `{rep}`, who is not a rep", suggest_name(rep, reps))
+            context.add_problem(at, f"the pool `{name}` names `{rep}`, who is not a rep", suggest(rep, reps))
     twice = sorted({rep for rep in shape.reps if shape.reps.count(rep) > 1})
     if twice:
         what = f"the pool `{name}` names {', '.join(twice)} twice"
         context.add_problem(at, what, "Name each once; `weight: 2` and `rotation: weighted` give a double share.")
     if shape.rotation not in _ROTATION_METHODS:
         what = f"unknown rotation `{shape.rotation}`"
-        context.add_problem(node.parts["rotation"], what, suggest_name(shape.rotation, _ROTATION_METHODS))
+        context.add_problem(node.parts["rotation"], what, suggest(shape.rotation, _ROTATION_METHODS))
 
 
 def check_pool_exists(node: Node, name: str, pools: Collection[str], context: ParseContext) -> None:
     """Report a pool that the policy does not have; the pool of everyone always exists."""
     if name not in pools and name != EVERYONE_POOL:
-        context.add_problem(node, f"there is no pool `{name}`", suggest_name(name, {*pools, EVERYONE_POOL}))
+        context.add_problem(node, f"there is no pool `{name}`", suggest(name, {*pools, EVERYONE_POOL}))
 
 
 def list_items(node: Node | None) -> list[Node]:

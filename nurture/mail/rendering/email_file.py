@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from nurture.domain.problems import Problem
+from nurture.errors import suggest
 from nurture.mail.rendering.placeholders import Placeholders
 
 DEFAULT_LAYOUT: Final = "plain"
@@ -100,7 +100,9 @@ def _parse_front_matter(file: str, text: str, first_line: int) -> tuple[_FrontMa
     problems: list[Problem] = []
     for key, value in ((str(key), value) for key, value in loaded.items()):
         if key not in FRONT_MATTER_KEYS:
-            problems.append(Problem(file, lines[key], f"unknown key `{key}` in the front matter", _suggest_key(key)))
+            problems.append(
+                Problem(file, lines[key], f"unknown key `{key}` in the front matter", suggest(key, FRONT_MATTER_KEYS))
+            )
         elif isinstance(value, dict | list):
             problems.append(Problem(file, lines[key], f"`{key}` is not a text", f'Put it in quotes: {key}: "..."'))
         else:
@@ -122,8 +124,3 @@ def _load(text: str, placeholders: Placeholders) -> Any:
     except (MarkedYAMLError, TypeError):
         pass
     return YAML(typ="rt").load("\n".join(line for _, line in placeholders.hide(text, 1)))
-
-
-def _suggest_key(key: str) -> str:
-    suggestions = get_close_matches(key, FRONT_MATTER_KEYS, n=1)
-    return f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known keys: {', '.join(FRONT_MATTER_KEYS)}"

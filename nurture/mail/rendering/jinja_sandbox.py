@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, time, timedelta
-from difflib import get_close_matches
 from itertools import islice
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
 from nurture.domain.problems import Problem
+from nurture.errors import suggest
 from nurture.mail.rendering.email_file import Piece
 from nurture.mail.rendering.link_rules import safe_link
 from nurture.mail.rendering.template_bounds import (
@@ -209,10 +209,7 @@ def _explain_syntax_error(message: str) -> tuple[str, str]:
     """Return message and remedy for a message of Jinja."""
     if message.startswith("No filter named"):
         name = message.split("'")[1]
-        filters = sorted(TEXT.filters.keys() - METERING_FILTERS.keys())
-        suggestions = get_close_matches(name, filters, n=1)
-        known = f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known filters: {', '.join(filters)}"
-        return f"there is no filter `{name}`", known
+        return f"there is no filter `{name}`", suggest(name, TEXT.filters.keys() - METERING_FILTERS.keys())
     return f"a tag is invalid: {message.rstrip('.')}", "Check its braces, quotes and its `{% end... %}`"
 
 

@@ -121,7 +121,7 @@ def test_rejected_items_have_index_field_reason_and_remedy_and_stop_no_others(wo
         (index, field, reason) for index, (_, field, reason) in enumerate(wrong, 1)
     ]
     assert all(one["remedy"].endswith((".", "}", "?")) for one in result["rejected"])
-    assert any(one["remedy"].startswith("Did you mean occurred_at?") for one in result["rejected"])
+    assert any(one["remedy"].startswith("Did you mean `occurred_at`?") for one in result["rejected"])
     assert signals(world) == 2
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
-from difflib import get_close_matches
 from enum import StrEnum
 from secrets import token_urlsafe
 from typing import Final, NamedTuple
 
-from nurture.errors import InvalidState, NotFound
+from nurture.errors import InvalidState, NotFound, suggest
 from nurture.journey.intake.api import queries
 from nurture.journey.intake.api.queries import TokenRecord
 from nurture.runtime.context import AppContext
@@ -88,9 +87,8 @@ def revoke_token(ctx: AppContext, name: str, now: datetime) -> None:
         if queries.revoke_token(tx, name, now):
             return
         known = [token.name for token in queries.list_tokens(tx) if token.revoked_at is None]
-    near = get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "`nurture admin tokens list` lists them."
-    raise NotFound(f"There is no valid token {name!r}. {hint}")
+    hint = suggest(name, known, "`nurture admin tokens list` lists them.")
+    raise NotFound(f"There is no valid token {name!r}.", hint)
 
 
 def authenticate(ctx: AppContext, token: str, now: datetime) -> Caller | None:

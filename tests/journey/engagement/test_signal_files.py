@@ -64,7 +64,9 @@ def test_a_file_that_is_in_already_changes_nothing(ctx: AppContext, tmp_path: Pa
     before = all_rows(ctx)
     again = import_signals(ctx, file, NOW)
     assert (again.new, again.unchanged, again.report_path) == (0, 2, None)
-    assert all_rows(ctx) == before
+    after = all_rows(ctx)
+    assert len(after.pop("import_file")) == len(before.pop("import_file")) + 1
+    assert after == before
 
 
 def test_a_click_on_an_email_answers_the_touch_that_carried_it(ctx: AppContext, tmp_path: Path) -> None:

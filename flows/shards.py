@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -19,9 +19,10 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from sqlalchemy.exc import DBAPIError
 
 from nurture.app import App, open_app
+from nurture.clock import parse_time
 from nurture.db import clock_row
 from nurture.db.engine import Database
-from nurture.errors import ClockWentBackwards, InvalidDefinitions, InvalidState, Misconfigured, format_error_chain
+from nurture.errors import ClockWentBackwards, InvalidDefinitions, Misconfigured, format_error_chain
 from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 from nurture.versions import require_installed
@@ -125,7 +126,7 @@ def open_context(at: str | None) -> Iterator[tuple[AppContext, datetime]]:
 def open_shard_app(at: str | None) -> Iterator[App]:
     """Open the app of one shard, with the database clock advanced."""
     require_installed()
-    with open_app(at=_parse_time(at)) as app:
+    with open_app(at=parse_time(at) if at else None) as app:
         with app.database.write() as tx:
             clock_row.advance_to(tx, app.clock.now())
         yield app
@@ -150,16 +151,6 @@ def run_name() -> str:
 def _usable_shards(shards: int) -> int:
     database = Database(Settings.read().database_url.get_secret_value())
     return 1 if database.is_sqlite else min(max(shards, 1), MAX_SHARDS)
-
-
-def _parse_time(at: str | None) -> datetime | None:
-    if at is None:
-        return None
-    try:
-        parsed = datetime.fromisoformat(at)
-    except ValueError:
-        raise InvalidState(f"{at!r} is not a time. Write it as 2027-03-31 or 2027-03-31T09:00.") from None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def _should_retry(_task: Any, _run: Any, state: Any) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import Protocol
+from typing import Final, Protocol
 
-from nurture.errors import ClockWentBackwards
+from nurture.errors import ClockWentBackwards, InvalidState
+
+_YEARS: Final = range(1970, 2200)
+"""The years that a written time may be in."""
 
 
 class Clock(Protocol):
@@ -73,6 +76,17 @@ class VirtualClock:
                 f"{timestamp:%Y-%m-%d %H:%M:%S}. Time only moves forward; start again with a new database."
             )
         self._now = timestamp
+
+
+def parse_time(text: str) -> datetime:
+    """Return an ISO time that a person wrote as UTC; a time without a zone is UTC. Raises InvalidState."""
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidState(f"{text!r} is not a time.", "Write it as 2027-03-31 or 2027-03-31T09:00.") from None
+    if parsed.year not in _YEARS:
+        raise InvalidState(f"{text!r} is outside the years {_YEARS[0]} to {_YEARS[-1]}.", "Correct the year.")
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def _utc(timestamp: datetime) -> datetime:

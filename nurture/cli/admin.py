@@ -10,8 +10,9 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import current_user, parse_time
+from nurture.cli.arguments import current_user
 from nurture.cli.output import JsonOption, format_cell, out, pluralize, print_json
+from nurture.clock import parse_time
 from nurture.db import schema
 from nurture.db.backup import create_backup
 from nurture.db.engine import Database

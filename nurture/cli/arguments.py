@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,8 +25,6 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what wo
 TemplatesOption = Annotated[
     Path | None, typer.Option("--templates", help="The folder of definitions; default NURTURE_TEMPLATES.")
 ]
-_YEARS: Final = range(1970, 2200)
-"""The years that a time on the command line may be in."""
 
 
 @contextmanager
@@ -48,17 +46,6 @@ def import_options(file: Path, report: Path | None, *, dry_run: bool, json: bool
             bar.update(task, completed=read, total=size)
 
         yield {"report": report, "dry_run": dry_run, "progress": show}
-
-
-def parse_time(text: str) -> datetime:
-    """Return an ISO time from the command line as UTC; a time without a zone is UTC. Raises InvalidState."""
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidState(f"{text!r} is not a time. Write it as 2027-03-31 or 2027-03-31T09:00.") from None
-    if parsed.year not in _YEARS:
-        raise InvalidState(f"{text!r} is outside the years {_YEARS[0]} to {_YEARS[-1]}. Correct the year.")
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def parse_date(text: str) -> date:

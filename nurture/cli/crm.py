@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 
 from nurture.app import App, open_app
-from nurture.cli.arguments import parse_time
 from nurture.cli.deliverability import print_breaker
 from nurture.cli.output import JsonOption, format_counts, make_table, out, print_json
+from nurture.clock import parse_time
 from nurture.crm.base import Crm, CrmUnavailable
 from nurture.crm.registry import CRMS, NO_CRM
 from nurture.db import clock_row

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import TemplatesOption, parse_time, templates_folder
+from nurture.cli.arguments import TemplatesOption, templates_folder
 from nurture.cli.output import JsonOption, err, format_local_time, has_display, make_table, out, print_json
-from nurture.clock import RealClock
+from nurture.clock import RealClock, parse_time
 from nurture.definitions.folder import read_folder, scan_folder
 from nurture.definitions.read_all import load
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown

@@ -8,8 +8,9 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import LeadArgument, parse_date, parse_time
+from nurture.cli.arguments import LeadArgument, parse_date
 from nurture.cli.output import JsonOption, make_table, out, print_json
+from nurture.clock import parse_time
 from nurture.domain.lead import Closing
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import sweep

@@ -10,8 +10,9 @@ import typer
 from rich.markup import escape
 
 from nurture.app import App, open_app
-from nurture.cli.arguments import DryRunOption, LeadArgument, LimitOption, ReportOption, import_options, parse_time
+from nurture.cli.arguments import DryRunOption, LeadArgument, LimitOption, ReportOption, import_options
 from nurture.cli.output import JsonOption, format_cell, format_counts, make_table, out, print_import, print_json
+from nurture.clock import parse_time
 from nurture.errors import InvalidState
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.engagement.signal_files import import_signals

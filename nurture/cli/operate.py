@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from nurture.app import open_app
-from nurture.cli.arguments import parse_time
 from nurture.cli.output import JsonOption, format_counts, out, print_error, print_json
+from nurture.clock import parse_time
 from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.providers.registry import open_webhooks
 from nurture.settings import Settings

@@ -10,8 +10,9 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import DryRunOption, LimitOption, ReportOption, import_options, parse_time
+from nurture.cli.arguments import DryRunOption, LimitOption, ReportOption, import_options
 from nurture.cli.output import JsonOption, format_cell, make_table, out, pluralize, print_import, print_json
+from nurture.clock import parse_time
 from nurture.domain.consent.suppression import ActiveSuppression, SuppressionScope, describe_suppression
 from nurture.errors import InvalidState
 from nurture.journey.consent import opt_in as consent_opt_in

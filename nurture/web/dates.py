@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from calendar import monthrange
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Final
+
+CUSTOM_DAY: Final = "day"
+"""The choice for which a date is entered."""
 
 MAX_AHEAD: Final = timedelta(days=10 * 366)
 """The latest date that a form accepts; a later one is a typing error."""
@@ -18,6 +22,14 @@ def parse_day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
+
+
+def chosen_day(fields: Mapping[str, str], name: str, options: Mapping[str, date]) -> date | None:
+    """Return the day of the chosen option, or the one entered beside the options; None for neither, both or no date."""
+    chosen, written = fields.get(name, ""), fields.get(f"{name}-day", "")
+    if not written:
+        return options.get(chosen)
+    return parse_day(written) if chosen in ("", CUSTOM_DAY) else None
 
 
 def month_end(day: date) -> date:

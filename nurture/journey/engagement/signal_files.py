@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Unpack
 
+from nurture.clock import parse_time
 from nurture.db.transaction import Transaction
 from nurture.errors import FileUnreadable, InvalidState
 from nurture.formats.columns import find_columns
@@ -68,7 +69,7 @@ def _parse_signal(
 ) -> signal_queries.NewSignal:
     lead_id = find.require_one(values["lead"], known)
     kind, value = engagement_signals.validate_signal(values["kind"], values.get("value") or None)
-    at = _parse_time(values["at"])
+    at = parse_time(values["at"])
     if at > now:
         raise InvalidState(f"{values['at']} is in the future; a signal is a past action of the lead")
     email = values.get("email") or None
@@ -76,11 +77,3 @@ def _parse_signal(
     return engagement_signals.build_reported_signal(
         lead_id, kind, value, at, now, email, values.get("link") or None, touch
     )
-
-
-def _parse_time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidState(f"{text!r} is not a time; write it as 2027-03-31T09:00") from None

@@ -20,9 +20,6 @@ from nurture.web.forms import FormFields
 ACTION_FIELD: Final = "do"
 """The name of every button; its value says what the button does."""
 
-CUSTOM_DAY: Final = "day"
-"""The choice for which the lead enters a date."""
-
 PAUSES: Final[Mapping[str, tuple[str, int]]] = {
     "1": ("For a month", 1),
     "3": ("For three months", 3),
@@ -197,9 +194,9 @@ def _start_topic(page: PreferencePage) -> Confirmation | NotAllowedHere | None:
 
 
 def _pause(page: PreferencePage) -> Confirmation | InvalidAnswer:
-    today, chosen = page.preferences.today, page.fields.get("pause", "")
-    until = dates.add_months(today, PAUSES[chosen][1]) if chosen in PAUSES else None
-    until = _chosen_day(page, "pause", until)
+    today = page.preferences.today
+    options = {value: dates.add_months(today, months) for value, (_, months) in PAUSES.items()}
+    until = dates.chosen_day(page.fields, "pause", options)
     if until is None:
         return InvalidAnswer("pause", "Choose how long we should pause, or enter a date such as 2027-03-31.")
     if not today < until <= today + MAX_PAUSE:
@@ -245,9 +242,9 @@ def _set_frequency(page: PreferencePage) -> Confirmation | InvalidAnswer:
 
 
 def _state_decision(page: PreferencePage) -> Confirmation | InvalidAnswer:
-    today, chosen = page.preferences.today, page.fields.get("decides", "")
-    quarter = dates.parse_day(chosen)
-    day = _chosen_day(page, "decides", quarter if quarter in dates.quarter_ends(today, QUARTERS) else None)
+    today = page.preferences.today
+    quarters = {end.isoformat(): end for end in dates.quarter_ends(today, QUARTERS)}
+    day = dates.chosen_day(page.fields, "decides", quarters)
     if day is None:
         return InvalidAnswer("decides", "Choose when, or enter a date such as 2027-03-31.")
     if not today <= day <= today + dates.MAX_AHEAD:
@@ -287,14 +284,6 @@ def _cannot_resume_text(preferences: Preferences) -> str:
         "It was not set on this page, but by our team or by an out-of-office reply. "
         f"Should it end sooner? Write{recipient} from your own address."
     )
-
-
-def _chosen_day(page: PreferencePage, field_name: str, chosen: date | None) -> date | None:
-    """Return the day that was chosen or entered; None for neither, both, or an invalid date."""
-    written = page.fields.get(f"{field_name}-day", "")
-    if not written:
-        return chosen
-    return dates.parse_day(written) if page.fields.get(field_name, CUSTOM_DAY) == CUSTOM_DAY else None
 
 
 def _format_day(day: date) -> str:

@@ -169,17 +169,13 @@ def _reassign(page: OfferPage) -> HTMLResponse:
 
 
 def _call_back_later(page: OfferPage) -> HTMLResponse:
-    chosen, written = page.fields.get("when", ""), page.fields.get("when-day", "")
     today = page.now.date()
-    day, problem = None, "Choose a quarter, or enter a date such as 2027-03-31."
-    if written and chosen in ("", "day"):
-        day, problem = _parse_date(written, page.now)
-    elif not written and dates.parse_day(chosen) in dates.quarter_starts(today, QUARTERS):
-        day, problem = dates.parse_day(chosen), ""
-    if day is not None and day <= today:
-        day, problem = None, "Choose a day from tomorrow on. To call today, accept the lead."
-    if day is None:
-        return form_page(page, status=422, problems={"when": problem}, failed_action=public_links.CALL_BACK_LATER)
+    quarters = {start.isoformat(): start for start in dates.quarter_starts(today, QUARTERS)}
+    day = dates.chosen_day(page.fields, "when", quarters)
+    if day is None or not today < day <= today + MAX_AHEAD:
+        problem = "Choose a day from tomorrow on, at most ten years away. To call today, accept the lead."
+        problems = {"when": problem if day else "Choose a quarter, or enter a date such as 2027-03-31."}
+        return form_page(page, status=422, problems=problems, failed_action=public_links.CALL_BACK_LATER)
     try:
         call_back.call_back(page.site.ctx, page.offer_id, day, page.now)
     except InvalidState:

@@ -82,7 +82,7 @@ def test_a_lead_that_asked_to_be_called_in_a_quarter_is_nurtured_until_then_and_
         ("call_back_later", {}, "Choose a quarter"),
         ("call_back_later", {"when": "2026-05-05"}, "Choose a quarter"),
         ("call_back_later", {"when": "2026-04-01", "when-day": "2026-05-05"}, "Choose a quarter"),
-        ("call_back_later", {"when": "day", "when-day": "soon"}, "Enter the date as"),
+        ("call_back_later", {"when": "day", "when-day": "soon"}, "enter a date such as 2027-03-31"),
         ("call_back_later", {"when-day": "2026-01-05"}, "Choose a day from tomorrow on"),
         ("call_back_later", {"when-day": "2045-01-05"}, "at most ten years away"),
     ],

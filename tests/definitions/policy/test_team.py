@@ -65,7 +65,7 @@ def test_a_published_country_stays_valid_if_its_holidays_are_no_longer_known() -
     policy = POLICY + "business_hours: {zone: Europe/Berlin, country: XX}\n"
     with pytest.raises(InvalidDefinitions, match="the public holidays of `XX` are not known"):
         load(bundle(policy=policy))
-    assert load(bundle(policy=policy), complete=False).policy(1).team.business_hours.hours.country == "XX"
+    assert load(bundle(policy=policy), complete=False).policy(1).team.business_hours.country == "XX"
 
 
 def test_a_manager_may_be_a_rep_too() -> None:

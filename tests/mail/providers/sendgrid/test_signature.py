@@ -135,7 +135,7 @@ def spki(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
         "SG.secret",
         "ß",
         SIGNER.public[:-8],
-        b64encode(b64decode(SIGNER.public)[:-1] + b"\0").decode(),
+        b64encode(b64decode(SIGNER.public)[:-1] + bytes([b64decode(SIGNER.public)[-1] ^ 1])).decode(),
         spki(ec.generate_private_key(ec.SECP384R1())),
         spki(ec.generate_private_key(ec.SECP256K1())),
         spki(ed25519.Ed25519PrivateKey.generate()),

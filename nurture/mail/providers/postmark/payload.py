@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final, NotRequired, TypedDict
 
-import orjson
-
+from nurture.mail.providers.json_payload import CONTROL_CHARACTERS, InvalidPayload, encode_json
 from nurture.mail.rendering.mime import encode_address
 from nurture.mail.rendering.render import Address, ComposedEmail
 
@@ -18,11 +16,6 @@ _MESSAGE_KEY: Final = "nurture_message"
 _MAX_PARTS: Final = 10  # fields of metadata
 _MAX_PART_LENGTH: Final = 80  # characters of the value of a field
 _MAX_TAG_LENGTH: Final = 1_000
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-
-
-class InvalidPayload(ValueError):
-    """Postmark would always refuse this email. The message says why, without personal data."""
 
 
 class Header(TypedDict):
@@ -51,19 +44,13 @@ class Message(TypedDict):
 
 def encode_message(email: ComposedEmail, stream: str) -> bytes:
     """Encode *email* as JSON. Raises InvalidPayload."""
-    try:
-        encoded = orjson.dumps(build_message(email, stream))
-    except TypeError as error:  # JSONEncodeError is a TypeError: a lone surrogate
-        raise InvalidPayload("the email contains invalid characters and cannot be encoded as JSON") from error
-    if len(encoded) >= MAX_MESSAGE_BYTES:
-        raise InvalidPayload(f"the email has {len(encoded) // 1_000_000} MB; Postmark's limit is 10 MB")
-    return encoded
+    return encode_json(build_message(email, stream), "Postmark", MAX_MESSAGE_BYTES)
 
 
 def build_message(email: ComposedEmail, stream: str) -> Message:
     """Return the request for *email* on the message stream *stream*. Raises InvalidPayload."""
     for name, value in (("Subject", email.subject), *email.headers):
-        if _CONTROL.search(name + value):
+        if CONTROL_CHARACTERS.search(name + value):
             raise InvalidPayload(f"the header {name!r} contains a line break or control character")
     message: Message = {
         "From": _mailbox("sender", email.sender),
@@ -113,5 +100,5 @@ def _mailbox(role: str, address: Address) -> str:
         raise InvalidPayload(str(error)) from error
     if not email.isascii():
         raise InvalidPayload(f"the {role}'s address has non-ASCII letters before the @; Postmark accepts none")
-    name = _CONTROL.sub(" ", address.name).strip().replace("\\", "\\\\").replace('"', '\\"')
+    name = CONTROL_CHARACTERS.sub(" ", address.name).strip().replace("\\", "\\\\").replace('"', '\\"')
     return f'"{name}" <{email}>' if name else email

@@ -21,7 +21,8 @@ from nurture.mail.providers.http_client import (
     parse_api_url,
     require_header_value,
 )
-from nurture.mail.providers.postmark.payload import InvalidPayload, encode_message
+from nurture.mail.providers.json_payload import InvalidPayload
+from nurture.mail.providers.postmark.payload import encode_message
 from nurture.mail.providers.postmark.responses import (
     PAUSE,
     STREAM_VARIABLE,

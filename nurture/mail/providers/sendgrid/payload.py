@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NotRequired, TypedDict
 
-import orjson
-
 from nurture.domain.address import normalize_address
+from nurture.mail.providers.json_payload import CONTROL_CHARACTERS, InvalidPayload, encode_json
 from nurture.mail.rendering.render import Address, ComposedEmail
 
 MESSAGE_ARG: Final = "nurture_message"
@@ -31,17 +30,12 @@ _ASCII_BASES: Final = {
 }
 """Characters that Unicode does not decompose."""
 _HEADER_NAME: Final = re.compile(r"[!-9;-~]+")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _RESERVED_HEADERS: Final = frozenset(
     (
         *("x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding"),
         *("to", "from", "subject", "reply-to", "cc", "bcc"),
     )
 )
-
-
-class InvalidPayload(ValueError):
-    """SendGrid would always refuse this email. The message says why, without personal data."""
 
 
 class EmailAddress(TypedDict):
@@ -138,20 +132,14 @@ class Account:
 
 def encode_payload(email: ComposedEmail, account: Account) -> bytes:
     """Encode *email* as JSON. Raises InvalidPayload."""
-    try:
-        encoded = orjson.dumps(build_payload(email, account))
-    except TypeError as error:  # JSONEncodeError is a TypeError: a lone surrogate
-        raise InvalidPayload("the email contains invalid characters and cannot be encoded as JSON") from error
-    if len(encoded) >= MAX_BYTES:
-        raise InvalidPayload(f"the email has {len(encoded) // 1_000_000} MB; SendGrid's limit is 30 MB")
-    return encoded
+    return encode_json(build_payload(email, account), "SendGrid", MAX_BYTES)
 
 
 def build_payload(email: ComposedEmail, account: Account) -> Payload:
     """Return the request for *email*. Raises InvalidPayload."""
     if not email.subject.strip():
         raise InvalidPayload("the subject is empty")
-    if _CONTROL.search(email.subject):
+    if CONTROL_CHARACTERS.search(email.subject):
         raise InvalidPayload("the subject contains a line break or control character")
     personalization: Personalization = {
         "to": [_email_address("recipient", email.to, _strip_list_separators(email.to.name))]
@@ -226,7 +214,7 @@ def _content(email: ComposedEmail) -> list[Content]:
 def _headers(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     checked: dict[str, str] = {}
     for name, value in headers:
-        if not _HEADER_NAME.fullmatch(name) or _CONTROL.search(value):
+        if not _HEADER_NAME.fullmatch(name) or CONTROL_CHARACTERS.search(value):
             raise InvalidPayload(f"the header {name!r} contains a line break or another invalid character")
         if name.lower() in _RESERVED_HEADERS:
             raise InvalidPayload(f"the header {name} is reserved: SendGrid writes it")
@@ -246,7 +234,9 @@ def _categories(labels: tuple[str, ...]) -> tuple[str, ...]:
 def _category_name(label: str) -> str:
     ascii_label = _strip_accents(label)
     # A label without an ASCII base still needs a unique name.
-    return _CONTROL.sub(" ", ascii_label if ascii_label.isascii() else label.encode("punycode").decode("ascii"))
+    return CONTROL_CHARACTERS.sub(
+        " ", ascii_label if ascii_label.isascii() else label.encode("punycode").decode("ascii")
+    )
 
 
 @lru_cache(maxsize=1_024)

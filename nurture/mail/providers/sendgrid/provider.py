@@ -22,7 +22,8 @@ from nurture.mail.providers.http_client import (
     parse_api_url,
     require_header_value,
 )
-from nurture.mail.providers.sendgrid.payload import Account, InvalidPayload, encode_payload
+from nurture.mail.providers.json_payload import InvalidPayload
+from nurture.mail.providers.sendgrid.payload import Account, encode_payload
 from nurture.mail.providers.sendgrid.responses import KEY_VARIABLE, URL_VARIABLE, receipt_for_response
 from nurture.mail.providers.sendgrid.suppression_lists import fetch_suppressions
 from nurture.mail.rendering.render import ComposedEmail

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nurture.mail.providers.json_payload import InvalidPayload
 from nurture.mail.providers.postmark.payload import (
-    InvalidPayload,
     build_message,
     encode_message,
     join_message_id,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sendgrid.helpers import mail
 
+from nurture.mail.providers.json_payload import InvalidPayload
 from nurture.mail.providers.sendgrid.payload import (
     Account,
-    InvalidPayload,
     build_payload,
     encode_payload,
     format_message_arg,

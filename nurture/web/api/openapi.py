@@ -110,11 +110,12 @@ def describe(path: str, route: BatchRoute) -> dict[str, Any]:
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of *app*."""
-    if app.openapi_schema is None:
-        components = app.openapi()["components"]
-        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document = app.openapi()
+    components = document["components"]
+    if "securitySchemes" not in components:  # written last: another thread may read the document meanwhile
         adapters: list[tuple[Any, Literal["validation"], TypeAdapter[Any]]]
         adapters = [(model, "validation", TypeAdapter(model)) for model in _MODELS]
         _, schemas = TypeAdapter.json_schemas(adapters, ref_template=_COMPONENTS, schema_generator=_Schemas)
         components["schemas"] |= schemas["$defs"]
-    return app.openapi()
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    return document

@@ -8,7 +8,6 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.plain_text import index_key
@@ -187,9 +186,7 @@ def reclassify_batch(ctx: AppContext, now: datetime, limit: int) -> tuple[int, i
         unclassified = click_queries.load_unclassified(tx, thresholds.key, limit)
         if not unclassified:
             return 0, 0
-        found, neighbors = _load_with_neighbors(
-            ctx.database, tx, {message_id for _, message_id in unclassified}, thresholds
-        )
+        found, neighbors = _load_with_neighbors(tx, {message_id for _, message_id in unclassified}, thresholds)
         verdicts = classify([one.event for one in found] + neighbors, thresholds)
         rows = [_to_verdict_row(one, verdicts, thresholds) for one in found]
         changed = [one for one, new in zip(found, rows, strict=True) if (one.verdict, one.reason) != new[1:3]]
@@ -210,13 +207,13 @@ def _to_verdict_row(
 
 
 def _load_with_neighbors(
-    database: Database, tx: Transaction, message_ids: set[int], thresholds: ClickThresholds
+    tx: Transaction, message_ids: set[int], thresholds: ClickThresholds
 ) -> tuple[list[ClassifiedClick], list[TrackedEvent]]:
     """Return all clicks whose verdict the new ones may change, and the others these verdicts depend on.
 
     The third click of a company also makes suspects of the two earlier ones, which are on other mails.
     """
-    _database, within = database, thresholds.leads_within
+    within = thresholds.leads_within
     found = click_queries.load_for_messages(tx, message_ids)
     neighbors = click_queries.load_neighbors(tx, [one.event for one in found], within)
     other_messages = {one.message for one in neighbors} - message_ids

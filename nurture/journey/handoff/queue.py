@@ -101,7 +101,7 @@ def _route_and_offer(
     ctx: AppContext, tx: Transaction, capacity: RepCapacity, queued: Sequence[QueuedLead]
 ) -> Counter[str]:
     """Route the leads in order; offer each, or keep it waiting."""
-    _database, now = ctx.database, capacity.now
+    now = capacity.now
     definitions = ctx.definitions.current(tx)
     transitions = LeadTransitions(definitions, now, "handoff")
     ids = [one.lead_id for one in queued]

@@ -159,7 +159,7 @@ class _Sweep:
 
     def write(self, tx: Transaction) -> None:
         """Write all changes in one transaction."""
-        _database, now = self.ctx.database, self.transitions.now
+        now = self.transitions.now
         expired = [(id_, state, None) for id_, state, _ in self.ended if state == NOT_ANSWERED]
         queries.record_answers(tx, expired, now)
         lapsed = [row for row in self.ended if row[1] == NOT_FOLLOWED_UP]

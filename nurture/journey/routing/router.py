@@ -196,7 +196,7 @@ def make_router(
 
     *capacity* was loaded under `Lock.OFFERS`, and is updated with each assignment.
     """
-    _database, team = ctx.database, capacity.team
+    team = capacity.team
     linked = accounts_queries.load_links(tx, lead_ids)
     return Router(
         ctx,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from functools import lru_cache
 from typing import Final
@@ -14,35 +15,112 @@ from nurture.formats.tables import read_words
 EMPTY_VALUES: Final = frozenset({"", *read_words("empty")})
 """Texts that mean "no value"."""
 
+PLACEHOLDERS: Final = EMPTY_VALUES | read_words("placeholder").keys()
+"""Texts that forms and systems write into a field that nobody filled in."""
+
+_MAX_PLACEHOLDER: Final = max(map(len, PLACEHOLDERS))
+_NAME_PLACEHOLDERS: Final = PLACEHOLDERS | read_words("name_placeholder").keys()
+_ALSO_NAMES: Final = frozenset({"na", "nan", "nil", "null", "none"})  # are names in title case
+_MERGE_TAG: Final = re.compile(r"[\[{<%*|].*[\]}>%*|]|\$\w+|\$\{.*\}")
+_TAG_STARTS: Final = frozenset("{[<%*$")
+_UNFILLED_TAG: Final = re.compile(  # of an email or a form: {{company}}, *|FNAME|*, %%city%%, ${city}, {!Lead.City}
+    r"\{\{[^{}]{1,80}\}\}|\{[%!][^{}]{1,80}\}|\$\{[^{}]{1,80}\}|\*\|[^|]{1,80}\|\*|<%.{1,80}%>|\[%.{1,80}%\]"
+    r"|%%?[A-Za-z_.]{2,80}%%?|\[\[[^]]{1,80}\]\]"
+)
+_EAST_ASIAN: Final = re.compile("[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3\u3000 ]+")
+_ENTITY: Final = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
+_MAYBE_INVISIBLE: Final = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+    "|(?<![^\0-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\0-\x7f])"  # between letters of some scripts they matter
+)
+
 _MAX_ADDRESS: Final = 254
 _MAX_LOCAL_PART: Final = 64
-_MAX_INTEGER: Final = 2_000_000_000  # what an integer column holds
+_MAX_SEARCHED: Final = 2_000  # characters of a cell that are searched for addresses
 
-_PLAIN_ADDRESS: Final = re.compile(
-    r"[A-Za-z0-9_+'-]+(?:\.[A-Za-z0-9_+'-]+)*"
-    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+_PLAIN_ADDRESS: Final = re.compile(  # possessive: no letter is tried twice
+    r"[A-Za-z0-9_+'-]++(?:\.[A-Za-z0-9_+'-]++)*+@(?:(?!-)[A-Za-z0-9-]{1,63}+(?<!-)\.)+[A-Za-z]{2,63}"
 )
-_NUMBER: Final = re.compile(r"(\d[\d.,'\u00a0\u202f ]*)\s*([km])?\b", re.IGNORECASE)
+_WRAPPED_ADDRESS: Final = re.compile(  # Ana <a@c1.example>, mailto:a@c1.example?subject=x, a@c1.example.
+    r"(?:[^<>@]{0,200}<\s*)?(?:mailto:)?([^<>@\s?]+@[^<>@\s?]+?)(?:\?[^<>]*)?[.,;]?\s*>?[.,;]?", re.IGNORECASE
+)
 _CLOCK_DURATION: Final = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{2})")
 _WORD_DURATION: Final = re.compile(
-    r"(?:(\d{1,3})\s*h(?:(?:ou)?rs?)?)?[ ,]*(?:(\d{1,4})\s*m(?:in(?:ute)?s?)?)?[ ,]*"
-    r"(?:(\d{1,5})\s*s(?:ec(?:ond)?s?)?)?\.?",
+    r"(?:(\d{1,3})\s*(?:h(?:(?:ou)?rs?)?|std|stunden?|heures?|horas?|ore|uur)\.?)?[ ,]*"
+    r"(?:(\d{1,4})\s*m(?:in(?:ut[aeino]*|uten)?s?)?\.?)?[ ,]*"
+    r"(?:(\d{1,5})\s*s(?:ec(?:ond)?s?|ek(?:unden?)?|econdes?|egundos?)?)?\.?",
     re.IGNORECASE,
 )
 
 
+def clean_cells(cells: list[str]) -> list[str]:
+    """Return *cells* without invisible characters and with HTML entities decoded."""
+    row = "\n".join(cells)
+    if row.isascii():
+        return [_decode_entities(cell) for cell in cells] if "&" in row else cells
+    if "&" not in row and _MAYBE_INVISIBLE.search(row) is None:
+        return cells
+    return [strip_invisible(_decode_entities(cell)) for cell in cells]
+
+
+def strip_invisible(text: str) -> str:
+    """Return *text* without characters that show nothing or turn the direction of writing."""
+    return text if text.isascii() else _INVISIBLE.sub("", text)
+
+
+def _decode_entities(text: str) -> str:
+    return _ENTITY.sub(lambda found: html.unescape(found[0]), text) if "&" in text else text
+
+
+def is_placeholder(text: str) -> bool:
+    """Return whether a stripped text stands for no value: "n/a", a merge tag, or no letter and no digit."""
+    if text[0] in _TAG_STARTS and _UNFILLED_TAG.fullmatch(text):
+        return True
+    if len(text) > _MAX_PLACEHOLDER:
+        return False
+    return text.casefold() in PLACEHOLDERS or not (text[0].isalnum() or any(map(str.isalnum, text)))
+
+
+def read_name(text: str) -> str | None:
+    """Return a first, last or full name; None for a placeholder of any system, and for a name with lost letters."""
+    folded = text.casefold()
+    if folded in _ALSO_NAMES:
+        return text if text.istitle() else None
+    no_name = folded in _NAME_PLACEHOLDERS or _MERGE_TAG.fullmatch(text) or "\ufffd" in text
+    return None if no_name or not any(map(str.isalpha, text)) else text
+
+
+def read_country(text: str) -> str | None:
+    """Return the text of a country; NA is Namibia, and other placeholders are None."""
+    return None if text.casefold() != "na" and is_placeholder(text) else text
+
+
 def read_address(text: str) -> str:
     """Return the normalized address. Only the syntax is checked, not that the mailbox exists."""
-    at = text.find("@")
-    if len(text) <= _MAX_ADDRESS and at <= _MAX_LOCAL_PART and _PLAIN_ADDRESS.fullmatch(text):
-        return text.lower()
-    return _parse_unusual_address(text)
+    return text.lower() if is_plain_address(text) else _parse_unusual_address(text)
+
+
+def is_plain_address(text: str) -> bool:
+    """Return whether *text* is an address of ASCII letters without quotes, as most are."""
+    return (
+        len(text) <= _MAX_ADDRESS and text.find("@") <= _MAX_LOCAL_PART and _PLAIN_ADDRESS.fullmatch(text) is not None
+    )
+
+
+def find_addresses(text: str) -> list[str]:
+    """Return every plain address in *text*, normalized."""
+    return [found[0].lower() for found in _PLAIN_ADDRESS.finditer(text[:_MAX_SEARCHED])]
 
 
 def _parse_unusual_address(text: str) -> str:
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - slow, and rarely needed
 
     shown = text[:80]
+    if found := _WRAPPED_ADDRESS.fullmatch(text):
+        text = found[1]
     if text.count("@") > 1 and re.search(r"[;,\s]", text):
         raise InvalidCell(f"{shown!r} contains several addresses", "keep one, and give each of the others its own row")
     try:
@@ -63,7 +141,22 @@ def _first_sentence(text: str) -> str:
     return text.split(". ", 1)[0].strip(" .")[:120]
 
 
-@lru_cache(maxsize=512)
+def read_phone(text: str) -> str:
+    """Return a phone number without the mark that lead forms put before it: `p:+49 30 1234`."""
+    return text.removeprefix("p:").strip()
+
+
+def read_attendance(text: str) -> bool | None:
+    """Return whether somebody attended; None for a registration of which it is not known."""
+    meaning = read_words("attendance").get(text.casefold())
+    return read_flag(text) if meaning is None else {"yes": True, "no": False}.get(meaning)
+
+
+def is_registration(text: str) -> bool:
+    """Return whether the status of an attendee says that it is registered, and no more."""
+    return read_words("attendance").get(text.casefold()) == "registered"
+
+
 def read_flag(text: str) -> bool:
     """Return yes or no."""
     meaning = read_words("flag").get(text.casefold())
@@ -72,22 +165,6 @@ def read_flag(text: str) -> bool:
     return meaning == "yes"
 
 
-@lru_cache(maxsize=4096)
-def read_count(text: str) -> int | None:
-    """Return a number of people, for a range ("21-50", "1,000+") its lower end; None without a number."""
-    found = _NUMBER.search(text)
-    if found is None:
-        return None
-    digits = found[1].strip(" .,'\u00a0\u202f")
-    if re.fullmatch(r"\d+[.,]\d{1,2}", digits):  # 12.5 is a decimal, 1.200 and 1,200 are thousands
-        number = float(digits.replace(",", "."))
-    else:
-        number = float(re.sub(r"\D", "", digits)[:12])
-    number *= {"k": 1_000, "m": 1_000_000}.get((found[2] or "").casefold(), 1)
-    return int(min(number, _MAX_INTEGER))
-
-
-@lru_cache(maxsize=4096)
 def read_minutes(text: str) -> int | None:
     """Return whole minutes of 64, 64.5, 1:04:30, "1 hour 4 minutes"; None for any other text."""
     if re.fullmatch(r"\d{1,6}(?:[.,]\d+)?", text, re.ASCII):
@@ -129,4 +206,6 @@ def split_name(text: str) -> tuple[str, str]:
     if comma and first:
         return first, last
     first, _, last = text.replace(",", " ").strip().rpartition(" ")
+    if first and _EAST_ASIAN.fullmatch(text):
+        return last, first.strip()  # the family name stands first
     return (first.strip(), last) if first else (last, "")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Final
 
+from nurture.formats.opt_outs import find_meaning
 from nurture.formats.tables import read_table, read_words, split_cell
 
 CUSTOM: Final = "custom"  # keep the column as a field under its own name
 _MAX_NAME: Final = 100
+EVENT: Final = "webinar"  # the system of reports on webinars and fairs
 SKIP: Final = "skip"  # ignore the column
 CONVERTED: Final = "converted"  # a flag that overrides the status; only Salesforce has it
 
@@ -46,6 +48,7 @@ def _rank_names() -> dict[str, dict[str, tuple[str, int]]]:
 _SYSTEM_NAMES: Final = _rank_names()
 _COMMON_NAMES: Final = _SYSTEM_NAMES.pop("")
 _DISTINCTIVE_NAMES: Final = {system: names.keys() - _COMMON_NAMES.keys() for system, names in _SYSTEM_NAMES.items()}
+_NAME_USES: Final = Counter(name for names in _DISTINCTIVE_NAMES.values() for name in names)
 _ANY_SYSTEM: Final = {
     name: (field, rank)
     for names in _SYSTEM_NAMES.values()
@@ -55,24 +58,44 @@ _ANY_SYSTEM: Final = {
 
 
 def detect_system(header: Sequence[str]) -> str | None:
-    """Return the system with the most of its own column names in *header*; None if there are none."""
+    """Return the system with the most of its own column names in *header*; None if that is not certain.
+
+    It is certain with two names, one of which no other system uses, and with more names than any other system.
+    """
     names = {normalize_name(column) for column in header}
-    scores = {system: len(names & distinctive) for system, distinctive in _DISTINCTIVE_NAMES.items()}
-    best = max(scores, key=lambda system: scores[system])
-    return best if scores[best] > 1 else None
+    found = {system: names & distinctive for system, distinctive in _DISTINCTIVE_NAMES.items()}
+    best, second = sorted(found, key=lambda system: len(found[system]), reverse=True)[:2]
+    is_certain = len(found[best]) > max(1, len(found[second])) and any(_NAME_USES[name] == 1 for name in found[best])
+    return best if is_certain else None
+
+
+def explain_system(header: Sequence[str], system: str) -> list[str]:
+    """Return the columns of *header* that only *system* and few others have."""
+    return [column for column in header if normalize_name(column) in _DISTINCTIVE_NAMES[system]]
+
+
+def has_own_ids(column: str, system: str | None) -> bool:
+    """Return whether *column* holds the ids that *system* makes, by the name that the system gives it."""
+    return _SYSTEM_NAMES.get(system or "", {}).get(normalize_name(column), ("", 0))[0] == "external_id"
 
 
 def match_field(column: str, system: str | None) -> tuple[str, int] | None:
     """Return the field of *column* in *system*, and the rank of the name for that field (0 is best)."""
+    if (found := _match_name(column, system)) is not None:
+        return found
+    meaning = find_meaning(column)
+    return (meaning.field, 300) if meaning is not None else None
+
+
+def _match_name(column: str, system: str | None) -> tuple[str, int] | None:
+    """Return the field and rank of a name that `columns.csv` has."""
     name = normalize_name(column)
     system_match = _SYSTEM_NAMES.get(system or "", {}).get(name)
     if system_match is not None:
         return system_match
     if (common := _COMMON_NAMES.get(name)) is not None:
         return common[0], common[1] + 100
-    if (other := _ANY_SYSTEM.get(name)) is not None:
-        return other[0], other[1] + 200
-    return None
+    return (other[0], other[1] + 200) if (other := _ANY_SYSTEM.get(name)) is not None else None
 
 
 @cache
@@ -82,21 +105,23 @@ def words_by_name(kind: str) -> dict[str, str]:
 
 
 def find_columns(header: Sequence[str], kind: str) -> dict[str, int]:
-    """Return the index of the first column of each field that `words.csv` names for *kind*.
+    """Return the index of the column of each field that `words.csv` names for *kind*; of several, the first name there.
 
     The two columns that a report of bad rows adds are not looked at.
     """
     names = words_by_name(kind)
+    ranks = {name: rank for rank, name in enumerate(names)}
     is_report = [name.casefold() for name in header[:2]] == ["line", "reason"]
     found: dict[str, int] = {}
-    for index in range(2 if is_report else 0, len(header)):
-        if field := names.get(normalize_name(header[index])):
+    columns = [normalize_name(name) for name in header]
+    for index in sorted(range(2 if is_report else 0, len(header)), key=lambda index: ranks.get(columns[index], 0)):
+        if field := names.get(columns[index]):
             found.setdefault(field, index)
     return found
 
 
 def looks_like_header(cells: Sequence[str]) -> bool:
     """Return whether *cells* are column names: at least two known ones, including an address column."""
-    found = {match_field(cell, None) for cell in cells if len(cell) < _MAX_NAME}
+    found = {_match_name(cell, None) for cell in cells if len(cell) < _MAX_NAME}
     fields = {match[0] for match in found if match is not None}
     return "email" in fields and len(fields) > 1

@@ -1,29 +1,42 @@
-"""Read CSV files of any encoding and delimiter, with preambles and broken rows."""
+"""Read the rows of CSV files of any encoding and delimiter, workbooks, JSON and HTML tables."""
 
 from __future__ import annotations
 
 import csv
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import BinaryIO, Final, NamedTuple, Protocol, Self, TypeVar
 
 from nurture.errors import FileUnreadable, InvalidState, NotFound
 from nurture.formats.csv_writer import is_escaped_file, unescape_formula
-from nurture.formats.encoding import MAX_LINE, Encoding, LineReader, detect_encoding, open_binary
+from nurture.formats.encoding import MAX_LINE, Encoding, LineReader, detect_encoding, find_encoding, open_binary
+from nurture.formats.event_report import PEOPLE, part_meaning, people_rows
 from nurture.formats.rejected_rows import BadRow
+from nurture.formats.table_file import BAD_ROW, ReadOptions, convert, detect_format
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 MAX_COLUMNS: Final = 2_000
-_HEADER_SEARCH_LINES: Final = 20  # lines: webinar platforms write a preamble
+_HEADER_SEARCH_LINES: Final = 60  # lines: webinar platforms write a preamble, with a list of panelists
 _MAX_QUOTED_LINES: Final = 100  # a quoted cell that spans more lines is an unclosed quote
+_START: Final = 256 * 1024  # bytes
 _DAMAGED: Final = re.compile("[\0\ufffd\udc80-\udcff]")
 
 HeaderTest = Callable[[Sequence[str]], bool]
 Row = tuple[int, list[str]]
 T = TypeVar("T")
+
+
+class Evidence(Protocol):
+    """What the texts of a column have in common."""
+
+    def add(self, text: str, /) -> None:
+        """Add the text of a cell."""
 
 
 class FileRow(NamedTuple):
@@ -57,39 +70,70 @@ def parse_rows(
             yield found.reject(str(error))
 
 
-def open_rows(path: str | Path, is_header: HeaderTest | None = None, is_data: HeaderTest | None = None) -> CsvRows:
-    """Open the CSV file at *path*; its header is the first line that *is_header* accepts, else the first text.
+def open_rows(
+    path: str | Path,
+    is_header: HeaderTest | None = None,
+    is_data: HeaderTest | None = None,
+    reading: ReadOptions | None = None,
+) -> CsvRows:
+    """Open the file at *path*; its header is the first line that *is_header* accepts, else the first text.
 
     If *is_data* accepts that line as a row, no other row is required: the caller reads `header` as a row.
 
-    Raises FileUnreadable for a folder, a missing or empty file, no rows, too many columns, or no text.
+    Raises FileUnreadable for a folder, a missing or empty file, no rows, too many columns, or no table.
     """
     path = Path(path)
-    encoding = detect_encoding(path)
-    size = path.stat().st_size
-    if size == 0:
+    reading = reading or ReadOptions()
+    with open_binary(path) as file:
+        start = file.read(_START)
+    if not start:
         raise FileUnreadable(f"{path} is empty; export it again and check that it holds rows")
-    return CsvRows(path, size, encoding, is_header, is_data)
+    kind = detect_format(path, start)
+    named = find_encoding(reading.encoding) if reading.encoding else None
+    if reading.sheet and kind != "workbook":
+        raise FileUnreadable(f"{path} is no workbook; leave out --sheet")
+    if kind is None:
+        encoding = named or detect_encoding(path)
+        if start.removeprefix(BOM_UTF8).startswith(b"line,reason,"):  # we wrote it: its text is as meant
+            encoding = replace(encoding, is_twice=False, notes=())
+        source = _Source(path, path.stat().st_size, encoding, partial(open_binary, path), encoding.notes)
+    else:
+        converted = convert(path, kind, reading)
+        encoding = Encoding("utf-8", is_clean=kind != "json")
+        source = _Source(path, converted.size, encoding, converted.open, converted.notes, delimiter="\t")
+    return CsvRows(source, is_header, is_data)
+
+
+class _Source(NamedTuple):
+    """The text of a file. *delimiter* is None if it is to be found out."""
+
+    path: Path
+    size: int
+    encoding: Encoding
+    open: Callable[[], BinaryIO]
+    notes: tuple[str, ...] = ()
+    delimiter: str | None = None
 
 
 class CsvRows:
-    """The rows below a CSV file's header, streamed: (line number, cells), or BadRow for a broken line.
+    """The rows below a file's header, streamed: (line number, cells), or BadRow for a broken line.
 
-    *bytes_read* of *size* is the progress; *preamble* are the lines above the header.
+    *bytes_read* of *size* is the progress; *preamble* are the lines above the header; *notes* are for the marketer.
+    *passed_over* counts the rows of the other parts of a report, by title, while it is read.
     """
 
-    def __init__(
-        self, path: Path, size: int, encoding: Encoding, is_header: HeaderTest | None, is_data: HeaderTest | None = None
-    ) -> None:
-        self.path = path
-        self.size = size
-        self.encoding = encoding.name
-        self._is_clean = encoding.is_clean
-        self._reopen_args = encoding, is_header, is_data
-        self._lines = LineReader(open_binary(path), encoding)
+    def __init__(self, source: _Source, is_header: HeaderTest | None, is_data: HeaderTest | None = None) -> None:
+        self.path = source.path
+        self.size = source.size
+        self.encoding = source.encoding.name
+        self.notes = source.notes
+        self._is_clean = source.encoding.is_clean
+        self._reopen_args = source, is_header, is_data
+        self._lines = LineReader(source.open(), source.encoding)
         self.preamble: tuple[list[str], ...] = ()
+        self.passed_over: Counter[str] = Counter()
         try:
-            self.delimiter, self.header = self._find_header(is_header)
+            self.delimiter, self.header = self._find_header(is_header, source.delimiter)
             self._is_escaped = is_escaped_file(self.header)
             self.header = tuple(self._unescape(list(self.header)))
             self.header_line = self._lines.number
@@ -107,7 +151,15 @@ class CsvRows:
 
     def reopen(self) -> CsvRows:
         """Open the same file again, at its first row."""
-        return CsvRows(self.path, self.size, *self._reopen_args)
+        return CsvRows(*self._reopen_args)
+
+    def collect(self, evidence: Mapping[int, Evidence]) -> None:
+        """Add the cells of columns, by index, to the *evidence* of each, apart from the iteration."""
+        with self.reopen() as reopened:
+            for row in reopened if evidence else ():
+                if not isinstance(row, BadRow):
+                    for index, found in evidence.items():
+                        found.add(row[1][index])
 
     def close(self) -> None:
         """Close the file. Reading to its end closes it too."""
@@ -119,6 +171,10 @@ class CsvRows:
         return self._lines.bytes_read
 
     def __iter__(self) -> Iterator[Row | BadRow]:
+        rows = self._records()
+        return people_rows(rows, self.header, self.passed_over) if self.preamble else rows
+
+    def _records(self) -> Iterator[Row | BadRow]:
         lines, delimiter, is_clean = self._lines, self.delimiter, self._is_clean
         width, blank, is_escaped = len(self.header), delimiter + " \t", self._is_escaped
         try:
@@ -148,6 +204,9 @@ class CsvRows:
         number = self._lines.number
         if len(line) > MAX_LINE:
             return BadRow.trimmed(number, f"the line is over {MAX_LINE:,} characters; shorten it", [line])
+        if line.startswith(BAD_ROW) and self._reopen_args[0].delimiter:
+            reason, _, rest = line[1:].partition("\t")
+            return BadRow.trimmed(number, reason, [rest])
         if not self._is_clean and (damage := _DAMAGED.search(line)):
             return BadRow.trimmed(number, _damage_problem(damage.group()), self._split(line.replace("\0", "")))
         try:
@@ -205,10 +264,11 @@ class CsvRows:
             "put quotes around a cell that contains the delimiter, or add the missing cells"
         )
 
-    def _find_header(self, is_header: HeaderTest | None) -> tuple[str, tuple[str, ...]]:
+    def _find_header(self, is_header: HeaderTest | None, delimiter: str | None) -> tuple[str, tuple[str, ...]]:
         sample = list(islice(self._lines, _HEADER_SEARCH_LINES))
-        declared = re.fullmatch(r"sep=(.)", sample[0]) if sample else None
-        start, delimiter = _choose_header(sample, declared.group(1) if declared else None, is_header)
+        declared = re.fullmatch(r"sep=(.)", sample[0]) if sample and not delimiter else None
+        first = 1 if declared else 0
+        start, delimiter = _choose_header(sample, first, declared.group(1) if declared else delimiter, is_header)
         if start is None:
             raise FileUnreadable(
                 f"{self.path} has no header in its first {_HEADER_SEARCH_LINES} lines; "
@@ -247,18 +307,31 @@ class CsvRows:
         )
 
 
-def _choose_header(sample: Sequence[str], declared: str | None, is_header: HeaderTest | None) -> tuple[int | None, str]:
-    first = 1 if declared else 0
+def _choose_header(
+    sample: Sequence[str], first: int, declared: str | None, is_header: HeaderTest | None
+) -> tuple[int | None, str]:
     candidates = (declared,) if declared else DELIMITERS
     # A Zoom report lists hosts and panelists, each with a header, before "Attendee Details".
-    sections = [at for at, line in enumerate(sample) if line.strip(' ,;\t"').casefold() == "attendee details"]
+    sections = [at for at, line in enumerate(sample) if part_meaning(line) == PEOPLE]
     for start in (*sections[-1:], first):
-        for at in range(start, len(sample)):
-            for delimiter in candidates:
-                if is_header and delimiter in sample[at] and is_header(_split_leniently(sample[at], delimiter)):
-                    return at, delimiter
+        found = [
+            (at, delimiter)
+            for at in range(start, len(sample))
+            for delimiter in candidates
+            if is_header and delimiter in sample[at] and is_header(_split_leniently(sample[at], delimiter))
+        ]
+        # One row and a blank line, and then another header: a summary of the meeting, before its people.
+        while len(found) > 1 and _is_summary(sample, found[0][0], found[1][0]):
+            del found[0]
+        if found:
+            return found[0]
     texts = [at for at in range(first, len(sample)) if sample[at].strip(',;|\t "')]
     return (texts[0] if texts else None), declared or _guess_delimiter(sample[at] for at in texts)
+
+
+def _is_summary(sample: Sequence[str], header: int, next_header: int) -> bool:
+    blank = [not line.strip(',;|\t "') for line in sample[header + 1 : next_header]]
+    return len(blank) > 1 and not blank[0] and all(blank[1:])
 
 
 def _guess_delimiter(lines: Iterator[str]) -> str:

@@ -10,7 +10,7 @@ from typing import IO, Final
 HANDOFF_KEY: Final = "nurture_key"
 """The column of a hand-off's key in files for sales."""
 
-OPT_OUT_COLUMNS: Final = ("email", "scope", "ref", "source", "date")
+OPT_OUT_COLUMNS: Final = ("email", "scope", "ref", "source", "date", "kind")
 """The columns of a suppression list."""
 
 _IGNORED_PREFIX: Final = r"""[\s\x00-\x20'"`\u2018-\u201f\u200b-\u200f\u2060\ufeff]*"""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from nurture.errors import FileUnreadable
+from nurture.formats.encoding_guess import encoding_label, guess_encoding, is_encoded_twice, repair
 
 MAX_LINE: Final = 1_000_000  # characters; a longer line is cut and reported
 _CHUNK: Final = 256 * 1024  # bytes
+_NOT_OF_FILES: Final = frozenset({"idna", "punycode", "unicodeescape", "rawunicodeescape"})
+_LOST: Final = "some letters were lost before the export (\ufffd): such names are left out; correct them at the source"
+_SAMPLE_LINES: Final = 200
+_SAMPLE_WIDTH: Final = 500  # bytes
+REPAIRED: Final = "some text was encoded twice (M\u00c3\u00bcller for M\u00fcller) and is repaired; check a few names"
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -21,51 +28,62 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_BINARY_FORMATS: Final = (
-    (b"PK\x03\x04", "an Excel workbook or a zip archive"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"%PDF", "a PDF"),
-    (b"SQLite format 3\x00", "a database"),
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The text encoding of a file. *is_clean* means that every byte decodes and there is no NUL."""
+    """The text encoding of a file. *is_clean*: every byte decodes and there is no NUL.
+
+    *is_twice*: some of its text was encoded twice, and lines are repaired. *notes* are for the marketer.
+    """
 
     name: str
     is_clean: bool
+    notes: tuple[str, ...] = ()
+    is_twice: bool = False
 
     @property
     def error_mode(self) -> str:
         """The error handler for undecodable bytes, which marks them so that their row can be reported."""
-        return "replace" if self.name.startswith(("utf-16", "utf-32")) else "surrogateescape"
+        return "surrogateescape" if self.name in {"utf-8", "utf-8-sig", "cp1252"} else "replace"
 
 
 def detect_encoding(path: Path) -> Encoding:
     """Read all of *path* once, in constant memory, and return its encoding."""
     with open_binary(path) as file:
         start = file.read(_CHUNK)
-        for magic, kind in _BINARY_FORMATS:
-            if start.startswith(magic):
-                raise FileUnreadable(f"{path} is {kind}, not a CSV file; save it as CSV (UTF-8)")
+        if b"\x1b$" in start:
+            return Encoding("iso2022_jp", is_clean=False)
         marked = next((name for bom, name in _BOMS if start.startswith(bom)), None)
         name = marked or _utf16_without_bom(start)
         if name is not None and name != "utf-8-sig":
             return Encoding(name, is_clean=False)
-        return _utf8_or_cp1252(start, file, name or "utf-8")
+        return _utf8_or_guess(start, file, name or "utf-8")
+
+
+def find_encoding(name: str) -> Encoding:
+    """Return the encoding that a person named. Raises FileUnreadable for an unknown one."""
+    try:
+        "".encode(name)
+        found = codecs.lookup(name).name
+    except (LookupError, ValueError):
+        found = ""
+    if not found or re.sub("[-_]", "", found) in _NOT_OF_FILES:
+        raise FileUnreadable(
+            f"{name[:40]!r} is not an encoding; write for example utf-8, cp1252, cp1250, mac_roman or shift_jis"
+        )
+    return Encoding(found, is_clean=False)
 
 
 def open_binary(path: Path) -> BinaryIO:
     """Open *path* for reading. Raises FileUnreadable."""
     try:
         if path.is_dir():
-            raise FileUnreadable(f"{path} is a folder; name the CSV file inside it")
+            raise FileUnreadable(f"{path} is a folder; name the file inside it")
         if not path.exists():
             raise FileUnreadable(f"{path} does not exist; check the path and the spelling")
         if not path.is_file():
-            raise FileUnreadable(f"{path} is not a regular file; save its content to a CSV file first")
+            raise FileUnreadable(f"{path} is not a regular file; save its content to a file first")
         return path.open("rb", buffering=0)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -85,11 +103,12 @@ def _utf16_without_bom(start: bytes) -> str | None:
     return None
 
 
-def _utf8_or_cp1252(start: bytes, file: BinaryIO, name: str) -> Encoding:
-    """Choose UTF-8 or Windows-1252 by the evidence in the whole file."""
+def _utf8_or_guess(start: bytes, file: BinaryIO, name: str) -> Encoding:
+    """Choose UTF-8 or an older encoding by the evidence in the whole file."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     undecodable = letters = 0
-    nul = False
+    nul = twice = lost = False
+    sample: dict[bytes, None] = {}  # lines with bytes outside ASCII
     chunk = start
     while True:
         text = decoder.decode(chunk, final=not chunk)
@@ -98,13 +117,19 @@ def _utf8_or_cp1252(start: bytes, file: BinaryIO, name: str) -> Encoding:
             escaped = sum("\udc80" <= letter <= "\udcff" for letter in text)
             undecodable += escaped
             letters += sum(letter > "\x7f" for letter in text) - escaped
+            twice = twice or is_encoded_twice(text)
+            lost = lost or "\ufffd" in text
+            if escaped and len(sample) < _SAMPLE_LINES:
+                sample |= dict.fromkeys(line[:_SAMPLE_WIDTH] for line in chunk.splitlines() if not line.isascii())
         if not chunk:
             break
         chunk = file.read(_CHUNK)
-    if not undecodable:
-        return Encoding(name, is_clean=not nul)
     # One damaged cell in a UTF-8 file must not turn every other accent into two wrong letters.
-    return Encoding(name if letters > undecodable or name == "utf-8-sig" else "cp1252", is_clean=False)
+    if not undecodable or letters > undecodable or name == "utf-8-sig":
+        return Encoding(name, not (undecodable or nul), (*[REPAIRED] * twice, *[_LOST] * lost), twice)
+    guessed = guess_encoding(b"\n".join([*sample][:_SAMPLE_LINES]))
+    label = encoding_label(guessed)
+    return Encoding(guessed, is_clean=False, notes=(f"read as {label} (guessed); name another with --encoding",))
 
 
 class LineReader:
@@ -128,7 +153,7 @@ class LineReader:
         while not self._ready:
             self._ready = next(self._batches)
         self.number += 1
-        return self._ready.pop()
+        return repair(self._ready.pop()) if self._encoding.is_twice else self._ready.pop()
 
     def push_back(self, lines: list[str]) -> None:
         """Push *lines* back, to be read again in their order."""

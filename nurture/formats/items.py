@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from nurture.domain.plain_text import replace_control_characters
 from nurture.errors import suggest
+from nurture.formats.cells import strip_invisible
 
 MAX_SHOWN: Final = 80
 """Characters of a value or name that an error shows."""
@@ -72,7 +73,7 @@ class Item(JsonObject):
         if not isinstance(item, Mapping):
             return item
         cleaned = {
-            name: replace_control_characters(value).strip() if isinstance(value, str) else value
+            name: replace_control_characters(strip_invisible(value)).strip() if isinstance(value, str) else value
             for name, value in item.items()
         }
         return {name: value for name, value in cleaned.items() if value is not None and value != ""}

@@ -1,30 +1,49 @@
-"""Read a CSV file as typed leads, row by row, and reject unreadable rows with a reason."""
+"""Read a file as typed leads, row by row, and reject unreadable rows with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
+from nurture.domain.fields import FieldType
+from nurture.errors import FileUnreadable
 from nurture.formats.column_mapping import ColumnMapping, load_mapping
-from nurture.formats.columns import looks_like_header, normalize_name
-from nurture.formats.csv_reader import CsvRows, open_rows
-from nurture.formats.dates import DateOrderEvidence, DateReader
+from nurture.formats.column_report import describe_unclear, find_unclear, survey
+from nurture.formats.columns import EVENT, detect_system, looks_like_header, normalize_name
+from nurture.formats.csv_reader import CsvRows, Row, open_rows
+from nurture.formats.dates import DateOrderEvidence, DateReader, choose_orders
+from nurture.formats.event_report import find_event_time
 from nurture.formats.lead_row import DATE_FIELDS, LeadRow
+from nurture.formats.numbers import DecimalEvidence
+from nurture.formats.opt_outs import REFUSALS
+from nurture.formats.permission_cells import describe_noted
 from nurture.formats.rejected_rows import BadRow, BadRowReport
 from nurture.formats.row_builder import RowBuilder
-from nurture.formats.row_plan import ColumnBinding, RowPlan, make_plan
-from nurture.formats.webinar_preamble import find_webinar_time
+from nurture.formats.row_plan import RowPlan, make_plan
+from nurture.formats.table_file import ReadOptions
 
 __all__ = ["BadRow", "BadRowReport", "ColumnMapping", "LeadFile", "LeadRow", "load_mapping", "open_leads"]
 
-_EVIDENCE_ROWS: Final = 500
+_ATTENDANCE: Final = frozenset({"attended", "attended_at", "minutes_attended", "registered_at"})
+_GUEST: Final = "the guest has no email address; add it, or leave the row out"
+_DATED_FIELDS: Final = frozenset({*DATE_FIELDS, *REFUSALS})
 
 
-def open_leads(path: str | Path, mapping: ColumnMapping | None = None) -> LeadFile:
-    """Open the CSV file at *path* as leads. Raises FileUnreadable."""
+def open_leads(
+    path: str | Path,
+    mapping: ColumnMapping | None = None,
+    reading: ReadOptions | None = None,
+    *,
+    attended: bool = True,
+) -> LeadFile:
+    """Open the file at *path* as leads.
+
+    Raises FileUnreadable, also for a column that may be an opt-out and is not mapped; if nobody attends the import,
+    such rows come in, and say so in `unclear_opt_out`.
+    """
     mapping = mapping or ColumnMapping()
     wanted = {normalize_name(column) for column in mapping.columns}
 
@@ -32,16 +51,21 @@ def open_leads(path: str | Path, mapping: ColumnMapping | None = None) -> LeadFi
         named = wanted and sum(normalize_name(cell) in wanted for cell in line) >= min(2, len(wanted))
         return bool(named) or looks_like_header(line)
 
-    rows = open_rows(path, is_header)
+    rows = open_rows(path, is_header, reading=reading)
     try:
-        return LeadFile(rows, make_plan(rows.header, mapping, str(path)), mapping)
+        plan = make_plan(rows.header, mapping, str(path))
+        file = LeadFile(rows, plan, mapping)
     except BaseException:
         rows.close()
         raise
+    if attended and plan.unclear:
+        rows.close()
+        raise FileUnreadable(f"{path}: {describe_unclear(plan.unclear, file.profiles)}")
+    return file
 
 
 class LeadFile:
-    """A CSV file whose columns are mapped: iterate once for its LeadRows and BadRows.
+    """A file whose columns are mapped: iterate once for its LeadRows and BadRows.
 
     *source* names the system; *notes* are remarks for the marketer; *webinar_at* is when the webinar was held
     (UTC), if the file says so; *bytes_read* of *size* is the progress.
@@ -52,10 +76,26 @@ class LeadFile:
         self.header = rows.header
         self.size = rows.size
         self.source = plan.source
-        self.notes = list(plan.notes)
-        self.webinar_at = find_webinar_time(rows.preamble)
+        self.plan = plan
+        self.notes = [*rows.notes, *plan.notes]
         self._rows = rows
-        self._builder = RowBuilder(plan, mapping.statuses, self._date_readers(plan, mapping))
+        is_attendance = any(column.field in _ATTENDANCE for column in plan.columns)
+        self._is_event = detect_system(rows.header) == EVENT or bool(rows.preamble and is_attendance)
+        dates = {
+            one.index: DateOrderEvidence()
+            for one in plan.columns
+            if one.field in _DATED_FIELDS or plan.is_of_type(one, FieldType.DATE)
+        }
+        numbers = {one.index: DecimalEvidence() for one in plan.columns if plan.is_of_type(one, FieldType.NUMBER)}
+        self.profiles, self._repeated = survey(rows, plan, {**dates, **numbers})
+        plan.unclear = find_unclear(plan, self.profiles)
+        plan.decimal_marks = {index: found.decimal_mark() for index, found in numbers.items()}
+        readers = self._date_readers(dates, mapping)
+        orders = {reader.day_first for reader in readers.values() if reader.day_first is not None}
+        day_first = orders.pop() if len(orders) == 1 else None
+        self.webinar_at = find_event_time(rows.preamble, DateReader(ZoneInfo(mapping.time_zone), day_first=day_first))
+        self._make_builder = partial(RowBuilder, statuses=mapping.statuses, dates=readers)
+        self._builder = self._make_builder(plan)
 
     def __enter__(self) -> Self:
         return self
@@ -69,41 +109,50 @@ class LeadFile:
         return self._rows.bytes_read
 
     def __iter__(self) -> Iterator[LeadRow | BadRow]:
-        build = self._builder.build
-        for row in self._rows:
-            yield row if isinstance(row, BadRow) else build(*row)
+        return self._build(self._rows, self._builder)
 
-    def _date_readers(self, plan: RowPlan, mapping: ColumnMapping) -> dict[int, DateReader]:
-        columns = {column.index: column for column in plan.columns if column.field in DATE_FIELDS}
-        evidence = self._collect_evidence(columns)
-        day_first_by_column = {index: found.is_day_first() for index, found in evidence.items()}
-        known_orders = {day_first for day_first in day_first_by_column.values() if day_first is not None}
+    def _build(self, rows: Iterable[Row | BadRow], builder: RowBuilder) -> Iterator[LeadRow | BadRow]:
+        build, rescue, is_event = builder.build, builder.rescue, self._is_event
+        for row in rows:
+            found = rescue(row) if isinstance(row, BadRow) else build(*row)
+            if is_event and isinstance(found, LeadRow) and found.email is None and found.external_id is None:
+                found = BadRow.trimmed(found.line, _GUEST, row.cells if isinstance(row, BadRow) else row[1])
+            yield found
+
+    def read_repeated(self) -> list[LeadRow]:
+        """Return the rows that may be of the same person as others, apart from the iteration, without remarks."""
+        if not (lines := self._repeated):
+            return []
+        with self._rows.reopen() as rows:
+            chosen = (row for row in rows if not isinstance(row, BadRow) and row[0] in lines)
+            return [row for row in self._build(chosen, self._make_builder(self.plan)) if isinstance(row, LeadRow)]
+
+    @property
+    def unknown_statuses(self) -> Mapping[str, int]:
+        """The status words of the rows that were read which are not known, with their counts."""
+        return self._builder.unknown_statuses
+
+    def describe_noted(self) -> list[str]:
+        """Return remarks on the texts of the rows that were read: what was not understood, and how often."""
+        parts = [f"{title!r} ({count:,} rows)" for title, count in self._rows.passed_over.items() if count]
+        notes = [f"Parts of the report that do not list people are passed over: {', '.join(parts)}."] if parts else []
+        return [*notes, *describe_noted(self._builder.noted)]
+
+    def _date_readers(self, evidence: Mapping[int, DateOrderEvidence], mapping: ColumnMapping) -> dict[int, DateReader]:
+        fields = {one.index: one for one in self.plan.columns if one.index in evidence}
         readers = {}
-        for index, column in columns.items():
-            day_first = day_first_by_column[index]
-            if day_first is None and not evidence[index].month_first and len(known_orders) == 1:
-                day_first = next(iter(known_orders))  # use the order of the file's other dates
-            formats = mapping.formats.get(column.field, ())
-            if day_first is None and evidence[index].ambiguous and not formats:
+        for index, day_first in choose_orders(evidence).items():
+            column, field = fields[index].column, fields[index].field
+            formats = mapping.formats.get(field, ())
+            if field not in REFUSALS and day_first is None and evidence[index].ambiguous and not formats:
                 self.notes.append(
-                    f"column {column.column!r}: is 03/04/2026 in March or in April? No date of the column decides it; "
-                    f'add `formats: {{{column.field}: "%d/%m/%Y"}}` or "%m/%d/%Y"'
+                    f"column {column!r}: is 03/04/2026 in March or in April? No date of the column decides it; "
+                    f'add `formats: {{{field}: "%d/%m/%Y"}}` or "%m/%d/%Y"'
                 )
-            readers[index] = DateReader(ZoneInfo(mapping.time_zone), day_first=day_first, formats=formats)
+            readers[index] = DateReader(
+                ZoneInfo(mapping.time_zone),
+                day_first=day_first,
+                formats=formats,
+                month_words=evidence[index].month_words,
+            )
         return readers
-
-    def _collect_evidence(self, columns: dict[int, ColumnBinding]) -> dict[int, DateOrderEvidence]:
-        """Read the first rows, and more of the file only while the date order of a column is undecided."""
-        evidence = {index: DateOrderEvidence() for index in columns}
-        if not columns:
-            return evidence
-        with self._rows.reopen() as reopened:
-            rows = iter(reopened)
-            while batch := list(islice(rows, _EVIDENCE_ROWS)):
-                for row in batch:
-                    if not isinstance(row, BadRow):
-                        for index, found in evidence.items():
-                            found.add(row[1][index])
-                if not any(it.ambiguous and not it.day_first + it.month_first for it in evidence.values()):
-                    break
-        return evidence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -10,12 +11,16 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
 
+from nurture.domain.fields import Fields
+from nurture.domain.lead import FieldValue
 from nurture.domain.plain_text import replace_control_characters
-from nurture.formats.cells import EMPTY_VALUES
+from nurture.formats.cells import EMPTY_VALUES, find_addresses, strip_invisible
 from nurture.formats.columns import custom_field_name
 from nurture.formats.dates import DateReader
 from nurture.formats.items import MAX_SHOWN, InvalidItem, Item, read_item
-from nurture.formats.lead_row import DATE_FIELDS, FIELDS, LeadRow
+from nurture.formats.lead_row import DATE_FIELDS, FIELDS, LeadRow, make_reader
+from nurture.formats.opt_outs import REFUSALS, UnclearName, find_meaning, find_unclear_name, read_status
+from nurture.formats.permission_cells import describe_noted
 from nurture.formats.rejected_rows import InvalidCell
 from nurture.formats.row_builder import RowBuilder
 from nurture.formats.row_plan import MAX_CUSTOM, ColumnBinding, RowPlan
@@ -23,6 +28,7 @@ from nurture.formats.row_plan import MAX_CUSTOM, ColumnBinding, RowPlan
 FIELD_NAMES: Final = tuple(name for name in FIELDS if name != "source")
 """The lead fields of the API."""
 
+_REFUSING: Final = (*REFUSALS, "consent_basis", "status")
 CUSTOM: Final = "custom"
 MAX_VALUE_LENGTH: Final = 2_000
 """Maximum characters of a value."""
@@ -32,10 +38,15 @@ _DESCRIPTIONS: Final = {
     "external_id": "The lead's id in the system that `source` names.",
     "consent_basis": "Why the lead may be mailed: consent, contract, legitimate interest, ...",
     "consent_at": "When consent was given.",
-    "opted_out": "The lead must not be mailed. Only the lead can lift this, by a new opt-in.",
+    "opted_out": "The lead must not be mailed: yes, or when it opted out.",
+    "undeliverable": "The address bounced or is invalid: yes, when, or why.",
+    "complained": "The lead reported spam: yes, or when.",
     "demo_requested": "The lead asked for a demo.",
+    "attended_at": "When the lead attended: when it joined, or when its badge was scanned.",
+    "event_at": "When the webinar or trade fair takes place.",
     "registered_at": "When the lead registered for a webinar or a trade fair.",
     "purchase_timeframe": "When the lead wants to buy, as text: within 3 months, Q3, 2027-03-31.",
+    "language": "The language of the lead's email, such as de, or its name.",
     "owner": "The rep who owns the lead.",
     "zone": "The lead's time zone, such as Europe/Berlin.",
 }
@@ -62,7 +73,7 @@ _CUSTOM_SCHEMA: Final = {
 def _read_value(name: str, value: object) -> str:
     """Return the text of a field if its parser accepts it. Raises InvalidItem."""
     text = _cell_text("", value)
-    if FIELDS[name].is_lenient or (text.casefold() in EMPTY_VALUES and name != "consent_basis"):
+    if FIELDS[name].is_lenient or name == "consent_basis" or text.casefold() in EMPTY_VALUES:
         return text
     read = FIELDS[name].read
     if name in DATE_FIELDS:
@@ -87,7 +98,9 @@ def _cell_text(name: str, value: object) -> str:
         return "yes" if value else "no"
     if not isinstance(value, str | int | float):
         raise InvalidItem(name, "The value is an object or a list.", "Write text, a number, true, false or null.")
-    text = replace_control_characters(str(value)).strip()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a postcode is 1067, not 1067.0
+    text = replace_control_characters(strip_invisible(str(value))).strip()
     if len(text) > MAX_VALUE_LENGTH:
         raise InvalidItem(name, f"The value is over {MAX_VALUE_LENGTH:,} characters long.", "Shorten it.")
     return text
@@ -130,28 +143,85 @@ LeadItem: Final = create_model("LeadItem", __base__=_Lead, **_FIELDS)
 
 
 class ItemReader:
-    """Parses leads of one *source*, the system that their ids come from."""
+    """Parses leads of one *source*, the system that their ids come from. Custom fields may be *declared*.
 
-    def __init__(self, source: str) -> None:
-        bindings = [ColumnBinding(index, name, name) for index, name in enumerate(FIELD_NAMES)]
-        dates = {index: DateReader() for index, name in enumerate(FIELD_NAMES) if name in DATE_FIELDS}
-        self._builder = RowBuilder(RowPlan(source, bindings), {}, dates)
+    A custom field that is known as an opt-out counts as one. One that only may be an opt-out, or has a status word such
+    as "unsubscribed" in it, is named in `unclear_opt_out`: nobody attends the import who could be asked.
+    """
+
+    def __init__(self, source: str, declared: Fields) -> None:
+        self._source = source
+        self._readers = {name: make_reader(field, DateReader()) for name, field in declared.items()}
+        self._builders: dict[tuple[str, ...], RowBuilder] = {}
 
     def read(self, number: int, item: object) -> LeadRow:
         """Return the lead of *item*; *number* is its line in the journal. Raises InvalidItem."""
         lead = read_item(LeadItem, item)
+        names = tuple(name for name in lead.custom if _is_about_permission(name))
+        cells = [getattr(lead, name) for name in FIELD_NAMES] + [lead.custom[name] for name in names]
         try:
-            row = self._builder.read(number, [getattr(lead, name) for name in FIELD_NAMES])
+            row = self._builder(names).read(number, cells)
         except ValueError as error:
             raise _invalid_item(error) from error
         if row.email is None and row.external_id is None:
             raise InvalidItem("email", "The lead has no email and no external_id.", "Give one of them.")
-        return replace(row, custom={**lead.custom, **row.custom})
+        unclear = row.unclear_opt_out or next(
+            (name for name, text in lead.custom.items() if _refuses(name, text)), None
+        )
+        custom = {name: self._read_declared(name, text) for name, text in lead.custom.items()}
+        return replace(row, custom={**custom, **row.custom}, unclear_opt_out=unclear)
+
+    def describe_noted(self) -> list[str]:
+        """Return one remark for each kind of value that was not understood, such as an unknown basis of consent."""
+        return describe_noted(sum((builder.noted for builder in self._builders.values()), Counter()))
+
+    def rescue(self, number: int, item: object) -> LeadRow | None:
+        """Return what an item that cannot be read refuses, None if it has no address or refuses nothing."""
+        addresses = find_addresses(str(item.get("email") or "")) if isinstance(item, Mapping) else []
+        if not isinstance(item, Mapping) or not addresses:
+            return None
+        said = {name: str(item.get(name) or "")[:MAX_VALUE_LENGTH] for name in _REFUSING} | {"email": addresses[0]}
+        row = self._builder(()).read(number, [said.get(name, "") for name in FIELD_NAMES])
+        refuses = row.opted_out or row.undeliverable or row.complained or row.consent_withdrawn
+        return replace(row, consent_basis=None) if refuses else None
+
+    def _read_declared(self, name: str, text: str) -> FieldValue:
+        try:
+            return self._readers[name](text) if name in self._readers else text
+        except ValueError as error:
+            raise _invalid_item(error, name) from error
+
+    def _builder(self, names: tuple[str, ...]) -> RowBuilder:
+        """Return the builder for items with these custom fields about permission."""
+        if names not in self._builders:
+            columns = [ColumnBinding(index, name, name) for index, name in enumerate(FIELD_NAMES)]
+            dated = {*DATE_FIELDS, *REFUSALS}
+            dates = {index: DateReader() for index, name in enumerate(FIELD_NAMES) if name in dated}
+            unclear = []
+            for index, name in enumerate(names, len(FIELD_NAMES)):
+                meaning = find_meaning(name)
+                if meaning is not None and meaning.field in REFUSALS:
+                    columns.append(ColumnBinding(index, meaning.field, name, meaning.topic))
+                    dates[index] = DateReader()
+                else:
+                    unclear.append((index, name, find_unclear_name(name) or UnclearName(positive=True)))
+            self._builders[names] = RowBuilder(RowPlan(self._source, columns=columns, unclear=unclear), {}, dates)
+        return self._builders[names]
 
 
-def _invalid_item(error: ValueError) -> InvalidItem:
+def _is_about_permission(name: str) -> bool:
+    meaning = find_meaning(name)
+    return meaning.field != CUSTOM if meaning is not None else find_unclear_name(name) is not None
+
+
+def _refuses(name: str, text: str) -> bool:
+    """Return whether the text of a custom field is a refusal, whatever the name of the field."""
+    return find_meaning(name) is None and read_status(text, weak=False) is not None
+
+
+def _invalid_item(error: ValueError, name: str = "") -> InvalidItem:
     """Return the error of a cell parser as that of an item."""
     reason, remedy = str(error), "correct it or leave the field out"
     if isinstance(error, InvalidCell):
         reason, remedy = error.reason, error.remedy.replace("empty the cell", "leave the field out")
-    return InvalidItem("", f"{reason[:1].upper()}{reason[1:]}.", f"{remedy[:1].upper()}{remedy[1:]}.")
+    return InvalidItem(name, f"{reason[:1].upper()}{reason[1:]}.", f"{remedy[:1].upper()}{remedy[1:]}.")

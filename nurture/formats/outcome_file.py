@@ -10,25 +10,31 @@ from pathlib import Path
 from typing import Final
 
 from nurture.errors import FileUnreadable
+from nurture.formats.column_mapping import BoundColumns, ColumnMapping, bind_columns, header_test
 from nurture.formats.columns import find_columns
-from nurture.formats.csv_reader import FileRow, open_rows, parse_rows
-from nurture.formats.dates import DateOrderEvidence, DateReader
-from nurture.formats.rejected_rows import BadRow, InvalidCell
+from nurture.formats.csv_reader import Evidence, FileRow, open_rows, parse_rows
+from nurture.formats.dates import DateOrderEvidence, DateReader, choose_orders, is_no_date
+from nurture.formats.numbers import DecimalEvidence, read_amount
+from nurture.formats.rejected_rows import BadRow
+from nurture.formats.status_mapping import LeadStatus, map_status
+from nurture.formats.table_file import ReadOptions
+from nurture.formats.tables import read_words
 
 _KIND: Final = "outcome_column"
-_DATES: Final = ("closed_at", "touched_at", "changed_at")
-_CURRENCY_MARKS: Final = re.compile(r"[^\d.,'\s-]+|\s|'")
-_PLAIN: Final = re.compile(r"-?\d+(\.\d{1,2}|,\d{1,2})?")
-_GROUPED: Final = re.compile(r"-?\d{1,3}(?:(,)\d{3}(?:,\d{3})*(?:\.\d{1,2})?|(\.)\d{3}(?:\.\d{3})*,\d{1,2})")
-_MANY_GROUPS: Final = re.compile(r"-?\d{1,3}(?:(?:,\d{3}){2,}|(?:\.\d{3}){2,})")
-_MAX_AMOUNT: Final = 1e12
-_SAMPLE_ROWS: Final = 5_000
+_DEALS: Final = "deal_column"
+_ADDRESS: Final = re.compile(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+\.\w+")
+_DATES: Final = ("closed_at", "lost_at", "touched_at", "changed_at")
 _MAX_LENGTH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """One row. *lead* is an id, address, external id or hand-off key; other values are "" or None if absent."""
+    """One row. *lead* is an id, address, external id or hand-off key; other values are "" or None if absent.
+
+    *is_stage*: the outcome is the stage of a deal, which most often is still open. *other_leads* are the addresses of
+    further people whom a deal names. *faults* are what is wrong with its cells, each with the remedy; a row with any
+    must not be used.
+    """
 
     line: int
     lead: str
@@ -40,79 +46,113 @@ class OutcomeRow:
     owner: str = ""
     touched_at: datetime | None = None
     changed_at: datetime | None = None
+    is_stage: bool = False
+    other_leads: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
-_FIELDS: Final = [field.name for field in fields(OutcomeRow) if field.name != "line"]
+OUTCOME_FIELDS: Final = [
+    field.name for field in fields(OutcomeRow) if field.name not in ("line", "is_stage", "other_leads", "faults")
+]
+"""The fields that a mapping may name."""
 
 
 class OutcomeRows:
     """The rows of *file*, each with its cells; a BadRow for a row that cannot be read. The caller closes *file*."""
 
-    def __init__(self, path: Path, required: Sequence[str]) -> None:
-        self.file = open_rows(path, lambda cells: "lead" in find_columns(cells, _KIND))
-        self._columns = find_columns(self.file.header, _KIND)
-        missing = [name for name in ("lead", *required) if name not in self._columns]
-        if missing:
+    def __init__(
+        self,
+        path: Path,
+        required: Sequence[str],
+        reading: ReadOptions | None = None,
+        mapping: ColumnMapping | None = None,
+        *,
+        deals: bool = False,
+    ) -> None:
+        """Open *path*; with *deals* it may also be an export of deals, as CRMs write them."""
+        mapping = mapping or ColumnMapping()
+        kinds = (_DEALS, _KIND) if deals else (_KIND,)
+        self.file = open_rows(path, header_test("lead", kinds, mapping), reading=reading)
+        try:
+            self.columns = self._bind(path, kinds, required, mapping)
+        except BaseException:
             self.file.close()
-            required_names = ("lead", *required)
-            optional_names = ", ".join(name for name in _FIELDS if name not in required_names)
-            raise FileUnreadable(
-                f"{path} has no column {missing[0]!r}. Its header must contain {', '.join(required_names)}, "
-                f"and may contain {optional_names}."
-            )
+            raise
+        self._columns = self.columns.indexes
+        dates = {name: DateOrderEvidence() for name in _DATES if name in self._columns}
+        amounts = DecimalEvidence()
+        evidence: list[tuple[str, Evidence]] = [*dates.items(), ("amount", amounts)]
+        self.file.collect({self._columns[name]: found for name, found in evidence if name in self._columns})
         self._readers = {
-            name: DateReader(day_first=self._date_evidence(position).is_day_first())
-            for name, position in self._columns.items()
-            if name in _DATES
+            name: DateReader(day_first=order, month_words=dates[name].month_words)
+            for name, order in choose_orders(dates).items()
         }
+        self._decimal_mark = amounts.decimal_mark()
 
-    def _date_evidence(self, position: int) -> DateOrderEvidence:
-        """Collect the day-month order of one column from its first rows."""
-        found = DateOrderEvidence()
-        with self.file.reopen() as sample:
-            for number, row in enumerate(sample):
-                if number > _SAMPLE_ROWS:
-                    break
-                if not isinstance(row, BadRow):
-                    found.add(row[1][position])
-        return found
+    def _bind(self, path: Path, kinds: Sequence[str], required: Sequence[str], mapping: ColumnMapping) -> BoundColumns:
+        # Our own names of an outcome come before the stages of a deal.
+        own = find_columns(self.file.header, _KIND)
+        found = bind_columns(self.file.header, kinds, mapping)
+        indexes = dict(found.indexes)
+        self._is_stage = "outcome" in indexes and indexes["outcome"] != own.get("outcome")
+        if "outcome" in own and self._is_stage and "outcome" not in mapping.columns.values():
+            indexes["outcome"], self._is_stage = own["outcome"], False
+        if "outcome" not in indexes and "deal" in indexes and "deal_status" in indexes:
+            indexes["outcome"], self._is_stage = indexes["deal_status"], True
+        if "outcome" not in indexes and "is_won" in indexes:
+            indexes["outcome"], self._is_stage = indexes["is_won"], True
+        needed = ("lead", *required)
+        missing = [name for name in needed if name not in indexes]
+        if missing:
+            optional = ", ".join(name for name in OUTCOME_FIELDS if name not in needed)
+            raise FileUnreadable(
+                f"{path} has no column {missing[0]!r}. Its header must contain {', '.join(needed)}, and may contain "
+                f"{optional}. A mapping file can name the columns: `columns: {{Deal Phase: outcome}}`."
+            )
+        mapped = {self.file.header[index]: name for name, index in indexes.items()}
+        mapped |= {self.file.header[indexes[name]]: name for name in needed}
+        return found._replace(indexes=indexes, mapped=mapped)
 
     def __iter__(self) -> Iterator[tuple[OutcomeRow, FileRow] | BadRow]:
         return parse_rows(self.file, self._columns, lambda row: (self._parse_row(row.line, row.values), row))
 
     def _parse_row(self, line: int, values: Mapping[str, str]) -> OutcomeRow:
+        faults = []
         if not values["lead"]:
-            raise InvalidCell("the row names no lead", "write its id, email address or external id")
-        dates = {name: read(values[name]) if values[name] else None for name, read in self._readers.items()}
-        amount = read_amount(values["amount"]) if values.get("amount") else None
+            faults.append("the row names no lead; write its id, email address or external id")
+        found = list(dict.fromkeys(address.lower() for address in _ADDRESS.findall(values["lead"])))
+        dates: dict[str, datetime | None] = {}
+        for name, read in self._readers.items():
+            try:
+                dates[name] = read(text) if (text := values[name]) and not is_no_date(text) else None
+            except ValueError as error:
+                faults.append(str(error))
+        amount = None
+        try:
+            amount = read_amount(values["amount"], self._decimal_mark) if values.get("amount") else None
+        except ValueError as error:
+            faults.append(str(error))
         return OutcomeRow(
             line,
-            values["lead"],
-            values.get("outcome", "")[:_MAX_LENGTH],
+            found[0] if found else values["lead"],
+            self._outcome(values)[:_MAX_LENGTH],
             amount,
-            dates.get("closed_at"),
+            dates.get("closed_at") or dates.get("lost_at"),
             values.get("reason", "")[:_MAX_LENGTH],
             values.get("status", "")[:_MAX_LENGTH],
             values.get("owner", "")[:_MAX_LENGTH],
             dates.get("touched_at"),
             dates.get("changed_at"),
+            self._is_stage,
+            tuple(found[1:]),
+            tuple(faults),
         )
 
-
-def read_amount(text: str) -> float:
-    """Parse "1,234.50", "1.234,50 €" or "1234". Raises ValueError for an ambiguous amount."""
-    plain = _CURRENCY_MARKS.sub("", text)
-    found = _GROUPED.fullmatch(plain) or _MANY_GROUPS.fullmatch(plain)
-    if found is None and _PLAIN.fullmatch(plain):
-        number = float(plain.replace(",", "."))
-    elif found is not None and (found.re is _MANY_GROUPS or found[2] or "." in plain or plain.count(",") > 1):
-        decimal = "," if found.re is _GROUPED and found[2] else "."
-        grouping = "." if decimal == "," else ","
-        if found.re is _MANY_GROUPS:
-            plain = plain.replace(".", "").replace(",", "")
-        number = float(plain.replace(grouping, "").replace(decimal, "."))
-    else:
-        raise InvalidCell(f"{text[:60]!r} is not a clear amount", "write it as 1234.50")
-    if not 0 <= number <= _MAX_AMOUNT:
-        raise InvalidCell(f"{text[:60]!r} is out of range for a deal", f"write a number from 0 to {_MAX_AMOUNT:,.0f}")
-    return number
+    def _outcome(self, values: Mapping[str, str]) -> str:
+        for flag, outcome in (("is_won", "won"), ("is_lost", "lost")):
+            if read_words("flag").get(values.get(flag, "").casefold()) == "yes":
+                return outcome
+        if map_status(values.get("deal_status", "")) in (LeadStatus.WON, LeadStatus.LOST):
+            return values["deal_status"]  # Pipedrive has a stage as well, which a closed deal keeps
+        is_flag = "is_won" in values and self._columns["is_won"] == self._columns.get("outcome")
+        return "open" if is_flag else values.get("outcome", "")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from importlib import resources
+from zoneinfo import ZoneInfo
 
 from nurture.formats.languages import country_names, fold
-from nurture.formats.tables import read_table, split_cell
+from nurture.formats.tables import read_table, read_words, split_cell
 
 
 @lru_cache(maxsize=4096)
@@ -36,6 +39,36 @@ def zone_for(country: str | None, region: str | None = None, city: str | None = 
 def is_zone(name: str) -> bool:
     """Return whether *name* is an IANA zone, spelled exactly."""
     return name in _zone_names()
+
+
+@lru_cache(maxsize=1024)
+def zone_name(name: str) -> str | None:
+    """Return the IANA zone that *name* spells in any case."""
+    return _zones_by_lower_name().get(name.casefold())
+
+
+@lru_cache(maxsize=1024)
+def zone_offsets(abbreviation: str) -> frozenset[timedelta]:
+    """Return the offsets that an abbreviation such as CET or IST (capitals) stands for."""
+    if hours := read_words("offset").get(abbreviation.lower()):
+        return frozenset({timedelta(hours=float(hours))})
+    return frozenset(_abbreviations().get(abbreviation, ()))
+
+
+@cache
+def _zones_by_lower_name() -> dict[str, str]:
+    return {name.casefold(): name for name in _zone_names()}
+
+
+@cache
+def _abbreviations() -> dict[str, set[timedelta]]:
+    """Return the offsets of each abbreviation that a zone has in a winter or a summer of now."""
+    found: defaultdict[str, set[timedelta]] = defaultdict(set)
+    for name in _zone_names():
+        for month in (1, 7):
+            at = datetime(2026, month, 1, tzinfo=ZoneInfo(name))
+            found[at.tzname() or ""].add(at.utcoffset() or timedelta())
+    return found
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from nurture.errors import FileUnreadable, InvalidState
 from nurture.files import make_folder, open_private, require_own_file
@@ -32,16 +32,17 @@ class InvalidCell(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A rejected row. *reason* ends with a remedy."""
+    """A rejected row. *reason* ends with a remedy. *opt_outs* are LeadRows with the opt-outs in it: they count."""
 
     line: int
     reason: str
     cells: tuple[str, ...]
+    opt_outs: tuple[Any, ...] = ()
 
     @classmethod
-    def trimmed(cls, line: int, reason: str, cells: Sequence[str]) -> BadRow:
+    def trimmed(cls, line: int, reason: str, cells: Sequence[str], opt_outs: tuple[Any, ...] = ()) -> BadRow:
         """Return a BadRow with *cells* cut to a size that fits into a report."""
-        return cls(line, reason, tuple(cell[:_MAX_CELL_LENGTH] for cell in cells[:_MAX_CELLS]))
+        return cls(line, reason, tuple(cell[:_MAX_CELL_LENGTH] for cell in cells[:_MAX_CELLS]), opt_outs)
 
 
 def choose_report_path(file: Path, wanted: Path | None) -> Path:

@@ -2,187 +2,288 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
-from nurture.formats.cells import EMPTY_VALUES, read_flag, split_name
-from nurture.formats.columns import CONVERTED
-from nurture.formats.dates import DateReader
-from nurture.formats.lead_row import FIELDS, CellReader, LeadRow
+from nurture.domain.lead import FieldValue
+from nurture.formats.cells import (
+    clean_cells,
+    find_addresses,
+    is_placeholder,
+    is_registration,
+    read_flag,
+    read_name,
+    split_name,
+)
+from nurture.formats.columns import CONVERTED, custom_field_name
+from nurture.formats.dates import AmbiguousZone, DateReader, is_no_date
+from nurture.formats.lead_row import FIELDS, UNCLEAR_CONSENT, CellReader, LeadField, LeadRow, make_reader
+from nurture.formats.opt_outs import REFUSALS, SUBSCRIBED, read_status
+from nurture.formats.permission_cells import Note, PermissionReader
 from nurture.formats.places import country_code, zone_for
 from nurture.formats.purchase_timeframe import read_timeframe
 from nurture.formats.rejected_rows import BadRow, InvalidCell
-from nurture.formats.row_plan import RowPlan
-from nurture.formats.status_mapping import LeadStatus, map_status, most_restrictive
+from nurture.formats.row_plan import ColumnBinding, RowPlan, fill
+from nurture.formats.status_mapping import LeadStatus, map_status, most_restrictive, read_customer
+from nurture.formats.tables import read_words
 
-_NAMES: Final = tuple(entry.name for entry in fields(LeadRow))
-_SLOT: Final = {name: slot for slot, name in enumerate(_NAMES)}
-_LINE, _SOURCE, _CUSTOM = _SLOT["line"], _SLOT["source"], _SLOT["custom"]
-_FIRST, _LAST, _FULL = _SLOT["first_name"], _SLOT["last_name"], _SLOT["full_name"]
-_COUNTRY, _REGION, _CITY, _ZONE = _SLOT["country"], _SLOT["region"], _SLOT["city"], _SLOT["zone"]
-_STATUS, _STATUS_TEXT = _SLOT["status"], _SLOT["status_text"]
-_TIMEFRAME, _PURCHASE_TIMEFRAME = _SLOT["timeframe"], _SLOT["purchase_timeframe"]
-_ATTENDED, _MINUTES = _SLOT["attended"], _SLOT["minutes_attended"]
-_CREATED, _REGISTERED = _SLOT["created_at"], _SLOT["registered_at"]
-_MAX_EMPTY_LENGTH: Final = max(map(len, EMPTY_VALUES))
+_NOBODY: Final = frozenset(read_words("nobody"))
+_CONTACT_TYPES: Final = frozenset(read_words("type_of_contact"))
+_SURNAMES: Final = ("Null", "None")
+_PERMISSIONS: Final = frozenset({*REFUSALS, SUBSCRIBED, "consent_basis"})
+_MAX_NOTED: Final = 1_000
+_MAX_KNOWN: Final = 4_096  # values of a column
+_MAX_LOST_ZEROS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class _CellBinding:
-    index: int
-    slot: int
+class _BoundCell(NamedTuple):
+    """A cell of the field *name*. *known* are values of texts that were read before: most columns repeat a few."""
+
+    place: int
+    name: str
+    known: dict[str, Any]
     column: str
+    field: LeadField
     read: CellReader | None
-    is_raw: bool
-    is_lenient: bool
+
+
+class _StatusReading(NamedTuple):
+    """The preferred status *text* of a row, the *status* that restricts mail most, and the texts that are unknown."""
+
+    text: str | None
+    status: LeadStatus | None
+    unknown: tuple[str, ...]
 
 
 class RowBuilder:
     """Parses the rows of one file into LeadRows. *dates* are the parsers of the date columns, by position."""
 
     def __init__(self, plan: RowPlan, statuses: Dict[str, LeadStatus], dates: Dict[int, DateReader]) -> None:
-        self._custom = plan.custom
-        self._templates = plan.templates
-        self._duplicate_columns = plan.duplicate_columns
+        self._plan = plan
         self._statuses = statuses
-        self._cells: list[_CellBinding] = []
-        self._flags: list[_CellBinding] = []
-        self._status_columns: list[int] = []
-        self._converted_columns: list[tuple[int, str]] = []
-        for binding in plan.columns:
-            if binding.field == "status":
-                self._status_columns.append(binding.index)
-            elif binding.field == CONVERTED:
-                self._converted_columns.append((binding.index, binding.column))
-            else:
-                lead_field = FIELDS[binding.field]
-                read: CellReader | None = dates[binding.index] if lead_field.is_date else lead_field.read
-                cell = _CellBinding(
-                    binding.index,
-                    _SLOT[binding.field],
-                    binding.column,
-                    read,
-                    lead_field.is_raw,
-                    lead_field.is_lenient,
-                )
-                (self._flags if lead_field.any_true else self._cells).append(cell)
-        self._text_cells = [(cell.index, cell.slot, cell.is_raw) for cell in self._cells if cell.read is None]
-        self._typed_cells = [cell for cell in self._cells if cell.read is not None]
-        self._defaults: list[Any] = [None] * len(_SLOT)
-        self._defaults[_SOURCE] = plan.source
-        for name, value in plan.constants.items():
-            self._defaults[_SLOT["status_text" if name == "status" else name]] = value
+        self._cells: list[_BoundCell] = []
+        self._permissions = PermissionReader(plan, dates)
+        self.unknown_statuses: Counter[str] = Counter()
+        self._status_cache: dict[tuple[str, ...], _StatusReading] = {}
+        self._declared: list[tuple[ColumnBinding, Callable[[str], FieldValue]]] = []
+        self._status_columns = [one.index for one in plan.columns if one.field == "status"]
+        self._converted_columns = [one for one in plan.columns if one.field == CONVERTED]
+        for one in plan.columns:
+            if one.field in plan.declared:
+                date_reader = dates.get(one.index) or DateReader()
+                reader = make_reader(plan.declared[one.field], date_reader, plan.decimal_marks.get(one.index))
+                self._declared.append((one, reader))
+            elif one.field in FIELDS and one.field != "status" and one.field not in _PERMISSIONS:
+                field = FIELDS[one.field]
+                read = dates[one.index] if field.is_date else read_customer if one.field == "customer" else field.read
+                self._cells.append(_BoundCell(one.index, one.field, {}, one.column, field, read))
+        self._constants = {"status_text" if name == "status" else name: it for name, it in plan.constants.items()}
 
     def build(self, line: int, cells: list[str]) -> LeadRow | BadRow:
         """Return the lead of *cells*, or a BadRow with the reason."""
         try:
             return self.read(line, cells)
         except ValueError as error:
-            return BadRow.trimmed(line, str(error), cells)
+            return BadRow.trimmed(line, str(error), cells, self._find_opt_outs(line, cells))
+
+    @property
+    def noted(self) -> Counter[Note]:
+        """The texts to report, with their counts."""
+        return self._permissions.noted
+
+    def _note(self, kind: str, column: str, text: str) -> None:
+        note = (kind, column, text)
+        self.noted[note if note in self.noted or len(self.noted) < _MAX_NOTED else (kind, column, "")] += 1
+
+    def rescue(self, row: BadRow) -> BadRow:
+        """Return a row whose cells do not fit the header, with the opt-outs that it certainly says."""
+        cells = [*row.cells, *[""] * (self._plan.width - len(row.cells))]
+        permission = self._permissions.read(cells)
+        opt_outs = () if permission.notes else self._find_opt_outs(row.line, cells)
+        return replace(row, opt_outs=opt_outs) if opt_outs else row
+
+    def _find_opt_outs(self, line: int, cells: list[str]) -> tuple[LeadRow, ...]:
+        """Return the opt-outs of a row that cannot be read otherwise: one row for each address in it."""
+        permission = self._permissions.read(cells)
+        if not permission.refuses and not permission.consent_withdrawn:
+            return ()
+        texts = [cells[cell.place] for cell in self._cells if cell.name == "email"]
+        found = dict.fromkeys(address for text in texts for address in find_addresses(text))
+        said = {**self._constants, **dict(permission.said), "consent_basis": None, "unclear_opt_out": None}
+        return tuple(LeadRow(line, self._plan.source, {}, **{**said, "email": address}) for address in found)
 
     def read(self, line: int, cells: list[str]) -> LeadRow:
         """Return the lead of *cells*. Raises ValueError, mostly InvalidCell."""
-        values = self._defaults.copy()
-        values[_LINE] = line
-        custom = {name: text for index, name in self._custom if (text := cells[index].strip())}
-        values[_CUSTOM] = custom
-        for index, slot, is_raw in self._text_cells:
-            if (text := cells[index].strip()) and (
-                is_raw or len(text) > _MAX_EMPTY_LENGTH or text.casefold() not in EMPTY_VALUES
-            ):
-                values[slot] = text
-        self._read_typed(cells, values, custom)
-        self._read_flags(cells, values)
-        if self._templates:
-            self._fill_templates(cells, values)
-        self._read_statuses(cells, values)
-        _derive_fields(values, custom)
-        self._reject_contradictions(cells, values)
-        return LeadRow(*values)
+        cells = clean_cells(cells)
+        custom: dict[str, FieldValue] = {
+            name: text for index, name in self._plan.custom if (text := cells[index].strip())
+        }
+        row = LeadRow(line, self._plan.source, custom, **self._constants)
+        if self._declared:
+            self._read_declared(cells, custom)
+        self._read_cells(cells, row)
+        permission = self._permissions.read(cells)
+        for name, value in permission.said:
+            setattr(row, name, value)
+        if permission.unclear_consent:
+            custom[UNCLEAR_CONSENT] = permission.unclear_consent
+        self._fill_templates(cells, row)
+        self._read_statuses(cells, row)
+        _derive_fields(row)
+        if row.postcode and row.country:
+            self._check_postcode(row)
+        self._reject_contradictions(cells, row)
+        return row
 
-    def _read_typed(self, cells: list[str], values: list[Any], custom: dict[str, str]) -> None:
-        for cell in self._typed_cells:
-            text = cells[cell.index].strip()
-            if not text or (not cell.is_raw and _is_empty(text)):
+    def _read_declared(self, cells: list[str], custom: dict[str, FieldValue]) -> None:
+        """Read the declared fields; a bad value costs only its cell."""
+        for column, read in self._declared:
+            text = cells[column.index].strip()
+            if not text or is_placeholder(text):
                 continue
             try:
-                value = cell.read(text) if cell.read is not None else text
-            except ValueError as error:
-                if not cell.is_lenient:
-                    raise InvalidCell.at(f"column {cell.column!r}", error) from error
-                value = None
-            values[cell.slot] = value
-            if value is None and cell.is_lenient:
-                custom[_NAMES[cell.slot]] = text
+                custom[column.field] = read(text)
+            except ValueError:
+                self._note("declared", column.column, text)
 
-    def _read_flags(self, cells: list[str], values: list[Any]) -> None:
-        for cell in self._flags:
-            text = cells[cell.index].strip()
-            if text and not _is_empty(text):
-                values[cell.slot] = _read_flag_cell(text, cell.column) or bool(values[cell.slot])
+    def _read_cells(self, cells: list[str], row: LeadRow) -> None:
+        for cell in self._cells:
+            place, name, known, *_ = cell
+            if text := cells[place]:
+                value = known.get(text)
+                if value is None:
+                    value = self._read_cell(cell, text, row)
+                if value is not None:
+                    setattr(row, name, value)
 
-    def _read_statuses(self, cells: list[str], values: list[Any]) -> None:
-        texts = [text for index in self._status_columns if (text := cells[index].strip()) and not _is_empty(text)]
-        if texts:
-            values[_STATUS_TEXT] = texts[-1]  # the preferred column is last
-        elif values[_STATUS_TEXT]:
-            texts = [values[_STATUS_TEXT]]
-        found = [status for text in texts if (status := self._map_status(text)) is not None]
-        for index, column in self._converted_columns:
-            text = cells[index].strip()
-            if text and not _is_empty(text) and _read_flag_cell(text, column):
-                found.append(LeadStatus.WON)
-        values[_STATUS] = most_restrictive(found)
+    def _read_cell(self, cell: _BoundCell, raw: str, row: LeadRow) -> Any:
+        """Return the value of a cell, None for no value. An unreadable date or lenient value becomes a custom field."""
+        text, field = raw.strip(), cell.field
+        if not text or (not field.is_raw and is_placeholder(text)) or (field.is_date and is_no_date(text)):
+            return None
+        try:
+            value = text if cell.read is None else cell.read(text)
+        except ValueError as error:
+            if field.is_date:
+                self._note("zone" if isinstance(error, AmbiguousZone) else "date", cell.column, text)
+                name = custom_field_name(cell.column)
+                row.custom[f"{name}_text" if name in FIELDS else name] = text
+                return None
+            if not field.is_lenient:
+                raise InvalidCell.at(f"column {cell.column!r}", error) from error
+            value = None
+        if value is None and (field.is_lenient or cell.name == "attended"):
+            row.custom[cell.name] = text
+        elif field.any_true:
+            return value or bool(getattr(row, cell.name))
+        elif len(cell.known) < _MAX_KNOWN:
+            cell.known[raw] = value
+        return value
 
-    def _map_status(self, text: str) -> LeadStatus | None:
-        return self._statuses.get(text.casefold()) or map_status(text)
+    def _read_statuses(self, cells: list[str], row: LeadRow) -> None:
+        key = tuple([cells[index] for index in self._status_columns])
+        read = self._status_cache.get(key)
+        if read is None:
+            if len(self._status_cache) >= _MAX_NOTED:
+                self._status_cache.clear()
+            read = self._status_cache[key] = self._read_status_texts(key)
+        row.status_text, row.status, unknown = read
+        for text in unknown:
+            if len(self.unknown_statuses) < _MAX_NOTED or text in self.unknown_statuses:
+                self.unknown_statuses[text] += 1
+        for one in self._converted_columns:
+            text = cells[one.index].strip()
+            if text and not is_placeholder(text) and _read_flag_cell(text, one.column):
+                row.status = most_restrictive([row.status or LeadStatus.WON, LeadStatus.WON])
+        if row.status_text and row.status is None:
+            row.custom["status_text"] = row.status_text
 
-    def _fill_templates(self, cells: list[str], values: list[Any]) -> None:
-        for name, parts, read in self._templates:
-            texts = [(before, cells[index].strip() if index >= 0 else "") for before, index in parts]
-            if not all(text for _, text in texts[:-1]):
+    def _read_status_texts(self, cells: tuple[str, ...]) -> _StatusReading:
+        default = self._constants.get("status_text")
+        texts = [text for cell in cells if (text := cell.strip()) and not is_placeholder(text)]
+        texts = texts or ([default] if default else [])
+        found = {text: self._statuses.get(text.casefold()) or map_status(text) for text in texts}
+        status = most_restrictive(status for status in found.values() if status is not None)
+        unknown = tuple(text for text, status in found.items() if status is None and read_status(text) is None)
+        return _StatusReading(texts[-1] if texts else None, status, unknown)  # the preferred column is last
+
+    def _fill_templates(self, cells: list[str], row: LeadRow) -> None:
+        for name, parts, read in self._plan.templates:
+            if not (filled := fill(parts, cells)):
                 continue  # an empty cell leaves the field empty
-            filled = "".join(before + text for before, text in texts)
             try:
-                values[_SLOT[name]] = filled if read is None else read(filled)
+                value = filled if read is None else read(filled)
             except ValueError as error:
                 raise InvalidCell.at(f"template {name}", error) from error
+            setattr(row, name, value or getattr(row, name) if FIELDS[name].any_true else value)
 
-    def _reject_contradictions(self, cells: list[str], values: list[Any]) -> None:
-        for column, indexes in self._duplicate_columns:
+    def _check_postcode(self, row: LeadRow) -> None:
+        """Restore the zeros that a spreadsheet took from the front of a postcode."""
+        text = row.postcode or ""
+        length = int(read_words("postcode_digits").get((row.country or "").lower(), 0))
+        if len(text) >= length or not text.isdecimal():
+            return
+        column = next((cell.column for cell in self._cells if cell.name == "postcode"), "postcode")
+        if length - len(text) > _MAX_LOST_ZEROS:
+            self._note("short_postcode", column, text)
+        else:
+            row.postcode = text.zfill(length)
+            self._note("postcode", column, text)
+
+    def _reject_contradictions(self, cells: list[str], row: LeadRow) -> None:
+        for column, indexes in self._plan.duplicate_columns:
             texts = {text.casefold(): text for index in indexes if (text := cells[index].strip())}
             if len(texts) > 1:
                 first, second = list(texts.values())[:2]
                 what = f"the columns named {column!r} disagree ({first[:60]!r} and {second[:60]!r})"
                 raise InvalidCell(what, "keep one of them")
-        if values[_ATTENDED] is False and values[_MINUTES]:
-            raise InvalidCell(f"attended says no, but {values[_MINUTES]} minutes were attended", "correct one")
+        if row.attended is False and row.minutes_attended:
+            raise InvalidCell(f"attended says no, but {row.minutes_attended} minutes were attended", "correct one")
 
 
-def _derive_fields(values: list[Any], custom: dict[str, str]) -> None:
+def _derive_fields(row: LeadRow) -> None:
     """Derive fields from other fields."""
-    if values[_FULL] and not (values[_FIRST] or values[_LAST]):
-        first, last = split_name(values[_FULL])
-        values[_FIRST], values[_LAST] = first or None, last or None
-    if values[_COUNTRY]:
-        code = country_code(values[_COUNTRY])
+    custom = row.custom
+    if row.owner and row.owner.casefold() in _NOBODY:
+        row.owner = None
+    if row.full_name and not (row.first_name or row.last_name):
+        first, last = split_name(row.full_name)
+        row.first_name, row.last_name = (read_name(name) if name else None for name in (first, last))
+        if not (row.first_name or row.last_name):
+            row.full_name = None
+    if row.first_name in _SURNAMES:
+        row.first_name = None
+    if row.last_name in _SURNAMES and not row.first_name:
+        row.last_name = None
+    if row.title and _is_salutation(row.title):
+        row.title, custom["salutation"] = None, row.title
+    if row.country:
+        code = country_code(row.country)
         if code is None:
-            custom["country"] = values[_COUNTRY]
-        values[_COUNTRY] = code
-        if values[_ZONE] is None and code is not None:
-            values[_ZONE] = zone_for(code, values[_REGION], values[_CITY])
-    if values[_PURCHASE_TIMEFRAME]:
-        stated_at = values[_REGISTERED] or values[_CREATED]
-        values[_TIMEFRAME] = read_timeframe(
-            values[_PURCHASE_TIMEFRAME], stated_at.date() if stated_at is not None else None
-        )
-    if values[_ATTENDED] is None and values[_MINUTES] is not None:
-        values[_ATTENDED] = values[_MINUTES] > 0
+            custom["country"] = row.country
+        row.country = code
+        if row.zone is None and code is not None:
+            row.zone = zone_for(code, row.region, row.city)
+    if row.purchase_timeframe:
+        stated_at = row.registered_at or row.created_at
+        row.timeframe = read_timeframe(row.purchase_timeframe, stated_at.date() if stated_at is not None else None)
+    if row.attended is None and row.registered_at is None and is_registration(str(custom.get("attended", ""))):
+        row.registered_at = row.created_at  # the date of the order
+    if row.attended is None and (row.minutes_attended is not None or row.attended_at is not None):
+        row.attended = row.minutes_attended is None or row.minutes_attended > 0
+    if custom and not _CONTACT_TYPES.isdisjoint(custom):
+        types = (str(custom[name]) for name in _CONTACT_TYPES & custom.keys())
+        if any(map_status(text) is LeadStatus.CUSTOMER for text in types):
+            row.customer = True
 
 
-def _is_empty(text: str) -> bool:
-    return len(text) <= _MAX_EMPTY_LENGTH and text.casefold() in EMPTY_VALUES
+@lru_cache(maxsize=4096)
+def _is_salutation(title: str) -> bool:
+    return all(word in read_words("salutation") for word in title.casefold().replace(".", " ").split())
 
 
 def _read_flag_cell(text: str, column: str) -> bool:

@@ -6,10 +6,16 @@ import re
 from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
+from nurture.formats.opt_outs import ALLOWED, read_permission
 from nurture.formats.rejected_rows import InvalidCell
 from nurture.formats.tables import read_words
+
+_NEGATED: Final = re.compile(
+    r"(?:no|not|non|never|kein|nicht|pas|sin|não|perhaps|maybe|possibl[ey]|potential|pending|unclear|vielleicht)\b|0+[.,]0+$",
+    re.IGNORECASE,
+)
 
 
 class LeadStatus(StrEnum):
@@ -50,23 +56,46 @@ def map_status(text: str) -> LeadStatus | None:
     return None if found is None else LeadStatus(found)
 
 
+@lru_cache(maxsize=4096)
+def read_customer(text: str) -> bool:
+    """Return whether a cell names a customer: yes, a status, the date of the conversion, or the company's own name."""
+    flag, status = read_words("flag").get(text.casefold()), map_status(text)
+    if flag is not None:
+        return flag == "yes"
+    return status in (LeadStatus.CUSTOMER, LeadStatus.WON) if status else not _NEGATED.match(text)
+
+
 def most_restrictive(statuses: Iterable[LeadStatus]) -> LeadStatus | None:
     """Return the status that restricts mail most, for rows with several status columns; None without any."""
     return min(statuses, key=_RESTRICTIVENESS.index, default=None)
 
 
-@lru_cache(maxsize=1024)
+class ConsentReading(NamedTuple):
+    """What a consent cell says: `opt_outs.Reading.says`, and the basis if that is "allowed"."""
+
+    says: str
+    basis: ConsentBasis | None = None
+    known: bool = True
+
+
+@lru_cache(maxsize=4096)
+def read_consent(text: str) -> ConsentReading:
+    """Return what a consent text says. Only a plain yes to email, or the name of a basis, gives a basis."""
+    found = read_words("consent").get(_normalize(text))
+    if found is not None:
+        return ConsentReading(ALLOWED, ConsentBasis(found))
+    reading = read_permission(text)
+    return ConsentReading(reading.says, ConsentBasis.CONSENT if reading.says == ALLOWED else None, reading.known)
+
+
 def map_consent_basis(text: str) -> ConsentBasis | None:
     """Return the basis that *text* names, None if it denies consent. Raises ValueError for an unknown text."""
-    plain = _normalize(text)
-    if plain.startswith(("i agree", "i consent", "yes ")):  # the label of a checked box
-        return ConsentBasis.CONSENT
-    found = read_words("consent").get(plain) if plain else ""
-    if found is None:
+    reading = read_consent(text)
+    if not reading.known:
         raise InvalidCell(
             f"consent {text[:60]!r} is not recognized", f"write {', '.join(ConsentBasis)}, or empty the cell"
         )
-    return ConsentBasis(found) if found else None
+    return reading.basis
 
 
 def _normalize(text: str) -> str:

@@ -96,3 +96,35 @@ def test_random_bytes_raise_only_file_unreadable(tmp_path: Path, content: bytes)
         load_mapping(path)
     except FileUnreadable as error:
         assert "map.yaml" in str(error)  # noqa: PT017
+
+
+def test_a_column_may_say_what_its_values_mean_and_be_inverse(tmp_path: Path) -> None:
+    mapping = load_mapping(
+        saved(
+            tmp_path,
+            """\
+columns:
+  Code: {field: opted_out, values: {A: yes, b: no, date: true}}
+  Mail: {field: opted_out, inverse: true}
+  News: subscribed
+""",
+        )
+    )
+    assert mapping.columns == {"Code": "opted_out", "Mail": "subscribed", "News": "subscribed"}
+    assert mapping.values["Code"] == {"a": True, "b": False, "date": True}
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("{field: company, inverse: true}", "must be one of opted_out"),
+        ("{field: opted_out, invers: true}", "'invers' is not one of field, inverse, values"),
+        ("{field: opted_out, values: {A: perhaps}}", "values must contain lines such as"),
+        ("{field: opted_out, values: A}", "values must contain lines such as"),
+        ("{field: undeliverable, inverse: true}", "inverse works for"),
+        ("{field: opted_out, inverse: 2}", "inverse must be true or false"),
+    ],
+)
+def test_a_column_that_says_more_is_checked(tmp_path: Path, entry: str, problem: str) -> None:
+    with pytest.raises(FileUnreadable, match=problem):
+        load_mapping(saved(tmp_path, f"columns:\n  Code: {entry}\n"))

@@ -32,6 +32,10 @@ HEADERS = {
     "marketo": "Email Address,First Name,Last Name,Company Name,Person Source,Person Status,Acquisition "
     "Program,"
     "Unsubscribed",
+    "zoho": "Record Id,Lead Owner,Company,First Name,Last Name,Email,Lead Source,Lead Status,"
+    "Email Opt Out,Created Time,Modified Time",
+    "apollo": "First Name,Last Name,Email,Contact Owner,Stage,# Employees,Last Contacted,"
+    "Account Owner,Apollo Contact Id",
     "webinar zoom": "Attended,User Name (Original Name),First Name,Last Name,Email,Registration Time,"
     "Approval Status,"
     "Time in Session (minutes),Country/Region Name,Purchasing Time Frame,Role in Purchase Process",
@@ -55,6 +59,19 @@ def test_common_columns_identify_no_system() -> None:
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        "Record ID,Contact Owner,First Name,Email",
+        "Record Id,Lead Owner,Company,First Name,Last Name,Email,Lead Source,Lead Status,Email Opt Out,Created Time",
+        "Lead Owner,Account Owner,Email,First Name",
+        "Create Date,Time Zone,Email,Lead Owner",
+    ],
+)
+def test_columns_that_several_systems_have_identify_none(header: str) -> None:
+    assert detect_system(header.split(",")) is None
+
+
+@pytest.mark.parametrize(
     ("column", "system", "field"),
     [
         ("FirstName", "salesforce", "first_name"),
@@ -71,12 +88,35 @@ def test_common_columns_identify_no_system() -> None:
         ("Status", "webinar", CUSTOM),
         ("HasOptedOutOfEmail", None, "opted_out"),
         ("Questions & Comments", "webinar", "questions"),
+        ("Salesperson", None, "owner"),
+        ("Betreuer", None, "owner"),
+        ("Person Owner Email Address", None, "owner"),
+        ("Created Time", None, "created_at"),
+        ("Order Date", None, "created_at"),
+        ("Lead Created", None, "created_at"),
+        ("Angelegt am", None, "created_at"),
+        ("Person - Email", None, "email"),
+        ("Person - Name", None, "full_name"),
+        ("氏名", None, "full_name"),
+        ("Imię i nazwisko", None, "full_name"),
+        ("Voornaam", None, "first_name"),
+        ("Příjmení", None, "last_name"),
+        ("会社名", None, "company"),
+        ("Société", None, "company"),
+        ("Fonction", None, "title"),
+        ("Data inserimento", None, "created_at"),
+        ("Date d'ajout", None, "created_at"),
     ],
 )
 def test_a_column_is_mapped_to_its_field(column: str, system: str | None, field: str) -> None:
     found = match_field(column, system)
     assert found is not None
     assert found[0] == field
+
+
+@pytest.mark.parametrize("name", ["Ad", "Ad Name", "Ad Set"])
+def test_an_advertisement_is_no_name(name: str) -> None:
+    assert (match_field(name, None) or ("",))[0] != "first_name"
 
 
 def test_an_unknown_column_has_no_field() -> None:

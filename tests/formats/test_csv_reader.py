@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from nurture.errors import FileUnreadable
 from nurture.formats.csv_reader import MAX_COLUMNS, open_rows
 from nurture.formats.encoding import MAX_LINE
+from nurture.formats.encoding_guess import is_encoded_twice
 from nurture.formats.rejected_rows import BadRow
+from nurture.formats.table_file import ReadOptions
 
 pytestmark = pytest.mark.quick
 
@@ -71,7 +73,9 @@ def test_no_row_is_lost_and_lines_are_numbered(tmp_path: Path, count: int) -> No
     assert list(open_rows(path)) == [(i + 2, [str(i), "x"]) for i in range(count)]
 
 
-cell = st.text(st.characters(exclude_characters="\0\r\ufffd", exclude_categories=["Cs"]), max_size=12)
+cell = st.text(st.characters(exclude_characters="\0\r\ufffd", exclude_categories=["Cs"]), max_size=12).filter(
+    lambda text: not is_encoded_twice(text)
+)
 
 
 @given(
@@ -109,7 +113,7 @@ def test_random_bytes_return_rows_or_one_clear_error(tmp_path: Path, content: by
         (b"email,name\n", "no rows"),
         (b"email,name\n,\n\n", "no rows"),
         (b"em\0ail,name\na@example.com,b\n", "NUL"),
-        (b"PK\x03\x04" + b"\0" * 50, "Excel workbook"),
+        (b"PK\x03\x04" + b"\0" * 50, "damaged workbook"),
         (b"%PDF-1.7", "a PDF"),
         (",".join(f"c{i}" for i in range(10_000)).encode() + b"\n1\n", "10,000 columns"),
         (b'email,"name\na,b\n', "quote"),
@@ -200,3 +204,57 @@ def test_the_maximum_number_of_columns_is_accepted(tmp_path: Path) -> None:
     header = ",".join(f"c{i}" for i in range(MAX_COLUMNS))
     row = ",".join("1" * MAX_COLUMNS)
     assert len(read(written(tmp_path / "a.csv", f"{header}\n{row}\n"))[0]) == MAX_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("encoding", "label", "names"),
+    [
+        ("cp1252", "Windows-1252", "Müller,Köln\nÆsop,“Ümit” 5 €\nSão Paulo,João\n"),
+        ("mac_roman", "Mac Roman", "Müller,Köln\nJosé,Nuñez\n"),
+        ("mac_roman", "Mac Roman", "Müller,x\n"),
+        ("cp1250", "Windows-1250", "Łukasz,x\n"),
+        ("cp1250", "Windows-1250", "Dvořák,Nováček\nJiří,Šárka\n"),
+        ("cp1250", "Windows-1250", "Győr,Szűcs\n"),
+        ("cp1251", "Windows-1251", "Иван Петров,Москва\n"),
+        ("shift_jis", "Shift-JIS", "山田太郎,株式会社サンプル\n"),
+        ("shift_jis", "Shift-JIS", "山田,x\n"),
+        ("gbk", "gb18030", "王小明,有限公司\n"),
+        ("iso2022_jp", "iso2022_jp", "山田太郎,東京都\n"),
+    ],
+)
+def test_an_older_encoding_is_guessed_by_its_words_and_said(
+    tmp_path: Path, encoding: str, label: str, names: str
+) -> None:
+    path = written(tmp_path / "a.csv", f"name,city\n{names}".encode(encoding))
+    rows = open_rows(path)
+    assert [row[1] for row in rows if not isinstance(row, BadRow)] == [line.split(",") for line in names.splitlines()]
+    guess = (f"read as {label} (guessed); name another with --encoding",)
+    assert rows.notes == (() if encoding == "iso2022_jp" else guess)
+
+
+def test_a_person_can_name_the_encoding(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "name,city\nŠárka,Żary\n".encode("iso8859_2"))
+    rows = open_rows(path, reading=ReadOptions(encoding="ISO-8859-2"))
+    assert (list(rows), rows.notes) == ([(2, ["Šárka", "Żary"])], ())
+    for name in ("klingon", "base64", "", "a\0b"):
+        if name:
+            with pytest.raises(FileUnreadable, match="is not an encoding; write for example"):
+                open_rows(path, reading=ReadOptions(encoding=name))
+
+
+def test_text_that_was_encoded_twice_is_repaired_and_said(tmp_path: Path) -> None:
+    lines = "Müller,KÖLN\nЖизнь,don\u2019t"
+    twice = lines.encode().decode("cp1252")
+    path = written(tmp_path / "a.csv", f"name,city\n{twice}\nZoë,Nestlé® „MENÜ“ CAFÉ»\n")
+    rows = open_rows(path)
+    assert [row[1] for row in rows if not isinstance(row, BadRow)] == [
+        *(line.split(",") for line in lines.split("\n")),
+        ["Zoë", "Nestlé® „MENÜ“ CAFÉ»"],
+    ]
+    assert rows.notes == ("some text was encoded twice (MÃ¼ller for Müller) and is repaired; check a few names",)
+
+
+def test_letters_that_were_lost_before_the_export_are_said(tmp_path: Path) -> None:
+    rows = open_rows(written(tmp_path / "a.csv", "name,city\nM\ufffdller,K\xf6ln\n"))
+    assert list(rows) == [(2, ["M\ufffdller", "K\xf6ln"])]
+    assert any("letters were lost" in note for note in rows.notes)

@@ -1,0 +1,313 @@
+"""Recognize opt-outs, undeliverable addresses and complaints by what columns and cells say, in any language.
+
+The vocabulary is `data/opt_outs.csv`. Names and texts are compared without case, accents and separators.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+from typing import Final, NamedTuple
+
+from nurture.formats.dates import is_no_date
+from nurture.formats.tables import read_table, split_cell
+
+OPTED_OUT: Final = "opted_out"
+UNDELIVERABLE: Final = "undeliverable"
+COMPLAINED: Final = "complained"
+SUBSCRIBED: Final = "subscribed"
+"""A column in which a no is an opt-out, and a yes a consent."""
+
+REFUSALS: Final = (OPTED_OUT, UNDELIVERABLE, COMPLAINED)
+ALLOWED: Final = "allowed"
+UNDECIDED: Final = "undecided"
+DENIED: Final = "denied"
+
+MAX_SHORT: Final = 60
+"""Characters of a text that may be a status."""
+
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_TOPIC: Final = re.compile(
+    r"(?:opted out of (?:e-?mails?|newsletters?)|(?:unsubscribed|opt(?:ed)?.?out) from (?:e-?mails?|topic))\s*:\s*(.+)",
+    re.IGNORECASE,
+)
+_TOPIC_ID: Final = re.compile(r"hs_email_optout_(\d+)", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
+_MAX_DATE: Final = 40  # characters
+_DATE: Final = re.compile(r"(?=(?:.*\d){4})[\w\s.,:/+\-()年月日時分秒년월일시분초т]{6,40}")
+_FEW_WORDS: Final = 3
+_BLANKS: Final = "-\u2013\u2014_.?/ "
+_MAX_CACHED: Final = 4_096
+
+
+class ColumnMeaning(NamedTuple):
+    """What a column's name says: a field, and the topic that an opt-out column names, "" for all mail."""
+
+    field: str
+    topic: str = ""
+
+
+class UnclearName(NamedTuple):
+    """A name that may be an opt-out's. *positive*: it speaks of a permission, so that only a no is an opt-out.
+
+    *is_status*: the column holds a status, *is_email*: about email; known status words in it are read anyway.
+    """
+
+    positive: bool = False
+    is_status: bool = False
+    is_email: bool = False
+
+
+class Reading(NamedTuple):
+    """What a cell says: a refusal, "allowed", "undecided", "denied" or, for an empty cell, "".
+
+    *known* False means that the text is not in the vocabulary.
+    """
+
+    says: str
+    known: bool = True
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def plain_words(text: str) -> str:
+    """Return the words of *text* without case, accents and punctuation, separated by single spaces."""
+    spaced = _CAMEL.sub(" ", re.sub(r"__c$|['\u2019`]", "", text.strip()[:200]))
+    bare = "".join(each for each in unicodedata.normalize("NFKD", spaced.casefold()) if not unicodedata.combining(each))
+    return " ".join(re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", bare)).split())
+
+
+def _join(text: str) -> str:
+    return plain_words(text).replace(" ", "")
+
+
+@cache
+def _rows() -> list[dict[str, str]]:
+    return list(read_table("opt_outs.csv"))
+
+
+@cache
+def _texts(kind: str) -> dict[str, str]:
+    """Return the meaning of each joined text of *kind*."""
+    rows = [row for row in _rows() if row["kind"] == kind]
+    return {joined: row["meaning"] for row in rows for text in split_cell(row["texts"]) if (joined := _join(text))}
+
+
+@cache
+def _words(kind: str, meaning: str = "") -> frozenset[str]:
+    """Return the texts of *kind* as words."""
+    rows = [row for row in _rows() if row["kind"] == kind and meaning in ("", row["meaning"])]
+    return frozenset(words for row in rows for text in split_cell(row["texts"]) if (words := plain_words(text)))
+
+
+@cache
+def _pattern(kind: str) -> re.Pattern[str]:
+    """Return a pattern that finds the stems of *kind* in a joined text."""
+    return re.compile("|".join(sorted(map(re.escape, _texts(kind)), key=len, reverse=True)))
+
+
+@cache
+def _word_pattern(kind: str) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, _words(kind)), key=len, reverse=True))})(?![a-z])")
+
+
+def _find_stem(kind: str, joined: str) -> str | None:
+    found = _pattern(kind).search(joined)
+    return _texts(kind)[found[0]] if found else None
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def find_meaning(name: str) -> ColumnMeaning | None:
+    """Return what the column *name* is known to mean, in any spelling; None for an unknown name."""
+    topic = _TOPIC.fullmatch(name.strip()) or _TOPIC_ID.fullmatch(name.strip())
+    if topic is not None:
+        return ColumnMeaning(OPTED_OUT, topic[1].strip())
+    plain = plain_words(name)
+    joined, names = plain.replace(" ", ""), _texts("name")
+    core = [word for word in plain.split() if word not in _words("filler") and not word.isdigit()]
+    found = names.get(joined) or names.get("".join(core))
+    if _is_other_channel(plain):
+        return None
+    is_sentence = found is None and len(plain.split()) > _FEW_WORDS
+    if is_sentence and _read_sentence(plain, joined).says == ALLOWED:
+        found = "consent_basis"  # the label of a box: "I agree to receive marketing emails"
+    elif is_sentence and _asks_for_consent(plain, joined):
+        found = SUBSCRIBED  # "May we email you?"
+    return ColumnMeaning(found) if found is not None else None
+
+
+def _asks_for_consent(plain: str, joined: str) -> bool:
+    """Return whether a label asks for consent to email, without a negation."""
+    asks = any(plain.startswith((each + " ", "please " + each + " ")) for each in _words("ask"))
+    return asks and bool(_pattern("mail_stem").search(joined)) and not _refuses_mail(plain, joined)
+
+
+def names_reason(name: str) -> bool:
+    """Return whether the column *name* holds a reason or a campaign, which are other texts than yes and no."""
+    return bool(_words("reason_word") & set(plain_words(name).split()))
+
+
+def find_unclear_name(name: str) -> UnclearName | None:
+    """Return whether the unknown column *name* may be an opt-out or a permission, None if not."""
+    plain = plain_words(name)
+    joined = plain.replace(" ", "")
+    if not joined or _is_other_channel(plain) or _word_pattern("harmless_word").search(plain):
+        return None
+    if (
+        _pattern("stem").search(joined)
+        or _pattern("name_stem").search(joined)
+        or _word_pattern("name_word").search(plain)
+        or _refuses_mail(plain, joined)
+    ):
+        return UnclearName()
+    is_permission = _pattern("positive_stem").search(joined) or names_email(name)
+    if is_permission and not _words("activity_word") & set(plain.split()):
+        return UnclearName(True, names_status(name), names_email(name))
+    return None
+
+
+def _refuses_mail(plain: str, joined: str) -> bool:
+    """Return whether a name has a negation, or a word such as "inactive", beside a word for email."""
+    negated = _words("negation") & set(plain.split()) or _pattern("negation_part").search(joined)
+    return bool(negated and _pattern("mail_stem").search(joined))
+
+
+def _is_other_channel(plain: str) -> bool:
+    """Return whether a name speaks of telephone, post, ... and not of email."""
+    words = set(plain.split())
+    return bool(words & _words("channel", "other")) and not words & _words("channel", "email")
+
+
+def names_status(name: str) -> bool:
+    """Return whether the column *name* holds a status, so that a status word in it means what it says."""
+    return bool(_words("status_word") & set(plain_words(name).split()))
+
+
+def names_email(name: str) -> bool:
+    """Return whether the column *name* speaks of email or marketing."""
+    return bool((_words("channel", "email") | _words("channel", "marketing")) & set(plain_words(name).split()))
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def read_status(text: str, *, weak: bool = True) -> str | None:
+    """Return the refusal that a status names, None if it names none. *weak*: also words such as "cleaned"."""
+    if len(text) > MAX_SHORT:
+        return None
+    plain = plain_words(text)
+    joined = plain.replace(" ", "")
+    if not joined:
+        return None
+    if found := _texts("status").get(joined) or (_texts("status_weak").get(joined) if weak else None):
+        return found
+    if joined in _texts("allowed") or joined in _texts("undecided") or _is_other_channel(plain):
+        return None
+    negated = plain.split()[0] in _words("no")
+    return None if negated else _find_stem("stem", joined)
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def read_refusal(text: str, refusal: str = OPTED_OUT) -> Reading:
+    """Return what a cell of an opt-out column says. A date or a reason means yes, and so does an unknown text.
+
+    *refusal* is what a plain yes means.
+    """
+    text = text.strip()
+    if (yes := _mark_or_number(text)) is not None:
+        return Reading(refusal if yes else ALLOWED)
+    if not text or is_no_date(text):
+        return Reading("")
+    if _is_cross(text):
+        return Reading(refusal)
+    plain = plain_words(text)
+    joined = plain.replace(" ", "")
+    if not joined:
+        return Reading(refusal if text.strip(_BLANKS) else "", known=False)
+    if joined in _texts("yes"):
+        return Reading(refusal)
+    if joined in _texts("no") or joined in _texts("allowed"):
+        return Reading(ALLOWED)
+    if found := read_status(text):
+        return Reading(found if found != OPTED_OUT else refusal)
+    if joined in _texts("undecided"):
+        return Reading("")
+    if joined in _texts("denied") or is_date_like(text):
+        return Reading(refusal)
+    words = plain.split()
+    return Reading(refusal, known=len(words) > 1 and words[0] not in _words("no"))
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def read_permission(text: str) -> Reading:
+    """Return what a cell of a column of permissions says: allowed, denied, undecided, a refusal, or "".
+
+    A sentence allows email only if it says yes, names what is sent, and sets no limit. Other texts are unknown.
+    """
+    text = text.strip()
+    if (yes := _mark_or_number(text)) is not None:
+        return Reading(ALLOWED if yes else DENIED)
+    if _is_cross(text):
+        return Reading(UNDECIDED, known=False)
+    plain = plain_words(text)
+    joined = plain.replace(" ", "")
+    if not joined:
+        return Reading("")
+    if joined in _texts("undecided"):
+        return Reading(UNDECIDED)
+    if joined in _texts("no") or joined in _texts("denied"):
+        return Reading(DENIED)
+    if joined in _texts("yes") or joined in _texts("allowed"):
+        return Reading(ALLOWED)
+    if found := read_status(text):
+        return Reading(found)
+    return _read_sentence(plain, joined)
+
+
+def _read_sentence(plain: str, joined: str) -> Reading:
+    if _find_stem("stem", joined):
+        return Reading(DENIED)
+    limited = bool(_word_pattern("limit").search(plain)) or any(
+        each in joined for each in _texts("limit") if not each.isascii()
+    )
+    starts_no = plain.split(maxsplit=1)[0] in _words("no")
+    if limited or starts_no:
+        return Reading(UNDECIDED, known=False)
+    assents = any(plain == each or plain.startswith(each + " ") for each in _words("assent"))
+    purpose = any(each.replace(" ", "") in joined for each in _words("purpose"))
+    return Reading(ALLOWED) if assents and purpose else Reading("", known=False)
+
+
+def _mark_or_number(text: str) -> bool | None:
+    """Return whether *text* is a check mark or not zero (True), an empty box or zero (False), or neither (None)."""
+    if _NUMBER.fullmatch(text):
+        return bool(re.search("[1-9]", text))
+    mark = _marks().get(text.replace(" ", "").replace("\ufe0f", ""))
+    return None if mark in (None, "cross") else mark == "yes"
+
+
+def _is_cross(text: str) -> bool:
+    return _marks().get(text.replace("\ufe0f", "")) == "cross"
+
+
+@cache
+def _marks() -> dict[str, str]:
+    rows = [row for row in _rows() if row["kind"] == "mark"]
+    return {text.replace(" ", ""): row["meaning"] for row in rows for text in split_cell(row["texts"])}
+
+
+def read_opt_out_flag(text: str) -> bool:
+    """Return whether a cell of an opt-out column says that the lead must not be mailed."""
+    return read_refusal(text).says in REFUSALS
+
+
+def may_refuse(text: str, kind: UnclearName) -> bool:
+    """Return whether a cell of an unclear column may say that the lead must not be mailed."""
+    if not kind.positive:
+        return read_refusal(text).says in REFUSALS
+    if kind.is_status and read_status(text, weak=kind.is_email):
+        return False  # it is read anyway
+    return read_permission(text).says in (DENIED, *REFUSALS) or plain_words(text) in _words("no")
+
+
+def is_date_like(text: str) -> bool:
+    """Return whether *text* has the form of a date or a time."""
+    return len(text) <= _MAX_DATE and _DATE.fullmatch(text) is not None and not is_no_date(text)

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nurture.formats.opt_outs import (
+    ALLOWED,
+    COMPLAINED,
+    OPTED_OUT,
+    REFUSALS,
+    SUBSCRIBED,
+    UNDELIVERABLE,
+    ColumnMeaning,
+    find_meaning,
+    find_unclear_name,
+    may_refuse,
+    read_opt_out_flag,
+    read_permission,
+    read_refusal,
+    read_status,
+)
+from nurture.formats.tables import read_table, split_cell
+
+KNOWN = {
+    OPTED_OUT: """
+        Unsubscribed from all email;HasOptedOutOfEmail;is_do_not_email;Marketing Suspended;Black Listed;UNSUB_TIME
+        Do not allow Bulk Emails;donotbulkemail;EMAIL_BLACKLISTED;emailAddressIsOptedOut;is_blacklisted;Do Not Mail
+        Email Suppressions;unsubscribed_from_emails;Email Opted Out;Globally Unsubscribed;Unsubscribed At
+        Custom_OptOut__c;hs_email_optout;Keine Werbung;Désabonné;DESABONNE;Dado de baja;Disiscritto;Uitgeschreven
+        Wypisany;Descadastrado;Avregistrerad;Afmeldt;Avmeldt;Markkinointikielto;Odhlášen;Leiratkozott;Dezabonat
+        Απεγγραφή;Abonelik iptal;Отписан;Відписаний;הוסר;إلغاء الاشتراك;配信停止;退订;수신거부
+    """,
+    UNDELIVERABLE: """
+        Email hard bounce reason;hs_email_quarantined;Email Invalid;EmailBouncedReason;IsEmailBounced;Email Bounced
+        CLEANED_TIME;Unzustellbar;E-Mail ungültig;Email invalide;Nieprawidłowy e-mail;メールアドレス無効;无效邮箱
+    """,
+    COMPLAINED: "Spam complaint;marked_email_as_spam;Beschwerde;Жалоба на спам;投诉",
+    SUBSCRIBED: """
+        Is Subscribed;Accepts Marketing;Opt-in status;Newsletter;Marketable;メルマガ購読;수신동의;sendable
+        Email opt status;Kontakt OK;Kan kontaktas;Peut être contacté;Se puede contactar;Mag benaderd worden
+        ニュースレター;メール送信;可联系
+    """,
+}
+
+
+@pytest.mark.parametrize("field", KNOWN)
+def test_columns_of_known_systems_and_languages_are_recognized(field: str) -> None:
+    for name in KNOWN[field].strip().replace("\n", ";").split(";"):
+        found = find_meaning(name.strip())
+        assert found is not None, name
+        assert found.field == field, name
+
+
+def test_a_name_that_is_a_plain_consent_is_a_column_of_consent() -> None:
+    assert find_meaning("I agree to receive marketing emails") == ColumnMeaning("consent_basis")
+    assert find_meaning("Ja, ich möchte den Newsletter erhalten") == ColumnMeaning("consent_basis")
+    assert find_meaning("I agree to the privacy policy") is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "May we email you?", "Do you want our newsletter?", "dürfen_wir_sie_per_e-mail_kontaktieren?",
+        "Souhaitez-vous recevoir notre newsletter ?", "¿Desea recibir nuestro boletín?", "Mogen wij u mailen?",
+        "Vuoi ricevere la nostra newsletter?", "Czy chcesz otrzymywać newsletter?",
+        "Would you like product news by email?",
+    ],
+)  # fmt: skip
+def test_a_question_about_email_is_a_subscription(name: str) -> None:
+    assert find_meaning(name) == ColumnMeaning(SUBSCRIBED)
+
+
+@pytest.mark.parametrize(
+    "name", ["May we call you?", "Would you like no more emails?", "Do you want a demo?", "Dürfen wir Sie anrufen?"]
+)
+def test_another_question_is_none(name: str) -> None:
+    assert find_meaning(name) is None
+
+
+def test_no_system_keeps_a_column_of_opt_outs_as_a_plain_field() -> None:
+    for row in read_table("columns.csv"):
+        for name in split_cell(row["names"]) if row["field"] == "custom" else ():
+            found = find_meaning(name)
+            assert found is None or found.field == "custom", (row["system"], name)
+
+
+def test_an_opt_out_column_may_name_a_topic() -> None:
+    assert find_meaning("Opted out of email: Webinars") == ColumnMeaning(OPTED_OUT, "Webinars")
+    assert find_meaning("hs_email_optout_4711") == ColumnMeaning(OPTED_OUT, "4711")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X_unsubscribed_flag_2", "Bounce count", "GDPR opt-out (marketing)", "Sperrkennzeichen", "my dnc list",
+        "Spammer", "blacklist_reason_v2", "PARTNER-OPTOUT-EU", "Marketing widersprochen?", "Baja del boletín mensual",
+        "Rezygnacja z newslettera", "メール配信停止フラグ", "退订状态", "수신거부 여부", "Отписан от рассылки",
+        "Ne souhaite plus recevoir d'emails", "No desea recibir información", "Vill inte ha utskick", "Inactive Email",
+        "Nem kér hírlevelet", "メール送らないで", "不想收邮件", "메일 원하지 않음",
+        "לא רוצה לקבל מיילים", "لا يريد رسائل", "gdpr_erased", "Right to be forgotten", "Kontaktsperre bis",
+        "Do not bother", "invalid_mx", "Quarantined until", "Complaints (ESP)",
+    ],
+)  # fmt: skip
+def test_a_name_that_speaks_of_opting_out_is_known_or_unclear(name: str) -> None:
+    found = find_unclear_name(name)
+    assert find_meaning(name) is not None or (found is not None and not found.positive)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Bounce rate", "Unsubscribe link", "Notes", "Do Not Call", "HasOptedOutOfFax", "SMS opt-out", "Spam score",
+        "First Name", "Company", "Condo notes", "Industry", "Website", "Department", "Salutation", "Annual Revenue",
+        "Rückmeldung", "Referrer", "Position", "Return Customer", "Redirect", "Country/Region", "Lead Source",
+        "Phone No", "No of Employees", "Postcode", "Contact No", "Mailing Street", "Not a customer",
+        "SMS Marketing Consent", "(Do Not Modify) Row Checksum", "Marketing emails opened", "Email Domain",
+        "Number of Employees", "Priority", "Assigned to", "Preferred language",
+    ],
+)  # fmt: skip
+def test_harmless_names_are_no_opt_outs(name: str) -> None:
+    found = find_meaning(name)
+    assert found is None or found.field == "custom"
+    assert found is not None or find_unclear_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Yes", "Ja", "Oui", "Sí", "Tak", "Да", "はい", "כן", "1", "1.0", "x", "✓", "☑", "true", "2026-02-01",
+        "20/11/2026 10:00", "3. März 2026", "Opted out (all)", "550 no such user", "Unknown user", "Do Not Allow",
+        "USER_SUPPRESSED", "HardBounce", "maybe", "46157",
+    ],
+)  # fmt: skip
+def test_a_yes_a_date_a_mark_a_reason_and_an_unknown_text_mean_yes(text: str) -> None:
+    assert read_opt_out_flag(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "No",
+        "Nein",
+        "Non",
+        "Nie",
+        "Нет",
+        "いいえ",
+        "לא",
+        "0",
+        "0.0",
+        "0000-00-00 00:00:00",
+        "false",
+        "Allow",
+        "Subscribed",
+        "☐",
+        "[]",
+    ],
+)
+def test_a_no_and_an_empty_cell_mean_no(text: str) -> None:
+    assert not read_opt_out_flag(text)
+
+
+def test_only_texts_of_the_vocabulary_are_known() -> None:
+    assert not read_refusal("Q4").known
+    assert read_refusal("2026-02-01").known
+
+
+def test_a_bounce_in_an_opt_out_column_is_a_bounce() -> None:
+    assert read_refusal("HardBounce").says == UNDELIVERABLE
+    assert read_refusal("yes", UNDELIVERABLE).says == UNDELIVERABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Unsubscribed", OPTED_OUT),
+        ("blocklisted", OPTED_OUT),
+        ("Do not email", OPTED_OUT),
+        ("cleaned", UNDELIVERABLE),
+        ("Bounced", UNDELIVERABLE),
+        ("Spam complaint", COMPLAINED),
+        ("Unsubscribed - 2024", OPTED_OUT),
+        ("New", None),
+        ("Not unsubscribed", None),
+        ("Do Not Call", None),
+        ("Subscribed", None),
+    ],
+)
+def test_status_words_refuse_by_their_meaning(text: str, says: str | None) -> None:
+    assert read_status(text) == says
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Yes", "Ja", "Oui", "Sí", "subscribed", "I agree to receive marketing emails", "I would like to receive news",
+     "Ja, ich möchte den Newsletter erhalten"],
+)  # fmt: skip
+def test_a_plain_yes_to_email_is_a_permission(text: str) -> None:
+    assert read_permission(text).says == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Yes (phone only)", "Yes, by post only", "yes but not by email", "Yes - unsubscribed 2026-01", "maybe", "✗",
+        "Yes, do not contact me", "I agree to the privacy policy", "I consent to the recording of this webinar",
+        "I agree that my data is used for this event only", "Not opted in yet", "No, thanks", "pending", "Nein",
+        "I do not agree to receive the newsletter", "never subscribed",
+        "I agree to the processing of my email for updates",
+    ],
+)  # fmt: skip
+def test_a_limited_or_unknown_consent_is_no_permission(text: str) -> None:
+    assert read_permission(text).says != ALLOWED
+
+
+def test_a_no_in_a_column_that_speaks_of_permission_may_be_an_opt_out() -> None:
+    found = find_unclear_name("Email eligible")
+    assert found is not None
+    assert found.positive
+    assert may_refuse("No", found)
+    assert not may_refuse("Yes", found)
+
+
+STEMS = sorted(
+    text
+    for row in read_table("opt_outs.csv")
+    if row["kind"] == "stem" and row["origin"] == "en"
+    for text in split_cell(row["texts"])
+)
+
+
+@given(
+    st.sampled_from(STEMS),
+    st.sampled_from(["", "x_", "Custom ", "is", "CRM-"]),
+    st.sampled_from(["", "_1", " (old)", "__c", "2"]),
+    st.sampled_from([str.lower, str.upper, str.title]),
+)
+def test_every_spelling_of_a_stem_is_recognized(stem: str, before: str, after: str, case: object) -> None:
+    name = case(f"{before}{stem}{after}")  # type: ignore[operator]
+    assert find_meaning(name) is not None or find_unclear_name(name) is not None
+
+
+@given(st.text(max_size=80))
+def test_every_text_has_a_reading(text: str) -> None:
+    assert read_refusal(text).says in (*REFUSALS, ALLOWED, "")
+    read_permission(text)
+    read_status(text)
+    find_meaning(text)
+    find_unclear_name(text)

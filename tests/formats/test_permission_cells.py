@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nurture.errors import FileUnreadable
+from nurture.formats.column_mapping import ColumnMapping
+from nurture.formats.lead_file import LeadFile, open_leads
+from nurture.formats.lead_row import LeadRow
+from nurture.formats.rejected_rows import BadRow
+from nurture.formats.status_mapping import ConsentBasis, LeadStatus
+
+
+def read(tmp_path: Path, columns: dict[str, str], mapping: ColumnMapping | None = None) -> LeadRow:
+    """Return the lead of a file of one row with *columns*."""
+    (found,) = opened(tmp_path, [*columns.items()], mapping)
+    assert isinstance(found, LeadRow), found
+    return found
+
+
+def opened(tmp_path: Path, columns: list[tuple[str, str]], mapping: ColumnMapping | None = None) -> LeadFile:
+    path = tmp_path / "leads.csv"
+    header, cells = zip(("Email", "a@example.com"), *columns, strict=True)
+    quoted = [",".join(f'"{cell}"' for cell in line) for line in (header, cells)]
+    path.write_text("\n".join(quoted) + "\n", encoding="utf-8")
+    return open_leads(path, mapping)
+
+
+def refuses(lead: LeadRow) -> bool:
+    return bool(lead.opted_out or lead.undeliverable or lead.complained or lead.opted_out_topics)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("Opted out of email: Marketing Information", "Yes"),
+        ("Email hard bounce reason", "Unknown user"),
+        ("EmailBouncedReason", "550 no such user"),
+        ("UNSUB_TIME", "2026-02-01 10:00:00"),
+        ("status", "cleaned"),
+        ("status", "blocklisted"),
+        ("Do not allow Bulk Emails", "Do Not Allow"),
+        ("Marketing status", "Unsubscribed"),
+        ("Email Suppressions", "USER_SUPPRESSED"),
+        ("Accepts Marketing", "FALSE"),
+        ("Is Subscribed", "No"),
+        ("Lead Status", "Bounced"),
+        ("Status", "Do not email"),
+        ("Opt-in status", "Opted out"),
+        ("Contact preference", "no email"),
+        ("E-Mail-Status", "gesperrt"),
+        ("Email opt status", "Out"),
+        ("メール送信", "NG"),
+        ("ニュースレター", "不要"),
+        ("Kan kontaktas", "nej"),
+        ("Kontakt OK", "nein"),
+        ("Status", "GDPR erasure requested"),
+    ],
+)
+def test_a_refusal_counts_beside_a_consent(tmp_path: Path, column: str, text: str) -> None:
+    assert refuses(read(tmp_path, {"Consent": "Yes", column: text}))
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("Do not allow Bulk Emails", "Allow"),
+        ("Unsubscribed from all email", ""),
+        ("EMAIL_BLACKLISTED", "No"),
+        ("Accepts Marketing", "TRUE"),
+        ("Status", "subscribed"),
+        ("Do Not Call", "Yes"),
+    ],
+)
+def test_a_row_that_may_be_mailed_is_not_refused(tmp_path: Path, column: str, text: str) -> None:
+    lead = read(tmp_path, {"Consent": "Yes", column: text})
+    assert not refuses(lead)
+    assert lead.consent_basis is ConsentBasis.CONSENT
+
+
+def test_the_date_and_the_topic_of_an_opt_out_are_kept(tmp_path: Path) -> None:
+    assert read(tmp_path, {"Unsubscribed At": "2026-02-01"}).opted_out_at == datetime(2026, 2, 1, tzinfo=UTC)
+    lead = read(tmp_path, {"Opted out of email: Webinars": "Yes"})
+    assert (lead.opted_out, lead.opted_out_topics) == (None, ("Webinars",))
+
+
+def test_a_mapped_opt_out_is_added_to_the_recognized_ones(tmp_path: Path) -> None:
+    mapping = ColumnMapping(columns={"Opted out of email: News": "opted_out"}, constants={"consent_basis": "consent"})
+    columns = {"Unsubscribed from all email": "true", "Opted out of email: News": "", "Do Not Email": ""}
+    assert read(tmp_path, columns, mapping).opted_out
+
+
+def test_an_unclear_column_stops_the_import_until_it_is_mapped_or_skipped(tmp_path: Path) -> None:
+    columns = [("Consent", "Yes"), ("Sperrkennzeichen", "x")]
+    with pytest.raises(FileUnreadable, match=r"'Sperrkennzeichen' looks like an opt-out .*--skip-column"):
+        opened(tmp_path, columns)
+    with pytest.raises(FileUnreadable, match="looks like an opt-out"):
+        opened(tmp_path, columns, ColumnMapping(columns={"Sperrkennzeichen": "need"}))
+    mapped = ColumnMapping(columns={"Sperrkennzeichen": "opted_out"})
+    assert read(tmp_path, dict(columns), mapped).opted_out
+    skipped = ColumnMapping(columns={"Sperrkennzeichen": "skip"})
+    assert not refuses(read(tmp_path, dict(columns), skipped))
+
+
+def test_values_that_speak_of_opting_out_stop_the_import(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadable, match="'Tags' looks like an opt-out"):
+        opened(tmp_path, [("Tags", "vip, unsubscribed")])
+    for name, text in (
+        ("Email eligible", "No"),
+        ("Email validity", "bad"),
+        ("Communication preference", "None"),
+        ("Kündigung Newsletter", "15.03.2026"),
+        ("Compliance", "Right to be forgotten"),
+        ("Ne veut plus", "oui"),
+    ):
+        with pytest.raises(FileUnreadable, match=f"'{name}' looks like"):
+            opened(tmp_path, [(name, text)])
+    assert not refuses(read(tmp_path, {"Comments": "unsubscribed"}))
+    path = tmp_path / "counts.csv"
+    path.write_text("Email,Newsletters\na@example.com,0\nb@example.com,7\n", encoding="utf-8")
+    with open_leads(path) as file:
+        assert not any(refuses(row) for row in file if isinstance(row, LeadRow))
+
+
+def test_an_unattended_import_marks_the_rows_of_an_unclear_column(tmp_path: Path) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_text("Email,Sperrkennzeichen\na@example.com,x\nb@example.com,\nc@example.com,nein\n", encoding="utf-8")
+    found = [row.unclear_opt_out for row in open_leads(path, attended=False) if isinstance(row, LeadRow)]
+    assert found == ["Sperrkennzeichen", None, None]
+
+
+def test_a_mapping_may_invert_a_column_and_say_what_its_values_mean(tmp_path: Path) -> None:
+    mapping = ColumnMapping(columns={"Code": "opted_out"}, values={"Code": {"a": True, "b": False, "date": True}})
+    assert read(tmp_path, {"Code": "A"}, mapping).opted_out
+    assert read(tmp_path, {"Code": "b"}, mapping).opted_out is False
+    assert read(tmp_path, {"Code": "2026-01-01"}, mapping).opted_out
+    inverse = ColumnMapping(columns={"Mail me": "subscribed"})
+    assert read(tmp_path, {"Mail me": "no"}, inverse).opted_out
+    assert read(tmp_path, {"Mail me": "yes"}, inverse).consent_basis is ConsentBasis.CONSENT
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("GDPR Consent", "Email Opt In"),
+        ("Marketing Consent", "Email Opt In"),
+        ("Consent", "GDPR Consent"),
+        ("Consent", "Opt In"),
+    ],
+)
+def test_of_several_consent_columns_a_no_decides(tmp_path: Path, first: str, second: str, order: int) -> None:
+    for yes, no in ((first, second), (second, first)):
+        lead = read(tmp_path, dict([(yes, "Yes"), (no, "No")][::order]))
+        assert (lead.consent_basis, lead.consent_withdrawn) == (None, True)
+    assert read(tmp_path, {first: "Yes", second: "Yes"}).consent_basis is ConsentBasis.CONSENT
+
+
+def test_twin_columns_that_disagree_give_no_basis_and_are_reported(tmp_path: Path) -> None:
+    file = opened(tmp_path, [("Consent", "Yes"), ("Consent", "No")])
+    (lead,) = file
+    assert isinstance(lead, LeadRow)
+    assert (lead.consent_basis, lead.consent_withdrawn) == (None, None)
+    assert file.describe_noted() == ["the columns named 'Consent' disagree in 1 row: no basis"]
+
+
+def test_unknown_consent_texts_are_reported_with_their_counts(tmp_path: Path) -> None:
+    path = tmp_path / "leads.csv"
+    rows = [
+        f"{name}@example.com,{text}\n"
+        for name, text in zip("abc", ("Yes (phone only)", "perhaps", "perhaps"), strict=True)
+    ]
+    path.write_text("Email,Consent\n" + "".join(rows), encoding="utf-8")
+    with open_leads(path) as file:
+        assert [row.consent_basis for row in file if isinstance(row, LeadRow)] == [None] * 3
+        (remark,) = file.describe_noted()
+    assert "3 cells" in remark
+    assert "'perhaps' (2)" in remark
+
+
+def test_the_opt_out_of_a_bad_row_is_kept(tmp_path: Path) -> None:
+    (row,) = opened(tmp_path, [("Unsubscribed", "Yes"), ("Attended", "perhaps")])
+    assert isinstance(row, BadRow)
+    assert [(one.email, one.opted_out) for one in row.opt_outs] == [("a@example.com", True)]
+
+
+@pytest.mark.parametrize("line", ["a@example.com,Yes", "a@example.com,Yes,Rio,Brazil,x", "a@example.com; x,2026-01-01"])
+def test_the_opt_out_of_a_row_that_does_not_fit_the_header_is_kept(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_text(f"Email,Unsubscribed,City,Country\n{line}\n", encoding="utf-8")
+    with open_leads(path) as file:
+        (row,) = file
+    assert isinstance(row, BadRow)
+    assert [(one.email, one.opted_out) for one in row.opt_outs] == [("a@example.com", True)]
+
+
+def test_the_withdrawal_of_a_bad_row_is_kept(tmp_path: Path) -> None:
+    (row,) = opened(tmp_path, [("Consent", "No"), ("Attended", "perhaps")])
+    assert isinstance(row, BadRow)
+    assert [one.consent_withdrawn for one in row.opt_outs] == [True]
+
+
+COLUMNS = (
+    "Unsubscribed",
+    "Do Not Email",
+    "Status",
+    "Email Bounced",
+    "Is Subscribed",
+    "Opted out of email: News",
+    "Consent",
+)
+TEXTS = ("", "Yes", "No", "Unsubscribed", "cleaned", "2026-01-01", "maybe", "x", "Open")
+TARGETS = ("opted_out", "subscribed", "undeliverable", "consent_basis", "status", "need", "custom", "industry")
+
+
+@settings(max_examples=150)
+@given(
+    cells=st.dictionaries(st.sampled_from(COLUMNS), st.sampled_from(TEXTS), min_size=1),
+    targets=st.dictionaries(st.sampled_from(COLUMNS), st.sampled_from(TARGETS)),
+    table=st.dictionaries(st.sampled_from([text.casefold() for text in TEXTS if text]), st.booleans()),
+    constants=st.dictionaries(st.sampled_from(["consent_basis", "opted_out"]), st.just("no")),
+    templates=st.dictionaries(st.sampled_from(["opted_out", "complained"]), st.just("{Flag}")),
+    statuses=st.dictionaries(st.sampled_from(["unsubscribed", "cleaned"]), st.sampled_from(LeadStatus)),
+)
+def test_no_mapping_makes_a_refused_lead_mailable(
+    tmp_path_factory: pytest.TempPathFactory,
+    cells: dict[str, str],
+    targets: dict[str, str],
+    table: dict[str, bool],
+    constants: dict[str, str],
+    templates: dict[str, str],
+    statuses: dict[str, LeadStatus],
+) -> None:
+    folder, cells = tmp_path_factory.mktemp("law"), {**cells, "Flag": "no"}
+    automatic = read(folder, cells)
+    columns = {name: target for name, target in targets.items() if name in cells}
+    mapping = ColumnMapping(
+        columns=columns,
+        values={name: table for name, target in columns.items() if target in ("opted_out", "subscribed")},
+        constants=constants,
+        templates=templates,
+        statuses=statuses,
+    )
+    if refuses(automatic):
+        assert refuses(read(folder, cells, mapping))

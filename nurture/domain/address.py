@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import unicodedata
-from hashlib import sha256
 from typing import Final
 
 _TRAILING_CHARACTERS: Final = ". \t\r\n\v\f"
@@ -30,7 +29,7 @@ ERASED_PREFIX: Final = "erased:"
 
 def erasure_hash(normal: str, salt: str) -> str:
     """Return the hash that identifies an erased address, given its normal form and *salt*; one-way."""
-    return ERASED_PREFIX + hmac.new(salt.encode(), normal.encode(errors="surrogatepass"), sha256).hexdigest()
+    return ERASED_PREFIX + hmac.digest(salt.encode(), normal.encode(errors="surrogatepass"), "sha256").hex()
 
 
 def _normalize_unicode(text: str) -> str:

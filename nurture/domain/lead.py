@@ -28,6 +28,7 @@ class Custodian(StrEnum):
     QUEUE = "queue"
     OFFER = "offer"
     REP = "rep"
+    RESTING = "resting"
     CLOSED = "closed"
 
 
@@ -40,6 +41,18 @@ class Closing(StrEnum):
     UNREACHABLE = "unreachable"
 
 
+class Resting(StrEnum):
+    """Why a lead rests until a date: nobody works it, and it is placed again on that date or when it asks."""
+
+    CUSTOMER = "customer"
+    NO_TRACK = "no-track"  # not ready, and no track's audience fits
+    LATER = "later"  # its sale ended, and it is classified again on a date
+
+
+MAX_REST: Final = timedelta(days=365)
+"""The longest time after which a resting lead is looked at again."""
+
+
 class Queue(StrEnum):
     """The built-in queues; the policy may name more."""
 
@@ -47,35 +60,44 @@ class Queue(StrEnum):
     NO_CONSENT_BASIS = "no-consent-basis"  # no recorded reason why we may mail this lead
     NO_ADDRESS = "no-address"
     SUPPRESSED = "suppressed"  # opted out or undeliverable; a person may call
+    OWNER_UNKNOWN = "owner-unknown"  # a rep works this lead, and the file does not say who
     AMBIGUOUS = "ambiguous"  # two known leads match
     NO_REP = "no-rep"  # ready, and no rule gives a rep, or every rep declined it
+    MANAGER_DECISION = "manager-decision"  # hot or asked for contact, and no rep answered: only a person ends it
     ACCOUNT_AMBIGUOUS = "account-ambiguous"  # a person must choose the account
     ACCOUNT_OWNER_UNAVAILABLE = "account-owner-unavailable"  # of a customer: it never goes to new-business reps
-    NO_TRACK = "no-track"  # not ready, and no track's audience fits
+    MISSING_FIELD = "missing-field"  # a routing rule requires a field that is not known; `missing_field` names it
+    TRACK_MISSING = "track-missing"  # its track is not published, lacks its step, or has a fault
 
 
 REROUTED_QUEUES: Final = (Queue.NO_REP, Queue.ACCOUNT_AMBIGUOUS, Queue.ACCOUNT_OWNER_UNAVAILABLE)
 """Queues whose leads are routed again periodically: leave ends, reps join, account matches are resolved."""
 
-MANUAL_DECISION_QUEUES: Final = frozenset({Queue.AMBIGUOUS, *REROUTED_QUEUES})
-"""Queues of leads for which a person must decide before a rep can get them."""
+ROUTED_QUEUES: Final = (Queue.HAND_OFF, Queue.MISSING_FIELD, *REROUTED_QUEUES)
+"""Queues between which routing moves leads to and fro: the time that a lead waits goes on."""
 
-SALES_QUEUES: Final = MANUAL_DECISION_QUEUES | {Queue.HAND_OFF}
-"""Queues of leads that are with sales, or for which a person must decide first."""
+SALES_QUEUES: Final = frozenset({Queue.AMBIGUOUS, *ROUTED_QUEUES, Queue.MANAGER_DECISION})
+"""Queues of leads that are with sales, or for which a person or an answer is awaited first."""
 
-MISSING_FIELD_QUEUE_PREFIX: Final = "needs-"
-"""Prefix of the queues in which leads wait for a missing field; no field name contains a hyphen."""
 
-PAUSED_BY_OUT_OF_OFFICE: Final = "out-of-office"
-"""The `paused_by` of a lead that was paused by its out-of-office reply."""
+class PausedBy(StrEnum):
+    """Who or what paused email to a lead; SEVERAL if one extended the pause of another."""
+
+    OPERATOR = "operator"
+    PREFERENCE_PAGE = "preference-page"
+    REP = "rep"
+    OUT_OF_OFFICE = "out-of-office"
+    NOT_NOW = "not-now"
+    SEVERAL = "several"
+
+
+PAUSED_BY_REPLY: Final = (PausedBy.OUT_OF_OFFICE, PausedBy.NOT_NOW)
+"""The `paused_by` of leads that their own replies paused: an absence, or "not now"."""
 
 
 def is_parked(queue: str) -> bool:
     """Return whether leads in *queue* wait for nobody in sales, so that a request moves them out of it."""
-    is_missing_field_queue = queue.startswith(MISSING_FIELD_QUEUE_PREFIX) and "-" not in queue.removeprefix(
-        MISSING_FIELD_QUEUE_PREFIX
-    )
-    return bool(queue) and queue not in SALES_QUEUES and not is_missing_field_queue
+    return bool(queue) and queue not in SALES_QUEUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +125,36 @@ class Lead:
     """What rules may use of a lead.
 
     *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of the
-    lead's country, as local dates. A rep has already answered the signals before *signals_since*. *call_on*:
+    lead's country, as local dates. A rep has already answered the signals before *signals_since*, and the fields as
+    they were then, except those that a file changed since (*restated*). *call_on*:
     the lead asked to be called on that day. *touch_interval*: it asked for at most one touch in this time, None
     for as often as its track allows. *paused_at* is when the pause was requested, *paused_by* who requested it.
+    *first_contact_at* is when it first came in, or the date that its source gives for that.
     """
 
     id: int
     fields: FieldValues = field(default_factory=dict)
     zone: str = ""
     holidays: Collection[date] = frozenset()
-    consent_basis: str | None = None
     engagement: Engagement = Engagement()
     timeline: Timeline | None = None
     signals_since: datetime | None = None
+    restated: frozenset[str] = frozenset()
     paused_until: datetime | None = None
     paused_at: datetime | None = None
     paused_by: str = ""
     call_on: date | None = None
     touch_interval: timedelta | None = None
+    first_contact_at: datetime | None = None
+    is_customer: bool = False
 
 
 def full_name(fields: Mapping[str, object]) -> str:
     """Return the lead's full name on one line, "" if it is unknown."""
     name = f"{fields.get('first_name') or ''} {fields.get('last_name') or ''}".strip()
     return " ".join((name or str(fields.get("full_name") or "")).split())
+
+
+def name_in_list(fields: Mapping[str, object]) -> str:
+    """Return the lead's full name as a list of leads shows it, also if it is unknown."""
+    return full_name(fields) or "A lead without a name"

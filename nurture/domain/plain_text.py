@@ -12,6 +12,8 @@ _CONTROL_CHARACTERS: Final = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u20
 MAX_KEY_BYTES: Final = 1_000
 """A PostgreSQL index entry holds at most 2,704 bytes, and may contain two keys."""
 
+_BYTES_PER_CHARACTER: Final = 4  # at most
+
 
 def replace_control_characters(text: str) -> str:
     """Replace each control character of *text* with a space, except line breaks and tabs."""
@@ -20,5 +22,7 @@ def replace_control_characters(text: str) -> str:
 
 def index_key(text: str) -> str:
     """Return *text* as an index key: its hash if it is over `MAX_KEY_BYTES` in UTF-8."""
+    if len(text) <= MAX_KEY_BYTES // _BYTES_PER_CHARACTER:
+        return text
     encoded = text.encode(errors="surrogatepass")
     return text if len(encoded) <= MAX_KEY_BYTES else f"sha256:{sha256(encoded).hexdigest()}"

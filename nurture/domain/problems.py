@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One problem in one file; prints as "file:line: message. suggestion"."""
+    """One problem in one file; prints as "file:line: message. suggestion". A warning does not stop publishing."""
 
     file: str
     line: int
     message: str
     suggestion: str
+    is_warning: bool = False
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}. {self.suggestion}"
+        warning = "warning: " if self.is_warning else ""
+        return f"{self.file}:{self.line}: {warning}{self.message}. {self.suggestion}"
+
+
+def faults(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems that are not warnings."""
+    return [problem for problem in problems if not problem.is_warning]

@@ -9,17 +9,23 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
+from nurture.domain.consent.statements import grant
+from nurture.domain.consent.suppression import ActiveSuppression, SuppressionScope, SuppressionSource
 from nurture.domain.lead import Custodian, Engagement, Lead
 from nurture.domain.planning import calendar
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import Condition
-from nurture.domain.planning.frequency_cap import FrequencyCap
+from nurture.domain.planning.dates import DateOffset
+from nurture.domain.planning.decision import SideAction
+from nurture.domain.planning.entry import Entries
+from nurture.domain.planning.frequency_cap import CountedEmail, FrequencyCap
 from nurture.domain.planning.lead_view import Enrollment, LeadView, Position, Touch, TouchState
 from nurture.domain.planning.planner import (
     Decision,
     EndEnrollment,
     HoldReason,
     OfferToSales,
+    RecallTouch,
     SendTouch,
     UpdateField,
     apply_decision,
@@ -43,6 +49,7 @@ from nurture.domain.planning.program import (
     ToQueue,
     WaitFor,
 )
+from nurture.domain.planning.touch_timing import latest_time
 from nurture.domain.policy.policy import Criterion, Policy, RejectReason, Resume
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
@@ -53,6 +60,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ALWAYS = Window(frozenset(range(7)), datetime.min.time(), datetime.min.time(), skip_holidays=False)
 OFFICE = Window()
 NO_CAP = FrequencyCap(1000, HOUR)
+NO_ENTRIES = Entries()
 POINTS = Points({SignalKind.CLICKED: 5.0, SignalKind.VISITED: 1.0, SignalKind.REPLIED: 20.0}, (30.0,))
 START = datetime(2026, 6, 1, 8, tzinfo=UTC)  # a Monday
 
@@ -71,9 +79,10 @@ def signal(kind: SignalKind, when: datetime, step: str | None = None, **more: An
 
 @dataclass(frozen=True)
 class Mail:
-    after: Delay = AT_ONCE
+    after: Delay | DateOffset = AT_ONCE
     emails: tuple[str, ...] = ("mail",)
     step: str = ""
+    not_after: date | DateOffset | None = None
 
 
 @dataclass(frozen=True)
@@ -141,8 +150,9 @@ def program(*instructions: Instruction, **settings: Any) -> Program:
         "sender": Sender("Ada", "ada@example.com", "1 Example Street"),
         "window": ALWAYS,
         "grace": 4 * HOUR,
-        "cap": NO_CAP,
     }
+    if "caps" not in settings:
+        settings["caps"] = (settings.pop("cap", NO_CAP),)
     return Program(instructions=instructions, **(values | settings))
 
 
@@ -151,7 +161,7 @@ def _flatten(steps: Iterable[Any], flat: list[Any]) -> None:
         place, step = len(flat), f"s{len(flat)}"
         match written:
             case Mail():
-                flat.append(Email(written.step or step, written.emails, written.after))
+                flat.append(Email(written.step or step, written.emails, written.after, not_after=written.not_after))
             case Note():
                 flat.append(SetField(step, written.name, written.value))
             case Offer():
@@ -210,14 +220,19 @@ def policy(*criteria: Condition, points: Points = POINTS, **more: Any) -> Policy
     )
 
 
+UNSUBSCRIBED = (ActiveSuppression(SuppressionScope.GLOBAL, "", SuppressionSource.PAGE, START, START),)
+CONSENT = (grant("consent", "the form", None, START - 2_000 * DAY),)  # before every drawn start
+
+
 def lead(**fields: Any) -> Lead:
-    return Lead(**({"id": 1, "consent_basis": "consent", "zone": "UTC"} | fields))
+    return Lead(**({"id": 1, "zone": "UTC"} | fields))
 
 
 def view(at_step: str, **settings: Any) -> LeadView:
-    """Return a lead at *at_step* since START, without touches or signals."""
-    values: dict[str, Any] = {"lead": lead(), "custodian": Custodian.TRACK, "visit": 1, "reached": START}
-    values |= settings
+    """Return a lead at *at_step* since START, without touches or signals; *sent_at*: emails that caps count."""
+    values: dict[str, Any] = {"lead": lead(), "statements": CONSENT, "custodian": Custodian.TRACK}
+    values |= {"visit": 1, "reached": START} | settings
+    values.setdefault("counted_emails", tuple(map(CountedEmail, values.pop("sent_at", ()))))
     reached, visit = values.pop("reached"), values.pop("visit")
     anchor = values.pop("anchor", reached)
     enrollment = Enrollment(1, "warm", START, Position(at_step, visit, anchor, reached))
@@ -241,11 +256,16 @@ class World:
     deliveries: Sequence[Delivery] = (ARRIVES,)
     answers_after: timedelta | None = None
     accepts_when_planned: bool = False
+    waits: timedelta = timedelta()
+    """How long mail that is due waits in the outbox until a worker takes it."""
     custodian: Custodian = Custodian.TRACK
-    suppressed_by: str = ""
+    suppressions: tuple[ActiveSuppression, ...] = ()
     signals: tuple[Signal, ...] = ()
     touches: dict[tuple[str, int], Touch] = field(default_factory=dict)
+    other_emails: tuple[CountedEmail, ...] = ()
     sent: list[SendTouch] = field(default_factory=list)
+    claimed: list[tuple[datetime, SendTouch, Lead]] = field(default_factory=list)
+    """What a worker took, when, and what was known of the lead then."""
     happened: list[tuple[datetime, Any]] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     wake_at: datetime | None = None
@@ -267,10 +287,14 @@ class World:
         return self
 
     def view(self) -> LeadView:
-        gone = (TouchState.CANCELLED, TouchState.REJECTED)
+        gone = (TouchState.CANCELLED, TouchState.REJECTED, TouchState.RECALLED)
         touches = tuple(self.touches.values())
-        recent = tuple(touch.at for touch in touches if touch.state not in gone)
-        return LeadView(self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed_by)
+        topic = self.program.topic_key
+        sent = [CountedEmail(touch.at, self.program.track, topic) for touch in touches if touch.state not in gone]
+        counted = (*self.other_emails, *sent)
+        return LeadView(
+            self.lead, self.custodian, self.enrollment, self.signals, touches, counted, CONSENT, self.suppressions
+        )
 
     def run(self, until: datetime, extra: Iterable[datetime] = ()) -> World:
         """Simulate until *until*: decide when the lead wakes, when something happens, and at *extra* times."""
@@ -297,8 +321,8 @@ class World:
 
     def _sweep(self) -> bool:
         now, seen = self.now, self.view()
-        decision = decide(seen, self.program, self.policy, now)
-        assert decision == decide(seen, self.program, self.policy, now)
+        decision = decide(seen, self.program, NO_ENTRIES, self.policy, now)
+        assert decision == decide(seen, self.program, NO_ENTRIES, self.policy, now)
         self._must_keep_the_laws(decision)
         self.decisions.append(decision)
         self.enrollment = apply_decision(self.enrollment, decision)
@@ -314,13 +338,17 @@ class World:
                     if self.answers_after is not None:
                         self.at(now + self.answers_after, self._reject)
                 case UpdateField(name=name, value=value):
-                    self.lead = replace(self.lead, fields={**self.lead.fields, name: value})
+                    self.set_field(name, value)
+                case RecallTouch():
+                    key = action.step, action.visit
+                    assert self.touches[key].state is TouchState.PLANNED, "only what no worker claimed is recalled"
+                    self.touches[key] = replace(self.touches[key], state=TouchState.RECALLED, at=now)
                 case EndEnrollment():
                     self._cancel()
         return any(isinstance(action, SendTouch) for action in decision.actions)
 
     def _must_keep_the_laws(self, decision: Decision) -> None:
-        ours = [action for action in decision.actions if not isinstance(action, UpdateField)]
+        ours = [action for action in decision.actions if not isinstance(action, SideAction)]
         assert (decision.hold is None) == bool(ours)
         ends = any(isinstance(action, OfferToSales | EndEnrollment) for action in ours)
         asleep = ends or decision.hold in (HoldReason.NOT_ENROLLED, HoldReason.CLOSED, HoldReason.WITH_SALES)
@@ -333,9 +361,10 @@ class World:
     def _must_be_allowed(self, send: SendTouch) -> None:
         assert self.custodian is Custodian.TRACK
         assert not self.enrollment.ended
-        assert not self.suppressed_by
+        assert not self.suppressions
         assert all(touch.completed_at(self.now) for touch in self.touches.values()), "one touch in flight"
-        assert (send.step, send.visit) not in self.touches
+        known = self.touches.get((send.step, send.visit))
+        assert known is None or known.state is TouchState.RECALLED
         zone, holidays = self.lead.zone or self.program.zone_fallback, self.lead.holidays
         for when in (send.planned_at, send.send_at):
             assert calendar.is_open(self.program.window, zone, holidays, when)
@@ -347,16 +376,32 @@ class World:
         state, lag = self.deliveries[len(self.sent) % len(self.deliveries)]
         self.sent.append(send)
         key = send.step, send.visit
-        self.touches[key] = Touch(send.step, send.visit, TouchState.IN_FLIGHT, send.send_at)
+        self.touches[key] = Touch(send.step, send.visit, TouchState.PLANNED, send.send_at)
         if self.accepts_when_planned:
             self.touches[key] = Touch(send.step, send.visit, TouchState.ACCEPTED, send.planned_at)
             self.at(self.now, lambda: None)
             return
-        self.at(send.send_at + lag, lambda: self._complete(key, state))
+        self.at(send.send_at + self.waits, lambda: self._claim(key, send))
+        self.at(send.send_at + self.waits + lag, lambda: self._complete(key, state, send))
 
-    def _complete(self, key: tuple[str, int], state: TouchState) -> None:
-        if self.touches[key].state is TouchState.IN_FLIGHT:
-            self.touches[key] = replace(self.touches[key], state=state, at=self.now)
+    def set_field(self, name: str, value: Any) -> None:
+        self.lead = replace(self.lead, fields={**self.lead.fields, name: value})
+
+    def _claim(self, key: tuple[str, int], send: SendTouch) -> None:
+        if self.touches[key] == Touch(*key, TouchState.PLANNED, send.send_at):
+            email = self.program.instructions[self.program.index[send.step]]
+            assert isinstance(email, Email)
+            over_at = latest_time(email, self.program, self.lead)
+            if self.now > send.expires_at or (over_at is not None and over_at <= self.now):
+                self._complete(key, TouchState.CANCELLED)
+                return
+            self.touches[key] = replace(self.touches[key], state=TouchState.IN_FLIGHT)
+            self.claimed.append((self.now, send, self.lead))
+
+    def _complete(self, key: tuple[str, int], state: TouchState, send: SendTouch | None = None) -> None:
+        touch = self.touches[key]
+        if touch.state in (TouchState.PLANNED, TouchState.IN_FLIGHT) and (send is None or touch.at == send.send_at):
+            self.touches[key] = replace(touch, state=state, at=self.now)
 
     def _cancel(self) -> None:
         for key in self.touches:

@@ -17,6 +17,9 @@ ZONED: Final = {
     CALENDAR: "the one place",
     "nurture/definitions/values.py": "looks whether a zone exists",
     "nurture/formats/lead_file.py": "the zone of a file's times, which the reader of dates makes UTC at once",
+    "nurture/formats/lead_row.py": "the day of a time in the zone of its file",
+    "nurture/formats/places.py": "looks up the offsets of abbreviations of zones",
+    "nurture/mail/inbound/calendar_part.py": "reads the start of a meeting in the invitation's zone, and returns UTC",
     "nurture/formats/dates.py": "reads what a file says in its zone or with an offset, and returns UTC",
 }
 """Files that may name a zone other than UTC, and why."""

@@ -1,1 +1,1 @@
-"""Decide from an address's log of opt-outs and opt-ins whether it may be mailed."""
+"""Decide from an address's consent statements, opt-outs and opt-ins whether it may be mailed."""

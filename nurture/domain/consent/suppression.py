@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from nurture.domain.signals import SignalKind
@@ -31,6 +32,7 @@ class SuppressionSource(StrEnum):
     IMPORT = "import"
     ADMIN = "admin"
     PROVIDER = "provider"
+    WITHDRAWN = "withdrawn"  # a withdrawal by a lead file, a CRM or the API: see `statements`; never in the log
 
 
 class LiftedBy(StrEnum):
@@ -46,6 +48,7 @@ class LogAction(StrEnum):
 
     SUPPRESS = "suppress"
     OPT_IN = "opt_in"
+    RETRACT = "retract"  # takes back equal opt-outs of the same time: a file was imported by mistake
 
 
 class SuppressionLogEntry(NamedTuple):
@@ -80,7 +83,7 @@ _LIFTED_BY: Final = {
     SuppressionSource.ONE_CLICK: LiftedBy.PAGE,
     SuppressionSource.BOUNCE: LiftedBy.MAILBOX_WORKS,
 }
-_SOURCE_BY_SIGNAL: Final = {
+_SOURCE_BY_SIGNAL: Final[Mapping[str, SuppressionSource]] = {
     SignalKind.UNSUBSCRIBED: SuppressionSource.IMPORT,
     SignalKind.BOUNCED: SuppressionSource.BOUNCE,
     SignalKind.COMPLAINED: SuppressionSource.COMPLAINT,
@@ -91,13 +94,8 @@ def parse_source(text: str) -> SuppressionSource:
     """Return the source that *text* names; ADMIN for an unknown word, so that no opt-out is lost."""
     try:
         return SuppressionSource(text)
-    except ValueError:
-        # An entry may carry the kind of the signal instead.
-        return (
-            _SOURCE_BY_SIGNAL.get(SignalKind(text), SuppressionSource.ADMIN)
-            if text in set(SignalKind)
-            else SuppressionSource.ADMIN
-        )
+    except ValueError:  # an entry may carry the kind of the signal instead
+        return _SOURCE_BY_SIGNAL.get(text, SuppressionSource.ADMIN)
 
 
 def source_for_signal(kind: SignalKind, signal_source: str, value: str | None = None) -> SuppressionSource:
@@ -115,6 +113,7 @@ def source_for_signal(kind: SignalKind, signal_source: str, value: str | None = 
     return SuppressionSource.IMPORT
 
 
+@lru_cache(maxsize=4096)
 def normalize_ref(ref: str) -> str:
     """Return the normal form by which topics and tracks are matched: case-folded, single spaces, composed."""
     return unicodedata.normalize("NFKC", re.sub(r"\s+", " ", unicodedata.normalize("NFKC", ref)).strip().casefold())
@@ -137,6 +136,7 @@ def active_opt_outs(log: Collection[SuppressionLogEntry]) -> list[SuppressionLog
             for key in {(scope, ref, lift), (scope, ref, LiftedBy.PAGE if lift is LiftedBy.LOGGED_OPT_IN else lift)}:
                 lifted[key] = max(one.at, lifted.get(key, one.at))
     outs = {one for one in log if one.action is LogAction.SUPPRESS}
+    outs -= {one._replace(action=LogAction.SUPPRESS) for one in log if one.action is LogAction.RETRACT}
     if lifted:
         outs = {
             one
@@ -151,21 +151,26 @@ def current_suppressions(log: Collection[SuppressionLogEntry]) -> tuple[ActiveSu
     found: dict[LiftKey, ActiveSuppression] = {}
     for one in active_opt_outs(log):
         key = lift_key(one.scope, one.ref, one.source)
-        first = found.get(key)
-        if first is None:
-            found[key] = ActiveSuppression(one.scope, one.ref, one.source, one.at, one.at)
-        else:
-            found[key] = first._replace(last_stated_at=one.at)
+        new = ActiveSuppression(one.scope, one.ref, one.source, one.at, one.at)
+        found[key] = found.get(key, new)._replace(last_stated_at=one.at)
     return tuple(found[key] for key in sorted(found))
 
 
-def is_new_opt_out(log: Iterable[SuppressionLogEntry], entry: SuppressionLogEntry) -> bool:
+def is_new_opt_out(log: Collection[SuppressionLogEntry], entry: SuppressionLogEntry) -> bool:
     """Return whether the opt-out *entry* adds to *log*: no equal opt-out is as new."""
     key = lift_key(entry.scope, entry.ref, entry.source)
     return not any(
-        one.action is LogAction.SUPPRESS and one.at >= entry.at and lift_key(one.scope, one.ref, one.source) == key
+        one.action is LogAction.SUPPRESS
+        and one.at >= entry.at
+        and lift_key(one.scope, one.ref, one.source) == key
+        and not is_retracted(log, one)
         for one in log
     )
+
+
+def is_retracted(log: Collection[SuppressionLogEntry], entry: SuppressionLogEntry) -> bool:
+    """Return whether *log* takes the opt-out *entry* back."""
+    return entry._replace(action=LogAction.RETRACT) in log
 
 
 def is_reader_opt_out(one: ActiveSuppression) -> bool:

@@ -1,1 +1,1 @@
-"""Define delivery statuses, retry backoff and sending limits."""
+"""Define receipts, delivery statuses, retry backoff, sending limits and stops."""

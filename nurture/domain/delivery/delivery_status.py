@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -47,6 +47,9 @@ STATE_BY_EVENT_TYPE: Final[Mapping[DeliveryEventType, str]] = {
 }
 """The message state that each event implies; an unknown event implies none."""
 
+REPEATED_AFTER: Final = timedelta(days=3)
+"""A later refusal of this kind is proof that the address does not exist."""
+
 _RANKS: Final[Mapping[str, int]] = {
     state: rank for rank, state in enumerate(("accepted", "delivered", "dropped", "bounced", "complained"), 1)
 }
@@ -55,11 +58,15 @@ _RANKS: Final[Mapping[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class DeliveryEvent:
-    """One event of a provider. *reason* explains a failure, without personal data."""
+    """One event of a provider. *reason* explains a failure, without personal data.
+
+    *is_ambiguous*: the server may mean its address or us.
+    """
 
     event_type: DeliveryEventType
     at: datetime
     reason: str = ""
+    is_ambiguous: bool = False
 
 
 class DeliveryStatus(NamedTuple):
@@ -69,6 +76,7 @@ class DeliveryStatus(NamedTuple):
     state_at: datetime
     accepted_at: datetime | None
     reason: str | None
+    is_ambiguous: bool | None = None
 
 
 def merge_event(status: DeliveryStatus, event: DeliveryEvent) -> DeliveryStatus:
@@ -81,7 +89,8 @@ def merge_event(status: DeliveryStatus, event: DeliveryEvent) -> DeliveryStatus:
     if state is None:
         return status
     rank, current_rank = _RANKS[state], _RANKS.get(status.state, 0)
-    new_status = DeliveryStatus(state, event.at, event.at, _failure_reason(event))
+    reason = _failure_reason(event)
+    new_status = DeliveryStatus(state, event.at, event.at, reason, (event.is_ambiguous and reason is not None) or None)
     accepted_at = min(status.accepted_at, event.at) if status.accepted_at is not None else event.at
     if (rank, _recency(new_status), new_status.reason or "") > (current_rank, _recency(status), status.reason or ""):
         return new_status._replace(accepted_at=accepted_at)
@@ -100,4 +109,5 @@ def _recency(status: DeliveryStatus) -> float:
 def _failure_reason(event: DeliveryEvent) -> str | None:
     if event.event_type not in (DeliveryEventType.DROPPED, DeliveryEventType.BLOCKED, DeliveryEventType.BOUNCED):
         return None
-    return f"{event.event_type.value}: {event.reason}" if event.reason else event.event_type.value
+    known = (event.reason, "the address may not exist" if event.is_ambiguous else "")
+    return ": ".join(filter(None, (event.event_type.value, ", ".join(filter(None, known)))))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """It was accepted as *remote_id*. *note* says which part of a record was not stored, or ""."""
+    """It was accepted as *remote_id*. *note* says which part of a record was not stored, or "".
+
+    *found* is the status and the owner's address (None: not known) that a record had when it was first written.
+    """
 
     remote_id: str
     note: str = ""
+    found: tuple[str, str | None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

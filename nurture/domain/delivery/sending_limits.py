@@ -68,11 +68,15 @@ class SendingLimits:
 
 @dataclass(frozen=True)
 class SendingRules:
-    """One published version of sending.yaml. *resend_after* None: a message of unknown delivery is held."""
+    """One published version of sending.yaml. *resend_after* None: a message of unknown delivery is held.
+
+    *confirm* are the sources, in normal form, whose leads confirm their consent by a link.
+    """
 
     default: SendingLimits = field(default_factory=SendingLimits)
     domains: Mapping[str, SendingLimits] = field(default_factory=dict)
     resend_after: timedelta | None = None
+    confirm: frozenset[str] = frozenset()
 
     def for_domain(self, domain: str) -> SendingLimits:
         """Return the limits of *domain*, or else of its closest parent domain that has some."""

@@ -151,6 +151,27 @@ def openings(window: Window, zone: str, holidays: Collection[date], at: datetime
     raise NeverOpens(f"a window on {_day_names(window.days)} does not open in the 370 days after {last_end:%Y-%m-%d}")
 
 
+def open_time(window: Window, zone: str, holidays: Collection[date], start: datetime, end: datetime) -> timedelta:
+    """Return how long *window* is open from *start* to *end*. Raises NeverOpens."""
+    total = timedelta()
+    for opening in openings(window, zone, holidays, start):
+        if opening.start >= end:
+            break
+        total += min(opening.end, end) - opening.start
+    return total
+
+
+def after_open_time(
+    window: Window, zone: str, holidays: Collection[date], start: datetime, amount: timedelta
+) -> datetime:
+    """Return when *window* has been open for *amount* since *start*, a time at which it is open. Raises NeverOpens."""
+    for opening in openings(window, zone, holidays, start):
+        if amount < opening.end - opening.start:
+            return opening.start + amount
+        amount -= opening.end - opening.start
+    raise AssertionError(amount)
+
+
 def _openings_between(
     window: Window, holidays: Collection[date], start: datetime, end: datetime, tz: ZoneInfo
 ) -> Iterator[Opening]:
@@ -208,7 +229,12 @@ def start_of_day(day: date, zone: str) -> datetime:
     If midnight does not exist, the day starts at the first valid minute after it; if it occurs twice, at its
     first occurrence.
     """
-    return _first_pass(datetime.combine(day, time.min, _zone(zone or "UTC")))
+    return local_time(day, time.min, zone)
+
+
+def local_time(day: date, clock: time, zone: str) -> datetime:
+    """Return the time *clock* of *day* in *zone* ("": UTC), in UTC; see the module for clock changes."""
+    return _first_pass(datetime.combine(day, clock.replace(fold=0), _zone(zone or "UTC")))
 
 
 def to_local(at: datetime, zone: str) -> datetime:

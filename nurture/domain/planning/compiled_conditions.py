@@ -96,7 +96,7 @@ def _compile_any_of(parts: list[CompiledCondition]) -> CompiledCondition:
 def _compile_not(part: CompiledCondition) -> CompiledCondition:
     def test(fields: FieldValues, fit: str) -> tuple[bool, str]:
         met, reason = part(fields, fit)
-        return not met, f"not ({reason})"
+        return not met, reason
 
     return test
 

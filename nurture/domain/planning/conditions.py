@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple, assert_never
+from typing import Final, assert_never
 
 from nurture.domain.lead import FieldValue
 from nurture.domain.planning.calendar import start_of_day
 from nurture.domain.planning.comparisons import Comparison, matches, normalize_postcode
+from nurture.domain.planning.condition_result import ConditionResult
+from nurture.domain.planning.date_conditions import (
+    DateCondition,
+    InactiveFor,
+    evaluate_date,
+    evaluate_inactive,
+)
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.scoring import bant, scoring
 from nurture.domain.scoring.bant import BantCondition
@@ -22,14 +29,6 @@ from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 ONE_MICROSECOND: Final = timedelta(microseconds=1)
 EARLIEST_DAY: Final = date(2, 1, 1)
 LATEST_DAY: Final = date(9998, 12, 31)
-
-
-class ConditionResult(NamedTuple):
-    """Whether the condition holds, why, and the next time at which this may change by itself."""
-
-    met: bool
-    reason: str
-    changes_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +142,8 @@ Condition = (
     | ScoreCondition
     | FitCondition
     | DecidesWithin
+    | DateCondition
+    | InactiveFor
     | InTrack
     | PostcodeCondition
     | AllOf
@@ -218,6 +219,10 @@ def evaluate(condition: Condition, context: EvaluationContext, at: datetime) -> 
             return ConditionResult(*bant.evaluate_bant(condition, context.view.lead))
         case DecidesWithin(days=days):
             return _evaluate_decides_within(days, context, at)
+        case DateCondition():
+            return evaluate_date(condition, context.view.lead, at)
+        case InactiveFor():
+            return evaluate_inactive(condition, context.view.lead, context.view.signals, at)
         case InTrack(track=track):
             enrollment = context.view.enrollment
             inside = enrollment is not None and not enrollment.ended and enrollment.track == track
@@ -230,7 +235,7 @@ def evaluate(condition: Condition, context: EvaluationContext, at: datetime) -> 
             return _evaluate_any_of(parts, context, at)
         case Not(part=part):
             result = evaluate(part, context, at)
-            return ConditionResult(not result.met, f"not ({result.reason})", result.changes_at)
+            return ConditionResult(not result.met, result.reason, result.changes_at)  # the fact that decides both
         case NewerThan(part=part):
             return evaluate(part, context.restrict_to_newer(), at)
         case _:
@@ -271,7 +276,8 @@ def _evaluate_field(condition: FieldCondition, view: LeadView) -> ConditionResul
         description = f"{condition.name} is {'known' if condition.value else 'not known'}"
     else:
         named = ", ".join(_BOOLEAN_WORDS[option] if isinstance(option, bool) else str(option) for option in options)
-        description = f"{condition.name} {condition.comparison.value.replace('_', ' ')} {named}"
+        word = Comparison.IS if met and condition.comparison is Comparison.IN else condition.comparison
+        description = f"{condition.name} {word.value.replace('_', ' ')} {named}"
     return ConditionResult(met, description if met else f"not true that {description}")
 
 

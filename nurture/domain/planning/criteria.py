@@ -9,6 +9,7 @@ from typing import NamedTuple
 from nurture.domain.planning.callback import CALLBACK_RULE, requested_callback
 from nurture.domain.planning.conditions import evaluate
 from nurture.domain.planning.decision import DecisionContext, OfferToSales
+from nurture.domain.planning.evidence import evidence_of
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.requests import silenced_since
 from nurture.domain.policy.policy import Criterion, Policy
@@ -50,7 +51,10 @@ def _evaluate(
     evaluation_context = context.policy.evaluation_context(
         view, since=answered_at, answered_at=answered_at, newer_than=newer_than
     )
+    known = evidence_of(view)
     for criterion in criteria:
+        if criterion.evidence is not None and known.isdisjoint(criterion.evidence):
+            continue
         met, detail, changes_at = evaluate(criterion.when, evaluation_context, context.now)
         if met:
             return CriteriaResult(OfferToSales(criterion.name, f"{criterion.name}: {detail}"))

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from nurture.domain.delivery.stops import Stop, find_stop
 from nurture.domain.lead import FieldValue
 from nurture.domain.planning.click_grace import ClickGrace
 from nurture.domain.planning.lead_view import LeadView, Position
-from nurture.domain.planning.program import Destination, Program
+from nurture.domain.planning.program import ExitKind, Program, TrackDestination
 from nurture.domain.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from nurture.domain.planning.entry import Entries
 
 Answer = TypeVar("Answer")
 
@@ -24,6 +28,7 @@ class HoldReason(StrEnum):
     CLOSED = "closed"
     WITH_SALES = "with_sales"
     PAUSED = "paused"
+    STOPPED = "stopped"
     QUEUED = "queued"
     NOT_DUE = "not_due"
     WAITING = "waiting"
@@ -32,11 +37,15 @@ class HoldReason(StrEnum):
     SEND_WINDOW = "send_window"
     FREQUENCY_CAP = "frequency_cap"
     REPS_FULL = "reps_full"
+    ACCOUNT_HOLD = "account_hold"
 
 
 @dataclass(frozen=True, slots=True)
 class SendTouch:
-    """Put an email into the outbox. It is not sent before *send_at* or after *expires_at*."""
+    """Put an email into the outbox. It is not sent before *send_at* or after *expires_at*.
+
+    *past_cap*: a cap would hold it, if it were not exempt.
+    """
 
     step: str
     visit: int
@@ -44,6 +53,26 @@ class SendTouch:
     planned_at: datetime
     send_at: datetime
     expires_at: datetime
+    past_cap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecallTouch:
+    """Cancel a planned touch, because the date on which it hangs moved; it may be planned again."""
+
+    step: str
+    visit: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkipTouch:
+    """Go on without a touch that cannot be sent in time since *at*, or whose date is not known (None)."""
+
+    step: str
+    visit: int
+    reason: str
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +93,25 @@ class UpdateField:
 
 @dataclass(frozen=True, slots=True)
 class EndEnrollment:
-    """End the enrollment and move the lead to *destination*."""
+    """End the enrollment and move the lead to *destination*; *exit* if it leaves by an exit of its track."""
 
-    destination: Destination
+    destination: TrackDestination
+    reason: str
+    exit: ExitKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Suspend the enrollment: the audience of *track*, which has a higher priority, takes the lead."""
+
+    track: str
     reason: str
 
 
-Action = SendTouch | OfferToSales | UpdateField | EndEnrollment
+SideAction = UpdateField | RecallTouch | SkipTouch
+"""What may happen on the way to the outcome of a decision."""
+
+Action = SideAction | SendTouch | OfferToSales | EndEnrollment | TakeOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +119,7 @@ class Decision:
     """What to do, the position afterward, when to decide again, and why.
 
     *wake_at* None: nothing on this track wakes the lead (it left, or sales has it). *hold* is None exactly when
-    an action other than a field update happens.
+    an action other than a side action happens. *move* is to which later day it holds an email, and why, "" if to none.
     """
 
     actions: tuple[Action, ...]
@@ -86,11 +127,12 @@ class Decision:
     wake_at: datetime | None
     reason: str
     hold: HoldReason | None = None
+    move: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """The arguments of one decision, the fields set so far, and when a hand-off criterion may next change.
+    """The arguments of one decision, what happened so far, and when a hand-off criterion may next change.
 
     *current_program* is the program of the lead's track, None for a lead on no track. *grace* holds the clicks that
     are not in *view* because they are in their grace period, None if there are none.
@@ -101,14 +143,20 @@ class DecisionContext:
     policy: Policy
     now: datetime
     grace: ClickGrace | None = None
+    entries: Entries | None = None
     criteria_change_at: datetime | None = None
-    field_updates: tuple[UpdateField, ...] = ()
+    side_actions: tuple[SideAction, ...] = ()
 
     @property
     def program(self) -> Program:
         """Return the program of a lead that is on a track."""
         assert self.current_program is not None
         return self.current_program
+
+    @property
+    def track_stop(self) -> Stop | None:
+        """Return what stops the mail of the lead's track, None if nothing does."""
+        return find_stop(self.view.stops, self.program.track, to_lead=True)
 
     @property
     def zone_fallback(self) -> str:
@@ -141,7 +189,26 @@ class DecisionContext:
         if self.grace is not None:
             self.grace.view = self.grace.view.with_field(update.name, update.value)
         view = self.view.with_field(update.name, update.value)
-        return replace(self, view=view, field_updates=(*self.field_updates, update))
+        return replace(self.with_side_action(update), view=view)
+
+    def with_side_action(self, action: SideAction) -> DecisionContext:
+        """Return the context after *action*."""
+        return replace(self, side_actions=(*self.side_actions, action))
+
+
+def hold(view: LeadView, reason: HoldReason, until: datetime | None, explanation: str) -> Decision:
+    """Return the decision to leave the lead where it is until *until*."""
+    return Decision((), view.position, until, explanation, reason)
+
+
+def offer_lead(offer: OfferToSales, position: Position | None) -> Decision:
+    """Return the decision to hand off the lead; *position* is where it continues if sales returns it."""
+    return Decision((offer,), position, None, offer.reason)
+
+
+def end_enrollment(view: LeadView, destination: TrackDestination, reason: str) -> Decision:
+    """Return the decision to end the enrollment where it stands."""
+    return Decision((EndEnrollment(destination, reason),), view.position, None, reason)
 
 
 def format_minute(at: datetime) -> str:

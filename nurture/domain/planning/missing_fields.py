@@ -17,6 +17,7 @@ from nurture.domain.planning.conditions import (
     evaluate,
     leaves,
 )
+from nurture.domain.planning.date_conditions import DateCondition
 
 
 def depends_on(condition: Condition, unknown: Collection[str], context: EvaluationContext) -> bool:
@@ -51,7 +52,7 @@ def fields_used(condition: Condition) -> frozenset[str]:
     """Return the fields that a condition uses, without those behind a fit letter."""
     names: set[str] = set()
     for one in leaves(condition):
-        if isinstance(one, FieldCondition):
+        if isinstance(one, FieldCondition | DateCondition):
             names.add(one.name)
         elif isinstance(one, PostcodeCondition):
             names |= {"country", "postcode"}

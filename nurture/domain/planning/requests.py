@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from nurture.domain.consent.suppression import SuppressionSource
-from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
+from nurture.domain.lead import PausedBy
 from nurture.domain.planning.conditions import (
     ONE_MICROSECOND,
     AllOf,
@@ -95,7 +95,7 @@ def silenced_since(view: LeadView, now: datetime) -> datetime | None:
     """
     lead = view.lead
     times = [
-        one.last_stated_at + ONE_MICROSECOND for one in view.suppressions if one.source is not SuppressionSource.BOUNCE
+        one.last_stated_at + ONE_MICROSECOND for one in view.refusals if one.source is not SuppressionSource.BOUNCE
     ]
     times += [
         one.occurred_at + ONE_MICROSECOND
@@ -103,6 +103,6 @@ def silenced_since(view: LeadView, now: datetime) -> datetime | None:
         if one.kind in _OPT_OUT_KINDS and one.occurred_at <= now
     ]
     paused = lead.paused_until is not None and lead.paused_until > now
-    if paused and lead.paused_at is not None and lead.paused_by != PAUSED_BY_OUT_OF_OFFICE:
+    if paused and lead.paused_at is not None and lead.paused_by != PausedBy.OUT_OF_OFFICE:
         times.append(lead.paused_at)
     return max(times, default=None)

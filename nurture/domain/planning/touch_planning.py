@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from nurture.domain.planning import calendar
-from nurture.domain.planning.decision import Decision, DecisionContext, HoldReason, SendTouch, format_minute
+from nurture.domain.planning.content import choose_email
+from nurture.domain.planning.dates import DateOffset
+from nurture.domain.planning.decision import (
+    Decision,
+    DecisionContext,
+    HoldReason,
+    RecallTouch,
+    SendTouch,
+    SkipTouch,
+    format_minute,
+)
+from nurture.domain.planning.frequency_cap import latest_release
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER, Position, Touch, TouchState
-from nurture.domain.planning.program import Email, Program
+from nurture.domain.planning.program import Email
+from nurture.domain.planning.send_time import (
+    Move,
+    SendTime,
+    Spread,
+    describe_move,
+    earliest_send_time,
+    format_date,
+    format_day,
+    spread_send_time,
+)
+from nurture.domain.planning.touch_timing import MIN_TIME_TO_SEND, TouchTiming, date_due_at, find_timing
 
-MIN_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, if a track gives no grace
-
-
-def earliest_send_time(
-    program: Program,
-    at: datetime,
-    *,
-    zone: str,
-    holidays: Collection[date],
-    sent: Sequence[datetime] = (),
-    touch_interval: timedelta | None = None,
-) -> tuple[datetime, HoldReason]:
-    """Return the first time from *at* on at which a touch may be sent, and what sets it: the window or the cap.
-
-    *zone* and *holidays* are the lead's; zone "" means that of the program. *sent* are the times of its touches in
-    all tracks, and *touch_interval* is the least time between two that it asked for. Raises NeverOpens.
-    """
-    limited_by = HoldReason.SEND_WINDOW
-    while True:
-        at = calendar.next_open(program.window, zone or program.zone_fallback, holidays, at)
-        cap_frees_at = program.cap.next_allowed_at(sent, at, touch_interval)
-        if cap_frees_at is None:
-            return at, limited_by
-        at, limited_by = cap_frees_at, HoldReason.FREQUENCY_CAP
+ACCOUNT_HOLD_CHECK: Final = timedelta(days=1)
+"""How often it is checked whether sales still talks to the company of a lead whose call to action is held."""
 
 
-def send_or_hold(email: Email, position: Position, context: DecisionContext) -> Decision | Position:
-    """Send the touch, hold it, or return the position after it once it is completed."""
+def send_or_hold(email: Email, position: Position, context: DecisionContext) -> Decision | Position | SkipTouch:
+    """Send the touch, hold it, skip it, or return the position after it once it is completed."""
     return completed_touch(position, context) or _plan_touch(email, position, context)
+
+
+def recall_moved_touch(email: Email, position: Position, context: DecisionContext) -> DecisionContext:
+    """Recall the planned touch of *position* if its date is not known any more, or moved to a later day."""
+    if not isinstance(email.after, DateOffset):
+        return context
+    touch = context.view.find_touch(position.step, position.visit)
+    if touch is None or touch.state is not TouchState.PLANNED:
+        return context
+    due = date_due_at(email, context.program, context.view.lead)
+    if due is not None and due <= context.now:
+        return context
+    recall = RecallTouch(email.step, position.visit, f"{email.step} is recalled: {email.after} moved")
+    return replace(context.with_side_action(recall), view=context.view.withdraw(touch, TouchState.RECALLED, touch.at))
+
+
+def position_after_skip(skip: SkipTouch, position: Position) -> Position:
+    """Return the position after a skipped touch; delays count on as if the step were not there, or from its time."""
+    if skip.at is None or skip.at <= position.reached_at:
+        return position
+    return Position(position.step, position.visit, skip.at, skip.at)
 
 
 def completed_touch(position: Position, context: DecisionContext) -> Decision | Position | None:
@@ -49,54 +70,123 @@ def completed_touch(position: Position, context: DecisionContext) -> Decision | 
         return None
     completed_at = touch.completed_at(context.now)
     if completed_at is None:
-        return _hold_in_flight(touch, position, context)
+        return hold_in_flight(touch, context, position=position)
     return Position(position.step, position.visit, completed_at, max(completed_at, position.reached_at))
 
 
-def _hold_in_flight(touch: Touch, position: Position, context: DecisionContext) -> Decision:
+def hold_in_flight(
+    touch: Touch, context: DecisionContext, more: str = "", *, position: Position | None = None
+) -> Decision:
+    """Wait for *touch*, at *position* or where the lead stands."""
     until = touch.at + UNKNOWN_COUNTS_AS_SENT_AFTER
     if until <= context.now:
         until += ((context.now - until) // UNKNOWN_COUNTS_AS_SENT_AFTER + 1) * UNKNOWN_COUNTS_AS_SENT_AFTER
     state = "unconfirmed" if touch.state is TouchState.UNKNOWN else "in flight"
-    return context.hold(position, HoldReason.IN_FLIGHT, until, f"{touch.step} is {state}")
+    at = position or context.view.position
+    assert at is not None
+    return context.hold(at, HoldReason.IN_FLIGHT, until, f"{touch.step} is {state}{more}")
 
 
-def _plan_touch(email: Email, position: Position, context: DecisionContext) -> Decision:
+def _plan_touch(email: Email, position: Position, context: DecisionContext) -> Decision | SkipTouch:
     for touch in context.view.touches:  # a new version may have moved the lead to another step
         if touch.completed_at(context.now) is None:
-            return _hold_in_flight(touch, position, context)
-    now, grace = context.now, context.program.grace
-    due = _due_at(email, position, context)
-    planned, limited_by = _next_allowed(context, due, context.view.recent_touch_times)
-    if planned + grace < now:
+            return hold_in_flight(touch, context, position=position)
+    program, lead, now = context.program, context.view.lead, context.now
+    timing = find_timing(email, program, lead, position.anchor)
+    if timing is None:
+        return SkipTouch(email.step, position.visit, f"{email.step} is skipped: {email.after} is not known", None)
+    due = _due_at(timing, position, context)
+    planned = _spread(context, email, due)
+    impossible_since = min(due if timing.is_over(planned.at) else timing.expires_at or now, now)
+    if planned.at + program.grace < now:
         # Overdue beyond the grace: send this touch in the next window; later steps count from it.
-        planned, limited_by = _next_allowed(context, now, context.view.recent_touch_times)
-    if planned > now:
-        reason = f"{email.step} is due on {format_minute(due)}, and may be sent on {format_minute(planned)}"
-        return context.hold(position, HoldReason.NOT_DUE if due > now else limited_by, planned, reason)
-    full_until, name = context.view.reps_full_until, email.email(position.visit)
-    if full_until is not None and now < full_until and name in context.program.calls_to_action:
-        reason = f"{email.step} is a call to action, and reps are full until {format_minute(full_until)}"
+        planned = _next_allowed(context, email, now)
+    opens_at = planned.at
+    if opens_at < now:
+        opens_at = calendar.next_open(program.window, context.zone, lead.holidays, now)
+    move, reason = _describe(email, due, planned, context)
+    if timing.is_over(opens_at):
+        if timing.due_at > now:
+            return context.hold(position, HoldReason.NOT_DUE, timing.due_at, f"{reason}; that would be too late")
+        was_due = format_day(timing.due_at, context.zone, now)
+        reason = f"{email.step} is skipped: it was due on {was_due}, and is too late now"
+        return SkipTouch(email.step, position.visit, reason, impossible_since)
+    if planned.at > now:
+        return replace(context.hold(position, planned.limited_by, planned.at, reason), move=move)
+    name = choose_email(program, email, position.visit, context.view.received)
+    if name is None:
+        return SkipTouch(email.step, position.visit, f"{email.step} is skipped: the lead has had all of it", planned.at)
+    if name in program.calls_to_action and (held := _hold_call_to_action(email.step, position, context)):
+        return held
+    expires_at = opens_at + max(program.grace, MIN_TIME_TO_SEND)
+    send = SendTouch(
+        email.step,
+        position.visit,
+        name,
+        planned_at=planned.at,
+        send_at=opens_at,
+        expires_at=min(expires_at, timing.expires_at or expires_at),
+        past_cap=latest_release(program.caps, context.view.counted_emails, opens_at) is not None,
+    )
+    return Decision((send,), position, context.earliest_wake(opens_at + UNKNOWN_COUNTS_AS_SENT_AFTER), reason)
+
+
+def _hold_call_to_action(step: str, position: Position, context: DecisionContext) -> Decision | None:
+    """Hold an email that asks to talk while reps are full, or while sales talks to somebody else of the company."""
+    full_until, colleague = context.view.reps_full_until, context.view.colleague_with_sales
+    if full_until is not None and context.now < full_until:
+        reason = f"{step} is a call to action, and reps are full until {format_minute(full_until)}"
         return context.hold(position, HoldReason.REPS_FULL, full_until, reason)
-    send_at = planned if planned == now else _next_allowed(context, now, ())[0]
-    expires_at = send_at + max(grace, MIN_TIME_TO_SEND)
-    send = SendTouch(email.step, position.visit, name, planned_at=planned, send_at=send_at, expires_at=expires_at)
-    wake_at = context.earliest_wake(send_at + UNKNOWN_COUNTS_AS_SENT_AFTER)
-    return Decision((send,), position, wake_at, f"{email.step} was due on {format_minute(due)}")
+    if colleague:
+        reason = f"{step} is a call to action, and lead {colleague} of the same company is with sales"
+        return context.hold(position, HoldReason.ACCOUNT_HOLD, context.now + ACCOUNT_HOLD_CHECK, reason)
+    return None
 
 
-def _due_at(email: Email, position: Position, context: DecisionContext) -> datetime:
-    """Return when the delay is over, or if later, when the step was reached, a pause ended or a rep answered."""
-    lead = context.view.lead
-    due = calendar.add_delay(email.after, context.zone, lead.holidays, position.anchor)
+def _describe(email: Email, due: datetime, planned: SendTime, context: DecisionContext) -> tuple[str, str]:
+    """Return to which day the email is moved and why, "" if it is not, and the reason of the decision."""
+    program, lead, now = context.program, context.view.lead, context.now
+    move = describe_move(planned, due, program, lead.zone, lead.holidays, now)
+    if not move:
+        at = calendar.to_local(max(due, planned.at), context.zone)
+        day = format_date(at.date(), now.year)
+        return "", f"{email.step} is due on {day} at {at.hour:02}:{at.minute:02} (the lead's time)"
+    day = format_day(due, context.zone, now)
+    later = program.later_emails[email.step]
+    counts = f"; {later} later step{' counts' if later == 1 else 's count'} from it" if later else ""
+    return move, f"{email.step}, due on {day}, {move}{counts}"
+
+
+def _due_at(timing: TouchTiming, position: Position, context: DecisionContext) -> datetime:
+    """Return when the touch is due, or if later, when the step was reached, a pause ended or a rep answered."""
+    lead, due = context.view.lead, timing.due_at
     for earliest in (position.reached_at, lead.paused_until, lead.signals_since):
         if earliest is not None and earliest > due:
             due = earliest
     return due
 
 
-def _next_allowed(context: DecisionContext, at: datetime, sent: Sequence[datetime]) -> tuple[datetime, HoldReason]:
+def _spread(context: DecisionContext, email: Email, due: datetime) -> SendTime:
+    """Return when the email may be sent, at the lead's own place if the track spreads it, or its first touch."""
+    program, lead, step, span = context.program, context.view.lead, email.step, email.spread
+    if not span and not context.view.touches:
+        step, span = "", program.spread
+    if not span:
+        return _next_allowed(context, email, due)
+    at = spread_send_time(program, step, lead.id, span, due, lead.zone, lead.holidays)
+    planned = _next_allowed(context, email, at)
+    return planned._replace(moves=(Move(due, at, Spread(span)), *planned.moves))
+
+
+def _next_allowed(context: DecisionContext, email: Email, at: datetime) -> SendTime:
+    """Return when the email may be sent, from *at* on."""
     lead = context.view.lead
     return earliest_send_time(
-        context.program, at, zone=lead.zone, holidays=lead.holidays, sent=sent, touch_interval=lead.touch_interval
+        context.program,
+        at,
+        zone=lead.zone,
+        holidays=lead.holidays,
+        counted=context.view.counted_emails,
+        touch_interval=lead.touch_interval,
+        step=email.step,
     )

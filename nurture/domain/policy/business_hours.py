@@ -106,6 +106,7 @@ class DurationUnit(StrEnum):
     """The unit of a duration."""
 
     CLOCK_HOURS = "hours"
+    BUSINESS_MINUTES = "business minutes"
     BUSINESS_HOURS = "business hours"
     BUSINESS_DAYS = "business days"
 
@@ -121,22 +122,36 @@ class SlaDuration:
         amount, unit = self.amount, self.unit.value
         if self.unit is DurationUnit.CLOCK_HOURS and amount % 24 == 0:
             amount, unit = amount / 24, "days"
+        elif self.unit is DurationUnit.CLOCK_HOURS and amount < 1:
+            amount, unit = amount * 60, "minutes"
         return f"{amount:g} {unit[:-1] if amount == 1 else unit}"
+
+    @property
+    def hours(self) -> float | None:
+        """Return the hours of working time, None for clock time and for days."""
+        if self.unit is DurationUnit.BUSINESS_MINUTES:
+            return self.amount / 60
+        return self.amount if self.unit is DurationUnit.BUSINESS_HOURS else None
 
     @classmethod
     def from_clock_time(cls, span: timedelta) -> SlaDuration:
         """Return a duration of clock time."""
         return cls(span / timedelta(hours=1), DurationUnit.CLOCK_HOURS)
 
+    def length(self, calendar: WorkCalendar) -> timedelta:
+        """Return how long it is, in clock time or in the working time of *calendar*."""
+        match self.unit:
+            case DurationUnit.CLOCK_HOURS | DurationUnit.BUSINESS_HOURS:
+                return timedelta(hours=self.amount)
+            case DurationUnit.BUSINESS_MINUTES:
+                return timedelta(minutes=self.amount)
+            case DurationUnit.BUSINESS_DAYS:
+                return self.amount * calendar.day_length
+
     def after(self, at: datetime, calendar: WorkCalendar) -> datetime:
         """Return when it has passed since *at*."""
-        match self.unit:
-            case DurationUnit.CLOCK_HOURS:
-                return at + timedelta(hours=self.amount)
-            case DurationUnit.BUSINESS_HOURS:
-                return add_working_time(calendar, at, timedelta(hours=self.amount))
-            case DurationUnit.BUSINESS_DAYS:
-                return add_working_time(calendar, at, self.amount * calendar.day_length)
+        length = self.length(calendar)
+        return at + length if self.unit is DurationUnit.CLOCK_HOURS else add_working_time(calendar, at, length)
 
 
 class EscalationAction(StrEnum):
@@ -148,13 +163,18 @@ class EscalationAction(StrEnum):
 
 
 class EscalationLevel(IntEnum):
-    """How far an offer has escalated. Each level is reached once; the first two concern the answer to the offer."""
+    """How far an offer has escalated: without an answer, without a first contact, and in a later silence.
+
+    Each level is reached once; a new contact begins the last two anew.
+    """
 
     OFFERED = 0
     REMINDED = 1
     ESCALATED = 2
     FOLLOW_UP_REMINDED = 3
     FOLLOW_UP_ESCALATED = 4
+    NEXT_TOUCH_ASKED = 5
+    NEXT_TOUCH_ESCALATED = 6
 
 
 @dataclass(frozen=True, slots=True)

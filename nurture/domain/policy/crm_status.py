@@ -12,9 +12,14 @@ class SalesStatus(StrEnum):
 
     OPEN = "open"  # no contact yet
     FOLLOWED_UP = "followed up"
+    IN_TALKS = "in talks"  # the rep expects a sale
     WON = "won"
     LOST = "lost"
     RECYCLED = "recycled"  # sales returned it
+
+
+STAGES = (SalesStatus.FOLLOWED_UP, SalesStatus.IN_TALKS)
+"""The stages of a lead that a rep works, after the first contact."""
 
 
 @dataclass(frozen=True, slots=True)

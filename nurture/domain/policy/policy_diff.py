@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from nurture.domain.planning.calendar import Window
 from nurture.domain.planning.conditions import AllOf, Condition
-from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.policy.policy import Policy
-from nurture.domain.policy.policy_impact import (
-    matching_criteria,
-    matching_readiness_rules,
-    matching_routing_rules,
-)
 from nurture.domain.policy.policy_wording import describe_value
 
 _IGNORED_FIELDS: Final = frozenset({"version", "approved_on", "key", "description", "sender"})
@@ -70,7 +63,7 @@ def _diff_values(location: str, before: Any, after: Any) -> Iterator[Difference]
             yield Difference(location, *(_parts(parts) for parts in (removed, added)))
     elif _is_compared_by_field(before) and type(before) is type(after):
         for one in fields(before):
-            if one.name not in _IGNORED_FIELDS:
+            if one.init and one.name not in _IGNORED_FIELDS:
                 inner = location if one.name == "when" else f"{location}, {one.name.replace('_', ' ')}"
                 yield from _diff_values(inner, getattr(before, one.name), getattr(after, one.name))
     else:
@@ -108,26 +101,3 @@ def _by_name(value: Any) -> Mapping[str, Any] | None:
         return None
     names = [next((getattr(one, key) for key in _KEYS if hasattr(one, key)), None) for one in value]
     return None if None in names else dict(zip(map(str, names), value, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyEvaluation:
-    """What a policy decides for a lead: as a new one, on its track, its fit, and its routing rule."""
-
-    readiness: str
-    hand_off: str
-    fit: str
-    routing: str
-
-
-def evaluate_lead(policy: Policy, view: LeadView, country: str, now: datetime) -> PolicyEvaluation:
-    """Return what *policy* decides for a lead at *now*; account owners are not considered."""
-    ready = next(matching_readiness_rules(policy, view, now), None)
-    offered = next(matching_criteria(policy, view, now), None)
-    rule, missing = next(matching_routing_rules(policy, view, country), (None, ""))
-    return PolicyEvaluation(
-        "" if ready is None else f"{ready.name}: {describe_value(ready.then)}",
-        "stays on its track" if offered is None else f"handed off: {offered.name}",
-        policy.grade(view.lead.fields)[0],
-        f"waits for {missing}" if missing else "nobody" if rule is None else describe_value(rule.target),
-    )

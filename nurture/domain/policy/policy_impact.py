@@ -1,4 +1,4 @@
-"""Count what a policy does to existing leads: which leads each rule takes, and which rules take none."""
+"""Find what a policy does to existing leads: what it decides for each, which leads each rule takes, and which none."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from nurture.domain.planning.conditions import (
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.missing_fields import depends_on
 from nurture.domain.policy.policy import Criterion, Policy, ReadinessRule
+from nurture.domain.policy.policy_wording import describe_value
 from nurture.domain.routing.routing import RoutingRule, ToPool, ToRep
 from nurture.domain.scoring.scoring import engagement_at, total_engagement
 
@@ -58,6 +59,29 @@ def matching_routing_rules(policy: Policy, view: LeadView, country: str) -> Iter
                 yield rule, missing[0]
             elif evaluate(rule.when, context, ANY_TIME).met:
                 yield rule, ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEvaluation:
+    """What a policy decides for a lead: as a new one, on its track, its fit, and its routing rule."""
+
+    readiness: str
+    hand_off: str
+    fit: str
+    routing: str
+
+
+def evaluate_lead(policy: Policy, view: LeadView, country: str, now: datetime) -> PolicyEvaluation:
+    """Return what *policy* decides for a lead at *now*; account owners are not considered."""
+    ready = next(matching_readiness_rules(policy, view, now), None)
+    offered = next(matching_criteria(policy, view, now), None)
+    rule, missing = next(matching_routing_rules(policy, view, country), (None, ""))
+    return PolicyEvaluation(
+        "" if ready is None else f"{ready.name}: {describe_value(ready.then)}",
+        "stays on its track" if offered is None else f"handed off: {offered.name}",
+        policy.grade(view.lead.fields)[0],
+        f"waits for {missing}" if missing else "nobody" if rule is None else describe_value(rule.target),
+    )
 
 
 @dataclass(slots=True)

@@ -23,9 +23,10 @@ from nurture.domain.planning.conditions import (
     ScoreCondition,
     SignalCondition,
 )
+from nurture.domain.planning.date_conditions import DateCondition, InactiveFor
 from nurture.domain.planning.program import ToClosed, ToQueue, ToTrack
 from nurture.domain.policy.policy import Enroll, Resume, ToSales
-from nurture.domain.routing.routing import AccountOwner, FormerOwner, NamedAccounts, ToPool, ToRep
+from nurture.domain.routing.routing import AccountOwner, CompanyRep, FormerOwner, NamedAccounts, ToPool, ToRep
 from nurture.domain.scoring.bant import BantCondition, Confidence
 
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -80,12 +81,15 @@ def _describe_target(value: Any) -> str:
             return f"track {track}"
         case ToQueue(queue=queue):
             return f"queue {queue}"
-        case ToClosed(closing=closing, reason=reason):
-            return f"close as {closing.value} ({reason})"
+        case ToClosed(closing=closing, reason=reason, again_after=again_after):
+            again = f", again after {again_after.days} days" if again_after else ""
+            return f"close as {closing.value} ({reason}){again}"
         case AccountOwner():
             return "the account's owner"
         case FormerOwner():
             return "the former owner"
+        case CompanyRep():
+            return "the rep who talks to the company"
         case NamedAccounts(reps=reps):
             return "named accounts " + describe_value(reps)
         case ToPool(pool=pool):
@@ -93,7 +97,7 @@ def _describe_target(value: Any) -> str:
         case ToRep(rep=rep):
             return f"rep {rep}"
         case _ if is_dataclass(value):
-            field_values = ((one.name, getattr(value, one.name)) for one in fields(value))
+            field_values = ((one.name, getattr(value, one.name)) for one in fields(value) if one.init)
             return ", ".join(
                 f"{name.replace('_', ' ')} {describe_value(one)}" for name, one in field_values if one is not None
             )
@@ -134,6 +138,10 @@ def describe_condition(condition: Condition) -> str:
             return f"fit {least} or better" if least is not None else f"fit worse than {below}"
         case DecidesWithin(days=days):
             return f"decides within {days} days"
+        case DateCondition(description=description):
+            return description
+        case InactiveFor(days=days):
+            return f"inactive for {days} days"
         case BantCondition(min_confidence=min_confidence, at_least=least):
             named = [
                 f"{name} {'unknown' if confidence is None else _CONFIDENCE_WORDS[confidence]}"

@@ -56,12 +56,13 @@ class Rep:
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """Gets the escalations of hand-offs that nobody answers."""
+    """Gets the escalations of hand-offs that nobody answers; with *digest* once a day, those of hot leads at once."""
 
     id: str
     name: str
     email: str
     notify: tuple[str, ...] = ()
+    digest: bool = False
 
 
 class RotationMethod(StrEnum):
@@ -101,14 +102,25 @@ class Team:
         """Return the rep with this id, None if there is none."""
         return next((rep for rep in self.reps if rep.id == rep_id), None)
 
+    def find_person(self, id_: str) -> Rep | Manager | None:
+        """Return the manager or rep with this id, None if there is none."""
+        return self._manager_in_list(id_) or self.rep(id_)
+
+    def manager_with_id(self, id_: str) -> Manager | None:
+        """Return the manager with this id, also a rep who manages others; None for anybody else."""
+        managed = next((rep for rep in self.reps if rep.manager == id_), None)
+        return self._manager_in_list(id_) or (self.manager_of(managed) if managed is not None else None)
+
     def manager_of(self, rep: Rep) -> Manager | None:
         """Return the rep's manager, None if the policy names none; a rep may be the manager too."""
-        named = (one for one in self.managers if one.id == rep.manager)
-        found = next(named, None)
-        if found is not None or rep.manager is None:
-            return found
+        if rep.manager is None:
+            return None
         other = self.rep(rep.manager)
-        return Manager(other.id, other.name, other.email, other.notify) if other is not None else None
+        as_manager = Manager(other.id, other.name, other.email, other.notify) if other is not None else None
+        return self._manager_in_list(rep.manager) or as_manager
+
+    def _manager_in_list(self, id_: str) -> Manager | None:
+        return next((one for one in self.managers if one.id == id_), None)
 
 
 def everyone_pool(reps: tuple[Rep, ...]) -> Pool:

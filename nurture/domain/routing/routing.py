@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, NamedTuple, assert_never
 
-from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, FieldValues, Queue, has_value
+from nurture.domain.lead import FieldValues, Queue, has_value
 from nurture.domain.planning.compiled_conditions import ALWAYS, CompiledCondition, compile_condition, field_context
 from nurture.domain.planning.conditions import Condition
 from nurture.domain.planning.missing_fields import depends_on
@@ -39,6 +39,11 @@ class FormerOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class CompanyRep:
+    """The rep who talks to another lead of the same company, or did until lately."""
+
+
+@dataclass(frozen=True, slots=True)
 class NamedAccounts:
     """The rep named for the lead's company, by its registrable domain."""
 
@@ -62,7 +67,7 @@ class ToPool:
 DEFAULT_OWNER_WAIT: Final = timedelta(days=5)
 """How long a lead waits for its own rep's capacity if its rule does not say: a working week."""
 
-Target = AccountOwner | FormerOwner | NamedAccounts | ToRep | ToPool
+Target = AccountOwner | FormerOwner | CompanyRep | NamedAccounts | ToRep | ToPool
 OWNER_TARGETS: Final = (AccountOwner, FormerOwner, NamedAccounts)
 """Targets that know the lead or its company: rules with these targets take customers' leads too."""
 
@@ -98,12 +103,21 @@ class MissingFieldPolicy:
     fallback: ToRep | ToPool = ToPool(EVERYONE_POOL)
 
 
+COMPANY_RULE: Final = RoutingRule("company", CompanyRep(), max_wait=DEFAULT_OWNER_WAIT)
+"""Keeps one voice per company; `with_company_rule` says where it stands."""
+
 DEFAULT_RULES: Final = (
     RoutingRule("account", AccountOwner(), max_wait=DEFAULT_OWNER_WAIT),
     RoutingRule("former", FormerOwner(), max_wait=DEFAULT_OWNER_WAIT),
     RoutingRule("everyone", ToPool(EVERYONE_POOL)),
 )
 """The rules if the policy has none."""
+
+
+def with_company_rule(rules: Sequence[RoutingRule]) -> tuple[RoutingRule, ...]:
+    """Return *rules* with COMPANY_RULE after the first ones, as far as those name the owners of companies."""
+    owned = next((at for at, rule in enumerate(rules) if not isinstance(rule.target, AccountOwner | NamedAccounts)), 0)
+    return (*rules[:owned], COMPANY_RULE, *rules[owned:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +154,9 @@ class RoutingRequest:
     *fields* are those that some rule names, with `country` as ISO code. *domain* is the registrable domain of
     the lead's company, "" for none or free mail. *former_owner* had the lead before. *declined_by* are reps who
     rejected it or let it expire. *waited* is how long it has waited for a rep. *overdue_fields* are those for
-    which the wait is over. *rotation_counts* counts the picks of pools.
+    which the wait is over. *rotation_counts* counts the picks of pools. *is_customer*: the lead itself is one.
+    *company_rep* talks to *company_lead*, another lead of the same company, or did until lately.
+    *owner_wait* limits how long it waits for one rep's capacity, whatever the rules say; None for no limit.
     """
 
     fields: FieldValues = field(default_factory=dict)
@@ -153,6 +169,10 @@ class RoutingRequest:
     overdue_fields: frozenset[str] = frozenset()
     availability: TeamAvailability = field(default_factory=dict)
     rotation_counts: RotationCounts = field(default_factory=dict)
+    is_customer: bool = False
+    company_rep: str | None = None
+    company_lead: int = 0
+    owner_wait: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +214,8 @@ def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
     reasons: list[str] = []
     for rule, condition in zip(plan.rules, plan.compiled_conditions, strict=True):
         result = _apply_rule(rule, condition, request, plan)
-        reasons.append(f"{rule.name}: {result.reason}")
+        if result.reason:
+            reasons.append(f"{rule.name}: {result.reason}")
         if result.final:
             candidates = request.account_match.candidates if result.queue == Queue.ACCOUNT_AMBIGUOUS else ()
             return RoutingResult(
@@ -206,8 +227,7 @@ def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
                 result.missing_field,
                 tuple(one.id for one in candidates),
             )
-    owned = request.account_match.account
-    if owned is not None and owned.kind is AccountKind.CUSTOMER:
+    if _is_of_customer(request):
         reasons.append("end: a lead of an existing customer, and no rep who may take it is available: a person decides")
         return RoutingResult(None, Queue.ACCOUNT_OWNER_UNAVAILABLE, tuple(reasons))
     reasons.append("end: no rule found a rep")
@@ -224,12 +244,8 @@ def _apply_rule(
     if missing and depends_on(rule.when, missing, field_context(request.fields, request.fit_letter)):
         overdue = [name for name in missing if name in request.overdue_fields]
         if not overdue:
-            return _RuleResult(
-                f"{missing[0]} is not known",
-                queue=f"{MISSING_FIELD_QUEUE_PREFIX}{missing[0]}",
-                final=True,
-                missing_field=missing[0],
-            )
+            reason = f"{missing[0]} is not known"
+            return _RuleResult(reason, queue=Queue.MISSING_FIELD, final=True, missing_field=missing[0])
         result = _assign(rule, plan.missing_fields.fallback, request, plan)
         return result._replace(reason=f"{overdue[0]} is still not known after the wait; {result.reason}")
     met, reason = condition(request.fields, request.fit_letter)
@@ -244,13 +260,19 @@ def _block_customers(rule: RoutingRule, request: RoutingRequest) -> _RuleResult 
     if rule.takes_customers:
         return None
     match = request.account_match
-    if match.account is not None and match.account.kind is AccountKind.CUSTOMER:
-        return _RuleResult(f"skipped: account {match.account.id} is a customer")
+    if _is_of_customer(request):
+        owner = "the lead" if request.is_customer or match.account is None else f"account {match.account.id}"
+        return _RuleResult(f"skipped: {owner} is a customer")
     if any(one.kind is AccountKind.CUSTOMER for one in match.candidates):
         return _RuleResult(
             "may be a customer's lead: " + _describe_candidates(match), queue=Queue.ACCOUNT_AMBIGUOUS, final=True
         )
     return None
+
+
+def _is_of_customer(request: RoutingRequest) -> bool:
+    account = request.account_match.account
+    return request.is_customer or (account is not None and account.kind is AccountKind.CUSTOMER)
 
 
 def _describe_candidates(match: AccountMatch) -> str:
@@ -265,6 +287,11 @@ def _assign(rule: RoutingRule, target: Target, request: RoutingRequest, plan: Ro
             if request.former_owner is None:
                 return _RuleResult("no rep had it before")
             return _assign_to_rep(rule, request.former_owner, "had it before", request, plan)
+        case CompanyRep():
+            if request.company_rep is None:
+                return _RuleResult("")  # as for most leads: nothing to say
+            role = f"talks to lead {request.company_lead} of the same company"
+            return _assign_to_rep(rule, request.company_rep, role, request, plan)
         case NamedAccounts(reps=reps):
             named = next((reps[one] for one in _domains(request) if one in reps), None)
             if named is None:
@@ -310,7 +337,7 @@ def _assign_to_rep(
         if rep is None:
             return _RuleResult(f"{explanation}, but {rep_id} is not a rep of this policy")
         if rep_id in request.declined_by:
-            return _RuleResult(f"{explanation}, but {rep_id} declined it before")
+            return _RuleResult(f"{explanation}, but {rep_id} declined it or did not answer")
         if availability.available or availability.away_today_only:
             return _assign_if_capacity(rule, rep, availability, explanation, request)
         explanation += f", {rep_id} is {availability.away_reason}"
@@ -333,7 +360,8 @@ def _assign_if_capacity(
         if availability.available
         else f"is away today: {availability.away_reason}"
     )
-    if rule.max_wait is not None and request.waited >= rule.max_wait:
+    limits = [wait for wait in (rule.max_wait, request.owner_wait) if wait is not None]
+    if limits and request.waited >= min(limits):
         return _RuleResult(f"{explanation}, {capacity_reason}, the maximum wait is over")
     return _RuleResult(f"{explanation}, {capacity_reason}: it waits", final=True)
 
@@ -352,7 +380,7 @@ def _assign_from_pool(pool: Pool, request: RoutingRequest, plan: RoutingPlan) ->
     declined = [one for one in pool.reps if one in request.declined_by]
     explanation = f"pool {pool.name}"
     if declined:
-        explanation += f", {', '.join(declined)} declined it before"
+        explanation += f", {', '.join(declined)} declined it or did not answer"
     if not eligible:
         away_today = [
             one

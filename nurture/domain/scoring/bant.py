@@ -13,6 +13,8 @@ from nurture.domain.lead import FieldValue, FieldValues, Lead, has_value
 BUDGET, AUTHORITY, NEED, TIMELINE = "budget", "authority", "need", "timeline"
 BANT_FIELDS: Final = (BUDGET, AUTHORITY, NEED, TIMELINE)
 _TIMELINE_FIELDS: Final = ("purchase_timeframe", "purchase_timeframe_days")
+ANSWER_FIELDS: Final = (*BANT_FIELDS, *_TIMELINE_FIELDS, *(f"{name}_confidence" for name in BANT_FIELDS))
+"""The fields of a lead on which conditions on budget, authority, need and timeline depend."""
 
 
 class Confidence(IntEnum):

@@ -93,13 +93,13 @@ def test_more_opt_outs_never_unblock_anything(log: list[SuppressionLogEntry], mo
 
 
 @given(st.lists(entries, max_size=6), st.lists(entries, max_size=6))
-def test_a_merge_of_two_logs_blocks_what_either_blocks_but_for_newer_opt_ins(
+def test_a_merge_of_two_logs_blocks_what_either_blocks_but_for_newer_opt_ins_and_undone_imports(
     one: list[SuppressionLogEntry], other: list[SuppressionLogEntry]
 ) -> None:
     merged = [*one, *other]
     for action in (*active_opt_outs(one), *active_opt_outs(other)):
         newer = [each for each in merged if each.action is LogAction.OPT_IN and each.at > action.at]
-        if action not in active_opt_outs(merged):
+        if action not in active_opt_outs(merged) and action._replace(action=LogAction.RETRACT) not in merged:
             assert any(
                 (each.scope, each.ref) == (action.scope, action.ref) and _may_lift(each.source, action.source)
                 for each in newer
@@ -113,6 +113,12 @@ def _may_lift(by: SuppressionSource, source: SuppressionSource) -> bool:
     if by in BY_LINK:
         return source in BY_LINK
     return (by is SuppressionSource.BOUNCE) == (source is SuppressionSource.BOUNCE)
+
+
+@given(st.lists(outs, min_size=1, max_size=6))
+def test_a_retraction_takes_back_only_the_equal_opt_out(log: list[SuppressionLogEntry]) -> None:
+    retracted = log[0]._replace(action=LogAction.RETRACT)
+    assert set(active_opt_outs([*log, retracted])) == set(active_opt_outs(log)) - {log[0]}
 
 
 @given(st.lists(entries, max_size=8), st.integers(0, 6))

@@ -11,7 +11,7 @@ from nurture.domain.lead import Lead
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.planner import HoldReason, OfferToSales, decide
 from nurture.domain.planning.program import Program
-from tests.domain.builders import DAY, START, Mail, Round, at, lead, policy, track, view
+from tests.domain.builders import DAY, NO_ENTRIES, START, Mail, Round, at, lead, policy, track, view
 
 CALLED = lead(call_on=date(2026, 7, 1), zone="Europe/Berlin")
 BEGINS = at(31) - timedelta(hours=2)  # 1 July, local time
@@ -25,20 +25,20 @@ def _on_step(program: Program, who: Lead = CALLED) -> LeadView:
 def test_it_waits_for_the_day_and_is_offered_when_it_begins_even_if_the_track_ends_before(program: Program) -> None:
     asked = _on_step(program)
     now = BEGINS - timedelta(seconds=1)
-    before = decide(asked, program, policy(), now)
+    before = decide(asked, program, NO_ENTRIES, policy(), now)
     assert not any(isinstance(action, OfferToSales) for action in before.actions)
     assert before.wake_at is not None
     assert before.wake_at <= BEGINS
-    offered = decide(asked, program, policy(), BEGINS)
+    offered = decide(asked, program, NO_ENTRIES, policy(), BEGINS)
     assert offered.actions == (OfferToSales("call-back", "asked to be called on 2026-07-01"),)
 
 
 def test_a_finished_track_keeps_the_lead_until_then() -> None:
     program = track()
-    held = decide(_on_step(program), program, policy(), START)
+    held = decide(_on_step(program), program, NO_ENTRIES, policy(), START)
     assert (held.hold, held.wake_at, held.actions) == (HoldReason.WAITING, BEGINS, ())
     assert held.position is not None
     seen = _on_step(program)
     assert seen.enrollment is not None
     later = replace(seen, enrollment=replace(seen.enrollment, position=held.position))
-    assert decide(later, program, policy(), START + DAY).wake_at == BEGINS
+    assert decide(later, program, NO_ENTRIES, policy(), START + DAY).wake_at == BEGINS

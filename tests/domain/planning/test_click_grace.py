@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.lead import Engagement
+from nurture.domain.lead import Engagement, Timeline
 from nurture.domain.planning.calendar import Delay
-from nurture.domain.planning.conditions import AllOf, ScoreCondition, SignalCondition
+from nurture.domain.planning.conditions import AllOf, DecidesWithin, ScoreCondition, SignalCondition
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.planner import Decision, HoldReason, OfferToSales, SendTouch, decide
 from nurture.domain.planning.program import Program
@@ -19,7 +19,22 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.click_filtering import ClickThresholds
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
-from tests.domain.builders import DAY, HOUR, POINTS, Mail, Wait, World, at, lead, policy, signal, track, view
+from tests.domain.builders import (
+    DAY,
+    HOUR,
+    NO_ENTRIES,
+    POINTS,
+    Fork,
+    Mail,
+    Wait,
+    World,
+    at,
+    lead,
+    policy,
+    signal,
+    track,
+    view,
+)
 
 CLICKED, REPLIED = SignalKind.CLICKED, SignalKind.REPLIED
 SECOND = timedelta(seconds=1)
@@ -38,7 +53,7 @@ def seen(*signals: Signal, **more: Any) -> LeadView:
 
 
 def ask(of: Program, seen_view: LeadView, now: datetime, by: Policy | None = None) -> Decision:
-    return decide(seen_view, of, by or policy(), now)
+    return decide(seen_view, of, NO_ENTRIES, by or policy(), now)
 
 
 def test_a_decision_waits_for_a_recent_click_and_the_hold_says_until_when() -> None:
@@ -92,6 +107,18 @@ def test_a_reply_with_a_recent_click_is_offered_at_once() -> None:
     seen_view = seen(click(), signal(REPLIED, T + SECOND))
     decision = ask(track(WAITS), seen_view, T + SECOND, by)
     assert [action.rule for action in decision.actions if isinstance(action, OfferToSales)] == ["c1"]
+
+
+def test_a_date_that_comes_within_the_grace_period_wakes_the_lead_at_its_start() -> None:
+    """Without the click an email goes, so the step names no time at which to decide again."""
+    midnight, of = at(4), track(Fork(SignalCondition(CLICKED), (), (Mail(),)))
+    clicked = seen(click(midnight - SECOND), reached=midnight - SECOND)
+    decides_today = replace(clicked.lead, timeline=Timeline(midnight.date(), at(1)))
+    seen_view, by = replace(clicked, lead=decides_today), policy(DecidesWithin(0))
+    decision = ask(of, seen_view, midnight - SECOND, by)
+    assert (decision.hold, decision.wake_at) == (HoldReason.CLICK_GRACE, midnight)
+    offered = ask(of, seen_view, midnight, by)
+    assert [type(action) for action in offered.actions] == [OfferToSales]
 
 
 def test_a_policy_may_let_clicks_act_at_once() -> None:

@@ -326,7 +326,7 @@ def test_all_any_and_not_combine_results_reasons_and_changes() -> None:
     assert (
         evaluate(AllOf((clicked, replied)), context, at(5)).reason == "clicked on 2026-06-03 and replied on 2026-06-05"
     )
-    assert evaluate(Not(clicked), context, at(4)) == (False, "not (clicked on 2026-06-03)", None)
+    assert evaluate(Not(clicked), context, at(4)) == (False, "clicked on 2026-06-03", None)
 
 
 def test_the_earliest_of_nothing_known_is_not_known() -> None:

@@ -30,8 +30,10 @@ from nurture.domain.signals import SignalKind
 from tests.domain.builders import (
     DAY,
     HOUR,
+    NO_ENTRIES,
     OFFICE,
     START,
+    UNSUBSCRIBED,
     Mail,
     Note,
     Round,
@@ -64,7 +66,7 @@ def held(decision: Decision, reason: HoldReason, until: datetime | None) -> bool
 
 
 def ask(of: Program, seen: LeadView, now: datetime, rules: Policy | None = None) -> Decision:
-    return decide(seen, of, rules or policy(), now)
+    return decide(seen, of, NO_ENTRIES, rules or policy(), now)
 
 
 # The guards, in their order
@@ -76,25 +78,27 @@ def test_a_lead_on_no_track_is_held() -> None:
     ended = apply_decision(seen.enrollment, Decision((GONE,), None, None, ""))  # type: ignore[arg-type]
     assert ended.ended
     assert held(
-        ask(track(ONE), replace(seen, enrollment=ended, suppressed_by="x"), at(9)), HoldReason.NOT_ENROLLED, None
+        ask(track(ONE), replace(seen, enrollment=ended, suppressions=UNSUBSCRIBED), at(9)),
+        HoldReason.NOT_ENROLLED,
+        None,
     )
 
 
 def test_a_closed_lead_is_held() -> None:
-    seen = view("s0", custodian=Custodian.CLOSED, suppressed_by="unsubscribed (global)")
+    seen = view("s0", custodian=Custodian.CLOSED, suppressions=UNSUBSCRIBED)
     assert held(ask(track(ONE), seen, at(9)), HoldReason.CLOSED, None)
 
 
 def test_a_suppressed_lead_leaves_for_a_named_queue_but_not_while_a_rep_has_it() -> None:
-    decision = ask(track(ONE), view("s0", suppressed_by="unsubscribed (global)"), at(1, 9))
-    assert decision.actions == (EndEnrollment(ToQueue(Queue.SUPPRESSED), "suppressed: unsubscribed (global)"),)
+    decision = ask(track(ONE), view("s0", suppressions=UNSUBSCRIBED), at(1, 9))
+    assert decision.actions == (EndEnrollment(ToQueue(Queue.SUPPRESSED), "suppressed: page (global)"),)
     assert (decision.wake_at, decision.hold) == (None, None)
-    with_rep = view("s0", suppressed_by="unsubscribed (global)", custodian=Custodian.REP)
+    with_rep = view("s0", suppressions=UNSUBSCRIBED, custodian=Custodian.REP)
     assert held(ask(track(ONE), with_rep, at(1, 9)), HoldReason.WITH_SALES, None)
 
 
 def test_a_lead_without_consent_basis_leaves() -> None:
-    decision = ask(track(ONE), view("s0", lead=lead(consent_basis=None)), at(9))
+    decision = ask(track(ONE), view("s0", statements=()), at(9))
     assert [action.destination for action in decision.actions if isinstance(action, EndEnrollment)] == [
         ToQueue(Queue.NO_CONSENT_BASIS)
     ]
@@ -243,33 +247,33 @@ def test_a_window_may_cross_midnight() -> None:
 
 def test_a_hold_before_the_due_time_wakes_in_the_window() -> None:
     decision = ask(track(Mail(Delay(days=5)), window=OFFICE), view("s0"), at(2))
-    assert held(decision, HoldReason.NOT_DUE, at(8, 9))
-    assert decision.reason == "s0 is due on 2026-06-06 08:00 UTC, and may be sent on 2026-06-08 09:00 UTC"
+    assert held(decision, HoldReason.SEND_WINDOW, at(8, 9))
+    assert decision.reason == "s0, due on Saturday 6 June, moved to Monday 8 June: the weekend"
 
 
 def test_the_cap_counts_touches_of_every_track_and_frees_them_in_turn() -> None:
     of = track(Mail(), cap=FrequencyCap(2, 7 * DAY))
-    seen = view("s0", reached=at(8), recent_touch_times=(at(3), at(5)))
+    seen = view("s0", reached=at(8), sent_at=(at(3), at(5)))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(10))
     assert isinstance(ask(of, seen, at(10)).actions[0], SendTouch)
-    free = view("s0", reached=at(8), recent_touch_times=(at(1), at(5)))
+    free = view("s0", reached=at(8), sent_at=(at(1), at(5)))
     assert isinstance(ask(of, free, at(8)).actions[0], SendTouch)
 
 
 def test_the_cap_counts_a_touch_in_flight_and_waits_for_enough_to_expire() -> None:
     of = track(Mail(), cap=FrequencyCap(2, 7 * DAY))
-    seen = view("s0", reached=at(8), recent_touch_times=(at(9), at(3), at(5)))
+    seen = view("s0", reached=at(8), sent_at=(at(9), at(3), at(5)))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(12))
-    ahead = view("s0", reached=at(8), recent_touch_times=(at(9),))
+    ahead = view("s0", reached=at(8), sent_at=(at(9),))
     assert held(ask(track(Mail(), cap=FrequencyCap(1, 7 * DAY)), ahead, at(8)), HoldReason.FREQUENCY_CAP, at(16))
 
 
 def test_a_lead_that_asked_for_fewer_emails_gets_them_at_its_interval_or_the_cap_s_if_that_is_longer() -> None:
     of = track(Mail(), cap=FrequencyCap(2, 7 * DAY))
-    seen = view("s0", lead=lead(touch_interval=14 * DAY), reached=at(8), recent_touch_times=(at(3),))
+    seen = view("s0", lead=lead(touch_interval=14 * DAY), reached=at(8), sent_at=(at(3),))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(17))
     assert isinstance(ask(of, seen, at(17)).actions[0], SendTouch)
-    capped = view("s0", lead=lead(touch_interval=4 * DAY), reached=at(8), recent_touch_times=(at(6), at(7)))
+    capped = view("s0", lead=lead(touch_interval=4 * DAY), reached=at(8), sent_at=(at(6), at(7)))
     assert held(ask(of, capped, at(8)), HoldReason.FREQUENCY_CAP, at(13))
     first = view("s0", lead=lead(touch_interval=14 * DAY), reached=at(8))
     assert isinstance(ask(of, first, at(8)).actions[0], SendTouch)
@@ -286,7 +290,7 @@ def test_a_call_to_action_waits_until_reps_have_capacity() -> None:
 
 def test_window_and_cap_push_each_other_until_both_allow() -> None:
     of = track(Mail(), window=Window(frozenset({0}), time(9), time(10)), cap=FrequencyCap(1, 8 * DAY))
-    seen = view("s0", recent_touch_times=(at(1, 9, 30),), reached=at(2))
+    seen = view("s0", sent_at=(at(1, 9, 30),), reached=at(2))
     assert held(ask(of, seen, at(2)), HoldReason.FREQUENCY_CAP, at(15, 9))
 
 
@@ -305,7 +309,7 @@ def test_a_sweep_later_than_the_grace_plans_anew_in_the_next_window() -> None:
 
 def test_a_late_sweep_counts_the_touches_that_the_cap_counted_on_time() -> None:
     of = track(Mail(), cap=FrequencyCap(1, 2 * DAY))
-    seen = view("s0", reached=at(3), recent_touch_times=(at(1, 2),))
+    seen = view("s0", reached=at(3), sent_at=(at(1, 2),))
     for now in (at(3, 2), at(3, 5)):
         assert ask(of, seen, now).actions[0].planned_at == at(3, 2)  # type: ignore[union-attr]
 

@@ -22,6 +22,7 @@ from nurture.domain.planning.conditions import (
     ScoreCondition,
     SignalCondition,
 )
+from nurture.domain.planning.date_conditions import DateCondition, InactiveFor
 from nurture.domain.planning.frequency_cap import FrequencyCap
 from nurture.domain.planning.lead_view import TouchState
 from nurture.domain.planning.planner import EndEnrollment, OfferToSales, apply_decision, decide
@@ -32,7 +33,9 @@ from tests.domain.builders import (
     DAY,
     HOUR,
     NO_CAP,
+    NO_ENTRIES,
     OFFICE,
+    UNSUBSCRIBED,
     Arms,
     Fork,
     Mail,
@@ -93,8 +96,15 @@ scores = st.builds(ScoreCondition, at_least=st.sampled_from([0.5, 1.0, 5.0, 5.5,
     ScoreCondition, below=st.sampled_from([0.7, 1.0, 2.5, 5.0])
 )
 field_conditions = st.builds(FieldCondition, st.just("flag"), st.just(Comparison.IS), st.booleans() | st.just("x"))
+bounds = st.none() | st.integers(-30, 30) | st.dates(date(2024, 1, 1), date(2030, 1, 1))
+date_conditions = st.one_of(
+    st.builds(DateCondition, st.sampled_from(["due", "first_contact"]), bounds, bounds, st.just("due")),
+    st.builds(InactiveFor, st.integers(1, 40)),
+)
 conditions = st.recursive(
-    signal_conditions | scores | field_conditions | st.builds(DecidesWithin, st.integers(0, 40)),
+    st.one_of(
+        signal_conditions, scores, field_conditions, date_conditions, st.builds(DecidesWithin, st.integers(0, 40))
+    ),
     lambda parts: st.one_of(
         st.builds(AllOf, st.lists(parts, min_size=1, max_size=2).map(tuple)),
         st.builds(AnyOf, st.lists(parts, min_size=1, max_size=2).map(tuple)),
@@ -163,7 +173,16 @@ def leads(draw: Any, start: datetime) -> Lead:
     holidays = frozenset(start.date() + day * DAY for day in draw(st.sets(st.integers(0, 40), max_size=4)))
     decides_on = draw(st.none() | st.integers(-5, 90).map(lambda days: start.date() + days * DAY))
     timeline = None if decides_on is None else Timeline(decides_on, start)
-    return Lead(draw(st.integers(1, 50)), {}, zone, holidays, "consent", timeline=timeline)
+    due, first = draw(date_texts(start)), start - draw(st.integers(0, 200)) * DAY
+    known = {} if due is None else {"due": due}
+    return Lead(draw(st.integers(1, 50)), known, zone, holidays, timeline=timeline, first_contact_at=first)
+
+
+def date_texts(start: datetime) -> Any:
+    """Return a strategy of what a date field may hold: a day, a time, nothing, or no date at all."""
+    times = st.integers(-10 * 24, 60 * 24).map(lambda hour: start + hour * HOUR)
+    days = times.map(lambda one: one.date().isoformat())
+    return st.one_of(days, days, days, times.map(datetime.isoformat), st.none(), st.sampled_from(["soon", ""]))
 
 
 @st.composite
@@ -271,7 +290,7 @@ def test_no_mail_goes_to_a_lead_that_is_suppressed_with_a_rep_closed_or_paused_a
 
     def happen() -> None:
         if what == "suppressed":
-            world.suppressed_by = "unsubscribed (global)"
+            world.suppressions = UNSUBSCRIBED
         elif what == "paused":
             world.lead = Lead(
                 **{name: getattr(world.lead, name) for name in Lead.__slots__} | {"paused_until": paused_until}
@@ -294,7 +313,7 @@ def test_the_frequency_cap_holds_in_every_span(life: Any) -> None:
     world.run(world.start + LIFE)
     gone = (TouchState.CANCELLED, TouchState.REJECTED)
     times = sorted(touch.at for touch in world.touches.values() if touch.state not in gone)
-    cap = world.program.cap
+    (cap,) = world.program.caps
     for last in times:
         assert sum(last - cap.per < when <= last for when in times) <= cap.touches
 
@@ -325,11 +344,12 @@ def test_the_order_in_which_signals_arrive_changes_nothing(life: Any, chance: An
         seen.enrollment,
         again.signals,
         tuple(reversed(seen.touches)),
-        tuple(reversed(seen.recent_touch_times)),
-        seen.suppressed_by,
+        tuple(reversed(seen.counted_emails)),
+        seen.statements,
+        seen.suppressions,
     )
-    first = decide(seen, world.program, world.policy, now)
-    second = decide(other, world.program, world.policy, now)
+    first = decide(seen, world.program, NO_ENTRIES, world.policy, now)
+    second = decide(other, world.program, NO_ENTRIES, world.policy, now)
     assert (first.position, first.wake_at, first.hold) == (second.position, second.wake_at, second.hold)
     assert [type(action) for action in first.actions] == [type(action) for action in second.actions]
 
@@ -337,7 +357,7 @@ def test_the_order_in_which_signals_arrive_changes_nothing(life: Any, chance: An
 @brief_law
 @given(programs(), changes_of_clocks, st.sampled_from(NOTABLE), st.integers(0, 30 * 24))
 def test_a_reply_hands_off_when_it_comes_window_or_not(of: Program, start: datetime, zone: str, hour: int) -> None:
-    who = Lead(1, {}, zone, frozenset({date(start.year, 4, 1)}), "consent")
+    who = Lead(1, {}, zone, frozenset({date(start.year, 4, 1)}))
     reply = Signal(SignalKind.REPLIED, start + hour * HOUR)
     world = World(of, policy(SignalCondition(SignalKind.REPLIED)), who, start).receives([reply])
     world.run(start + LIFE)
@@ -350,7 +370,7 @@ def test_a_reply_hands_off_when_it_comes_window_or_not(of: Program, start: datet
 @given(programs(with_offers), st.integers(0, 400), st.integers(-10, 10 * 365), st.data())
 def test_any_position_of_any_age_gets_an_answer(of: Program, visit: int, age: int, data: Any) -> None:
     start = datetime(2026, 6, 1, tzinfo=UTC)
-    world = World(of, policy(), Lead(1, consent_basis="consent"), start)
+    world = World(of, policy(), Lead(1), start)
     world.enrollment = type(world.entered)(
         1,
         "warm",

@@ -24,8 +24,10 @@ from nurture.domain.planning.program import Email, End, Jump, NextRound, Program
 from nurture.domain.policy.policy import Policy
 from nurture.domain.signals import SignalKind
 from tests.domain.builders import (
+    CONSENT,
     DAY,
     HOUR,
+    NO_ENTRIES,
     START,
     Arms,
     Fork,
@@ -63,7 +65,7 @@ def held(decision: Decision, reason: HoldReason, until: datetime | None) -> bool
 
 
 def ask(of: Program, seen: LeadView, now: datetime, rules: Policy | None = None) -> Decision:
-    return decide(seen, of, rules or policy(), now)
+    return decide(seen, of, NO_ENTRIES, rules or policy(), now)
 
 
 # Waiting
@@ -128,6 +130,11 @@ def test_a_signal_reported_after_the_deadline_changes_nothing() -> None:
 def test_an_empty_block_continues_after_the_wait() -> None:
     of = track(Wait(SignalCondition(CLICKED), Delay(days=1)), ONE)
     assert sends(World(of, policy(), lead()).run(at(30))) == [("s3", at(2, 8))]
+
+
+def test_a_clock_set_back_to_before_the_consent_takes_no_lead_off_its_track() -> None:
+    decision = ask(track(ONE), view("s0"), CONSENT[0].recorded_at - 100 * DAY)
+    assert (decision.actions, decision.wake_at) == ((), CONSENT[0].recorded_at)
 
 
 def test_a_clock_set_back_holds_and_continues_later() -> None:
@@ -221,7 +228,7 @@ def test_years_of_missed_rounds_are_caught_up() -> None:
 def test_an_endless_loop_goes_to_a_queue() -> None:
     of = program(Email("a", ("a",), Delay()), Jump(2), Jump(1), End("end", ToQueue("x")))
     decision = ask(of, view("a", touches=(accepted("a", START),)), at(2))
-    assert decision.actions[0].destination == ToQueue(Queue.NO_TRACK)  # type: ignore[union-attr]
+    assert decision.actions[0].destination == ToQueue(Queue.TRACK_MISSING)  # type: ignore[union-attr]
     assert "loops without an email or a wait" in decision.reason
 
 
@@ -290,7 +297,7 @@ def test_a_lead_on_a_removed_step_moves_with_it() -> None:
 
 def test_a_lead_on_a_deleted_step_goes_to_a_queue() -> None:
     decision = ask(track(ONE, version=3), view("old"), START)
-    assert decision.actions == (EndEnrollment(ToQueue(Queue.NO_TRACK), "step old is not in version 3 of warm"),)
+    assert decision.actions == (EndEnrollment(ToQueue(Queue.TRACK_MISSING), "step old is not in version 3 of warm"),)
 
 
 def test_a_lead_waits_for_the_touch_of_a_removed_step_and_counts_from_it() -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nurture.domain.consent.statements import withdrawal
 from nurture.domain.consent.suppression import ActiveSuppression, SuppressionScope, SuppressionSource
-from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE, Custodian, Queue, Timeline, is_parked
+from nurture.domain.lead import Custodian, PausedBy, Queue, Timeline, is_parked
 from nurture.domain.planning.calendar import Delay
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import (
@@ -32,7 +33,21 @@ from nurture.domain.planning.planner import Decision, HoldReason, OfferToSales, 
 from nurture.domain.planning.requests import CriterionKind, request_part, silenced_since
 from nurture.domain.policy.policy import Criterion
 from nurture.domain.signals import Signal, SignalKind
-from tests.domain.builders import DAY, HOUR, POINTS, START, Mail, at, lead, policy, signal, track, view
+from tests.domain.builders import (
+    CONSENT,
+    DAY,
+    HOUR,
+    NO_ENTRIES,
+    POINTS,
+    START,
+    Mail,
+    at,
+    lead,
+    policy,
+    signal,
+    track,
+    view,
+)
 
 CLICKED, REPLIED, DEMO = SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.REQUESTED_DEMO
 SUBMITTED = SignalKind.SUBMITTED
@@ -56,7 +71,7 @@ def in_queue(queue: str, **settings: Any) -> LeadView:
 
 
 def decided(seen: LeadView, now: datetime = NOW, rules: Any = RULES) -> Decision:
-    return decide(seen, None if is_parked(seen.queue) else track(Mail(Delay(days=90))), rules, now)
+    return decide(seen, None if is_parked(seen.queue) else track(Mail(Delay(days=90))), NO_ENTRIES, rules, now)
 
 
 def offers(decision: Decision) -> list[str]:
@@ -108,10 +123,10 @@ def test_of_two_requests_that_are_both_needed_one_must_be_newer() -> None:
 # The guards that it passes, one by one
 
 SILENCED: dict[str, dict[str, Any]] = {
-    "paused": {"lead": lead(paused_until=at(25), paused_at=NO, paused_by="by the lead")},
+    "paused": {"lead": lead(paused_until=at(25), paused_at=NO, paused_by=PausedBy.PREFERENCE_PAGE)},
     "paused before pauses had a time": {"lead": lead(paused_until=at(25))},
-    "no basis": {"lead": lead(consent_basis=None)},
-    "suppressed by a record without a time": {"suppressed_by": "import (global)"},
+    "no basis": {"statements": ()},
+    "withdrawn by a record": {"statements": (*CONSENT, withdrawal("crm", NO, NO))},
     **{f"suppressed by {source}": {"suppressions": (opted_out(source),)} for source in SuppressionSource},
     "its track": {"suppressions": (opted_out(scope=SuppressionScope.TRACK),)},
     "in its cool-off": {"reached": at(25)},
@@ -132,7 +147,7 @@ def test_interest_stays_behind_the_silence(silence: dict[str, Any]) -> None:
     assert offers(decided(view("s0", signals=clicks))) == ["c0"]
 
 
-@pytest.mark.parametrize("queue", ["no-consent-basis", "no-address", "suppressed", "no-track", "by-hand"])
+@pytest.mark.parametrize("queue", ["no-consent-basis", "no-address", "suppressed", "track-missing", "by-hand"])
 def test_a_lead_in_a_queue_is_asked_for_requests_alone(queue: str) -> None:
     clicks = (signal(CLICKED, at(6)), signal(CLICKED, at(7)))
     held = decided(in_queue(queue, signals=clicks))
@@ -145,10 +160,10 @@ def test_a_lead_in_a_queue_is_asked_for_requests_alone(queue: str) -> None:
     assert offers(decided(in_queue(queue, lead=lead(call_on=date(2026, 6, 12))), at(12))) == ["call-back"]
 
 
-@pytest.mark.parametrize("queue", [Queue.HAND_OFF, Queue.NO_REP, Queue.AMBIGUOUS, "account-ambiguous", "needs-country"])
+@pytest.mark.parametrize("queue", [Queue.HAND_OFF, Queue.NO_REP, Queue.AMBIGUOUS, "account-ambiguous", "missing-field"])
 def test_a_lead_that_waits_for_a_decision_stays_in_its_queue(queue: str) -> None:
     seen = replace(in_queue("x", signals=(signal(DEMO, at(6)),)), queue=queue)
-    assert decide(seen, None, RULES, at(9)).actions == ()
+    assert decide(seen, None, NO_ENTRIES, RULES, at(9)).actions == ()
 
 
 def test_an_opt_out_after_a_request_wins_and_an_older_request_waits_for_the_pause_to_end() -> None:
@@ -171,8 +186,8 @@ def test_at_the_same_time_an_opt_out_wins_and_a_pause_does_not() -> None:
     "silence",
     [
         {"suppressions": (opted_out(SuppressionSource.BOUNCE),)},
-        {"lead": lead(paused_until=at(25), paused_at=NO, paused_by=PAUSED_BY_OUT_OF_OFFICE)},
-        {"lead": lead(consent_basis=None)},
+        {"lead": lead(paused_until=at(25), paused_at=NO, paused_by=PausedBy.OUT_OF_OFFICE)},
+        {"statements": ()},
     ],
     ids=["a bounce", "an absence", "no basis"],
 )
@@ -190,9 +205,9 @@ def test_a_date_that_comes_near_wakes_a_paused_lead_and_hands_it_off() -> None:
 
 
 def test_an_answered_request_does_not_count_again() -> None:
-    who = lead(signals_since=at(8), consent_basis=None)
-    assert offers(decided(view("s0", lead=who, signals=(signal(DEMO, at(6)),)))) == []
-    assert offers(decided(in_queue("no-consent-basis", lead=who, signals=(signal(DEMO, at(6)),)))) == []
+    who = lead(signals_since=at(8))
+    assert offers(decided(view("s0", lead=who, statements=(), signals=(signal(DEMO, at(6)),)))) == []
+    assert offers(decided(in_queue("no-consent-basis", lead=who, statements=(), signals=(signal(DEMO, at(6)),)))) == []
 
 
 def test_a_request_by_a_click_has_a_grace_period() -> None:
@@ -248,16 +263,15 @@ def test_a_request_part_holds_only_where_all_holds_and_by_something_newer(
 
 STATES = st.fixed_dictionaries(
     {
-        "pause": st.none()
-        | st.tuples(st.sampled_from(["by the lead", "by hand", "by rep ana", PAUSED_BY_OUT_OF_OFFICE]), times),
+        "pause": st.none() | st.tuples(st.sampled_from(list(PausedBy)), times),
         "suppressions": st.lists(
             st.builds(
                 opted_out, st.sampled_from(list(SuppressionSource)), times, st.sampled_from(list(SuppressionScope))
             ),
             max_size=3,
         ),
-        "consent_basis": st.sampled_from([None, "consent"]),
-        "queue": st.sampled_from(["", "no-consent-basis", "no-address", "suppressed", "no-track", "by-hand"]),
+        "statements": st.sampled_from([(), CONSENT]),
+        "queue": st.sampled_from(["", "no-consent-basis", "no-address", "suppressed", "track-missing", "by-hand"]),
         "reached": st.sampled_from([START, at(28)]),
         "answered": st.none() | times,
         "done": signals,
@@ -269,14 +283,15 @@ STATES = st.fixed_dictionaries(
 def _view(state: dict[str, Any], *more: Signal) -> LeadView:
     pause = state["pause"]
     who = lead(
-        consent_basis=state["consent_basis"],
         signals_since=state["answered"],
         paused_until=at(28) if pause else None,
         paused_at=pause[1] if pause else None,
         paused_by=pause[0] if pause else "",
     )
     done = tuple(sorted((*state["done"], *more), key=lambda one: one.occurred_at))
-    settings = {"lead": who, "signals": done, "suppressions": tuple(state["suppressions"])}
+    settings = {"lead": who, "signals": done, "suppressions": tuple(state["suppressions"])} | {
+        "statements": state["statements"]
+    }
     return in_queue(state["queue"], **settings) if state["queue"] else view("s0", reached=state["reached"], **settings)
 
 
@@ -296,7 +311,7 @@ def test_without_a_newer_request_nothing_passes_what_silences_the_mail(state: di
     seen, now = _view(state), at(16)
     since = max(filter(None, (silenced_since(seen, now), state["answered"])), default=None)
     newer = [one for one in seen.signals if one.kind in (DEMO, REPLIED) and (since is None or one.occurred_at >= since)]
-    stopped = not seen.lead.consent_basis or bool(seen.queue) or bool(state["pause"])
+    stopped = not seen.statements or bool(seen.queue) or bool(state["pause"])
     stopped = stopped or any(one.scope is not SuppressionScope.TOPIC for one in seen.suppressions)
     if stopped:
         assert bool(offers(decided(seen, now))) == bool(newer)

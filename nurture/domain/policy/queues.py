@@ -1,0 +1,97 @@
+"""Define who works the leads in queues, and how soon.
+
+The time of a lead counts from when it entered its queue, whatever moved its due date since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from nurture.domain.lead import Queue
+from nurture.domain.policy.business_hours import SlaDuration, WorkCalendar
+
+OTHERS: Final = "others"
+"""The entry for all queues without one of their own."""
+
+REVIEW_INTERVAL: Final = timedelta(days=7)
+"""How often a lead in a queue is checked again, besides when its time is over."""
+
+NOTIFIED_AT_ONCE: Final = frozenset({Queue.MANAGER_DECISION})
+"""Queues whose owner is emailed when a lead enters, not only in the morning."""
+
+LISTED_DAILY: Final = frozenset(
+    {
+        Queue.HAND_OFF,
+        Queue.NO_CONSENT_BASIS,
+        Queue.NO_ADDRESS,
+        Queue.SUPPRESSED,
+        Queue.OWNER_UNKNOWN,
+        Queue.AMBIGUOUS,
+    }
+)
+"""Queues that leads enter in large numbers: their owner is notified in the morning only."""
+
+_HOUR: Final = timedelta(hours=1)
+_MINUTE: Final = timedelta(minutes=1)
+_LONGEST_HOLIDAYS: Final = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRule:
+    """Who works the leads of a queue (*owner*, a rep or manager), in which time, and who is notified afterwards too."""
+
+    owner: str
+    within: SlaDuration
+    deputy: str | None = None
+
+    def recipients(self, *, late: bool) -> tuple[str, ...]:
+        """Return who is notified of leads in the queue: the owner, and the deputy of late ones."""
+        return (self.owner, self.deputy) if late and self.deputy else (self.owner,)
+
+    def reminder_at(self, since: datetime, calendar: WorkCalendar) -> datetime:
+        """Return when owner and deputy are notified of a lead that entered at *since*.
+
+        At the full hour before its time is over, so that one email lists many leads.
+        """
+        return self.within.after(since, calendar).replace(minute=0, second=0, microsecond=0)
+
+    def late_since(self, now: datetime, calendar: WorkCalendar) -> datetime:
+        """Return the newest entry, to the minute, whose time is over at *now*."""
+        earliest, newest = now - 8 * self.within.length(calendar) - _LONGEST_HOLIDAYS, now
+        while newest - earliest > _MINUTE:
+            middle = earliest + (newest - earliest) / 2
+            if self.within.after(middle, calendar) <= now:
+                earliest = middle
+            else:
+                newest = middle
+        return earliest
+
+    def earliest_reminder(self, calendar: WorkCalendar) -> timedelta:
+        """Return the least time from the entry to the reminder: working time takes at least as long as clock time."""
+        return max(self.within.length(calendar) - _HOUR, timedelta())
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """The rule of each queue, by name; OTHERS applies to those that are not named."""
+
+    rules: Mapping[str, QueueRule] = field(default_factory=dict)
+
+    def rule_for(self, queue: str) -> QueueRule | None:
+        """Return the rule of a queue, None if nobody works it."""
+        return self.rules.get(queue) or self.rules.get(OTHERS)
+
+    def late_since(self, queues: Iterable[str], now: datetime, calendar: WorkCalendar) -> dict[str, datetime]:
+        """Return for each of *queues* that somebody works the newest entry whose time is over at *now*."""
+        rules = {name: self.rule_for(name) for name in queues}
+        by_rule = {rule: rule.late_since(now, calendar) for rule in set(rules.values()) if rule is not None}
+        return {name: by_rule[rule] for name, rule in rules.items() if rule is not None}
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Return the ids of all owners and deputies."""
+        named = (id_ for rule in self.rules.values() for id_ in rule.recipients(late=True))
+        return tuple(dict.fromkeys(named))

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
+from nurture.definitions.dates import read_date_condition, read_inactive
 from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.values import Line, Name, PositiveSpan
 from nurture.definitions.yaml_reader import Node, ParseContext, TrackReference
@@ -93,6 +94,10 @@ def read_condition(node: Node, known_emails: KnownEmails, context: ParseContext)
         return AllOf(())
     if node.value in NEVER:
         return AnyOf(())
+    if isinstance(node.value, list) and node.value:
+        what = "this is a list of conditions"
+        context.add_problem(node, what, "Write `{all: [...]}` if all of them must hold, or `{any: [...]}`.")
+        return None
     if not isinstance(node.value, dict) or not node.value:
         shown = f"`{node.value}`" if node.value else "nothing"
         context.add_problem(node, f"{shown} is not a condition", _EXAMPLE)
@@ -160,21 +165,24 @@ def _field(node: Node, _: KnownEmails, context: ParseContext) -> Condition | Non
     if isinstance(node.value[others[0]], list):
         comparison = _LIST_COMPARISONS.get(comparison, comparison)
     with Reporting(node.parts[others[0]], context, f"`{comparison.value}`"):
-        return FieldCondition(name, comparison, _read_comparison_value(comparison, node.value[others[0]]))
+        found = FieldCondition(name, comparison, _read_comparison_value(comparison, node.value[others[0]]))
+        context.field_conditions.append((node, found))
+        return found
     return None
 
 
 def _read_comparison_value(comparison: Comparison, given: Any) -> FieldValue | tuple[FieldValue, ...]:
     if comparison in _LISTS or (comparison is Comparison.CONTAINS and isinstance(given, list)):
         if not isinstance(given, list) or not given:
-            raise InvalidValue("it needs a list", f"Write for example `{comparison.value}: [Germany, Austria]`.")
+            raise InvalidValue("it needs a list", f"Write for example `{comparison.value}: [DE, AT]`.")
         return tuple(read_field_value(value) for value in given)
     if comparison is Comparison.EXISTS:
         if not isinstance(given, bool):
             raise InvalidValue(f"`{given}` is not yes or no", "Write `exists: yes` or `exists: no`.")
         return given
     if comparison in _NUMBERS and (isinstance(given, bool) or not isinstance(given, int | float)):
-        raise InvalidValue(f"`{given}` is not a number", f"Write for example `{comparison.value}: 50`.")
+        remedy = f"Write for example `{comparison.value}: 50`; for a date `{{date: renewal_date, within: 90 days}}`."
+        raise InvalidValue(f"`{given}` is not a number", remedy)
     if comparison is Comparison.CONTAINS and (not isinstance(given, str) or not given.strip()):
         raise InvalidValue(f"`{given}` is not a text", "Write a word, or a list of words, in quotes if necessary.")
     return read_field_value(given)
@@ -204,6 +212,9 @@ def _did(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condit
         return None
     with Reporting(node.parts["did"], context):
         kind = read_kind(shape.did)
+        if kind is SignalKind.OPENED:
+            what = "opens are recorded only for leads that agreed to it, so this holds for few leads or none"
+            context.warn(node, what, "Write `did: clicked` instead.")
         if shape.email is None:
             return SignalCondition(kind, None, shape.link, shape.times, shape.within)
         with Reporting(node.parts["email"], context):
@@ -302,7 +313,7 @@ def _in_track(node: Node, _: KnownEmails, context: ParseContext) -> Condition | 
     shape = read_shape(_InTrackShape, node, context, "an `in_track` condition")
     if shape is None:
         return None
-    context.track_references.append(TrackReference(node.parts["in_track"], shape.in_track))
+    context.track_references.append(TrackReference(node.parts["in_track"], shape.in_track, enters=False))
     return InTrack(shape.in_track)
 
 
@@ -316,6 +327,8 @@ CONDITION_READERS: Final[Mapping[str, _Reader]] = {
     "score": _score,
     "fit": _fit,
     "timeline": _timeline,
+    "date": read_date_condition,
+    "inactive": read_inactive,
     "in_track": _in_track,
     "postcode": _postcode,
     "bant": _bant,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from pydantic import Field
 
+from nurture.definitions.brand import Brand, read_brand
+from nurture.definitions.caps import read_caps
 from nurture.definitions.folder import DEFAULTS, Sources
-from nurture.definitions.schema_check import Shape, read_part, read_shape
+from nurture.definitions.languages import Language
+from nurture.definitions.schema_check import Shape, read_shape
 from nurture.definitions.senders import check_sender
-from nurture.definitions.values import Address, Between, Days, Line, Name, PositiveSpan, Span, Text, Zone
+from nurture.definitions.snippets import find_snippets
+from nurture.definitions.utm import read_utm
+from nurture.definitions.values import Address, Between, Days, Line, Name, Span, Text, Zone
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.planning.calendar import Window
 from nurture.domain.planning.frequency_cap import FrequencyCap
@@ -36,7 +42,13 @@ class Defaults:
     sender: Sender = field(default_factory=lambda: Sender("", "", ""))
     sending: SendingDefaults = field(default_factory=SendingDefaults)
     cap: FrequencyCap = field(default_factory=lambda: FrequencyCap(2, timedelta(days=7)))
+    topic_caps: Mapping[str, FrequencyCap] = field(default_factory=dict)
+    """By topic, in normal form."""
     layout: str = PLAIN_LAYOUT
+    brand: Brand = field(default_factory=Brand)
+    utm: Mapping[str, str] = field(default_factory=dict)
+    language: str = "en"
+    """The language of emails whose file names no other."""
 
 
 class DefaultsShape(Shape):
@@ -46,6 +58,9 @@ class DefaultsShape(Shape):
     send: Any = Field(None, examples=["{between: 09:00-17:00}"])
     cap: Any = Field(None, examples=["{touches: 2, per: 7 days}"])
     layout: Name = Field(PLAIN_LAYOUT, examples=[PLAIN_LAYOUT])
+    brand: Any = Field(None, examples=['{colors: {accent: "#0b5cad"}}'])
+    utm: Any = Field(None, examples=["{source: newsletter}"])
+    language: Language = Field(default="en", examples=["de"])
 
 
 class SenderShape(Shape):
@@ -55,6 +70,7 @@ class SenderShape(Shape):
     email: Address = Field(examples=["nora@example.com"])
     postal_address: Text = Field(examples=["Larkfield Ltd, 1 Example Street, Exampletown"])
     reply_to: Address = Field("", examples=["hello@example.com"])
+    owner: bool = Field(default=False, examples=["yes"])
 
 
 class SenderOverrideShape(Shape):
@@ -64,6 +80,7 @@ class SenderOverrideShape(Shape):
     email: Address | None = Field(None, examples=["nora@example.com"])
     postal_address: Text | None = Field(None, examples=["Larkfield Ltd, 1 Example Street, Exampletown"])
     reply_to: Address | None = Field(None, examples=["hello@example.com"])
+    owner: bool | None = Field(None, examples=["yes"])
 
 
 class SendShape(Shape):
@@ -74,13 +91,6 @@ class SendShape(Shape):
     zone_fallback: Zone | None = Field(None, examples=["Europe/Berlin"])
     skip_holidays: bool | None = Field(None, examples=["yes"])
     grace: Span | None = Field(None, examples=["3 days"])
-
-
-class CapShape(Shape):
-    """The keys under `cap:`."""
-
-    touches: int = Field(ge=1, examples=["2"])
-    per: PositiveSpan = Field(examples=["7 days"])
 
 
 def read_defaults(sources: Sources, context: ParseContext) -> Defaults:
@@ -95,13 +105,16 @@ def read_defaults(sources: Sources, context: ParseContext) -> Defaults:
     if node is None:
         return Defaults()
     shape = read_shape(DefaultsShape, node, context, "the defaults")
-    per = read_part(CapShape, node, "cap", context)
+    cap, topic_caps = read_caps(node, context)
     defaults = Defaults(
         sender=_sender(node.part("sender"), context),
         sending=read_sending(node.part("send"), SendingDefaults(), context),
         layout=shape.layout if shape is not None else PLAIN_LAYOUT,
+        brand=read_brand(node.part("brand"), find_snippets(sources), context),
+        utm=read_utm(node.part("utm"), {}, context),
+        language=shape.language if shape is not None else "en",
     )
-    return defaults if per is None else replace(defaults, cap=FrequencyCap(per.touches, per.per))
+    return replace(defaults, cap=cap or defaults.cap, topic_caps=topic_caps)
 
 
 def _sender(node: Node | None, context: ParseContext) -> Sender:
@@ -109,11 +122,13 @@ def _sender(node: Node | None, context: ParseContext) -> Sender:
     if node is None or shape is None:
         return Sender("", "", "")
     check_sender(node, context)
-    return Sender(shape.name, shape.email, shape.postal_address, shape.reply_to)
+    return Sender(shape.name, shape.email, shape.postal_address, shape.reply_to, shape.owner)
 
 
 def override_sender(node: Node | None, sender: Sender, context: ParseContext) -> Sender:
-    """Return *sender* with a track's `sender:` applied."""
+    """Return *sender* with a track's `sender:` applied; `sender: owner` stands for `sender: {owner: yes}`."""
+    if node is not None and node.value == "owner":
+        return replace(sender, owner=True)
     shape = read_shape(SenderOverrideShape, node, context, "the sender")
     if node is None or shape is None:
         return sender

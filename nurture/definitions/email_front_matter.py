@@ -6,6 +6,9 @@ import re
 from typing import Final
 
 from nurture.definitions.folder import Sources
+from nurture.definitions.languages import split_language
+from nurture.definitions.schema_check import Reporting
+from nurture.definitions.values import read_name
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.errors import suggest
 
@@ -27,7 +30,7 @@ def layouts_in(sources: Sources) -> dict[str, str]:
 
 def check_front_matter(file: str, text: str, context: ParseContext) -> None:
     """Report an email without front matter or subject, in the same words as the mail package."""
-    front = _front_matter(text)
+    front = read_front_matter(text)
     if front is None:
         context.add_problem(Node(file, 1, None), "the email has no front matter", _FRONT_MATTER_HINT)
     elif "subject" not in front:
@@ -39,25 +42,37 @@ def check_front_matter(file: str, text: str, context: ParseContext) -> None:
 
 
 def email_layout(file: str, text: str, default: str, sources: Sources, context: ParseContext) -> str:
-    """Return the layout that an email names, or *default*; one that does not exist is reported."""
+    """Return the layout that an email names, or *default*, in its language; one that does not exist is reported."""
     known = layouts_in(sources)
-    line, layout = (_front_matter(text) or {}).get("layout", (1, default))
+    line, layout = (read_front_matter(text) or {}).get("layout", (1, default))
     if layout not in known:
         what = f"there is no layout `{layout}` in {LAYOUTS}"
         context.add_problem(Node(file, line, None), what, suggest(layout, known))
-    return layout
+    language = split_language(file.rpartition("/")[2].removesuffix(".md"))[1]
+    if language and f"{layout}.{language}" not in known:
+        what = f"there are emails in {language}, but this layout is not there in {language}: its small print stays"
+        context.warn(Node(f"{LAYOUTS}{layout}.mjml", 1, None), what, f"Write {LAYOUTS}{layout}.{language}.mjml.")
+    return f"{layout}.{language}" if f"{layout}.{language}" in known else layout
 
 
 def is_call_to_action(file: str, text: str, context: ParseContext) -> bool:
     """Return whether an email asks the lead to talk to sales; a value other than yes or no is reported."""
-    line, value = (_front_matter(text) or {}).get("call_to_action", (1, "no"))
+    line, value = (read_front_matter(text) or {}).get("call_to_action", (1, "no"))
     if value.lower() not in _YES_OR_NO:
         what = f"`call_to_action: {value}` is neither yes nor no"
         context.add_problem(Node(file, line, None), what, "Write `call_to_action: yes`, or leave it out.")
     return _YES_OR_NO.get(value.lower(), False)
 
 
-def _front_matter(text: str) -> dict[str, tuple[int, str]] | None:
+def read_piece(file: str, text: str, context: ParseContext) -> str:
+    """Return the piece of content that an email says it sends, "" if it names none."""
+    line, piece = (read_front_matter(text) or {}).get("piece", (1, ""))
+    with Reporting(Node(file, line, None), context, "`piece`"):
+        return read_name(piece) if piece else ""
+    return ""
+
+
+def read_front_matter(text: str) -> dict[str, tuple[int, str]] | None:
     """Return the keys of the front matter with line and value, if on one line."""
     lines = text.split("\n")
     ends = [number for number, line in enumerate(lines) if _FENCE.match(line)][:2]

@@ -15,9 +15,11 @@ Sources = Mapping[str, str]
 DEFAULTS: Final = "defaults.yaml"
 POLICY: Final = "sales/policy.yaml"
 BRIEF: Final = "handoff/brief.md"
+CONFIRM: Final = "handoff/confirm.md"
 SENDING: Final = "sending.yaml"
+FIELDS: Final = "fields.yaml"
 CRM: Final = "sales/crm.yaml"
-_FOLDERS: Final = ("tracks", "layouts", "handoff", "sales")
+_FOLDERS: Final = ("tracks", "layouts", "snippets", "handoff", "sales")
 _ENCODING: Final = "Save the file again with the encoding UTF-8"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".md", ".mjml"})
 
@@ -67,7 +69,8 @@ def scan_folder(path: str | Path) -> tuple[Sources, list[Problem]]:
 
 
 def _files(root: Path) -> list[Path]:
-    below = [root / DEFAULTS, root / SENDING, *(file for folder in _FOLDERS for file in (root / folder).rglob("*"))]
+    below = [root / name for name in (DEFAULTS, FIELDS, SENDING)]
+    below += [file for folder in _FOLDERS for file in (root / folder).rglob("*")]
     return sorted(
         file
         for file in below

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from nurture.definitions.caps import read_exemption
 from nurture.definitions.conditions import KnownEmails, read_condition, read_field_value
-from nurture.definitions.destinations import read_destination
+from nurture.definitions.destinations import read_track_destination
 from nurture.definitions.schema_check import Reporting
 from nurture.definitions.steps import Block, Step, every_step
 from nurture.definitions.values import MAX_DELAY_DAYS
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning.calendar import Delay
 from nurture.domain.planning.conditions import AllOf, Condition
+from nurture.domain.planning.dates import DateOffset
+from nurture.domain.planning.exits import needs_new_signal
 from nurture.domain.planning.program import (
     FINALLY,
     Branch,
-    Destination,
     Email,
     End,
     HandOff,
     Instruction,
     Jump,
     NextRound,
+    Program,
     Repeat,
     SetField,
     Split,
     ToTrack,
+    TrackDestination,
     WaitFor,
+    reachable,
 )
 from nurture.errors import suggest
 
@@ -43,8 +48,10 @@ class ProgramCompiler:
 
     track: str
     known_emails: KnownEmails
-    finally_: Destination
+    finally_: TrackDestination
     context: ParseContext
+    once: bool = False
+    """Whether steps send nothing that a lead has had, unless they say otherwise."""
 
     def program(self, steps: list[Step]) -> tuple[Instruction, ...]:
         """Return the instructions of *steps*, followed by the end of the track."""
@@ -66,12 +73,19 @@ class ProgramCompiler:
             case _ if shape is None:
                 return [Email(step.id, ("",), Delay())]
             case "email":
-                if len(shape.email) > 1 and not in_repeat:
+                once = shape.content == "once" or (self.once and shape.content is None)
+                if len(shape.email) > 1 and not in_repeat and not once:
                     what = f"`{step.id}` has several emails outside a repeat: only the first would ever be sent"
                     self.context.add_problem(
                         step.node, what, "Put the step into a `repeat:`, or write one step for each email."
                     )
-                return [Email(step.id, shape.email, shape.after or Delay())]
+                for key, when in (("after", shape.after), ("not_after", shape.not_after)):
+                    if isinstance(when, DateOffset):
+                        self.context.date_references.append((step.node.parts[key], when.name))
+                exempt = read_exemption(step.node.part("cap"), self.context)
+                return [
+                    Email(step.id, shape.email, shape.after or Delay(), exempt, shape.not_after, shape.spread, once)
+                ]
             case "hand_off":
                 return [HandOff(step.id, shape.hand_off)]
             case "set":
@@ -89,12 +103,12 @@ class ProgramCompiler:
         if step.shape.end is True:
             return End(step.id, self.finally_)
         reason = f"the track {self.track} ended at {step.id}"
-        to = read_destination(
+        to = read_track_destination(
             step.node.parts["end"],
             self.context,
             reason,
             "Write `end: true` to go where `finally` says, "
-            "a track's name, `{queue: a-queue}` or `{close: unreachable}`.",
+            "a track's name, `previous`, `{queue: a-queue}` or `{close: unreachable}`.",
         )
         if to == ToTrack(self.track):
             self.context.add_problem(
@@ -185,7 +199,7 @@ def case_part(block: Block, key: str, step: Step, place: int) -> Node | None:
 def check_program(instructions: tuple[Instruction, ...], steps: list[Step], context: ParseContext) -> None:
     """Report steps that no lead can reach, and repeats with a round without an email."""
     nodes = {step.id: step.node for step in every_step(steps)}
-    reached = set(_reachable(instructions, 0, through_emails=True))
+    reached = set(reachable(instructions, 0, through_emails=True))
     previous_unreachable = False
     for place, instruction in enumerate(instructions):
         if isinstance(instruction, Jump | NextRound) or instruction.step not in nodes:
@@ -196,55 +210,19 @@ def check_program(instructions: tuple[Instruction, ...], steps: list[Step], cont
             context.add_problem(nodes[instruction.step], what, "Move it up, or give the repeat before it `times:`.")
         previous_unreachable = unreachable
         if isinstance(instruction, Repeat):
-            without_email = (
-                instructions[at] for at in _reachable(instructions, instruction.body, through_emails=False)
-            )
+            without_email = (instructions[at] for at in reachable(instructions, instruction.body, through_emails=False))
             if any(isinstance(other, NextRound) and other.repeat == place for other in without_email):
                 what = f"a round of `{instruction.step}` can end without an email"
                 context.add_problem(nodes[instruction.step], what, "Add an email on each path through it.")
 
 
-def tracks_reached_without_email(instructions: tuple[Instruction, ...]) -> set[str]:
-    """Return the tracks to which a lead can move without getting an email first."""
-    ends = (instructions[place] for place in _reachable(instructions, 0, through_emails=False))
-    return {end.destination.track for end in ends if isinstance(end, End) and isinstance(end.destination, ToTrack)}
-
-
-def _reachable(instructions: tuple[Instruction, ...], start: int, *, through_emails: bool) -> Iterator[int]:
-    """Yield the indexes that can be reached from *start*."""
-    seen: set[int] = set()
-    pending = [start]
-    while pending:
-        place = pending.pop()
-        if place in seen:
-            continue
-        seen.add(place)
-        yield place
-        if through_emails or not isinstance(instructions[place], Email):
-            pending.extend(_successors(instructions, place))
-
-
-def _successors(instructions: tuple[Instruction, ...], place: int) -> tuple[int, ...]:
-    instruction = instructions[place]
-    match instruction:
-        case Jump(target=target):
-            return (target,)
-        case NextRound(repeat=repeat):
-            rounds = instructions[repeat]
-            assert isinstance(rounds, Repeat)
-            return (rounds.body,) if rounds.times is None else (rounds.body, rounds.then)
-        case Repeat(body=body):
-            return (body,)
-        case WaitFor(then=then, otherwise=otherwise):
-            return (then, otherwise)
-        case Branch(cases=cases, otherwise=otherwise):
-            return (*(target for _, target in cases), otherwise)
-        case Split(arms=arms):
-            return tuple(target for _, _, target in arms)
-        case End():
-            return ()
-        case _:
-            return (place + 1,)
+def tracks_reached(program: Program, *, through_emails: bool) -> set[str]:
+    """Return the tracks to which the steps lead; or without an email, or a signal of the lead, first."""
+    instructions = program.instructions
+    reached = (instructions[place] for place in reachable(instructions, 0, through_emails=through_emails))
+    ends = [end.destination for end in reached if isinstance(end, End)]
+    ends += [one.destination for one in program.exits if through_emails or not needs_new_signal(one.condition)]
+    return {to.track for to in ends if isinstance(to, ToTrack)}
 
 
 def email_steps(steps: list[Step]) -> Mapping[str, str]:

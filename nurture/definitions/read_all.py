@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 
+from nurture.definitions.brand import Brand, check_brand_names
+from nurture.definitions.cap_checks import check_caps
+from nurture.definitions.caps import check_capped_topics
 from nurture.definitions.crm_status import read_crm_statuses
 from nurture.definitions.defaults import Defaults, read_defaults
 from nurture.definitions.destinations import check_track_references
 from nurture.definitions.email_front_matter import check_front_matter, email_layout, layouts_in
-from nurture.definitions.folder import BRIEF, CRM, DEFAULTS, POLICY, SENDING, Sources
+from nurture.definitions.field_checks import add_set_fields, check_dates, check_field_conditions, check_ties
+from nurture.definitions.fields import read_fields
+from nurture.definitions.folder import BRIEF, CRM, DEFAULTS, FIELDS, POLICY, SENDING, Sources
+from nurture.definitions.languages import split_language
 from nurture.definitions.policy.policy import read_policy
-from nurture.definitions.program_compiler import tracks_reached_without_email
+from nurture.definitions.policy.queues import check_queues
+from nurture.definitions.program_compiler import tracks_reached
 from nurture.definitions.sending_limits import read_sending_rules
+from nurture.definitions.snippets import ExpandedText, expand_emails, used_snippets
 from nurture.definitions.tracks import FOLDER, ParsedTrack, read_track, track_names
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.delivery.sending_limits import SendingRules
+from nurture.domain.fields import Fields
 from nurture.domain.planning.conditions import Condition
 from nurture.domain.planning.program import Email, Program
 from nurture.domain.policy.crm_status import CrmStatusMap
 from nurture.domain.policy.policy import Policy
-from nurture.domain.problems import Problem
+from nurture.domain.problems import Problem, faults
 from nurture.errors import InvalidDefinitions, NotFound
+
+_ENGLISH = re.compile(r'<mjml lang="en"')
 
 __all__ = ["ProjectDefinitions", "TrackDefinition", "check", "find_policy_mismatches", "load", "read"]
 
 
 @dataclass(frozen=True)
 class TrackDefinition:
-    """One track: its emails (Markdown by name), the layout of each, and a digest of everything."""
+    """One track: its emails (Markdown with its snippets, by name), the layout of each, and a digest of everything."""
 
     name: str
     emails: Mapping[str, str]
@@ -56,15 +68,26 @@ class ProjectDefinitions:
     tracks: Mapping[str, TrackDefinition]
     defaults: Defaults
     layouts: Mapping[str, str] = field(repr=False)
-    """MJML by name."""
+    """MJML by name, with the values of the brand."""
     brief: str = field(repr=False)
     """The Markdown of the brief that a rep receives, "" if the bundle has none."""
+    emails: Mapping[str, ExpandedText] = field(repr=False)
+    """Each email with its snippets, by path."""
     unversioned_policy: Policy | None = field(repr=False)
     policy_digest: str = ""
     crm: CrmStatusMap = field(default_factory=CrmStatusMap)
     sending: SendingRules = field(default_factory=SendingRules)
     sending_digest: str = ""
     """"" if the bundle has no sending.yaml."""
+    fields: Fields = field(default_factory=dict, repr=False)
+    """All fields: built in, declared, or written by a `set:` step."""
+    fields_digest: str = ""
+    """"" if the bundle has no fields.yaml."""
+
+    @property
+    def field_names(self) -> frozenset[str]:
+        """Return the fields as emails name them, such as lead.company."""
+        return frozenset(f"lead.{name}" for name in self.fields)
 
     def policy(self, version: int) -> Policy:
         """Return the policy as its published *version*; raises NotFound if the bundle has none."""
@@ -76,15 +99,15 @@ class ProjectDefinitions:
         """Return only the texts that a published version of *track* needs."""
         if track not in self.tracks:
             raise NotFound(f"there is no track {track}. Tracks: {', '.join(sorted(self.tracks))}.")
-        return _sources_of(self.sources, f"{FOLDER}{track}/", set(self.tracks[track].layouts.values()))
+        return _sources_of(self.sources, self.emails, f"{FOLDER}{track}/", set(self.tracks[track].layouts.values()))
 
-    def sources_of_sending(self) -> Sources:
-        """Return the text that a published version of the sending rules needs."""
-        return _sending_sources(self.sources)
+    def source_of(self, path: str) -> Sources:
+        """Return the one file of which a publication consists: sending.yaml or fields.yaml."""
+        return _only(self.sources, path)
 
     def sources_of_policy(self) -> Sources:
-        """Return the texts that a published version of the policy needs: policy, CRM statuses, briefs, layouts."""
-        return _policy_sources(self.sources)
+        """Return what a published version of the policy needs: policy, CRM statuses, briefs, snippets, layouts."""
+        return _policy_sources(self.sources, self.emails)
 
 
 def load(sources: Sources, *, complete: bool = True) -> ProjectDefinitions:
@@ -93,8 +116,8 @@ def load(sources: Sources, *, complete: bool = True) -> ProjectDefinitions:
     Not *complete*: the bundle is one published track or policy, so references outside it are not checked.
     """
     definitions, problems = _read(sources, complete=complete)
-    if problems:
-        raise InvalidDefinitions(problems)
+    if found := faults(problems):
+        raise InvalidDefinitions(found)
     return definitions
 
 
@@ -113,7 +136,7 @@ def find_policy_mismatches(policy: Sources, programs: Iterable[Program]) -> list
     known = list(programs)
     context = ParseContext(complete=False)
     read_policy(policy, _email_steps(known), context)
-    check_track_references(context, [program.track for program in known])
+    check_track_references(context, [one.track for one in known], [one.track for one in known if one.for_customers])
     return sorted(set(context.problems))
 
 
@@ -130,34 +153,66 @@ def _read_once(
     """Cache the result: publishing checks a text, loads it, and reads what was published."""
     sources = dict(files)
     context = ParseContext(complete=complete)
+    context.fields = read_fields(sources, context)
     defaults = read_defaults(sources, context)
+    emails = expand_emails(sources, defaults.brand.signature, context)
+    layouts = _brand_layouts(sources, defaults.brand, defaults.language, context)
+    texts = {**sources, **{path: one.text for path, one in emails.items()}}
     names = track_names(sources)
-    found = {name: read_track(name, sources, defaults, context) for name in names}
+    found = {name: read_track(name, texts, defaults, context) for name in names}
     read = {name: track for name, track in found.items() if track is not None}
     policy = _policy(sources, read, defaults, context, complete=complete)
     senders = {defaults.sender.email, *(track.program.sender.email for track in read.values())}
     sending = read_sending_rules(sources, context, senders if complete else None)
     crm = read_crm_statuses(sources, policy.reject_reasons if policy is not None else None, context)
     if complete:
-        check_track_references(context, names)
+        check_track_references(context, names, [name for name, one in read.items() if one.program.for_customers])
         _check_cycles(read, context)
+        if policy is not None:
+            check_queues(policy, context)
+            _check_back_pressure(policy, [track.program for track in read.values()], context)
+        programs = {name: track.program for name, track in read.items()}
+        check_capped_topics(programs.values(), context)
+        if not faults(context.problems):
+            for track in read.values():
+                check_caps(track.program, track.node, context)
+        context.fields = add_set_fields(context.fields, programs.values())
+        check_field_conditions(context.fields, context)
+        check_dates(context.fields, context)
+        check_ties(programs, {name: track.node.part("audience") or track.node for name, track in read.items()}, context)
         if not names:
             context.add_problem(
                 Node(DEFAULTS, 1, None), "there are no tracks in tracks/", "Write tracks/my-track/track.yaml."
             )
     definitions = ProjectDefinitions(
         sources=sources,
-        tracks={name: _track(name, track, sources) for name, track in read.items()},
+        tracks={name: _track(name, track, sources, emails) for name, track in read.items()},
         defaults=defaults,
-        layouts=layouts_in(sources),
-        brief=sources.get(BRIEF, ""),
+        layouts=layouts,
+        brief=texts.get(BRIEF, ""),
+        emails=emails,
         unversioned_policy=policy,
-        policy_digest=_digest(_policy_sources(sources)) if policy is not None else "",
+        policy_digest=_digest(_policy_sources(sources, emails)) if policy is not None else "",
         crm=crm,
         sending=sending,
-        sending_digest=_digest(_sending_sources(sources)) if SENDING in sources else "",
+        fields=context.fields,
+        fields_digest=_digest(_only(sources, FIELDS)) if FIELDS in sources else "",
+        sending_digest=_digest(_only(sources, SENDING)) if SENDING in sources else "",
     )
     return definitions, tuple(sorted(set(context.problems)))
+
+
+def _brand_layouts(sources: Sources, brand: Brand, language: str, context: ParseContext) -> dict[str, str]:
+    layouts = layouts_in(sources)
+    for name, text in layouts.items():
+        check_brand_names(f"layouts/{name}.mjml", text, brand, context)
+    return {name: brand.apply(_set_language(name, text, language)) for name, text in layouts.items()}
+
+
+def _set_language(name: str, layout: str, default: str) -> str:
+    """Name the language of a layout, by which screen readers choose their voice."""
+    language = split_language(name)[1] or default
+    return _ENGLISH.sub(f'<mjml lang="{language}"', layout, count=1)
 
 
 def _policy(
@@ -175,6 +230,14 @@ def _policy(
     steps = _email_steps(track.program for track in read.values()) if complete else None
     policy = read_policy(sources, steps, context)
     return replace(policy, sender=defaults.sender) if policy is not None else None
+
+
+def _check_back_pressure(policy: Policy, programs: Sequence[Program], context: ParseContext) -> None:
+    """Warn about calls to action that are held while reps are full, where no email is one."""
+    if policy.priority.hold_calls_to_action_at is not None and not any(one.calls_to_action for one in programs):
+        what = "`hold_calls_to_action_at` is on, but no email calls to action: nothing is ever held"
+        remedy = "Write `call_to_action: yes` in the emails that ask leads to talk to sales, or remove it."
+        context.warn(Node(POLICY, 1, None), what, remedy)
 
 
 def _check_briefs(sources: Sources, defaults: Defaults, context: ParseContext) -> None:
@@ -196,27 +259,29 @@ def _email_steps(programs: Iterable[Program]) -> set[str]:
     }
 
 
-def _track(name: str, track: ParsedTrack, sources: Sources) -> TrackDefinition:
+def _track(name: str, track: ParsedTrack, sources: Sources, emails: Mapping[str, ExpandedText]) -> TrackDefinition:
     folder = f"{FOLDER}{name}/"
-    used = _sources_of(sources, folder, set(track.layouts.values()))
+    used = _sources_of(sources, emails, folder, set(track.layouts.values()))
     return TrackDefinition(name, track.emails, track.layouts, _digest(used), track.program)
 
 
-def _sources_of(sources: Sources, folder: str, layouts: Collection[str]) -> Sources:
-    wanted = {DEFAULTS, *(f"layouts/{layout}.mjml" for layout in layouts)}
+def _sources_of(sources: Sources, emails: Mapping[str, ExpandedText], folder: str, layouts: Collection[str]) -> Sources:
+    snippets = used_snippets(one for path, one in emails.items() if path.startswith(folder))
+    wanted = {DEFAULTS, FIELDS, *snippets, *(f"layouts/{layout}.mjml" for layout in layouts)}
     return {path: text for path, text in sorted(sources.items()) if path.startswith(folder) or path in wanted}
 
 
-def _policy_sources(sources: Sources) -> Sources:
+def _policy_sources(sources: Sources, emails: Mapping[str, ExpandedText]) -> Sources:
+    snippets = used_snippets(one for path, one in emails.items() if path.startswith("handoff/"))
     return {
         path: text
         for path, text in sorted(sources.items())
-        if path in (POLICY, CRM, DEFAULTS) or path.startswith(("handoff/", "layouts/"))
+        if path in {POLICY, CRM, DEFAULTS, *snippets} or path.startswith(("handoff/", "layouts/"))
     }
 
 
-def _sending_sources(sources: Sources) -> Sources:
-    return {path: text for path, text in sources.items() if path == SENDING}
+def _only(sources: Sources, wanted: str) -> Sources:
+    return {path: text for path, text in sources.items() if path == wanted}
 
 
 def _digest(sources: Sources) -> str:
@@ -230,18 +295,25 @@ def _digest(sources: Sources) -> str:
 
 
 def _check_cycles(read: Mapping[str, ParsedTrack], context: ParseContext) -> None:
-    """Report tracks between which a lead could move in a cycle without ever getting an email."""
-    onward = {name: tracks_reached_without_email(track.program.instructions) for name, track in read.items()}
-    for name in sorted(onward):
-        route = _find_cycle(name, onward)
-        if route and name == min(route):
-            way = " to ".join(f"`{stop}`" for stop in [*route, name])
-            at = read[name].node.part("finally") or read[name].node
-            context.add_problem(
-                at,
-                f"leads move in a cycle from {way} without an email",
-                "Add an email to one of them, or end elsewhere.",
-            )
+    """Report tracks between which a lead could move in a cycle: without ever getting an email, or with emails.
+
+    The latter is no problem if one of them says `loops: yes`.
+    """
+    found: set[str] = set()
+    for through_emails, end, suggestion in (
+        (False, " without an email", "Add an email to one of them, or end elsewhere."),
+        (True, " and get the same emails again", "Let one of them end elsewhere, or write `loops: yes` in one."),
+    ):
+        onward = {name: tracks_reached(track.program, through_emails=through_emails) for name, track in read.items()}
+        if through_emails:
+            onward = {name: to for name, to in onward.items() if read[name].node.value.get("loops") is not True}
+        for name in sorted(onward.keys() - found):
+            route = _find_cycle(name, onward)
+            if route and name == min(route):
+                found.add(name)
+                way = " to ".join(f"`{stop}`" for stop in [*route, name])
+                at = read[name].node.part("finally") or read[name].node
+                context.add_problem(at, f"leads move in a cycle from {way}{end}", suggestion)
 
 
 def _find_cycle(start: str, onward: Mapping[str, set[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Read templates/sending.yaml: sending limits by domain, and what to do with messages of unknown delivery."""
+"""Read templates/sending.yaml: sending limits by domain, messages of unknown delivery, consent to confirm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, PlainValidator
 
-from nurture.definitions.folder import SENDING, Sources
+from nurture.definitions.folder import CONFIRM, SENDING, Sources
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import Day, PositiveSpan
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
+from nurture.domain.consent.suppression import normalize_ref
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules, WarmUp, normalize_domain
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
 from nurture.errors import InvalidDefinitions, suggest
@@ -56,6 +57,13 @@ class SendingShape(Shape):
     on_unknown: Any = Field(HOLD, examples=[HOLD])
     default: Any = Field(None, examples=["{per_hour: 500, per_day: 4000}"])
     domains: Any = Field(None, examples=["{example.com: {per_hour: 500}}"])
+    sources: Any = Field(None, examples=["{website: {confirm: yes}}"])
+
+
+class SourceShape(Shape):
+    """The keys of a source of leads."""
+
+    confirm: bool = Field(examples=["yes"])
 
 
 class OnUnknownShape(Shape):
@@ -116,7 +124,23 @@ def read_sending_rules(sources: Sources, context: ParseContext, senders: Collect
         default=default,
         domains=_domains(node.part("domains"), default, senders, context),
         resend_after=_resend_after(node.part("on_unknown"), context),
+        confirm=_sources_to_confirm(node.part("sources"), sources, context),
     )
+
+
+def _sources_to_confirm(node: Node | None, files: Sources, context: ParseContext) -> frozenset[str]:
+    """Return the normal form of the sources with `confirm: yes`; their leads need the email that asks them."""
+    if node is None or not isinstance(node.value, dict):
+        if node is not None and node.value is not None:
+            instead = "Write each source on its own line, for example `website: {confirm: yes}`."
+            context.add_problem(node, "`sources` is not a list of sources", instead)
+        return frozenset()
+    shapes = {name: read_shape(SourceShape, part, context, f"`{name}`") for name, part in node.parts.items()}
+    found = frozenset(normalize_ref(str(name)) for name, shape in shapes.items() if shape is not None and shape.confirm)
+    if found and context.complete and CONFIRM not in files:
+        instead = f"Copy templates/{CONFIRM} from the shipped definitions, and write it in your words."
+        context.add_problem(node, f"`confirm: yes` needs the email that asks for it, {CONFIRM}", instead)
+    return found
 
 
 def _resend_after(node: Node | None, context: ParseContext) -> timedelta | None:

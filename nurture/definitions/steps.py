@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from nurture.definitions.dates import After, Limit
 from nurture.definitions.schema_check import Shape, read_shape
-from nurture.definitions.values import MAX_NAME_LENGTH, After, Line, Name, Names, PositiveSpan
+from nurture.definitions.values import MAX_NAME_LENGTH, Line, Name, Names, PositiveSpan, Spread, WaitTime
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning.program import FINALLY
 from nurture.errors import suggest
@@ -32,6 +34,10 @@ class EmailShape(Shape):
 
     email: Names = Field(examples=["01-thanks"])
     after: After | None = Field(None, examples=["3 days"])
+    not_after: Limit | None = Field(None, examples=["trial_ends"])
+    cap: Any = Field(None, examples=["{exempt: they asked for the recording}"])
+    spread: Spread = Field(timedelta(), examples=["3 days"])
+    content: Literal["once", "any"] | None = Field(None, examples=["once"])
     id: Name | None = Field(None, examples=["thanks"])
 
 
@@ -39,7 +45,7 @@ class WaitShape(Shape):
     """`- wait_for: ...`."""
 
     wait_for: Any = Field(examples=["{did: clicked, email: 01-thanks}"])
-    up_to: After = Field(examples=["14 days"])
+    up_to: WaitTime = Field(examples=["14 days"])
     then: Any = Field(None, examples=["continue"])
     otherwise: Any = Field(None, examples=["continue"])
     id: Name | None = Field(None, examples=["wait-for-a-click"])
@@ -177,9 +183,7 @@ class StepReader:
         step = Step(self._id(node, verb, before, shape), verb, node, shape)
         if verb == "repeat" and in_repeat:
             self._context.add_problem(
-                node,
-                "a repeat is inside a repeat",
-                "Write out the inner steps, or move them to their own track.",
+                node, "a repeat is inside a repeat", "Write out the inner steps, or move them to their own track."
             )
             self.has_unreadable_steps = True
             return None

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import date, timedelta
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from nurture.definitions.caps import read_track_cap
 from nurture.definitions.conditions import KnownEmails, read_condition
 from nurture.definitions.defaults import Defaults, override_sender, read_sending
-from nurture.definitions.destinations import read_destination
-from nurture.definitions.email_front_matter import check_front_matter, email_layout, is_call_to_action
+from nurture.definitions.destinations import PREVIOUS, read_track_destination
+from nurture.definitions.email_front_matter import check_front_matter, email_layout, is_call_to_action, read_piece
 from nurture.definitions.folder import Sources
+from nurture.definitions.languages import check_languages, read_languages, split_language
 from nurture.definitions.program_compiler import ProgramCompiler, check_moved_steps, check_program, email_steps
 from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.steps import Step, StepReader, every_step
-from nurture.definitions.values import Line, Name, read_name, read_span
+from nurture.definitions.utm import read_utm
+from nurture.definitions.values import Line, Name, Spread, read_name, read_span
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
+from nurture.domain.consent.suppression import normalize_ref
 from nurture.domain.lead import Closing
-from nurture.domain.planning.conditions import Condition
-from nurture.domain.planning.program import Destination, Program, ReEntry, ToClosed, ToTrack
+from nurture.domain.planning.conditions import AllOf, Condition
+from nurture.domain.planning.program import Exit, ExitKind, Program, ReEntry, ToClosed, ToTrack, TrackDestination
 from nurture.errors import suggest
 
 FOLDER: Final = "tracks/"
@@ -32,15 +37,32 @@ class TrackShape(Shape):
 
     name: Name = Field(examples=["webinar-attended"])
     goal: Line = Field(examples=["Bring attendees to a first talk with sales"])
+    for_: Literal["leads", "customers"] = Field("leads", alias="for", examples=["customers"])
     audience: Any = Field(examples=["{field: attended, is: yes}"])
     priority: int = Field(0, examples=["10"])
     re_entry: str = Field("never", examples=["after 90 days"])
+    takes_over: bool = Field(True, examples=["no"])
+    loops: bool = Field(False, examples=["yes"])
     topic: str = Field("", examples=["Webinars"])
     sender: Any = Field(None, examples=["{name: Nora from Larkfield}"])
     send: Any = Field(None, examples=["{between: 09:00-17:00}"])
+    cap: Any = Field(None, examples=["{touches: 1, per: 3 days}"])
+    spread: Spread = Field(timedelta(), examples=["3 days"])
+    per_hour: int | None = Field(None, ge=1, examples=["50"])
+    content: Literal["once", "any"] = Field("any", examples=["once"])
+    utm: Any = Field(None, examples=["{campaign: spring-fair}"])
     steps: Any = Field(examples=["[{email: 01-thanks}]"])
     finally_: Any = Field(alias="finally", examples=["keep-warm"])
+    until: Any = Field(None, examples=["{field: plan, is: paid}"])
+    starts_on: date | None = Field(None, examples=["2027-03-01"])
+    ends_on: date | None = Field(None, examples=["2027-03-31"])
+    exit_when: Any = Field(None, examples=["{field: plan, is: cancelled}"])
     moved_to: dict[str, Any] = Field(default_factory=dict, examples=["{old-step: new-step}"])
+
+
+class _ExitShape(Shape):
+    when: Any = Field(examples=["{field: plan, is: paid}"])
+    then: Any = Field(None, examples=["keep-warm"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +82,12 @@ def track_names(sources: Sources) -> list[str]:
 
 def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseContext) -> ParsedTrack | None:
     """Read the track in the folder *name*; None if track.yaml cannot be read. Problems are added to *context*."""
-    file = f"{FOLDER}{name}/track.yaml"
-    if file not in sources:
-        what, instead = "this file is missing", "Write it, or remove the folder."
-        if file.removesuffix(".yaml") + ".yml" in sources:
-            instead = "Rename track.yml to track.yaml."
-        context.add_problem(Node(file, 1, None), what, instead)
-        return None
-    node = read_yaml(file, sources[file], context)
+    node = _read_yaml(name, sources, context)
     if node is None:
         return None
     shape = read_shape(TrackShape, node, context, "the track")
     _check_name(name, node, context)
+    _check_days(shape, node, context)
     finally_ = _finally(name, node, context)
     before = len(context.problems)
     tree = StepReader(context)
@@ -82,42 +98,69 @@ def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseCo
         )
     unread = tree.has_unreadable_steps or "steps" not in node.parts
     known_emails = KnownEmails(None if unread else email_steps(steps))
-    instructions = ProgramCompiler(name, known_emails, finally_ or _FALLBACK_DESTINATION, context).program(steps)
+    once, end = shape is not None and shape.content == "once", finally_ or _FALLBACK_DESTINATION
+    instructions = ProgramCompiler(name, known_emails, end, context, once).program(steps)
     if len(context.problems) == before and shape is not None:
         check_program(instructions, steps, context)
         check_moved_steps(shape.moved_to, node.part("moved_to") or node, tree.ids, context)
+    audience = _audience(node, context)
+    exits = _exits(name, audience, end, known_emails, node, context)
     emails = _emails(name, sources)
     _check_emails(name, steps, emails, context, has_unreadable_steps=unread)
+    check_languages(f"{FOLDER}{name}/", emails, defaults.language, context)
     sending = read_sending(node.part("send"), defaults.sending, context)
+    topic = shape.topic if shape else ""
+    cap, exempt = read_track_cap(name, node.part("cap"), context)
     program = Program(
         track=name,
         version=0,
-        goal=shape.goal if shape else "",
         instructions=instructions,
-        audience=_audience(node, context),
-        priority=shape.priority if shape else 0,
+        audience=audience,
         re_entry=_re_entry(node, context),
         sender=override_sender(node.part("sender"), defaults.sender, context),
         window=sending.window,
         grace=sending.grace,
-        cap=defaults.cap,
+        caps=tuple(filter(None, (defaults.cap, defaults.topic_caps.get(normalize_ref(topic)), cap))),
+        exempt=exempt,
         zone_fallback=sending.zone_fallback,
-        topic=shape.topic if shape else "",
-        moved_steps=dict(shape.moved_to) if shape else {},
-        calls_to_action=frozenset(
-            email for email, text in emails.items() if is_call_to_action(f"{FOLDER}{name}/{email}.md", text, context)
-        ),
+        fallbacks={field.name: field.fallback for field in context.fields.values() if field.fallback},
+        calls_to_action=_calls_to_action(name, emails, context),
+        exits=exits,
+        for_customers=shape is not None and shape.for_ == "customers",
+        utm=read_utm(node.part("utm"), defaults.utm, context),
+        language=defaults.language,
+        languages=read_languages(emails),
+        pieces=_pieces(name, emails, context),
+        **_plain_values(shape),
     )
-    layouts = {
+    return ParsedTrack(program, emails, _layouts(name, emails, defaults, sources, context), node)
+
+
+def _layouts(
+    name: str, emails: Mapping[str, str], defaults: Defaults, sources: Sources, context: ParseContext
+) -> dict[str, str]:
+    return {
         email: email_layout(f"{FOLDER}{name}/{email}.md", text, defaults.layout, sources, context)
         for email, text in emails.items()
     }
-    return ParsedTrack(program, emails, layouts, node)
+
+
+def _read_yaml(name: str, sources: Sources, context: ParseContext) -> Node | None:
+    file = f"{FOLDER}{name}/track.yaml"
+    if file in sources:
+        return read_yaml(file, sources[file], context)
+    what, instead = "this file is missing", "Write it, or remove the folder."
+    if file.removesuffix(".yaml") + ".yml" in sources:
+        instead = "Rename track.yml to track.yaml."
+    context.add_problem(Node(file, 1, None), what, instead)
+    return None
 
 
 def _check_name(name: str, node: Node, context: ParseContext) -> None:
     with Reporting(node, context, "the folder's name"):
         read_name(name)
+        if name == PREVIOUS:
+            raise InvalidValue(f"`{name}` is the track before, in `finally`", "Choose another name.")
     given = node.value.get("name")
     if isinstance(given, str) and given != name:
         context.add_problem(
@@ -125,11 +168,16 @@ def _check_name(name: str, node: Node, context: ParseContext) -> None:
         )
 
 
-def _finally(name: str, node: Node, context: ParseContext) -> Destination | None:
+def _check_days(shape: Any, node: Node, context: ParseContext) -> None:
+    if shape is not None and shape.starts_on and shape.ends_on and shape.ends_on < shape.starts_on:
+        context.add_problem(node.parts["ends_on"], "the track ends before it starts", "Write a later day.")
+
+
+def _finally(name: str, node: Node, context: ParseContext) -> TrackDestination | None:
     inner = node.part("finally")
     if inner is None:
         return None
-    to = read_destination(inner, context, f"{name} has no more steps")
+    to = read_track_destination(inner, context, f"{name} has no more steps")
     if to == ToTrack(name):
         context.add_problem(inner, "`finally` leads back to this track", "Use `repeat:`, or name another track.")
     return to
@@ -141,6 +189,57 @@ def _audience(node: Node, context: ParseContext) -> Condition | None:
         return None
     known_emails = KnownEmails(None, unavailable_reason="an audience is evaluated before any email is sent")
     return read_condition(inner, known_emails, context)
+
+
+def _calls_to_action(name: str, emails: Mapping[str, str], context: ParseContext) -> frozenset[str]:
+    files = {email: f"{FOLDER}{name}/{email}.md" for email in emails}
+    return frozenset(email for email, text in emails.items() if is_call_to_action(files[email], text, context))
+
+
+def _plain_values(shape: TrackShape | None) -> dict[str, Any]:
+    """Return the values of a program that are those of track.yaml."""
+    if shape is None:
+        return {"goal": "", "priority": 0}
+    names = ("goal", "priority", "spread", "per_hour", "topic", "takes_over", "starts_on", "ends_on")
+    return {"moved_steps": dict(shape.moved_to), **{name: getattr(shape, name) for name in names}}
+
+
+def _pieces(name: str, emails: Mapping[str, str], context: ParseContext) -> dict[str, str]:
+    pieces = {email: read_piece(f"{FOLDER}{name}/{email}.md", text, context) for email, text in emails.items()}
+    return {email: piece for email, piece in pieces.items() if piece}
+
+
+def _exits(
+    name: str,
+    audience: Condition | None,
+    finally_: TrackDestination,
+    known_emails: KnownEmails,
+    node: Node,
+    context: ParseContext,
+) -> tuple[Exit, ...]:
+    """Read `until` and `exit_when`: a condition, or `when` with where the lead goes `then`."""
+    exits = []
+    for key, kind in (("until", ExitKind.GOAL), ("exit_when", ExitKind.EXIT)):
+        inner = node.part(key)
+        if inner is None:
+            continue
+        when: Node | None = inner
+        to: TrackDestination | None = finally_
+        if isinstance(inner.value, dict) and not {"when", "then"}.isdisjoint(inner.value):
+            read_shape(_ExitShape, inner, context, f"`{key}`")
+            when, then = inner.part("when"), inner.part("then")
+            to = read_track_destination(then, context, f"{key} of {name}") if then is not None else finally_
+            if to == ToTrack(name):
+                context.add_problem(then or inner, f"`{key}` leads back to this track", "Name another destination.")
+        condition = read_condition(when, known_emails, context) if when is not None else None
+        if condition is None or to is None:
+            continue
+        if condition in (AllOf(()), audience):
+            what = "always met" if condition == AllOf(()) else "the same as `audience`"
+            instead = "Write what a lead does or becomes on this track, such as `{field: plan, is: paid}`."
+            context.add_problem(inner, f"`{key}` is {what}: each lead would leave as soon as it enters", instead)
+        exits.append(Exit(kind, condition, to))
+    return tuple(exits)
 
 
 def _re_entry(node: Node, context: ParseContext) -> ReEntry:
@@ -184,7 +283,7 @@ def _check_emails(
             used.add(email)
     for email, text in emails.items():
         file = f"{FOLDER}{name}/{email}.md"
-        if email not in used and not has_unreadable_steps:
+        if split_language(email)[0] not in used and not has_unreadable_steps:
             instead = f"Add a step `- email: {email}`, or remove the file."
             context.add_problem(Node(file, 1, None), "no step of track.yaml sends this email", instead)
         check_front_matter(file, text, context)

@@ -15,11 +15,12 @@ from nurture.errors import suggest
 
 DAYS_OF_WEEK: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MAX_DELAY_DAYS: Final = 400
+MAX_SPREAD: Final = timedelta(days=30)
 _MAX_SPAN_DAYS: Final = 3_660
-_HOURS: Final = {"hour": 1, "day": 24, "week": 168, "month": 720}
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) *(hour|day|week|month)s?")
+_HOURS: Final = {"minute": 1 / 60, "hour": 1, "day": 24, "week": 168, "month": 720}
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) *(minute|hour|day|week|month)s?")
 _DELAY: Final = re.compile(
-    r"(?:(?P<count>\d+(?:\.\d+)?) *(?P<unit>hour|business day|day|week|month)s?)?"
+    r"(?:(?P<count>\d+(?:\.\d+)?) *(?P<unit>minute|hour|business day|day|week|month)s?)?"
     r" *(?:\bon (?P<on>[a-z]+))? *(?:\bat (?P<at>\d{1,2}:\d{2}))?"
 )
 _BETWEEN: Final = re.compile(r"(\d{1,2}:\d{2}) *(?:-|to) *(\d{1,2}:\d{2})")
@@ -33,8 +34,8 @@ _DELAY_HINT: Final = (
 
 
 def read_span(given: Any) -> timedelta:
-    """Read "3 days": hours, days, weeks, or months of 30 days."""
-    found = _SPAN.fullmatch(_normalized(given))
+    """Read "3 days": minutes, hours, days, weeks, or months of 30 days."""
+    found = _SPAN.fullmatch(normalized(given))
     if not found:
         raise InvalidValue(f"`{given}` is not a duration", _SPAN_HINT)
     hours = float(found[1]) * _HOURS[found[2]]
@@ -51,9 +52,17 @@ def read_positive_span(given: Any) -> timedelta:
     return span
 
 
+def read_spread(given: Any) -> timedelta:
+    """Read over how long a cohort is spread: at most 30 days."""
+    span = read_positive_span(given)
+    if span > MAX_SPREAD:
+        raise InvalidValue(f"`{given}` is over {MAX_SPREAD.days} days", "Write for example `spread: 3 days`.")
+    return span
+
+
 def read_delay(given: Any) -> Delay:
     """Read "3 days", "2 business days", "1 week on tuesday at 10:00", "at once"; at most 400 days."""
-    text = _normalized(given)
+    text = normalized(given)
     if text == "at once":
         return Delay()
     found = _DELAY.fullmatch(text)
@@ -71,9 +80,9 @@ def _length(given: Any, count: str | None, unit: str | None) -> dict[str, Any]:
     if count is None or unit is None:
         return {}
     number = float(count)
-    if unit == "hour":
-        length: dict[str, Any] = {"hours": number}
-        days = number / 24
+    if unit in ("minute", "hour"):
+        length: dict[str, Any] = {"hours": number * _HOURS[unit]}
+        days = length["hours"] / 24
     else:
         if not number.is_integer():
             raise InvalidValue(f"`{given}` is not a whole number of {unit}s", "Write whole days, or hours.")
@@ -86,13 +95,12 @@ def _length(given: Any, count: str | None, unit: str | None) -> dict[str, Any]:
 
 def read_weekday(given: Any) -> int:
     """Read "tue" or "tuesday"; Monday is 0."""
-    text = _normalized(given)
+    text = normalized(given)
     for number, day in enumerate(DAYS_OF_WEEK):
         if len(text) >= 3 and day.startswith(text):
             return number
     raise InvalidValue(
-        f"`{given}` is not a day of the week",
-        suggest(text, DAYS_OF_WEEK, "Write mon, tue, wed, thu, fri, sat or sun."),
+        f"`{given}` is not a day of the week", suggest(text, DAYS_OF_WEEK, "Write mon, tue, wed, thu, fri, sat or sun.")
     )
 
 
@@ -116,7 +124,7 @@ def read_time(given: Any) -> time:
 
 def read_between(given: Any) -> tuple[time, time]:
     """Read "09:00-17:00"; an end before the start is on the next day, equal times mean 24 hours."""
-    found = _BETWEEN.fullmatch(_normalized(given))
+    found = _BETWEEN.fullmatch(normalized(given))
     if not found:
         raise InvalidValue(f"`{given}` is not a range of times", "Write for example `between: 09:00-17:00`.")
     return read_time(found[1]), read_time(found[2])
@@ -168,7 +176,8 @@ def read_names(given: Any) -> tuple[str, ...]:
     return tuple(read_name(name) for name in names)
 
 
-def _normalized(given: Any) -> str:
+def normalized(given: Any) -> str:
+    """Return *given* as text in lower case, with single spaces."""
     return " ".join(str(given).lower().split())
 
 
@@ -188,7 +197,8 @@ Text = Annotated[str, AfterValidator(_require_text)]
 Line = Annotated[str, AfterValidator(_require_text), AfterValidator(_require_one_line)]
 Span = Annotated[timedelta, PlainValidator(read_span)]
 PositiveSpan = Annotated[timedelta, PlainValidator(read_positive_span)]
-After = Annotated[Delay, PlainValidator(read_delay)]
+Spread = Annotated[timedelta, PlainValidator(read_spread)]
+WaitTime = Annotated[Delay, PlainValidator(read_delay)]
 Days = Annotated[frozenset[int], PlainValidator(read_days)]
 Between = Annotated[tuple[time, time], PlainValidator(read_between)]
 Zone = Annotated[str, PlainValidator(read_zone)]

@@ -17,6 +17,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
+from nurture.domain.fields import Fields
+from nurture.domain.planning.conditions import FieldCondition
 from nurture.domain.problems import Problem
 
 _MAX_VALUES: Final = 20_000
@@ -62,26 +64,38 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class TrackReference:
-    """A reference to another track."""
+    """A reference to another track. *enters*: leads may go to it from here."""
 
     node: Node
     track: str
+    enters: bool = True
 
 
 @dataclass(slots=True)
 class ParseContext:
     """What reading has found so far: problems, and references to tracks.
 
-    Not *complete*: the text was already published, so it is not checked again for content.
+    Not *complete*: the text was already published, so it is not checked again for content. *field_conditions*,
+    *date_references* and *capped_topics* are checked at the end, when all fields and tracks are known.
     """
 
     complete: bool = True
+    fields: Fields = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     track_references: list[TrackReference] = field(default_factory=list)
+    queue_references: list[tuple[Node, str]] = field(default_factory=list)
+    field_conditions: list[tuple[Node, FieldCondition]] = field(default_factory=list)
+    capped_topics: dict[str, Node] = field(default_factory=dict)
+    date_references: list[tuple[Node, str]] = field(default_factory=list)
 
-    def add_problem(self, node: Node, message: str, suggestion: str) -> None:
+    def add_problem(self, node: Node, message: str, suggestion: str, *, is_warning: bool = False) -> None:
         """Report a problem at the line of *node*."""
-        self.problems.append(Problem(node.file, node.line, message, suggestion.removesuffix(".")))
+        self.problems.append(Problem(node.file, node.line, message, suggestion.removesuffix("."), is_warning))
+
+    def warn(self, node: Node, message: str, suggestion: str) -> None:
+        """Report what is valid, but probably not meant. A published text is not warned about again."""
+        if self.complete:
+            self.add_problem(node, message, suggestion, is_warning=True)
 
 
 def read_yaml(file: str, text: str, context: ParseContext) -> Node | None:

@@ -45,6 +45,7 @@ reject_reasons:
   not-now: {label: Not now, then: resume, cool_off: 60 days}
 on_expiry: {then: resume}
 """
+QUEUES = "queues: {others: {owner: mara, within: 5 business days}}\n"
 TRACK_FILE = "tracks/hello/track.yaml"
 
 
@@ -55,8 +56,9 @@ def bundle(track: str = TRACK, emails: tuple[str, ...] = ("01-one",), **files: s
         "layouts/plain.mjml": "<mjml></mjml>",
         TRACK_FILE: track,
         **{f"tracks/hello/{email}.md": EMAIL for email in emails},
-        "sales/policy.yaml": files.get("policy", POLICY),
+        "sales/policy.yaml": files.get("policy", POLICY).removesuffix(QUEUES) + QUEUES,
         "handoff/brief.md": files.get("brief", EMAIL),
+        "handoff/waiting.md": EMAIL,
     }
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.definitions.read_all import check
+from nurture.domain.problems import faults
 from tests.definitions.build import (
     DEFAULTS,
     EMAIL,
@@ -45,7 +46,7 @@ def test_the_small_bundle_has_no_problem() -> None:
         ("- email: 01-one\n- end: {close: lost, queue: q}", "6: a destination names `queue` and `close`. Name exactly one"),
         ("- email: 01-one\n- end: helo", "6: there is no track `helo`. Did you mean `hello`?"),
         ("- email: 01-one\n- end: hello", "6: this step ends the track and starts it again. Use `repeat:`, or name another track"),
-        ("- email: 01-one\n- end: false", "6: a destination is expected here: `False` is not a destination. Write `end: true` to go where `finally` says, a track's name, `{queue: a-queue}` or `{close: unreachable}`"),
+        ("- email: 01-one\n- end: false", "6: a destination is expected here: `False` is not a destination. Write `end: true` to go where `finally` says, a track's name, `previous`, `{queue: a-queue}` or `{close: unreachable}`"),
         ("- email: 01-one\n- end: true\n- set: {a: 1}\n- set: {b: 1}", "7: the step `set-after-end-after-01-one` is never reached: the steps before it end or repeat forever. Move it up, or give the repeat before it `times:`"),
         (ENDLESS + "- set: {a: 1}", "6: the step `set-after-repeat-first` is never reached: the steps before it end or repeat forever. Move it up, or give the repeat before it `times:`"),
         ("- email: 01-one\n- wait_for: {did: replied}\n  up_to: 401 days\n  then: continue", "7: `up_to`: `401 days` is over 400 days. Write at most 400 days"),
@@ -112,7 +113,7 @@ def test_a_move_goes_from_a_removed_step_to_an_existing_one(moved: str, problem:
         ("finally: {close: unreachable}\n", "", "1: `finally` is missing in the track. Write for example `finally: keep-warm`"),
         ("finally: {close: unreachable}", "finally: hello", "6: `finally` leads back to this track. Use `repeat:`, or name another track"),
         ("finally: {close: unreachable}", "finally: elsewhere", "6: there is no track `elsewhere`. Known: hello"),
-        ("finally: {close: unreachable}", "finally:", "6: a destination is expected here: it is empty. Write a track's name, `{queue: a-queue}` or `{close: unreachable}`"),
+        ("finally: {close: unreachable}", "finally:", "6: a destination is expected here: it is empty. Write a track's name, `previous`, `{queue: a-queue}` or `{close: unreachable}`"),
         ("  - email: 01-one", "  []", "4: the track has no steps. Write at least one, for example `- email: 01-hello`"),
         ("steps:\n", "steps:\n\t- email: 01-one\n", "5: a tab is used to indent. Indent with spaces: YAML allows no tabs"),
         ("goal: Say hello", "goal: Say hello\ngoal: Again", "3: the key `goal` occurs twice. Keep one of the two"),
@@ -225,14 +226,15 @@ def test_two_tracks_that_form_a_cycle_without_an_email_are_a_problem() -> None:
     assert problems(both) == [
         "tracks/one/track.yaml:8: leads move in a cycle from `one` to `two` to `one` without an email. Add an email to one of them, or end elsewhere"
     ]
-    both |= {"tracks/two/track.yaml": text.format("two", mail, "one"), "tracks/two/01-one.md": EMAIL}
-    assert problems(both) == []
+    both |= {"tracks/two/track.yaml": text.format("two", mail, "one") + "loops: yes\n", "tracks/two/01-one.md": EMAIL}
+    assert faults(check(both)) == []
 
 
 RICH = {
     path: (SHIPPED / path).read_text(encoding="utf-8")
     for path in (
         "defaults.yaml",
+        "fields.yaml",
         "sales/policy.yaml",
         "tracks/webinar-attended/track.yaml",
         "tracks/keep-warm/track.yaml",

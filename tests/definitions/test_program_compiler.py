@@ -185,7 +185,7 @@ def test_a_track_inherits_the_defaults_and_overrides_them_key_by_key() -> None:
     assert found.window == Window(frozenset({0, 1, 2, 3, 4}), time(22), time(6), skip_holidays=True)
     assert found.grace == timedelta(hours=12)
     assert found.zone_fallback == "Europe/Berlin"
-    assert found.cap == FrequencyCap(2, timedelta(days=7))
+    assert found.caps == (FrequencyCap(2, timedelta(days=7)),)
     assert found.sender == Sender("Ben", "nora@example.com", "1 Example Street, Exampletown")
 
 
@@ -199,10 +199,10 @@ def test_without_send_and_cap_the_built_in_ones_hold() -> None:
     short = DEFAULTS[: DEFAULTS.index("send:")]
     found = load(bundle(defaults=short)).tracks["hello"].program(1)
     assert found.window == Window()
-    assert (found.zone_fallback, found.grace, found.cap) == (
+    assert (found.zone_fallback, found.grace, found.caps) == (
         "UTC",
         timedelta(days=3),
-        FrequencyCap(2, timedelta(days=7)),
+        (FrequencyCap(2, timedelta(days=7)),),
     )
 
 

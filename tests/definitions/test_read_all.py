@@ -6,8 +6,10 @@ import pytest
 
 from nurture.definitions.folder import read_folder, scan_folder
 from nurture.definitions.read_all import check, load
+from nurture.domain.planning.content import once_pieces
+from nurture.domain.planning.program import Email
 from nurture.errors import FileUnreadable, InvalidDefinitions, NotFound
-from tests.definitions.build import EMAIL, POLICY, SHIPPED, TRACK, TRACK_FILE, bundle
+from tests.definitions.build import EMAIL, POLICY, SHIPPED, TRACK, TRACK_FILE, bundle, problems, program, steps
 
 
 def two_tracks() -> dict[str, str]:
@@ -147,3 +149,15 @@ def test_a_digest_changes_with_what_a_version_is_made_of(path: str, changed: set
 
 def test_the_shipped_rules_have_no_problem() -> None:
     assert check(read_folder(SHIPPED)) == []
+
+
+def test_content_once_holds_for_a_track_or_a_step_and_an_email_may_name_its_piece() -> None:
+    two = "- email: 01-one\n  after: at once\n- email: 02-two\n  after: 3 days\n  content: any"
+    found = program(two, "01-one", "02-two", tail="content: once\n")
+    assert [step.once for step in found.instructions if isinstance(step, Email)] == [True, False]
+    assert once_pieces(found) == {"hello/01-one"}
+    several = "- email: [01-one, 02-two]\n  content: once\n  id: either"
+    assert problems(bundle(steps(several), ("01-one", "02-two"))) == []
+    sources = bundle() | {"tracks/hello/01-one.md": "---\nsubject: a\npreheader: b\npiece: The guide\n---\nHello.\n"}
+    (problem,) = problems(sources)
+    assert problem.startswith("tracks/hello/01-one.md:4: `piece`: `The guide` cannot be a name. Use lower-case letters")

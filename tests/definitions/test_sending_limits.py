@@ -58,8 +58,8 @@ def test_a_domain_may_lift_a_cap_of_the_default() -> None:
 
 def test_the_published_sending_rules_load_from_their_own_file() -> None:
     rules = load({**bundle(), "sending.yaml": WHOLE})
-    assert rules.sources_of_sending() == {"sending.yaml": WHOLE}
-    assert load_sending(rules.sources_of_sending()) == rules.sending
+    assert rules.source_of("sending.yaml") == {"sending.yaml": WHOLE}
+    assert load_sending(rules.source_of("sending.yaml")) == rules.sending
     changed = load({**bundle(), "sending.yaml": WHOLE + "# more\n"})
     assert rules.sending_digest != changed.sending_digest
     assert rules.policy_digest == changed.policy_digest
@@ -129,3 +129,22 @@ def test_a_share_is_read_or_rejected_with_a_message(given_value: object) -> None
 def test_a_cap_of_zero_is_rejected(given_value: object) -> None:
     with pytest.raises(InvalidValue, match="Write a whole number"):
         read_limit(given_value)
+
+
+def test_sources_are_read_by_their_normal_name() -> None:
+    rules = sending("sources: {' Web  Site ': {confirm: yes}, crm: {confirm: no}}\n")
+    assert rules.confirm == {"web site"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sources: website\n", "`sources` is not a list of sources"),
+        ("sources: {website: yes}\n", "`website` needs keys and values below it"),
+        ("sources: {website: {confirm: maybe}}\n", "`confirm`: `maybe` is not yes or no"),
+        ("sources: {website: {confrim: yes}}\n", "unknown key `confrim` in `website`"),
+        ("sources: {website: {confirm: yes}}\n", "`confirm: yes` needs the email that asks for it, handoff/confirm.md"),
+    ],
+)
+def test_faults_of_sources_are_named(text: str, expected: str) -> None:
+    assert any(expected in str(one) for one in problems({**bundle(), "sending.yaml": text}))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import holidays
 import pytest
 
-from nurture.definitions import conditions, defaults, sending_limits, steps, tracks
+from nurture.definitions import brand, caps, conditions, defaults, sending_limits, steps, tracks, utm
 from nurture.definitions.folder import read_folder
 from nurture.definitions.policy import policy as policy_policy
 from nurture.definitions.policy import priority, routing, sla, team
@@ -177,8 +177,15 @@ def test_the_readme_names_every_key_step_condition_and_signal() -> None:
     shapes += [sla.SlaShape, sla.AcceptShape, sla.EscalationShape, priority.PriorityShape]
     shapes += [team.BusinessHoursShape, team.RepShape, team.ManagerShape, team.PoolShape]
     shapes += [sending_limits.SendingShape, sending_limits.OnUnknownShape, sending_limits.LimitsShape]
-    shapes += [sending_limits.WarmUpShape, sending_limits.PauseShape]
-    shapes += [defaults.DefaultsShape, defaults.SenderShape, defaults.SendShape, defaults.CapShape]
+    shapes += [sending_limits.WarmUpShape, sending_limits.PauseShape, sending_limits.SourceShape]
+    shapes += [
+        defaults.DefaultsShape,
+        defaults.SenderShape,
+        *(brand.BrandShape, brand.LogoShape, brand.ColorsShape, utm.UtmShape),
+        defaults.SendShape,
+        caps.DefaultCapShape,
+        caps.TrackCapShape,
+    ]
     words = {key for shape in shapes for key in keys_of(shape)}
     words |= {*conditions.CONDITION_READERS, *Comparison, *SignalKind} - {"id"}
     assert sorted(word for word in words if not re.search(rf"\b{word}\b", readme)) == []

@@ -42,7 +42,6 @@ def test_a_delay_is_read_as_people_write_it(text: str, delay: Delay) -> None:
         ("3", "not a delay"),
         (3, "not a delay"),
         (None, "not a delay"),
-        ("5 minutes", "not a delay"),
         ("-3 days", "not a delay"),
         ("3 days 4 hours", "not a delay"),
         ("1.5 days", "not a whole number of days"),
@@ -72,7 +71,7 @@ def test_a_duration_is_in_hours_days_weeks_or_months_of_thirty_days() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["", "3", "2 business days", "10 minutes", "99999 days", "1e5 days", True])
+@pytest.mark.parametrize("text", ["", "3", "2 business days", "99999 days", "1e5 days", True])
 def test_an_invalid_span_is_rejected(text: object) -> None:
     with pytest.raises(InvalidValue):
         values.read_span(text)

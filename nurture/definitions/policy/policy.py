@@ -12,20 +12,26 @@ from nurture.definitions.conditions import ALWAYS, KnownEmails, read_condition
 from nurture.definitions.destinations import read_destination
 from nurture.definitions.folder import POLICY, Sources
 from nurture.definitions.policy.priority import read_priority
+from nurture.definitions.policy.queues import read_queues
+from nurture.definitions.policy.replies import read_replies
 from nurture.definitions.policy.routing import read_routing
 from nurture.definitions.policy.scoring import depends_on_low_intent, read_click_filtering, read_fit, read_points
 from nurture.definitions.policy.sla import read_sla
 from nurture.definitions.policy.team import check_unique_names, list_items, read_team
+from nurture.definitions.policy.tiers import read_tiers
 from nurture.definitions.schema_check import Reporting, Shape, read_part, read_shape
-from nurture.definitions.values import Day, Line, Name, PositiveSpan, Span, read_name
+from nurture.definitions.values import Day, Line, Name, PositiveSpan, Span, read_name, read_positive_span
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.lead import Closing
 from nurture.domain.planning.conditions import AllOf, Condition
 from nurture.domain.planning.missing_fields import uses_fit
 from nurture.domain.planning.program import Destination, ToClosed
 from nurture.domain.planning.requests import CriterionKind, request_part
+from nurture.domain.policy.business_hours import SlaPolicy
+from nurture.domain.policy.crm_status import STAGES
 from nurture.domain.policy.policy import Criterion, Enroll, Policy, ReadinessRule, RejectReason, Resume, ToSales
 from nurture.domain.scoring.scoring import Points
+from nurture.errors import suggest
 
 _DEFAULT_EXPIRY: Final = RejectReason("expired", "Not answered in time", Resume())
 _THEN_HINT: Final = "Write `hand_off`, `enroll`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`."
@@ -46,12 +52,18 @@ class PolicyShape(Shape):
     business_hours: Any = Field(None, examples=["{zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}"])
     pools: Any = Field(None, examples=["{everyone: {reps: [mara, tomas], rotation: round robin}}"])
     routing: Any = Field(None, examples=["[{name: rest, when: always, to: {pool: everyone}}]"])
+    one_rep_per_company: Any = Field(None, examples=["30 days"])
+    overlaps: Literal["allowed"] | None = Field(None, examples=["allowed"])
     missing_fields: Any = Field(None, examples=["{wait: 3 days, then: {pool: everyone}}"])
     sla: Any = Field(None, examples=["{accept: {remind: 2 business hours, take_back: 8 business hours}}"])
+    tiers: Any = Field(None, examples=["[{name: demo, rules: [asked-for-demo], wait: 30 minutes}]"])
+    queues: Any = Field(None, examples=["{others: {owner: lena, within: 2 business days}}"])
     priority: Any = Field(None, examples=["{hot: [replied], aging_interval: 1 day}"])
+    replies: Any = Field(None, examples=["{not_interested: end_track, unclear_short: queue}"])
     accept_within: PositiveSpan = Field(examples=["1 day"])
     follow_up_within: PositiveSpan = Field(examples=["2 days"])
     max_silence: PositiveSpan = Field(examples=["60 days"])
+    next_touch_within: Any = Field(None, examples=["{followed up: 21 days, in talks: 45 days}"])
     reject_reasons: Any = Field(examples=["{not-now: {label: Not now, then: resume, cool_off: 60 days}}"])
     on_expiry: Any = Field(examples=["{then: resume, cool_off: 7 days}"])
 
@@ -67,6 +79,7 @@ class ReadinessShape(Shape):
     """One rule for new leads."""
 
     name: Name = Field(examples=["ready"])
+    label: Line | None = Field(None, examples=["asked for a demo"])
     when: Any = Field(examples=["{field: demo_requested, is: yes}"])
     then: Any = Field(examples=["hand_off"])
 
@@ -75,6 +88,7 @@ class CriterionShape(Shape):
     """One hand-off criterion."""
 
     name: Name = Field(examples=["replied"])
+    label: Line | None = Field(None, examples=["replied to our email"])
     when: Any = Field(examples=["{did: replied}"])
     kind: Literal["request", "interest"] | None = Field(None, examples=["request"])
 
@@ -88,6 +102,8 @@ class ReasonShape(Shape):
     not_same_rep: bool = Field(True, examples=["yes"])
     suppress: bool = Field(False, examples=["yes"])
     ask_date: bool = Field(False, examples=["yes"])
+    ask: Line = Field("", examples=["When does their contract end?"])
+    return_before: Span = Field(timedelta(), examples=["90 days"])
 
 
 class ExpiryShape(Shape):
@@ -122,6 +138,9 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
         context.add_problem(node.parts["routing"], what, "Write `fit:` with rules for A, B and C.")
     accept_within = shape.accept_within if shape else day
     hand_off_rules = [rule.name for rule in readiness if rule.then == ToSales()] + [one.name for one in criteria]
+    letters = {rule.letter for rule in fit}
+    sla = read_sla(node.part("sla"), accept_within, team, sources, context)
+    default = sla or SlaPolicy.without_sla(accept_within)
     return Policy(
         version=0,
         approved_by=approved.by if approved else "",
@@ -133,6 +152,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
         accept_within=accept_within,
         follow_up_within=shape.follow_up_within if shape else day,
         max_silence=shape.max_silence if shape else day,
+        next_touch_within=_next_touch_within(node.part("next_touch_within"), context),
         on_expiry=_expiry(node.part("on_expiry"), context),
         reject_reasons={reason.code: reason for reason in reasons},
         fit=fit,
@@ -141,10 +161,32 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
         managers=team.managers,
         pools=team.pools,
         routing=routing.rules,
+        one_rep_per_company=routing.one_rep_per_company,
+        overlaps_allowed=routing.overlaps_allowed,
         missing_fields=routing.missing_fields,
-        sla=read_sla(node.part("sla"), accept_within, team, sources, context),
-        priority=read_priority(node.part("priority"), hand_off_rules, {rule.letter for rule in fit}, context),
+        sla=sla,
+        tiers=read_tiers(node, default, (hand_off_rules, letters), team, sources, context),
+        queues=read_queues(node, sources, context),
+        replies=read_replies(node.part("replies"), context),
+        priority=read_priority(node.part("priority"), hand_off_rules, letters, context),
     )
+
+
+def _next_touch_within(node: Node | None, context: ParseContext) -> dict[str, timedelta]:
+    """Read how long a lead may be without contact at each stage."""
+    if node is None:
+        return {}
+    if not isinstance(node.value, dict):
+        context.add_problem(node, "`next_touch_within` has no stages", "Write for example `{in talks: 45 days}`.")
+        return {}
+    found: dict[str, timedelta] = {}
+    for stage, part in node.parts.items():
+        if stage not in STAGES:
+            context.add_problem(part, f"`{stage}` is not a stage", suggest(str(stage), [one.value for one in STAGES]))
+            continue
+        with Reporting(part, context):
+            found[str(stage)] = read_positive_span(part.value)
+    return found
 
 
 def _check_fit_not_used(
@@ -179,7 +221,7 @@ def _readiness(node: Node | None, context: ParseContext) -> tuple[ReadinessRule,
         when, then = _when(item, known_emails, context), item.part("then")
         to = None if then is None else _then(then, shape.name if shape else "", context)
         if shape is not None and when is not None and to is not None:
-            rules.append(ReadinessRule(shape.name, when, to))
+            rules.append(ReadinessRule(shape.name, when, to, shape.label))
     check_unique_names(items, context)
     everybody = [
         position
@@ -232,7 +274,7 @@ def _criteria(node: Node | None, known_emails: KnownEmails, context: ParseContex
                     f"`{shape.name}` is not a request: it contains no signal and no stated date",
                     "Use `did` or `timeline`, or write `kind: interest`.",
                 )
-            found.append(Criterion(shape.name, when, kind))
+            found.append(Criterion(shape.name, when, kind, shape.label))
     check_unique_names(items, context)
     return tuple(found)
 
@@ -252,7 +294,7 @@ def _reasons(node: Node | None, context: ParseContext) -> list[RejectReason]:
         with Reporting(inner, context):
             read_name(code)
         if shape is not None and to is not None:
-            more = (shape.not_same_rep, shape.suppress, shape.ask_date)
+            more = (shape.not_same_rep, shape.suppress, shape.ask_date, shape.ask, shape.return_before)
             found.append(RejectReason(str(code), shape.label, to, shape.cool_off, *more))
     return found
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import combinations
 from typing import Any, Final
 
 from pydantic import Field
 
 from nurture.definitions.conditions import KnownEmails, read_condition
 from nurture.definitions.policy.team import check_pool_exists, check_unique_names, list_items
-from nurture.definitions.schema_check import Shape, read_shape
-from nurture.definitions.values import Name, Names, PositiveSpan
+from nurture.definitions.schema_check import Reporting, Shape, read_shape
+from nurture.definitions.values import Name, Names, PositiveSpan, read_positive_span
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.delivery.sending_limits import normalize_domain
+from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.compiled_conditions import ALWAYS
 from nurture.domain.planning.conditions import (
     Condition,
     DecidesWithin,
+    FieldCondition,
     InTrack,
     ScoreCondition,
     SignalCondition,
     leaves,
 )
+from nurture.domain.planning.date_conditions import DateCondition, InactiveFor
 from nurture.domain.planning.missing_fields import uses_fit
 from nurture.domain.policy.team import EVERYONE_POOL, Team
 from nurture.domain.routing.routing import (
@@ -42,7 +47,8 @@ from nurture.errors import suggest
 _RULE_HINT: Final = "Write for example `- {name: rest, when: always, to: {pool: everyone}}`."
 _TARGET_HINT: Final = "Write `account owner`, `former owner`, `{pool: a-pool}` or `{rep: an-id}`."
 _OWNER_TARGETS: Final[dict[str, Target]] = {"account owner": AccountOwner(), "former owner": FormerOwner()}
-_TIME_DEPENDENT: Final = (SignalCondition, ScoreCondition, DecidesWithin, InTrack)
+_COMPANY_KEEPS_REP: Final = timedelta(days=30)
+_TIME_DEPENDENT: Final = (SignalCondition, ScoreCondition, DecidesWithin, DateCondition, InactiveFor, InTrack)
 
 
 class RoutingRuleShape(Shape):
@@ -67,19 +73,35 @@ class MissingFieldsShape(Shape):
 
 @dataclass(frozen=True, slots=True)
 class RoutingDefinition:
-    """The routing part of the policy; *needs_fit*: some rule uses the fit letter."""
+    """The routing part of the policy; *needs_fit*: some rule uses the fit letter. See `Policy.one_rep_per_company`."""
 
     rules: tuple[RoutingRule, ...]
     missing_fields: MissingFieldPolicy
+    one_rep_per_company: timedelta | None
     needs_fit: bool = False
+    overlaps_allowed: bool = False
 
 
 def read_routing(node: Node, team: Team, context: ParseContext) -> RoutingDefinition:
     """Read `routing:` and `missing_fields:` of the policy; by default owners come before everyone."""
     part = node.part("routing")
     rules = DEFAULT_RULES if part is None else tuple(_rules(part, team, context))
+    overlaps = node.part("overlaps")
+    allowed = overlaps is not None and overlaps.value == "allowed"
+    if part is not None and not allowed:
+        _check_territories(list_items(part), rules, context)
     missing = _missing_fields(node.part("missing_fields"), team, context)
-    return RoutingDefinition(rules, missing, any(uses_fit(rule.when) for rule in rules))
+    window = _one_rep_per_company(node.part("one_rep_per_company"), context)
+    return RoutingDefinition(rules, missing, window, any(uses_fit(rule.when) for rule in rules), allowed)
+
+
+def _one_rep_per_company(node: Node | None, context: ParseContext) -> timedelta | None:
+    """Return for how long a company keeps its rep: a duration, or None for `no`."""
+    if node is None or node.value in (False, "no"):
+        return None if node is not None else _COMPANY_KEEPS_REP
+    with Reporting(node, context):
+        return read_positive_span(node.value)
+    return _COMPANY_KEEPS_REP
 
 
 def _rules(node: Node, team: Team, context: ParseContext) -> list[RoutingRule]:
@@ -103,6 +125,9 @@ def _rule(item: Node, team: Team, context: ParseContext) -> RoutingRule | None:
     if to is None or when is None:
         return None
     wait = None if isinstance(to, ToPool) else shape.wait
+    for name in shape.required_fields:
+        known = FieldCondition(name, Comparison.EXISTS, value=True)
+        context.field_conditions.append((item.parts["required_fields"], known))
     return RoutingRule(shape.name, to, when, shape.required_fields, shape.territory, shape.customers, wait)
 
 
@@ -185,6 +210,25 @@ def _check_order(items: list[Node], rules: list[RoutingRule], context: ParseCont
         if "wait" in item.parts and isinstance(rule.target, ToPool):
             what = f"the rule `{rule.name}` has `wait`: a pool's leads wait until a rep has capacity"
             context.add_problem(item.parts["wait"], what, "Remove it; it is for rules that name one rep.")
+
+
+def _check_territories(items: list[Node], rules: tuple[RoutingRule, ...], context: ParseContext) -> None:
+    """Report territories that name the same value of the same field; `policy check` finds the other overlaps."""
+    names = {item.value.get("name"): item for item in items if isinstance(item.value, dict)}
+    territories = [(rule, rule.when) for rule in rules if rule.territory and isinstance(rule.when, FieldCondition)]
+    for (first, one), (second, other) in combinations(territories, 2):
+        common = sorted(_listed(one) & _listed(other)) if one.name == other.name else []
+        if common:
+            what = f"the territories `{first.name}` and `{second.name}` both claim {one.name} {', '.join(common)}"
+            remedy = "Name it in one of them, or write `overlaps: allowed` if the first is meant to get these leads."
+            context.add_problem(names[second.name], what, remedy)
+
+
+def _listed(condition: FieldCondition) -> set[str]:
+    if condition.comparison not in (Comparison.IS, Comparison.IN):
+        return set()
+    values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+    return {str(value) for value in values}
 
 
 def _missing_fields(node: Node | None, team: Team, context: ParseContext) -> MissingFieldPolicy:

@@ -20,38 +20,45 @@ from nurture.domain.policy.team import Team
 REMIND: Final = "handoff/remind.md"
 ESCALATE: Final = "handoff/escalate.md"
 MAX_REROUTES: Final = 20
-_BUSINESS: Final = re.compile(r"(\d+(?:\.\d+)?) +business +(hour|day)s?")
+_BUSINESS: Final = re.compile(r"(\d+(?:\.\d+)?) +business +(minute|hour|day)s?")
 _MAX_BUSINESS_HOURS: Final = 1_000
 _MAX_BUSINESS_DAYS: Final = 100
-_DURATION_HINT: Final = "Write for example `2 business hours`, `1 business day`, or `6 hours` for clock hours."
+_DURATION_HINT: Final = (
+    "Write for example `15 business minutes`, `2 business hours`, `1 business day`, or `6 hours` for clock hours."
+)
+_UNITS: Final = {
+    "minute": DurationUnit.BUSINESS_MINUTES,
+    "hour": DurationUnit.BUSINESS_HOURS,
+    "day": DurationUnit.BUSINESS_DAYS,
+}
 
 
 def read_sla_duration(given: Any) -> SlaDuration:
-    """Read "2 business hours", "1 business day", or a duration of clock time."""
+    """Read "15 business minutes", "2 business hours", "1 business day", or a duration of clock time."""
     text = " ".join(str(given).lower().split())
     found = _BUSINESS.fullmatch(text)
     if found is None:
         if "business" in text:
             raise InvalidValue(f"`{given}` is not a duration of working time", _DURATION_HINT)
         return SlaDuration.from_clock_time(read_positive_span(given))
-    amount, days = float(found[1]), found[2] == "day"
-    if not 0 < amount <= (_MAX_BUSINESS_DAYS if days else _MAX_BUSINESS_HOURS):
+    amount, unit = float(found[1]), _UNITS[found[2]]
+    if not 0 < amount <= (_MAX_BUSINESS_DAYS if unit is DurationUnit.BUSINESS_DAYS else _MAX_BUSINESS_HOURS):
         raise InvalidValue(
             f"`{given}` is zero, or over {_MAX_BUSINESS_HOURS} business hours or {_MAX_BUSINESS_DAYS} business days",
             _DURATION_HINT,
         )
-    return SlaDuration(amount, DurationUnit.BUSINESS_DAYS if days else DurationUnit.BUSINESS_HOURS)
+    return SlaDuration(amount, unit)
 
 
-_SlaDuration = Annotated[SlaDuration, PlainValidator(read_sla_duration)]
+BusinessDuration = Annotated[SlaDuration, PlainValidator(read_sla_duration)]
 
 
 class EscalationShape(Shape):
     """The keys under `accept:` and `follow_up:`."""
 
-    remind: _SlaDuration | None = Field(None, examples=["2 business hours"])
-    escalate: _SlaDuration | None = Field(None, examples=["4 business hours"])
-    take_back: _SlaDuration | None = Field(None, examples=["8 business hours"])
+    remind: BusinessDuration | None = Field(None, examples=["2 business hours"])
+    escalate: BusinessDuration | None = Field(None, examples=["4 business hours"])
+    take_back: BusinessDuration | None = Field(None, examples=["8 business hours"])
 
 
 class AcceptShape(EscalationShape):
@@ -73,7 +80,11 @@ def read_sla(
     """Read `sla:`, None without it; an offer expires after *accept_within* without `take_back`."""
     if node is None or read_shape(SlaShape, node, context, "`sla`") is None:
         return None
-    default = SlaPolicy.without_sla(accept_within)
+    return read_ladders(node, SlaPolicy.without_sla(accept_within), team, sources, context)
+
+
+def read_ladders(node: Node, default: SlaPolicy, team: Team, sources: Sources, context: ParseContext) -> SlaPolicy:
+    """Read `accept:` and `follow_up:` of *node*; what is missing there is as in *default*."""
     accept = read_part(AcceptShape, node, "accept", context)
     follow_up = read_part(EscalationShape, node, "follow_up", context)
     read = [(shape, node.parts[key]) for key, shape in (("accept", accept), ("follow_up", follow_up)) if shape]
@@ -86,7 +97,7 @@ def read_sla(
         if accept is None
         else _escalation_policy(accept, default.accept.take_back, default.accept.levels),
         default.follow_up if follow_up is None else _escalation_policy(follow_up, None, default.follow_up.levels),
-        accept.reroute if accept else 0,
+        accept.reroute if accept else default.max_reroutes,
     )
 
 
@@ -101,7 +112,11 @@ def _check_order(shape: EscalationShape, node: Node, context: ParseContext) -> N
     steps = [(name, getattr(shape, name)) for name in ("remind", "escalate", "take_back")]
     written = [(name, later_duration) for name, later_duration in steps if later_duration is not None]
     for (earlier, earlier_duration), (later, within) in pairwise(written):
-        if earlier_duration.unit is within.unit and earlier_duration.amount >= within.amount:
+        if earlier_duration.hours is not None and within.hours is not None:
+            is_wrong = earlier_duration.hours >= within.hours
+        else:
+            is_wrong = earlier_duration.unit is within.unit and earlier_duration.amount >= within.amount
+        if is_wrong:
             what = f"`{later}` after {within} does not come after `{earlier}` after {earlier_duration}"
             context.add_problem(node.parts[later], what, f"Make `{later}` longer.")
 

@@ -109,6 +109,7 @@ class ManagerShape(Shape):
     name: Line = Field(examples=["Lena Voss"])
     email: Address = Field(examples=["lena@example.com"])
     notify: Names = Field((), examples=["[slack-sales]"])
+    digest: bool = Field(False, examples=["yes"])
 
 
 class PoolShape(Shape):
@@ -144,9 +145,7 @@ def _reps(node: Node | None, default_hours: WorkingHours, context: ParseContext)
 
 def _rep(shape: RepShape, default_hours: WorkingHours) -> Rep:
     hours = WorkingHours(
-        shape.hours or default_hours.window,
-        shape.zone or default_hours.zone,
-        shape.country or default_hours.country,
+        shape.hours or default_hours.window, shape.zone or default_hours.zone, shape.country or default_hours.country
     )
     return Rep(**shape.model_dump(exclude={"hours", "zone", "country"}), hours=hours)
 

@@ -106,3 +106,16 @@ def test_an_invalid_rule_says_line_problem_and_remedy(old: str, new: str, proble
     assert old in text
     problems = [str(one) for one in check(bundle(policy=text.replace(old, new)))]
     assert any(one.removeprefix("sales/policy.yaml:").startswith(problem) for one in problems), problems
+
+
+def test_territories_that_name_the_same_country_are_a_problem_unless_overlaps_are_allowed() -> None:
+    rules = """\
+routing:
+  - {name: account, to: account owner}
+  - {name: dach, when: {field: country, is: [DE, AT]}, to: {rep: mara}, territory: yes}
+  - {name: at, when: {field: country, is: AT}, to: {rep: mara}, territory: yes}
+  - {name: rest, when: always, to: {pool: everyone}}
+"""
+    (found,) = check(bundle(policy=POLICY + rules))
+    assert "the territories `dach` and `at` both claim country AT" in str(found)
+    assert check(bundle(policy=f"{POLICY}{rules}overlaps: allowed\n")) == []

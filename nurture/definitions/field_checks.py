@@ -1,0 +1,132 @@
+"""Warn about conditions on fields that no lead can meet, and about audiences that tie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from nurture.definitions.conditions import KnownEmails, read_condition
+from nurture.definitions.fields import BUILT_IN
+from nurture.definitions.folder import FIELDS as FILE
+from nurture.definitions.values import DAYS_OF_WEEK
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
+from nurture.domain.fields import COMPUTED, FieldDefinition, Fields, FieldType
+from nurture.domain.lead import FieldValue
+from nurture.domain.planning.comparisons import Comparison, to_number
+from nurture.domain.planning.conditions import AnyOf, Condition
+from nurture.domain.planning.dates import FIRST_CONTACT, parse_date
+from nurture.domain.planning.program import Program, SetField
+from nurture.domain.problems import Problem, faults
+from nurture.errors import InvalidDefinitions, suggest
+from nurture.formats.lead_row import FIELDS
+from nurture.formats.places import country_code
+
+_QUOTES: Final = "\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a"
+_COMPARES_NUMBERS: Final = frozenset({Comparison.AT_LEAST, Comparison.AT_MOST})
+DECLARE: Final = "If an import keeps a column of this name, declare it in fields.yaml"
+
+
+def add_set_fields(fields: Fields, programs: Iterable[Program]) -> Fields:
+    """Return *fields* with those that only `set:` steps write, with the type of their value."""
+    types: dict[type, FieldType] = {bool: FieldType.YES_NO, int: FieldType.NUMBER, float: FieldType.NUMBER}
+    written = {
+        step.name: FieldDefinition(step.name, types.get(type(step.value)) or _type_of_text(str(step.value)))
+        for program in programs
+        for step in program.instructions
+        if isinstance(step, SetField)
+    }
+    return {**written, **fields}
+
+
+def _type_of_text(text: str) -> FieldType:
+    return FieldType.TEXT if parse_date(text) is None else FieldType.DATE
+
+
+def parse_condition(text: str, declared: Fields) -> tuple[Condition, list[Problem]]:
+    """Return the condition of a command line, written as in track.yaml, and warnings about fields that no lead has.
+
+    Raises InvalidDefinitions.
+    """
+    context = ParseContext(fields={**BUILT_IN, **declared})
+    written = read_yaml("--where", f"where: {text}", context)
+    node = written.part("where") if written is not None else None
+    known = KnownEmails(None, "name the track by `in_track`, and the activity without an email")
+    condition = read_condition(node, known, context) if node is not None else None
+    check_field_conditions(context.fields, context)
+    if condition is None or faults(context.problems):
+        raise InvalidDefinitions(faults(context.problems))
+    return condition, context.problems
+
+
+def check_field_conditions(fields: Fields, context: ParseContext) -> None:
+    """Warn about each condition on a field that does not exist or has no such values."""
+    for node, condition in context.field_conditions:
+        values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+        quoted = [value for value in values if isinstance(value, str) and value.strip(_QUOTES) != value]
+        for value in quoted:
+            message = f"the typographic quotes of {value} are part of the word, so nothing contains it"
+            context.warn(node, message, f'Write "{value.strip(_QUOTES)}", in straight quotes.')
+        if condition.name not in fields or condition.name in COMPUTED:
+            near = suggest(condition.name, fields.keys() - COMPUTED, " ").strip()
+            if condition.name in FIELDS:  # an import uses it for itself
+                context.warn(node, f"`{condition.name}` is not for conditions", near or "Use another field.")
+            else:
+                context.warn(node, f"no field is called `{condition.name}`", f"{near} {DECLARE}".strip())
+        elif condition.comparison is not Comparison.EXISTS and not quoted:
+            field = fields[condition.name]
+            for message, suggestion in dict.fromkeys(_find_mismatches(field, condition.comparison, values)):
+                context.warn(node, message, suggestion)
+
+
+def _find_mismatches(
+    field: FieldDefinition, comparison: Comparison, values: Iterable[FieldValue]
+) -> Iterable[tuple[str, str]]:
+    name = field.name
+    if comparison in _COMPARES_NUMBERS and field.type not in (FieldType.NUMBER, FieldType.TEXT):
+        yield f"`{name}` is of type {field.type}, so `{comparison}` never holds", "Write `is:`."
+        return
+    for value in values:
+        is_flag = isinstance(value, bool)
+        if field.type is FieldType.YES_NO and not is_flag:
+            yield f"`{name}` is yes or no, not the word `{value}`", "Write `yes` or `no` without quotes."
+        elif is_flag and field.type is not FieldType.YES_NO:
+            word = "yes" if value else "no"
+            yield f"`{name}` is of type {field.type}, and never {word}", f'Write "{word}" in quotes, if it is a word.'
+        elif field.type is FieldType.NUMBER and to_number(value) is None:
+            yield f"`{name}` is a number, not `{value}`", "Write for example `at_least: 50`."
+        elif field.type is FieldType.CHOICE and str(value).casefold() not in map(str.casefold, field.choices):
+            if comparison is not Comparison.CONTAINS:
+                yield f"`{name}` is never `{value}`", suggest(str(value), field.choices)
+        elif name == "country" and (code := country_code(str(value))) != str(value).upper():
+            remedy = f"Write `{code}`." if code else "Write its two letters, such as `DE`."
+            yield f"`country` is a code of two letters, not `{value}`", remedy
+
+
+def check_dates(fields: Fields, context: ParseContext) -> None:
+    """Report each date that is no field, or a field that is no date."""
+    dates = [name for name, field in fields.items() if field.type is FieldType.DATE]
+    for node, name in context.date_references:
+        if name == FIRST_CONTACT or name in dates:
+            continue
+        if name in fields:
+            remedy = (
+                "Use another field." if fields[name].is_built_in else f"Declare it in {FILE}: `{name}: {{type: date}}`."
+            )
+            context.add_problem(node, f"`{name}` is of type {fields[name].type}, and no date", remedy)
+        else:
+            remedy = suggest(
+                name, [*dates, FIRST_CONTACT, *DAYS_OF_WEEK], f"Declare it in {FILE}: `{name}: {{type: date}}`."
+            )
+            context.add_problem(node, f"no date is called `{name}`", remedy)
+
+
+def check_ties(programs: Mapping[str, Program], nodes: Mapping[str, Node], context: ParseContext) -> None:
+    """Warn about tracks with the same audience and priority."""
+    first: dict[tuple[Condition | None, int, bool], str] = {}
+    for name, program in sorted(programs.items()):
+        if program.audience in (None, AnyOf(())):
+            continue
+        winner = first.setdefault((program.audience, program.priority, program.for_customers), name)
+        if winner != name:
+            message = f"`{winner}` has the same audience and priority: `{winner}`, first by name, gets all its leads"
+            context.warn(nodes[name], message, "Give one of them a higher `priority`, or another audience.")

@@ -1,1 +1,1 @@
-"""Engine, tables, migrations, locks and health of the database, on SQLite and PostgreSQL."""
+"""Engine, transactions, tables, migrations and locks of the database, on SQLite and PostgreSQL."""

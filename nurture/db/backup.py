@@ -1,7 +1,5 @@
 """Backups of an SQLite database."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from contextlib import closing, suppress

@@ -1,7 +1,5 @@
 """The connection to the database, and the differences between SQLite and PostgreSQL."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -116,6 +114,23 @@ class Database:
         self.engine.dispose()
         if self.machine is not None:
             self.machine.close()
+
+
+class OpenDatabase:
+    """A database whose every transaction is the one that is open, *tx*: what runs on it is undone with *tx*."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx.database, name)
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """Provide the open transaction."""
+        yield self._tx
+
+    write = read
 
 
 def _parse_url(url: str) -> URL:

@@ -1,7 +1,5 @@
 """Driver errors about the configuration, raised with a remedy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final

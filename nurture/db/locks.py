@@ -5,13 +5,11 @@ earlier kind after one of a later kind:
 
 1. the locks of `Lock`, in the order of the enum, except SENDING;
 2. leads, by their custody rows: all leads that the transaction writes about, in one statement and in the order
-   of their ids (`lock_queries.lock_leads`). A claim with `SKIP LOCKED` never waits and is allowed at any time;
+   of their ids (`custody.lock_leads`). A claim with `SKIP LOCKED` never waits and is allowed at any time;
 3. `Lock.SENDING`;
 4. all other rows: those of locked leads (messages, offers, signals, addresses) in any order; those of no lead
    in the order of their keys, or with `SKIP LOCKED`.
 """
-
-from __future__ import annotations
 
 from enum import IntEnum
 from typing import Final
@@ -36,7 +34,10 @@ class Lock(IntEnum):
     """Offers to reps, which depend on round robin and capacity."""
     SIGNALS = 5
     """Applying signals and setting their verdicts."""
-    SENDING = 6
+    STOPS = 6
+    """Stops and starts of mail. Workers that are about to send, or decide about leads, share it: so no call begins
+    after a stop is committed, and a start wakes every lead that waits for it."""
+    SENDING = 7
     """Counts of email per sender domain."""
 
 
@@ -44,6 +45,12 @@ def acquire(tx: Transaction, lock: Lock) -> None:
     """Wait for *lock*, and hold it until the transaction ends."""
     if not tx.is_sqlite:
         tx.execute(select(func.pg_advisory_xact_lock(_FIRST + lock)))
+
+
+def acquire_shared(tx: Transaction, lock: Lock) -> None:
+    """Wait until nobody holds *lock* alone, and share it until the transaction ends."""
+    if not tx.is_sqlite:
+        tx.execute(select(func.pg_advisory_xact_lock_shared(_FIRST + lock)))
 
 
 def use_snapshot(tx: Transaction) -> None:

@@ -1,7 +1,5 @@
 """State that this machine keeps outside the database: its id, the newest generation seen, and opt-outs."""
 
-from __future__ import annotations
-
 import fcntl
 import logging
 import os
@@ -15,7 +13,7 @@ from secrets import token_hex
 from threading import Lock
 from typing import Final
 
-from nurture.db import database_identity
+from nurture.db import clock_row
 from nurture.db.suppression_journal import SUFFIX, JournalLine, SuppressionJournal
 from nurture.db.transaction import Transaction
 from nurture.domain.address import erasure_hash
@@ -111,7 +109,7 @@ class Machine:
         Every recorded generation was committed, so the new one is higher; otherwise the database was restored
         meanwhile. Raises DatabaseOutdated or OSError; then no call may be made.
         """
-        generation = database_identity.increment_generation(tx)
+        generation = clock_row.increment_generation(tx)
         newest_seen = self.newest_generation()
         if newest_seen is not None and newest_seen >= generation:
             raise DatabaseOutdated(describe_outdated(generation - 1, newest_seen))
@@ -123,7 +121,7 @@ class Machine:
 
         A journal that cannot be written does not block the opt-out, which is in the database.
         """
-        generation = database_identity.increment_generation(tx)
+        generation = clock_row.increment_generation(tx)
         try:
             name = self.suppression_journal.write(entries)
         except OSError as error:
@@ -152,14 +150,10 @@ class Machine:
             journal.close()
 
 
-BACKUP_RESTORED: Final = "a backup was restored"
-
-
 def describe_outdated(generation: int, newest_seen: int) -> str:
     """Return the reason why a database at *generation* is outdated."""
-    return (
-        f"it is older than what this machine has seen (generation {generation:,} of {newest_seen:,}): {BACKUP_RESTORED}"
-    )
+    seen = f"generation {generation:,} of {newest_seen:,}"
+    return f"it is older than what this machine has seen ({seen}): a backup was restored"
 
 
 def _parse_generation(digits: bytes) -> int | None:

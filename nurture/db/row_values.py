@@ -1,7 +1,5 @@
 """Conversion of rows for each database: to one JSON document, or to bound parameters."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.types import Json, UtcDateTime, to_utc
+from nurture.db.types import Json, UtcDateTime, encode_timestamp, to_utc
 
 Columns = Mapping[str, TypeEngine[Any]]
 """The names of the columns of rows, in order, each with its type."""
@@ -68,13 +66,9 @@ def typed_columns(columns: Columns) -> list[ColumnClause[Any]]:
     return [column(label, kind) for label, kind in columns.items()]
 
 
-def _times(columns: Columns) -> list[int]:
-    return [position for position, kind in enumerate(columns.values()) if isinstance(kind, UtcDateTime)]
-
-
 def to_json_payload(columns: Columns, rows: Sequence[Sequence[Any]]) -> str:
     """Return *rows* as JSON, with timestamps in UTC; a naive one raises ValueError."""
-    times = _times(columns)
+    times = [position for position, kind in enumerate(columns.values()) if isinstance(kind, UtcDateTime)]
     values = [tuple(row) for row in rows]
     for number, row in enumerate(values):
         for position in times:
@@ -103,13 +97,16 @@ def _texts(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def _timestamps_to_driver(values: Sequence[Any]) -> Sequence[Any]:
+    if values.count(values[0]) == len(values):  # most columns are the time of the batch
+        return [encode_timestamp(values[0])] * len(values) if values[0] is not None else values
+    distinct = list(dict.fromkeys(values))
     in_utc_values = [
         value if value is None or (type(value) is datetime and value.tzinfo is UTC) else to_utc(value)
-        for value in values
+        for value in distinct
     ]
     # The format of `encode_timestamp`, four times as fast.
-    texts: list[Any] = orjson.loads(orjson.dumps(in_utc_values))
-    return texts
+    texts = dict(zip(distinct, orjson.loads(orjson.dumps(in_utc_values)), strict=True))
+    return [texts[value] for value in values]
 
 
 def _dates(values: Sequence[Any]) -> Sequence[Any]:

@@ -1,11 +1,9 @@
 """The suppression journal: opt-outs and opt-ins by keyed hash, in a file outside the database.
 
 A restored backup lacks the opt-outs since; this file has them. Its lines are synced before the transaction
-commits, so it may contain an opt-out that was rolled back (sending less is safe). An opt-in counts only with
-the line that is added after the commit.
+commits, so it may contain an opt-out that was rolled back (sending less is safe). An opt-in, and the undo of an
+import, count only with the line that is added after the commit.
 """
-
-from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -25,8 +23,11 @@ SUFFIX: Final = ".suppressions"
 ERASED: Final = "erase"
 """The action of a line about an erased person."""
 
+WITHDRAWN: Final = "withdraw"
+"""The action of a line about consent that a record withdrew."""
+
 _STARTED: Final = "started"
-_ACTIONS: Final = {action: action for action in (LogAction.SUPPRESS.value, LogAction.OPT_IN.value, ERASED)}
+_ACTIONS: Final = {action: action for action in (*(one.value for one in LogAction), ERASED, WITHDRAWN)}
 
 
 class JournalLine(NamedTuple):
@@ -120,7 +121,8 @@ def read_journals(paths: Iterable[Path]) -> JournalContents:
                         unreadable += 1
             except (ValueError, KeyError):
                 unreadable += 1
-        lines |= {line for name, line in batch_entries if line.action != LogAction.OPT_IN or name in committed}
+        lifting = (LogAction.OPT_IN, LogAction.RETRACT)
+        lines |= {line for name, line in batch_entries if line.action not in lifting or name in committed}
     return JournalContents(sorted(lines, key=lambda line: (line.at, line)), unreadable, min(started, default=None))
 
 

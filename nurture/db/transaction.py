@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import BigInteger, Connection, FromClause, Table, TextClause, text
+from sqlalchemy import BigInteger, Connection, FromClause, Table, TextClause, text, update
 
 from nurture.db.row_values import (
     Columns,
@@ -114,8 +114,9 @@ class Transaction:
     ) -> int:
         """Insert *rows* of the columns *names* with one statement; return how many were inserted.
 
-        *ignore_conflicts* skips rows that exist. For a table with generated ids, name the *unique_columns*
-        instead: PostgreSQL uses up an id before it finds a conflict, so existing rows are excluded before.
+        *ignore_conflicts* skips rows that exist, by any key. For a table with generated ids, name instead the
+        *unique_columns*, each of them unique by itself: PostgreSQL uses up an id before it finds a conflict, so
+        existing rows are excluded before.
 
         On SQLite, one prepared statement with many rows is three times as fast as unnesting JSON.
         """
@@ -139,6 +140,18 @@ class Transaction:
         chosen += " ORDER BY place" if unique_columns else ""  # the anti-join does not keep the order
         statement = f"INSERT INTO {table.name} ({listed_names}) {chosen}{unless}"
         return self.connection.execute(text(statement), {"payload": to_json_payload(columns, rows)}).rowcount
+
+    def update_by_id(
+        self, table: Table, names: tuple[str, ...], rows: Sequence[Sequence[Any]], *where: Any, **values: object
+    ) -> None:
+        """Set columns of the rows of *table* for which *where* holds, with one statement.
+
+        Each of *rows* is the id and then the values of the columns *names*; *values* are the same for all rows.
+        """
+        if rows:
+            new = self.rows("new", column_types(table, ("id", *names)), rows)
+            statement = update(table).where(table.c.id == new.c.id, *where)
+            self.execute(statement.values({name: new.c[name] for name in names} | values))
 
     def ids(self, name: str, ids: Sequence[int]) -> FromClause:
         """Return *ids* as a table expression with the column `id`."""

@@ -16,7 +16,7 @@ from nurture.journey.accounts import import_file
 from nurture.journey.consent import suppression, suppression_files
 from nurture.journey.engagement import provider_events, signal_files
 from nurture.journey.erasure import erase
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.journey.intake import import_file as intake_import_file
 from nurture.journey.intake.api import batches, tokens
 from nurture.journey.outcomes import import_file as outcomes_import_file
@@ -51,10 +51,10 @@ def test_a_lead_goes_its_whole_way_with_ids_past_32_bits(postgres_db: Database, 
     ctx = make_context(postgres_db, tmp_path)
     ctx.reply_domain, ctx.base_url, ctx.installation_id = ("in.example.com", "https://go.example.com", "0badcafe")
     lead = create_full_history(ctx, tmp_path)
-    sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), NOW + 2 * HOUR)
+    responses.accept(ctx, one(ctx, "SELECT id FROM offer"), NOW + 2 * HOUR)
     close_lead(ctx, lead, Closing.WON, NOW + 3 * HOUR)
     run_at(ctx, NOW + 4 * HOUR, NOW + DAY)
-    assert custody(ctx, lead) == ("closed", "won")
+    assert custody(ctx, lead) == ("resting", "customer")
     assert explain.explain(ctx, lead, NOW + DAY).lead_id == lead
     assert audit.run_audit(ctx, NOW + DAY).ok
     erase.erase_person(ctx, str(lead), NOW + 2 * DAY)

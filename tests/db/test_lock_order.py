@@ -21,10 +21,10 @@ from nurture.journey.consent import opt_in, suppression
 from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.engagement import signals
 from nurture.journey.erasure import erase
-from nurture.journey.handoff import follow_up, reassign, responses, sweep
+from nurture.journey.handoff import follow_up, reassign, responses
 from nurture.journey.intake.api import batches
 from nurture.journey.intake.import_file import import_file
-from nurture.journey.leads.lock_queries import lock_leads
+from nurture.journey.leads.custody import lock_leads
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime.context import AppContext
@@ -119,7 +119,7 @@ def test_every_use_case_keeps_the_order(ctx: AppContext, tmp_path: Path) -> None
         bring_everything(ctx, tmp_path)
         run_at(ctx, NOW + 2 * HOUR)
         given, back, other, *_ = [id_ for (id_,) in rows(ctx, "SELECT id FROM offer WHERE state = 'offered'")]
-        sweep.accept(ctx, given, NOW + 3 * HOUR)
+        responses.accept(ctx, given, NOW + 3 * HOUR)
         lead_of = "SELECT lead_id FROM offer WHERE id = :id"
         follow_up.record_follow_up(ctx, one(ctx, lead_of, id=given), "call", NOW + 3 * HOUR)
         responses.reject(ctx, back, "bad-fit", NOW + 3 * HOUR)

@@ -13,7 +13,7 @@ COMPOSED = {
     "nurture/db/engine.py": "pragmas, constants of the same file",
     "nurture/db/transaction.py": "names of tables and columns, constants of its callers",
     "nurture/db/backup.py": "names of tables from a constant",
-    "nurture/db/database_identity.py": "one of two constants",
+    "nurture/db/clock_row.py": "one of two constants",
     "nurture/db/migrations/ddl.py": "triggers, of names and conditions in the migrations",
 }
 """Files in which SQL is composed, and of which parts."""

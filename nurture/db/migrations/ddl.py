@@ -1,7 +1,5 @@
 """Helpers for revisions: tables, columns, and triggers that reject changes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Sales tables of the revision 0001_initial."""
 
-from __future__ import annotations
-
 from nurture.db.migrations.ddl import (
     check,
     count,

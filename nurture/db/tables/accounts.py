@@ -1,18 +1,16 @@
 """Companies to which leads belong."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, Column, Index, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import timestamp
+from nurture.db.tables.base import Model, table, timestamp
 from nurture.db.types import Id, Json, generated_id, shared_primary_key
 
 
-class Account(SQLModel, table=True):
+class Account(Model, table=True):
     """A company. *domains* are registrable domains; *owner* is a rep's id, "" for nobody."""
 
     __table_args__: ClassVar[Any] = (
@@ -34,13 +32,12 @@ class Account(SQLModel, table=True):
     updated_at: datetime = timestamp()
 
 
-class LeadAccount(SQLModel, table=True):
+class LeadAccount(Model, table=True):
     """The account of a lead, the *method* that matched it, and the reason.
 
     `manual` without an account: a person decided that the lead has none.
     """
 
-    __tablename__ = "lead_account"
     __table_args__: ClassVar[Any] = (
         CheckConstraint("method in ('matched', 'manual')", name="method"),
         CheckConstraint("account_id is not null or method = 'manual'", name="account_id"),
@@ -52,3 +49,7 @@ class LeadAccount(SQLModel, table=True):
     method: str
     reason: str
     at: datetime = timestamp()
+
+
+account = table(Account)
+lead_account = table(LeadAccount)

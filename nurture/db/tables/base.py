@@ -1,10 +1,10 @@
 """Shared by all tables: metadata, constraint names, column types."""
 
-from __future__ import annotations
-
+import re
 from typing import Any
 
 from sqlalchemy import MetaData, Table, text
+from sqlalchemy.orm import declared_attr
 from sqlmodel import Field, SQLModel
 
 from nurture.db.types import UtcDateTime
@@ -20,6 +20,14 @@ SQLModel.metadata = MetaData(
 )
 metadata = SQLModel.metadata
 SQLModel.model_config["defer_build"] = True  # rows are read and written as tables, never validated as models
+
+
+class Model(SQLModel):
+    """A table with the name of its class in snake case."""
+
+    @declared_attr.directive
+    def __tablename__(cls) -> str:  # noqa: N805
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
 def table(model: type[SQLModel]) -> Table:

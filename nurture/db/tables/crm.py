@@ -1,25 +1,22 @@
 """The outbox and the state of the CRM sync."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import index_where, timestamp
+from nurture.db.tables.base import Model, index_where, table, timestamp
 from nurture.db.types import Id, generated_id, shared_primary_key
 
 
-class CrmRecord(SQLModel, table=True):
+class CrmRecord(Model, table=True):
     """The CRM record of a hand-off: planned with the offer, pushed later, once.
 
     *target_state* is the offer's newest state, *pushed_state* the last one that the CRM took; they differ
     while a push waits. *provider* and *crm_id* identify the record in the CRM.
     """
 
-    __tablename__ = "crm_record"
     __table_args__: ClassVar[Any] = (
         CheckConstraint("state in ('planned', 'claimed', 'sending', 'done', 'unknown', 'rejected')", name="state"),
         Index("ix_crm_record_lead_id", "lead_id", "id"),
@@ -48,14 +45,12 @@ class CrmRecord(SQLModel, table=True):
     reason: str | None = None
 
 
-class CrmLink(SQLModel, table=True):
+class CrmLink(Model, table=True):
     """The newest state of a lead in a CRM.
 
     *owner* is a rep's id, "" for nobody, "?" for somebody whom the policy does not name. *handoff_key*
     and *handoff_status* are what the CRM holds in our own fields.
     """
-
-    __tablename__ = "crm_link"
 
     crm: str = Field(primary_key=True)
     lead_id: int = shared_primary_key("lead.id", index=True)
@@ -68,11 +63,14 @@ class CrmLink(SQLModel, table=True):
     seen_at: datetime = timestamp()
 
 
-class CrmCursor(SQLModel, table=True):
+class CrmCursor(Model, table=True):
     """The position in a CRM's changes."""
-
-    __tablename__ = "crm_cursor"
 
     crm: str = Field(primary_key=True)
     cursor: str
     read_at: datetime = timestamp()
+
+
+crm_record = table(CrmRecord)
+crm_link = table(CrmLink)
+crm_cursor = table(CrmCursor)

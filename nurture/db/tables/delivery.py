@@ -1,22 +1,23 @@
 """Messages to send, and sending pauses."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import index_where, timestamp
+from nurture.db.tables.base import Model, index_where, table, timestamp
 from nurture.db.types import Id, generated_id
 
 
-class Message(SQLModel, table=True):
+class Message(Model, table=True):
     """The outbox: one row per planned message, unique by `send_key`.
 
     *kind* names a registered message kind. *email* is the template, or the name of the notifier that is the recipient.
     *reply_id* is the reply that it forwards; no foreign key, because replies refer to messages, and are erased.
+    *topic*, in normal form, is what a touch is about; *past_cap*: a cap would have held a touch, but it is exempt.
+    *held_by* is "stop" while a stop of mail holds it, and until it is looked at after the start. *is_ambiguous*: its
+    address may not exist, or the server may refuse us; a later refusal of the same kind decides.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -46,6 +47,8 @@ class Message(SQLModel, table=True):
     step: str = ""
     visit: int = 1
     email: str
+    topic: str | None = None
+    past_cap: bool | None = None
     rep: str | None = None
     planned_at: datetime = timestamp()
     send_at: datetime = timestamp()
@@ -61,16 +64,18 @@ class Message(SQLModel, table=True):
     provider: str | None = None
     provider_message_id: str | None = None
     reason: str | None = None
+    held_by: str | None = None
+    is_ambiguous: bool | None = None
 
 
-class CircuitBreaker(SQLModel, table=True):
+class CircuitBreaker(Model, table=True):
     """A sending pause: a provider that is down or refuses us, a sender domain whose email bounces.
 
     The kind `database` is the quarantine of a copy or a restored backup, which pauses everything. It is tried again
-    at *until*, or released by a person if null. Released rows stay as history.
+    at *until*, or released by a person if null. Released rows stay as history. *is_outdated*: this machine has seen a
+    newer state of the database. *restored_since* is when the backup was made, if a restore released it.
     """
 
-    __tablename__ = "circuit_breaker"
     __table_args__: ClassVar[Any] = (
         CheckConstraint("kind in ('provider', 'domain', 'database')", name="kind"),
         Index("uq_circuit_breaker_active", "kind", "name", unique=True, **index_where("released_at is null")),
@@ -80,7 +85,35 @@ class CircuitBreaker(SQLModel, table=True):
     kind: str
     name: str
     reason: str
+    is_outdated: bool = False
     since: datetime = timestamp()
     until: datetime | None = timestamp(null=True)
     released_at: datetime | None = timestamp(null=True)
+    restored_since: datetime | None = timestamp(null=True)
     released_by: str | None = None
+
+
+class MailStop(Model, table=True):
+    """Append-only: what a person decided about the mail of a track, or with *track* "" about all mail.
+
+    The newest row of a track counts. *move_to* is the track that takes the leads of a retired one.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("action in ('stop', 'stop_all', 'retire', 'start')", name="action"),
+        CheckConstraint("(action = 'retire') = (move_to <> '')", name="move_to"),
+        Index("ix_mail_stop_track", "track"),
+    )
+
+    id: int | None = generated_id()
+    track: str
+    action: str
+    reason: str
+    decided_by: str
+    at: datetime = timestamp()
+    move_to: str = ""
+
+
+message = table(Message)
+circuit_breaker = table(CircuitBreaker)
+mail_stop = table(MailStop)

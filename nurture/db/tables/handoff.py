@@ -1,23 +1,23 @@
 """Offers of leads to reps."""
 
-from __future__ import annotations
-
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import NEVER_REUSE_IDS, index_where, timestamp
+from nurture.db.tables.base import NEVER_REUSE_IDS, Model, index_where, table, timestamp
 from nurture.db.types import Id, generated_id, shared_primary_key
 
 
-class Offer(SQLModel, table=True):
+class Offer(Model, table=True):
     """A hand-off to a rep; at most one is open per lead.
 
     *escalation_level* is the newest escalation step taken, *round* the number of reps offered since the hand-off,
-    *priority* its priority when offered. `lapsed`: accepted and not followed up; `reassigned`: given to another rep
-    by a person.
+    *priority* its priority when offered, *tier* its tier of speed. While a rep works the lead: *touched_at* is the
+    newest contact, *next_step_on* the day of the agreed next step, *stage* what the rep says of it, *asked_at* when the
+    rep was asked how it stands; *ended_at* is when an accepted hand-off ended, *note* what the rep wrote on giving it
+    back. `lapsed`: accepted and not followed up, or silent after that; `reassigned`: given to another rep by a person.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -29,6 +29,8 @@ class Offer(SQLModel, table=True):
         ),
         Index("uq_offer_open", "lead_id", unique=True, **index_where("state = 'offered'")),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
+        Index("ix_offer_offered_at", "offered_at"),
+        Index("ix_offer_ended_at", "ended_at", **index_where("ended_at is not null")),
         NEVER_REUSE_IDS,
     )
 
@@ -51,14 +53,23 @@ class Offer(SQLModel, table=True):
     hot: bool = False
     followed_up_at: datetime | None = timestamp(null=True)
     follow_up_method: str | None = None
+    touched_at: datetime | None = timestamp(null=True)
+    asked_at: datetime | None = timestamp(null=True)
+    ended_at: datetime | None = timestamp(null=True)
+    next_step_on: date | None = None
+    stage: str | None = None
+    tier: str | None = None
+    note: str | None = None
 
 
-class OfferRating(SQLModel, table=True):
+class OfferRating(Model, table=True):
     """Whether a lead was useful to the rep who accepted it; the newest rating counts."""
-
-    __tablename__ = "offer_rating"
 
     offer_id: int = shared_primary_key("offer.id")
     rep: str
     useful: bool
     rated_at: datetime = timestamp()
+
+
+offer = table(Offer)
+offer_rating = table(OfferRating)

@@ -1,30 +1,23 @@
 """Inbound data: provider events, replies, requests of tracked links."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, Index
-from sqlalchemy import text as sql
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import NEVER_REUSE_IDS, timestamp
-from nurture.db.types import Id, generated_id, shared_primary_key
-
-_UNPROCESSED = sql("processed_at is null")
-_READABLE = sql("error is null")
+from nurture.db.tables.base import NEVER_REUSE_IDS, Model, index_where, table, timestamp
+from nurture.db.types import Id, Json, generated_id, shared_primary_key
 
 
-class RawBatch(SQLModel, table=True):
+class RawBatch(Model, table=True):
     """A webhook batch, verbatim, until it is processed and its retention ends.
 
     It contains addresses. *error* is the reason if it could not be processed.
     """
 
-    __tablename__ = "raw_batch"
     __table_args__: ClassVar[Any] = (
-        Index("ix_raw_batch_unprocessed", "id", sqlite_where=_UNPROCESSED, postgresql_where=_UNPROCESSED),
+        Index("ix_raw_batch_unprocessed", "id", **index_where("processed_at is null")),
         Index("ix_raw_batch_received_at", "received_at"),
     )
 
@@ -38,23 +31,16 @@ class RawBatch(SQLModel, table=True):
     body: str
 
 
-class ProviderEvent(SQLModel, table=True):
+class ProviderEvent(Model, table=True):
     """An event of a message that a provider reported, once; events of unknown messages too.
 
     *event_key* and *natural_key* are hashes. *installation_id* and *ref* are the identification that the message
     carried.
     """
 
-    __tablename__ = "provider_event"
     __table_args__: ClassVar[Any] = (
         CheckConstraint("natural_key <> ''", name="natural_key"),
-        Index(
-            "ix_provider_event_message_id",
-            "message_id",
-            "at",
-            sqlite_where=sql("message_id is not null"),
-            postgresql_where=sql("message_id is not null"),
-        ),
+        Index("ix_provider_event_message_id", "message_id", "at", **index_where("message_id is not null")),
     )
 
     id: int | None = generated_id()
@@ -72,15 +58,23 @@ class ProviderEvent(SQLModel, table=True):
     reason: str
 
 
-class Reply(SQLModel, table=True):
+class Reply(Model, table=True):
     """A reply to one of our emails, once, by a hash of what its copies have in common.
 
     It holds personal data: *text*, what the person wrote, and *sender*, if not the lead. Erasing a lead deletes its
-    rows. The email itself is not kept.
+    rows. The email itself is not kept. *kind* is its `ReplyClass`, *evidence* what decided it. *returns_on* is the day
+    that an absence ends or a "not now" names, *contact* whom it names instead of itself, *meets_at* the start of the
+    meeting to which it invites. *attachments* are the names of attached files.
     """
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("kind in ('reply', 'opt_out', 'out_of_office', 'auto_reply', 'bounce')", name="kind"),
+        CheckConstraint(
+            "kind in ('wants_to_talk', 'question', 'meeting', 'unclear', 'unclear_short', 'possible_opt_out', "
+            "'not_now', 'not_interested', 'wrong_person', 'left_company', 'no_mail', "
+            "'erasure_request', 'complaint', 'absence', 'calendar_answer', 'receipt', "
+            "'bounce', 'empty', 'automatic')",
+            name="kind",
+        ),
         Index("ix_reply_lead_id_received_at", "lead_id", "received_at"),
         NEVER_REUSE_IDS,
     )
@@ -94,20 +88,22 @@ class Reply(SQLModel, table=True):
     sent_at: datetime = timestamp()
     sender: str
     text: str
+    evidence: str
+    contact: str
     returns_on: date | None = None
-    attachments: int
+    meets_at: datetime | None = timestamp(null=True)
+    attachments: list[str] = Field(sa_type=Json, nullable=False)
 
 
-class InboundMail(SQLModel, table=True):
+class InboundMail(Model, table=True):
     """An inbound email: stored before it is parsed, deleted after that.
 
     It holds personal data. *lead_id* and *sender* are from its headers, for erasure. *attempts* counts up before each
     try, *last_attempt_at* is a lease. *error* is why it was set aside after the second try.
     """
 
-    __tablename__ = "inbound_mail"
     __table_args__: ClassVar[Any] = (
-        Index("ix_inbound_mail_unread", "id", sqlite_where=_READABLE, postgresql_where=_READABLE),
+        Index("ix_inbound_mail_unread", "id", **index_where("error is null")),
         Index("ix_inbound_mail_lead_id", "lead_id"),
     )
 
@@ -123,10 +119,8 @@ class InboundMail(SQLModel, table=True):
     body: bytes
 
 
-class MailboxCursor(SQLModel, table=True):
+class MailboxCursor(Model, table=True):
     """The position in a mailbox: all up to *last_uid* is read. *name* is a hash; *uid_validity* is IMAP's."""
-
-    __tablename__ = "mailbox_cursor"
 
     name: str = Field(primary_key=True)
     uid_validity: int = Field(sa_type=Id, nullable=False)
@@ -134,22 +128,15 @@ class MailboxCursor(SQLModel, table=True):
     read_at: datetime = timestamp()
 
 
-class TrackingRequest(SQLModel, table=True):
+class TrackingRequest(Model, table=True):
     """The request of a click or an open, on which its verdict is based.
 
     No address and no user agent: *ip_hash* and *agent_hash* are 16 bits of a hash salted by the message, so thousands
     of addresses share each; *company_hash* is 32 bits of a hash of the email domain, "" for public email providers.
     """
 
-    __tablename__ = "tracking_request"
     __table_args__: ClassVar[Any] = (
-        Index(
-            "ix_tracking_request_company_hash",
-            "company_hash",
-            "at",
-            sqlite_where=sql("company_hash <> ''"),
-            postgresql_where=sql("company_hash <> ''"),
-        ),
+        Index("ix_tracking_request_company_hash", "company_hash", "at", **index_where("company_hash <> ''")),
     )
 
     signal_id: int = shared_primary_key("signal.id")
@@ -162,3 +149,11 @@ class TrackingRequest(SQLModel, table=True):
     company_hash: str
     honeypot: bool
     is_machine: bool
+
+
+raw_batch = table(RawBatch)
+provider_event = table(ProviderEvent)
+reply = table(Reply)
+inbound_mail = table(InboundMail)
+mailbox_cursor = table(MailboxCursor)
+tracking_request = table(TrackingRequest)

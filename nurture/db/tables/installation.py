@@ -1,18 +1,16 @@
 """The clock and the identity of this database."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import timestamp
+from nurture.db.tables.base import Model, table, timestamp
 from nurture.db.types import Id, Json
 
 
-class Clock(SQLModel, table=True):
+class Clock(Model, table=True):
     """The clock mode of this database, its newest time, and its identity.
 
     *installation_id* is in every email and distinguishes ours from another installation's with the same message ids.
@@ -33,3 +31,6 @@ class Clock(SQLModel, table=True):
     salt: str
     generation: int = Field(default=0, sa_type=Id, nullable=False)
     location: dict[str, Any] | None = Field(default=None, sa_type=Json, nullable=True)
+
+
+clock = table(Clock)

@@ -1,31 +1,32 @@
 """Leads, their addresses, custody and journal."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import CheckConstraint, Index
-from sqlmodel import Field, SQLModel
+from sqlalchemy import CheckConstraint, Index, literal
+from sqlmodel import Field
 
-from nurture.db.tables.base import NEVER_REUSE_IDS, index_where, timestamp
+from nurture.db.tables.base import NEVER_REUSE_IDS, Model, index_where, table, timestamp
 from nurture.db.types import Id, Json, generated_id, shared_primary_key
 
 
-class Address(SQLModel, table=True):
-    """An email address. Suppressions belong to it, with or without a lead."""
+class Address(Model, table=True):
+    """An email address. Suppressions belong to it, with or without a lead. An erased one has no *email*."""
+
+    __table_args__: ClassVar[Any] = (Index("ix_address_erased", "id", **index_where("email = ''")),)
 
     id: int | None = generated_id()
     email: str
     normalized: str = Field(unique=True)
 
 
-class Lead(SQLModel, table=True):
+class Lead(Model, table=True):
     """A lead and its fields.
 
     *engagement* to *engagement_4* are the sums of the policy's half-lives at *engagement_at*, under the points
     *points_key*: null for a lead without signals, "" to be scored again. *touch_interval_days*: the lead asked for
-    at most one touch in this many days. *call_on*: it asked to be called on this day. *erased_at*: the person asked
+    at most one touch in this many days. *call_on*: it asked to be called on this day. *restated_fields* are those that
+    a file changed since a rep answered it. *customer_since*: when it became a customer. *erased_at*: the person asked
     for erasure; nothing more is recorded of the lead, and it never advances.
     """
 
@@ -42,8 +43,6 @@ class Lead(SQLModel, table=True):
     zone: str = ""
     country: str = ""
     consent_basis: str | None = None
-    consent_source: str | None = None
-    consent_at: datetime | None = timestamp(null=True)
     engagement: float = 0.0
     engagement_2: float | None = None
     engagement_3: float | None = None
@@ -53,6 +52,7 @@ class Lead(SQLModel, table=True):
     decides_on: date | None = None
     decides_stated_at: datetime | None = timestamp(null=True)
     call_on: date | None = None
+    customer_since: datetime | None = timestamp(null=True)
     paused_until: datetime | None = timestamp(null=True)
     paused_at: datetime | None = timestamp(null=True)
     paused_by: str | None = None
@@ -63,25 +63,28 @@ class Lead(SQLModel, table=True):
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
     erased_at: datetime | None = timestamp(null=True)
+    restated_fields: list[str] | None = Field(default=None, sa_type=Json, nullable=True)
 
 
-class Identity(SQLModel, table=True):
-    """The id of a lead in another system."""
+class Identity(Model, table=True):
+    """The id of a lead in another system. *is_ambiguous*: the lead stands for a row whose id and address differ."""
 
     source: str = Field(primary_key=True)
     external_id: str = Field(primary_key=True)
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
+    is_ambiguous: bool = False
 
 
-class Custody(SQLModel, table=True):
+class Custody(Model, table=True):
     """The custodian of a lead, one row each. `due_at` is the only wake-up column; null exactly when closed."""
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("kind in ('intake', 'track', 'queue', 'offer', 'rep', 'closed')", name="kind"),
+        CheckConstraint("kind in ('intake', 'track', 'queue', 'offer', 'rep', 'resting', 'closed')", name="kind"),
         CheckConstraint("(kind = 'closed') = (due_at is null)", name="due"),
         CheckConstraint("ref <> ''", name="ref"),
         CheckConstraint("next_action <> '' or kind = 'closed'", name="next_action"),
         Index("ix_custody_due", "kind", "due_at", **index_where("due_at is not null")),
+        Index("ix_custody_queue", "ref", "since", **index_where("kind = 'queue'")),
     )
 
     lead_id: int = shared_primary_key("lead.id")
@@ -93,7 +96,7 @@ class Custody(SQLModel, table=True):
     version: int = Field(default=1, sa_type=Id, nullable=False)
 
 
-class Journal(SQLModel, table=True):
+class Journal(Model, table=True):
     """Every decision and every change of custodian, with its reason. Append-only; holds ids, no names."""
 
     __table_args__: ClassVar[Any] = (
@@ -124,3 +127,13 @@ class Journal(SQLModel, table=True):
     custody_from: str | None = None
     custody_to: str | None = None
     ref: str | None = None
+
+
+address = table(Address)
+lead = table(Lead)
+identity = table(Identity)
+custody = table(Custody)
+journal = table(Journal)
+
+IN_QUEUE: Final = custody.c.kind == literal("queue", literal_execute=True)
+"""The lead waits in a queue; written as in `ix_custody_queue`, without which SQLite does not use that index."""

@@ -1,18 +1,16 @@
 """How leads ended."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import index_where, timestamp
+from nurture.db.tables.base import Model, index_where, table, timestamp
 from nurture.db.types import Id, generated_id
 
 
-class Outcome(SQLModel, table=True):
+class Outcome(Model, table=True):
     """How a lead ended, as sales reports it."""
 
     id: int | None = generated_id()
@@ -25,14 +23,13 @@ class Outcome(SQLModel, table=True):
     recorded_at: datetime = timestamp()
 
 
-class OutcomeReport(SQLModel, table=True):
+class OutcomeReport(Model, table=True):
     """A report of an outcome, once by its natural key, and its effect.
 
     *verdict*: it `closed` the lead, was the `same` as known, `completed` it with an amount, or is in `conflict` with
     it; then a person resolves it (*resolution*).
     """
 
-    __tablename__ = "outcome_report"
     __table_args__: ClassVar[Any] = (
         CheckConstraint("verdict in ('closed', 'same', 'completed', 'conflict')", name="verdict"),
         CheckConstraint("resolution in ('accepted', 'dismissed')", name="resolution"),
@@ -51,3 +48,7 @@ class OutcomeReport(SQLModel, table=True):
     verdict: str
     resolution: str | None = None
     resolved_at: datetime | None = timestamp(null=True)
+
+
+outcome = table(Outcome)
+outcome_report = table(OutcomeReport)

@@ -1,18 +1,16 @@
 """Published definitions and their approval."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, Column, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import timestamp
+from nurture.db.tables.base import Model, table, timestamp
 from nurture.db.types import Id, Json, generated_id
 
 
-class Publication(SQLModel, table=True):
+class Publication(Model, table=True):
     """An immutable version of a track, the policy or the sending rules, with its files."""
 
     __table_args__: ClassVar[Any] = (UniqueConstraint("kind", "name", "version"),)
@@ -26,7 +24,7 @@ class Publication(SQLModel, table=True):
     published_at: datetime = timestamp()
 
 
-class Approval(SQLModel, table=True):
+class Approval(Model, table=True):
     """The approval of a policy version. Append-only.
 
     *method*: `first` (of all versions), `approved`, or `unchanged` (same meaning as the version before). Offers
@@ -44,3 +42,7 @@ class Approval(SQLModel, table=True):
     approved_on: date
     recorded_at: datetime = timestamp()
     method: str
+
+
+publication = table(Publication)
+approval = table(Approval)

@@ -1,18 +1,16 @@
 """What leads did."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from nurture.db.tables.base import index_where, timestamp
+from nurture.db.tables.base import Model, index_where, table, timestamp
 from nurture.db.types import Id, generated_id
 
 
-class Signal(SQLModel, table=True):
+class Signal(Model, table=True):
     """Something that a lead did; recorded once, by its natural key.
 
     *click_filter_key* names the click filtering rules of the verdict: null if it was set by hand, "" if pending.
@@ -41,3 +39,6 @@ class Signal(SQLModel, table=True):
     value: str | None = None
     source: str
     applied_at: datetime | None = timestamp(null=True)
+
+
+signal = table(Signal)

@@ -1,7 +1,5 @@
 """Create every table of the first release, independent of the models, which change later."""
 
-from __future__ import annotations
-
 from nurture.db.migrations import initial_sales
 from nurture.db.migrations.ddl import (
     append_only,
@@ -30,6 +28,7 @@ down_revision = None
 def upgrade() -> None:
     """Create the tables, then the triggers."""
     _leads()
+    _consent()
     _definitions()
     _enrollments()
     initial_sales.create_sales_tables()
@@ -40,9 +39,11 @@ def upgrade() -> None:
     _installation()
     append_only_reason = "what was recorded is never changed or deleted; add a newer row instead"
     append_only("publication", append_only_reason)
+    append_only("mail_stop", append_only_reason)
     # Erasing a person empties these columns.
     append_only("journal", append_only_reason, erasable=("reason", "detail"))
     append_only("suppression", append_only_reason, erasable=("evidence",))
+    append_only("consent_statement", append_only_reason, erasable=("evidence", "wording"))
     append_only("approval", "what was approved stays approved; publish and approve a newer version")
     _guard_custody_version()
 
@@ -55,8 +56,8 @@ def _leads() -> None:
         ref("address_id", "address.id", null=True),
         text("source", "zone", "country", "readiness"),
         json("fields"),
-        text("consent_basis", "consent_source", "points_key", "paused_by", null=True),
-        timestamp("consent_at", "engagement_at", "decides_stated_at", "signals_since", null=True),
+        text("consent_basis", "points_key", "paused_by", null=True),
+        timestamp("engagement_at", "decides_stated_at", "signals_since", null=True),
         timestamp("paused_until", "paused_at", "erased_at", null=True),
         number("engagement"),
         number("engagement_2", "engagement_3", "engagement_4", null=True),
@@ -68,16 +69,12 @@ def _leads() -> None:
     )
     index("lead", "ix_lead_source_created_at", "source", "created_at")
     index("lead", "ix_lead_points_key", "points_key", where="points_key is not null")
-    table("identity", text("source", "external_id", key=True), ref("lead_id", "lead.id", index=True))
+    table("created_leads", text("source", key=True), count("count"))
     table(
-        "suppression",
-        generated_id(),
-        ref("address_id", "address.id", index=True),
-        text("action", "scope", "ref", "source"),
-        text("evidence", null=True),
-        timestamp("recorded_at"),
-        check("action", "action in ('suppress', 'opt_in')"),
-        check("scope", "scope in ('global', 'topic', 'track')"),
+        "identity",
+        text("source", "external_id", key=True),
+        ref("lead_id", "lead.id", index=True),
+        flag("is_ambiguous"),
     )
     table(
         "custody",
@@ -92,6 +89,38 @@ def _leads() -> None:
         check("ref", "ref <> ''"),
     )
     index("custody", "ix_custody_due", "kind", "due_at", where="due_at is not null")
+
+
+def _consent() -> None:
+    table(
+        "suppression",
+        generated_id(),
+        ref("address_id", "address.id", index=True),
+        text("action", "scope", "ref", "source"),
+        text("evidence", null=True),
+        timestamp("recorded_at"),
+        check("action", "action in ('suppress', 'opt_in', 'retract')"),
+        check("scope", "scope in ('global', 'topic', 'track')"),
+    )
+    table(
+        "consent_statement",
+        generated_id(),
+        ref("address_id", "address.id", index=True),
+        text("channel", "scope", "ref", "source", "evidence", "wording"),
+        text("basis", null=True),
+        flag("granted"),
+        timestamp("stated_at", null=True),
+        timestamp("recorded_at"),
+        check("basis", "basis is not null or not granted"),
+        check("channel", "channel = 'email'"),
+        check("scope", "scope in ('global', 'topic')"),
+    )
+    table(
+        "unclear_field",
+        text("source", "name", key=True),
+        timestamp("first_seen_at"),
+        timestamp("acknowledged_at", null=True),
+    )
     table(
         "open_tracking_consent",
         ref("lead_id", "lead.id", key=True),
@@ -141,12 +170,19 @@ def _enrollments() -> None:
         ref("lead_id", "lead.id", index=True),
         text("track", "step"),
         timestamp("entered_at", "anchor_at", "reached_at"),
-        count("visit"),
-        timestamp("ended_at", null=True),
+        count("track_version", "visit"),
+        timestamp("suspended_at", "ended_at", null=True),
         text("end_reason", null=True),
         never_reuse_ids=True,
     )
-    index("enrollment", "uq_enrollment_open", "lead_id", where="ended_at is null", unique=True)
+    table(
+        "audience_exclusion",
+        ref("lead_id", "lead.id", key=True),
+        text("track", key=True),
+        timestamp("excluded_at"),
+    )
+    where = "ended_at is null and suspended_at is null"
+    index("enrollment", "uq_enrollment_active", "lead_id", where=where, unique=True)
 
 
 def _mail() -> None:
@@ -158,7 +194,9 @@ def _mail() -> None:
         ref("offer_id", "offer.id", null=True),
         id_or_count("reply_id", null=True),
         text("send_key", "kind", "recipient", "step", "email", "state"),
-        text("track", "rep", "sender_domain", "lease_token", "provider", "provider_message_id", "reason", null=True),
+        flag("past_cap", "is_ambiguous", null=True),
+        text("track", "rep", "sender_domain", "lease_token", "provider", "provider_message_id", null=True),
+        text("reason", "held_by", "topic", null=True),
         count("track_version", null=True),
         count("visit", "attempts"),
         timestamp("planned_at", "send_at", "expires_at", "state_at"),
@@ -181,12 +219,22 @@ def _mail() -> None:
         "circuit_breaker",
         generated_id(),
         text("kind", "name", "reason"),
+        flag("is_outdated"),
         timestamp("since"),
-        timestamp("until", "released_at", null=True),
+        timestamp("until", "released_at", "restored_since", null=True),
         text("released_by", null=True),
         check("kind", "kind in ('provider', 'domain', 'database')"),
     )
     index("circuit_breaker", "uq_circuit_breaker_active", "kind", "name", where="released_at is null", unique=True)
+    table(
+        "mail_stop",
+        generated_id(),
+        text("track", "action", "reason", "decided_by", "move_to"),
+        timestamp("at"),
+        check("action", "action in ('stop', 'stop_all', 'retire', 'start')"),
+        check("move_to", "(action = 'retire') = (move_to <> '')"),
+    )
+    index("mail_stop", "ix_mail_stop_track", "track")
 
 
 def _provider_events() -> None:
@@ -222,11 +270,18 @@ def _replies() -> None:
         generated_id(),
         ref("lead_id", "lead.id"),
         ref("message_id", "message.id", null=True),
-        text("natural_key", "kind", "sender", "text"),
+        text("natural_key", "kind", "sender", "text", "evidence", "contact"),
         timestamp("received_at", "sent_at"),
+        timestamp("meets_at", null=True),
         day("returns_on", null=True),
-        count("attachments"),
-        check("kind", "kind in ('reply', 'opt_out', 'out_of_office', 'auto_reply', 'bounce')"),
+        json("attachments"),
+        check(
+            "kind",
+            "kind in ('wants_to_talk', 'question', 'meeting', 'unclear', 'unclear_short', 'possible_opt_out', "
+            "'not_now', 'not_interested', 'wrong_person', 'left_company', 'no_mail', "
+            "'erasure_request', 'complaint', 'absence', 'calendar_answer', 'receipt', "
+            "'bounce', 'empty', 'automatic')",
+        ),
         unique("natural_key"),
         never_reuse_ids=True,
     )

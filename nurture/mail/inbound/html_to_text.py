@@ -1,7 +1,5 @@
 """Convert untrusted HTML to plain text."""
 
-from __future__ import annotations
-
 import re
 from html.parser import HTMLParser
 from itertools import islice

@@ -1,7 +1,5 @@
 """Read the reply mailbox by IMAP, read-only: no flag is set and no mail deleted."""
 
-from __future__ import annotations
-
 import re
 import ssl
 from collections.abc import Iterator, Sequence
@@ -55,7 +53,7 @@ class Inbox:
         return sha256(identity.encode()).hexdigest()[:32]
 
     @contextmanager
-    def open_folder(self) -> Iterator[ImapFolder]:
+    def open_folder(self) -> "Iterator[ImapFolder]":
         """Open the folder read-only. Raises InboxUnavailable."""
         try:
             client = self._connect()

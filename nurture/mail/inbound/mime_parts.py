@@ -5,8 +5,6 @@ short lines take minutes. Here each boundary is searched once within its part, a
 ignored.
 """
 
-from __future__ import annotations
-
 import binascii
 import codecs
 import quopri
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from mmap import mmap
 from typing import Final
+from urllib.parse import unquote
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Bytes of a mail that are read: its text precedes the attachments."""
@@ -78,12 +77,15 @@ class MimePart:
         return decode_text(self.decode(), header_parameter(self.header("content-type"), "charset"))
 
     @property
-    def is_attachment(self) -> bool:
-        """Return whether the part has an attachment disposition or a file name."""
-        disposition = self.header("content-disposition")
-        return disposition.strip().lower().startswith("attachment") or bool(
-            header_parameter(disposition, "filename") or header_parameter(self.header("content-type"), "name")
-        )
+    def has_attachment_disposition(self) -> bool:
+        """Return whether the part is to be shown as a file."""
+        return self.header("content-disposition").strip().lower().startswith("attachment")
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the file that the part is, undecoded, or ""."""
+        named = header_parameter(self.header("content-disposition"), "filename")
+        return named or header_parameter(self.header("content-type"), "name")
 
 
 def read_parts(raw: bytes) -> list[MimePart]:
@@ -151,7 +153,7 @@ def header_parameter(value: str, name: str) -> str:
     for match in _PARAMETER.finditer(value[:MAX_HEADER_LENGTH]):
         if match[1].lower() == name:
             text = match[3].strip('"')
-            return text.rpartition("'")[2] if "*" in match[2] else text
+            return unquote(text.rpartition("'")[2]) if "*" in match[2] else text
     return ""
 
 

@@ -1,7 +1,5 @@
 """Raw inbound mail: its routing hints, and its stored form."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,11 +40,11 @@ class RoutingHints(NamedTuple):
 class RawMail:
     """A mail, either whole in the field `email`, or split by SendGrid into headers, text, html, to and others.
 
-    *attachments* counts the files beside the fields.
+    *attachments* names the files beside the fields.
     """
 
     fields: Mapping[str, bytes]
-    attachments: int = 0
+    attachments: tuple[str, ...] = ()
 
     def routing_hints(self) -> RoutingHints:
         """Read the hints from the headers, and from those of the returned mail in a delivery report."""
@@ -95,7 +93,7 @@ class RawMail:
         return b"\n".join((head, b"".join(kept_fields.values())))
 
     @classmethod
-    def unpack(cls, packed: bytes) -> RawMail:
+    def unpack(cls, packed: bytes) -> "RawMail":
         """Return the mail that `pack` serialized."""
         head, _, values = packed.partition(b"\n")
         header: dict[str, Any] = orjson.loads(head)
@@ -103,7 +101,7 @@ class RawMail:
         for name, length in header["fields"].items():
             fields[name] = values[position : position + length]
             position += length
-        return cls(fields, header["attachments"])
+        return cls(fields, tuple(header["attachments"]))
 
 
 def _parse_object(raw: bytes) -> Mapping[str, object]:

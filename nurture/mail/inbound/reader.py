@@ -3,8 +3,6 @@
 The child starts with the first mail, has no access to secrets, and ends with its parent.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import struct

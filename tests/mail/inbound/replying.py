@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 TOKEN: Final = "abcdefghijklmnopqrstuvwxy2"
@@ -41,4 +42,17 @@ def bounce(recipient: str, status: str = "5.1.1", token: str = TOKEN, action: st
         "--B\r\nContent-Type: text/rfc822-headers\r\n\r\n"
         f"From: Ada <ada@house.example>\r\nTo: {recipient}\r\nReply-To: reply+{token}@in.example.com\r\n"
         "--B--\r\n"
+    ).encode()
+
+
+def report(kind: str, fields: str, *, part: str = "", returned: str = f"Reply-To: {TO}") -> bytes:
+    """Return a report of *kind* with its machine-readable *fields* and the headers of the returned mail."""
+    lines = fields.replace("\r\n", "\n").replace("\n", "\r\n")
+    return (
+        "Return-Path: <>\r\nFrom: MAILER-DAEMON@mx.example\r\nTo: ada@house.example\r\nSubject: Report\r\n"
+        f"Message-ID: <{sha256((kind + fields + returned).encode()).hexdigest()[:20]}@mx.example>\r\n"
+        f'MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type={kind}; boundary="B"\r\n\r\n'
+        "--B\r\nContent-Type: text/plain\r\n\r\nThis is a report.\r\n"
+        f"--B\r\nContent-Type: {part or f'message/{kind}'}\r\n\r\n{lines}\r\n"
+        f"--B\r\nContent-Type: text/rfc822-headers\r\n\r\n{returned}\r\n--B--\r\n"
     ).encode()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import date
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.mail.inbound.classify import ClassifiedMail, InboundKind, classify_mail
+from nurture.domain.replies import ReplyClass
+from nurture.mail.inbound.classify import ClassifiedMail, classify_mail
 from nurture.mail.inbound.html_to_text import html_to_text
 from nurture.mail.inbound.message import parse_fields, parse_mail
 from nurture.mail.inbound.mime_parts import MAX_BYTES
-from nurture.mail.inbound.opt_out_phrases import is_opt_out
 from nurture.mail.inbound.out_of_office import parse_return_date
+from nurture.mail.inbound.reply_phrases import find_meaning, is_opt_out_subject
 from nurture.mail.inbound.reply_text import MAX_TEXT, extract_own_text
 from tests.mail.inbound.replying import TO, TOKEN, bounce, mail
 
 TODAY = date(2026, 2, 10)
+IN_PERSON = {ReplyClass.WANTS_TO_TALK, ReplyClass.QUESTION, ReplyClass.UNCLEAR, ReplyClass.UNCLEAR_SHORT}
 OURS = "> Read our guide\n> Unsubscribe: https://go.example.com/u/x\n"
 QUOTED = {
     "gmail": f"Call me\n\nOn Mon, Jan 5, 2026 at 9:00 AM Ada <ada@house.example> wrote:\n\n{OURS}",
@@ -41,7 +44,7 @@ def read(raw: bytes, today: date = TODAY) -> ClassifiedMail:
 @pytest.mark.parametrize("text", QUOTED.values(), ids=QUOTED.keys())
 def test_a_reply_keeps_only_the_persons_own_text(text: str) -> None:
     reply = read(mail(text.replace("\n", "\r\n")))
-    assert (reply.kind, reply.text, reply.tokens) == (InboundKind.REPLY, "Call me", (TOKEN,))
+    assert (reply.kind, reply.text, reply.tokens) == (ReplyClass.WANTS_TO_TALK, "Call me", (TOKEN,))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_a_reply_keeps_only_the_persons_own_text(text: str) -> None:
 )
 def test_the_return_date_is_read_in_many_formats(text: str) -> None:
     reply = read(mail(text, subject="Out of office", Auto_Submitted="auto-replied"))
-    assert (reply.kind, reply.returns_on) == (InboundKind.OUT_OF_OFFICE, date(2026, 3, 3))
+    assert (reply.kind, reply.returns_on) == (ReplyClass.ABSENCE, date(2026, 3, 3))
 
 
 @pytest.mark.parametrize(
@@ -74,15 +77,16 @@ def test_an_ambiguous_return_date_is_none(text: str) -> None:
 
 
 def test_a_person_who_mentions_a_return_date_is_a_reply() -> None:
-    assert read(mail("I am back on 3 March, call me then")).kind is InboundKind.REPLY
+    assert read(mail("I am back on 3 March, call me then")).kind is ReplyClass.WANTS_TO_TALK
+    assert read(mail("I am back on 3 March and read it then")).kind is ReplyClass.UNCLEAR
 
 
 @pytest.mark.parametrize(
     "headers", [{"Auto_Submitted": "auto-generated"}, {"X_Autoreply": "yes"}, {"Precedence": "auto_reply"}]
 )
 def test_automatic_mail_is_recognized_by_its_headers(headers: dict[str, str]) -> None:
-    assert read(mail("We have got your message", **headers)).kind is InboundKind.AUTO_REPLY
-    assert read(mail("Hello", Auto_Submitted="no")).kind is InboundKind.REPLY
+    assert read(mail("We have got your message", **headers)).kind is ReplyClass.AUTOMATIC
+    assert read(mail("We have got your message", Auto_Submitted="no")).kind is ReplyClass.UNCLEAR
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,25 @@ def test_automatic_mail_is_recognized_by_its_headers(headers: dict[str, str]) ->
     ],
 )
 def test_an_opt_out_is_recognized_in_many_languages(text: str) -> None:
-    assert read(mail(f"{text}\n\nOn Mon, Ada wrote:\n> Hello")).kind is InboundKind.OPT_OUT
+    assert read(mail(f"{text}\n\nOn Mon, Ada wrote:\n> Hello")).kind is ReplyClass.NO_MAIL
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Monsieur, j'ai lu vos articles avec plaisir. Je vous demande de me retirer de vos listes.",
+        "Het product is prima, alleen stuur ons geen mails meer.",
+        "Ich widerspreche gemäß Art. 21 DSGVO der Nutzung meiner Adresse für Werbung.",
+        "I read your first articles with pleasure and would like to talk one day. Please remove me from your list.",
+    ],
+)
+def test_a_friendly_word_in_another_sentence_does_not_hide_an_opt_out(text: str) -> None:
+    assert read(mail(text)).kind is ReplyClass.NO_MAIL
+
+
+@pytest.mark.parametrize("text", ["ok", "OK.", "Okay, thanks"])
+def test_a_word_that_only_confirms_is_no_wish_to_talk(text: str) -> None:
+    assert read(mail(text)).kind is ReplyClass.UNCLEAR_SHORT
 
 
 @pytest.mark.parametrize(
@@ -124,36 +146,47 @@ def test_an_opt_out_is_recognized_in_many_languages(text: str) -> None:
         "Stop by our booth",
         "Please don't stop",
         "Yes, call me\n> unsubscribe",
-        "Stop! I want to buy",
         "Leave me alone until Monday, then call me",
         "We do not want these risks. Please call.",
         "I do not want this to wait, call me",
-        "Thanks. Sounds good. When? At nine. Unsubscribe",
         "Please stop sending it to my old address",
     ],
 )
 def test_a_text_that_resembles_an_opt_out_is_a_reply(text: str) -> None:
-    assert read(mail(text)).kind is InboundKind.REPLY
+    assert read(mail(text)).kind in IN_PERSON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stop! I want to buy",
+        "Thanks. Sounds good. When? At nine. Unsubscribe",
+        "No further emails, I would like to talk: call me",
+        "Could you tell me who has put me on a mailing list?",
+        "Is there a form somewhere to abbestellen?",
+        "How does odhlásit work here?",
+    ],
+)
+def test_words_of_an_opt_out_that_may_mean_something_else_are_for_a_person(text: str) -> None:
+    assert read(mail(text)).kind is ReplyClass.POSSIBLE_OPT_OUT
 
 
 @pytest.mark.parametrize(
     "sender", ["Support <no-reply@people.example>", "MAILER-DAEMON@mx.example", "do_not_reply@x.example"]
 )
 def test_mail_from_a_machine_address_is_an_auto_reply(sender: str) -> None:
-    assert read(mail("Your ticket 123 was created", sender=sender)).kind is InboundKind.AUTO_REPLY
-    assert read(mail("Call me", sender="Noreen Reply <noreen@x.example>")).kind is InboundKind.REPLY
+    assert read(mail("Your ticket 123 was created", sender=sender)).kind is ReplyClass.AUTOMATIC
+    assert read(mail("Call me", sender="Noreen Reply <noreen@x.example>")).kind is ReplyClass.WANTS_TO_TALK
 
 
 def test_an_unsubscribe_mail_of_a_mail_program_is_an_opt_out() -> None:
-    assert (
-        read(mail("This was sent by a machine", subject="unsubscribe", Precedence="bulk")).kind is InboundKind.OPT_OUT
-    )
-    assert not is_opt_out("Hello", "Re: unsubscribe")
+    assert read(mail("This was sent by a machine", subject="unsubscribe", Precedence="bulk")).kind is ReplyClass.NO_MAIL
+    assert not is_opt_out_subject("Re: unsubscribe")
 
 
 def test_a_bounce_has_the_address_and_the_token_of_the_message() -> None:
     hard = read(bounce("Mia@people.example"))
-    assert (hard.kind, hard.tokens, hard.bounced_addresses) == (InboundKind.BOUNCE, (TOKEN,), ("mia@people.example",))
+    assert (hard.kind, hard.tokens, hard.bounced_addresses) == (ReplyClass.BOUNCE, (TOKEN,), ("mia@people.example",))
     for status in ("5.2.2", "5.7.1", "4.4.1"):
         assert read(bounce("mia@people.example", status)).bounced_addresses == ()
     assert read(bounce("mia@people.example", action="delayed")).bounced_addresses == ()
@@ -192,7 +225,7 @@ def test_any_text_can_be_read(text: str) -> None:
     assert not {"\u202e", "\x00", "\x1b"} & set(own_text.full)
     html_to_text(text)
     parse_return_date(text, TODAY)
-    is_opt_out(text, text)
+    find_meaning(text, text, text)
 
 
 _SEMICOLONS = ";" * 300_000
@@ -215,7 +248,7 @@ _SEMICOLONS = ";" * 300_000
     ids=["charset", "header", "part", "tags", "sender", "date", "quotation"],
 )
 def test_an_attack_on_the_parser_is_read_as_a_reply(raw: bytes) -> None:
-    assert read(raw).kind is InboundKind.REPLY
+    assert read(raw).kind in IN_PERSON | {ReplyClass.EMPTY}
 
 
 def test_the_sender_contains_no_null_character() -> None:
@@ -226,3 +259,105 @@ def test_the_sender_contains_no_null_character() -> None:
 @given(st.sampled_from(["On ", "> ", "back on 1 ", "From: x\n", "Am 1. ", "please ", "(", "--b\r\n"]))
 def test_a_mail_of_maximum_size_is_read(piece: str) -> None:
     read(mail(piece * (MAX_BYTES // len(piece))))
+
+
+NORA = "Nora Lind <nora@larkfield.example>"
+QUOTATIONS = {
+    "nb, wrapped": "man. 30. nov. 2026 kl. 10:12 skrev Nora Lind, Larkfield <nora@larkfield.example\n>:",
+    "ja": f"2026年11月30日(月) 10:12 {NORA}:",
+    "fi": "ma 30. marrask. 2026 klo 10.12 Nora Lind (nora@larkfield.example) kirjoitti:",
+    "cs": f"po 30. 11. 2026 v 10:12 odesílatel {NORA} napsal:",
+    "tr": f"{NORA}, 30 Kas 2026 Pzt, 10:12 tarihinde şunu yazdı:",  # noqa: RUF001
+    "ru": f"пн, 30 нояб. 2026 г. в 10:12, {NORA}:",  # noqa: RUF001
+    "sk, wrapped": f"po 30. 11. 2026 o 10:12\n{NORA} napísal(a):",
+    "block, ja": f"差出人: {NORA}\n送信日時: 2026年11月30日 10:12\n宛先: Mia\n件名: Hello",
+    "block, fi": f"Lähettäjä: {NORA}\nLähetetty: ma 30.11.2026 10.12\nVastaanottaja: Mia\nAihe: Hello",
+    "block, zh": f"发件人: {NORA}\n发送时间: 2026年11月30日 10:12\n收件人: Mia\n主题: Hello",
+}
+
+
+@pytest.mark.parametrize("quotation", QUOTATIONS.values(), ids=QUOTATIONS.keys())
+def test_a_quotation_is_cut_by_signs_that_need_no_language(quotation: str) -> None:
+    reply = read(mail(f"Call me\n\n{quotation}\n\nHello Mia, unsubscribe here\nwords of ours".replace("\n", "\r\n")))
+    assert (reply.kind, reply.text) == (ReplyClass.WANTS_TO_TALK, "Call me")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "My colleague Eve Young <eve@other.example> decides:",
+        "Tel: +49 30 2026 10\nMail: mia@people.example\nWeb: people.example",
+        "Monday 10:00: call Eve\nTuesday 11:00: call Bo\nFriday 2026 12:00: decide",
+    ],
+)
+def test_a_text_that_resembles_a_quotation_is_kept(text: str) -> None:
+    assert text.partition("\n")[0] in read(mail(f"Hello\n\n{text}\nBye now and talk soon")).text
+
+
+@pytest.mark.parametrize(
+    ("subject", "text", "kind", "returns_on"),
+    [
+        ("Automatisk svar: x", "Jeg er ikke på kontoret før den 7. mars 2026.", ReplyClass.ABSENCE, date(2026, 3, 7)),
+        ("Odpowiedź automatyczna: x", "Jestem na urlopie do 6 marca 2026 r.", ReplyClass.ABSENCE, date(2026, 3, 7)),
+        ("Automaattinen vastaus: x", "Olen lomalla 6. maaliskuuta asti.", ReplyClass.ABSENCE, date(2026, 3, 7)),
+        ("自動応答: x", "休暇中です。3月7日に戻ります。", ReplyClass.ABSENCE, date(2026, 3, 7)),
+        ("自动回复: x", "我将于3月7日返回", ReplyClass.ABSENCE, date(2026, 3, 7)),
+        ("Răspuns automat: x", "Sunt în concediu până la 6 martie.", ReplyClass.ABSENCE, date(2026, 3, 7)),
+        ("תשובה אוטומטית: x", "אחזור ב-7 במרץ", ReplyClass.ABSENCE, date(2026, 3, 7)),
+        ("ตอบกลับอัตโนมัติ: x", "7/3/2026", ReplyClass.AUTOMATIC, None),
+        (
+            "Read: Hello",
+            "Your message\n\n  To: Mia\n  Subject: Hello\n\n was read on Monday.",
+            ReplyClass.RECEIPT,
+            None,
+        ),
+        ("Re: Hello", f"\n\nOn Mon, 30 Nov 2026 at 10:12, {NORA} wrote:\n> Hello Mia\n", ReplyClass.EMPTY, None),
+    ],
+)
+def test_what_a_program_wrote_is_no_reply_in_any_language(
+    subject: str, text: str, kind: ReplyClass, returns_on: date | None
+) -> None:
+    encoded = subject if subject.isascii() else f"=?utf-8?B?{b64encode(subject.encode()).decode()}?="
+    reply = read(mail(text.replace("\n", "\r\n"), subject=encoded))
+    assert (reply.kind, reply.returns_on) == (kind, returns_on)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "text"),
+    [
+        ("REPLY", ReplyClass.CALENDAR_ANSWER, "Declined: Call Tuesday 3 March 2026, 10:00 (UTC)"),
+        ("REQUEST", ReplyClass.MEETING, "Invites you to: Call Tuesday 3 March 2026, 10:00 (UTC)"),
+    ],
+)
+def test_a_calendar_part_is_an_invitation_or_an_answer(method: str, kind: ReplyClass, text: str) -> None:
+    event = "ATTENDEE;PARTSTAT=DECLINED:mailto:mia@people.example\r\nSUMMARY:Call\r\nDTSTART:20260303T100000Z\r\n"
+    part = f"BEGIN:VCALENDAR\r\nMETHOD:{method}\r\nBEGIN:VEVENT\r\n{event}END:VEVENT\r\nEND:VCALENDAR\r\n"
+    reply = read(mail(part, kind=f"text/calendar; method={method}; charset=UTF-8"))
+    assert (reply.kind, reply.text) == (kind, text)
+    assert (reply.meets_at is not None) == (method == "REQUEST")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Please delete all my personal data under GDPR.", ReplyClass.ERASURE_REQUEST),
+        ("No thank you, not interested.", ReplyClass.NOT_INTERESTED),
+        ("What does it cost?", ReplyClass.QUESTION),
+        ("Ok, hm", ReplyClass.UNCLEAR_SHORT),
+        ("I am not in charge any more, please write to Ann Lee.", ReplyClass.UNCLEAR),
+        ("Please do not unsubscribe me, I want to keep reading.", ReplyClass.UNCLEAR),
+        ("We cannot stop thinking about this. Please call me.", ReplyClass.WANTS_TO_TALK),
+    ],
+)
+def test_a_reply_has_the_class_of_its_words(text: str, kind: ReplyClass) -> None:
+    assert read(mail(text)).kind is kind
+
+
+def test_a_reply_names_a_day_and_a_person() -> None:
+    assert read(mail("Not now, try again in 3 months")).returns_on == date(2026, 5, 11)
+    assert read(mail("Not now. Write again in September")).returns_on == date(2026, 9, 1)
+    assert read(mail("Jetzt nicht, erst im Q3")).returns_on == date(2026, 7, 1)
+    assert (
+        read(mail("Wrong person, please contact Eve Young (eve@other.example).")).contact
+        == "Eve Young <eve@other.example>"
+    )

@@ -1,0 +1,76 @@
+"""Find the day from which somebody who says "not now" wants to hear from us again, in any language."""
+
+import re
+from datetime import date, timedelta
+from functools import cache
+from itertools import pairwise
+from typing import Final
+
+from nurture.mail.inbound.out_of_office import find_future_dates, find_month
+from nurture.mail.inbound.phrase_patterns import Sentence, languages, load_list, normalize
+
+_MAX_TEXT: Final = 2_000
+_QUARTER: Final = re.compile(r"\b[QTKqtk] ?([1-4])\b(?: ?/? ?(20\d\d))?")
+_YEAR: Final = re.compile(r"(?<!\d)(20\d\d)(?!\d)")
+_MAX_DAYS: Final = 400
+_DAYS: Final = {"day": 1, "week": 7, "month": 30, "year": 365}
+
+
+def parse_named_day(text: str, today: date) -> date | None:
+    """Return the first day ahead that a text names: a date, a span, a quarter, a month or a year; None without one."""
+    text = text[:_MAX_TEXT]
+    days = find_future_dates(text, today)
+    found = days[0] if days else _find_span(text, today) or _find_quarter(text, today) or _find_month(text, today)
+    if found is None:
+        years = [date(int(year[1]), 1, 1) for year in _YEAR.finditer(text)]
+        sentence = Sentence.of(text)
+        if any(phrase.is_in(sentence) for _, phrase in load_list("next_year")):
+            years.append(date(today.year + 1, 1, 1))
+        found = next((day for day in years if day > today), None)
+    return found if found is not None and found <= today + timedelta(days=_MAX_DAYS) else None
+
+
+def _find_quarter(text: str, today: date) -> date | None:
+    for match in _QUARTER.finditer(text):
+        month = int(match[1]) * 3 - 2
+        years = (int(match[2]),) if match[2] else (today.year, today.year + 1)
+        day = next((date(year, month, 1) for year in years if date(year, month, 1) > today), None)
+        if day is not None:
+            return day
+    return None
+
+
+def _find_month(text: str, today: date) -> date | None:
+    """Return the first day of a month that is named alone, with its long name."""
+    for word in re.findall(r"[^\W\d_]{4,15}|\d{1,2} ?[月월]", text):
+        month = int(re.sub(r"\D", "", word)) if word[0].isdigit() else find_month(word) or 0
+        if 1 <= month <= 12:
+            year = today.year + (month <= today.month)
+            return date(year, month, 1)
+    return None
+
+
+def _find_span(text: str, today: date) -> date | None:
+    """Return the day after a span such as "in 3 months"."""
+    words = normalize(text).split()
+    for number, unit in pairwise(words):
+        if number.isdigit() and len(number) <= 3 and unit in _units():
+            return today + timedelta(days=int(number) * _DAYS[_units()[unit]])
+    for match in re.finditer(r"(\d{1,2}) ?(?:か|ヶ|カ|ケ|个|個|개)?(月|월|週間|周|주)", normalize(text)):
+        return today + timedelta(days=int(match[1]) * (30 if match[2] in "月월" else 7))
+    return None
+
+
+@cache
+def _units() -> dict[str, str]:
+    """Return the units of time by their words in all languages."""
+    from babel.units import format_unit  # noqa: PLC0415 - where mail is read
+
+    found: dict[str, str] = {}
+    for unit in _DAYS:
+        for language in languages():
+            for number in (1, 2, 3, 6, 20):
+                written = normalize(format_unit(number, f"duration-{unit}", "long", locale=language)).split()
+                if len(written) == 2 and written[0].isdigit():
+                    found.setdefault(written[1], unit)
+    return found

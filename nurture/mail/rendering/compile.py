@@ -10,18 +10,23 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from html import escape
 
 from jinja2 import Template
 
-from nurture.domain.problems import Problem
+from nurture.domain.problems import Problem, faults
 from nurture.errors import InvalidDefinitions
+from nurture.formats.lead_row import FIELDS
 from nurture.mail.rendering import link_tracking, mjml_layout
 from nurture.mail.rendering.email_file import EmailSource, ParsedEmail, Piece, parse_email
+from nurture.mail.rendering.foreign_tokens import find_foreign_tokens
 from nurture.mail.rendering.jinja_sandbox import HTML, TEXT, find_names, find_template_problems
 from nurture.mail.rendering.link_tracking import LinkTracking, RewrittenHtml
 from nurture.mail.rendering.markdown import render_body
+from nurture.mail.rendering.pictures import find_picture_problems
 from nurture.mail.rendering.placeholders import Placeholders
 from nurture.mail.rendering.plain_text import derive_plain_text
+from nurture.mail.rendering.utm import Utm
 
 __all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_and_check", "compile_email"]
 
@@ -31,7 +36,8 @@ class CompiledEmail:
     """A compiled email. *variables* are the dotted names that it and its layout need.
 
     With *tracking*, its links are numbered links to nurture: number 1 leads to the first of *destinations*.
-    *patterns* are the templates of the links whose URL depends on the lead.
+    *names* are the URLs of the destinations as written, without *utm*. *patterns* are the templates of the links whose
+    URL depends on the lead.
     """
 
     name: str
@@ -42,15 +48,20 @@ class CompiledEmail:
     sources: tuple[str, str, str]  # Jinja source of subject, html and text
     tracking: LinkTracking | None = None
     destinations: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    utm: Utm = ()
 
 
-def compile_email(source: EmailSource, layout: str, tracking: LinkTracking | None = None) -> CompiledEmail:
+def compile_email(
+    source: EmailSource, layout: str, tracking: LinkTracking | None = None, utm: Utm = ()
+) -> CompiledEmail:
     """Compile *source* in the MJML text *layout*. Raises InvalidDefinitions with every problem.
 
-    With *tracking*, its links are rewritten to the TrackedLinks that each email is composed with.
+    With *tracking*, its links are rewritten to the TrackedLinks that each email is composed with. *utm* is added to
+    links.
     """
-    compiled, problems = _compile(source, layout, tracking)
+    compiled, problems = _compile(source, layout, tracking, utm)
     if compiled is None:
         raise InvalidDefinitions(sorted(problems))
     return compiled
@@ -69,7 +80,8 @@ def compile_and_check(
     """Return *source* compiled in *layout*, or None if it cannot be compiled or composed, and every problem.
 
     Names outside *known* are problems, as it cannot be composed, and so are *required* names that the email does
-    not use. A known name includes the names below it: `lead.fields` allows `lead.fields.region`.
+    not use. A field of the lead that resembles no known one is only a warning: an import may keep such a column. A
+    known name includes the names below it: `lead.fields` allows `lead.fields.region`.
     """
     compiled, problems = _compile(source, layout)
     email, _ = parse_email(source)
@@ -81,19 +93,19 @@ def compile_and_check(
         message = f"the email does not show `{name}`, which is required"
         advice = f"Use `layout: plain`, or add {{{{ {name} }}}} to layouts/{email.layout}.mjml"
         problems.append(Problem(source.name, source.first_line, message, advice))
-    return None if unknown else compiled, sorted({*problems, *unknown})
+    return None if faults(unknown) else compiled, sorted({*problems, *source.locate(unknown)})
 
 
 def _compile(
-    source: EmailSource, layout: str, tracking: LinkTracking | None = None
+    source: EmailSource, layout: str, tracking: LinkTracking | None = None, utm: Utm = ()
 ) -> tuple[CompiledEmail | None, list[Problem]]:
-    compiled, problems = _compile_once(source, layout, tracking)
-    return compiled, list(problems)
+    compiled, problems = _compile_once(source, layout, tracking, tuple(utm))
+    return compiled, source.locate(problems)
 
 
 @lru_cache(maxsize=128)
 def _compile_once(
-    source: EmailSource, layout: str, tracking: LinkTracking | None
+    source: EmailSource, layout: str, tracking: LinkTracking | None, utm: Utm
 ) -> tuple[CompiledEmail | None, tuple[Problem, ...]]:
     """Compile and cache: the same text is checked, simulated and published before it is sent."""
     email, problems = parse_email(source)
@@ -101,18 +113,22 @@ def _compile_once(
     invalid = {piece: found for piece in pieces if (found := _inspect_piece(piece)[0])}
     problems += [problem for found in invalid.values() for problem in found]
     placeholders = Placeholders(*(piece.text for piece in pieces))
-    body = None if email.body in invalid else render_body(email.body, placeholders)
     compiled_layout = None if pieces[-1] in invalid else mjml_layout.compile_layout(pieces[-1], placeholders)
+    slots = compiled_layout.slots if compiled_layout else {}
+    body = None if email.body in invalid else render_body(email.body, placeholders, in_columns="columns" in slots)
     problems += (body.problems if body else []) + (compiled_layout.problems if compiled_layout else [])
-    if problems or body is None or compiled_layout is None:
+    problems += find_picture_problems(email, "image" in slots) if compiled_layout else []
+    if faults(problems) or body is None or compiled_layout is None:
         return None, tuple(problems)
     subject, preheader = (mjml_layout.escape_text(piece, placeholders) for piece in (email.subject, email.preheader))
-    contents = {"subject": subject, "preheader": preheader, "body": body.html}
+    contents = {"subject": subject, "preheader": preheader, "body": body.html, "columns": body.html}
+    contents |= {"image": escape(email.image.text), "image_alt": escape(email.image_alt.text)}
     html, tags_kept = mjml_layout.fill_layout(compiled_layout, contents, placeholders)
     if not tags_kept:
         advice = "Keep each {% if %} and its {% endif %} inside one cell, or around whole sections"
         return None, (Problem(pieces[-1].file, 1, "tags moved in the HTML", advice),)
-    return _build_email(source.name, email.subject.text, html, _required_names(pieces), placeholders, tracking), ()
+    compiled = _build_email(source.name, email.subject.text, html, _required_names(pieces), placeholders, tracking, utm)
+    return compiled, tuple(problems)
 
 
 def _build_email(
@@ -122,12 +138,14 @@ def _build_email(
     variables: frozenset[str],
     placeholders: Placeholders,
     tracking: LinkTracking | None,
+    utm: Utm,
 ) -> CompiledEmail:
     """Build the templates from *html* with placeholders, and from the plain text derived from it."""
+    html = link_tracking.encode_query_values(html, placeholders)
     if tracking is None:
-        rewritten = RewrittenHtml(link_tracking.strip_no_track_attributes(html))
+        rewritten = RewrittenHtml(link_tracking.leave_links(html, utm))
     else:
-        rewritten = link_tracking.rewrite_links(html, placeholders, tracking)
+        rewritten = link_tracking.rewrite_links(html, placeholders, tracking, utm)
     text = placeholders.restore_escaped(derive_plain_text(rewritten.html, placeholders, rewritten.original_urls))
     html = placeholders.restore_escaped(
         mjml_layout.break_lines(mjml_layout.guard_links(rewritten.html, placeholders, rewritten.trusted_words))
@@ -143,7 +161,9 @@ def _build_email(
         sources=(subject, html, text),
         tracking=tracking,
         destinations=rewritten.destinations,
+        names=rewritten.names,
         patterns=rewritten.patterns,
+        utm=utm,
     )
 
 
@@ -169,6 +189,7 @@ def _inspect_piece(piece: Piece) -> tuple[tuple[Problem, ...], tuple[tuple[str, 
     problems = find_template_problems(piece)
     slots = mjml_layout.SLOTS if piece.file.startswith("layouts/") else ()
     names = () if problems else tuple((name, line) for name, line in find_names(piece) if name not in slots)
+    problems += [] if piece.file.startswith("layouts/") else find_foreign_tokens(piece)
     return (*problems, *_find_raw_tags(piece)), names
 
 
@@ -188,5 +209,13 @@ def _unknown_name_problem(piece: Piece, name: str, line: int, known: Collection[
     fields = {other.partition(".")[2]: other for other in family}
     suggestions = [fields[other] for other in get_close_matches(field, fields, n=1)]
     suggestions = suggestions or get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    if root == "lead" and not suggestions and field not in FIELDS:
+        message = f"no field is called `{field}`: it is text, if an import keeps a column of this name"
+        return Problem(piece.file, line, message, "Declare it in fields.yaml", is_warning=True)
     remedy = f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known here: {', '.join(family or sorted(known))}"
+    if not family and not suggestions:  # the name of another system, such as contact.firstname
+        by_letters = {one[5:].replace("_", ""): one for one in known if one.startswith("lead.")}
+        if near := get_close_matches(name.rpartition(".")[2].replace("_", "").lower(), by_letters, n=1):
+            fallback = "there" if near[0] == "firstname" else "..."
+            remedy = f'Here it is {{{{ {by_letters[near[0]]} or "{fallback}" }}}}'
     return Problem(piece.file, line, f"unknown name `{name}`", remedy)

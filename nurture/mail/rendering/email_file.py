@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -14,18 +15,42 @@ from nurture.errors import suggest
 from nurture.mail.rendering.placeholders import Placeholders
 
 DEFAULT_LAYOUT: Final = "plain"
-FRONT_MATTER_KEYS: Final = ("subject", "preheader", "layout", "call_to_action")
+FRONT_MATTER_KEYS: Final = (
+    "subject",
+    "preheader",
+    "layout",
+    "call_to_action",
+    "signature",
+    "image",
+    "image_alt",
+    "piece",
+)
 _FENCE: Final = re.compile(r"^---[ \t]*$")
 _EXPECTED_FORMAT: Final = "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
 
 
 @dataclass(frozen=True, slots=True)
 class EmailSource:
-    """The source of one email. Problems name *name* and count lines from *first_line*."""
+    """The source of one email. Problems name *name* and count lines from *first_line*.
+
+    *origins* has the file and line of each line of *text*, if it was put together from several files.
+    """
 
     name: str
     text: str
     first_line: int = 1
+    origins: tuple[tuple[str, int], ...] = ()
+
+    def locate(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Return *problems* of this text at the files and lines from which it was put together."""
+
+        def located(problem: Problem) -> Problem:
+            if problem.file != self.name or not 0 < problem.line <= len(self.origins):
+                return problem
+            file, line = self.origins[problem.line - 1]
+            return replace(problem, file=file, line=line)
+
+        return [located(problem) for problem in problems]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +70,9 @@ class ParsedEmail:
     preheader: Piece
     body: Piece
     layout: str
+    image: Piece
+    """The web address of the picture that some layouts show, and its text."""
+    image_alt: Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +110,8 @@ def _build_email(source: EmailSource, front_matter: _FrontMatter, body: str, lin
         return Piece(source.name, front_matter.lines.get(key, source.first_line), front_matter.values.get(key, ""))
 
     layout = front_matter.values.get("layout") or DEFAULT_LAYOUT
-    return ParsedEmail(piece("subject"), piece("preheader"), Piece(source.name, line, body), layout)
+    subject, preheader, image, image_alt = map(piece, ("subject", "preheader", "image", "image_alt"))
+    return ParsedEmail(subject, preheader, Piece(source.name, line, body), layout, image, image_alt)
 
 
 def _parse_front_matter(file: str, text: str, first_line: int) -> tuple[_FrontMatter, list[Problem]]:
@@ -90,9 +119,11 @@ def _parse_front_matter(file: str, text: str, first_line: int) -> tuple[_FrontMa
     try:
         loaded: Any = _load(text, placeholders)
     except MarkedYAMLError as error:
-        line = first_line + (error.problem_mark.line if error.problem_mark else 0)
+        line = error.problem_mark.line if error.problem_mark else 0
         message = f"the front matter is not YAML: {error.problem or 'it cannot be read'}"
-        return _FrontMatter(), [Problem(file, line, message, 'Put the value in quotes: subject: "..."')]
+        key, _, value = text.split("\n")[line].partition(":")
+        written = f'{key.strip()}: "{value.strip()}"' if value.strip() and '"' not in value else 'subject: "..."'
+        return _FrontMatter(), [Problem(file, first_line + line, message, f"Put the value in quotes: {written}")]
     if not isinstance(loaded, dict):
         return _FrontMatter(), [Problem(file, first_line, "the front matter has no keys", _EXPECTED_FORMAT)]
     lines = {str(key): first_line + loaded.lc.key(key)[0] for key in loaded}  # type: ignore[attr-defined]

@@ -38,8 +38,8 @@ _ALLOWED_TESTS: Final = (
     *("defined", "undefined", "none", "boolean", "true", "false", "number", "integer", "float"),
     *("odd", "even", "string", "sequence"),
 )
-MAX_CHARACTERS: Final = 200_000
-"""Characters in one file; no mail program shows as many."""
+MAX_CHARACTERS: Final = 100_000
+"""Characters in one file; Gmail cuts a mail off at 102 kB."""
 
 MAX_TAGS: Final = 1_000
 MAX_TOKENS: Final = 15_000
@@ -49,7 +49,11 @@ MAX_DEPTH: Final = 20
 """Levels of nested blocks."""
 
 _FORBIDDEN_NODES: Final[tuple[tuple[type[nodes.Node], str, str], ...]] = (
-    (nodes.Include, "`include` is not allowed in emails", "Write the text here, or put it into the layout"),
+    (
+        nodes.Include,
+        "`include` is not allowed in emails",
+        'In the text, {% include "price" %} inserts snippets/price.md, which includes no other',
+    ),
     (nodes.Import, "`import` is not allowed in emails", "Write the text here"),
     (nodes.FromImport, "`import` is not allowed in emails", "Write the text here"),
     (nodes.Extends, "`extends` is not allowed in emails", "Choose a layout with `layout:` in the front matter"),
@@ -90,7 +94,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return the key *attribute* of a dict, never a method, so that a field may be named `items`."""
-        if type(obj) is dict:
+        if isinstance(obj, dict):
             try:
                 return obj[attribute]
             except KeyError:
@@ -128,6 +132,8 @@ def _finalize_value(context: MeteredContext, value: Any) -> Any:
             return value
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if not isinstance(value, _PRINTABLE_TYPES):
         raise SecurityError(f"a {type(value).__name__} cannot be printed")
     return context.charge_value(value)
@@ -138,8 +144,19 @@ def _default(value: Any, fallback: Any = "") -> Any:
     return fallback if value is None or value == "" else value
 
 
-def _format_date(value: date, pattern: str = "") -> str:
-    """Format a date, by default as "4 March 2026"."""
+@pass_context
+def _format_date(context: Context, value: date | str, pattern: str = "") -> str:
+    """Format a date, by default as "4 March 2026" in the language of the email; text that is no date stays as it is."""
+    if isinstance(value, str):
+        try:
+            return _format_date(context, date.fromisoformat(value), pattern)
+        except ValueError:
+            return value
+    language = str(context.get("_language") or "en")
+    if not pattern and language != "en":
+        from babel.dates import format_date  # noqa: PLC0415 - a tenth of a second, and rarely needed
+
+        return str(format_date(value, "long", locale=language))
     return value.strftime(pattern) if pattern else f"{value.day} {value:%B %Y}"
 
 
@@ -210,7 +227,10 @@ def _explain_syntax_error(message: str) -> tuple[str, str]:
     if message.startswith("No filter named"):
         name = message.split("'")[1]
         return f"there is no filter `{name}`", suggest(name, TEXT.filters.keys() - METERING_FILTERS.keys())
-    return f"a tag is invalid: {message.rstrip('.')}", "Check its braces, quotes and its `{% end... %}`"
+    remedy = "Check its braces, quotes and its `{% end... %}`"
+    if "end of print statement" in message:
+        remedy = 'Fields are written like this: {{ lead.first_name or "there" }}'
+    return f"a tag is invalid: {message.rstrip('.')}", remedy
 
 
 def find_names(piece: Piece) -> Iterator[tuple[str, int]]:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from nurture.mail.rendering.jinja_sandbox import TemplateSandbox
 from nurture.mail.rendering.link_rules import LINK_ADVICE, UnsafeLink, is_safe_url
 from nurture.mail.rendering.placeholders import Placeholders
+from nurture.mail.rendering.utm import Utm, add_utm
 
 HONEYPOT_LINK_NUMBER: Final = 0
 """The number of the hidden link."""
@@ -28,6 +29,8 @@ FIRST_PERSONAL_LINK_NUMBER: Final = 1_000
 
 _ANCHOR: Final = re.compile(r"<(?:a|area|v:[a-z]+)\s(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>", re.IGNORECASE)
 _HREF: Final = re.compile(r"(\shref\s*=\s*)(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
+_QUERY_VALUE: Final = re.compile(r"=[^&#]*")
+_PLAIN_FIELD: Final = re.compile(r"[\w.]+")
 _NO_TRACK_ATTRIBUTE: Final = re.compile(r"\sdata-no-track(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'))?(?=[\s/>])", re.IGNORECASE)
 _OWN_LINK_VARIABLE: Final = re.compile(r"\b(?:unsubscribe_url|preferences_url)\b")
 _WEB_SCHEMES: Final = ("http://", "https://")
@@ -65,18 +68,23 @@ class LinkTracking:
 
 @dataclass(frozen=True, slots=True)
 class RewrittenHtml:
-    """HTML with placeholders and rewritten links. *original_urls* maps each new URL to the original."""
+    """HTML with placeholders and rewritten links. *original_urls* maps each new URL to the original.
+
+    *names* has the URLs of *destinations* as they are written, without utm parameters.
+    """
 
     html: str
     destinations: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     original_urls: Mapping[str, str] = field(default_factory=dict)
     trusted_words: frozenset[str] = frozenset()
 
 
-def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking) -> RewrittenHtml:
-    """Rewrite the tracked links of *html*, which contains *placeholders*."""
+def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking, utm: Utm = ()) -> RewrittenHtml:
+    """Rewrite the tracked links of *html*, which contains *placeholders*; *utm* is added to where they lead."""
     numbers = {url: number for number, url in enumerate(tracking.known_destinations, 1)}
+    names: dict[str, str] = {}
     prefix, closing = placeholders.add("{{ _link_prefix }}"), placeholders.add("{% endfilter %}")
     patterns: list[str] = []
     original_urls: dict[str, str] = {}
@@ -86,9 +94,11 @@ def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking)
         """Return the replacement of *url*, or None if it is not tracked."""
         tags = placeholders.pattern.findall(url)
         if not tags:
-            if not tracking.is_tracked(url) or (url not in numbers and len(numbers) + 1 >= FIRST_PERSONAL_LINK_NUMBER):
+            to = add_utm(url, utm)
+            if not tracking.is_tracked(url) or (to not in numbers and len(numbers) + 1 >= FIRST_PERSONAL_LINK_NUMBER):
                 return None
-            return f"{prefix}{numbers.setdefault(url, len(numbers) + 1)}"
+            names[to] = url
+            return f"{prefix}{numbers.setdefault(to, len(numbers) + 1)}"
         fixed_start = url.partition(tags[0])[0]
         if any(_OWN_LINK_VARIABLE.search(placeholders.tags[tag].text) for tag in tags) or not _may_be_tracked(
             fixed_start, tracking
@@ -116,12 +126,42 @@ def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking)
         return f'{element[: href.start()]}{href[1]}"{escape(replacement)}"{element[href.end() :]}'
 
     html = _ANCHOR.sub(rewrite_anchor, html)
-    return RewrittenHtml(html, tuple(numbers), tuple(patterns), original_urls, frozenset(trusted_words))
+    named = tuple(names.get(url, url) for url in numbers)
+    return RewrittenHtml(html, tuple(numbers), named, tuple(patterns), original_urls, frozenset(trusted_words))
 
 
-def strip_no_track_attributes(html: str) -> str:
-    """Remove the no-track attributes, which have no effect without tracking."""
-    return _ANCHOR.sub(lambda anchor: _NO_TRACK_ATTRIBUTE.sub("", anchor[0]), html)
+def encode_query_values(html: str, placeholders: Placeholders) -> str:
+    """Encode each field that is a value in the query of a link; a field that is encoded already stays as it is."""
+
+    def encode(link: re.Match[str]) -> str:
+        path, mark, query = link[2].partition("?")
+        return f"{link[1]}{path}{mark}{_QUERY_VALUE.sub(encode_value, query)}"
+
+    def encode_value(value: re.Match[str]) -> str:
+        return placeholders.pattern.sub(encode_tag, value[0])
+
+    def encode_tag(word: re.Match[str]) -> str:
+        tag = placeholders.tags[word[0]]
+        if tag.is_statement or "urlencode" in tag.text:
+            return word[0]
+        inner = tag.text[2:-2].strip("-+ ")
+        return placeholders.add(f"{{{{ {inner if _PLAIN_FIELD.fullmatch(inner) else f'({inner})'}|urlencode }}}}")
+
+    return _HREF.sub(encode, html)
+
+
+def leave_links(html: str, utm: Utm = ()) -> str:
+    """Add *utm* to the links of *html* that are not tracked, except those marked as no-track; remove the marks."""
+
+    def change(anchor: re.Match[str]) -> str:
+        if _NO_TRACK_ATTRIBUTE.search(anchor[0]):
+            return _NO_TRACK_ATTRIBUTE.sub("", anchor[0])
+        return _HREF.sub(
+            lambda href: f'{href[1]}"{escape(add_utm(unescape(href[2][1:-1]).strip(), utm))}"' if utm else href[0],
+            anchor[0],
+        )
+
+    return _ANCHOR.sub(change, html)
 
 
 def _may_be_tracked(fixed_start: str, tracking: LinkTracking) -> bool:

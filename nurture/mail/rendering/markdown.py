@@ -14,10 +14,12 @@ from markdown_it.token import Token
 from nurture.domain.problems import Problem
 from nurture.mail.rendering.email_file import Piece
 from nurture.mail.rendering.link_rules import LINK_ADVICE, is_safe_url
+from nurture.mail.rendering.pictures import find_image_problems, set_image_widths
 from nurture.mail.rendering.placeholders import Placeholders
+from nurture.mail.rendering.table_checks import find_table_problems
 from nurture.mail.rendering.tag_nesting import find_crossing_tags
 
-_MARKDOWN: Final = MarkdownIt("commonmark")
+_MARKDOWN: Final = MarkdownIt("commonmark").enable("table")
 # The library's check drops an unsafe link silently; ours reports it.
 _MARKDOWN.validateLink = lambda url: bool(url) or True  # type: ignore[method-assign]
 _NO_HTML: Final = "Write Markdown, or put the HTML into the layout"
@@ -26,6 +28,7 @@ _NO_TRACK: Final = "no-track"
 _BUTTON_GAP: Final = '<td class="gap" width="12"></td>'
 _BUTTON_TABLE: Final = '<table class="buttons" role="presentation" border="0" cellpadding="0" cellspacing="0">'
 _BUTTONS: Final = f"{_BUTTON_TABLE}<tr>{{}}</tr></table>\n"
+_COLUMNS_TABLE: Final = '<table class="columns" role="presentation" border="0" cellpadding="0" cellspacing="0">'
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class RenderedBody:
     problems: list[Problem]
 
 
-def render_body(body: Piece, placeholders: Placeholders) -> RenderedBody:
-    """Convert *body* to HTML, with *placeholders* for its Jinja tags."""
+def render_body(body: Piece, placeholders: Placeholders, *, in_columns: bool = False) -> RenderedBody:
+    """Convert *body* to HTML, with *placeholders* for its Jinja tags; *in_columns* puts its parts side by side."""
     lines = _isolate_statements(placeholders.hide(body.text, body.line), placeholders)
     tokens = _MARKDOWN.parse("\n".join(line for _, line in lines))
     _mark_no_track_links(tokens)
@@ -47,7 +50,13 @@ def render_body(body: Piece, placeholders: Placeholders) -> RenderedBody:
         for written, message, suggestion in _find_token_problems(token, placeholders):
             places = (number for number, line in lines[first:end] if written in line)
             problems.append(Problem(body.file, next(places, lines[first][0]), message, suggestion))
-    html = _merge_repeated_lists(_render_blocks(tokens, placeholders), placeholders)
+    problems += [Problem(body.file, *found) for found in find_table_problems(tokens, lines)]
+    if in_columns and not any(_begins_column(token) for token in tokens):
+        message, suggestion = "nothing stands side by side: the text has no headings", "Write `## ` before each"
+        problems.append(Problem(body.file, body.line, message, suggestion, is_warning=True))
+    set_image_widths(tokens)
+    rendered = _render_columns(tokens, placeholders) if in_columns else _render_blocks(tokens, placeholders)
+    html = _merge_repeated_lists(rendered, placeholders)
     return RenderedBody(html, problems + find_crossing_tags(body.file, html, placeholders))
 
 
@@ -70,13 +79,11 @@ def _find_token_problems(token: Token, placeholders: Placeholders) -> Iterator[t
         written = part.content.strip().split("\n")[0]
         if part.type.startswith("html_") and not written.startswith(("<!--", "</")):
             yield written, f"HTML in an email's text: {placeholders.restore_escaped(written)[:60]}", _NO_HTML
+        if part.type == "image":
+            yield from find_image_problems(part, placeholders)
         url = str(part.attrGet("href") or part.attrGet("src") or "")
         if part.type in ("link_open", "image") and not placeholders.pattern.match(url) and not is_safe_url(url):
-            yield (
-                url,
-                f"the link `{placeholders.restore_escaped(url)[:80]}` is not allowed in an email",
-                LINK_ADVICE,
-            )
+            yield (url, f"the link `{placeholders.restore_escaped(url)[:80]}` is not allowed in an email", LINK_ADVICE)
 
 
 def _mark_no_track_links(tokens: Sequence[Token]) -> None:
@@ -104,6 +111,43 @@ def _render_blocks(tokens: Sequence[Token], placeholders: Placeholders) -> str:
             rendered.append(_render(remaining[:1]))
             del remaining[0]
     return "".join(rendered)
+
+
+def _begins_column(token: Token) -> bool:
+    return token.type == "heading_open" and token.tag == "h2" and token.level == 0
+
+
+def _render_columns(tokens: Sequence[Token], placeholders: Placeholders) -> str:
+    """Put the part below each heading of level 2 into a cell, two in a row; a line `---` ends the columns."""
+    rendered: list[str] = []
+    cells: list[str] = []
+    part: list[Token] = []
+    in_cell = False
+
+    def end_part(*, ends_row: bool) -> None:
+        html = _render_blocks(part, placeholders)
+        (cells if in_cell else rendered).append(html)
+        part.clear()
+        if ends_row and cells:
+            rows = [cells[index : index + 2] for index in range(0, len(cells), 2)]
+            rendered.append(f"{_COLUMNS_TABLE}{''.join(map(_render_row, rows))}</table>\n")
+            cells.clear()
+
+    for token in tokens:
+        ends = token.type == "hr" and token.level == 0 and in_cell
+        if ends or _begins_column(token):
+            end_part(ends_row=ends)
+            in_cell = not ends
+        if not ends:
+            part.append(token)
+    end_part(ends_row=True)
+    return "".join(rendered)
+
+
+def _render_row(cells: Sequence[str]) -> str:
+    if len(cells) == 1:
+        return f'<tr><td class="column wide" colspan="2">{cells[0]}</td></tr>'
+    return f'<tr><td class="column">{cells[0]}</td><td class="column right">{cells[1]}</td></tr>'
 
 
 def _render(tokens: Sequence[Token]) -> str:

@@ -17,8 +17,8 @@ from nurture.mail.rendering.link_rules import LINK_ADVICE, is_safe_url
 from nurture.mail.rendering.placeholders import Placeholders
 from nurture.mail.rendering.tag_nesting import find_crossing_tags
 
-SLOTS: Final = ("subject", "preheader", "body")
-_SLOT: Final = re.compile(r"\{\{-?\s*(subject|preheader|body)\s*-?\}\}")
+SLOTS: Final = ("subject", "preheader", "body", "columns", "image", "image_alt")
+_SLOT: Final = re.compile(rf"\{{\{{-?\s*({'|'.join(SLOTS)})\s*-?\}}\}}")
 _ELEMENT: Final = re.compile(r"<[a-zA-Z][^<>]*>")
 _STYLE: Final = re.compile(r"<mj-style[^>]*>(.*?)</mj-style>", re.DOTALL)
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
@@ -45,8 +45,8 @@ def compile_layout(layout: Piece, placeholders: Placeholders) -> CompiledLayout:
     layout_tags = {word: tag for word, tag in placeholders.tags.items() if word not in known_tags}
     slots = {match[1]: word for word, tag in layout_tags.items() if (match := _SLOT.fullmatch(tag.text))}
     problems = _find_markup_problems(layout, source, placeholders)
-    if "body" not in slots:
-        advice = "Write {{ body }} inside an mj-text"
+    if not {"body", "columns"} & slots.keys():
+        advice = "Write {{ body }}, or {{ columns }}, inside an mj-text"
         problems.append(Problem(layout.file, layout.line, "the layout has no slot for the body", advice))
     try:
         html = mjml2html(source, fonts={})

@@ -14,6 +14,7 @@ _PARAGRAPH_TAGS: Final = {"p", "ul", "ol", "blockquote", "h1", "h2", "h3", "h4",
 _BLOCK_TAGS: Final = _PARAGRAPH_TAGS | {"div", "tr", "td", "th", "li", "section", "body", "center"}
 _INVISIBLE_TAGS: Final = {"head", "title", "style", "script"}
 _HIDDEN: Final = re.compile(r"display:\s*none")
+_CELL_GAP: Final = " | "
 _SPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
 
 
@@ -42,12 +43,19 @@ class _TextBuilder(HTMLParser):
         self._skip_depth = 0
         self._preformatted_depth = 0
         self._links: list[tuple[str, int]] = []
+        self._table_depth = 0  # of tables with data: a row is one line of text
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         hidden = _HIDDEN.search(attributes.get("style", "")) or "no-text" in attributes.get("class", "").split()
         if self._skip_depth or tag in _INVISIBLE_TAGS or hidden:
             self._skip_depth += tag not in VOID_TAGS
+            return
+        if tag == "table" and (self._table_depth or "data" in attributes.get("class", "").split()):
+            self._table_depth += 1
+        if self._table_depth and tag in ("td", "th"):
+            if not self._at_line_start():
+                self._write(_CELL_GAP)
             return
         self._break_block(tag)
         if tag == "br":
@@ -87,15 +95,19 @@ class _TextBuilder(HTMLParser):
             self._prefix = ""
         elif tag == "pre":
             self._preformatted_depth -= 1
+        elif self._table_depth and tag in ("td", "th"):
+            return
+        elif self._table_depth and tag == "table":
+            self._table_depth -= 1
         self._break_block(tag)
 
     def handle_data(self, data: str) -> None:
         if self._skip_depth:
             return
         text = data if self._preformatted_depth else _SPACE.sub(" ", data)
-        if self._pending_newlines and not self._preformatted_depth:
+        if (self._pending_newlines and not self._preformatted_depth) or self.out[-1:] == [_CELL_GAP]:
             text = text.lstrip(" ")
-        if not text or (self._at_line_start() and not text.strip()):
+        if not text or ((self._at_line_start() or self._table_depth) and not text.strip()):
             return
         if self._pending_newlines and not self._placeholders.statement_pattern.sub("", text).strip():
             # A loop over a list's items: the blank line stays outside of it.

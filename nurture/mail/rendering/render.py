@@ -68,7 +68,11 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class ComposedEmail:
-    """An email for a provider. *headers* excludes subject, addresses, date and message id."""
+    """An email for a provider. *headers* excludes subject, addresses, date and message id.
+
+    *return_path* is the address to which failed deliveries are reported, "" for the sender's. A provider that reports
+    them by itself ignores it.
+    """
 
     ref: str
     sender: Address
@@ -80,6 +84,7 @@ class ComposedEmail:
     headers: tuple[tuple[str, str], ...]
     labels: tuple[str, ...] = ()
     installation_id: str = ""
+    return_path: str = ""
 
 
 def compose(

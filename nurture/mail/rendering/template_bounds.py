@@ -27,6 +27,8 @@ MAX_COST: Final = 5_000_000
 """Characters read or written in one rendering; each tag in a loop iteration counts as COST_PER_ITERATION."""
 
 COST_PER_ITERATION: Final = 25
+COST_PER_WORD: Final = 10
+"""Cost of each character of a filter that handles a text word by word: the words may have one letter each."""
 
 MAX_ITERATIONS: Final = 10_000
 """Iterations of all loops in one rendering."""
@@ -92,6 +94,7 @@ def limit_filter(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
     """Return *filter_* with limits that are checked before it runs, where possible."""
     precheck = _PRECHECKS.get(name)
     charges_input = name in _CHARGED_BY_INPUT
+    charges_words = name in _CHARGED_PER_WORD
     pass_argument = _PASS_ARGUMENTS[_PassArg.from_obj(filter_)]
 
     @pass_context
@@ -113,6 +116,8 @@ def limit_filter(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
         if result is not value:
             require_small_number(result)
             context.charge_value(result)
+            if charges_words and isinstance(result, str):
+                context.charge(len(result) * (COST_PER_WORD - 1))
         return result
 
     return call
@@ -162,6 +167,8 @@ _PRECHECKS: Final[dict[str, Callable[..., None]]] = {
 
 _CHARGED_BY_INPUT: Final = frozenset({"trim", "replace", "truncate", "join", "one_line", "int", "float"})
 """Filters that may read much more than they return; the others are charged for their result only."""
+
+_CHARGED_PER_WORD: Final = frozenset({"title"})
 
 
 def _length(value: Any) -> int:

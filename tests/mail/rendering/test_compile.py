@@ -138,6 +138,18 @@ def test_all_problems_come_together_each_with_its_line() -> None:
     [
         ("a\n\n{{ lead.company", 7, "a tag is invalid"),
         ("{% if lead.company %}a", 5, "a tag is invalid"),
+        ("{{lead.First Name:default=there}}", 5, 'Fields are written like this: {{ lead.first_name or "there" }}'),
+        ("a\n\n| Q |\n|---|---|\n| 1 | 2 |", 8, "the headings and the line below them do not make a table"),
+        ("| Q | A |\n|---|---|\n| 1 | 2 |\n\n| 3 | 4 |", 9, "this row is in no table. Write all rows directly below"),
+        ("| Q | A |\n|---|---|\n| 1 | 2 | 3 |", 7, "a row has more cells than the 2 headings of its table"),
+        (
+            "| a | b | c | d | e |\n|---|---|---|---|---|",
+            5,
+            "warning: a phone cuts the words of a table with 5 columns",
+        ),
+        ("![](https://example.com/a.png)", 5, "has no text for those who do not see it. Write what it shows"),
+        ("![a](http://example.com/a.png)", 5, "is not at a safe address. Begin it with https://"),
+        ('![a](https://example.com/a.png "width 900")', 5, "a width of 900 does not fit into an email"),
         ("a {{ lead.company | uper }}", 5, "Did you mean `upper`?"),
         ("{% include 'x' %}", 5, "`include` is not allowed in emails"),
         ("{% autoescape false %}{{ lead.company }}{% endautoescape %}", 5, "`autoescape` cannot be turned off"),
@@ -226,3 +238,17 @@ def test_a_style_of_a_layout_cannot_contain_a_tag() -> None:
     head = "<mj-head><mj-style>.a { color: {{ lead.company }} }</mj-style></mj-head>"
     (problem,) = problems_of("x", BARE.replace("<mjml>", f"<mjml>{head}"))
     assert "a style cannot contain the tag {{ lead.company }}" in problem
+
+
+def test_a_field_in_the_query_of_a_link_is_encoded_by_itself() -> None:
+    body = (
+        '[Ask](https://www.example.com/guide?c={{ lead.company or "x" }}&t=1) '
+        "[Twice](https://www.example.com/?c={{ lead.company | urlencode }}) "
+        "[All](https://www.example.com/?{{ lead.company }})"
+    )
+    email = composed(body, company="AT&T #1")
+    encoded = "AT%26T%20%231"
+    assert f"https://www.example.com/guide?c={encoded}&t=1" in email.text
+    assert f"https://www.example.com/guide?c={encoded}&amp;t=1" in email.html
+    assert f"https://www.example.com/?c={encoded}" in email.text
+    assert "https://www.example.com/?AT&T #1" in email.text

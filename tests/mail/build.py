@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nurture.definitions.brand import Brand
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource, compile_email
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 
 LAYOUTS = Path(__file__).parents[2] / "templates" / "layouts"
-PLAIN = (LAYOUTS / "plain.mjml").read_text()
-BRIEF = (LAYOUTS / "brief.mjml").read_text()
+PLAIN = Brand().apply((LAYOUTS / "plain.mjml").read_text())
+BRIEF = Brand().apply((LAYOUTS / "brief.mjml").read_text())
 _SECTION = "<mj-section><mj-column><mj-text>{{ body }}</mj-text></mj-column></mj-section>"
 BARE = f"<mjml><mj-body>{_SECTION}</mj-body></mjml>"
 UNSUBSCRIBE = "https://go.example.com/u/0123456789abcdefghijkl"

@@ -44,10 +44,13 @@ class Provider(Protocol):
 
 
 class SuppressedAddress(NamedTuple):
-    """An address that the provider suppresses. *at* is UTC, or None if the provider does not report it."""
+    """An address that the provider suppresses. *at* is UTC, or None if the provider does not report it.
+
+    The source is "provider" if the person used a page of the provider, or somebody its list.
+    """
 
     email: str
-    source: Literal["bounce", "complaint", "page"]
+    source: Literal["bounce", "complaint", "provider"]
     at: datetime | None
 
 

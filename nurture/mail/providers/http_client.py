@@ -4,8 +4,6 @@ The loop keeps running between calls, so that a connection closed by the server 
 an email is written to it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
@@ -19,6 +17,7 @@ from typing import Any, Final, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import orjson
 from aiohttp.abc import AbstractStreamWriter
 from pydantic import SecretStr
 from yarl import URL
@@ -37,6 +36,8 @@ _MAX_BODY_BYTES: Final = 65_536
 _BODY_TIMEOUT: Final = 5.0  # seconds for the body of an error; its status is already known
 _HEADER_SAFE: Final = re.compile(r"[\x21-\x7e]++")
 _CLOSE_TIMEOUT: Final = 2.0  # seconds for running calls when closing
+
+CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class _SecretHeader(str):
@@ -67,6 +68,13 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+
+    def json(self) -> Any:
+        """Return the body as JSON, None if it is not JSON."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,3 +314,19 @@ def _proxy(url: URL) -> str | None:
     if url.scheme != "https" or proxy_bypass(url.host or ""):
         return None
     return getproxies().get("https")
+
+
+class InvalidPayload(ValueError):
+    """The provider would always refuse this email. The message says why, without personal data."""
+
+
+def encode_json(request: object, provider: str, max_bytes: int) -> bytes:
+    """Encode *request* as JSON that is shorter than *max_bytes*, the limit of *provider*. Raises InvalidPayload."""
+    try:
+        encoded = orjson.dumps(request)
+    except TypeError as error:  # JSONEncodeError is a TypeError: a lone surrogate
+        raise InvalidPayload("the email contains invalid characters and cannot be encoded as JSON") from error
+    if len(encoded) >= max_bytes:
+        size, limit = len(encoded) // 1_000_000, max_bytes // 1_000_000
+        raise InvalidPayload(f"the email has {size} MB; {provider}'s limit is {limit} MB")
+    return encoded

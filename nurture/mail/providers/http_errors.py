@@ -1,7 +1,5 @@
 """Turn errors of HTTP connections, and statuses that mean the same for every API, into receipts."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Rate limits, as the provider's response headers report them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,11 +24,11 @@ class RateLimit:
     resets_at: datetime | None = None
     window: int = 0
 
-    def without_expired_window(self, now: datetime) -> RateLimit:
+    def without_expired_window(self, now: datetime) -> "RateLimit":
         """Return an empty limit if the window has ended at *now*."""
         return RateLimit() if self.resets_at is not None and now >= self.resets_at else self
 
-    def updated(self, status: int, headers: Mapping[str, str], now: datetime) -> RateLimit:
+    def updated(self, status: int, headers: Mapping[str, str], now: datetime) -> "RateLimit":
         """Return the limit after a response: X-RateLimit-Remaining, X-RateLimit-Reset (unix seconds), 429."""
         remaining = 0 if status == TOO_MANY_REQUESTS else _parse_int(headers.get("X-RateLimit-Remaining"))
         if remaining is None:

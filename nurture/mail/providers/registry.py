@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nurture.mail.providers.spec import ProviderSpec
-from nurture.mail.providers.webhooks import InboundReceiver, WebhookVerifier
+from nurture.mail.providers.spec import InboundReceiver, ProviderSpec, WebhookVerifier
 from nurture.settings_model import SettingsModel
 
 if TYPE_CHECKING:
     from nurture.mail.providers.events import EventReader
 
-_FOLDERS: Final = (
-    "maildir",
-    "postmark",
-    "sendgrid",
-    "smtp",
-)
+_FOLDERS: Final = ("maildir", "postmark", "sendgrid", "smtp")
 
 PROVIDERS: Final[Mapping[str, ProviderSpec[Any]]] = {
     folder: import_module(f"nurture.mail.providers.{folder}.spec").SPEC for folder in _FOLDERS
@@ -29,16 +22,6 @@ PROVIDERS: Final[Mapping[str, ProviderSpec[Any]]] = {
 
 DEFAULT_PROVIDER: Final = "maildir"
 """The provider of a new installation, of demos and of simulations: it mails nobody."""
-
-
-def is_local(provider: str) -> bool:
-    """Return whether the provider of this name mails nobody."""
-    return provider in PROVIDERS and PROVIDERS[provider].folder is not None
-
-
-def local_folders(settings: SettingsModel) -> list[Path]:
-    """Return the folders into which the providers that mail nobody write."""
-    return [spec.folder(settings) for spec in PROVIDERS.values() if spec.folder is not None]
 
 
 @dataclass(frozen=True, slots=True)

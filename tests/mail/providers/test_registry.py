@@ -13,6 +13,7 @@ from nurture.errors import Misconfigured
 from nurture.mail.providers import registry
 from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 from nurture.settings import CommonSettings, Settings
+from nurture.settings_model import is_local
 
 FOLDER = Path(registry.__file__).parent
 
@@ -54,8 +55,8 @@ def test_a_required_setting_that_is_missing_is_named_with_the_way_to_get_it(name
 def test_a_provider_that_sends_has_every_hint_of_the_doctor_and_one_that_does_not_names_its_folder() -> None:
     for spec in PROVIDERS.values():
         assert all((spec.hints.proof, spec.hints.domain, spec.hints.bounces)) == (spec.folder is None)
-    assert registry.is_local(DEFAULT_PROVIDER)
-    assert not registry.is_local("elsewhere")
+    assert is_local(PROVIDERS, DEFAULT_PROVIDER)
+    assert not is_local(PROVIDERS, "elsewhere")
 
 
 def test_reading_settings_loads_no_provider_and_no_library_of_one() -> None:

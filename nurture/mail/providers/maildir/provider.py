@@ -1,7 +1,5 @@
 """The default provider: writes emails to a Maildir, readable with any mail program or browser."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from contextlib import suppress

@@ -30,8 +30,5 @@ def _build(settings: MaildirSettings, durable: bool) -> Provider:  # noqa: FBT00
 
 
 SPEC: Final = ProviderSpec(
-    name="maildir",
-    settings_model=MaildirSettings,
-    build=_build,
-    folder=lambda settings: settings.maildir,
+    name="maildir", settings_model=MaildirSettings, build=_build, folder=lambda settings: settings.maildir
 )

@@ -1,11 +1,9 @@
 """Encode a composed email as JSON for Postmark's Email API."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any, Final, NotRequired, TypedDict
+from typing import Any, Final
 
-from nurture.mail.providers.json_payload import CONTROL_CHARACTERS, InvalidPayload, encode_json
+from nurture.mail.providers.http_client import CONTROL_CHARACTERS, InvalidPayload, encode_json
 from nurture.mail.rendering.mime import encode_address
 from nurture.mail.rendering.render import Address, ComposedEmail
 
@@ -18,41 +16,17 @@ _MAX_PART_LENGTH: Final = 80  # characters of the value of a field
 _MAX_TAG_LENGTH: Final = 1_000
 
 
-class Header(TypedDict):
-    """One header of a message."""
-
-    Name: str
-    Value: str
-
-
-class Message(TypedDict):
-    """A request to /email, or one item of /email/batch."""
-
-    From: str
-    To: str
-    ReplyTo: NotRequired[str]
-    Subject: str
-    TextBody: NotRequired[str]
-    HtmlBody: NotRequired[str]
-    Tag: NotRequired[str]
-    Headers: list[Header]
-    Metadata: dict[str, str]
-    MessageStream: str
-    TrackOpens: bool
-    TrackLinks: str
-
-
 def encode_message(email: ComposedEmail, stream: str) -> bytes:
     """Encode *email* as JSON. Raises InvalidPayload."""
     return encode_json(build_message(email, stream), "Postmark", MAX_MESSAGE_BYTES)
 
 
-def build_message(email: ComposedEmail, stream: str) -> Message:
-    """Return the request for *email* on the message stream *stream*. Raises InvalidPayload."""
+def build_message(email: ComposedEmail, stream: str) -> dict[str, Any]:
+    """Return the request to /email for *email*, or one item of /email/batch. Raises InvalidPayload."""
     for name, value in (("Subject", email.subject), *email.headers):
         if CONTROL_CHARACTERS.search(name + value):
             raise InvalidPayload(f"the header {name!r} contains a line break or control character")
-    message: Message = {
+    message: dict[str, Any] = {
         "From": _mailbox("sender", email.sender),
         "To": _mailbox("recipient", email.to),
         "Subject": email.subject,

@@ -1,14 +1,11 @@
 """Send emails with Postmark's Email API, in batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from ssl import SSLContext
 from typing import Any, Final
 from urllib.parse import quote
 
-import orjson
 from pydantic import SecretStr
 
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected
@@ -17,20 +14,20 @@ from nurture.mail.providers.base import SuppressedAddress
 from nurture.mail.providers.http_client import (
     ClientConfig,
     HttpResponse,
+    InvalidPayload,
     LazyClient,
     parse_api_url,
     require_header_value,
 )
-from nurture.mail.providers.json_payload import InvalidPayload
 from nurture.mail.providers.postmark.payload import encode_message
 from nurture.mail.providers.postmark.responses import (
     PAUSE,
     STREAM_VARIABLE,
     TOKEN_VARIABLE,
     URL_VARIABLE,
+    parse_suppressions,
     receipts_for_response,
 )
-from nurture.mail.providers.postmark.suppression_list import parse_suppressions
 from nurture.mail.rendering.render import ComposedEmail
 
 MAX_REQUESTS: Final = 4
@@ -163,10 +160,7 @@ class PostmarkProvider:
                 f"Postmark knows no message stream {self._stream!r} on this server ({response.status}).",
                 f"Correct {STREAM_VARIABLE}.",
             )
-        try:
-            found = orjson.loads(response.body) if response.status == 200 else None
-        except orjson.JSONDecodeError:
-            found = None
+        found = response.json() if response.status == 200 else None
         if not isinstance(found, dict):
             raise Misconfigured(
                 f"{path} of the API answers with status {response.status}, and not as Postmark does.",

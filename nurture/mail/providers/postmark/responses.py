@@ -1,14 +1,16 @@
-"""Turn Postmark's responses into receipts."""
+"""Turn Postmark's responses into receipts, and its suppression list into addresses.
 
-from __future__ import annotations
+The list is read after a restore: a restored database may lack recent entries.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
-
-import orjson
+from typing import Any, Final, Literal
 
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.errors import Misconfigured
+from nurture.mail.providers.base import SuppressedAddress
+from nurture.mail.providers.events import parse_iso_time
 from nurture.mail.providers.http_client import HttpResponse
 from nurture.mail.providers.http_errors import receipt_for_other_status, redact_message
 
@@ -33,7 +35,7 @@ _RATE_LIMIT: Final = 429
 
 def receipts_for_response(response: HttpResponse, refs: Sequence[str], now: datetime) -> list[Receipt]:
     """Return a receipt for each of *refs*, in order: the messages of one request, which was answered at *now*."""
-    parsed = _parse(response.body)
+    parsed = response.json()
     if response.status == 200:
         results = parsed if isinstance(parsed, list) else [parsed]
         if len(results) == len(refs) and all(isinstance(one, dict) for one in results):
@@ -43,13 +45,6 @@ def receipts_for_response(response: HttpResponse, refs: Sequence[str], now: date
     if isinstance(receipt, Rejected) and len(refs) > 1:  # a fault of the request, and not of every email in it
         receipt = NotSent(f"Postmark refused the whole batch: {receipt.reason}")
     return [receipt] * len(refs)
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _receipt_for_status(status: int, error: dict[str, Any], now: datetime) -> Receipt:
@@ -113,3 +108,28 @@ def _paused(reason: str, now: datetime) -> NotSent:
 def _quote(error: dict[str, Any]) -> str:
     message = redact_message(str(error.get("Message") or ""))
     return f': "{message}"' if message else ""
+
+
+_SOURCES: Final[Mapping[str, Literal["bounce", "complaint", "provider"]]] = {
+    "HardBounce": "bounce",
+    "SpamComplaint": "complaint",
+    "ManualSuppression": "provider",
+}
+
+
+def parse_suppressions(dump: Mapping[str, Any]) -> list[SuppressedAddress]:
+    """Return the entries of a suppression dump. Raises Misconfigured if it is none."""
+    entries = dump.get("Suppressions")
+    if not isinstance(entries, list):
+        raise Misconfigured("Postmark's suppression list cannot be read: the response has none.")
+    return [entry for one in entries if (entry := _parse_entry(one)) is not None]
+
+
+def _parse_entry(entry: object) -> SuppressedAddress | None:
+    match entry:
+        case {"EmailAddress": str(email), "SuppressionReason": str(reason), "CreatedAt": at}:
+            return SuppressedAddress(email, _SOURCES.get(reason, "provider"), parse_iso_time(at))
+        case {"EmailAddress": str(email)}:
+            return SuppressedAddress(email, "provider", None)
+        case _:
+            return None

@@ -13,7 +13,7 @@ from nurture.settings_model import ApiUrl, SettingsModel
 if TYPE_CHECKING:
     from nurture.mail.providers.base import Provider
     from nurture.mail.providers.events import EventReader
-    from nurture.mail.providers.webhooks import WebhookVerifier
+    from nurture.mail.providers.spec import WebhookVerifier
 
 _MIN_PASSWORD: Final = 16
 _CREDENTIAL: Final = re.compile(rf"\A[^\s:]++:\S{{{_MIN_PASSWORD},}}+")
@@ -54,7 +54,7 @@ def _build(settings: PostmarkSettings, durable: bool) -> Provider:  # noqa: ARG0
 
 
 def _verifier(settings: PostmarkSettings) -> WebhookVerifier:
-    from nurture.mail.providers.postmark.webhook_auth import BasicAuthVerifier  # noqa: PLC0415 - where events come
+    from nurture.mail.providers.postmark.events import BasicAuthVerifier  # noqa: PLC0415 - where events come
 
     assert settings.postmark_webhook_auth is not None
     return BasicAuthVerifier(settings.postmark_webhook_auth.get_secret_value().split())

@@ -1,7 +1,5 @@
 """Read batches of SendGrid's Event Webhook. Any field may be missing or have another type."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,9 +7,20 @@ from hashlib import sha256
 from typing import Any, Final
 
 from nurture.domain.delivery.delivery_status import DeliveryEventType
-from nurture.mail.providers.event_fields import digest, find_smtp_status, parse_json, text_field
-from nurture.mail.providers.events import EventReader, InvalidEventBatch, ProviderEvent, SuppressionReason
+from nurture.mail.providers.events import (
+    SUPPRESSION_REASONS,
+    EventReader,
+    InvalidEventBatch,
+    ProviderEvent,
+    SuppressionReason,
+    digest,
+    find_smtp_status,
+    id_field,
+    parse_json,
+    text_field,
+)
 from nurture.mail.providers.sendgrid.payload import MESSAGE_ARG
+from nurture.mail.refusal import Refusal, judge_refusal
 
 _EVENT_TYPES: Final[Mapping[str, DeliveryEventType]] = {
     "processed": DeliveryEventType.PROCESSED,
@@ -27,12 +36,6 @@ _EVENT_TYPES: Final[Mapping[str, DeliveryEventType]] = {
     "group_unsubscribe": DeliveryEventType.GROUP_UNSUBSCRIBED,
     "group_resubscribe": DeliveryEventType.GROUP_RESUBSCRIBED,
 }
-_SUPPRESSION_REASONS: Final[Mapping[DeliveryEventType, SuppressionReason]] = {
-    DeliveryEventType.BOUNCED: SuppressionReason.BOUNCE,
-    DeliveryEventType.COMPLAINED: SuppressionReason.COMPLAINT,
-    DeliveryEventType.UNSUBSCRIBED: SuppressionReason.UNSUBSCRIBE,
-    DeliveryEventType.GROUP_UNSUBSCRIBED: SuppressionReason.UNSUBSCRIBE,
-}
 _DROP_SUPPRESSION_REASONS: Final[Mapping[str, SuppressionReason]] = {
     "bounced address": SuppressionReason.BOUNCE,
     "spam reporting address": SuppressionReason.COMPLAINT,
@@ -43,6 +46,9 @@ _DROP_SUPPRESSION_REASONS: Final[Mapping[str, SuppressionReason]] = {
 _DROP_REASONS: Final = frozenset(
     (*_DROP_SUPPRESSION_REASONS, "invalid", "recipient list over package quota", "spam content")
 )
+_BLOCK_CLASSIFICATIONS: Final = ("content", "reputation", "frequency")
+"""How the classifications of bounces begin that do not concern the address."""
+
 _CLASSIFICATION: Final = re.compile(r"[A-Za-z][A-Za-z /-]{0,59}")
 _IDENTITY_FIELDS: Final = ("timestamp", "type", "url", "attempt", "asm_group_id", "ip", "useragent")
 _MESSAGE_FIELDS: Final = ("sg_message_id", "smtp-id", "email")
@@ -77,7 +83,7 @@ def _parse_event(item: Any, fallback_key: str) -> ProviderEvent:
             DeliveryEventType.UNKNOWN, "", None, natural_key=digest(["no object", fallback_key], fallback_key)
         )
     event_name = text_field(item, "event").strip().lower()[:60]
-    event_type = _event_type(item, event_name)
+    event_type, is_ambiguous = _event_type(item, event_name)
     message_arg = text_field(item, MESSAGE_ARG)
     installation_id, _, ref = message_arg.partition(":")
     drop_reason = text_field(item, "reason").strip().lower() if event_type is DeliveryEventType.DROPPED else ""
@@ -87,27 +93,38 @@ def _parse_event(item: Any, fallback_key: str) -> ProviderEvent:
         _parse_timestamp(item.get("timestamp")),
         natural_key=_natural_key(item, event_type, event_name, message_arg, fallback_key),
         event_key=_event_key(item, f"{event_name} {event_type.value}", fallback_key),
+        event_id=id_field(item, "sg_event_id"),
         installation_id=installation_id,
         ref=ref,
         provider_message_id=text_field(item, "sg_message_id")[:200] or None,
         reason=_describe_reason(item, drop_reason),
-        suppression_reason=_SUPPRESSION_REASONS.get(event_type) or _DROP_SUPPRESSION_REASONS.get(drop_reason),
+        suppression_reason=SUPPRESSION_REASONS.get(event_type) or _DROP_SUPPRESSION_REASONS.get(drop_reason),
         email=text_field(item, "email"),
         ip=text_field(item, "ip"),
         user_agent=text_field(item, "useragent") if isinstance(item.get("useragent"), str) else None,
         url=text_field(item, "url"),
+        is_ambiguous=is_ambiguous,
         is_machine_open=str(item.get("sg_machine_open")).lower() in ("true", "1"),
     )
 
 
-def _event_type(item: Mapping[str, Any], event_name: str) -> DeliveryEventType:
-    """Return the event type. A bounce without a type is permanent unless its status is 4.x.x."""
+def _event_type(item: Mapping[str, Any], event_name: str) -> tuple[DeliveryEventType, bool]:
+    """Return the event type, and whether it is ambiguous. A bounce without a type is permanent unless it is 4.x.x."""
     event_type = _EVENT_TYPES.get(event_name, DeliveryEventType.UNKNOWN)
     if event_type is not DeliveryEventType.BOUNCED:
-        return event_type
-    bounce_type = text_field(item, "type").strip().lower()
-    is_temporary = not bounce_type and text_field(item, "status").strip().startswith("4")
-    return DeliveryEventType.BLOCKED if bounce_type == "blocked" or is_temporary else DeliveryEventType.BOUNCED
+        return event_type, False
+    bounce_type, status = text_field(item, "type").strip().lower(), text_field(item, "status").strip()
+    is_temporary = not bounce_type and status.startswith("4")
+    if bounce_type == "blocked" or is_temporary or _classification(item).lower().startswith(_BLOCK_CLASSIFICATIONS):
+        return DeliveryEventType.BLOCKED, False
+    refusal = judge_refusal(status, text_field(item, "reason"))
+    is_blocked = refusal in (Refusal.BLOCKED, Refusal.AMBIGUOUS)
+    return DeliveryEventType.BLOCKED if is_blocked else event_type, refusal is Refusal.AMBIGUOUS
+
+
+def _classification(item: Mapping[str, Any]) -> str:
+    found = _CLASSIFICATION.fullmatch(text_field(item, "bounce_classification").strip())
+    return found[0] if found else ""
 
 
 def _parse_timestamp(value: Any) -> datetime | None:
@@ -126,10 +143,9 @@ def _parse_timestamp(value: Any) -> datetime | None:
 def _describe_reason(item: Mapping[str, Any], drop_reason: str) -> str:
     """Return status code, classification and drop reason: a server's full text often names the person."""
     text = text_field(item, "reason") or text_field(item, "response")
-    classification = _CLASSIFICATION.fullmatch(text_field(item, "bounce_classification").strip())
     parts = (
         find_smtp_status(text_field(item, "status"), text),
-        classification[0] if classification else "",
+        _classification(item),
         drop_reason if drop_reason in _DROP_REASONS else "",
     )
     return ", ".join(part for part in parts if part)

@@ -1,15 +1,13 @@
 """Encode a composed email as JSON for SendGrid's Mail Send (v3)."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NotRequired, TypedDict
+from typing import Any, Final
 
 from nurture.domain.address import normalize_address
-from nurture.mail.providers.json_payload import CONTROL_CHARACTERS, InvalidPayload, encode_json
+from nurture.mail.providers.http_client import CONTROL_CHARACTERS, InvalidPayload, encode_json
 from nurture.mail.rendering.render import Address, ComposedEmail
 
 MESSAGE_ARG: Final = "nurture_message"
@@ -37,88 +35,13 @@ _RESERVED_HEADERS: Final = frozenset(
     )
 )
 
-
-class EmailAddress(TypedDict):
-    """An address with an optional name."""
-
-    email: str
-    name: NotRequired[str]
-
-
-class Personalization(TypedDict):
-    """The recipient of a message."""
-
-    to: list[EmailAddress]
-    headers: NotRequired[dict[str, str]]
-
-
-class Content(TypedDict):
-    """One body of a message."""
-
-    type: str
-    value: str
-
-
-class Switch(TypedDict):
-    """A setting that is on or off."""
-
-    enable: bool
-
-
-class ClickTracking(Switch):
-    """Link rewriting in HTML and plain text."""
-
-    enable_text: bool
-
-
-class TrackingSettings(TypedDict):
-    """What SendGrid adds to an email."""
-
-    click_tracking: ClickTracking
-    open_tracking: Switch
-    subscription_tracking: Switch
-    ganalytics: Switch
-
-
-class MailSettings(TypedDict):
-    """How SendGrid treats the request."""
-
-    sandbox_mode: Switch
-
-
-class Asm(TypedDict):
-    """An unsubscribe group."""
-
-    group_id: int
-
-
-# `from` is a Python keyword, so this key needs the functional syntax.
-_Sender = TypedDict("_Sender", {"from": EmailAddress})
-
-
-class Payload(_Sender):
-    """A request to /v3/mail/send."""
-
-    personalizations: list[Personalization]
-    reply_to: NotRequired[EmailAddress]
-    subject: str
-    content: list[Content]
-    custom_args: dict[str, str]
-    categories: NotRequired[list[str]]
-    asm: NotRequired[Asm]
-    ip_pool_name: NotRequired[str]
-    tracking_settings: TrackingSettings
-    mail_settings: MailSettings
-
-
 # Always explicit: the account's defaults would rewrite links and add a second unsubscribe link.
-_TRACKING_SETTINGS: Final[TrackingSettings] = {
+_TRACKING_SETTINGS: Final = {
     "click_tracking": {"enable": False, "enable_text": False},
     "open_tracking": {"enable": False},
     "subscription_tracking": {"enable": False},
     "ganalytics": {"enable": False},
 }
-_MAIL_SETTINGS: Final[dict[bool, MailSettings]] = {on: {"sandbox_mode": {"enable": on}} for on in (True, False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,25 +58,25 @@ def encode_payload(email: ComposedEmail, account: Account) -> bytes:
     return encode_json(build_payload(email, account), "SendGrid", MAX_BYTES)
 
 
-def build_payload(email: ComposedEmail, account: Account) -> Payload:
+def build_payload(email: ComposedEmail, account: Account) -> dict[str, Any]:
     """Return the request for *email*. Raises InvalidPayload."""
     if not email.subject.strip():
         raise InvalidPayload("the subject is empty")
     if CONTROL_CHARACTERS.search(email.subject):
         raise InvalidPayload("the subject contains a line break or control character")
-    personalization: Personalization = {
+    personalization: dict[str, Any] = {
         "to": [_email_address("recipient", email.to, _strip_list_separators(email.to.name))]
     }
     if email.headers:
         personalization["headers"] = _headers(email.headers)
-    request: Payload = {
+    request: dict[str, Any] = {
         "personalizations": [personalization],
         "from": _email_address("sender", email.sender, _ascii_sender_name(email.sender.name)),
         "subject": email.subject,
         "content": _content(email),
         "custom_args": {MESSAGE_ARG: format_message_arg(email)},
         "tracking_settings": _TRACKING_SETTINGS,
-        "mail_settings": _MAIL_SETTINGS[account.sandbox],
+        "mail_settings": {"sandbox_mode": {"enable": account.sandbox}},
     }
     if email.reply_to is not None:
         request["reply_to"] = _email_address("reply-to", email.reply_to, email.reply_to.name)
@@ -174,7 +97,7 @@ def format_message_arg(email: ComposedEmail) -> str:
     return arg
 
 
-def _email_address(role: str, address: Address, name: str) -> EmailAddress:
+def _email_address(role: str, address: Address, name: str) -> dict[str, str]:
     email = address.email
     if not email.isascii():
         local, _, domain = email.rpartition("@")
@@ -202,10 +125,10 @@ def _strip_list_separators(name: str) -> str:
     return name
 
 
-def _content(email: ComposedEmail) -> list[Content]:
+def _content(email: ComposedEmail) -> list[dict[str, str]]:
     """Return the non-empty bodies, plain text first, as SendGrid requires."""
     parts = (("text/plain", email.text), ("text/html", email.html))
-    content: list[Content] = [{"type": kind, "value": value} for kind, value in parts if value.strip()]
+    content = [{"type": kind, "value": value} for kind, value in parts if value.strip()]
     if not content:
         raise InvalidPayload("the email has an empty body")
     return content

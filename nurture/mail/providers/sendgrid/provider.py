@@ -1,7 +1,5 @@
 """Send emails with SendGrid's Mail Send (v3), one request per email."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -18,14 +16,18 @@ from nurture.mail.providers.http_client import (
     ClientConfig,
     HttpClient,
     HttpResponse,
+    InvalidPayload,
     LazyClient,
     parse_api_url,
     require_header_value,
 )
-from nurture.mail.providers.json_payload import InvalidPayload
 from nurture.mail.providers.sendgrid.payload import Account, encode_payload
-from nurture.mail.providers.sendgrid.responses import KEY_VARIABLE, URL_VARIABLE, receipt_for_response
-from nurture.mail.providers.sendgrid.suppression_lists import fetch_suppressions
+from nurture.mail.providers.sendgrid.responses import (
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    fetch_suppressions,
+    receipt_for_response,
+)
 from nurture.mail.rendering.render import ComposedEmail
 
 MAIL_SEND_PATH: Final = "v3/mail/send"

@@ -1,16 +1,18 @@
-"""Turn SendGrid's responses into receipts."""
+"""Turn SendGrid's responses into receipts, and read its suppression lists.
 
-from __future__ import annotations
+The lists are read after a restore: a restored database may lack recent entries.
+"""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
-
-import orjson
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected
-from nurture.mail.providers.http_client import HttpResponse
+from nurture.errors import Misconfigured
+from nurture.mail.providers.base import SuppressedAddress
+from nurture.mail.providers.http_client import HttpClient, HttpResponse
 from nurture.mail.providers.http_errors import receipt_for_other_status, redact_message
 
 KEY_VARIABLE: Final = "NURTURE_SENDGRID_KEY"
@@ -38,6 +40,21 @@ _FIELD_LABELS: Final = {
     "ip_pool_name": "NURTURE_SENDGRID_IP_POOL",
 }
 
+SuppressionSource = Literal["bounce", "complaint", "provider"]
+
+PAGE_SIZE: Final = 500
+
+MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
+"""The largest page: 500 entries with SendGrid's longest reasons are half of it."""
+
+SUPPRESSION_PATHS: Final[Mapping[str, SuppressionSource]] = {
+    "/v3/suppression/unsubscribes": "provider",
+    "/v3/suppression/bounces": "bounce",
+    "/v3/suppression/spam_reports": "complaint",
+    "/v3/suppression/invalid_emails": "bounce",
+}
+"""Without blocks: SendGrid retries those addresses."""
+
 
 @dataclass(frozen=True, slots=True)
 class WebError:
@@ -60,7 +77,7 @@ def receipt_for_response(response: HttpResponse, ref: str, resets_at: datetime |
     status = response.status
     if status == 202 or (status == 200 and sandbox):
         return Accepted(response.headers.get("X-Message-Id") or ref)
-    errors = parse_errors(response.body)
+    errors = parse_errors(response.json())
     match status:
         case 400 | 413 | 415:
             return _receipt_for_bad_request(status, errors)
@@ -114,12 +131,8 @@ def _format_errors(errors: list[WebError]) -> str:
     return ": " + "; ".join(str(one) for one in errors[:_MAX_ERRORS]) if errors else ""
 
 
-def parse_errors(body: bytes) -> list[WebError]:
-    """Return SendGrid's errors; none for HTML or any other response of a gateway."""
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return []
+def parse_errors(parsed: Any) -> list[WebError]:
+    """Return SendGrid's errors in a parsed body; none for HTML or any other response of a gateway."""
     errors = parsed.get("errors") if isinstance(parsed, dict) else None
     api_errors = [_parse_error(one) for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
     return [one for one in api_errors if one.message]
@@ -128,3 +141,48 @@ def parse_errors(body: bytes) -> list[WebError]:
 def _parse_error(error: dict[str, Any]) -> WebError:
     message, field = (str(error.get(name) or "") for name in ("message", "field"))
     return WebError(redact_message(message), _INDEX.sub("", field)[:_MAX_TEXT])
+
+
+async def fetch_suppressions(client: HttpClient, group_id: int | None) -> list[SuppressedAddress]:
+    """Return all addresses on SendGrid's lists, and in the unsubscribe group *group_id*, if one is used.
+
+    Raises Misconfigured if a list cannot be read.
+    """
+    suppressed: list[SuppressedAddress] = []
+    for path, source in SUPPRESSION_PATHS.items():
+        page: list[Any] = [None] * PAGE_SIZE
+        offset = 0
+        while len(page) >= PAGE_SIZE:
+            page = await _read_page(client, f"{path}?limit={PAGE_SIZE}&offset={offset}")
+            suppressed += [entry for row in page if (entry := _parse_entry(row, source)) is not None]
+            offset += PAGE_SIZE
+    if group_id is not None:
+        emails = await _read_page(client, f"/v3/asm/groups/{group_id}/suppressions")
+        suppressed += [SuppressedAddress(email, "provider", None) for email in emails if isinstance(email, str)]
+    return suppressed
+
+
+async def _read_page(client: HttpClient, path: str) -> list[Any]:
+    response = await client.get(path, MAX_PAGE_BYTES)
+    name = f"SendGrid's list {path.partition('?')[0]} cannot be read"
+    if isinstance(response, NotSent):
+        raise Misconfigured(f"{name}: {response.reason}.")
+    if response.status in (401, 403):
+        raise Misconfigured(
+            f"{name} ({response.status}): the key in NURTURE_SENDGRID_KEY needs the permission Suppressions, "
+            "Read Access, besides Mail Send."
+        )
+    page = response.json() if response.status == 200 else None
+    if not isinstance(page, list):
+        raise Misconfigured(f"{name}: the response has status {response.status} and is not a list.")
+    return page
+
+
+def _parse_entry(row: object, source: SuppressionSource) -> SuppressedAddress | None:
+    match row:
+        case {"email": str(email), "created": int(created)} if 0 <= created < 1 << 33:
+            return SuppressedAddress(email, source, datetime.fromtimestamp(created, UTC))
+        case {"email": str(email)}:
+            return SuppressedAddress(email, source, None)
+        case _:
+            return None

@@ -1,7 +1,5 @@
 """Verify webhook signatures: ECDSA on P-256 with SHA-256, over the timestamp and the raw body."""
 
-from __future__ import annotations
-
 import binascii
 import re
 from base64 import b64decode
@@ -16,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from nurture.mail.providers.webhooks import HeaderValues
+from nurture.mail.providers.spec import HeaderValues
 
 SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nurture.mail.inbound.raw_mail import RawMail
     from nurture.mail.providers.base import Provider
     from nurture.mail.providers.events import EventReader
-    from nurture.mail.providers.webhooks import WebhookVerifier
+    from nurture.mail.providers.spec import WebhookVerifier
 
 
 def _check_public_keys(value: SecretStr) -> SecretStr | None:

@@ -1,7 +1,5 @@
 """SMTP replies, each read within a deadline."""
 
-from __future__ import annotations
-
 import re
 import smtplib
 from time import monotonic

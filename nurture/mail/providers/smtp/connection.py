@@ -1,7 +1,5 @@
 """One connection to an SMTP server: address, TLS, authentication and replies."""
 
-from __future__ import annotations
-
 import re
 import smtplib
 import socket

@@ -1,7 +1,5 @@
 """Send emails to an SMTP server, one after the other on one connection."""
 
-from __future__ import annotations
-
 import re
 import ssl
 from collections.abc import Callable, Sequence
@@ -16,9 +14,55 @@ from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejecte
 from nurture.errors import Misconfigured
 from nurture.mail.providers.smtp.commands import SERVICE_CLOSING, ConnectionLost, SmtpReply
 from nurture.mail.providers.smtp.connection import SmtpConnection, SmtpServer, SmtpUnavailable
-from nurture.mail.providers.smtp.envelope import SmtpMessage, UnsupportedByServer, build_smtp_message
-from nurture.mail.rendering.mime import build_message_id
+from nurture.mail.rendering.mime import build_message_id, build_mime, encode_address
 from nurture.mail.rendering.render import ComposedEmail
+
+
+class UnsupportedByServer(Exception):
+    """The server lacks an extension that the sender's address needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpMessage:
+    """An email as SMTP commands and dot-stuffed content."""
+
+    mail_command: bytes
+    rcpt_command: bytes
+    content: bytes
+
+
+def build_smtp_message(
+    connection: SmtpConnection, server: SmtpServer, email: ComposedEmail, now: datetime
+) -> SmtpMessage:
+    """Build *email* for the server's extensions. Raises ValueError or UnsupportedByServer."""
+    content = build_mime(email, now, eight_bit=connection.extension_parameters("8bitmime") is not None)
+    sender, to = encode_address(email.sender.email, "sender"), encode_address(email.to.email)
+    reply_to = encode_address(email.reply_to.email, "reply address") if email.reply_to else ""
+    return_path = encode_address(email.return_path, "return path") if email.return_path else sender
+    ascii_only = (sender + to + reply_to + return_path).isascii()
+    if not ascii_only and connection.extension_parameters("smtputf8") is None:
+        if to.isascii():
+            raise UnsupportedByServer(
+                f"{server} accepts no address with non-ASCII letters before the @ (no SMTPUTF8). "
+                "Correct the sender and reply_to in templates/defaults.yaml."
+            )
+        raise ValueError(
+            f"the recipient's address has non-ASCII letters before the @, which {server} does not accept (no SMTPUTF8)"
+        )
+    size = connection.extension_parameters("size") or ""
+    if size.isdigit() and 0 < int(size) < len(content):
+        raise ValueError(f"it has {len(content):,} bytes; the limit of {server} is {int(size):,}")
+    options = [
+        f" SIZE={len(content)}" if connection.extension_parameters("size") is not None else "",
+        "" if content.isascii() else " BODY=8BITMIME",
+        "" if ascii_only else " SMTPUTF8",
+    ]
+    return SmtpMessage(
+        mail_command=f"MAIL FROM:<{return_path}>{''.join(options)}\r\n".encode(),
+        rcpt_command=f"RCPT TO:<{to}>\r\n".encode(),
+        content=content.replace(b"\r\n.", b"\r\n..") + b".\r\n",
+    )
+
 
 _RETRY_AFTER: Final = timedelta(minutes=1)
 _QUOTA_RETRY_AFTER: Final = timedelta(hours=1)
@@ -242,12 +286,14 @@ class SmtpProvider:
             raise SmtpUnavailable(self._describe_auth_required(reply, email))
         if reply.reply_class != 5 or reply.code == _TOO_LARGE or _MESSAGE_STATUS.search(reply.text):
             return self._receipt_for_refusal(reply, email, state)
-        return self._block_sender(
-            f"{self._server} refuses the sender {email.sender.email}: {reply}. "
-            "Correct the sender in templates/defaults.yaml, or allow it on the server.",
-            email,
-            state,
-        )
+        if email.return_path:
+            domain = email.return_path.rpartition("@")[2]
+            problem = f"refuses envelope senders at {domain}, to which it would return bounces: {reply}"
+            remedy = f"Allow {domain} on the server for this account, or unset NURTURE_REPLY_DOMAIN."
+        else:
+            problem = f"refuses the sender {email.sender.email}: {reply}"
+            remedy = "Correct the sender in templates/defaults.yaml, or allow it on the server."
+        return self._block_sender(f"{self._server} {problem}. {remedy}", email, state)
 
     def _block_sender(self, reason: str, email: ComposedEmail, state: _BatchState) -> NotSent:
         receipt = NotSent(reason, state.now + _RETRY_AFTER, blocks_sender=True)

@@ -34,6 +34,8 @@ def read(record_type: str, **fields: Any) -> ProviderEvent:
         ("SpamComplaint", {}, Kind.COMPLAINED, SuppressionReason.COMPLAINT, "SpamComplaint"),
         ("Bounce", {}, Kind.BOUNCED, SuppressionReason.BOUNCE, "5.1.1, HardBounce"),
         ("Bounce", {"Type": "SoftBounce"}, Kind.BLOCKED, None, "5.1.1, SoftBounce"),
+        ("Bounce", {"Details": "smtp;550 5.7.1 on our block list"}, Kind.BLOCKED, None, "5.7.1, HardBounce"),
+        ("Bounce", {"Details": "550 5.4.1 Access denied"}, Kind.BLOCKED, None, "5.4.1, HardBounce"),
         ("Bounce", {"Type": "Transient", "Details": ""}, Kind.DEFERRED, None, "Transient"),
         ("Bounce", {"Type": "Unsubscribe"}, Kind.UNSUBSCRIBED, SuppressionReason.UNSUBSCRIBE, "5.1.1, Unsubscribe"),
         ("Bounce", {"Type": "AutoResponder", "Details": "gone"}, Kind.PROCESSED, None, "AutoResponder"),

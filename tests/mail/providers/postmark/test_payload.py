@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.mail.providers.json_payload import InvalidPayload
+from nurture.mail.providers.http_client import InvalidPayload
 from nurture.mail.providers.postmark.payload import (
     build_message,
     encode_message,

@@ -135,7 +135,7 @@ def test_an_invalid_url_is_refused(url: str) -> None:
     "fault",
     [
         Fault(what="reset", after=True),
-        Fault(what="hang", after=True, seconds=1.0),
+        Fault(what="hang", after=True),
         Fault(what="reset"),
         Fault(what="status", status=500, after=True, body={"ErrorCode": 500, "Message": "oops"}),
         Fault(what="status", status=502, body="<html>Bad Gateway</html>"),
@@ -239,6 +239,6 @@ def test_the_suppressions_of_the_stream_are_listed(double: PostmarkDouble) -> No
         assert isinstance(provider, SuppressionListProvider)
         found = provider.list_suppressions()
     assert [(one.email, one.source) for one in found] == [
-        ("a@example.org", "bounce"), ("b@example.org", "complaint"), ("c@example.org", "page"),
+        ("a@example.org", "bounce"), ("b@example.org", "complaint"), ("c@example.org", "provider"),
     ]  # fmt: skip
     assert all(one.at is not None and one.at.utcoffset() is not None for one in found)

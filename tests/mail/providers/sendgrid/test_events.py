@@ -67,6 +67,26 @@ def test_a_bounce_is_hard_unless_it_may_be_temporary(fields: dict[str, object], 
 
 
 @pytest.mark.parametrize(
+    ("fields", "event_type", "is_ambiguous"),
+    [
+        ({"reason": "550 5.7.1 your host is on our block list"}, DeliveryEventType.BLOCKED, False),
+        ({"reason": "550 user unknown: blocked", "status": "5.1.1"}, DeliveryEventType.BLOCKED, False),
+        ({"bounce_classification": "Reputation"}, DeliveryEventType.BLOCKED, False),
+        ({"bounce_classification": "Content"}, DeliveryEventType.BLOCKED, False),
+        ({"reason": "550 5.4.1 Recipient address rejected: Access denied"}, DeliveryEventType.BLOCKED, True),
+        ({"reason": "550 no Mrs Miller here", "status": "5.0.0"}, DeliveryEventType.BOUNCED, False),
+        ({"reason": "552 5.2.2 mailbox full"}, DeliveryEventType.BOUNCED, False),
+    ],
+)
+def test_a_bounce_whose_words_tell_of_a_block_suppresses_nobody(
+    fields: dict[str, object], event_type: DeliveryEventType, is_ambiguous: bool
+) -> None:
+    found = parsed_event("bounce", type="bounce", **fields)
+    assert (found.event_type, found.is_ambiguous) == (event_type, is_ambiguous)
+    assert (found.suppression_reason is None) is (event_type is DeliveryEventType.BLOCKED)
+
+
+@pytest.mark.parametrize(
     ("reason", "suppression_reason"),
     [
         ("Bounced Address", SuppressionReason.BOUNCE),

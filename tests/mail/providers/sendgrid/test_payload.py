@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sendgrid.helpers import mail
 
-from nurture.mail.providers.json_payload import InvalidPayload
+from nurture.mail.providers.http_client import InvalidPayload
 from nurture.mail.providers.sendgrid.payload import (
     Account,
     build_payload,

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from nurture.errors import Misconfigured
 from nurture.mail.providers.base import SuppressedAddress, SuppressionListProvider
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
-from nurture.mail.providers.sendgrid.suppression_lists import PAGE_SIZE
+from nurture.mail.providers.sendgrid.responses import PAGE_SIZE
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble
 
 SINCE = 1_767_600_000
@@ -43,9 +43,9 @@ def test_every_page_of_every_list_is_read(double: SendGridDouble) -> None:
     double.suppress("/v3/asm/groups/7/suppressions", ["g@people.example"])
     found = read(double, asm_group=7)
     assert len(found) == PAGE_SIZE + 6
-    assert SuppressedAddress("u@people.example", "page", THEN) in found
+    assert SuppressedAddress("u@people.example", "provider", THEN) in found
     assert SuppressedAddress("s@people.example", "complaint", THEN) in found
-    assert SuppressedAddress("g@people.example", "page", None) in found
+    assert SuppressedAddress("g@people.example", "provider", None) in found
     assert {one.source for one in found if one.email.startswith("b")} == {"bounce"}
     assert not any(one.email.startswith("tried-again") for one in found)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.errors import Misconfigured
 from nurture.mail.providers.smtp.provider import SmtpProvider
 from nurture.mail.rendering.render import Address
 from tests.doubles.smtp import Fault, SMTPDouble, client_context, smtp_server
@@ -51,6 +52,28 @@ def test_what_arrives_is_what_was_composed(run: Run) -> None:
     assert isinstance(html, EmailMessage)
     assert plain.get_content().splitlines() == EMAIL.text.splitlines()
     assert html.get_content().splitlines() == EMAIL.html.splitlines()
+
+
+def test_bounces_are_returned_to_the_return_path(run: Run) -> None:
+    provider, server = run()
+    provider.send([replace(EMAIL, return_path="reply+abc@in.example.com")], NOW)
+    (mail,) = server.accepted
+    assert (mail.sender, mail.recipient) == ("reply+abc@in.example.com", "aoife@example.org")
+    assert "reply+abc" not in str(mail.message)
+
+
+def test_a_refused_return_path_is_named_by_its_domain(run: Run) -> None:
+    provider, server = run()
+    email = replace(EMAIL, return_path="reply+abc@in.example.com")
+    server.script_faults("MAIL", *["553 5.7.1 not owned by your account"] * 2)
+    (receipt,) = provider.send([email], NOW)
+    assert isinstance(receipt, NotSent)
+    assert receipt.blocks_sender
+    assert "in.example.com" in receipt.reason
+    assert "NURTURE_REPLY_DOMAIN" in receipt.reason
+    assert "reply+abc" not in receipt.reason
+    with pytest.raises(Misconfigured, match="NURTURE_REPLY_DOMAIN"):
+        provider.check(email, NOW)
 
 
 def test_one_connection_is_reused_across_calls(run: Run) -> None:

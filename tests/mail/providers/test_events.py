@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 
-from nurture.mail.providers.event_fields import find_smtp_status, parse_iso_time, text_field
+from nurture.mail.providers.events import find_smtp_status, id_field, parse_iso_time, text_field
 from tests.doubles.sendgrid_events import junk_values
 
 
@@ -40,9 +40,18 @@ def test_any_other_value_is_no_time_and_no_text(value: object) -> None:
     [
         ("5.1.1", "550 no Mrs Miller here", "5.1.1"),
         ("", "smtp;550 5.1.1 <ann@people.example> unknown", "5.1.1"),
+        ("5.0.0", "550 relayed: 550 5.7.1 no", "5.7.1"),
         ("", " 421 later", "421"),
         ("", "no Mrs Miller here", ""),
     ],
 )
 def test_the_code_of_a_reply_is_kept_and_not_its_text(status: str, reply: str, found: str) -> None:
     assert find_smtp_status(status, reply) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [("ZXZlbnQtMQ==", "ZXZlbnQtMQ=="), (42, "42"), (True, ""), ("ann@people.example", ""), ("a b", ""), (None, "")],
+)
+def test_an_id_that_could_be_an_address_or_text_is_none(value: object, found: str) -> None:
+    assert id_field({"id": value}, "id") == found

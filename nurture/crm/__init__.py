@@ -1,1 +1,1 @@
-"""One file per foreign format: exports of CRMs and webinar platforms, read into typed rows."""
+"""CRMs: their interface and registry, and one folder per CRM."""

@@ -1,7 +1,5 @@
 """The interface of CRMs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,8 +57,8 @@ class HandoffRecord:
 class RemoteRecord:
     """A record read from the CRM. *handoff_key* and *handoff_status* are nurture's fields.
 
-    *crm_status* is the CRM's own status. *closing* is "won" or "lost" if the CRM has closed the deal. *owner* is an
-    address or "". *touched_at* is the first logged activity of a person.
+    *crm_status* is the CRM's own status, *converted* that a person made a contact of it. *closing* is "won" or "lost"
+    if the CRM has closed the deal. *owner* is an address or "". *touched_at* is the first logged activity of a person.
     """
 
     key: str
@@ -75,6 +73,9 @@ class RemoteRecord:
     closed_at: datetime | None = None
     amount: float | None = None
     reason: str = ""
+    converted: bool = False
+    problem: str = ""
+    """Why the record cannot be used, with the remedy: all faults of a line of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,10 @@ class Crm(Protocol):
 
     def check(self, now: datetime) -> Sequence[str]:
         """Return what is missing in the setup of the CRM, each with its remedy. Raises CrmUnavailable."""
+        ...
+
+    def record_url(self, crm_id: str) -> str:
+        """Return the page of the record with this id for a person, "" if this CRM has none."""
         ...
 
     def close(self) -> None:

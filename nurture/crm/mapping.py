@@ -1,7 +1,5 @@
 """What the mappings of CRMs with an API share: our own fields in a record, contact data, times."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -23,7 +21,7 @@ class CustomFields(NamedTuple):
         status = record.handoff_status.value
         return dict(zip(self, (record.key, record.handoff_key, status, record.reason + offered_to), strict=True))
 
-    def parse(self, row: Mapping[str, Any]) -> dict[str, str]:
+    def parse(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of `RemoteRecord` that they hold."""
         names = {"key": self.key, "handoff_key": self.handoff, "handoff_status": self.status}
         return {field: row.get(name) or "" for field, name in names.items()}

@@ -1,7 +1,5 @@
 """The CRMs. A new one is a folder beside this file with a `spec.py`, and one line here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -10,11 +8,7 @@ from typing import Any, Final
 from nurture.crm.spec import CrmSpec
 from nurture.settings_model import SettingsModel
 
-_FOLDERS: Final = (
-    "csv",
-    "salesforce",
-    "hubspot",
-)
+_FOLDERS: Final = ("csv", "salesforce", "hubspot")
 
 CRMS: Final[Mapping[str, CrmSpec[Any]]] = {
     folder: import_module(f"nurture.crm.{folder}.spec").SPEC for folder in _FOLDERS
@@ -26,16 +20,6 @@ NO_CRM: Final = "none"
 
 DEFAULT_CRM: Final = "csv"
 """The CRM of a new installation, of demos and of simulations: it only writes files."""
-
-
-def is_local(crm: str) -> bool:
-    """Return whether the CRM of this name only writes files on this machine."""
-    return crm in CRMS and CRMS[crm].folder is not None
-
-
-def local_folders(settings: SettingsModel) -> list[Path]:
-    """Return the folders of the CRMs that only write files."""
-    return [spec.folder(settings) for spec in CRMS.values() if spec.folder is not None]
 
 
 def private_folders(settings: SettingsModel) -> list[Path]:

@@ -1,7 +1,5 @@
 """The CRM outbox: one record per hand-off, planned with the offer, claimed, marked `sending`, written back."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -23,19 +21,13 @@ from sqlalchemy import (
 )
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import crm as tables_crm
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.crm import crm_record as record
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import address as addresses
+from nurture.db.tables.leads import identity, lead
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.outbox.lease_queue import AT, LeaseQueue
-
-record = table(tables_crm.CrmRecord)
-offer = table(handoff_tables.Offer)
-lead = table(lead_tables.Lead)
-address = table(lead_tables.Address)
-identity = table(lead_tables.Identity)
 
 _NEW_RECORD: Final = (
     "send_key", "offer_id", "lead_id", "target_state", "target_set_at", "state", "state_at", "send_at", "attempts",
@@ -209,11 +201,11 @@ def load_outgoing(tx: Transaction, ids: Collection[int], crm: str) -> list[Outgo
         .scalar_subquery()
     )
     query = (
-        select(*row_columns(OutgoingRecord, record, offer, lead, address=address.c.email, external_id=external_id))
+        select(*row_columns(OutgoingRecord, record, offer, lead, address=addresses.c.email, external_id=external_id))
         .join(chosen, chosen.c.id == record.c.id)
         .join(offer, offer.c.id == record.c.offer_id)
         .join(lead, lead.c.id == record.c.lead_id)
-        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(addresses, addresses.c.id == lead.c.address_id)
         .order_by(record.c.id)
     )
     return [OutgoingRecord._make(row) for row in tx.execute(query)]

@@ -7,12 +7,12 @@ lease expires, what is still `claimed` was certainly not sent and returns to `pl
 sent and becomes `unknown`, which is never sent again by itself.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
+from threading import Event, Thread
 from typing import Any, Final, Generic, TypeVar
 
 import orjson
@@ -32,15 +32,24 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
+from nurture.clock import Clock
+from nurture.db.engine import Database
 from nurture.db.row_values import column_types
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
+from nurture.errors import NurtureError
 
 Result = TypeVar("Result", bound=tuple[Any, ...])
 
 CheckpointObserver = Callable[[str, Sequence[str]], None]
 """Called at each checkpoint with its name and the send keys concerned. Crash tests never return from it."""
+
+LEASE: Final = timedelta(seconds=30)
+"""How long a worker keeps its rows without a heartbeat."""
+
+BEAT_INTERVAL: Final = timedelta(seconds=8)
 
 
 def ignore_checkpoint(_point: str, _keys: Sequence[str]) -> None:
@@ -199,3 +208,35 @@ class LeaseQueue(Generic[Result]):
             columns.state == "unknown", columns.provider == provider, columns.state_at > since
         )
         return tx.execute(query).scalar_one()
+
+
+@contextmanager
+def heartbeat(
+    database: Database,
+    queue: LeaseQueue[Any],
+    token: str,
+    clock: Clock,
+    interval: timedelta = BEAT_INTERVAL,
+    observe: CheckpointObserver = ignore_checkpoint,
+) -> Iterator[None]:
+    """Extend the leases of *token* until the block ends; does nothing on a virtual clock."""
+    if not clock.is_live:
+        yield
+        return
+    stopped = Event()
+
+    def beat() -> None:
+        while not stopped.wait(interval.total_seconds()):
+            # A failed beat is not fatal: the next one may succeed before the lease ends.
+            with suppress(NurtureError, SQLAlchemyError), database.write() as tx:
+                queue.renew(tx, token, clock.now() + LEASE)
+                observe("heartbeat", [])
+            observe("renewed", [])
+
+    thread = Thread(target=beat, name=f"heartbeat-{token}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,45 +1,37 @@
 """The message outbox: claim due messages, mark them `sending` before the provider call, write the results."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    and_,
-    bindparam,
-    case,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, func, or_, select, update
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import tracks as track_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import address as addresses
+from nurture.db.tables.leads import custody, lead
+from nurture.db.tables.tracks import enrollment
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
+from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.outbox.lease_queue import LeaseQueue
-
-message = table(delivery_tables.Message)
-lead = table(lead_tables.Lead)
-address = table(lead_tables.Address)
-custody = table(lead_tables.Custody)
-enrollment = table(track_tables.Enrollment)
-offer = table(handoff_tables.Offer)
-
 
 TO_LEAD: Final = "lead"
 """Recipient of the messages to which every send check applies."""
 
 TO_REP: Final = "rep"
+CONFIRMATION: Final = "confirmation"
+"""Kind of the messages to leads that count for no frequency cap. Their `step` is the id of the address they ask."""
+
+RECALLED: Final = "date_moved"
+"""Reason of messages that were cancelled before any worker claimed them; they may be planned again."""
+
+SUPERSEDED: Final = "superseded_by_track"
+"""Reason of touches that were cancelled because another track took the lead over; they may be planned again."""
+
+REPLANNABLE: Final = (RECALLED, SUPERSEDED)
+
 TO_NOTIFIER: Final = "notifier"
 """Recipient of the messages that no email carries; their column `email` holds the notifier's name."""
 
@@ -80,6 +72,8 @@ class DueMessage(NamedTuple):
     offer_state: str | None
     current_step: str | None
     current_visit: int | None
+    held_by: str | None
+    first_contact_at: datetime | None
 
 
 class DeliveryResult(NamedTuple):
@@ -93,12 +87,14 @@ class DeliveryResult(NamedTuple):
     provider: str | None = None
     accepted_at: datetime | None = None
     provider_message_id: str | None = None
+    held_by: str | None = None
 
 
 def _result_values(new: FromClause) -> dict[str, Any]:
     return {
         "accepted_at": new.c.accepted_at,
         "provider_message_id": new.c.provider_message_id,
+        "held_by": new.c.held_by,
         "expires_at": func.coalesce(new.c.expires_at, message.c.expires_at),
     }
 
@@ -122,7 +118,7 @@ def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = No
                 DueMessage,
                 message,
                 lead,
-                address=address.c.email,
+                address=addresses.c.email,
                 custodian=custody.c.kind,
                 custody_ref=custody.c.ref,
                 offer_state=offer.c.state,
@@ -132,7 +128,7 @@ def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = No
         )
         .join(lead, lead.c.id == message.c.lead_id)
         .join(custody, custody.c.lead_id == message.c.lead_id)
-        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(addresses, addresses.c.id == lead.c.address_id)
         .outerjoin(offer, offer.c.id == message.c.offer_id)
         .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
         .where(message.c.state == "planned", message.c.send_at <= now, _is_for_target(target))
@@ -167,19 +163,23 @@ def count_due(tx: Transaction, now: datetime) -> int:
     return tx.execute(query).scalar_one()
 
 
-def list_touches_since(tx: Transaction, lead_ids: Sequence[int], since: datetime) -> list[tuple[int, datetime]]:
-    """Return (lead id, time) of every touch that was, or may have been, sent to these leads after *since*."""
+def list_counted_since(tx: Transaction, lead_ids: Sequence[int], since: datetime) -> list[tuple[int, CountedEmail]]:
+    """Return the emails after *since* that count for caps, with their leads: sent, perhaps sent, or claimed."""
     chosen = tx.ids("chosen", list(set(lead_ids)))
     query = (
-        select(message.c.lead_id, message.c.accepted_at, message.c.state_at)
+        select(*(message.c[name] for name in ("lead_id", "accepted_at", "state_at", "kind", "track", "topic")))
         .join(chosen, chosen.c.id == message.c.lead_id)
         .where(
             message.c.recipient == TO_LEAD,
-            message.c.state.not_in(("planned", "claimed", "cancelled", "rejected")),
+            message.c.kind != CONFIRMATION,
+            message.c.state.not_in(("planned", "cancelled", "rejected")),
             or_(message.c.accepted_at > since, message.c.state_at > since),
         )
     )
-    return [(row[0], row[1] or row[2]) for row in tx.execute(query)]
+    return [
+        (lead_id, CountedEmail(accepted_at or state_at, *((track or "", topic or "") if kind == "touch" else ())))
+        for lead_id, accepted_at, state_at, kind, track, topic in tx.execute(query)
+    ]
 
 
 RESEND_WINDOW: Final = timedelta(days=1)
@@ -208,6 +208,7 @@ def requeue_unknown(tx: Transaction, before: datetime, now: datetime) -> int:
             claimed_at=None,
             lease_token=None,
             reason="sent again because its delivery is unknown (templates/sending.yaml); it may arrive twice",
+            held_by=None,
         )
     )
     return tx.execute(planned).rowcount

@@ -1,7 +1,5 @@
 """Send what a worker has claimed: check, mark as sending, call, write back. One loop for mail and CRM records."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,15 +20,13 @@ from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejecte
 from nurture.errors import DatabaseUnavailable
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import PROBE_AFTER, Breaker
-from nurture.outbox.heartbeat import BEAT_INTERVAL, heartbeat
-from nurture.outbox.lease_queue import CheckpointObserver, LeaseQueue, ignore_checkpoint
+from nurture.outbox.lease_queue import BEAT_INTERVAL, CheckpointObserver, LeaseQueue, heartbeat, ignore_checkpoint
 
 MAX_WRITE_ATTEMPTS: Final = 3
 """How often a write is tried that fails with a transaction conflict, such as a deadlock."""
 
 STALE_AFTER: Final = timedelta(seconds=5)
 """A call that starts later than this after its last check is not made: the machine may have been suspended."""
-
 
 Row = TypeVar("Row", bound=Any)
 """A row of a leased queue: it has `id`, `send_key` and `attempts`."""
@@ -134,7 +130,8 @@ class Sender(ABC, Generic[Row]):
         stop: NotSent | None = None
         if not pending:
             return self.result
-        with self._heartbeat(), ThreadPoolExecutor(self.max_in_flight, "call") as executor:
+        beats = heartbeat(self.database, self.queue, self.token, self.clock, self.beat_interval, self.observe)
+        with beats, ThreadPoolExecutor(self.max_in_flight, "call") as executor:
             while in_flight or (pending and stop is None):
                 is_full = len(in_flight) == self.max_in_flight or not pending or stop is not None
                 completed = in_flight.popleft() if is_full else None
@@ -151,9 +148,6 @@ class Sender(ABC, Generic[Row]):
         if stop is not None:
             self.open_breaker(stop, [one for chunk in pending for one in chunk])
         return self.result
-
-    def _heartbeat(self) -> Any:
-        return heartbeat(self.database, self.queue, self.token, self.clock, self.beat_interval, self.observe)
 
     def _call(self, rows: Sequence[Row], checked_at: datetime) -> Sequence[Receipt]:
         now = self.clock.now()
@@ -177,7 +171,7 @@ class Sender(ABC, Generic[Row]):
                     now = self.clock.now()  # read after the lock is held: a lease starts when it is written
                     self.lock(tx, [*chunk, *(completed.rows if completed else ())])
                     if completed is not None:
-                        self._write_back(tx, completed, now, states)
+                        self._write_completed(tx, completed, now, states)
                     sending = self.stamp(tx, chunk, now, states) if chunk else ()
                 break
             except (DBAPIError, DatabaseUnavailable) as error:
@@ -191,7 +185,7 @@ class Sender(ABC, Generic[Row]):
             self.observe("before the call", keys)
         return sending
 
-    def _write_back(self, tx: Transaction, completed: _InFlightChunk, now: datetime, states: Counter[str]) -> None:
+    def _write_completed(self, tx: Transaction, completed: _InFlightChunk, now: datetime, states: Counter[str]) -> None:
         receipts = completed.receipts.result()
         states += self.write_back(tx, list(zip(completed.rows, receipts, strict=True)), now)
         if self.is_probe and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):

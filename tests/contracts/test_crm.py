@@ -68,7 +68,7 @@ def salesforce(_folder: Path) -> Iterator[Backend]:
             (lead,) = double.find_by_key(key)
             double.change(lead["Id"], Status=status, OwnerId=owner if address else None)
 
-        crm = SalesforceCrm(double.url, CONSUMER_KEY, SecretStr(CONSUMER_SECRET), read_timeout=0.5)
+        crm = SalesforceCrm(double.url, CONSUMER_KEY, SecretStr(CONSUMER_SECRET), read_timeout=1.0)
         yield Backend(crm, lambda key: len(double.find_by_key(key)), double, rep_changes)
 
 
@@ -81,7 +81,7 @@ def hubspot(_folder: Path) -> Iterator[Backend]:
             (id_,) = [id_ for id_, one in double.contacts.items() if one.get("nurture_key") == key]
             double.change(id_, hs_lead_status=status, hubspot_owner_id=owner if address else "")
 
-        crm = HubSpotCrm(SecretStr(TOKEN), url=double.url, read_timeout=0.5)
+        crm = HubSpotCrm(SecretStr(TOKEN), url=double.url, read_timeout=1.0)
         yield Backend(crm, lambda key: len(double.find_by_key(key)), double, rep_changes)
 
 
@@ -208,12 +208,20 @@ def test_a_rep_unknown_to_the_crm_is_noted_and_blocks_nothing(remote_backend: Ba
 def test_an_existing_record_is_linked_not_duplicated(remote_backend: Backend) -> None:
     match remote_backend.double:
         case SalesforceDouble() as org:
-            existing_id = org.add_lead(LastName="Neil", Company="Souza", Email=ANA.email)
+            owner = org.add_user("yuki@house.example")
+            existing_id = org.add_lead(
+                LastName="Neil", Company="Souza", Email=ANA.email, Status="Working", OwnerId=owner
+            )
         case HubSpotDouble() as account:
-            existing_id = account.add_contact(email=ANA.email)
+            owner = account.add_user("yuki@house.example")
+            existing_id = account.add_contact(email=ANA.email, hs_lead_status="Working", hubspot_owner_id=owner)
     (receipt,) = remote_backend.crm.upsert([ONE], NOW)
     assert receipt == Accepted(existing_id)
+    assert receipt.found == ("Working", "yuki@house.example")
     assert remote_backend.held(ONE.key) == 1
+    (again,) = remote_backend.crm.upsert([ONE], NOW)
+    assert isinstance(again, Accepted)
+    assert again.found is None
 
 
 def test_a_record_is_linked_by_its_crm_id(remote_backend: Backend) -> None:
@@ -223,6 +231,24 @@ def test_a_record_is_linked_by_its_crm_id(remote_backend: Backend) -> None:
         case HubSpotDouble() as account:
             existing_id = account.add_contact(firstname="Ana")
     (receipt,) = remote_backend.crm.upsert([replace(ONE, person=replace(ANA, crm_id=existing_id))], NOW)
+    assert receipt == Accepted(existing_id)
+
+
+def test_a_record_deleted_in_the_crm_harms_only_itself(remote_backend: Backend) -> None:
+    gone = {"hubspot": "900000", "salesforce": "00Q000000900000AAA"}[remote_backend.crm.name]
+    deleted = replace(ONE, key="abc-lead-8", person=replace(ANA, email="gone@people.example", crm_id=gone))
+    receipts = remote_backend.crm.upsert([deleted, ONE], NOW)
+    assert all(isinstance(one, Accepted) for one in receipts), receipts
+    assert [remote_backend.held(key) for key in ("abc-lead-8", ONE.key)] == [1, 1]
+
+
+def test_a_deleted_record_is_replaced_by_the_one_with_the_address(remote_backend: Backend) -> None:
+    match remote_backend.double:
+        case SalesforceDouble() as org:
+            existing_id, gone = org.add_lead(LastName="Neil", Company="Souza", Email=ANA.email), "00Q000000900000AAA"
+        case HubSpotDouble() as account:
+            existing_id, gone = account.add_contact(email=ANA.email), "900000"
+    (receipt,) = remote_backend.crm.upsert([replace(ONE, person=replace(ANA, crm_id=gone))], NOW)
     assert receipt == Accepted(existing_id)
 
 
@@ -244,7 +270,8 @@ def test_an_invalid_response_is_unknown_until_the_record_is_looked_up(
 @pytest.mark.parametrize("after", [False, True])
 def test_a_missing_response_is_unknown(remote_backend: Backend, what: str, after: bool) -> None:
     assert remote_backend.double is not None
-    remote_backend.double.add_fault(Fault(what=what, after=after, seconds=0.8))
+    remote_backend.crm.look_up([ONE.key])  # signs in, so that only the write waits for its response
+    remote_backend.double.add_fault(Fault(what=what, after=after))
     (receipt,) = remote_backend.crm.upsert([ONE], NOW)
     assert isinstance(receipt, Unknown)
     assert isinstance(remote_backend.crm.upsert([ONE], NOW)[0], Accepted)
@@ -293,6 +320,20 @@ def test_a_permanent_error_is_rejected_with_a_remedy(remote_backend: Backend) ->
     (receipt,) = remote_backend.crm.upsert([ONE], NOW)
     assert isinstance(receipt, Rejected)
     assert "erge" in receipt.reason
+
+
+def test_a_contact_merged_into_that_of_another_lead_is_rejected_with_the_lead_alone() -> None:
+    with HubSpotDouble() as account:
+        crm = HubSpotCrm(SecretStr(TOKEN), url=account.url)
+        merged, kept = account.add_contact(firstname="Ana"), account.add_contact(nurture_key="abc-lead-1")
+        account.merge(merged, into=kept)
+        other = replace(ONE, key="abc-lead-8", person=Person("b@people.example"))
+        rejected, accepted = crm.upsert([replace(ONE, person=replace(ANA, crm_id=merged)), other], NOW)
+        assert isinstance(rejected, Rejected)
+        assert ONE.key in rejected.reason
+        assert "abc-lead-1" in rejected.reason
+        assert isinstance(accepted, Accepted)
+        crm.close()
 
 
 def test_an_unreachable_crm_blocks_all() -> None:
@@ -403,11 +444,14 @@ def test_a_file_without_a_list_is_not_sent(tmp_path: Path) -> None:
 
 def test_lines_that_cannot_be_read_are_reported_and_the_file_is_archived(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.csv").write_text("lead,outcome,amount\n7,won,1.234\n8,won,99.50\n", "utf-8")
+    (tmp_path / "in" / "a.csv").write_text("lead,outcome,amount,date\n7,won,1.234,31.31.2026\n8,won,99.50,\n", "utf-8")
     crm = CsvFolderCrm(tmp_path)
     page = crm.fetch_changes("", 10, NOW)
-    assert [(one.key, one.amount) for one in page.records] == [("8", 99.5)]
-    assert page.problems == ["a.csv, line 2: '1.234' is not a clear amount; write it as 1234.50"]
+    faulty, fine = page.records
+    assert (fine.key, fine.amount, fine.problem) == ("8", 99.5, "")
+    assert faulty.problem.startswith("a.csv, line 2: ")
+    assert "'1.234' is not a clear amount; write it as 1234.50" in faulty.problem
+    assert "31.31.2026" in faulty.problem
     assert crm.fetch_changes(page.cursor, 10, NOW).cursor == ""
     assert [path.name for path in (tmp_path / "in" / "processed").iterdir()] == ["a.csv"]
 

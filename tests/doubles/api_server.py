@@ -7,8 +7,8 @@ import signal
 import socket
 import struct
 import threading
-import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -30,7 +30,6 @@ class Fault:
     status: int = 503
     headers: tuple[tuple[str, str], ...] = ()
     body: Any = None
-    seconds: float = 2.0
     pid: int | None = None
 
 
@@ -144,8 +143,9 @@ class ApiDouble:
                 headers = (*fault.headers, ("Connection", "close"))
                 self._send(handler, Answer(fault.status, fault.body, headers))
                 return
-            case "hang":
-                time.sleep(fault.seconds)
+            case "hang":  # until the client gives up
+                with suppress(OSError):
+                    handler.connection.recv(1)
                 return
             case "kill":
                 assert fault.pid is not None

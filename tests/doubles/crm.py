@@ -20,6 +20,8 @@ class ScriptedCrm:
     records: dict[str, RemoteRecord] = field(default_factory=dict)
     written: list[tuple[str, str]] = field(default_factory=list)
     pages: list[list[RemoteRecord]] = field(default_factory=list)
+    found: tuple[str, str | None] | None = None
+    """What the CRM says of a record that is new to it."""
 
     def look_up(self, keys: Sequence[str]) -> dict[str, RemoteRecord]:
         if self.script and self.script[0] == "down":
@@ -39,7 +41,7 @@ class ScriptedCrm:
             )
         match step:
             case "writes":
-                return Accepted("1")
+                return Accepted("1", found=self.found)
             case "times out after" | "times out before":
                 return Unknown("it did not answer")
             case "refuses":
@@ -59,6 +61,9 @@ class ScriptedCrm:
 
     def check(self, _now: datetime) -> Sequence[str]:
         return []
+
+    def record_url(self, crm_id: str) -> str:
+        return f"https://crm.example.com/{crm_id}"
 
     def close(self) -> None:
         pass

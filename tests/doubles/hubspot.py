@@ -42,6 +42,7 @@ class HubSpotDouble(ApiDouble):
         self.contacts: dict[str, dict[str, str]] = {}
         self.owners: dict[str, str] = {}
         self.behind: set[str] = set()
+        self.merged: dict[str, str] = {}
         self._token = TOKEN
         self._numbers = itertools.count(101)
         self._seconds = itertools.count(1_772_000_000)
@@ -61,6 +62,11 @@ class HubSpotDouble(ApiDouble):
         """Change a contact as a rep or HubSpot does."""
         with self.lock:
             self.contacts[id_] |= properties | self._now()
+
+    def merge(self, id_: str, into: str) -> None:
+        """Merge a contact into another; its id then leads to that one, whose properties stay."""
+        self.merged[id_] = into
+        self.contacts[into] = self.contacts.pop(id_) | self.contacts[into] | self._now()
 
     def find_by_key(self, key: str) -> list[dict[str, str]]:
         return [one for one in self.contacts.values() if one.get(KEY) == key]
@@ -95,6 +101,7 @@ class HubSpotDouble(ApiDouble):
 
     def _named(self, name: str, id_property: str | None) -> str | Answer:
         if id_property is None:
+            name = self.merged.get(name, name)
             return name if name in self.contacts else _fault(404, "OBJECT_NOT_FOUND", "resource not found")
         if id_property != "email" and not (id_property == KEY and KEY in self.properties and self.unique):
             return _fault(400, "VALIDATION_ERROR", f"{id_property} is not a unique identifier property")

@@ -17,8 +17,7 @@ from nurture.db.engine import Database
 from nurture.journey.handoff import sweep
 from nurture.journey.tracks import enroll
 from nurture.outbox import crm_records, messages
-from nurture.outbox.heartbeat import LEASE
-from nurture.outbox.lease_queue import LeaseQueue
+from nurture.outbox.lease_queue import LEASE, LeaseQueue
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context
 from tests.journey.observe import one, rows, write

@@ -1,11 +1,10 @@
 """The default CRM: a folder to which hand-offs are written, and from which outcomes are read, as CSV files."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from fcntl import LOCK_EX, flock
 from io import StringIO
@@ -107,6 +106,11 @@ class CsvFolderCrm:
         if os.access(folder, os.W_OK):
             return []
         return [f"{folder} cannot be written. Name another folder in NURTURE_CRM_FOLDER."]
+
+    def record_url(self, crm_id: str) -> str:
+        """Return "": a file has no page."""
+        del crm_id
+        return ""
 
     def close(self) -> None:
         """Do nothing: no file stays open between calls."""
@@ -241,7 +245,10 @@ def _read_outcomes(path: Path, now: datetime) -> tuple[list[RemoteRecord], list[
             if isinstance(row, BadRow):
                 problems.append(f"{path.name}, line {row.line}: {row.reason}")
             else:
-                records.append(_to_remote_record(row[0], path, now))
+                found = _to_remote_record(row[0], path, now)
+                faults = "; ".join(row[0].faults)
+                problem = f"{path.name}, line {row[0].line}: {faults}" if faults else ""
+                records.append(replace(found, problem=problem))
     return records, problems
 
 

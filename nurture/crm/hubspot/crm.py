@@ -1,7 +1,5 @@
 """HubSpot: hand-offs on contacts, identified by a unique custom property and looked up before each write."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,12 +14,8 @@ from hubspot.crm.contacts import (  # type: ignore[import-untyped]
     SimplePublicObjectInputForCreate,
 )
 from hubspot.crm.contacts.exceptions import OpenApiException  # type: ignore[import-untyped]
-from hubspot.crm.owners.exceptions import (  # type: ignore[import-untyped]
-    OpenApiException as OwnersException,
-)
-from hubspot.crm.properties.exceptions import (  # type: ignore[import-untyped]
-    OpenApiException as PropertiesException,
-)
+from hubspot.crm.owners.exceptions import OpenApiException as OwnersException  # type: ignore[import-untyped]
+from hubspot.crm.properties.exceptions import OpenApiException as PropertiesException  # type: ignore[import-untyped]
 from pydantic import SecretStr
 from urllib3 import Retry
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
@@ -57,12 +51,13 @@ class HubSpotCrm:
         token: SecretStr,
         *,
         url: str = "https://api.hubapi.com",
+        portal: str = "",
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
     ) -> None:
         # A request with an unknown outcome is looked up, not retried.
         no_retries = Retry(0, redirect=0, raise_on_redirect=False)
-        self._url, self._timeouts = url, (connect_timeout, read_timeout)
+        self._url, self._portal, self._timeouts = url, portal, (connect_timeout, read_timeout)
         client = HubSpot(access_token=token.get_secret_value(), retry=no_retries, host=url)
         self._contacts, self._search = client.crm.contacts.basic_api, client.crm.contacts.search_api
         self._owner_api, self._properties = client.crm.owners.owners_api, client.crm.properties.core_api
@@ -133,6 +128,10 @@ class HubSpotCrm:
             missing.append("The private app sees no owners. Give it the scope crm.objects.owners.read.")
         return missing
 
+    def record_url(self, crm_id: str) -> str:
+        """Return the page of a contact in the account's portal, "" if the portal is not known."""
+        return f"https://app.hubspot.com/contacts/{self._portal}/record/0-1/{crm_id}" if self._portal else ""
+
     def close(self) -> None:
         """Close connections."""
         for api in (self._contacts, self._search, self._owner_api, self._properties):
@@ -149,8 +148,8 @@ class HubSpotCrm:
             if contact is not None:
                 return Accepted(self._update(str(contact.id), mapping.custom_fields(record, owner)), note)
             crm_id = record.person.crm_id
-            if crm_id and crm_id.isdigit():
-                return self._link_contact(crm_id, record, owner, note)
+            if crm_id and crm_id.isdigit() and (linked := self._link_contact(crm_id, record, owner, note)) is not None:
+                return linked
             return self._create(record, owner, note)
         except OpenApiException as error:
             return _receipt_for_error(error, now)
@@ -167,17 +166,25 @@ class HubSpotCrm:
             existing = mapping.parse_existing_id(getattr(error, "body", None)) if _status_of(error) == 409 else None
             if existing is None:
                 raise
-            return self._link_contact(existing, record, owner, note)
-        return Accepted(str(created.id), note)
+            linked = self._link_contact(existing, record, owner, note)
+            return linked or Rejected(f"HubSpot deleted contact {existing}, that of {record.key}. Restore it there.")
+        return Accepted(str(created.id), note, ("", ""))
 
-    def _link_contact(self, id_: str, record: HandoffRecord, owner: str | None, note: str) -> Receipt:
-        """Write the key to an existing contact without one, unless it belongs to another lead."""
-        contact = self._request(
-            lambda: self._contacts.get_by_id(id_, properties=[FIELDS.key], _request_timeout=self._timeouts)
-        )
-        if contact.properties.get(FIELDS.key) not in (None, "", record.key):
-            return Rejected("the HubSpot contact with this address belongs to another lead. Merge the leads.")
-        return Accepted(self._update(id_, mapping.custom_fields(record, owner)), note)
+    def _link_contact(self, id_: str, record: HandoffRecord, owner: str | None, note: str) -> Receipt | None:
+        """Write the key to an existing contact without one; None if it was deleted.
+
+        Rejected if the contact, or the one into which it was merged, belongs to another lead.
+        """
+        contact = self._find_contact(id_, properties=list(READ_PROPERTIES))
+        if contact is None:
+            return None
+        held = contact.properties.get(FIELDS.key)
+        if held not in (None, "", record.key):
+            contact_name = f"HubSpot contact {contact.id}, that of {record.key},"
+            return Rejected(f"the {contact_name} belongs to {held}. Merge these two leads, or separate the contacts.")
+        found = mapping.parse_record(contact, self._load_owners())
+        crm_id = self._update(str(contact.id), mapping.custom_fields(record, owner))
+        return Accepted(crm_id, note, (found.crm_status, found.owner))
 
     def _update(self, id_: str, properties: Mapping[str, str]) -> str:
         payload = SimplePublicObjectInput(properties=dict(properties))
@@ -185,10 +192,12 @@ class HubSpotCrm:
 
     def _find_by_key(self, key: str) -> Any:
         """Return the contact with *key*, or None. Unlike the search, this read does not lag."""
+        return self._find_contact(key, id_property=FIELDS.key, properties=list(READ_PROPERTIES))
+
+    def _find_contact(self, id_: str, **more: Any) -> Any:
+        """Return the contact of this id, or None if there is none. Raises CrmUnavailable."""
         try:
-            return self._contacts.get_by_id(
-                key, id_property=FIELDS.key, properties=list(READ_PROPERTIES), _request_timeout=self._timeouts
-            )
+            return self._contacts.get_by_id(id_, **more, _request_timeout=self._timeouts)
         except OpenApiException as error:
             if _status_of(error) == 404:
                 return None

@@ -1,7 +1,5 @@
 """Map records and errors to and from HubSpot, without I/O."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

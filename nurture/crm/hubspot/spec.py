@@ -20,6 +20,11 @@ class HubSpotSettings(SettingsModel):
         default=None,
         description="The access token of a HubSpot private app that may read and write contacts, and read owners.",
     )
+    hubspot_portal: str = Field(
+        default="",
+        description="The number of your HubSpot account, so that briefs link to its contacts.",
+        pattern=r"\d*",
+    )
     hubspot_url: ApiUrl = Field(default="https://api.hubapi.com", description="The base URL of the HubSpot API.")
 
 
@@ -27,7 +32,7 @@ def _build(settings: HubSpotSettings) -> Crm:
     from nurture.crm.hubspot.crm import HubSpotCrm  # noqa: PLC0415 - where hand-offs are pushed
 
     assert settings.hubspot_token is not None
-    return HubSpotCrm(settings.hubspot_token, url=settings.hubspot_url)
+    return HubSpotCrm(settings.hubspot_token, url=settings.hubspot_url, portal=settings.hubspot_portal)
 
 
 SPEC: Final = CrmSpec(

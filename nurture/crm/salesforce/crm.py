@@ -1,9 +1,8 @@
 """Salesforce: hand-offs on Lead, identified by an external id, so that writes are idempotent."""
 
-from __future__ import annotations
-
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -29,6 +28,8 @@ QUERY_BATCH: Final = 200
 CURSOR_OVERLAP: Final = timedelta(minutes=5)
 """How far back changes are read again: a long transaction appears late with an early timestamp."""
 
+_LEAD_ID: Final = re.compile(r"00Q(?:[0-9A-Za-z]{12}|[0-9A-Za-z]{15})")
+_CONVERTED: Final = "CANNOT_UPDATE_CONVERTED_LEAD"
 _NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _BEGINNING: Final = "1970-01-01T00:00:00.000Z"
 _CHANGE_QUERIES: Final = {
@@ -132,13 +133,17 @@ class SalesforceCrm:
         missing += [f"The field {name} on Lead is read-only. Give the app's user edit access." for name in not_writable]
         return missing
 
+    def record_url(self, crm_id: str) -> str:
+        """Return the page of a lead in this org."""
+        return f"{self._url}/{quote(crm_id, safe='')}"
+
     def close(self) -> None:
         """Close connections."""
         self._session.close()
 
     def _upsert_one(self, record: HandoffRecord, now: datetime) -> Receipt:
         try:
-            path, payload, note = self._plan_write(record)
+            path, payload, note, found = self._plan_write(record)
         except CrmUnavailable as unavailable:
             return unavailable.receipt
         except _AmbiguousMatch as ambiguous:
@@ -146,44 +151,57 @@ class SalesforceCrm:
         try:
             response = self._call(path, "PATCH", json=payload)
         except SalesforceError as error:
-            return mapping.receipt_for_error(
-                error.status, mapping.parse_error_codes(error.content), _error_fields(error), now
-            )
+            codes = mapping.parse_error_codes(error.content)
+            if codes == [_CONVERTED]:  # a rep's work, not a fault: what becomes of its opportunity is still read
+                return Accepted("", "a rep converted the lead in Salesforce, so our fields there stay as they were")
+            return mapping.receipt_for_error(error.status, codes, _error_fields(error), now)
         except CrmUnavailable as unavailable:
             return unavailable.receipt
         except requests.RequestException as error:
             return _receipt_for_network_error(error)
         crm_id = response["id"] if isinstance(response, dict) and "id" in response else path.rpartition("/")[2]
-        return Accepted(str(crm_id), note)
+        return Accepted(str(crm_id), note, found)
 
-    def _plan_write(self, record: HandoffRecord) -> tuple[str, dict[str, Any], str]:
-        """Look the lead up; return the path and payload of the write, and a note on what is omitted."""
+    def _plan_write(self, record: HandoffRecord) -> tuple[str, dict[str, Any], str, tuple[str, str | None] | None]:
+        """Look the lead up; return path and payload of the write, a note on what is omitted, and what was found."""
         owner, note = None, ""
         if record.owner:
             owner = self._find_user(record.owner)
             note = "" if owner else "no active Salesforce user has the rep's address, so the owner was not set"
-        email = record.person.email
-        same_email_clause = (
-            f" OR (Email = {soql_literal(email)} AND {FIELDS.key} = null AND IsConverted = false)" if email else ""
-        )
-        rows = self._query(
-            f"SELECT Id, {FIELDS.key} FROM Lead WHERE {FIELDS.key} = {soql_literal(record.key)}"
-            f"{same_email_clause} LIMIT 5"
-        )
+        crm_id = record.person.crm_id if _LEAD_ID.fullmatch(record.person.crm_id) else ""
+        rows = self._find_candidates(record, crm_id)
+        before: tuple[str, str | None] | None = None
         path, fields = f"sobjects/Lead/{FIELDS.key}/{quote(record.key, safe='')}", mapping.custom_fields(record, owner)
-        crm_id = record.person.crm_id
-        if not any(row[FIELDS.key] for row in rows):
-            if crm_id and crm_id.startswith("00Q") and crm_id.isalnum():
-                return f"sobjects/Lead/{crm_id}", fields, note
-            if len(rows) > 1:
+        if not any(row[FIELDS.key] == record.key for row in rows):
+            named = [row for row in rows if row["Id"] == crm_id]  # empty if it was deleted, or merged into another
+            free = named or [row for row in rows if not row[FIELDS.key] and not row["IsConverted"]]
+            if named and named[0][FIELDS.key]:
                 raise _AmbiguousMatch(
-                    f"{len(rows)} Salesforce leads have this lead's address. Merge them in Salesforce."
+                    f"Salesforce lead {crm_id}, that of {record.key}, belongs to {named[0][FIELDS.key]}. Merge the two."
                 )
-            if rows:
-                return f"sobjects/Lead/{rows[0]['Id']}", fields, note
-            fields = mapping.full_record(record, owner)
+            if len(free) > 1:
+                raise _AmbiguousMatch(
+                    f"{len(free)} Salesforce leads have the address of {record.key}. Merge them in Salesforce."
+                )
+            if free:
+                owners = self._load_owner_emails({free[0]["OwnerId"]} - {None})
+                before = (free[0]["Status"] or "", owners.get(free[0]["OwnerId"] or "", ""))
+                return f"sobjects/Lead/{free[0]['Id']}", fields, note, before
+            fields, before = mapping.full_record(record, owner), ("", None)
         del fields[FIELDS.key]  # Salesforce refuses a key that is in the path too
-        return path, fields, note
+        return path, fields, note, before
+
+    def _find_candidates(self, record: HandoffRecord, crm_id: str) -> list[Mapping[str, Any]]:
+        """Return the Salesforce leads with the key, the id or, if they are free, the address of *record*."""
+        clauses = [f"{FIELDS.key} = {soql_literal(record.key)}"]
+        if crm_id:
+            clauses.append(f"Id = {soql_literal(crm_id)}")
+        if record.person.email:
+            is_free = f"{FIELDS.key} = null AND IsConverted = false"
+            clauses.append(f"(Email = {soql_literal(record.person.email)} AND {is_free})")
+        return self._query(
+            f"SELECT Id, {FIELDS.key}, IsConverted, Status, OwnerId FROM Lead WHERE {' OR '.join(clauses)} LIMIT 5"
+        )
 
     def _parse_leads(self, rows: Sequence[Mapping[str, Any]]) -> list[RemoteRecord]:
         deals, last_touches = self._load_deals(rows), self._load_last_touches([row["Id"] for row in rows])

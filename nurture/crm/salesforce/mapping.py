@@ -1,7 +1,5 @@
 """Map records and errors to and from Salesforce, without I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +21,8 @@ CUSTOM_FIELDS: Final = {
 """Custom fields on Lead, and how an administrator creates them."""
 
 SELECT_LEAD: Final = (
-    f"SELECT Id, {', '.join(FIELDS[:3])}, Status, OwnerId, ConvertedOpportunityId, SystemModstamp FROM Lead"
+    f"SELECT Id, {', '.join(FIELDS[:3])}, Status, OwnerId, IsConverted, ConvertedOpportunityId, SystemModstamp"
+    " FROM Lead"
 )
 _CONTACT_FIELDS: Final = {
     "FirstName": "first_name",
@@ -46,7 +45,6 @@ _REMEDIES: Final = {
         "a duplicate rule blocks this lead. Merge the records that it found, or allow "
         "the connected app's user to save duplicates"
     ),
-    "CANNOT_UPDATE_CONVERTED_LEAD": "the lead was converted in Salesforce and is a contact now",
     "REQUIRED_FIELD_MISSING": "a field that your Salesforce requires is empty. Give it a default value in Salesforce",
     "FIELD_CUSTOM_VALIDATION_EXCEPTION": "a validation rule of your Salesforce blocks this lead",
     "INVALID_CROSS_REFERENCE_KEY": "the owner or the record no longer exists",
@@ -101,6 +99,7 @@ def parse_record(
         changed_at=changed,
         crm_status=row["Status"] or "",
         owner=owners.get(row["OwnerId"] or "", ""),
+        converted=bool(row["IsConverted"]),
         touched_at=last_touches.get(row["Id"]),
         closing=("won" if deal["IsWon"] else "lost") if deal else "",
         closed_at=parse_timestamp(deal["CloseDate"]) if deal else None,

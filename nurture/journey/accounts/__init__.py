@@ -1,1 +1,1 @@
-"""Accounts: import them and match leads with them."""
+"""Accounts: import them, match leads with them, and find the rep who talks to a company."""

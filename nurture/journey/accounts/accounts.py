@@ -11,7 +11,8 @@ from nurture.errors import NotFound
 from nurture.journey.accounts import queries
 from nurture.journey.accounts.index_cache import load_index
 from nurture.journey.accounts.queries import AccountLink, AccountRow
-from nurture.journey.leads import origin_queries, snapshot
+from nurture.journey.leads import snapshot
+from nurture.journey.leads.queries import load_fields, load_origins
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.runtime.context import AppContext
 
@@ -64,13 +65,9 @@ def find_assignment(ctx: AppContext, lead_id: int) -> AccountAssignment:
             rows = queries.load_accounts(tx, ids)
             own = _details(rows[ids[0]], counts.get(ids[0], 0)) if ids else None
             return AccountAssignment(lead_id, link.reason, link.method == "manual", own, ())
-        origin = origin_queries.load_origins(tx, [lead_id]).get(lead_id)
-        fields = origin_queries.load_fields(tx, lead_id)
-        match = load_index(ctx.account_index, tx).match(
-            (origin.email if origin is not None else "") or "",
-            str(fields.get("company") or ""),
-            str(fields.get("website") or ""),
-        )
+        origin = load_origins(tx, [lead_id]).get(lead_id)
+        email = origin.email if origin is not None else None
+        match = load_index(ctx.account_index, tx).match_lead(email, load_fields(tx, lead_id))
         matched = [match.account] if match.account is not None else list(match.candidates)
         rows = queries.load_accounts(tx, [one.id for one in matched])
     candidates = tuple(_details(rows[one.id], counts.get(one.id, 0)) for one in matched)

@@ -7,7 +7,7 @@ from nurture.domain.routing.account import Account, AccountKind
 from nurture.journey.accounts import queries
 from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
 from nurture.journey.accounts.queries import AccountRow
-from nurture.runtime.stamped_cache import StampedCache
+from nurture.runtime.lazy_fields import StampedCache
 
 
 def load_index(cache: StampedCache[AccountIndex], tx: Transaction) -> AccountIndex:

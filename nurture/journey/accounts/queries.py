@@ -8,13 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, delete, func, select, update
 
-from nurture.db.row_values import column_types
-from nurture.db.tables import accounts as account_tables
-from nurture.db.tables.base import table
+from nurture.db.row_values import column_types, row_columns
+from nurture.db.tables.accounts import account, lead_account
 from nurture.db.transaction import Transaction
-
-account = table(account_tables.Account)
-lead_account = table(account_tables.LeadAccount)
 
 
 class AccountRow(NamedTuple):
@@ -72,12 +68,6 @@ def load_accounts(tx: Transaction, ids: Sequence[int]) -> dict[int, AccountRow]:
     return {row.id: row for row in map(AccountRow._make, tx.execute(statement))}
 
 
-def load_by_external_id(tx: Transaction, source: str) -> dict[str, AccountRow]:
-    """Return the accounts of *source*, by external id."""
-    statement = select(*[account.c[name] for name in AccountRow._fields]).where(account.c.source == source)
-    return {row.external_id: row for row in map(AccountRow._make, tx.execute(statement))}
-
-
 def insert_accounts(tx: Transaction, rows: Sequence[NewAccount]) -> None:
     """Insert new accounts."""
     tx.insert(account, NewAccount._fields, rows)
@@ -106,9 +96,7 @@ def set_parents(tx: Transaction, parents: Sequence[tuple[int, int | None]], now:
 def load_links(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, AccountLink]:
     """Return the account links of these leads, by lead id."""
     chosen = tx.ids("chosen", lead_ids)
-    statement = select(*[lead_account.c[name] for name in AccountLink._fields]).join(
-        chosen, chosen.c.id == lead_account.c.lead_id
-    )
+    statement = select(*row_columns(AccountLink, lead_account)).join(chosen, chosen.c.id == lead_account.c.lead_id)
     return {row.lead_id: row for row in map(AccountLink._make, tx.execute(statement))}
 
 

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from operator import itemgetter
-from typing import Final
+from operator import attrgetter, itemgetter
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, String, select, update
+from sqlalchemy import BigInteger, String, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from nurture.db.row_values import column_types
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables import tracks as track_tables
-from nurture.db.tables.base import table
+from nurture.db.row_values import column_types, row_columns
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.intake import created_leads
+from nurture.db.tables.leads import address, custody, identity, journal, lead
+from nurture.db.tables.signals import signal as signals
+from nurture.db.tables.tracks import enrollment
 from nurture.db.transaction import Transaction
+from nurture.domain.lead import Custodian
 from nurture.domain.plain_text import index_key
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.intake.interpret import IdentityKey
 from nurture.journey.intake.match import ExistingLead, LeadPlan
-from nurture.journey.leads.lock_queries import lock_leads
+from nurture.journey.leads.custody import lock_leads
 from nurture.outbox import crm_records
 
-custody = table(lead_tables.Custody)
-enrollment = table(track_tables.Enrollment)
-identity = table(lead_tables.Identity)
-journal = table(lead_tables.Journal)
-journal = table(lead_tables.Journal)
-lead = table(lead_tables.Lead)
-signals = table(signal_tables.Signal)
-offer = table(handoff_tables.Offer)
-signal = table(signal_tables.Signal)
-
 _NEW_LEAD: Final = (
-    "id", "address_id", "source", "fields", "zone", "country", "consent_basis", "consent_source", "consent_at",
+    "id", "address_id", "source", "fields", "zone", "country", "consent_basis",
     "engagement", "readiness", "first_contact_at", "created_at", "updated_at",
 )  # fmt: skip
 _NEW_CUSTODY: Final = ("lead_id", "kind", "ref", "since", "next_action", "due_at", "version")
@@ -44,7 +37,16 @@ _SIGNAL: Final = (
     "natural_key", "lead_id", "kind", "occurred_at", "recorded_at", "verdict", "verdict_reason", "value", "source",
     "applied_at",
 )  # fmt: skip
-_LEAD_UPDATE: Final = ("id", "address_id", "fields", "zone", "country", "first_contact_at")
+_LEAD_UPDATE: Final = (
+    "id",
+    "address_id",
+    "fields",
+    "zone",
+    "country",
+    "consent_basis",
+    "first_contact_at",
+    "restated_fields",
+)
 
 
 def find_identities(tx: Transaction, keys: Collection[IdentityKey]) -> dict[IdentityKey, int]:
@@ -57,15 +59,50 @@ def find_identities(tx: Transaction, keys: Collection[IdentityKey]) -> dict[Iden
     return {(source, external_id): lead_id for source, external_id, lead_id in tx.execute(statement)}
 
 
+def newest_lead_id(tx: Transaction) -> int:
+    """Return the id of the newest lead, 0 without any."""
+    return int(tx.execute(select(func.max(lead.c.id))).scalar() or 0)
+
+
+def count_custody_after(tx: Transaction, lead_id: int) -> Counter[str]:
+    """Return the number of leads with a higher id than *lead_id* by custodian and its name."""
+    statement = (
+        select(custody.c.kind, custody.c.ref, func.count())
+        .where(custody.c.lead_id > lead_id)
+        .group_by(custody.c.kind, custody.c.ref)
+    )
+    return Counter({f"{kind} {ref}": count for kind, ref, count in tx.execute(statement)})
+
+
+class ClosedLead(NamedTuple):
+    """A lead that the policy closed when it was classified, and why."""
+
+    lead_id: int
+    fields: dict[str, Any]
+    email: str | None
+    reason: str
+
+
+def load_closed_by_policy(tx: Transaction, at: datetime) -> list[ClosedLead]:
+    """Return the leads that were closed when they were classified at *at*."""
+    statement = (
+        select(lead.c.id, lead.c.fields, address.c.email, journal.c.reason)
+        .join(journal, journal.c.lead_id == lead.c.id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+        .where(journal.c.at == at, journal.c.custody_to == Custodian.CLOSED.value, journal.c.event == "classified")
+        .order_by(lead.c.id)
+    )
+    return [ClosedLead._make(row) for row in tx.execute(statement)]
+
+
 def lock_existing(tx: Transaction, lead_ids: Collection[int]) -> list[ExistingLead]:
     """Lock and return these leads."""
     if not lead_ids:
         return []
     lock_leads(tx, lead_ids)
     chosen = tx.ids("chosen", sorted(lead_ids))
-    names = ExistingLead._fields
     statement = (
-        select(lead.c.id, *(lead.c[name] for name in names[1:7]), *(custody.c[name] for name in names[7:]))
+        select(*row_columns(ExistingLead, lead, custody, lead_id=lead.c.id))
         .join(chosen, chosen.c.id == lead.c.id)
         .join(custody, custody.c.lead_id == lead.c.id)
         .order_by(lead.c.id)
@@ -78,19 +115,25 @@ def insert_leads(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> N
     rows = []
     for one in leads:
         assert one.row is not None
-        row, has_basis = one.row, one.consent_basis is not None
-        consent = (row.consent_source or row.source, row.consent_at) if has_basis else (None, None)
         where = one.fields, one.zone, one.country, one.consent_basis
-        rows.append((one.id, one.address_id, row.source, *where, *consent, 0.0, "", one.first_contact_at, now, now))
+        rows.append((one.id, one.address_id, one.row.source, *where, 0.0, "", one.first_contact_at, now, now))
     tx.insert(lead, _NEW_LEAD, rows)
     custodies = [(one.id, *one.custody[:2], now, *one.custody[2:4], 1) for one in leads]
     tx.insert(custody, _NEW_CUSTODY, custodies)
+    created = Counter(one.row.source for one in leads if one.row is not None)
+    if created:
+        insert = (sqlite.insert if tx.is_sqlite else postgresql.insert)(created_leads)
+        total = created_leads.c.count + insert.excluded.count
+        rows_by_source = [{"source": source, "count": count} for source, count in sorted(created.items())]
+        tx.execute(
+            insert.values(rows_by_source).on_conflict_do_update(index_elements=["source"], set_={"count": total})
+        )
 
 
 def insert_identities(tx: Transaction, leads: Sequence[LeadPlan]) -> None:
     """Insert the new identities of leads."""
-    rows = [(*key, one.id) for one in leads for key in one.keys]
-    tx.insert(identity, ("source", "external_id", "lead_id"), rows)
+    rows = [(*key, one.id, bool(one.candidates)) for one in leads for key in one.keys]
+    tx.insert(identity, ("source", "external_id", "lead_id", "is_ambiguous"), rows)
 
 
 def insert_journal(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> None:
@@ -126,10 +169,19 @@ def update_leads(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> N
         # Two leads may swap addresses: clear the old ones before setting the new ones.
         chosen = tx.ids("readdressed", readdressed)
         tx.execute(update(lead).where(lead.c.id == chosen.c.id).values(address_id=None))
-    rows = [(one.id, one.address_id, one.fields, one.zone, one.country, one.first_contact_at) for one in leads]
+    rows = [(*attrgetter(*_LEAD_UPDATE[:-1])(one), _restated_fields(one)) for one in leads]
     new = tx.rows("new", column_types(lead, _LEAD_UPDATE), rows)
     values = {name: new.c[name] for name in _LEAD_UPDATE[1:]}
     tx.execute(update(lead).where(lead.c.id == new.c.id).values(**values, updated_at=now))
+
+
+def _restated_fields(plan: LeadPlan) -> list[str] | None:
+    """Return the fields that files have changed since a rep answered the lead, None if none did."""
+    known = plan.existing
+    if known is None or known.signals_since is None:
+        return None
+    changed = {name for name, value in plan.fields.items() if known.fields.get(name) != value}
+    return sorted({*(known.restated_fields or ()), *changed}) or None
 
 
 def withdraw(tx: Transaction, leads: Sequence[tuple[int, str]], now: datetime) -> None:

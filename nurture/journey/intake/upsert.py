@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import Closing, Custodian, Queue
 from nurture.formats.lead_row import LeadRow
-from nurture.journey.consent import suppression
+from nurture.journey.consent import statements, suppression
+from nurture.journey.consent.suppression import OptOut
 from nurture.journey.intake import interpret, queries
-from nurture.journey.intake.interpret import IdentityKey
-from nurture.journey.intake.match import KnownLeads, LeadPlan, Match, Origin, match_rows
-from nurture.journey.leads import address_queries, signal_queries, suppression_queries
+from nurture.journey.intake.interpret import Origin
+from nurture.journey.intake.match import KnownLeads, LeadPlan, Match, match_rows
+from nurture.journey.leads import address_queries, consent_queries, signal_queries, suppression_queries
+from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads.changeset import Changes, NewOutcome, TouchCancellation
 from nurture.journey.leads.custody import CustodyUpdate
 
@@ -24,18 +26,22 @@ SOURCE: Final = "import"
 
 
 class UpsertResult(NamedTuple):
-    """The result of a batch: rows by verdict (new, updated, unchanged), new leads by custody, new signals."""
+    """The result of a batch: rows by verdict (new, updated, unchanged), new leads by custody, new signals.
+
+    *consent* as in `Match`. *freed* counts known leads that left a queue to be classified.
+    """
 
     verdicts: Counter[str]
     by_custody: Counter[tuple[str, str]]
     signals: int
+    consent: Counter[str]
+    freed: int
 
 
 def upsert_leads(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) -> UpsertResult:
     """Insert or update the leads of *rows*, in order, in a constant number of statements."""
     acquire(tx, Lock.INTAKE)
-    keys = [interpret.identity_key(row) for row in rows]
-    match = match_rows(rows, keys, _load_known(tx, rows, keys), origin)
+    match = match_rows(rows, _load_known(tx, rows), origin)
     _drop_queued_ambiguous(tx, match)
     new = [lead for lead in match.plans if lead.existing is None]
     for lead, lead_id in zip(new, tx.reserve_ids("lead", len(new)), strict=True):
@@ -44,22 +50,40 @@ def upsert_leads(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) -> Up
         if lead.candidates:
             lead.fields["candidates"] = " ".join(str(one.id) for one in lead.candidates)
     signals = _write(tx, match, new, origin.now)
-    by_custody = Counter((str(lead.custody.kind), str(lead.custody.ref)) for lead in new)
-    return UpsertResult(match.verdicts, by_custody, signals)
+    _record_unclear_fields(tx, rows, origin.now)
+    by_custody = Counter([lead.custody[:2] for lead in new])
+    freed = sum(lead.has_moved and lead.custody.kind == Custodian.INTAKE for lead in match.plans)
+    return UpsertResult(match.verdicts, by_custody, signals, match.consent, freed)
 
 
-def _load_known(tx: Transaction, rows: Sequence[LeadRow], keys: Sequence[IdentityKey | None]) -> KnownLeads:
+def record_refusals(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) -> None:
+    """Record what *rows* with addresses refuse, without any lead: they were rejected for another reason."""
+    acquire(tx, Lock.INTAKE)
+    rows = [row for row in rows if row.email]
+    _record_unclear_fields(tx, rows, origin.now)
+    found = address_queries.get_or_create_addresses(tx, sorted({row.email or "" for row in rows}))
+    ids = {email: address_id for email, (address_id, _) in found.items()}
+    stated = [(ids[row.email or ""], one) for row in rows for one in interpret.consent_statements(row, origin)]
+    statements.record(tx, [(address_id, one) for address_id, one in stated if one.basis is None], origin.now)
+    opt_outs = [OptOut(ids[row.email or ""], source) for row in rows for source in interpret.opt_out_sources(row)]
+    suppression.opt_out(tx, opt_outs, origin.now)
+
+
+def _load_known(tx: Transaction, rows: Sequence[LeadRow]) -> KnownLeads:
     emails = list(dict.fromkeys(row.email for row in rows if row.email))
-    found = address_queries.get_or_create_addresses(tx, emails, restore_erased=True)
-    identities = queries.find_identities(tx, list(dict.fromkeys(key for key in keys if key)))
+    created: set[int] = set()
+    found = address_queries.get_or_create_addresses(tx, emails, restore_erased=True, created=created)
+    keys = dict.fromkeys([key for row in rows for key in interpret.identity_keys(row)])
+    identities = queries.find_identities(tx, list(keys))
     lead_ids = {lead_id for _, lead_id in found.values() if lead_id is not None} | set(identities.values())
     leads = queries.lock_existing(tx, lead_ids)
     addresses = {email: address_id for email, (address_id, _) in found.items()}
-    address_ids = set(addresses.values()) | {lead.address_id for lead in leads if lead.address_id is not None}
+    address_ids = {*addresses.values(), *(lead.address_id for lead in leads if lead.address_id is not None)} - created
     suppressions = suppression_queries.load_suppressions(tx, address_ids)
     without_address = [lead.lead_id for lead in leads if lead.address_id is None]
     opted_out = suppression_queries.find_opted_out_without_address(tx, without_address)
-    return KnownLeads(addresses, identities, leads, suppressions, opted_out)
+    histories = consent_queries.load_statements(tx, address_ids)
+    return KnownLeads(addresses, identities, leads, suppressions, histories, opted_out)
 
 
 def _drop_queued_ambiguous(tx: Transaction, match: Match) -> None:
@@ -75,28 +99,52 @@ def _write(tx: Transaction, match: Match, new: Sequence[LeadPlan], now: datetime
     """Write the leads; return how many signals were new."""
     updated = [lead for lead in match.plans if lead.existing is not None and lead.changed]
     moved = [lead for lead in updated if lead.has_moved]
-    left = [lead for lead in moved if lead.custody.kind in (Custodian.CLOSED, Custodian.REP)]
+    left = [lead for lead in moved if lead.custody.kind in (Custodian.CLOSED, Custodian.RESTING, Custodian.REP)]
     queries.update_leads(tx, updated, now)
     queries.insert_leads(tx, new, now)
     queries.insert_identities(tx, match.plans)
-    ends = [(one.id, one.custody.ref if one.custody.kind == Custodian.CLOSED else "accepted") for one in left]
+    ends = [(one.id, _closing(one) or "accepted") for one in left]
     queries.withdraw(tx, ends, now)
     Changes(
         custody_updates=[_custody_update(lead, now) for lead in moved],
         cancellations=[TouchCancellation(lead.id, "left_track") for lead in left],
         new_outcomes=[
-            NewOutcome(lead.id, lead.custody.ref, now, None, lead.custody.reason, SOURCE, now)
+            NewOutcome(lead.id, closing, now, None, lead.custody.reason, SOURCE, now)
             for lead in (*new, *moved)
-            if lead.custody.kind == Custodian.CLOSED
+            if (closing := _closing(lead)) and (closing != Closing.WON or lead.existing)  # no win on arrival
         ],
     ).write(tx, now)
-    due = [lead.id for lead in updated if not lead.has_moved and lead.custody.kind == Custodian.TRACK]
-    if due:
-        signal_queries.make_due(tx, due, now)
+    customers = [lead.id for lead in (*new, *moved) if lead.custody.kind == Custodian.RESTING]
+    leads_queries.mark_customers(tx, customers, now)
+    if updated:
+        requested = {address_id for address_id, one in match.statements if one.event == "requested"}
+        due = [one.id for one in updated if not one.has_moved and _is_due(one, requested)]
+        signal_queries.make_due(tx, due, now, include_parked=True)
     queries.insert_journal(tx, match.plans, now)
     signals = queries.insert_signals(tx, match.plans, now)
     suppression.opt_out(tx, match.opt_outs, now)
+    consent_queries.append_statements(tx, match.statements)
     return signals
+
+
+def _closing(lead: LeadPlan) -> str:
+    """Return how the sale to a lead ended, "" if it did not."""
+    if lead.custody.kind == Custodian.RESTING:
+        return Closing.WON
+    return lead.custody.ref if lead.custody.kind == Custodian.CLOSED else ""
+
+
+def _record_unclear_fields(tx: Transaction, rows: Sequence[LeadRow], now: datetime) -> None:
+    parts = (part for row in rows for part in row.parts or (row,))
+    fields = {(part.source, part.unclear_opt_out) for part in parts if part.unclear_opt_out}
+    consent_queries.record_unclear_fields(tx, fields, now)
+
+
+def _is_due(lead: LeadPlan, requested: Collection[int]) -> bool:
+    """Return whether a known lead is due: if its consent has to be confirmed, or it is on a track or rests."""
+    if lead.custody.ref == Queue.NO_CONSENT_BASIS:
+        return lead.address_id in requested
+    return lead.custody.kind in (Custodian.TRACK, Custodian.RESTING)
 
 
 def _custody_update(lead: LeadPlan, now: datetime) -> CustodyUpdate:

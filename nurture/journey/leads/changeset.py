@@ -3,50 +3,32 @@
 Custody is written first, guarded by its version. A lead whose guard fails is left out of all other writes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    FromClause,
-    String,
-    delete,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, String, and_, delete, or_, select, update
 
 from nurture.db.row_values import column_types
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import outcomes as outcome_tables
-from nurture.db.tables import routing as routing_tables
-from nurture.db.tables import tracks as track_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import lead
+from nurture.db.tables.outcomes import outcome
+from nurture.db.tables.routing import queue_priority
+from nurture.db.tables.tracks import enrollment
 from nurture.db.transaction import Transaction
-from nurture.db.types import Json
-from nurture.journey.leads.custody import CustodyUpdate, write_custody
-from nurture.journey.leads.journal import JournalEntry, write_journal
+from nurture.journey.leads import queries
+from nurture.journey.leads.custody import CustodyUpdate, JournalEntry, write_custody, write_journal
+from nurture.journey.leads.enrollment_queries import readmit
 from nurture.outbox import crm_records
+from nurture.outbox.messages import RECALLED, REPLANNABLE
 
 _ID, _TEXT = BigInteger(), String()
-_BOOL = Boolean()
-
-enrollment = table(track_tables.Enrollment)
-message = table(delivery_tables.Message)
-lead = table(lead_tables.Lead)
-outcome = table(outcome_tables.Outcome)
-offer = table(handoff_tables.Offer)
-queue_priority = table(routing_tables.QueuePriority)
 
 
 class EnrollmentUpdate(NamedTuple):
-    """The new position of an open enrollment, or its end."""
+    """The new position of an enrollment, its suspension or its end."""
 
     id: int
     lead_id: int
@@ -56,6 +38,7 @@ class EnrollmentUpdate(NamedTuple):
     reached_at: datetime
     ended_at: datetime | None = None
     end_reason: str | None = None
+    suspended_at: datetime | None = None
 
 
 class NewEnrollment(NamedTuple):
@@ -63,6 +46,7 @@ class NewEnrollment(NamedTuple):
 
     lead_id: int
     track: str
+    track_version: int
     entered_at: datetime
     step: str
     visit: int
@@ -89,6 +73,8 @@ class NewMessage(NamedTuple):
     track_version: int | None = None
     step: str = ""
     visit: int = 1
+    topic: str | None = None
+    past_cap: bool | None = None
     rep: str | None = None
     state: str = "planned"
     attempts: int = 0
@@ -96,7 +82,7 @@ class NewMessage(NamedTuple):
     @classmethod
     def due_now(
         cls, send_key: str, kind: str, recipient: str, lead_id: int, email: str, now: datetime, expires_at: datetime
-    ) -> NewMessage:
+    ) -> "NewMessage":
         """Return a message that is sent at once."""
         return cls(send_key, kind, recipient, lead_id, email, now, now, expires_at, now)
 
@@ -120,6 +106,12 @@ class NewOutcome(NamedTuple):
     recorded_at: datetime
 
 
+class NewCustomer(NamedTuple):
+    """A lead that was won."""
+
+    lead_id: int
+
+
 class FieldUpdate(NamedTuple):
     """The complete fields of a lead."""
 
@@ -127,7 +119,7 @@ class FieldUpdate(NamedTuple):
     fields: Mapping[str, Any]
 
 
-class NewOffer(NamedTuple):
+class OfferRow(NamedTuple):
     """A hand-off to a rep. Its id is reserved beforehand, because the send key of the brief contains it."""
 
     id: int
@@ -141,10 +133,20 @@ class NewOffer(NamedTuple):
     state: str
     offered_at: datetime
     expires_at: datetime
+    answered_at: datetime | None = None
+    reason: str | None = None
+    escalation_level: int = 0
     round: int = 1
     priority: float = 0.0
     hot: bool = False
-    escalation_level: int = 0
+    followed_up_at: datetime | None = None
+    follow_up_method: str | None = None
+    touched_at: datetime | None = None
+    asked_at: datetime | None = None
+    ended_at: datetime | None = None
+    next_step_on: date | None = None
+    stage: str | None = None
+    tier: str | None = None
 
 
 class PriorityUpdate(NamedTuple):
@@ -164,14 +166,20 @@ class Changes:
 
     custody_updates: list[CustodyUpdate] = field(default_factory=list)
     enrollment_updates: list[EnrollmentUpdate] = field(default_factory=list)
+    resumed_enrollments: list[EnrollmentUpdate] = field(default_factory=list)
     new_enrollments: list[NewEnrollment] = field(default_factory=list)
     new_messages: list[NewMessage] = field(default_factory=list)
+    replanned_messages: list[NewMessage] = field(default_factory=list)
+    """Those of *new_messages* that were recalled before."""
     journal_entries: list[JournalEntry] = field(default_factory=list)
     cancellations: list[TouchCancellation] = field(default_factory=list)
     new_outcomes: list[NewOutcome] = field(default_factory=list)
+    new_customers: list[NewCustomer] = field(default_factory=list)
     field_updates: list[FieldUpdate] = field(default_factory=list)
-    new_offers: list[NewOffer] = field(default_factory=list)
+    new_offers: list[OfferRow] = field(default_factory=list)
     priority_updates: list[PriorityUpdate] = field(default_factory=list)
+    readmissions: list[tuple[int, str]] = field(default_factory=list)
+    """Leads, each with a track whose audience it does not fit now, so that it may enter when it does."""
 
     def write(self, tx: Transaction, now: datetime) -> set[int]:
         """Write the changes of all leads whose custody version still matches; return these leads.
@@ -184,43 +192,31 @@ class Changes:
         return written
 
     def _write_rest(self, tx: Transaction, conflicting: set[int], now: datetime) -> None:
-        _write_enrollment_updates(tx, _without_conflicts(self.enrollment_updates, conflicting))
+        for updates in (self.enrollment_updates, self.resumed_enrollments):  # one is suspended before another resumes
+            moved = [(row.id, *row[2:]) for row in _without_conflicts(updates, conflicting)]
+            tx.update_by_id(enrollment, EnrollmentUpdate._fields[2:], moved)
         _cancel_touches(tx, _without_conflicts(self.cancellations, conflicting), now)
         enrollments = _without_conflicts(self.new_enrollments, conflicting)
         tx.insert(enrollment, NewEnrollment._fields, enrollments)
         offers = _without_conflicts(self.new_offers, conflicting)
-        tx.insert(offer, NewOffer._fields, offers)
+        tx.insert(offer, OfferRow._fields, offers)
         crm_records.plan_records(tx, [(one.id, one.lead_id) for one in offers], now)
+        _replan(tx, _without_conflicts(self.replanned_messages, conflicting))
         tx.insert(
             message, NewMessage._fields, _without_conflicts(self.new_messages, conflicting), unique_columns=["send_key"]
         )
+        customers = _without_conflicts(self.new_customers, conflicting)
+        queries.mark_customers(tx, [row.lead_id for row in customers], now)
         tx.insert(outcome, NewOutcome._fields, _without_conflicts(self.new_outcomes, conflicting))
-        _write_fields(tx, _without_conflicts(self.field_updates, conflicting), now)
+        tx.update_by_id(lead, ("fields",), _without_conflicts(self.field_updates, conflicting), updated_at=now)
         _write_priorities(tx, _without_conflicts(self.priority_updates, conflicting))
+        readmit(tx, self.readmissions)
         entries = _without_conflicts(self.journal_entries, conflicting)
         write_journal(tx, entries)
 
 
 def _without_conflicts(rows: Sequence[Any], conflicting: set[int]) -> Sequence[Any]:
     return [row for row in rows if row.lead_id not in conflicting] if conflicting else rows
-
-
-def _write_enrollment_updates(tx: Transaction, rows: Sequence[EnrollmentUpdate]) -> None:
-    if not rows:
-        return
-    moved = tx.rows("moved", column_types(enrollment, EnrollmentUpdate._fields), rows)
-    tx.execute(
-        update(enrollment)
-        .where(enrollment.c.id == moved.c.id)
-        .values(
-            step=moved.c.step,
-            visit=moved.c.visit,
-            anchor_at=moved.c.anchor_at,
-            reached_at=moved.c.reached_at,
-            ended_at=moved.c.ended_at,
-            end_reason=moved.c.end_reason,
-        )
-    )
 
 
 def _cancel_touches(tx: Transaction, rows: Sequence[TouchCancellation], now: datetime) -> None:
@@ -233,6 +229,7 @@ def _cancel_touches(tx: Transaction, rows: Sequence[TouchCancellation], now: dat
             message.c.lead_id == cancelled.c.lead_id,
             message.c.kind == "touch",
             message.c.state.in_(("planned", "claimed")),
+            or_(cancelled.c.reason != RECALLED, and_(message.c.state == "planned", message.c.attempts == 0)),
         )
         .values(
             state="cancelled",
@@ -245,6 +242,18 @@ def _cancel_touches(tx: Transaction, rows: Sequence[TouchCancellation], now: dat
     )
 
 
+def _replan(tx: Transaction, rows: Sequence[NewMessage]) -> None:
+    """Plan recalled messages again; the others have no row with their send key yet."""
+    if not rows:
+        return
+    names = [name for name in NewMessage._fields if name not in ("send_key", "lead_id", "enrollment_id")]
+    new = tx.rows("new", column_types(message, NewMessage._fields), rows)
+    same = message.c.send_key == new.c.send_key
+    is_cancelled = (message.c.state == "cancelled", message.c.reason.in_(REPLANNABLE))
+    values = {name: new.c[name] for name in names}
+    tx.execute(update(message).where(same, *is_cancelled).values(**values, reason=None, held_by=None))
+
+
 def _write_priorities(tx: Transaction, rows: Sequence[PriorityUpdate]) -> None:
     """Replace the priorities of earlier hand-offs of these leads."""
     if not rows:
@@ -252,10 +261,3 @@ def _write_priorities(tx: Transaction, rows: Sequence[PriorityUpdate]) -> None:
     chosen = tx.ids("chosen", [row.lead_id for row in rows])
     tx.execute(delete(queue_priority).where(queue_priority.c.lead_id.in_(select(chosen.c.id))))
     tx.insert(queue_priority, PriorityUpdate._fields, rows)
-
-
-def _write_fields(tx: Transaction, rows: Sequence[FieldUpdate], now: datetime) -> None:
-    if not rows:
-        return
-    new: FromClause = tx.rows("new", {"lead_id": _ID, "fields": Json}, rows)
-    tx.execute(update(lead).where(lead.c.id == new.c.lead_id).values(fields=new.c.fields, updated_at=now))

@@ -1,19 +1,45 @@
-"""Writing the custody of leads: who is responsible for each, what happens next, and when it is due."""
+"""Lock leads, and write their custody and journal: who is responsible, what happens next and when, and why.
 
-from __future__ import annotations
+All writers lock leads in one order. Entries of the journal are never changed.
+"""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 
 from nurture.db.row_values import column_types
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.leads import custody, journal
 from nurture.db.transaction import Transaction
+from nurture.journey.leads.queries import filter_existing
 
-custody = table(lead_tables.Custody)
+
+def lock_leads(tx: Transaction, lead_ids: Iterable[int]) -> None:
+    """Lock these leads until the transaction ends.
+
+    Locks are taken in the order of ids and before any other lock on these leads, which prevents deadlocks. Read the
+    leads in a later statement: a statement that waited for the lock may not see what its holder wrote.
+    """
+    if tx.skips_locked:
+        chosen = tx.ids("chosen", sorted(set(lead_ids)))
+        statement = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id)
+        tx.execute(statement.order_by(custody.c.lead_id).with_for_update(of=custody))
+
+
+def lock_existing_leads(tx: Transaction, lead_ids: Iterable[int]) -> set[int]:
+    """Lock leads as `lock_leads` does; return those that are not erased."""
+    unique_ids = set(lead_ids)
+    if unique_ids:
+        lock_leads(tx, unique_ids)
+    return filter_existing(tx, unique_ids)
+
+
+def lock_open_leads(tx: Transaction) -> None:
+    """Lock every lead that is not closed, for writers that change leads in several statements."""
+    if tx.skips_locked:
+        statement = select(custody.c.lead_id).where(custody.c.kind != "closed")
+        tx.execute(statement.order_by(custody.c.lead_id).with_for_update())
 
 
 class CustodyUpdate(NamedTuple):
@@ -65,3 +91,36 @@ def bring_forward(
         # In the order of ids, like every lock on leads: prevents deadlocks.
         tx.execute(select(custody.c.lead_id).where(later).order_by(custody.c.lead_id).with_for_update())
     tx.execute(update(custody).where(later).values(due_at=at, version=custody.c.version + 1))
+
+
+def bring_due_forward(tx: Transaction, rows: Sequence[tuple[int, datetime]]) -> None:
+    """Make leads due at a time of their own, unless they are due earlier; *rows* are (lead id, time)."""
+    if rows:
+        lock_leads(tx, [lead_id for lead_id, _ in rows])
+        new = tx.rows("new", column_types(custody, ("lead_id", "due_at")), rows)
+        later = (custody.c.lead_id == new.c.lead_id, custody.c.due_at > new.c.due_at)
+        tx.execute(update(custody).where(*later).values(due_at=new.c.due_at, version=custody.c.version + 1))
+
+
+class JournalEntry(NamedTuple):
+    """One entry of the journal."""
+
+    lead_id: int
+    at: datetime
+    stage: str
+    event: str
+    reason: str
+    enrollment_id: int | None = None
+    track: str | None = None
+    track_version: int | None = None
+    policy_version: int | None = None
+    step: str | None = None
+    detail: Mapping[str, Any] | None = None
+    custody_from: str | None = None
+    custody_to: str | None = None
+    ref: str | None = None
+
+
+def write_journal(tx: Transaction, entries: Sequence[JournalEntry]) -> None:
+    """Add *entries* to the journal, with one statement."""
+    tx.insert(journal, JournalEntry._fields, entries)

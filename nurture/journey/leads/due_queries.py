@@ -1,21 +1,15 @@
 """Find when a sweep next has something to do: for a virtual clock, and for the replay after a restore."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.leads import custody
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
-
-custody = table(lead_tables.Custody)
-message = table(delivery_tables.Message)
 
 
 def find_next_due(tx: Transaction, custodians: tuple[Custodian, ...], recipient: str | None = None) -> datetime | None:

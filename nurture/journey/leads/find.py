@@ -1,7 +1,5 @@
 """Find leads by their id, their email address or an external id."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Final

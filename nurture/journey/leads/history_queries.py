@@ -1,7 +1,5 @@
 """Records of single leads: fields, ids and history."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,26 +8,17 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Select, func, select
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import consent as consent_tables
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import outcomes as outcome_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.consent import suppression
+from nurture.db.tables.delivery import message
+from nurture.db.tables.leads import address, custody, identity, journal, lead
+from nurture.db.tables.outcomes import outcome
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
+from nurture.domain.consent.statements import describe_statement
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
+from nurture.journey.leads.consent_queries import load_statements
 from nurture.journey.leads.snapshot import stored_engagement
-
-address = table(lead_tables.Address)
-custody = table(lead_tables.Custody)
-identity = table(lead_tables.Identity)
-journal = table(lead_tables.Journal)
-lead = table(lead_tables.Lead)
-message = table(delivery_tables.Message)
-outcome = table(outcome_tables.Outcome)
-signal = table(signal_tables.Signal)
-suppression = table(consent_tables.Suppression)
 
 MAX_NEAR_MATCHES: Final = 1_000
 
@@ -126,13 +115,17 @@ def list_leads(
 
 
 def load_history(tx: Transaction, lead_id: int, address_id: int | None) -> list[HistoryEvent]:
-    """Return the history of a lead, oldest first, in five statements."""
+    """Return the history of a lead, oldest first, in six statements."""
+    consent = _consent_events(tx, address_id) if address_id is not None else []
+    stated = {(one.at, one.stage, one.event) for one in consent}
     found = [
-        *_journal_events(tx, lead_id),
+        # The statement of a journal entry about consent has its evidence, too.
+        *(one for one in _journal_events(tx, lead_id) if (one.at, one.stage, one.event) not in stated),
         *_message_events(tx, lead_id),
         *_signal_events(tx, lead_id),
         *_outcome_events(tx, lead_id),
         *(_suppression_events(tx, address_id) if address_id is not None else []),
+        *consent,
     ]
     return sorted(found, key=lambda line: line.at)
 
@@ -188,16 +181,20 @@ def _outcome_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
 
 def _suppression_events(tx: Transaction, address_id: int) -> list[HistoryEvent]:
     statement = select(suppression).where(suppression.c.address_id == address_id).order_by(suppression.c.id)
-    return [
-        HistoryEvent(
-            row.recorded_at, "suppression", row.action, _suppression_text(row.scope, row.source, row.evidence), row.ref
-        )
-        for row in tx.execute(statement)
-    ]
+    events = []
+    for row in tx.execute(statement):
+        evidence = f": {row.evidence}" if row.evidence else ""
+        description = f"{row.scope}, by {row.source}{evidence}"
+        events.append(HistoryEvent(row.recorded_at, "suppression", row.action, description, row.ref))
+    return events
 
 
-def _suppression_text(scope: str, source: str, evidence: str | None) -> str:
-    return f"{scope}, by {source}" + (f": {evidence}" if evidence else "")
+def _consent_events(tx: Transaction, address_id: int) -> list[HistoryEvent]:
+    events = []
+    for one in load_statements(tx, [address_id]).get(address_id, ()):
+        description = describe_statement(one) + (f": {one.evidence}" if one.evidence else "")
+        events.append(HistoryEvent(one.recorded_at, "consent", one.event, description, one.ref))
+    return events
 
 
 def has_address(tx: Transaction, normal: str) -> bool:

@@ -1,34 +1,42 @@
-"""Reads and writes of lead columns other than custody."""
-
-from __future__ import annotations
+"""Reads and writes of lead columns other than custody, and of their addresses."""
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, String, func, literal, or_, select, union, update
 
 from nurture.db.row_values import Columns
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import tracks as track_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import address, custody, identity, lead
 from nurture.db.transaction import Transaction
-
-lead = table(lead_tables.Lead)
-offer = table(handoff_tables.Offer)
-enrollment = table(track_tables.Enrollment)
-address = table(lead_tables.Address)
-identity = table(lead_tables.Identity)
+from nurture.domain.lead import PausedBy
+from nurture.domain.planning.callback import CALLBACK_RULE
 
 
 def reset_engagement(tx: Transaction, lead_ids: Sequence[int], now: datetime, *, clear_dates: bool = True) -> None:
     """Reset the score that led to a hand-off; with *clear_dates* also the decision and callback dates."""
     chosen = tx.ids("chosen", lead_ids)
-    values = {"engagement": 0.0, "engagement_at": None, "signals_since": now, "updated_at": now}
+    values = {"engagement": 0.0, "engagement_at": None, "signals_since": now, "restated_fields": None}
+    values["updated_at"] = now
     if clear_dates:
         values |= {"decides_on": None, "decides_stated_at": None, "call_on": None}
     tx.execute(update(lead).where(lead.c.id == chosen.c.id).values(values))
+
+
+def mark_customers(tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
+    """Mark leads as customers since *now*. What led to the sale counts no more."""
+    if not lead_ids:
+        return
+    reset_engagement(tx, lead_ids, now)
+    chosen = tx.ids("chosen", lead_ids)
+    became = update(lead).where(lead.c.id == chosen.c.id, lead.c.customer_since.is_(None))
+    tx.execute(became.values(customer_since=now))
+
+
+def unmark_customer(tx: Transaction, lead_id: int) -> None:
+    """Make a customer a lead again: its sale was not won."""
+    tx.execute(update(lead).where(lead.c.id == lead_id).values(customer_since=None))
 
 
 def reset_accepted_engagement(tx: Transaction, lead_ids: Sequence[int]) -> None:
@@ -69,25 +77,10 @@ def set_callback_date(tx: Transaction, lead_id: int, call_on: date, now: datetim
 
 def record_readiness_rules(tx: Transaction, rows: Sequence[tuple[int, str]]) -> None:
     """Write the readiness rule that classified each lead; *rows* are (lead id, rule)."""
-    if not rows:
-        return
-    classified = tx.rows("classified", {"id": BigInteger(), "rule": String()}, rows)
-    tx.execute(update(lead).where(lead.c.id == classified.c.id).values(readiness=classified.c.rule))
+    tx.update_by_id(lead, ("readiness",), rows)
 
 
-def load_last_enrollments(tx: Transaction, lead_ids: Sequence[int]) -> dict[tuple[int, str], datetime]:
-    """Return when each (lead id, track) last ended, or was entered if it is still open."""
-    chosen = tx.ids("chosen", lead_ids)
-    last = func.max(func.coalesce(enrollment.c.ended_at, enrollment.c.entered_at), type_=enrollment.c.entered_at.type)
-    statement = (
-        select(enrollment.c.lead_id, enrollment.c.track, last)
-        .join(chosen, chosen.c.id == enrollment.c.lead_id)
-        .group_by(enrollment.c.lead_id, enrollment.c.track)
-    )
-    return {(lead_id, track): at for lead_id, track, at in tx.execute(statement)}
-
-
-def pause(tx: Transaction, lead_id: int, until: datetime | None, by: str, now: datetime) -> None:
+def pause(tx: Transaction, lead_id: int, until: datetime | None, by: PausedBy, now: datetime) -> None:
     """Pause mail to the lead until *until*, with who asked for it; None ends the pause."""
     pause_values = {"paused_at": now, "paused_by": by} if until is not None else {"paused_at": None, "paused_by": None}
     statement = update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now, **pause_values)
@@ -153,3 +146,44 @@ def match_leads(tx: Transaction, refs: Sequence[LeadRef]) -> dict[int, list[tupl
     for position, lead_id, source in tx.execute(union(*parts)):
         found.setdefault(position, []).append((lead_id, source))
     return {position: sorted(matches) for position, matches in found.items()}
+
+
+class Origin(NamedTuple):
+    """Email address and country of a lead, and since when its custodian has it."""
+
+    lead_id: int
+    email: str | None
+    country: str
+    since: datetime
+
+
+def load_origins(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, Origin]:
+    """Return the origins of these leads, by lead id."""
+    chosen = tx.ids("chosen", lead_ids)
+    statement = (
+        select(lead.c.id, address.c.email, lead.c.country, custody.c.since)
+        .join(chosen, chosen.c.id == lead.c.id)
+        .join(custody, custody.c.lead_id == lead.c.id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+    )
+    return {row.lead_id: row for row in map(Origin._make, tx.execute(statement))}
+
+
+def load_fields(tx: Transaction, lead_id: int) -> dict[str, Any]:
+    """Return the fields of a lead with its country code; empty if there is no such lead."""
+    row = tx.execute(select(lead.c.fields, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
+    return {} if row is None else {**row.fields, **({"country": row.country} if row.country else {})}
+
+
+def load_former_owners(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, str]:
+    """Return the rep of each lead's newest accepted offer or callback promise, by lead id."""
+    chosen = tx.ids("chosen", lead_ids)
+    newest = (
+        select(func.max(offer.c.id).label("id"))
+        .join(chosen, chosen.c.id == offer.c.lead_id)
+        .where(or_(offer.c.state == "accepted", offer.c.reason == CALLBACK_RULE))
+        .group_by(offer.c.lead_id)
+        .subquery()
+    )
+    query = select(offer.c.lead_id, offer.c.rep).join(newest, newest.c.id == offer.c.id)
+    return dict(tx.execute(query).tuples().all())

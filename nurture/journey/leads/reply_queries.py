@@ -1,45 +1,30 @@
 """Replies: the messages they answer, their texts, and mailbox cursors."""
 
-from __future__ import annotations
-
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    String,
-    and_,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, String, and_, func, null, or_, select, update
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import inbound as inbound_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import links as link_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.inbound import mailbox_cursor as inbox
+from nurture.db.tables.inbound import reply
+from nurture.db.tables.leads import address as addresses
+from nurture.db.tables.leads import custody, lead
+from nurture.db.tables.links import link_token as token
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
-from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
-
-reply = table(inbound_tables.Reply)
-inbox = table(inbound_tables.MailboxCursor)
-token = table(link_tables.LinkToken)
-message = table(delivery_tables.Message)
-custody = table(lead_tables.Custody)
-offer = table(handoff_tables.Offer)
-lead = table(lead_tables.Lead)
-address = table(lead_tables.Address)
+from nurture.domain.lead import PAUSED_BY_REPLY
+from nurture.domain.replies import ReplyClass
 
 
 class RepliedMessage(NamedTuple):
-    """The message that a reply answers, and its lead. *address* is the lead's current email address."""
+    """The message that a reply answers, and its lead. *address* is the lead's current email address.
+
+    *recipient* is to whom the message was sent, None if it no longer exists.
+    """
 
     digest: str
     lead_id: int
@@ -51,6 +36,8 @@ class RepliedMessage(NamedTuple):
     address: str | None
     zone: str
     send_key: str | None
+    recipient: str | None
+    accepted_at: datetime | None
 
 
 class InboundReply(NamedTuple):
@@ -64,19 +51,11 @@ class InboundReply(NamedTuple):
     sent_at: datetime
     sender: str
     text: str
+    evidence: str
+    contact: str
     returns_on: date | None
-    attachments: int
-
-
-class ReplyText(NamedTuple):
-    """The text of a reply by a lead, or by somebody else on its behalf."""
-
-    lead_id: int
-    kind: str
-    received_at: datetime
-    sender: str
-    text: str
-    attachments: int
+    meets_at: datetime | None
+    attachments: Sequence[str]
 
 
 class ForwardableReply(NamedTuple):
@@ -89,17 +68,28 @@ class ForwardableReply(NamedTuple):
 
 
 class ReplyRecord(NamedTuple):
-    """A stored reply, with rep and state of the message that forwards it; None if there is none."""
+    """A stored reply by a lead, or by somebody else on its behalf.
 
+    *rep* and *forward_state* are those of the message that forwards it; None if there is none, or it was not asked for.
+    """
+
+    lead_id: int
     id: int
     kind: str
     received_at: datetime
     sender: str
     text: str
+    evidence: str
+    contact: str
     returns_on: date | None
-    attachments: int
+    meets_at: datetime | None
+    attachments: Sequence[str]
     rep: str | None
     forward_state: str | None
+
+
+REPLY_COLUMNS: Final = row_columns(ReplyRecord, reply, rep=null(), forward_state=null())
+"""The columns of a reply without the message that forwards it."""
 
 
 class MailboxCursor(NamedTuple):
@@ -119,12 +109,12 @@ def find_replied_messages(tx: Transaction, digests: Collection[str], purpose: st
     requested = tx.rows("requested", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
     statement = (
         select(
-            *row_columns(RepliedMessage, message, token, lead, lead_id=token.c.lead_id, address=address.c.normalized)
+            *row_columns(RepliedMessage, message, token, lead, lead_id=token.c.lead_id, address=addresses.c.normalized)
         )
         .join(requested, requested.c.digest == token.c.digest)
         .join(lead, lead.c.id == token.c.lead_id)
         .outerjoin(message, message.c.id == token.c.message_id)
-        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(addresses, addresses.c.id == lead.c.address_id)
         .where(token.c.purpose == purpose)
     )
     return {row[0]: RepliedMessage._make(row) for row in tx.execute(statement)}
@@ -144,70 +134,37 @@ def insert_replies(tx: Transaction, rows: Sequence[InboundReply]) -> int:
     return tx.insert(reply, InboundReply._fields, rows, unique_columns=["natural_key"])
 
 
-def begin_absences(tx: Transaction, rows: Sequence[tuple[int, datetime, datetime]], now: datetime) -> set[int]:
-    """Pause leads that are out of office; *rows* are (lead id, until, stated at). Return the leads that changed.
+def begin_pauses(tx: Transaction, rows: Sequence[tuple[int, datetime, datetime, str]], now: datetime) -> set[int]:
+    """Pause leads by their replies; *rows* are (lead id, until, stated at, by). Return the leads that changed.
 
-    A longer absence is kept, and so is a pause that a person asked for.
+    A longer pause of this kind is kept, and so is one that a person asked for elsewhere.
     """
     if not rows:
         return set()
-    paused = tx.rows("paused", {"id": _ID, "until": _TIME, "at": _TIME}, rows)
-    shorter = and_(lead.c.paused_by == PAUSED_BY_OUT_OF_OFFICE, lead.c.paused_until < paused.c.until)
+    paused = tx.rows("paused", {"id": _ID, "until": _TIME, "at": _TIME, "by": _TEXT}, rows)
+    shorter = and_(lead.c.paused_by.in_(PAUSED_BY_REPLY), lead.c.paused_until < paused.c.until)
     no_pause = or_(lead.c.paused_until.is_(None), lead.c.paused_until <= now)
     statement = (
         update(lead)
         .where(lead.c.id == paused.c.id, or_(no_pause, shorter))
-        .values(paused_until=paused.c.until, paused_at=paused.c.at, paused_by=PAUSED_BY_OUT_OF_OFFICE, updated_at=now)
+        .values(paused_until=paused.c.until, paused_at=paused.c.at, paused_by=paused.c.by, updated_at=now)
         .returning(lead.c.id)
     )
     return set(tx.execute(statement).scalars())
 
 
-def end_absences(tx: Transaction, rows: Sequence[tuple[int, datetime]], now: datetime) -> set[int]:
-    """End absences of leads that replied later; *rows* are (lead id, replied at). Return the leads that changed."""
+def end_pauses(tx: Transaction, rows: Sequence[tuple[int, datetime]], now: datetime) -> set[int]:
+    """End pauses by replies of leads that wrote later; *rows* are (lead id, written at). Return those that changed."""
     if not rows:
         return set()
     returned = tx.rows("returned", {"id": _ID, "at": _TIME}, rows)
     statement = (
         update(lead)
-        .where(
-            lead.c.id == returned.c.id, lead.c.paused_by == PAUSED_BY_OUT_OF_OFFICE, lead.c.paused_at <= returned.c.at
-        )
+        .where(lead.c.id == returned.c.id, lead.c.paused_by.in_(PAUSED_BY_REPLY), lead.c.paused_at <= returned.c.at)
         .values(paused_until=None, paused_at=None, paused_by=None, updated_at=now)
         .returning(lead.c.id)
     )
     return set(tx.execute(statement).scalars())
-
-
-def load_latest_replies(
-    tx: Transaction, lead_ids: Collection[int], kinds: Collection[str], limit: int
-) -> dict[int, list[ReplyText]]:
-    """Return the newest *limit* texts of each lead, newest first."""
-    if not lead_ids:
-        return {}
-    chosen = tx.ids("chosen", sorted(set(lead_ids)))
-    row_number = func.row_number().over(
-        partition_by=reply.c.lead_id, order_by=(reply.c.received_at.desc(), reply.c.id.desc())
-    )
-    numbered = (
-        select(
-            reply.c.lead_id,
-            reply.c.kind,
-            reply.c.received_at,
-            reply.c.sender,
-            reply.c.text,
-            reply.c.attachments,
-            row_number.label("row_number"),
-        )
-        .join(chosen, chosen.c.id == reply.c.lead_id)
-        .where(reply.c.kind.in_(sorted(kinds)))
-        .subquery()
-    )
-    statement = select(*list(numbered.c)[:-1]).where(numbered.c.row_number <= limit).order_by(numbered.c.row_number)
-    found: dict[int, list[ReplyText]] = defaultdict(list)
-    for row in tx.execute(statement):
-        found[row[0]].append(ReplyText._make(row))
-    return found
 
 
 def find_leads(tx: Transaction, keys: Collection[str]) -> list[int]:
@@ -238,18 +195,23 @@ def find_forwardable(tx: Transaction, keys: Collection[str]) -> list[Forwardable
     return [ForwardableReply._make(row) for row in tx.execute(statement)]
 
 
-def load_replies(tx: Transaction, ids: Collection[int]) -> dict[int, ReplyText]:
-    """Return the texts of these replies, by reply id."""
+def find_erasure_requests(tx: Transaction) -> list[int]:
+    """Return the leads that asked to be erased by a reply and are not; erasing a lead deletes its replies."""
+    wanted = select(reply.c.lead_id).where(reply.c.kind == ReplyClass.ERASURE_REQUEST.value).distinct()
+    return list(tx.execute(wanted.order_by(reply.c.lead_id)).scalars())
+
+
+def load_replies(tx: Transaction, ids: Collection[int]) -> dict[int, ReplyRecord]:
+    """Return these replies, by reply id."""
     chosen = tx.ids("chosen", sorted(set(ids)))
-    columns = (reply.c.id, *(reply.c[name] for name in ReplyText._fields))
-    found = tx.execute(select(*columns).join(chosen, chosen.c.id == reply.c.id))
-    return {row[0]: ReplyText._make(row[1:]) for row in found}
+    found = tx.execute(select(*REPLY_COLUMNS).join(chosen, chosen.c.id == reply.c.id))
+    return {row.id: ReplyRecord._make(row) for row in found}
 
 
 def list_replies(tx: Transaction, lead_id: int, limit: int) -> list[ReplyRecord]:
     """Return the replies of a lead, newest first."""
     statement = (
-        select(*(reply.c[name] for name in ReplyRecord._fields[:-2]), message.c.rep, message.c.state)
+        select(*row_columns(ReplyRecord, reply, rep=message.c.rep, forward_state=message.c.state))
         .outerjoin(message, message.c.reply_id == reply.c.id)
         .where(reply.c.lead_id == lead_id)
         .order_by(reply.c.received_at.desc(), reply.c.id.desc())

@@ -1,44 +1,24 @@
 """Signals of leads: each is recorded once and applied once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    String,
-    Update,
-    and_,
-    bindparam,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Boolean, String, Update, and_, bindparam, func, or_, select, update
 
 from nurture.db.locks import Lock, acquire
 from nurture.db.row_values import Columns, row_columns
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.leads import custody, lead
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
-from nurture.domain.lead import MANUAL_DECISION_QUEUES, MISSING_FIELD_QUEUE_PREFIX, SALES_QUEUES, Custodian
-from nurture.journey.leads.custody import bring_forward
-from nurture.journey.leads.lock_queries import lock_leads
-
-signal = table(signal_tables.Signal)
-lead = table(lead_tables.Lead)
-message = table(delivery_tables.Message)
-custody = table(lead_tables.Custody)
+from nurture.domain.lead import SALES_QUEUES, Custodian, Queue, Resting
+from nurture.journey.leads.custody import bring_forward, lock_leads
 
 
 class NewSignal(NamedTuple):
-    """A signal to record."""
+    """A signal to record. *verdict_reason* of an opt-out, bounce or complaint is its evidence."""
 
     lead_id: int
     kind: str
@@ -73,6 +53,7 @@ class UnappliedSignal(NamedTuple):
     kind: str
     occurred_at: datetime
     verdict: str
+    verdict_reason: str
     value: str | None
     source: str
     track: str | None
@@ -140,7 +121,7 @@ def mark_applied(tx: Transaction, ids: Sequence[int], now: datetime) -> None:
 
 
 def make_due(tx: Transaction, lead_ids: Sequence[int], now: datetime, *, include_parked: bool = False) -> None:
-    """Make leads on a track due now; with *include_parked* also those in a queue that a request of the lead ends.
+    """Make leads on a track or at rest due now; with *include_parked* also those in a queue that a request ends.
 
     The custody version is incremented, so that a concurrent sweep does not overwrite the due time.
     """
@@ -161,34 +142,32 @@ def _make_due(tx: Transaction) -> Update:
     # concat keeps SQLite off the index on kind, with which it would scan every lead on a track for each lead.
     kind, ref = custody.c.kind.concat(""), custody.c.ref
     include_parked = bindparam("include_parked", type_=Boolean())
-    parked = and_(include_parked, kind == "queue", ref.not_in(sorted(SALES_QUEUES)), ~_NEEDS_FIELD)
+    in_queue = and_(kind == "queue", ref.not_in(sorted(SALES_QUEUES)))
+    parked = and_(include_parked, in_queue)
+    woken = and_(kind == "resting", ref != "later")  # until its date, only new interest ends that rest
     return (
         update(custody)
-        .where(custody.c.lead_id == chosen.c.id, or_(kind == "track", parked), custody.c.due_at > at)
+        .where(custody.c.lead_id == chosen.c.id, or_(kind == "track", woken, parked), custody.c.due_at > at)
         .values(due_at=at, version=custody.c.version + 1)
     )
 
 
-_NEEDS_FIELD: Final = and_(
-    custody.c.ref.like(f"{MISSING_FIELD_QUEUE_PREFIX}%"), custody.c.ref.not_like(f"{MISSING_FIELD_QUEUE_PREFIX}%-%")
-)
-
-
 def make_decisions_due(tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
     """Make leads due now that wait for a manual decision or a missing field, because they asked for a person."""
-    decided = or_(custody.c.ref.in_(sorted(MANUAL_DECISION_QUEUES)), _NEEDS_FIELD)
+    decided = custody.c.ref.in_(sorted(SALES_QUEUES - {Queue.HAND_OFF}))
     bring_forward(tx, now, (custody.c.kind.concat("") == "queue") & decided, lead_ids)
 
 
 def find_reactivatable(tx: Transaction, lead_ids: Sequence[int]) -> list[int]:
-    """Return those leads that new interest brings back: discarded, unreachable, lost or without a track."""
+    """Return those leads that new interest brings back: discarded, unreachable, lost or whose track is missing."""
     chosen = tx.ids("chosen", lead_ids)
     given_up = custody.c.kind.in_(("closed",)) & custody.c.ref.in_(("discarded", "unreachable", "lost"))
-    without_track = (custody.c.kind == "queue") & (custody.c.ref == "no-track")
+    until_later = (custody.c.kind == "resting") & (custody.c.ref == Resting.LATER.value)
+    without_track = (custody.c.kind == "queue") & (custody.c.ref == Queue.TRACK_MISSING.value)
     statement = (
         select(custody.c.lead_id)
         .join(chosen, chosen.c.id == custody.c.lead_id)
-        .where(or_(given_up, without_track))
+        .where(or_(given_up, without_track, until_later))
         .order_by(custody.c.lead_id)
     )
     return list(tx.execute(statement).scalars())

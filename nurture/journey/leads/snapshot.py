@@ -1,10 +1,8 @@
-"""Load leads as the planner needs them, in five statements for any number of leads."""
-
-from __future__ import annotations
+"""Load leads as the planner needs them, in a constant number of statements for any number of leads."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -12,33 +10,32 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, select
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables import tracks as track_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.leads import custody, lead
+from nurture.db.tables.routing import capacity_forecast
+from nurture.db.tables.signals import signal
+from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
-from nurture.domain.consent.suppression import ActiveSuppression, describe_suppression, find_covering
 from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Timeline
 from nurture.domain.planning.calendar import Holidays
-from nurture.domain.planning.lead_view import Enrollment, LeadView, Position, Touch, TouchState
+from nurture.domain.planning.frequency_cap import CountedEmail
+from nurture.domain.planning.lead_view import Enrollment, LeadView, PastStay, Position, Touch, TouchState
+from nurture.domain.planning.program import Program
+from nurture.domain.policy.policy import Policy
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
-from nurture.journey.leads.lock_queries import lock_leads
+from nurture.journey.leads.consent_queries import load_statements
+from nurture.journey.leads.custody import lock_leads
+from nurture.journey.leads.enrollment_queries import load_exclusions
+from nurture.journey.leads.stop_queries import load_stops
 from nurture.journey.leads.suppression_queries import load_suppressions
-from nurture.outbox.messages import TO_LEAD
+from nurture.outbox.messages import CONFIRMATION, REPLANNABLE, TO_LEAD
 
 ENGAGEMENT_COLUMNS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
 """The columns of the score, one per half-life, in the order of the policy."""
 
-custody = table(lead_tables.Custody)
-lead = table(lead_tables.Lead)
-enrollment = table(track_tables.Enrollment)
-message = table(delivery_tables.Message)
-signal = table(signal_tables.Signal)
-
 TOUCH_STATES: Final[Mapping[str, TouchState]] = {
-    "planned": TouchState.IN_FLIGHT,
+    "planned": TouchState.PLANNED,
     "claimed": TouchState.IN_FLIGHT,
     "sending": TouchState.IN_FLIGHT,
     "unknown": TouchState.UNKNOWN,
@@ -51,13 +48,20 @@ TOUCH_STATES: Final[Mapping[str, TouchState]] = {
     "cancelled": TouchState.CANCELLED,
 }
 
+_NOT_SENT_YET: Final = (TouchState.PLANNED, TouchState.IN_FLIGHT)
+_NEVER_SENT: Final = (TouchState.CANCELLED, TouchState.REJECTED, TouchState.RECALLED)
 _CUSTODIANS: Final[Mapping[str, Custodian]] = {one.value: one for one in Custodian}
 _NO_ENGAGEMENT: Final = Engagement()  # shared: most leads have none
+
+_NO_TOUCHES: Final[Mapping[int, tuple[Touch, ...]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class LeadSnapshot:
-    """A lead with the planner's view of it and its custody when it was read."""
+    """A lead with the planner's view of it and its custody when it was read.
+
+    *suspended_touches* are those of the enrollments that other tracks interrupted, by enrollment id.
+    """
 
     view: LeadView
     version: int
@@ -66,10 +70,11 @@ class LeadSnapshot:
     source: str
     since: datetime
     due_at: datetime | None
+    suspended_touches: Mapping[int, tuple[Touch, ...]] = field(default_factory=lambda: _NO_TOUCHES)
 
 
 class SnapshotRow(NamedTuple):
-    """A locked lead with its custody and its open enrollment."""
+    """A locked lead with its custody and its active enrollment."""
 
     lead_id: int
     version: int
@@ -82,7 +87,6 @@ class SnapshotRow(NamedTuple):
     zone: str
     country: str
     source: str
-    consent_basis: str | None
     engagement: float
     engagement_2: float | None
     engagement_3: float | None
@@ -95,8 +99,11 @@ class SnapshotRow(NamedTuple):
     paused_at: datetime | None
     paused_by: str | None
     call_on: date | None
+    customer_since: datetime | None
     touch_interval_days: int | None
     signals_since: datetime | None
+    restated_fields: list[str] | None
+    first_contact_at: datetime | None
     enrollment_id: int | None
     track: str
     entered_at: datetime
@@ -110,16 +117,9 @@ _COLUMNS: Final = row_columns(SnapshotRow, custody, lead, enrollment, enrollment
 
 
 def _select_rows() -> Select[Any]:
-    is_open = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
-    return (
-        select(*_COLUMNS).select_from(custody).join(lead, lead.c.id == custody.c.lead_id).outerjoin(enrollment, is_open)
-    )
-
-
-def has_due_leads(tx: Transaction, kind: Custodian, now: datetime) -> bool:
-    """Return whether any lead of this custodian is due."""
-    due = select(custody.c.lead_id).where(custody.c.kind == kind.value, custody.c.due_at <= now).limit(1)
-    return tx.execute(due).scalar() is not None
+    is_active = and_(enrollment.c.lead_id == custody.c.lead_id, IS_ACTIVE)
+    joined = select(*_COLUMNS).select_from(custody).join(lead, lead.c.id == custody.c.lead_id)
+    return joined.outerjoin(enrollment, is_active)
 
 
 def claim_due(
@@ -200,10 +200,12 @@ def load_snapshots(
     if not rows:
         return []
     lead_ids = [row.lead_id for row in rows]
-    touches, recent = _touches(tx, rows)
+    touches, counted = _touches(tx, lead_ids)
     signals = _signals(tx, lead_ids)
+    past_stays, exclusions = load_past_stays(tx, lead_ids), load_exclusions(tx, lead_ids)
     addresses = [row.address_id for row in rows if row.address_id is not None]
-    suppressions = load_suppressions(tx, addresses)
+    suppressions, statements = load_suppressions(tx, addresses), load_statements(tx, addresses)
+    stops = load_stops(tx)
     snapshots = []
     for row in rows:
         key = row.lead_id
@@ -212,14 +214,31 @@ def load_snapshots(
             _CUSTODIANS[row.kind],
             _enrollment(row),
             tuple(signals.get(key, ())),
-            tuple(touches.get(key, ())),
-            tuple(recent.get(key, ())),
-            *_suppression_status(row, suppressions.get(row.address_id or 0, ())),
+            tuple(touches.get(row.enrollment_id, ())),
+            tuple(counted.get(key, ())),
+            statements.get(row.address_id or 0, ()),
+            suppressions.get(row.address_id or 0, ()),
             full_until,
             row.ref if row.kind == Custodian.QUEUE else "",
+            stops,
+            tuple(past_stays.get(key, ())),
+            exclusions.get(key, frozenset()),
         )
-        snapshots.append(LeadSnapshot(view, row.version, row.ref, row.address_id, row.source, row.since, row.due_at))
+        suspended = (
+            {one.id: tuple(touches.get(one.id, ())) for one in view.suspended} if view.past_stays else _NO_TOUCHES
+        )
+        custody_values = row.version, row.ref, row.address_id, row.source, row.since, row.due_at
+        snapshots.append(LeadSnapshot(view, *custody_values, suspended))
     return snapshots
+
+
+def leads_on(
+    leads: Sequence[LeadSnapshot], tracks: Collection[str], *, on_any_track: bool = False
+) -> Sequence[LeadSnapshot]:
+    """Return the leads on *tracks*; all if they may come to *on_any_track*, and there is one of *tracks*."""
+    if on_any_track:
+        return leads if tracks else ()
+    return [one for one in leads if one.view.enrollment is not None and one.view.enrollment.track in tracks]
 
 
 def _lead(row: SnapshotRow, holidays: Collection[date]) -> Lead:
@@ -231,15 +250,17 @@ def _lead(row: SnapshotRow, holidays: Collection[date]) -> Lead:
         fields=row.fields,
         zone=row.zone,
         holidays=holidays,
-        consent_basis=row.consent_basis,
         engagement=_engagement(row),
         timeline=timeline,
         signals_since=row.signals_since,
+        restated=frozenset(row.restated_fields or ()),
         paused_until=row.paused_until,
         paused_at=row.paused_at,
         paused_by=row.paused_by or "",
         call_on=row.call_on,
         touch_interval=timedelta(days=row.touch_interval_days) if row.touch_interval_days else None,
+        first_contact_at=row.first_contact_at,
+        is_customer=row.customer_since is not None,
     )
 
 
@@ -257,56 +278,62 @@ def _enrollment(row: SnapshotRow) -> Enrollment | None:
     return Enrollment(row.enrollment_id, row.track, row.entered_at, position)
 
 
-def _touches(
-    tx: Transaction, rows: list[SnapshotRow]
-) -> tuple[Mapping[int, list[Touch]], Mapping[int, list[datetime]]]:
-    current = {row.lead_id: row.enrollment_id for row in rows}
-    chosen = tx.ids("chosen", list(current))
+def load_past_stays(tx: Transaction, lead_ids: Sequence[int]) -> Mapping[int, list[PastStay]]:
+    """Return the ended and the suspended enrollments of each lead, in the order in which it left them."""
+    chosen = tx.ids("chosen", lead_ids)
+    names = ("lead_id", "id", "track", "entered_at", "ended_at", "suspended_at")
+    position = ("step", "visit", "anchor_at", "reached_at")
+    left_at = func.coalesce(enrollment.c.ended_at, enrollment.c.suspended_at)
     statement = (
-        select(
-            message.c.kind,
-            message.c.lead_id,
-            message.c.enrollment_id,
-            message.c.step,
-            message.c.visit,
-            message.c.state,
-            message.c.state_at,
-            message.c.accepted_at,
-            message.c.send_at,
-        )
+        select(*(enrollment.c[name] for name in (*names, *position)))
+        .join(chosen, chosen.c.id == enrollment.c.lead_id)
+        .where(left_at.is_not(None))
+        .order_by(left_at, enrollment.c.id)
+    )
+    found: dict[int, list[PastStay]] = defaultdict(list)
+    for lead_id, id_, track, entered_at, ended_at, suspended_at, *at in tx.execute(statement).all():
+        stay = Enrollment(id_, track, entered_at, Position(*at), ended=ended_at is not None)
+        found[lead_id].append(PastStay(stay, ended_at or suspended_at))
+    return found
+
+
+def _touches(
+    tx: Transaction, lead_ids: Sequence[int]
+) -> tuple[Mapping[int | None, list[Touch]], Mapping[int, list[CountedEmail]]]:
+    """Return the touches of each enrollment, and the emails of each lead that count for the caps."""
+    chosen = tx.ids("chosen", lead_ids)
+    ids, times = ("kind", "lead_id", "enrollment_id", "track", "step", "visit", "topic"), ("state_at", "accepted_at")
+    names = (*ids, "state", *times, "send_at")
+    statement = (
+        select(*(message.c[name] for name in (*names, "attempts", "reason")))
         .join(chosen, chosen.c.id == message.c.lead_id)
         .where(message.c.recipient == TO_LEAD)
         .order_by(message.c.id)
     )
-    touches: dict[int, list[Touch]] = defaultdict(list)
-    recent: dict[int, list[datetime]] = defaultdict(list)
+    touches: dict[int | None, list[Touch]] = defaultdict(list)
+    counted: dict[int, list[CountedEmail]] = defaultdict(list)
     for row in tx.execute(statement).all():
-        kind, lead_id, enrollment_id, step, visit, state, state_at, accepted_at, send_at = row
+        kind, lead_id, enrollment_id, track, step, visit, topic, state, state_at, accepted_at, send_at, *more = row
+        attempts, reason = more
         touch_state = TOUCH_STATES[state]
-        at = send_at if touch_state is TouchState.IN_FLIGHT else accepted_at or state_at
-        if kind == "touch" and enrollment_id == current[lead_id]:
-            touches[lead_id].append(Touch(step, visit, touch_state, at))
-        if touch_state not in (TouchState.CANCELLED, TouchState.REJECTED):
-            recent[lead_id].append(at)
-    return touches, recent
+        if touch_state is TouchState.PLANNED and attempts:
+            touch_state = TouchState.IN_FLIGHT
+        elif touch_state is TouchState.CANCELLED and reason in REPLANNABLE:
+            touch_state = TouchState.RECALLED
+        at = send_at if touch_state in _NOT_SENT_YET else accepted_at or state_at
+        if kind == "touch":
+            touches[enrollment_id].append(Touch(step, visit, touch_state, at))
+        if kind != CONFIRMATION and touch_state not in _NEVER_SENT:
+            counted[lead_id].append(CountedEmail(at, track, topic or "") if kind == "touch" else CountedEmail(at))
+    return touches, counted
 
 
 def _signals(tx: Transaction, lead_ids: Sequence[int]) -> Mapping[int, list[Signal]]:
     chosen = tx.ids("chosen", lead_ids)
+    names = ("lead_id", "kind", "occurred_at", "verdict", "click_filter_key")
+    where_names = ("enrollment_id", "track", "step", "link", "value", "recorded_at")
     statement = (
-        select(
-            signal.c.lead_id,
-            signal.c.kind,
-            signal.c.occurred_at,
-            signal.c.verdict,
-            signal.c.click_filter_key,
-            signal.c.enrollment_id,
-            signal.c.track,
-            signal.c.step,
-            signal.c.link,
-            signal.c.value,
-            signal.c.recorded_at,
-        )
+        select(*(signal.c[name] for name in (*names, *where_names)))
         .join(chosen, chosen.c.id == signal.c.lead_id)
         .order_by(signal.c.lead_id, signal.c.occurred_at, signal.c.id)
     )
@@ -319,18 +346,17 @@ def _signals(tx: Transaction, lead_ids: Sequence[int]) -> Mapping[int, list[Sign
     return found
 
 
-def _suppression_status(
-    row: SnapshotRow, suppressions: tuple[ActiveSuppression, ...]
-) -> tuple[str, tuple[ActiveSuppression, ...]]:
-    """Return why the lead may not be mailed at all or on its track ("" if it may), and its suppressions."""
-    if not suppressions:
-        return "", ()
-    suppression = find_covering(suppressions, row.track)
-    return describe_suppression(suppression) if suppression is not None else "", suppressions
-
-
 def stored_engagement(sums: Sequence[float | None], at: datetime | None, points_key: str | None) -> Engagement:
     """Return the engagement of a row."""
     if at is None:
         return Engagement(points_key=points_key or "")
     return Engagement(tuple(value for value in sums if value is not None), at, points_key or "")
+
+
+def load_full_until(tx: Transaction, policy: Policy, programs: Iterable[Program], now: datetime) -> datetime | None:
+    """Return until when touches of *programs* with a call to action wait for reps, None if they need not wait."""
+    holds_calls_to_action = policy.priority.hold_calls_to_action_at is not None
+    if not holds_calls_to_action or not any(program.calls_to_action for program in programs):
+        return None
+    until: datetime | None = tx.execute(select(capacity_forecast.c.full_until)).scalar()
+    return until if until is not None and until > now else None

@@ -1,22 +1,20 @@
 """The append-only log of opt-outs and opt-ins, by address and not by lead."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Select, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Table, select
 
 from nurture.db.row_values import Columns
 from nurture.db.suppression_journal import ERASED as ERASE
 from nurture.db.suppression_journal import JournalLine
-from nurture.db.tables import consent as consent_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.consent import suppression
+from nurture.db.tables.intake import import_file
+from nurture.db.tables.leads import address, custody, lead
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 from nurture.domain.address import ERASED_PREFIX
 from nurture.domain.consent.suppression import (
@@ -29,12 +27,6 @@ from nurture.domain.consent.suppression import (
     parse_source,
 )
 from nurture.domain.signals import SignalKind
-
-address = table(lead_tables.Address)
-custody = table(lead_tables.Custody)
-lead = table(lead_tables.Lead)
-signal = table(signal_tables.Signal)
-suppression = table(consent_tables.Suppression)
 
 _PAGE: Final = 2_000  # rows in memory while the whole log is read
 
@@ -53,18 +45,17 @@ class SuppressionEntry(NamedTuple):
 
 _ID = BigInteger()
 _CHOSEN: Final[Columns] = {"id": _ID}
-_LOG_COLUMNS: Final = (
-    suppression.c.action,
-    suppression.c.scope,
-    suppression.c.ref,
-    suppression.c.source,
-    suppression.c.recorded_at,
-)
+_LOG_COLUMNS: Final = [suppression.c[name] for name in ("action", "scope", "ref", "source", "recorded_at")]
 
 
 def append_entries(tx: Transaction, entries: Sequence[SuppressionEntry]) -> None:
     """Append entries to the log and to the suppression journal. Opt-outs must go through `consent.suppression`."""
     tx.insert(suppression, SuppressionEntry._fields, entries)
+    keep_in_journal(tx, entries)
+
+
+def keep_in_journal(tx: Transaction, entries: Sequence[SuppressionEntry]) -> None:
+    """Write *entries* to the suppression journal at commit, without their evidence."""
     machine = tx.database.machine
     if machine is None or not entries:
         return
@@ -148,7 +139,19 @@ def list_suppressions(tx: Transaction, address_ids: Sequence[int]) -> list[tuple
 
 def iterate_logs(tx: Transaction, normal: str | None = None) -> Iterator[tuple[str, list[SuppressionLogEntry]]]:
     """Yield every normalized address that has a log, in order, with its log, in constant memory."""
-    statement = select(address.c.normalized, *_LOG_COLUMNS).join(suppression, suppression.c.address_id == address.c.id)
+    for found, rows in iterate_by_address(tx, suppression, _LOG_COLUMNS, normal):
+        yield found, [_log_entry(*row) for row in rows]
+
+
+def iterate_by_address(
+    tx: Transaction,
+    target: Table,
+    columns: Sequence[ColumnElement[Any]],
+    normal: str | None = None,
+    *where: ColumnElement[bool],
+) -> Iterator[tuple[str, list[Sequence[Any]]]]:
+    """Yield every normalized address with its rows in *target*, oldest first; of *normal* only, or of all."""
+    statement = select(address.c.normalized, *columns).join(target, target.c.address_id == address.c.id).where(*where)
     if normal is not None:
         statement = statement.where(address.c.normalized == normal)
     else:
@@ -156,9 +159,9 @@ def iterate_logs(tx: Transaction, normal: str | None = None) -> Iterator[tuple[s
     byte_order: ColumnElement[str] = address.c.normalized
     if not tx.is_sqlite:
         byte_order = byte_order.collate("C")  # the same order on both databases
-    rows = tx.execute(statement.order_by(byte_order, suppression.c.id).execution_options(yield_per=_PAGE))
+    rows = tx.execute(statement.order_by(byte_order, target.c.id).execution_options(yield_per=_PAGE))
     for found, logged in groupby(rows, key=lambda row: str(row[0])):
-        yield found, [_log_entry(*row[1:]) for row in logged]
+        yield found, [row[1:] for row in logged]
 
 
 def find_address(tx: Transaction, normal: str) -> tuple[int, int | None] | None:
@@ -207,6 +210,32 @@ def find_opted_out_without_address(tx: Transaction, lead_ids: Collection[int]) -
         .distinct()
     )
     return set(tx.execute(statement).scalars())
+
+
+class SuppressionImport(NamedTuple):
+    """One import of opt-outs: its rows, and how many opt-outs it added."""
+
+    id: int
+    name: str
+    rows: int
+    created: int
+
+
+def list_imports(tx: Transaction) -> list[SuppressionImport]:
+    """Return the imports of opt-outs, the newest first."""
+    columns = (import_file.c.id, import_file.c.name, import_file.c.rows, import_file.c.created)
+    statement = select(*columns).where(import_file.c.kind == "suppressions").order_by(import_file.c.id.desc())
+    return [SuppressionImport(*row) for row in tx.execute(statement)]
+
+
+def load_opt_outs_by_evidence(tx: Transaction, evidence: str) -> list[tuple[int, SuppressionLogEntry]]:
+    """Return (address id, entry) of the opt-outs that were logged with *evidence*."""
+    statement = (
+        select(suppression.c.address_id, *_LOG_COLUMNS)
+        .where(suppression.c.evidence == evidence, suppression.c.action == LogAction.SUPPRESS.value)
+        .order_by(suppression.c.id)
+    )
+    return [(address_id, _log_entry(*logged)) for address_id, *logged in tx.execute(statement)]
 
 
 def list_refs(tx: Transaction, scope: SuppressionScope) -> list[str]:

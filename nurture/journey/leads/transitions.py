@@ -1,49 +1,68 @@
 """Custody transitions of leads, shared by all use cases."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
-from nurture.domain.consent.suppression import describe_suppression, find_covering
-from nurture.domain.lead import Closing, Custodian, Queue, is_parked
+from nurture.domain.delivery.stops import StopAction
+from nurture.domain.lead import MAX_REST, Closing, Custodian, PausedBy, Queue, Resting, is_parked
 from nurture.domain.planning.callback import requested_callback
 from nurture.domain.planning.conditions import evaluate
-from nurture.domain.planning.program import Destination, Program, ToClosed, ToQueue, ToTrack
+from nurture.domain.planning.entry import find_readmissions
+from nurture.domain.planning.lead_view import Enrollment
+from nurture.domain.planning.program import ExitKind, Previous, Program, ToClosed, ToQueue, ToTrack, TrackDestination
 from nurture.domain.routing.priority import QueuePriority
 from nurture.journey.leads.changeset import (
     Changes,
     EnrollmentUpdate,
+    NewCustomer,
     NewEnrollment,
     NewOutcome,
     PriorityUpdate,
     TouchCancellation,
 )
-from nurture.journey.leads.custody import CustodyUpdate
-from nurture.journey.leads.journal import JournalEntry
+from nurture.journey.leads.custody import CustodyUpdate, JournalEntry
 from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.outbox.messages import SUPERSEDED
 from nurture.runtime.published import Definitions
 
-QUEUE_REVIEW_INTERVAL: Final = timedelta(days=7)
-"""How often a lead in a queue is due for review."""
+TAKEN_OVER: Final = "taken_over"
+"""The event of a lead whose track was interrupted by one of a higher priority."""
+
+ERROR: Final = "error"
+"""The event of a lead about which a decision failed."""
 
 RETRY_AFTER_ERROR: Final = timedelta(hours=6)
 """When a lead is retried after a decision about it failed."""
 
+REST_ACTIONS: Final = {
+    Resting.CUSTOMER: "look for a track for customers",
+    Resting.NO_TRACK: "look for a track",
+    Resting.LATER: "classify again",
+}
+"""The next action of resting leads."""
 
-def find_mailing_block(lead: LeadSnapshot, program: Program | None = None) -> tuple[str, str] | None:
+_CONSENT_QUEUES: Final = (Queue.SUPPRESSED, Queue.NO_CONSENT_BASIS, Queue.NO_ADDRESS)
+
+
+def find_mailing_block(lead: LeadSnapshot, now: datetime, program: Program | None = None) -> tuple[str, str] | None:
     """Return (queue, reason) if the lead may not be mailed, on the track of *program* if given; else None."""
-    suppression = find_covering(lead.view.suppressions, program.track, program.topic) if program is not None else None
-    reason = lead.view.suppressed_by or (describe_suppression(suppression) if suppression is not None else "")
-    if reason:
-        return Queue.SUPPRESSED, f"suppressed: {reason}"
     if lead.address_id is None:
         return Queue.NO_ADDRESS, "no email address is known"
-    if not lead.view.lead.consent_basis:
-        return Queue.NO_CONSENT_BASIS, "no consent or other legal basis is recorded"
-    return None
+    permission = lead.view.permission(now, program)
+    if permission.allowed:
+        return None
+    return Queue.SUPPRESSED if permission.refusal is not None else Queue.NO_CONSENT_BASIS, permission.reason
+
+
+class _Arrival(NamedTuple):
+    """How a lead comes to a track: what the journal says of it, and from when on it continues there."""
+
+    event: str
+    detail: Mapping[str, Any] | None
+    entered_at: datetime | None = None
+    cool_off_until: datetime | None = None
 
 
 @dataclass
@@ -95,47 +114,61 @@ class LeadTransitions:
             )
         )
 
+    def readmit(self, lead: LeadSnapshot) -> None:
+        """Let the lead enter tracks that it was kept out of, and whose audience it does not fit any more."""
+        if lead.view.excluded_from:
+            rules = self.definitions
+            tracks = find_readmissions(lead.view, rules.entries, rules.policy, self.now)
+            self.changes.readmissions += [(lead.view.lead.id, track) for track in tracks]
+
     def retry_later(self, lead: LeadSnapshot, reason: str) -> str:
         """Keep the lead where it is, journal the error and retry later, so that it does not stop its batch."""
         due = self.now + RETRY_AFTER_ERROR
         self.set_custody(lead, lead.view.custodian, lead.ref, f"retry: {reason}", due)
-        self.add_journal_entry(lead, "error", reason, None)
-        return "error"
+        self.add_journal_entry(lead, ERROR, reason, None)
+        return ERROR
 
     def remind(self, lead: LeadSnapshot, action: str, due: datetime) -> None:
         """Journal that *action* is overdue; the next reminder comes at *due*."""
         self.set_custody(lead, lead.view.custodian, lead.ref, f"{action}: overdue", due)
         self.add_journal_entry(lead, "reminder", f"overdue for {lead.ref}: {action}", None, ref=lead.ref)
 
-    def end_enrollment(self, lead: LeadSnapshot, reason: str, cancel_reason: str = "left_track") -> None:
-        """End the open enrollment, if there is one, and cancel its touches."""
+    def end_enrollment(
+        self, lead: LeadSnapshot, reason: str, cancel_reason: str = "left_track", *, keep_suspended: bool = False
+    ) -> None:
+        """End the active enrollment, if there is one, cancel its touches, and end those that it interrupted."""
+        if not keep_suspended:
+            self._end_suspended(lead, lead.view.suspended)
         enrollment = lead.view.enrollment
         if enrollment is None:
             return
-        position = enrollment.position
-        self.changes.enrollment_updates.append(
-            EnrollmentUpdate(
-                enrollment.id,
-                lead.view.lead.id,
-                position.step,
-                position.visit,
-                position.anchor,
-                position.reached_at,
-                self.now,
-                reason,
-            )
-        )
+        self.changes.enrollment_updates.append(_update(lead, enrollment, ended_at=self.now, end_reason=reason))
         self.cancel_touches(lead, cancel_reason)
+
+    def _end_suspended(self, lead: LeadSnapshot, stays: Iterable[Enrollment]) -> None:
+        """End suspended stays that the lead does not return to."""
+        ended = [_update(lead, one, ended_at=self.now, end_reason="interrupted") for one in stays]
+        self.changes.enrollment_updates += ended
+
+    def take_over(self, lead: LeadSnapshot, track: str, reason: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Suspend the active enrollment, and enter *track*."""
+        enrollment = lead.view.enrollment
+        assert enrollment is not None
+        self.changes.enrollment_updates.append(_update(lead, enrollment, suspended_at=self.now))
+        self.cancel_touches(lead, SUPERSEDED)
+        self._enter(lead, self.definitions.programs[track], reason, _Arrival(TAKEN_OVER, detail, self.now))
+
+    def record_exit(self, lead: LeadSnapshot, kind: ExitKind, reason: str, **more: Any) -> LeadSnapshot:
+        """End the enrollment with *kind* as the reason, and journal it; return the lead without its track."""
+        self.end_enrollment(lead, kind.value, keep_suspended=True)
+        self.add_journal_entry(lead, kind.value, reason, None, **more)
+        return replace(lead, view=replace(lead.view, enrollment=None))
 
     def start_cool_off(self, lead: LeadSnapshot, until: datetime) -> None:
         """Keep the open enrollment from continuing before *until*, even if the lead becomes due earlier."""
         enrollment = lead.view.enrollment
         assert enrollment is not None
-        position = enrollment.position
-        reached = max(position.reached_at, until)
-        self.changes.enrollment_updates.append(
-            EnrollmentUpdate(enrollment.id, lead.view.lead.id, position.step, position.visit, position.anchor, reached)
-        )
+        self.changes.enrollment_updates.append(_update(lead, enrollment, reached_at=until))
 
     def due_after_cool_off(self, lead: LeadSnapshot, cool_off_until: datetime | None) -> datetime:
         """Return when a lead in cool-off is due: at its end, or before it at a date that the lead named."""
@@ -158,7 +191,7 @@ class LeadTransitions:
     def move_to(
         self,
         lead: LeadSnapshot,
-        to: Destination,
+        to: TrackDestination,
         reason: str,
         *,
         event: str = "moved",
@@ -168,24 +201,105 @@ class LeadTransitions:
     ) -> None:
         """Move the lead from its track to *to*.
 
-        If *to* is a track that is not published, or on which the lead may not be mailed, the lead goes to a queue.
+        If *to* is a track that is not published, or the lead may not be mailed at all, it goes to a queue. If it
+        refused only what this track is about, it is classified again. A customer rests where another lead would be
+        closed, placed again, mailed as a lead, or in a queue for want of consent.
         """
+        if lead.view.lead.is_customer and not self._takes_customer(lead, to):
+            due = self.due_after_cool_off(lead, cool_off_until)
+            self.rest(lead, Resting.CUSTOMER, reason, due, event=event, detail=detail)
+            return
+        arrival = _Arrival(event, detail, entered_at, cool_off_until)
         match to:
             case ToTrack(track=track):
                 program = self.definitions.programs.get(track)
-                if program is None:
-                    missing = f"{reason}; track {track} is not published"
-                    self._move_to_queue(lead, Queue.NO_TRACK, missing, event, detail)
-                elif (block := find_mailing_block(lead, program)) is not None:
-                    self._move_to_queue(lead, block[0], f"{reason}; {block[1]}", event, detail)
+                if program is None or program.for_customers != lead.view.lead.is_customer:
+                    fault = "not published" if program is None else "for customers"
+                    missing = f"{reason}; track {track} is {fault}"
+                    self._move_to_queue(lead, Queue.TRACK_MISSING, missing, event, detail)
+                elif (block := find_mailing_block(lead, self.now, program)) is None:
+                    self._enroll(lead, program, reason, arrival)
+                elif lead.view.custodian is not Custodian.INTAKE and find_mailing_block(lead, self.now) is None:
+                    self._return_to_previous(lead, f"{reason}; {block[1]}", arrival)
                 else:
-                    self._enroll(lead, program, reason, event, entered_at, cool_off_until, detail)
+                    self._move_to_queue(lead, block[0], f"{reason}; {block[1]}", event, detail)
+            case Previous():
+                self._return_to_previous(lead, reason, arrival)
             case ToQueue(queue=queue):
                 self._move_to_queue(lead, queue, reason, event, detail)
-            case ToClosed(closing=closing, reason=outcome_reason):
-                self.close(lead, closing, reason, outcome_reason=outcome_reason, event=event, detail=detail)
+            case ToClosed(closing=closing, reason=outcome_reason, again_after=again_after):
+                again_at = cool_off_until if again_after is None else self.now + again_after
+                more: dict[str, Any] = {"outcome_reason": outcome_reason, "event": event, "detail": detail}
+                self.close(lead, closing, reason, again_at=again_at or self._not_now_until(lead), **more)
             case _:
                 assert_never(to)
+
+    def _not_now_until(self, lead: LeadSnapshot) -> datetime | None:
+        """Return until when a lead that said "not now" is paused, if that outlasts its track."""
+        until, by = lead.view.lead.paused_until, lead.view.lead.paused_by
+        is_later = until is not None and until > self.now and by == PausedBy.NOT_NOW
+        return until if is_later and self.stage == "advance" else None
+
+    def _takes_customer(self, lead: LeadSnapshot, to: TrackDestination) -> bool:
+        if isinstance(to, ToTrack):
+            program = self.definitions.programs.get(to.track)
+            return bool(program and program.for_customers and find_mailing_block(lead, self.now, program) is None)
+        if isinstance(to, Previous):
+            return self._find_previous(lead) is not None
+        if isinstance(to, ToClosed):
+            return to.closing is Closing.WON  # once more
+        return to.queue not in _CONSENT_QUEUES
+
+    def rest(
+        self,
+        lead: LeadSnapshot,
+        why: Resting,
+        reason: str,
+        due_at: datetime | None,
+        *,
+        event: str = "rested",
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """End the enrollment, if there is one, and let the lead rest until *due_at*, MAX_REST at most."""
+        self.end_enrollment(lead, f"resting as {why}")
+        custody_change = self._set_resting(lead, why, due_at)
+        if custody_change is not None:
+            self.add_journal_entry(lead, event, reason, custody_change, ref=why, detail=detail)
+
+    def _return_to_previous(self, lead: LeadSnapshot, reason: str, arrival: _Arrival) -> None:
+        """Continue the last suspended stay on a track that still takes the lead; else classify it again."""
+        stay = self._find_previous(lead)
+        if stay is None:
+            self.return_to_intake(lead, reason, arrival.event, arrival.cool_off_until, arrival.detail)
+            return
+        suspended = lead.view.suspended
+        self._end_suspended(lead, suspended[suspended.index(stay) + 1 :])
+        program = self.definitions.programs[stay.track]
+        self._enroll(lead, program, reason, arrival)
+
+    def _find_previous(self, lead: LeadSnapshot) -> Enrollment | None:
+        """Return the last suspended stay on a track that still takes the lead."""
+        for stay in reversed(lead.view.suspended):
+            program, stop = self.definitions.programs.get(stay.track), lead.view.stops.get(stay.track)
+            if program is None or program.for_customers != lead.view.lead.is_customer:
+                continue
+            is_retired = stop is not None and stop.action is StopAction.RETIRE
+            if not is_retired and find_mailing_block(lead, self.now, program) is None:
+                return stay
+        return None
+
+    def return_to_intake(
+        self,
+        lead: LeadSnapshot,
+        reason: str,
+        event: str = "returned",
+        due: datetime | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """End the enrollment, if there is one, and classify the lead again at *due* (UTC), now by default."""
+        self.end_enrollment(lead, "placed again")
+        custody_change = self.set_custody(lead, Custodian.INTAKE, "return", "classify", due or self.now)
+        self.add_journal_entry(lead, event, reason, custody_change, ref="return", detail=detail)
 
     def close(
         self,
@@ -198,17 +312,42 @@ class LeadTransitions:
         happened_at: datetime | None = None,
         amount: float | None = None,
         source: str = "nurture",
+        for_good: bool = False,
+        again_at: datetime | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Close the lead and record its outcome."""
-        self.end_enrollment(lead, closing.value)
-        custody_change = self.set_custody(lead, Custodian.CLOSED, closing.value, "", None)
+        """Record how the sale ended, and close the lead.
+
+        Unless it is closed *for_good*, a customer rests, and so does a lead that is classified again at *again_at*.
+        """
+        custody_change = self.end_sale(lead, closing, for_good=for_good, again_at=again_at)
+        if custody_change is None and self.changes.custody_updates[-1].ref == Resting.LATER:
+            return  # it rests for the same reason as before
         self.changes.new_outcomes.append(
             NewOutcome(
                 lead.view.lead.id, closing.value, happened_at or self.now, amount, outcome_reason, source, self.now
             )
         )
-        self.add_journal_entry(lead, event, reason, custody_change, ref=closing.value, detail=detail)
+        ref = self.changes.custody_updates[-1].ref
+        self.add_journal_entry(lead, event, reason, custody_change, ref=ref, detail=detail)
+
+    def end_sale(
+        self, lead: LeadSnapshot, closing: Closing, *, for_good: bool = False, again_at: datetime | None = None
+    ) -> tuple[str, str] | None:
+        """End the enrollment, and set the custody of a lead whose sale has ended; return (from, to) if it changed."""
+        self.end_enrollment(lead, closing.value)
+        if closing is Closing.WON:
+            self.changes.new_customers.append(NewCustomer(lead.view.lead.id))
+        elif again_at is not None and not for_good and not lead.view.lead.is_customer:
+            return self._set_resting(lead, Resting.LATER, again_at)
+        elif for_good or not lead.view.lead.is_customer:
+            return self.set_custody(lead, Custodian.CLOSED, closing.value, "", None)
+        return self._set_resting(lead, Resting.CUSTOMER, self.now)
+
+    def _set_resting(self, lead: LeadSnapshot, why: Resting, due_at: datetime | None) -> tuple[str, str] | None:
+        """Let the lead rest until *due_at*, MAX_REST at most; return (from, to) if its custodian changed."""
+        latest = self.now + MAX_REST
+        return self.set_custody(lead, Custodian.RESTING, why, REST_ACTIONS[why], min(due_at or latest, latest))
 
     def hand_off(self, lead: LeadSnapshot, rule: str, reason: str, detail: Mapping[str, Any] | None = None) -> None:
         """Move the lead to the hand-off queue: cancel its touches, and offer it as soon as a rep has capacity."""
@@ -229,41 +368,50 @@ class LeadTransitions:
             PriorityUpdate(lead.view.lead.id, rule, points, hot, self.now, priority.rank)
         )
 
-    def _enroll(
-        self,
-        lead: LeadSnapshot,
-        program: Program,
-        reason: str,
-        event: str,
-        entered_at: datetime | None,
-        cool_off_until: datetime | None,
-        detail: Mapping[str, Any] | None,
-    ) -> None:
-        self.end_enrollment(lead, f"moved to {program.track}")
-        entered = cool_off_until or entered_at or self.now
-        step, visit = program.resolve(0, 1)
-        self.changes.new_enrollments.append(
-            NewEnrollment(lead.view.lead.id, program.track, entered, step, visit, entered, entered)
-        )
-        due = self.due_after_cool_off(lead, cool_off_until)
+    def _enroll(self, lead: LeadSnapshot, program: Program, reason: str, arrival: _Arrival) -> None:
+        self.end_enrollment(lead, f"moved to {program.track}", keep_suspended=True)
+        self._enter(lead, program, reason, arrival)
+
+    def _enter(self, lead: LeadSnapshot, program: Program, reason: str, arrival: _Arrival) -> None:
+        """Enroll the lead in a track; a stay there that was suspended continues at its step."""
+        entered = arrival.cool_off_until or arrival.entered_at or self.now
+        stay = next((one for one in lead.view.suspended if one.track == program.track), None)
+        if stay is None:
+            step, visit = program.resolve(0, 1)
+            self.changes.new_enrollments.append(
+                NewEnrollment(lead.view.lead.id, program.track, program.version, entered, step, visit, entered, entered)
+            )
+        else:
+            self.changes.resumed_enrollments.append(_update(lead, stay, reached_at=entered))
+            reason += f"; continues at {stay.position.step}"
+        due = self.due_after_cool_off(lead, arrival.cool_off_until)
         custody_change = self.set_custody(lead, Custodian.TRACK, program.track, f"enter {program.track}", due)
         self.add_journal_entry(
             lead,
-            event,
+            arrival.event,
             reason,
             custody_change,
             ref=program.track,
             track=program.track,
-            enrollment_id=None,
+            enrollment_id=stay.id if stay is not None else None,
             track_version=program.version,
-            detail=detail,
+            detail=arrival.detail,
         )
 
     def _move_to_queue(
         self, lead: LeadSnapshot, queue: str, reason: str, event: str, detail: Mapping[str, Any] | None
     ) -> None:
         self.end_enrollment(lead, f"queue {queue}")
-        due = self.now + QUEUE_REVIEW_INTERVAL
+        due = self.now + self.definitions.policy.queue_check_after(queue)
         due = self.due_after_cool_off(lead, due) if is_parked(queue) else due
         custody_change = self.set_custody(lead, Custodian.QUEUE, queue, f"review: {reason}", due)
         self.add_journal_entry(lead, event, reason, custody_change, ref=queue, detail=detail)
+
+
+def _update(
+    lead: LeadSnapshot, stay: Enrollment, *, reached_at: datetime | None = None, **more: Any
+) -> EnrollmentUpdate:
+    """Return a change of *stay*, whose step is not reached before *reached_at*."""
+    at = stay.position
+    reached = at.reached_at if reached_at is None else max(at.reached_at, reached_at)
+    return EnrollmentUpdate(stay.id, lead.view.lead.id, at.step, at.visit, at.anchor, reached, **more)

@@ -80,6 +80,10 @@ def lead_states(db: Database) -> list[Any]:
         suppressions = [
             (found.address_id, found.scope, found.action, found.source) for found in execute(_SUPPRESSION.select())
         ]
+        statements = [
+            (found.address_id, found.scope, found.ref, found.basis, found.source, found.stated_at)
+            for found in execute(_STATEMENT.select())
+        ]
         signals = list(execute(SIGNAL.select()))
         custody = {found.lead_id: found for found in execute(CUSTODY.select())}
         keys = execute(_IDENTITY.select()).all()
@@ -97,7 +101,6 @@ def lead_states(db: Database) -> list[Any]:
                 lead.zone,
                 lead.country,
                 lead.consent_basis,
-                lead.consent_at,
                 lead.first_contact_at,
                 custodian.kind,
                 custodian.ref,
@@ -109,6 +112,7 @@ def lead_states(db: Database) -> list[Any]:
                     if key.lead_id == lead.id and not key.source.startswith("ambiguous")
                 ),
                 sorted(found[1:] for found in suppressions if found[0] == lead.address_id),
+                sorted((found[1:] for found in statements if found[0] == lead.address_id), key=repr),
                 sorted(
                     (found.kind, found.occurred_at, found.value or "", found.applied_at is None)
                     for found in signals
@@ -124,7 +128,16 @@ LEAD = table(lead_tables.Lead)
 CUSTODY = table(lead_tables.Custody)
 _IDENTITY = table(lead_tables.Identity)
 SIGNAL = table(signal_tables.Signal)
+_STATEMENT = table(consent_tables.ConsentStatement)
 _SUPPRESSION = table(consent_tables.Suppression)
+
+
+def statements_of(db: Database) -> list[Any]:
+    """Return (address, scope, basis, source) of each consent statement; the basis of a withdrawal is None."""
+    columns = "normalized, scope, basis, source"
+    return rows_of(
+        db, f"SELECT {columns} FROM consent_statement s JOIN address ON address.id = address_id ORDER BY 1, s.id"
+    )
 
 
 def custody_of(db: Database) -> list[Any]:

@@ -12,7 +12,10 @@ from nurture.db.engine import Database
 from nurture.db.metadata import metadata
 from nurture.db.tables import consent as consent_tables
 from nurture.db.tables import leads as lead_tables
+from nurture.domain.consent.statements import grant
 from nurture.journey.intake.import_file import import_file
+from nurture.journey.leads import consent_queries
+from nurture.reporting.audit import run_audit
 from tests.journey.intake.lead_files import (
     LEAD,
     NOW,
@@ -22,6 +25,7 @@ from tests.journey.intake.lead_files import (
     plain_context,
     row,
     rows_of,
+    statements_of,
     write_file,
 )
 
@@ -34,10 +38,11 @@ from tests.journey.intake.lead_files import (
         ({"Email": "", "Lead ID": "7"}, ("queue", "no-address")),
         ({"Opted Out": "yes"}, ("queue", "suppressed")),
         ({"Status": "Working", "Owner": "Bo"}, ("rep", "Bo")),
-        ({"Status": "Working"}, ("intake", "import")),
+        ({"Status": "Working"}, ("queue", "owner-unknown")),
+        ({"Status": "Working", "Owner": "Unassigned"}, ("queue", "owner-unknown")),
         ({"Status": "Working", "Owner": "Bo", "Opted Out": "yes"}, ("rep", "Bo")),
-        ({"Status": "Closed Won"}, ("closed", "won")),
-        ({"Customer": "yes"}, ("closed", "won")),
+        ({"Status": "Closed Won"}, ("resting", "customer")),
+        ({"Customer": "yes"}, ("resting", "customer")),
         ({"Status": "Lost"}, ("closed", "lost")),
         ({"Status": "Unqualified"}, ("closed", "lost")),
     ],
@@ -55,7 +60,7 @@ def test_a_new_lead_goes_to_the_custodian_that_its_row_implies(
     if custodian[0] == "closed":
         assert rows_of(db, "SELECT closing, source FROM outcome") == [(custodian[1], "import")]
     if "Opted Out" in cells:
-        assert rows_of(db, "SELECT action, scope, source FROM suppression") == [("suppress", "global", "import")]
+        assert statements_of(db) == [("ann@example.com", "global", None, "crm")]
 
 
 def test_a_row_becomes_fields_country_zone_and_consent_basis(db: Database, tmp_path: Path) -> None:
@@ -88,13 +93,15 @@ def test_a_row_becomes_fields_country_zone_and_consent_basis(db: Database, tmp_p
     ]
     with db.read() as tx:
         lead = tx.execute(LEAD.select()).one()
-    assert (lead.country, lead.zone, lead.consent_basis, lead.consent_source) == (
+    assert (lead.country, lead.zone, lead.consent_basis) == (
         "BR",
         "America/Sao_Paulo",
         "consent",
-        "crm",
     )
-    assert lead.consent_at == datetime(2026, 2, 2, tzinfo=UTC)
+    with db.read() as tx:
+        (statement,) = consent_queries.load_statements(tx, [1])[1]
+    assert statement == grant("consent", "crm", datetime(2026, 2, 2, tzinfo=UTC), NOW, evidence=statement.evidence)
+    assert statement.evidence.startswith("line 2 of leads-")
     assert (lead.first_contact_at, lead.created_at) == (datetime(2026, 2, 1, tzinfo=UTC), NOW)
     assert rows_of(db, "SELECT source, external_id FROM identity") == [("crm", "7")]
     assert rows_of(db, "SELECT normalized FROM address") == [("ann@example.com",)]
@@ -151,6 +158,39 @@ def test_the_ids_of_two_systems_do_not_mix(db: Database, tmp_path: Path) -> None
     ]
 
 
+def test_ids_of_an_unknown_system_recognize_nobody(db: Database, tmp_path: Path) -> None:
+    ctx = plain_context(db, tmp_path)
+    fair, forum = tmp_path / "fair.csv", tmp_path / "forum.csv"
+    fair.write_text("ID,Email,First Name,Consent\n1,ana@example.com,Ana,Yes\n1,bo@example.com,Bo,Yes\n")
+    forum.write_text("ID,Email,First Name,Consent\n1,cy@example.net,Cy,No\n2,ANA@example.com,Ana,\n")
+    assert import_file(ctx, fair, NOW).new == 2
+    done = import_file(ctx, forum, NOW)
+    assert done.new == 1
+    assert "--source" in done.notes[0]
+    assert rows_of(db, "SELECT count(*) FROM identity") == [(0,)]
+    people = rows_of(
+        db, "SELECT normalized, consent_basis FROM lead JOIN address ON address.id = address_id ORDER BY 1"
+    )
+    assert people == [("ana@example.com", "consent"), ("bo@example.com", "consent"), ("cy@example.net", None)]
+
+
+def test_an_id_with_another_address_and_another_name_waits_for_a_person(db: Database, tmp_path: Path) -> None:
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(Lead_ID="1", First_Name="Ann"))
+    other = row("cy@example.com", Lead_ID="1", First_Name="Cy", Opted_Out="yes")
+    done = import_leads(ctx, tmp_path, other)
+    assert (done.new, done.updated, dict(done.by_queue)) == (1, 0, {"ambiguous": 1})
+    assert import_leads(ctx, tmp_path, row("ann@example.net", Lead_ID="1", First_Name="ann")).updated == 1
+    assert import_leads(ctx, tmp_path, other).unchanged == 1
+    assert custody_of(db) == [("queue", "suppressed"), ("queue", "ambiguous")]
+    assert fields_of(db) == [
+        {"first_name": "ann"},
+        {"first_name": "Cy", "email": "cy@example.com", "external_id": "1", "candidates": "1"},
+    ]
+    assert ("cy@example.com", "global", None, "crm") in statements_of(db)
+    assert run_audit(ctx, NOW).ok
+
+
 def test_a_row_that_matches_two_leads_waits_once_in_a_queue(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2"))
@@ -161,11 +201,20 @@ def test_a_row_that_matches_two_leads_waits_once_in_a_queue(db: Database, tmp_pa
     assert custody_of(db)[2:] == [("queue", "ambiguous")]
     assert fields_of(db)[2] == {"company": "Firm", "email": "bo@example.com", "external_id": "1", "candidates": "1 2"}
     assert rows_of(db, "SELECT address_id FROM lead WHERE id = 3") == [(None,)]
-    stopped = rows_of(db, "SELECT normalized FROM suppression JOIN address ON address.id = address_id")
-    assert sorted(stopped) == [("ann@example.com",), ("bo@example.com",)]  # it is unknown which of them opted out
+    stopped = {email for email, _, basis, _ in statements_of(db) if basis is None}
+    assert stopped == {"ann@example.com", "bo@example.com"}  # it is unknown which of them opted out
 
 
-def test_two_leads_may_swap_addresses_in_one_file(db: Database, tmp_path: Path) -> None:
+def test_an_id_with_two_addresses_in_one_file_waits_for_a_person(db: Database, tmp_path: Path) -> None:
+    ctx = plain_context(db, tmp_path, batch=1)
+    rows = [row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="1")]
+    assert dict(import_leads(ctx, tmp_path, *rows).by_queue) == {"ambiguous": 1}
+    assert import_leads(ctx, tmp_path, *rows).unchanged == 2
+    assert custody_of(db) == [("intake", "import"), ("queue", "ambiguous")]
+    assert rows_of(db, "SELECT normalized FROM lead JOIN address ON address.id = address_id") == [("a@example.com",)]
+
+
+def test_two_leads_may_swap_addresses(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
     import_leads(
@@ -173,8 +222,8 @@ def test_two_leads_may_swap_addresses_in_one_file(db: Database, tmp_path: Path) 
         tmp_path,
         row("c@example.com", Lead_ID="1"),
         row("a@example.com", Lead_ID="2"),
-        row("b@example.com", Lead_ID="1"),
     )
+    import_leads(ctx, tmp_path, row("b@example.com", Lead_ID="1"))
     assert rows_of(db, "SELECT lead.id, normalized FROM lead JOIN address ON address.id = address_id ORDER BY 1") == [
         (1, "b@example.com"),
         (2, "a@example.com"),
@@ -188,7 +237,7 @@ def test_new_fields_win_and_empty_cells_remove_nothing(db: Database, tmp_path: P
     assert (done.updated, done.unchanged) == (2, 0)
     assert fields_of(db) == [{"company": "Firm", "title": "Head", "country": "FR"}]
     assert rows_of(db, "SELECT zone, country FROM lead") == [("Europe/Paris", "FR")]
-    assert rows_of(db, "SELECT event FROM journal ORDER BY id") == [("imported",), ("updated",), ("updated",)]
+    assert rows_of(db, "SELECT event FROM journal ORDER BY id") == [("imported",), ("updated",)]
 
 
 def test_the_journal_contains_no_cell_of_the_file(db: Database, tmp_path: Path) -> None:
@@ -200,29 +249,15 @@ def test_the_journal_contains_no_cell_of_the_file(db: Database, tmp_path: Path) 
     assert not {"Ann", "Anna", "Firm", "ann@example.com"} & set(text.replace(",", " ").split())
 
 
-def test_a_re_import_never_changes_consent(db: Database, tmp_path: Path) -> None:
-    ctx = plain_context(db, tmp_path)
-    import_leads(ctx, tmp_path, row(Consent=""), row("bo@example.com", Consent="yes", Consent_Date="2026-01-01"))
-    import_leads(
-        ctx,
-        tmp_path,
-        row(Consent="yes"),
-        row("bo@example.com", Consent="legitimate interest", Consent_Date="2026-02-01"),
-    )
-    assert rows_of(db, "SELECT consent_basis FROM lead ORDER BY id") == [(None,), ("consent",)]
-    assert custody_of(db) == [("queue", "no-consent-basis"), ("intake", "import")]
-    with db.read() as tx:
-        assert tx.execute(LEAD.select().order_by(LEAD.c.id)).all()[1].consent_at == datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def test_a_re_import_never_lifts_a_suppression_and_adds_one_once(db: Database, tmp_path: Path) -> None:
+def test_a_re_import_never_lifts_a_withdrawal_and_adds_one_once(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row(Opted_Out="yes"))
     import_leads(ctx, tmp_path, row(Opted_Out="no"), row(Opted_Out="yes"))
-    assert rows_of(db, "SELECT action, source FROM suppression") == [("suppress", "import")]
+    assert statements_of(db) == [("ann@example.com", "global", None, "crm")]
+    assert custody_of(db) == [("queue", "suppressed")]
     import_leads(ctx, tmp_path, row("bo@example.com"))
     assert import_leads(ctx, tmp_path, row("bo@example.com", Opted_Out="yes")).updated == 1
-    assert len(rows_of(db, "SELECT 1 FROM suppression")) == 2
+    assert custody_of(db)[1] == ("queue", "suppressed")
 
 
 def test_an_address_that_was_suppressed_before_its_lead_came_stays_suppressed(db: Database, tmp_path: Path) -> None:
@@ -269,5 +304,5 @@ def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(db: 
 def test_a_lead_without_address_leaves_its_queue_when_one_comes(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row("", Lead_ID="1"), row("", Lead_ID="2", Consent=""))
-    import_leads(ctx, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2"))
+    import_leads(ctx, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2", Consent=""))
     assert custody_of(db) == [("intake", "import"), ("queue", "no-consent-basis")]

@@ -23,13 +23,13 @@ from tests.journey.intake.lead_files import (
 
 
 def test_bad_rows_go_into_the_report_and_are_not_imported(db: Database, tmp_path: Path) -> None:
-    path = write_file(tmp_path, [row(), row("not an address", Lead_ID="9"), row("bo@example.com", Consent="perhaps")])
+    path = write_file(tmp_path, [row(), row("not an address", Lead_ID="9"), row("bo@firm")])
     done = import_file(plain_context(db, tmp_path), path, NOW)
     assert (done.rows, done.new, done.rejected) == (3, 1, 2)
     assert done.report_path == path.with_name(f"{path.stem}.bad-rows.csv")
     with done.report_path.open(encoding="utf-8-sig") as file:
         report = list(csv.DictReader(file))
-    assert [(each["line"], each["Email"]) for each in report] == [("3", "not an address"), ("4", "bo@example.com")]
+    assert [(each["line"], each["Email"]) for each in report] == [("3", "not an address"), ("4", "bo@firm")]
     assert rows_of(db, "SELECT normalized FROM address") == [("ann@example.com",)]
     assert rows_of(db, "SELECT rows, rejected FROM import_file") == [(3, 2)]
 

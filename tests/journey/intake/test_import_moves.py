@@ -11,7 +11,7 @@ from sqlalchemy import text
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.journey import run_once
-from nurture.journey.handoff import roster, sweep
+from nurture.journey.handoff import responses, roster
 from nurture.journey.tracks import enroll, manual
 from tests.journey.builders import START, make_context
 from tests.journey.intake.lead_files import (
@@ -41,7 +41,7 @@ def test_a_known_lead_that_became_a_customer_is_closed_from_any_custodian(db: Da
     run_once.run_once(ctx, START + timedelta(hours=1))
     assert custody_of(db) == [("track", "keep"), ("rep", "Bo"), ("closed", "lost"), ("rep", "Bo")]
     import_leads(ctx, tmp_path, *[one | {"Status": "Closed Won"} for one in people], now=START + timedelta(hours=2))
-    assert custody_of(db) == [("closed", "won"), ("closed", "won"), ("closed", "won"), ("rep", "Bo")]
+    assert custody_of(db) == [("resting", "customer"), ("resting", "customer"), ("resting", "customer"), ("rep", "Bo")]
     assert rows_of(db, "SELECT count(*) FROM enrollment WHERE ended_at IS NULL") == [(0,)]
     assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
     assert rows_of(db, "SELECT lead_id FROM outcome WHERE closing = 'won' ORDER BY 1") == [(1,), (2,), (3,)]
@@ -77,9 +77,9 @@ def test_a_lead_that_an_import_marks_as_won_frees_the_capacity_of_its_rep(sqlite
     run_once.run_once(ctx, START)
     record_signal(ctx, 1, SignalKind.REPLIED, START)
     run_once.run_once(ctx, START + timedelta(hours=1))
-    sweep.accept(ctx, 1, START + timedelta(hours=1))
+    responses.accept(ctx, 1, START + timedelta(hours=1))
     import_leads(ctx, tmp_path, row(Status="Closed Won"), now=START + timedelta(hours=2))
-    assert custody_of(sqlite_db) == [("closed", "won")]
+    assert custody_of(sqlite_db) == [("resting", "customer")]
     assert [rep.open_leads for rep in roster.load_roster(ctx, START + timedelta(hours=2))] == [0, 0]
 
 
@@ -208,3 +208,15 @@ def test_a_lead_paused_by_hand_stays_paused(db: Database, tmp_path: Path) -> Non
     import_leads(ctx, tmp_path, row(Company="Firm"), now=START + timedelta(hours=1))
     with db.read() as tx:
         assert tx.execute(LEAD.select()).one().paused_until == START + timedelta(days=30)
+
+
+def test_the_owner_of_a_worked_lead_is_a_rep_or_is_named(db: Database, tmp_path: Path) -> None:
+    ctx = make_context(db, tmp_path)
+    people = [
+        row(Status="Working", Owner="ANA"),
+        row("bo@example.com", Status="Working", Owner="ben@house.example"),
+        row("cy@example.com", Status="Working", Owner="Zoe"),
+    ]
+    done = import_leads(ctx, tmp_path, *people, now=START)
+    assert custody_of(db) == [("rep", "ana"), ("rep", "ben"), ("rep", "Zoe")]
+    assert done.notes[-1] == "Owners who are not reps in the policy keep the leads that they work: Zoe (1)."

@@ -12,9 +12,10 @@ import pytest
 from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.domain.planning.program import Destination, ToClosed, ToQueue, ToTrack
+from nurture.domain.policy.queues import REVIEW_INTERVAL
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import LeadSnapshot
-from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL, LeadTransitions
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.observe import custody, due_at, rows
@@ -42,9 +43,10 @@ def _transitions(ctx: AppContext, lead: int) -> Iterator[tuple[LeadTransitions, 
     ("to", "expected"),
     [
         (ToTrack("keep"), ("track", "keep")),
-        (ToTrack("gone"), ("queue", "no-track")),
+        (ToTrack("gone"), ("queue", "track-missing")),
         (ToQueue("call"), ("queue", "call")),
         (ToClosed(Closing.LOST, "no"), ("closed", "lost")),
+        (ToClosed(Closing.WON, "paid"), ("resting", "customer")),
     ],
 )
 def test_every_move_ends_the_enrollment_and_is_journaled_with_its_reason(
@@ -72,7 +74,7 @@ def test_a_queued_lead_gets_a_review_date_and_a_cool_off_is_kept(ctx: AppContext
     until = START + timedelta(days=30)
     with _transitions(ctx, cooling_off) as (transitions, claimed):
         transitions.move_to(claimed, ToTrack("keep"), "why", cool_off_until=until)
-    assert due_at(ctx, queued) == START + HOUR + QUEUE_REVIEW_INTERVAL
+    assert due_at(ctx, queued) == START + HOUR + REVIEW_INTERVAL
     assert due_at(ctx, cooling_off) == until
 
 

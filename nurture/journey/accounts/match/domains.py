@@ -9,6 +9,8 @@ from publicsuffixlist import PublicSuffixList
 
 from nurture.domain.address import normalize_address
 from nurture.formats.mail_domains import is_shared_domain
+from nurture.formats.tables import read_words
+from nurture.journey.accounts.match.names import parse_name
 
 _MAX_LENGTH: Final = 253
 
@@ -39,6 +41,24 @@ def company_domain(text: str) -> str:
     """Return the registrable domain, "" for a free mail domain."""
     domain = registrable_domain(text)
     return "" if is_shared_domain(domain) else domain
+
+
+@lru_cache(maxsize=65_536)
+def site_domain(website: str) -> str:
+    """Return the company domain of a website, "" for a page at a platform such as an app store or a social network."""
+    domain = company_domain(website)
+    return "" if is_platform(domain) else domain
+
+
+def is_platform(domain: str) -> bool:
+    """Return whether many companies have pages at *domain*; `amazon.*` in `words.csv` stands for all its endings."""
+    platforms = read_words("platform_domain")
+    return domain in platforms or f"{domain_label(domain)}.*" in platforms
+
+
+def is_own_domain(domain: str, company: str) -> bool:
+    """Return whether a company has *domain* for itself: a platform's domain belongs to the company that it names."""
+    return not is_platform(domain) or domain_label(domain) in parse_name(company).key
 
 
 def domain_label(domain: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from rapidfuzz import fuzz, process
 
 from nurture.domain.routing.account import NO_MATCH, Account, AccountMatch
-from nurture.journey.accounts.match.domains import company_domain, domain_label
+from nurture.journey.accounts.match.domains import company_domain, domain_label, is_own_domain, site_domain
 from nurture.journey.accounts.match.names import CompanyName, parse_name
 
 MIN_SIMILARITY: Final = 90.0
@@ -52,7 +52,8 @@ class AccountIndex:
         self._by_initials, self._blocks = defaultdict(list), defaultdict(list)
         for position, (one, name) in enumerate(zip(self.accounts, self._names, strict=True)):
             for domain in one.account.domains:
-                self._by_domain[domain].append(position)
+                if is_own_domain(domain, one.name):
+                    self._by_domain[domain].append(position)
             for own in {domain_label(domain) for domain in one.account.domains}:
                 self._by_label[own].append(position)
             self._by_name[name.key].append(position)
@@ -61,6 +62,10 @@ class AccountIndex:
                 self._by_initials[name.initials].append(position)
             for key in _block_keys(name):
                 self._blocks[key].append(position)
+
+    def match_lead(self, email: str | None, fields: Mapping[str, object]) -> AccountMatch:
+        """Return the account of a lead, by its address and by the company and the website among its *fields*."""
+        return self.match(email or "", str(fields.get("company") or ""), str(fields.get("website") or ""))
 
     def match(self, email: str = "", company: str = "", website: str = "") -> AccountMatch:
         """Return the account of a lead with this address, company and website.
@@ -71,7 +76,7 @@ class AccountIndex:
         if not self.accounts:
             return NO_MATCH
         email_domain = company_domain(email) if email else ""
-        website_domain = company_domain(website) if website else ""
+        website_domain = site_domain(website) if website else ""
         name = parse_name(company) if company else None
         found = self._match_domain(email_domain, name, "address")
         if found is None and website_domain and website_domain != email_domain:
@@ -95,9 +100,6 @@ class AccountIndex:
         same = self._by_name.get(name.key, [])
         same_core = self._by_core.get(name.core_key, [])
         same_label = set(self._by_label.get(domain_label(domain), [])) if domain else set()
-        name_and_label = [position for position in (same or same_core) if position in same_label]
-        if len(name_and_label) == 1 and len(domain_label(domain)) >= _AFFIX_LENGTH:
-            return self._matched(name_and_label[0], "the name is the same, and the domain differs only in its ending")
         if same:
             return self._match_same_name(name, same, domain)
         if same_core:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from nurture.formats.places import country_code
 from nurture.formats.tables import read_words
 
 
@@ -75,6 +76,9 @@ _CONJUNCTIONS: Final = frozenset(read_words("conjunction"))
 _COUNTRY_WORDS: Final = frozenset(read_words("country_word"))
 """Words in which the companies of a group differ: country, or a word such as holding."""
 
+_NO_COUNTRIES: Final = frozenset(read_words("no_country"))
+"""Words in names that are country codes as well: IT, TV."""
+
 _COMMON_WORDS: Final = {*read_words("generic_word"), *_COUNTRY_WORDS, *" ".join(_LEGAL_FORMS).split()}
 """Words in the names of many companies."""
 
@@ -89,6 +93,8 @@ def parse_name(name: str) -> CompanyName:
     words = _words(_BRACKETED.sub(_keep_countries, name)) or _words(name)
     full = _without_forms(words)
     core = [word for word in full if word not in _COUNTRY_WORDS] or full
+    while len(core) > 1 and _is_country(core[-1]):
+        core = core[:-1]
     return CompanyName(" ".join(full), " ".join(core), _name_key(full), _name_key(core))
 
 
@@ -102,21 +108,28 @@ def fold_letters(text: str) -> str:
 
 def _keep_countries(found: re.Match[str]) -> str:
     inside = _BETWEEN_WORDS.split(fold_letters(found[0]))
-    return found[0] if any(word in _COUNTRY_WORDS for word in inside) else " "
+    return found[0] if any(word in _COUNTRY_WORDS or _is_country(word) for word in inside) else " "
+
+
+def _is_country(word: str) -> bool:
+    """Return whether a word at the end of a name is a country or its code, such as in Contoso AU."""
+    return word not in _NO_COUNTRIES and country_code(word) is not None
 
 
 def _words(name: str) -> list[str]:
     text = _WITHIN_WORDS.sub("", fold_letters(name))
     found: list[str] = []
     initials = ""
-    for word in _BETWEEN_WORDS.split(text):
+    words = [word for word in _BETWEEN_WORDS.split(text) if word]
+    for position, word in enumerate(words, 1):
         if len(word) == 1 and word.isascii():  # S.p.A., A/S, Sp. z o.o.: single letters form one word
             initials += word
             continue
         if initials and not (found and initials in _CONJUNCTIONS):
             found.append(initials)
         initials = ""
-        if word and word not in _CONJUNCTIONS:
+        is_last_country = position == len(words) and found and _is_country(word)  # Contoso DE
+        if word not in _CONJUNCTIONS or is_last_country:
             found.append(word)
     return [*found, initials] if initials else found
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from nurture.db.engine import Database
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import source_for_signal
+from nurture.domain.lead import Closing
 from nurture.domain.signals import SUPPRESSING_KINDS
 from nurture.errors import InvalidState
 from nurture.formats.items import InvalidItem, read_item
@@ -48,12 +49,16 @@ class ItemError:
 
 @dataclass(slots=True)
 class BatchResult:
-    """The result of a batch: *received* = *accepted* + the number of *rejected*."""
+    """The result of a batch: *received* = *accepted* + the number of *rejected*.
+
+    *notes* are remarks about accepted items.
+    """
 
     received: int
     accepted: int = 0
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     rejected: list[ItemError] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def reject(self, index: int, wrong: InvalidItem) -> None:
         """Add a rejected item."""
@@ -146,8 +151,10 @@ def post_leads(
 ) -> BatchResult:
     """Bring in the leads of a batch as an import does; *source* is the system whose ids they carry."""
     result = BatchResult(len(items))
-    reader = ItemReader(source)
+    with ctx.database.read() as tx:
+        reader = ItemReader(source, ctx.definitions.declared_fields(tx))
     rows: list[LeadRow] = []
+    refusals: list[LeadRow] = []
     for index, item in enumerate(items):
         try:
             row = reader.read(index + 1, item)
@@ -155,10 +162,12 @@ def post_leads(
             rows.append(row)
         except InvalidItem as wrong:
             result.reject(index, wrong)
-    result.accepted = len(rows)
+            if (rescued := reader.rescue(index + 1, item)) is not None and permission(True) is None:
+                refusals.append(rescued)
+    result.accepted, result.notes = len(rows), reader.describe_noted()
     result.counts = dict.fromkeys(LEAD_COUNTS, 0)
-    if rows:
-        imported = import_file.import_rows(ctx, rows, f"API batch of {posted_by}", now)
+    if rows or refusals:
+        imported = import_file.import_rows(ctx, rows, f"API batch of {posted_by}", now, refusals)
         result.counts = {name: getattr(imported, name) for name in LEAD_COUNTS}
     return result
 
@@ -178,7 +187,8 @@ def post_outcomes(ctx: AppContext, items: Sequence[object], now: datetime) -> Ba
     for number, (index, one) in enumerate(posted.items()):
         if number in found:
             at = min(one.happened_at, now)
-            reports.append(OutcomeReport(found[number], one.closing, at, one.amount, one.reason or "", one.id or ""))
+            reason = one.reason or (outcomes.NO_REASON if one.closing is Closing.LOST else "")
+            reports.append(OutcomeReport(found[number], one.closing, at, one.amount, reason, one.id or ""))
         else:
             result.reject_unknown_lead(index)
     result.accepted = len(reports)

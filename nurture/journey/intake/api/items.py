@@ -31,7 +31,7 @@ _IMPORT_COMMANDS: Final = {
     "happened_at": "nurture handoffs outcomes import",
 }
 _TIME_REMEDY: Final = "Write it with a time zone, as in 2027-03-31T09:00:00Z."
-_CLOSINGS_WITH_REASON: Final = (Closing.LOST, Closing.DISCARDED)
+_CLOSINGS_WITH_AMOUNT: Final = (Closing.WON, Closing.LOST)
 
 
 def _read_time(value: object, info: ValidationInfo[Any]) -> datetime:
@@ -137,19 +137,19 @@ class OutcomeItem(Item):
     closing: Closing = Field(strict=False, examples=["won"])
     happened_at: _Timestamp = _TIME_FIELD
     amount: float | None = Field(
-        None, ge=0, le=10**12, description="The value of a won deal; only for won leads.", examples=[12500.5]
+        None, ge=0, le=10**12, description="The value of the deal, won or lost.", examples=[12500.5]
     )
-    reason: str | None = Field(None, max_length=300, description="Why the lead ended; required for lost and discarded.")
+    reason: str | None = Field(None, max_length=300, description="Why the lead ended; required for discarded leads.")
     id: str | None = Field(
         None, max_length=200, description="Your id of this outcome: sent again, it counts once.", examples=["deal-77"]
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.closing in _CLOSINGS_WITH_REASON and not self.reason:
-            raise InvalidItem("reason", f"An outcome {self.closing.value} needs a reason.", "Add reason.")
-        if self.amount is not None and self.closing is not Closing.WON:
-            raise InvalidItem("amount", "Only a won deal has an amount.", "Leave it out.")
+        if self.closing is Closing.DISCARDED and not self.reason:
+            raise InvalidItem("reason", "An outcome discarded needs a reason.", "Add reason.")
+        if self.amount is not None and self.closing not in _CLOSINGS_WITH_AMOUNT:
+            raise InvalidItem("amount", "Only a deal has an amount.", "Leave it out.")
         return self
 
 

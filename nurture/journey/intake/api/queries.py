@@ -7,12 +7,9 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import delete, select, update
 
-from nurture.db.tables import intake as intake_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.intake import api_token as token
+from nurture.db.tables.intake import idempotency_key as api_response
 from nurture.db.transaction import Transaction
-
-token = table(intake_tables.ApiToken)
-api_response = table(intake_tables.IdempotencyKey)
 
 
 class TokenRecord(NamedTuple):

@@ -101,3 +101,29 @@ def test_accounts_that_share_a_domain_are_distinguished_by_name_or_left_to_a_per
     unsure = index.match("nora@contoso.example", "Contoso Iberia")
     assert [one.id for one in unsure.candidates] == [1, 2]
     assert unsure.reason == "2 accounts share the domain of the address"
+
+
+def test_a_label_under_another_ending_is_a_question() -> None:
+    delta = AccountIndex([IndexedAccount(Account(3, "mara", domains=("delta.com",)), "Delta")])
+    assert delta.match(company="Delta", website="delta.co.uk").is_ambiguous
+    countries = [
+        IndexedAccount(Account(1, "mara", domains=("contoso.co.uk",)), "Contoso UK"),
+        IndexedAccount(Account(2, "tomas", domains=("contoso.com.au",)), "Contoso AU"),
+    ]
+    found = AccountIndex(countries).match(company="Contoso", website="contoso.com")
+    assert [one.id for one in found.candidates] == [1, 2]
+
+
+@pytest.mark.parametrize("country", ["DE", "(NZ)", "Chile", "Österreich", "UK"])
+def test_a_country_at_the_end_of_a_name_is_no_part_of_it(country: str) -> None:
+    assert parse_name(f"Contoso {country}").core_key == "contoso"
+    assert parse_name(f"Contoso {country}").key != "contoso"
+
+
+def test_a_page_at_a_platform_says_nothing_of_the_company() -> None:
+    linkedin = IndexedAccount(Account(1, "ada", domains=("linkedin.com",)), "LinkedIn")
+    ledger = IndexedAccount(Account(2, "ben", domains=("google.com",)), "Ledgerleaf")
+    index = AccountIndex([linkedin, ledger])
+    assert index.match("", "Pin Works", "https://www.linkedin.com/company/pin").account is None
+    assert index.match("nora@google.com", "").account is None
+    assert index.match("nora@linkedin.com", "").account == linkedin.account

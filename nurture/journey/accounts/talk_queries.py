@@ -1,0 +1,91 @@
+"""Read which leads are with sales, or were until lately, and with which rep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import and_, case, literal, select, union_all
+
+from nurture.db.tables.accounts import lead_account
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import address, custody, lead
+from nurture.db.transaction import Transaction
+from nurture.domain.lead import Custodian
+from nurture.domain.policy.policy import WRONG_OWNER_REASONS
+
+_WITH_SALES = (Custodian.OFFER.value, Custodian.REP.value)
+_HOLDER = case((custody.c.kind == Custodian.REP.value, custody.c.ref), else_=offer.c.rep)
+
+
+class TalkRow(NamedTuple):
+    """A lead that *rep* has or was offered (*is_open*), or until *at*."""
+
+    lead_id: int
+    rep: str
+    is_open: bool
+    at: datetime
+    email: str | None
+    fields: dict[str, Any]
+    account_id: int | None
+
+
+class CompanyRow(NamedTuple):
+    """The data by which the company of a lead is found."""
+
+    lead_id: int
+    email: str | None
+    account_id: int | None
+
+
+def load_talks(tx: Transaction, ended_since: datetime | None) -> list[TalkRow]:
+    """Return the leads that sales has; with *ended_since* also hand-offs since then, and those that ended since then.
+
+    Open ones come first, then the newest.
+    """
+    is_offer = and_(
+        custody.c.kind == Custodian.OFFER.value, offer.c.lead_id == custody.c.lead_id, offer.c.state == "offered"
+    )
+    found: Any = (
+        select(
+            custody.c.lead_id,
+            _HOLDER.label("rep"),
+            literal(1).label("is_open"),
+            custody.c.since.label("at"),
+        )
+        .outerjoin(offer, is_offer)
+        .where(custody.c.kind.in_(_WITH_SALES), _HOLDER.is_not(None))
+    )
+    if ended_since is not None:
+        columns = (offer.c.lead_id, offer.c.rep, literal(0))
+        ended = select(*columns, offer.c.ended_at).where(offer.c.ended_at >= ended_since)
+        theirs = offer.c.reason.is_(None) | offer.c.reason.not_in(WRONG_OWNER_REASONS)
+        answered = select(*columns, offer.c.answered_at).where(
+            offer.c.offered_at >= ended_since, offer.c.state.in_(("rejected", "expired")), offer.c.ended_at.is_(None)
+        )
+        found = union_all(found, ended.where(offer.c.state != "reassigned", theirs), answered.where(theirs))
+    one = found.subquery()
+    query = (
+        select(
+            one.c.lead_id, one.c.rep, one.c.is_open, one.c.at, address.c.email, lead.c.fields, lead_account.c.account_id
+        )
+        .join(lead, lead.c.id == one.c.lead_id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(lead_account, lead_account.c.lead_id == one.c.lead_id)
+        .where(lead.c.erased_at.is_(None))
+        .order_by(one.c.is_open.desc(), one.c.at.desc(), one.c.lead_id)
+    )
+    return [TalkRow(row[0], row[1], bool(row[2]), *row[3:]) for row in tx.execute(query)]
+
+
+def load_companies(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, CompanyRow]:
+    """Return the address and the account of each of these leads."""
+    chosen = tx.ids("chosen", lead_ids)
+    query = (
+        select(lead.c.id, address.c.email, lead_account.c.account_id)
+        .join(chosen, chosen.c.id == lead.c.id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(lead_account, lead_account.c.lead_id == lead.c.id)
+    )
+    return {row[0]: CompanyRow._make(row) for row in tx.execute(query)}

@@ -1,0 +1,57 @@
+"""The append-only log of stops and starts, and the planned mail that a start makes due again."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, select, update
+
+from nurture.db.tables.delivery import mail_stop, message
+from nurture.db.transaction import Transaction
+from nurture.domain.delivery.stops import Stop, StopAction, Stops
+
+STOP: Final = "stop"
+"""What holds messages whose mail is stopped, and touches that a start made due until they are looked at."""
+
+_NEWEST: Final = select(func.max(mail_stop.c.id)).group_by(mail_stop.c.track)
+_ACTIVE: Final = select(*(mail_stop.c[name] for name in Stop._fields)).where(
+    mail_stop.c.id.in_(_NEWEST), mail_stop.c.action != StopAction.START.value
+)
+_IS_PLANNED: Final = message.c.state == "planned"
+
+
+def load_stops(tx: Transaction) -> Stops:
+    """Return the active stops."""
+    rows = (Stop._make(row) for row in tx.execute(_ACTIVE.order_by(mail_stop.c.track)))
+    return {row.track: row._replace(action=StopAction(row.action)) for row in rows}
+
+
+def append_stop(tx: Transaction, stop: Stop) -> None:
+    """Append a decision to the log."""
+    tx.insert(mail_stop, Stop._fields, [stop._replace(action=stop.action.value)])  # type: ignore[arg-type]
+
+
+def count_messages(tx: Transaction, state: str, track: str | None, recipients: Collection[str]) -> int:
+    """Return how many messages of *track*, None for any, to *recipients* are in *state*."""
+    query = select(func.count()).where(message.c.state == state, message.c.recipient.in_(recipients))
+    return tx.execute(query if track is None else query.where(message.c.track == track)).scalar_one()
+
+
+def renew_touches(
+    tx: Transaction, track: str, version: int, emails: Collection[str], now: datetime, expires_at: datetime
+) -> None:
+    """Make the planned touches of *track* due, in *version*; cancel those whose email is not in it.
+
+    They may be sent until *expires_at*, or longer if their send window opens later.
+    """
+    touches = update(message).where(_IS_PLANNED, message.c.kind == "touch", message.c.track == track)
+    renewed = {"track_version": version, "send_at": now, "expires_at": expires_at}
+    why = {"reason": f"stopped: until {now}", "held_by": STOP}
+    tx.execute(touches.where(message.c.email.in_(emails)).values({**renewed, **why}))
+    superseded = {"state": "cancelled", "state_at": now, "reason": "superseded"}
+    tx.execute(touches.where(message.c.email.not_in(emails)).values(superseded))
+
+
+def make_held_due(tx: Transaction, now: datetime) -> None:
+    """Make due what a stop held, such as mail to sales."""
+    tx.execute(update(message).where(_IS_PLANNED, message.c.held_by == STOP).values(send_at=now))

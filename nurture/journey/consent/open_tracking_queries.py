@@ -8,13 +8,9 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, insert, or_, select, update
 
-from nurture.db.tables import consent as consent_tables
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.consent import open_tracking_consent as open_consent
+from nurture.db.tables.delivery import message
 from nurture.db.transaction import Transaction
-
-message = table(delivery_tables.Message)
-open_consent = table(consent_tables.OpenTrackingConsent)
 
 
 class OpenTrackingConsent(NamedTuple):

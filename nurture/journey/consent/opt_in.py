@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from nurture.db.transaction import Transaction
+from nurture.domain.consent.permission import may_mail
+from nurture.domain.consent.statements import ConsentStatement
 from nurture.domain.consent.suppression import (
     ActiveSuppression,
     LogAction,
     SuppressionLogEntry,
+    SuppressionScope,
     SuppressionSource,
     current_suppressions,
     describe_suppression,
@@ -21,24 +23,27 @@ from nurture.domain.consent.suppression import (
 )
 from nurture.domain.lead import Custodian, Queue
 from nurture.errors import InvalidState
+from nurture.formats.status_mapping import ConsentBasis
+from nurture.journey.consent.evidence import validate_evidence
+from nurture.journey.consent.statements import record
 from nurture.journey.consent.suppression import SuppressionTarget, parse_address, resolve_target, to_entry
-from nurture.journey.leads import signal_queries, snapshot, suppression_queries
+from nurture.journey.leads import consent_queries, signal_queries, snapshot, suppression_queries
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.runtime.context import AppContext
 
-MAX_EVIDENCE_LENGTH: Final = 500
-_MIN_WORDS: Final = 3
-_MIN_CHARACTERS: Final = 6  # in scripts without spaces between words
 _RESTORED_EVIDENCE: Final = "restored from the suppression journal"
-_ADDRESS_WITHIN: Final = re.compile(r"\S@\S")
 
 
 @dataclass(frozen=True, slots=True)
 class OptInResult:
-    """The suppressions that an opt-in lifted, and those that remain."""
+    """The suppressions that an opt-in lifted, and those that remain.
+
+    *consent* is the statement that it recorded, because the address had no basis or a record had withdrawn it.
+    """
 
     lifted: tuple[ActiveSuppression, ...]
     remaining: tuple[ActiveSuppression, ...]
+    consent: ConsentStatement | None = None
 
 
 def opt_in(
@@ -70,16 +75,15 @@ def opt_in(
         suppression_queries.lock_leads_by_address(tx, [found[0]] if found else [])
         log = suppression_queries.load_logs(tx, [found[0]]).get(found[0], []) if found else []
         suppressions = current_suppressions(log)
-        if found is None or not suppressions:
+        if found is None:
             return OptInResult((), ())
-        entries = [
-            SuppressionLogEntry(LogAction.OPT_IN, *target, source, stated_at),
-            *(
-                [SuppressionLogEntry(LogAction.OPT_IN, *target, SuppressionSource.BOUNCE, now)]
-                if mailbox_evidence is not None
-                else []
-            ),
-        ]
+        by_hand = source is SuppressionSource.ADMIN
+        consent = _record_consent(tx, found[0], target, evidence, stated_at, now) if by_hand else None
+        if not suppressions or (consent is not None and find_covering(suppressions, "", target.ref) is None):
+            return OptInResult((), suppressions, consent)
+        entries = [SuppressionLogEntry(LogAction.OPT_IN, *target, source, stated_at)]
+        if mailbox_evidence is not None:
+            entries.append(SuppressionLogEntry(LogAction.OPT_IN, *target, SuppressionSource.BOUNCE, now))
         remaining = current_suppressions([*log, *entries])
         lifted = tuple(one for one in suppressions if one not in remaining)
         if not lifted:
@@ -89,16 +93,31 @@ def opt_in(
             tx, [to_entry(found[0], one, evidence_by_source[one.source]) for one in entries]
         )
         if found[1] is not None:
-            _reclassify(ctx, tx, found[1], remaining, now)
-    return OptInResult(lifted, remaining)
+            reclassify(ctx, tx, {found[1]: remaining}, now)
+    return OptInResult(lifted, remaining, consent)
+
+
+def _record_consent(
+    tx: Transaction, address_id: int, target: SuppressionTarget, evidence: str, stated_at: datetime, now: datetime
+) -> ConsentStatement | None:
+    """Record consent if no basis covers *target*; return the new statement. Raises InvalidState if a no is newer."""
+    topic = target.ref if target.scope is SuppressionScope.TOPIC else ""
+    known = consent_queries.load_statements(tx, [address_id]).get(address_id, ())
+    if target.scope is SuppressionScope.TRACK or may_mail(known, (), topic, now).allowed:
+        return None
+    basis = ConsentBasis.CONSENT.value
+    given = ConsentStatement(target.scope, topic, basis, True, "opt-in", stated_at, now, evidence)
+    after = may_mail((*known, given), (), topic, now)
+    if not after.allowed:
+        raise InvalidState(f"This address may not be mailed: {after.reason}. Only a newer opt-in counts.")
+    return given if record(tx, [(address_id, given)], now) else None
 
 
 def _nothing_lifted_message(
     suppressions: Sequence[ActiveSuppression], target: SuppressionTarget, stated_at: datetime
 ) -> str:
-    same_target = [
-        one for one in suppressions if (one.scope, normalize_ref(one.ref)) == (target.scope, normalize_ref(target.ref))
-    ]
+    wanted = (target.scope, normalize_ref(target.ref))
+    same_target = [one for one in suppressions if (one.scope, normalize_ref(one.ref)) == wanted]
     if not same_target:
         listed = ", ".join(describe_suppression(one) for one in suppressions)
         return f"An opt-in for {target} lifts no active suppression: {listed}. Choose the scope with --scope."
@@ -123,42 +142,38 @@ def restore_opt_ins(
     logs = suppression_queries.load_logs(tx, addresses)
     new = [(id_, one) for id_, one in opt_ins if one not in logs.get(id_, ())]
     suppression_queries.append_entries(tx, [to_entry(id_, one, _RESTORED_EVIDENCE) for id_, one in new])
-    for address_id in sorted({id_ for id_, _ in new}):
-        remaining = current_suppressions([*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)])
-        if address_id in leads:
-            _reclassify(ctx, tx, leads[address_id], remaining, now)
+    remaining = {
+        leads[address_id]: current_suppressions(
+            [*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)]
+        )
+        for address_id in sorted({id_ for id_, _ in new} & leads.keys())
+    }
+    reclassify(ctx, tx, remaining, now)
     return len(new)
 
 
-def _reclassify(
-    ctx: AppContext, tx: Transaction, lead_id: int, remaining: Sequence[ActiveSuppression], now: datetime
+def reclassify(
+    ctx: AppContext,
+    tx: Transaction,
+    remaining: Mapping[int, Sequence[ActiveSuppression]],
+    now: datetime,
+    reason: str = "opted in again",
 ) -> None:
-    """Return a lead that is only in the queue of suppressed leads to intake; make others due."""
-    rows = snapshot.load_rows(tx, [lead_id])
-    if find_covering(remaining, "") is not None or [(row.kind, row.ref) for row in rows] != [
-        ("queue", Queue.SUPPRESSED)
-    ]:
-        signal_queries.make_due(tx, [lead_id], now)
+    """Return leads that are only in the queue of suppressed leads to intake; make others due.
+
+    *remaining* are the suppressions that each lead still has.
+    """
+    rows = snapshot.load_rows(tx, list(remaining))
+    returned = [
+        row
+        for row in rows
+        if (row.kind, row.ref) == ("queue", Queue.SUPPRESSED) and find_covering(remaining[row.lead_id], "") is None
+    ]
+    signal_queries.make_due(tx, sorted(remaining.keys() - {row.lead_id for row in returned}), now)
+    if not returned:
         return
     transitions = LeadTransitions(ctx.definitions.current(tx), now, "opt_in")
-    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
+    for lead in snapshot.load_snapshots(tx, returned, now, ctx.holidays):
         custody_change = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", now)
-        transitions.add_journal_entry(lead, "returned", "opted in again", custody_change, ref="return")
+        transitions.add_journal_entry(lead, "returned", reason, custody_change, ref="return")
     transitions.changes.write(tx, now)
-
-
-def validate_evidence(text: str) -> str:
-    """Return evidence as it is stored. Raises InvalidState if it is too short or contains an email address."""
-    plain = " ".join(text.split())
-    if _ADDRESS_WITHIN.search(plain):
-        raise InvalidState("The evidence contains an email address. Write without it how and when the lead opted in.")
-    if len(plain) > MAX_EVIDENCE_LENGTH:
-        raise InvalidState(f"The evidence is longer than {MAX_EVIDENCE_LENGTH} characters. Shorten it.")
-    words = {word.casefold() for word in re.findall(r"[^\W\d_]{2,}", plain)}
-    characters = sum("\u2e80" <= character <= "\ud7ff" for character in plain)
-    if len(words) < _MIN_WORDS and characters < _MIN_CHARACTERS:
-        raise InvalidState(
-            f"{plain!r} is not enough evidence. Write how and when the lead opted in, as in "
-            "'asked for it on the phone on March 3'."
-        )
-    return plain

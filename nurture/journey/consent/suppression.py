@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,23 +17,22 @@ from nurture.domain.consent.suppression import (
     SuppressionSource,
     current_suppressions,
     is_new_opt_out,
+    is_retracted,
     lift_key,
     normalize_ref,
 )
 from nurture.errors import InvalidState, NotFound
-from nurture.formats.cells import read_address
+from nurture.formats.cells import read_address, strip_invisible
 from nurture.journey.leads import address_queries, signal_queries, suppression_queries
 from nurture.journey.leads.suppression_queries import SuppressionEntry
 from nurture.runtime.context import AppContext
-
-_INVISIBLE: Final = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
-_BRACKETED: Final = re.compile(r"[^<>]*<([^<>]+)>")
 
 
 class OptOut(NamedTuple):
     """An opt-out to record. *at* None means an unknown time: it counts from now unless an equal one is active.
 
-    *repeated*: the same action was logged before, and counts again only if an opt-in came in between.
+    *repeated*: the same action was logged before, and counts again only if an opt-in came in between. *evidence* is
+    stored with it.
     """
 
     address_id: int
@@ -43,6 +41,7 @@ class OptOut(NamedTuple):
     ref: str = ""
     at: datetime | None = None
     repeated: bool = False
+    evidence: str | None = None
 
 
 class SuppressionTarget(NamedTuple):
@@ -82,7 +81,7 @@ def opt_out(tx: Transaction, opt_outs: Sequence[OptOut], now: datetime) -> list[
         before = {_stop_key(one.scope, one.ref, one.source) for one in current_suppressions(log)}
         if entry is not None:
             log.append(entry)
-            entries.append(to_entry(request.address_id, entry))
+            entries.append(to_entry(request.address_id, entry, request.evidence))
         key = _stop_key(request.scope, request.ref, request.source)
         after = {_stop_key(one.scope, one.ref, one.source) for one in current_suppressions(log)} - before
         new.append(entry is not None and key in after)
@@ -102,6 +101,8 @@ def _new_entry(request: OptOut, log: Sequence[SuppressionLogEntry], now: datetim
     """Return the entry to log, None if it has no effect."""
     at = min(request.at or now, now)  # no opt-in could lift one from the future
     entry = SuppressionLogEntry(LogAction.SUPPRESS, request.scope, request.ref, request.source, at)
+    if is_retracted(log, entry):  # by the undo of an import; stated again, it counts from now
+        entry = entry._replace(at=now)
     if request.at is None or request.repeated:
         key = lift_key(request.scope, request.ref, request.source)
         if any(lift_key(one.scope, one.ref, one.source) == key for one in current_suppressions(log)):
@@ -146,11 +147,7 @@ def get_or_create_addresses(tx: Transaction, normals: Sequence[str]) -> dict[str
 
 def parse_address(text: str) -> str:
     """Return the normalized address in *text*, in any form that people and lists use. Raises InvalidState."""
-    plain = text.translate(_INVISIBLE).strip()
-    bracketed = _BRACKETED.fullmatch(plain)
-    if bracketed:
-        plain = bracketed[1].strip()
-    plain = plain.removeprefix("mailto:").rstrip(".").strip()
+    plain = strip_invisible(text).strip()
     if not plain:
         raise InvalidState("there is no email address; write it like name@example.com")
     try:
@@ -178,10 +175,7 @@ class TargetIndex:
         """Return the index of published names and of names in the log, because opt-outs outlive their topics."""
         definitions = ctx.definitions.find_current(tx)
         programs = definitions.programs if definitions is not None else {}
-        topics = [
-            *suppression_queries.list_refs(tx, SuppressionScope.TOPIC),
-            *(one.topic for one in programs.values()),
-        ]
+        topics = [*suppression_queries.list_refs(tx, SuppressionScope.TOPIC), *(one.topic for one in programs.values())]
         tracks = [*suppression_queries.list_refs(tx, SuppressionScope.TRACK), *programs]
         return cls(
             {normalize_ref(one): one for one in topics if one}, {normalize_ref(one): one for one in tracks if one}

@@ -2,199 +2,130 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from secrets import token_hex
-from typing import IO, Final, NamedTuple, Unpack
+from typing import IO, NamedTuple, Unpack
 
 from nurture.db.transaction import Transaction
-from nurture.domain.consent.suppression import (
-    SuppressionScope,
-    SuppressionSource,
-    active_opt_outs,
-    current_suppressions,
-    parse_source,
-)
-from nurture.errors import FileUnreadable, InvalidState
+from nurture.domain.consent.statements import active_withdrawals
+from nurture.domain.consent.suppression import active_opt_outs, current_suppressions
+from nurture.errors import FileUnreadable
 from nurture.files import open_private, require_own_file
-from nurture.formats.columns import find_columns, match_field
-from nurture.formats.csv_reader import CsvRows, Row, open_rows, parse_rows
+from nurture.formats.csv_reader import open_rows
 from nurture.formats.csv_writer import OPT_OUT_COLUMNS, CsvWriter
-from nurture.formats.dates import DateReader
 from nurture.formats.rejected_rows import BadRow
-from nurture.journey.consent.suppression import (
-    OptOut,
-    SuppressionTarget,
-    TargetIndex,
-    get_or_create_addresses,
-    opt_out,
-    parse_address,
+from nurture.journey.consent import statements
+from nurture.journey.consent.suppression import OptOut, get_or_create_addresses, opt_out, parse_address
+from nurture.journey.consent.suppression_rows import (
+    WITHDRAWAL,
+    ParsedOptOut,
+    SuppressionReader,
+    has_address,
+    is_address_column,
 )
-from nurture.journey.leads import suppression_queries
+from nurture.journey.consent.undo_import import import_evidence
+from nurture.journey.leads import consent_queries, suppression_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.import_run import ImportOptions, ImportResult, ImportRun
 
-_COLUMNS: Final = "suppression_column"
-_SMTP_REFUSAL: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}|[45]\d\d")
-_SUBSCRIBED_STATUSES: Final = frozenset({"subscribed", "active", "opted in", "opted-in", "confirmed"})
-
 
 class ListedOptOut(NamedTuple):
-    """An active suppression."""
+    """An active suppression, or a withdrawal of consent in force."""
 
     email: str
     scope: str
     ref: str
     source: str
     since: datetime
+    kind: str = "suppression"
 
 
-class _ParsedRow(NamedTuple):
-    """A valid row."""
+@dataclass
+class SuppressionImportResult(ImportResult):
+    """The result of an import of opt-outs: *new* and *unchanged* count addresses, *left_out* rows without opt-out."""
 
-    normal: str
-    target: SuppressionTarget
-    source: SuppressionSource
-    at: datetime | None
+    left_out: int = 0
 
 
-def import_suppressions(ctx: AppContext, path: Path, now: datetime, **options: Unpack[ImportOptions]) -> ImportResult:
-    """Log the opt-outs of the CSV file at *path*. Importing it again changes nothing; no file lifts a suppression.
+def import_suppressions(
+    ctx: AppContext, path: Path, now: datetime, **options: Unpack[ImportOptions]
+) -> SuppressionImportResult:
+    """Log the opt-outs of the file at *path*. Importing it again changes nothing; no file lifts a suppression.
 
-    One column must contain addresses; scope, ref, source and date are optional. SendGrid exports and plain lists of
-    addresses are supported. A row without a readable date counts from now. Raises FileUnreadable.
+    One column must contain addresses; scope, ref, source and date are optional. In an export of contacts only
+    rows count whose flags, statuses or consents say no. A row without a readable date counts from now. Raises
+    FileUnreadable.
     """
-    result = ImportResult()
+    result = SuppressionImportResult()
 
-    def write(tx: Transaction, batch: Sequence[_ParsedRow]) -> Iterable[BadRow]:
-        found = get_or_create_addresses(tx, sorted({one.normal for one in batch}))
-        opt_outs = [OptOut(found[one.normal], one.source, *one.target, at=one.at) for one in batch]
-        new = sum(opt_out(tx, opt_outs, now))
+    def write(tx: Transaction, batch: Sequence[tuple[ParsedOptOut, ...]]) -> Iterable[BadRow]:
+        rows = [one for row in batch for one in row]
+        found = get_or_create_addresses(tx, sorted({one.normal for one in rows}))
+        evidence = import_evidence(run.reserve_id(tx))
+        opt_outs = [
+            OptOut(found[one.normal], one.source, *one.target, at=one.at, evidence=evidence)
+            for one in rows
+            if not one.withdrawn_by
+        ]
+        withdrawn = [
+            (found[one.normal], one.target.ref, one.at or now, one.withdrawn_by) for one in rows if one.withdrawn_by
+        ]
+        new = sum(opt_out(tx, opt_outs, now)) + statements.add_withdrawals(tx, withdrawn, now, evidence)
         result.new += new
-        result.unchanged += len(batch) - new
+        result.unchanged += len(rows) - new
         return ()
 
-    with open_rows(path, lambda cells: any(map(_is_address_column, cells)), is_data=_is_row) as file:
-        reader = _Reader(ctx, file)
+    reading = options.get("reading")
+    with open_rows(path, lambda cells: any(map(is_address_column, cells)), has_address, reading) as file:
+        reader = SuppressionReader(ctx, file)
         run = ImportRun("suppressions", file, reader.header, reader.rows(), write, result)
         run.execute(ctx.database, now, **options)
+    result.left_out = reader.left_out.total()
+    result.rows += result.left_out - reader.extra_rows
+    result.notes += tuple(
+        f"{count:,} {'row is' if count == 1 else 'rows are'} left out: {column!r} and the other columns say no opt-out."
+        for column, count in reader.left_out.items()
+    )
     if reader.undated:
-        result.notes = (f"{reader.undated:,} dates could not be read: these opt-outs count from now.",)
+        result.notes += (f"{reader.undated:,} dates could not be read: these opt-outs count from now.",)
     return result
 
 
-def _is_address_column(name: str) -> bool:
-    found = match_field(name, None)
-    return found is not None and found[0] == "email"
-
-
-def _is_row(cells: Sequence[str]) -> bool:
-    return any("@" in cell for cell in cells)
-
-
-class _Reader:
-    """Parses rows as opt-outs, by column name."""
-
-    def __init__(self, ctx: AppContext, file: CsvRows) -> None:
-        self.undated = 0
-        self._ctx = ctx
-        self._file = file
-        self._targets: TargetIndex | None = None
-        self._date = DateReader()
-        self._headless = _is_row(file.header)
-        self.header: Sequence[str] = file.header
-        if self._headless:
-            indexes = [index for index, cell in enumerate(file.header) if "@" in cell]
-            self._columns = {"email": indexes[0]}
-            self.header = [
-                "email" if index == indexes[0] else f"column {index + 1}" for index in range(len(file.header))
-            ]
-        else:
-            self._columns = _find_columns(file)
-
-    def rows(self) -> Iterator[_ParsedRow | BadRow]:
-        """Yield the rows; in a list without header the first line is one of them."""
-        first: list[Row | BadRow] = [(self._file.header_line, list(self._file.header))] if self._headless else []
-        return parse_rows(chain(first, self._file), self._columns, lambda row: self._parse_row(row.values))
-
-    def _parse_row(self, values: Mapping[str, str]) -> _ParsedRow:
-        if values.get("status", "").lower() in _SUBSCRIBED_STATUSES:
-            raise InvalidState(f"its status is {values['status']}; remove rows of people who did not opt out")
-        normal = parse_address(values["email"])
-        return _ParsedRow(normal, self._parse_target(values), self._parse_source(values), self._parse_date(values))
-
-    def _parse_target(self, values: Mapping[str, str]) -> SuppressionTarget:
-        text = values.get("scope", "").lower() or SuppressionScope.GLOBAL.value
-        if text not in set(SuppressionScope):
-            raise InvalidState(f"{text!r} is not a scope; write global, topic or track")
-        target = SuppressionTarget(SuppressionScope(text), values.get("ref", ""))
-        if target.scope is SuppressionScope.GLOBAL:
-            return SuppressionTarget()
-        if not target.ref:
-            raise InvalidState(f"the {target.scope} is missing; write it into the column ref")
-        if self._targets is None:
-            with self._ctx.database.read() as tx:
-                self._targets = TargetIndex.load(self._ctx, tx)
-        return self._targets.resolve(target)
-
-    def _parse_source(self, values: Mapping[str, str]) -> SuppressionSource:
-        text = values.get("source", "").lower()
-        if text in set(SuppressionSource):
-            return parse_source(text)
-        if "source" in self._columns or "date" not in self._columns:
-            return SuppressionSource.IMPORT
-        # SendGrid exports: bounces have the server's reply, spam reports the IP address of their origin.
-        server_reply = values.get("status", ""), values.get("reason", "")[:8].split(" ")[0].split("-")[0]
-        if "status" in self._columns and any(_SMTP_REFUSAL.fullmatch(text) for text in server_reply):
-            return SuppressionSource.BOUNCE
-        return SuppressionSource.COMPLAINT if "ip" in self._columns else SuppressionSource.IMPORT
-
-    def _parse_date(self, values: Mapping[str, str]) -> datetime | None:
-        text = values.get("date", "")
-        if not text:
-            return None
-        try:
-            return self._date(text)
-        except ValueError:
-            self.undated += 1  # an opt-out with an invalid date still counts
-            return None
-
-
-def _find_columns(file: CsvRows) -> dict[str, int]:
-    """Return the indexes of known columns. Raises FileUnreadable if none contains addresses."""
-    columns = find_columns(file.header, _COLUMNS)
-    addresses = [index for index, name in enumerate(file.header) if _is_address_column(name)]
-    if addresses:
-        columns["email"] = addresses[0]
-    if "email" not in columns and len(file.header) == 1:
-        columns["email"] = 0
-    if "email" not in columns:
-        shown = ", ".join(name[:40] for name in file.header[:12])
-        raise FileUnreadable(
-            f"{file.path} has no column with addresses (columns: {shown}); name one Email, or "
-            "write only addresses, one per line"
-        )
-    return columns
-
-
 def list_current(ctx: AppContext, email: str | None = None) -> Iterator[ListedOptOut]:
-    """Yield current suppressions by address, or of *email* only. Raises InvalidState for an invalid address."""
+    """Yield current suppressions and withdrawals by address, or of *email* only.
+
+    Raises InvalidState for an invalid address.
+    """
     normal = parse_address(email) if email is not None else None
     with ctx.database.read() as tx:
-        for found, log in suppression_queries.iterate_logs(tx, normal):
-            for one in current_suppressions(log):
-                yield ListedOptOut(found, one.scope.value, one.ref, one.source.value, one.since)
+        suppressions = (
+            ListedOptOut(found, one.scope.value, one.ref, one.source.value, one.since)
+            for found, log in suppression_queries.iterate_logs(tx, normal)
+            for one in current_suppressions(log)
+        )
+        yield from heapq.merge(suppressions, _list_withdrawals(tx, normal), key=itemgetter(0))
 
 
 def list_unlifted(ctx: AppContext) -> Iterator[ListedOptOut]:
-    """Yield every opt-out that no opt-in lifts, by address and time; importing them restores the suppressions."""
+    """Yield every opt-out and withdrawal that nothing lifts, by address and time; importing them restores these."""
     with ctx.database.read() as tx:
-        for found, log in suppression_queries.iterate_logs(tx):
-            for one in active_opt_outs(log):
-                yield ListedOptOut(found, one.scope.value, one.ref, one.source.value, one.at)
+        opt_outs = (
+            ListedOptOut(found, one.scope.value, one.ref, one.source.value, one.at)
+            for found, log in suppression_queries.iterate_logs(tx)
+            for one in active_opt_outs(log)
+        )
+        yield from heapq.merge(opt_outs, _list_withdrawals(tx), key=itemgetter(0))
+
+
+def _list_withdrawals(tx: Transaction, normal: str | None = None) -> Iterator[ListedOptOut]:
+    for found, history in consent_queries.iterate_histories(tx, normal):
+        listed = ((one.scope.value, one.ref, one.source, one.at) for one in active_withdrawals(history))
+        yield from (ListedOptOut(found, *one, WITHDRAWAL) for one in dict.fromkeys(listed))
 
 
 def export(ctx: AppContext, to: IO[str]) -> int:
@@ -203,7 +134,7 @@ def export(ctx: AppContext, to: IO[str]) -> int:
     writer.write_row(OPT_OUT_COLUMNS)
     rows = 0
     for one in list_unlifted(ctx):
-        writer.write_row((*one[:4], one.since.isoformat()))
+        writer.write_row((*one[:4], one.since.isoformat(), one.kind))
         rows += 1
     return rows
 

@@ -1,1 +1,1 @@
-"""Erase a person, and list the copies that must be cleared by hand."""
+"""Erase a person, export what is stored about one, and list the copies that must be cleared by hand."""

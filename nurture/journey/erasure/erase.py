@@ -3,8 +3,6 @@
 The address is replaced by a keyed hash, so that it is still suppressed if it is imported again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,17 +13,17 @@ from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
-from nurture.domain.address import erasure_hash, normalize_address
+from nurture.domain.address import erasure_hash
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, Custodian
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.crm_sync.push import lead_key
 from nurture.journey.engagement import inbound_mail_queries, provider_events, replies
-from nurture.journey.erasure import queries, remaining_copies
-from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.handoff.follow_up import CLOSED
-from nurture.journey.leads import find, lock_queries, snapshot, suppression_queries
+from nurture.journey.erasure import personal_data, queries
+from nurture.journey.erasure.personal_data import find_person
+from nurture.journey.leads import snapshot, suppression_queries
+from nurture.journey.leads.custody import lock_leads
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.runtime.context import AppContext
 
@@ -48,16 +46,6 @@ class ErasureResult:
     systems: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Person:
-    """The person to erase, with all *spellings* of the address and the *normal* one."""
-
-    lead: int | None
-    address: int | None = None
-    normal: str = ""
-    spellings: frozenset[str] = frozenset()
-
-
 def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Collection[Path] = ()) -> ErasureResult:
     """Erase the lead, or the address without a lead, with this *identifier*. This cannot be undone.
 
@@ -67,7 +55,7 @@ def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Co
     """
     provider_events.apply_pending(ctx, now)
     replies.process_pending(ctx, now)
-    person = _find_person(ctx, identifier)
+    person = find_person(ctx, identifier)
     with ctx.database.read() as tx:
         mentioned = queries.find_mentions(tx, person.spellings) if person.spellings else {}
     with ctx.database.write() as tx:
@@ -75,7 +63,7 @@ def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Co
             acquire(tx, lock)
         ambiguous_leads = queries.find_ambiguous(tx, [person.lead or 0], [person.normal])
         leads = sorted({*ambiguous_leads, *([person.lead] if person.lead is not None else [])})
-        lock_queries.lock_leads(tx, leads)
+        lock_leads(tx, leads)
         sent, records = (queries.list_sent_messages(tx, leads), queries.list_crm_records(tx, leads))
         if person.address is not None:
             opt_out = OptOut(person.address, SuppressionSource.ADMIN, at=now)
@@ -90,9 +78,9 @@ def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Co
             address_hash = erasure_hash(person.normal, clock_row.read_salt(tx))
             queries.erase_address(tx, person.address, address_hash)
             rows += queries.erase_mentions(tx, mentioned, person.spellings)
-    systems = [*remaining_copies.list_systems(ctx, sent, records), *_scrub_copies(ctx)]
+    systems = [*personal_data.list_systems(ctx, sent, records), *_scrub_copies(ctx)]
     search_terms = {*person.spellings, *(lead_key(ctx, lead_id) for lead_id in leads)}
-    files = remaining_copies.find_files(folders, sent, search_terms, _database_files(ctx.database))
+    files = personal_data.find_files(folders, sent, search_terms, _database_files(ctx.database))
     return ErasureResult(person.lead, person.address is not None, rows, ambiguous_leads, files, systems)
 
 
@@ -115,34 +103,15 @@ def _database_files(database: Database) -> set[Path]:
     return {Path(f"{path}{suffix}").resolve() for suffix in ("", "-wal", "-shm")} if path else set()
 
 
-def _find_person(ctx: AppContext, identifier: str) -> _Person:
-    normal = normalize_address(identifier)
-    with ctx.database.read() as tx:
-        found = suppression_queries.find_address(tx, normal) if "@" in identifier else None
-    if found is not None and found[1] is None:
-        return _Person(None, found[0], normal, _spellings(identifier.strip(), normal))
-    lead_id = find.find_lead(ctx, identifier)
-    with ctx.database.read() as tx:
-        address = queries.load_address(tx, lead_id)
-    if address is None:
-        return _Person(lead_id)
-    return _Person(lead_id, address.address_id, address.normalized, _spellings(address.email, address.normalized))
-
-
-def _spellings(*written: str) -> frozenset[str]:
-    """Return an address as it may occur in texts and in the query of a URL."""
-    return frozenset(spelled for one in written for spelled in (one, one.replace("@", "%40")))
-
-
 def _close_leads(ctx: AppContext, tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
-    """Close leads, withdraw their open offers and cancel their unsent messages."""
+    """Close leads and cancel their unsent messages, after each stage did what it has to."""
     transitions = LeadTransitions(ctx.definitions.current(tx), now, "manual")
     rows = snapshot.load_rows(tx, lead_ids)
-    handoff_queries.withdraw_offers(tx, lead_ids, None, now)
+    for erase_leads in ctx.erasures:
+        erase_leads(tx, lead_ids, now)
     for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
         if lead.view.custodian is Custodian.CLOSED:
             transitions.add_journal_entry(lead, "erased", _REASON, None)
         else:
-            transitions.close(lead, Closing.DISCARDED, _REASON, outcome_reason=_REASON, event="erased")
-    written = transitions.changes.write(tx, now)
-    handoff_queries.record_follow_ups(tx, [(id_, CLOSED) for id_ in sorted(written)], now)
+            transitions.close(lead, Closing.DISCARDED, _REASON, outcome_reason=_REASON, event="erased", for_good=True)
+    transitions.changes.write(tx, now)

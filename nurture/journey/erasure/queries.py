@@ -1,9 +1,7 @@
-"""Delete personal data of a lead from the database. Ids, times and names from definitions are retained."""
-
-from __future__ import annotations
+"""Delete or read personal data of a lead in the database. Ids, times and names from definitions are retained."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from sqlite3 import OperationalError
 from typing import Any, Final, NamedTuple
@@ -28,54 +26,43 @@ from sqlmodel import AutoString
 
 from nurture.db.engine import BUSY_TIMEOUT_MS, Database
 from nurture.db.metadata import metadata
-from nurture.db.tables import accounts as account_tables
-from nurture.db.tables import consent as consent_tables
-from nurture.db.tables import crm as crm_tables
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import inbound as inbound_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import links as link_tables
-from nurture.db.tables import outcomes as outcome_tables
-from nurture.db.tables import routing as routing_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.accounts import lead_account
+from nurture.db.tables.consent import consent_statement, open_tracking_consent, suppression
+from nurture.db.tables.crm import crm_link, crm_record
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.inbound import inbound_mail, reply
+from nurture.db.tables.inbound import provider_event as mail_event
+from nurture.db.tables.inbound import tracking_request as visit
+from nurture.db.tables.leads import address, identity, journal, lead
+from nurture.db.tables.links import link_token as token
+from nurture.db.tables.links import personal_link_destination as mail_destination
+from nurture.db.tables.outcomes import outcome, outcome_report
+from nurture.db.tables.routing import missing_field, routing_decision
+from nurture.db.tables.signals import signal
+from nurture.db.tables.tracks import audience_exclusion
 from nurture.db.transaction import Transaction
-
-address, identity, lead = table(lead_tables.Address), table(lead_tables.Identity), table(lead_tables.Lead)
-message, signal, token = (
-    table(delivery_tables.Message),
-    table(signal_tables.Signal),
-    table(link_tables.LinkToken),
-)
-reply, visit = table(inbound_tables.Reply), table(inbound_tables.TrackingRequest)
-mail_event = table(inbound_tables.ProviderEvent)
-mail_destination = table(link_tables.PersonalLinkDestination)
-suppression = table(consent_tables.Suppression)
-crm_link, crm_record = table(crm_tables.CrmLink), table(crm_tables.CrmRecord)
 
 _DELETED_TABLES: Final = (
     identity,
     reply,
-    table(inbound_tables.InboundMail),
-    table(consent_tables.OpenTrackingConsent),
-    table(account_tables.LeadAccount),
-    table(routing_tables.RoutingDecision),
-    table(routing_tables.MissingField),
+    inbound_mail,
+    open_tracking_consent,
+    lead_account,
+    routing_decision,
+    missing_field,
     crm_link,
+    audience_exclusion,
 )
 """Tables whose rows of a lead are deleted."""
 
 _ERASED_PREFIX: Final = literal("erased|")
 _CLEARED_COLUMNS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
-    (table(outcome_tables.Outcome), {"reason": ""}),
-    (
-        table(outcome_tables.OutcomeReport),
-        {"reason": "", "natural_key": _ERASED_PREFIX + cast(table(outcome_tables.OutcomeReport).c.id, String)},
-    ),
+    (outcome, {"reason": ""}),
+    (outcome_report, {"reason": "", "natural_key": _ERASED_PREFIX + cast(outcome_report.c.id, String)}),
     (crm_record, {"reason": null(), "crm_id": null()}),
-    (table(lead_tables.Journal), {"reason": "", "detail": null()}),
-    (table(handoff_tables.Offer), {"handoff_reason": "", "routing_reason": "", "follow_up_method": null()}),
+    (journal, {"reason": "", "detail": null()}),
+    (offer, {"handoff_reason": "", "routing_reason": "", "follow_up_method": null(), "stage": null(), "note": null()}),
 )
 """Tables whose rows are retained without free texts and without ids of the lead in other systems."""
 
@@ -114,7 +101,7 @@ def find_ambiguous(tx: Transaction, lead_ids: Iterable[int], normals: Iterable[s
     """Return the leads of ambiguous rows that matched one of these leads or addresses."""
     ids, normals = {str(id_) for id_ in lead_ids}, set(normals)
     statement = select(lead.c.id, lead.c.fields).join(identity, identity.c.lead_id == lead.c.id)
-    rows = tx.execute(statement.where(identity.c.source.startswith("ambiguous ")))
+    rows = tx.execute(statement.where(identity.c.is_ambiguous))
     return sorted(
         {
             id_
@@ -147,10 +134,11 @@ def erase_lead(tx: Transaction, lead_id: int, now: datetime) -> None:
 def _erase_messages(tx: Transaction, lead_id: int, now: datetime) -> None:
     statement = update(message).where(message.c.lead_id == lead_id)
     not_sent = message.c.state.in_(("planned", "claimed"))
-    cancelled = {"state": "cancelled", "state_at": now, "claimed_at": null(), "reason": "erased"}
+    cancelled = {"state": "cancelled", "state_at": now, "claimed_at": null(), "reason": "erased", "held_by": null()}
     tx.execute(statement.where(not_sent).values(**cancelled, lease_token=null(), lease_until=null()))
     # A server's reply may repeat the recipient.
-    tx.execute(statement.where(message.c.state != "cancelled").values(reason=null(), provider_message_id=null()))
+    cleared = dict.fromkeys(("reason", "held_by", "topic", "provider_message_id"), null())
+    tx.execute(statement.where(message.c.state != "cancelled").values(**cleared))
 
 
 def _erase_signals(tx: Transaction, lead_id: int) -> None:
@@ -168,10 +156,10 @@ _CLEARED_LEAD: Final[Mapping[str, object]] = {
     "zone": "",
     "country": "",
     "consent_basis": None,
-    "consent_source": None,
     "decides_on": None,
     "decides_stated_at": None,
     "call_on": None,
+    "restated_fields": null(),
     "paused_until": None,
     "paused_at": None,
     "paused_by": None,
@@ -183,6 +171,52 @@ def erase_address(tx: Transaction, address_id: int, address_hash: str) -> None:
     """Replace an address by its keyed hash, by which it is recognized if it is imported again."""
     tx.execute(update(address).where(address.c.id == address_id).values(email="", normalized=address_hash))
     tx.execute(update(suppression).where(suppression.c.address_id == address_id).values(evidence=null()))
+    statements = update(consent_statement).where(consent_statement.c.address_id == address_id)
+    tx.execute(statements.values(evidence="", wording=""))
+
+
+PersonalRow = tuple[str, dict[str, Any]]
+"""A row about a person: its primary key as text, and its columns by name."""
+
+
+def load_personal_rows(tx: Transaction, lead_id: int | None, address_id: int | None) -> dict[str, list[PersonalRow]]:
+    """Return every row that belongs to a lead, its address, messages or hand-offs, by table.
+
+    Which tables these are follows from their columns, so a new table is included. Digests and leases of workers are
+    left out: they say nothing about a person.
+    """
+    messages = select(message.c.id).where(message.c.lead_id == lead_id)
+    offers = select(offer.c.id).where(offer.c.lead_id == lead_id)
+    owners: Mapping[str, Callable[[ColumnElement[Any]], ColumnElement[bool]]] = {
+        "lead_id": lambda column: column == lead_id,
+        "address_id": lambda column: column == address_id,
+        "message_id": lambda column: column.in_(messages),
+        "offer_id": lambda column: column.in_(offers),
+    }
+    found = {}
+    for target in metadata.sorted_tables:
+        if target in (lead, address):
+            belongs = target.c.id == (lead_id if target is lead else address_id)
+        else:
+            owner = next((name for name in owners if name in target.c), None)
+            if owner is None:
+                continue
+            belongs = owners[owner](target.c[owner])
+        rows = tx.execute(select(target).where(belongs).order_by(*target.primary_key)).mappings()
+        keys = [column.name for column in target.primary_key]
+        if personal := [("/".join(str(row[key]) for key in keys), _readable(row)) for row in rows]:
+            found[target.name] = personal
+    return found
+
+
+def _readable(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the columns with a value; bytes are text that a person or server wrote."""
+    hidden = ("digest", "lease_token", "lease_until")
+    return {
+        name: value.decode(errors="replace") if isinstance(value, bytes) else value
+        for name, value in row.items()
+        if value is not None and name not in hidden
+    }
 
 
 Mentions = Mapping[Table, Sequence[tuple[Any, ...]]]
@@ -229,8 +263,8 @@ def erase_mentions(tx: Transaction, found: Mentions, spellings: Iterable[str]) -
 
 def _allowed_values(target: Table, changed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values to write: append-only logs accept only empty texts, and natural keys must stay unique."""
-    if target.name in ("journal", "suppression"):
-        return {name: "" if name == "reason" else null() for name in changed}
+    if target.name in ("journal", "suppression", "consent_statement"):
+        return {name: null() if target is suppression or name == "detail" else "" for name in changed}
     keys = {"natural_key": _ERASED_PREFIX + cast(target.c.id, String)} if "natural_key" in changed else {}
     return {**changed, **keys}
 

@@ -1,1 +1,1 @@
-"""Public pages of a lead: unsubscribe, preference center, question."""
+"""Public pages of a lead: unsubscribe, preference center, question, confirmation of consent."""

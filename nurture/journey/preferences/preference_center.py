@@ -1,7 +1,5 @@
 """The preference center of a lead: topics, frequency, pause and decision date."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import select
 
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.leads import address as _address
+from nurture.db.tables.leads import lead
+from nurture.db.tables.signals import signal as _signal
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import (
     ActiveSuppression,
@@ -20,22 +18,19 @@ from nurture.domain.consent.suppression import (
     is_reader_opt_out,
     normalize_ref,
 )
+from nurture.domain.lead import PausedBy
 from nurture.domain.planning import calendar
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState
 from nurture.journey.consent import opt_in, suppression
 from nurture.journey.consent.suppression import ALL_MAIL, OptOut, SuppressionTarget
 from nurture.journey.engagement import signals
-from nurture.journey.leads import suppression_queries
+from nurture.journey.leads import consent_queries, suppression_queries
 from nurture.journey.preferences.unsubscribe import SOURCE, link_signal, load_program, mask_address
 from nurture.journey.tracks import manual
 from nurture.runtime.context import AppContext
+from nurture.runtime.link_queries import TokenRecord
 from nurture.runtime.published import PublishedDefinitions
-from nurture.runtime.token_queries import TokenRecord
-
-_lead = table(lead_tables.Lead)
-_address = table(lead_tables.Address)
-_signal = table(signal_tables.Signal)
 
 PREFERENCE_PAGE: Final = "on the preference page"
 
@@ -82,19 +77,19 @@ def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Pref
     """Return the current choices of the lead of this link."""
     statement = (
         select(
-            _lead.c.zone,
-            _lead.c.paused_until,
-            _lead.c.paused_by,
-            _lead.c.touch_interval_days,
+            lead.c.zone,
+            lead.c.paused_until,
+            lead.c.paused_by,
+            lead.c.touch_interval_days,
             _address.c.id,
             _address.c.email,
         )
-        .outerjoin(_address, _address.c.id == _lead.c.address_id)
-        .where(_lead.c.id == token.lead_id)
+        .outerjoin(_address, _address.c.id == lead.c.address_id)
+        .where(lead.c.id == token.lead_id)
     )
     with ctx.database.read() as tx:
         row = tx.execute(statement).one()
-        by_address = suppression_queries.load_suppressions(tx, [row.id] if row.id is not None else [])
+        by_address = consent_queries.load_refusals(tx, [row.id] if row.id is not None else [])
         suppressions = by_address.get(row.id, ())
         global_opt_outs = [
             one
@@ -117,7 +112,7 @@ def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Pref
             ),
             topics=_topics(ctx.definitions, tx, suppressions),
             paused_until=calendar.to_local(active_pause, zone).date() if active_pause is not None else None,
-            paused_on_page=manual.is_paused_by(row.paused_by, PREFERENCE_PAGE),
+            paused_on_page=row.paused_by == PausedBy.PREFERENCE_PAGE,
             touch_interval_days=row.touch_interval_days,
             decides_on=_stated_on_page(tx, token.lead_id),
         )
@@ -147,12 +142,19 @@ def resubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: da
 
 def pause_until(ctx: AppContext, token: TokenRecord, day: date, zone: str, now: datetime) -> None:
     """Pause mail until *day* begins in *zone*; a longer pause of somebody else is kept."""
-    manual.pause(ctx, token.lead_id, calendar.start_of_day(day, zone), now, by=PREFERENCE_PAGE, only_by=PREFERENCE_PAGE)
+    manual.pause(
+        ctx,
+        token.lead_id,
+        calendar.start_of_day(day, zone),
+        now,
+        by=PREFERENCE_PAGE,
+        paused_by=PausedBy.PREFERENCE_PAGE,
+    )
 
 
 def end_pause(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
     """End the lead's pause. Raises InvalidState if it was not set on this page."""
-    manual.pause(ctx, token.lead_id, None, now, by=PREFERENCE_PAGE, only_by=PREFERENCE_PAGE)
+    manual.pause(ctx, token.lead_id, None, now, by=PREFERENCE_PAGE, paused_by=PausedBy.PREFERENCE_PAGE)
 
 
 def set_touch_interval(ctx: AppContext, token: TokenRecord, days: int | None, now: datetime) -> None:
@@ -163,7 +165,7 @@ def set_touch_interval(ctx: AppContext, token: TokenRecord, days: int | None, no
 def set_timeline(ctx: AppContext, token: TokenRecord, day: date, now: datetime) -> None:
     """Record the date on which the lead decides; the same date again records nothing."""
     with ctx.database.read() as tx:
-        current = tx.execute(select(_lead.c.decides_on).where(_lead.c.id == token.lead_id)).scalar_one()
+        current = tx.execute(select(lead.c.decides_on).where(lead.c.id == token.lead_id)).scalar_one()
     if current == day:
         return
     key = f"deciding|{token.lead_id}|{day.isoformat()}|{now.isoformat()}"
@@ -182,17 +184,17 @@ def clear_timeline(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
 def _stated_on_page(tx: Transaction, lead_id: int) -> date | None:
     """Return the decision date if it was stated on this page, else None."""
     is_stated_on_page = select(_signal.c.id).where(
-        _signal.c.lead_id == _lead.c.id,
+        _signal.c.lead_id == lead.c.id,
         _signal.c.kind == SignalKind.DECIDING.value,
         _signal.c.source == SOURCE,
-        _signal.c.occurred_at == _lead.c.decides_stated_at,
+        _signal.c.occurred_at == lead.c.decides_stated_at,
     )
-    statement = select(_lead.c.decides_on).where(_lead.c.id == lead_id, is_stated_on_page.exists())
+    statement = select(lead.c.decides_on).where(lead.c.id == lead_id, is_stated_on_page.exists())
     return tx.execute(statement).scalar_one_or_none()
 
 
 def _opt_in(ctx: AppContext, token: TokenRecord, target: SuppressionTarget, now: datetime) -> bool:
-    statement = select(_address.c.email).join(_lead).where(_lead.c.id == token.lead_id)
+    statement = select(_address.c.email).join(lead).where(lead.c.id == token.lead_id)
     with ctx.database.read() as tx:
         email = tx.execute(statement).scalar_one_or_none()
     if email is None:

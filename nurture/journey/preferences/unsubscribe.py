@@ -1,16 +1,14 @@
 """Unsubscribe a lead by a public link, and load what the page shows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
 
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.leads import address as _address
+from nurture.db.tables.leads import lead
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.domain.planning.program import Program
@@ -19,12 +17,8 @@ from nurture.journey.engagement import signals
 from nurture.journey.leads import suppression_queries
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.runtime.context import AppContext
+from nurture.runtime.link_queries import TokenRecord
 from nurture.runtime.public_links import digest
-from nurture.runtime.token_queries import TokenRecord
-
-_lead = table(lead_tables.Lead)
-_address = table(lead_tables.Address)
-_message = table(delivery_tables.Message)
 
 SOURCE: Final = "link"
 """The source of signals that public links record."""
@@ -68,7 +62,7 @@ def mask_address(email: str) -> str:
 def link_signal(ctx: AppContext, token: TokenRecord, kind: SignalKind, natural_key: str, now: datetime) -> NewSignal:
     """Return a signal that the lead gives by a link, attributed to the touch of the link."""
     signal = NewSignal(token.lead_id, kind.value, now, now, natural_key, SOURCE)
-    touch = select(_message.c.enrollment_id, _message.c.track, _message.c.step).where(_message.c.id == token.message_id)
+    touch = select(message.c.enrollment_id, message.c.track, message.c.step).where(message.c.id == token.message_id)
     with ctx.database.read() as tx:
         row = tx.execute(touch).one_or_none()
     if row is None:
@@ -77,7 +71,7 @@ def link_signal(ctx: AppContext, token: TokenRecord, kind: SignalKind, natural_k
 
 
 def _load_address(tx: Transaction, lead_id: int) -> tuple[int | None, str]:
-    statement = select(_address.c.id, _address.c.email).join(_lead).where(_lead.c.id == lead_id)
+    statement = select(_address.c.id, _address.c.email).join(lead).where(lead.c.id == lead_id)
     row = tx.execute(statement).one_or_none()
     return (row.id, row.email) if row is not None else (None, "")
 
@@ -100,7 +94,7 @@ def load_sender_name(ctx: AppContext, tx: Transaction, token: TokenRecord) -> st
 
 def load_program(ctx: AppContext, tx: Transaction, token: TokenRecord) -> Program | None:
     """Return the track version of the email with the link, None if it is no longer known."""
-    sent = select(_message.c.track, _message.c.track_version).where(_message.c.id == token.message_id)
+    sent = select(message.c.track, message.c.track_version).where(message.c.id == token.message_id)
     row = tx.execute(sent).one_or_none()
     if row is None or row.track is None or row.track_version is None:
         return None

@@ -15,6 +15,7 @@ from nurture.domain.consent.suppression import SuppressionScope, SuppressionSour
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.consent import opt_in, suppression_files
+from nurture.journey.consent.evidence import validate_evidence
 from nurture.journey.consent.suppression import ALL_MAIL, OptOut, SuppressionTarget, opt_out, parse_address, suppress
 from nurture.journey.engagement import signals
 from nurture.journey.leads import suppression_queries
@@ -129,7 +130,7 @@ def test_an_opt_out_of_a_topic_ends_its_track_at_once_and_starts_another(ctx: Ap
     topic = SuppressionTarget(SuppressionScope.TOPIC, "Hellos and more")
     suppress(ctx, ["ana@people.example", "bo@people.example"], START + HOUR, target=topic)
     run_at(ctx, START + 2 * HOUR)
-    assert custody(ctx, lead) == ("queue", "suppressed")
+    assert custody(ctx, lead) == ("track", "keep")
     assert [row[2] for row in messages(ctx)] in ([], ["cancelled"])
     with pytest.raises(InvalidState, match="Hellos and more"):
         manual.enroll(ctx, lead, "welcome", START + 2 * HOUR)
@@ -234,7 +235,7 @@ def test_evidence_that_is_too_short_or_contains_an_address_is_refused(ctx: AppCo
 
 
 def test_evidence_may_be_written_in_any_script() -> None:
-    assert opt_in.validate_evidence(" 电话中 同意再次接收邮件 ") == "电话中 同意再次接收邮件"
+    assert validate_evidence(" 电话中 同意再次接收邮件 ") == "电话中 同意再次接收邮件"
 
 
 def test_a_late_event_from_before_the_opt_in_does_not_suppress_again(ctx: AppContext) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nurture import journey
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
 from nurture.domain.lead import Closing
@@ -18,7 +19,8 @@ from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.engagement import clicks, provider_events, replies
 from nurture.journey.erasure import erase
 from nurture.journey.erasure import queries as erasure_queries
-from nurture.journey.handoff import roster, sweep
+from nurture.journey.erasures import ERASURES
+from nurture.journey.handoff import responses, roster
 from nurture.journey.intake import import_file
 from nurture.journey.intake.api import batches, idempotency
 from nurture.journey.intake.api.idempotency import KeyedRequest, KeyedResponse
@@ -50,9 +52,45 @@ def make_erasure_context(db: Database, tmp_path: Path) -> AppContext:
 
 def import_person(ctx: AppContext, folder: Path, now: object = START) -> None:
     file = folder / "leads.csv"
-    names = ("Id", "Email", "First Name", "Last Name", "Title", "Company", "Phone", "City", "Lead Source", "Consent")
-    person = ("c-4711", ADDRESS, "Mia", "Holm", "Head of stock", "Quayside", "+49 30 1234", "Zürich", "Fair", "Yes")
-    other = ("c-1", "noor@other.example", "Noor", "Ali", "Head", "Otherside", "", "", "Fair", "Yes")
+    names = (
+        "Id",
+        "Email",
+        "First Name",
+        "Last Name",
+        "Title",
+        "Company",
+        "Phone",
+        "City",
+        "Lead Source",
+        "Consent",
+        "Consent Source",
+    )
+    person = (
+        "c-4711",
+        ADDRESS,
+        "Mia",
+        "Holm",
+        "Head of stock",
+        "Quayside",
+        "+49 30 1234",
+        "Zürich",
+        "Fair",
+        "Yes",
+        f"Mia Holm, {ADDRESS}",
+    )
+    other = (
+        "c-1",
+        "noor@other.example",
+        "Noor",
+        "Ali",
+        "Head",
+        "Otherside",
+        "",
+        "",
+        "Fair",
+        "Yes",
+        f"a colleague of {ADDRESS}",
+    )
     with file.open("w", newline="", encoding="utf-8") as written:
         csv.writer(written).writerows([names, person, other])
     import_file.import_file(ctx, file, now, source="crm")  # type: ignore[arg-type]
@@ -71,7 +109,7 @@ def create_full_history(ctx: AppContext, folder: Path) -> int:
     clicks.set_open_tracking(ctx, lead, granted=True, source="form", now=START)
     run_at(ctx, START, START + 2 * HOUR, SENT)
     process_replies(
-        ctx, mail("My secret words", to=reply_address(ctx, folder, "people.example"), sender=f"Mia <{ADDRESS}>")
+        ctx, mail("Call me, secret words", to=reply_address(ctx, folder, "people.example"), sender=f"Mia <{ADDRESS}>")
     )
     signal = {"lead": {"email": ADDRESS}, "kind": "submitted", "occurred_at": NOW.isoformat()}
     batches.post_signals(ctx, [signal | {"value": "I am Mia Holm", "link": "/for/mia"}], NOW)
@@ -103,7 +141,7 @@ def test_nothing_in_the_whole_database_identifies_an_erased_person(ctx: AppConte
         "signal",
     } <= set(before)
     done = erase.erase_person(ctx, ADDRESS, NOW + DAY)
-    assert (done.lead, done.address, done.rows) == (lead, True, 3)
+    assert (done.lead, done.address, done.rows) == (lead, True, 4)
     assert find_secrets(ctx) == {}
     assert custody(ctx, lead) == ("closed", "discarded")
     assert rows(ctx, "SELECT state FROM offer") == [("withdrawn",)]
@@ -153,12 +191,29 @@ def test_erasing_twice_changes_nothing_and_an_unknown_person_is_not_found(ctx: A
 
 def test_a_lead_with_a_rep_is_closed_and_a_won_lead_stays_won(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
-    sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), NOW + HOUR)
+    responses.accept(ctx, one(ctx, "SELECT id FROM offer"), NOW + HOUR)
     erase.erase_person(ctx, str(lead), NOW + timedelta(hours=2))
     assert custody(ctx, lead) == ("closed", "discarded")
     assert replies.list_replies(ctx, lead, 5) == []
     (ana, ben) = roster.load_roster(ctx, NOW + timedelta(hours=2))
     assert (ana.open_leads, ben.open_leads) == (0, 0)
+
+
+def test_each_stage_that_defines_an_erasure_is_registered() -> None:
+    stages = Path(journey.__file__).parent
+    defined = {
+        ".".join(("nurture", "journey", *path.relative_to(stages).with_suffix("").parts))
+        for path in stages.rglob("*.py")
+        if "\ndef erase_leads(" in path.read_text(encoding="utf-8")
+    }
+    assert defined == {one.__module__ for one in ERASURES}  # type: ignore[attr-defined] - functions
+
+
+def test_without_registered_erasures_nothing_is_erased(ctx: AppContext, tmp_path: Path) -> None:
+    import_person(ctx, tmp_path)
+    with pytest.raises(RuntimeError, match="no erasures are registered"):
+        erase.erase_person(AppContext(ctx.database, ctx.provider), ADDRESS, NOW)
+    assert rows(ctx, "SELECT count(*) FROM lead WHERE erased_at IS NOT NULL") == [(0,)]
 
 
 def test_free_texts_about_a_closed_lead_are_erased(ctx: AppContext, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ RETAINED_TEXTS = {
     "message": {"send_key", "kind", "recipient", "track", "step", "email", "rep", "state", "provider",
                 "sender_domain", "lease_token"},
     "signal": {"kind", "verdict", "verdict_reason", "source", "link", "track", "step"},  # from definitions
-    "offer": {"rep", "rule", "state", "reason"},
+    "offer": {"rep", "rule", "state", "reason", "tier"},
     "outcome": {"closing", "source"},
     "outcome_report": {"closing", "source", "verdict", "resolution"},
     "journal": {"stage", "event", "track", "step", "custody_from", "custody_to", "ref"},
@@ -266,8 +266,8 @@ def test_no_page_of_the_sqlite_file_contains_the_person(sqlite_db: Database, tmp
     ctx = make_erasure_context(sqlite_db, tmp_path)
     create_full_history(ctx, tmp_path)
     key = "SELECT lead_id FROM identity WHERE external_id = 'c-4711'"
-    names = "natural_key, lead_id, kind, received_at, sent_at, sender, text, attachments"
-    insert = f"INSERT INTO reply ({names}) VALUES (:key, ({key}), 'reply', :at, :at, '', :text, 0)"
+    names = "natural_key, lead_id, kind, received_at, sent_at, sender, text, evidence, contact, attachments"
+    insert = f"INSERT INTO reply ({names}) VALUES (:key, ({key}), 'unclear', :at, :at, '', :text, '', '', '[]')"
     for number in range(300):  # of all lengths and in no order, so that pages are split
         text = f"Mia.Holm {number} " + "x" * (number * 37 % 900)
         write(ctx, insert, key=f"{number * 7919 % 300:04}", at=NOW.isoformat(), text=text)

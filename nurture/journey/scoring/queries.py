@@ -9,18 +9,13 @@ from typing import NamedTuple
 
 from sqlalchemy import or_, select, update
 
-from nurture.db.row_values import column_types
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.leads import lead
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
-from nurture.journey.leads.lock_queries import lock_leads
+from nurture.journey.leads.custody import lock_leads
 from nurture.journey.leads.snapshot import ENGAGEMENT_COLUMNS
-
-lead = table(lead_tables.Lead)
-signal = table(signal_tables.Signal)
 
 
 class EngagementUpdate(NamedTuple):
@@ -53,23 +48,12 @@ class TimelineUpdate(NamedTuple):
 
 def write_engagement(tx: Transaction, rows: Sequence[EngagementUpdate], now: datetime) -> None:
     """Write the engagement of leads."""
-    if not rows:
-        return
-    new = tx.rows("new", column_types(lead, EngagementUpdate._fields, lead_id="id"), rows)
-    values = {name: new.c[name] for name in EngagementUpdate._fields[1:]}
-    tx.execute(update(lead).where(lead.c.id == new.c.lead_id).values(**values, updated_at=now))
+    tx.update_by_id(lead, EngagementUpdate._fields[1:], rows, updated_at=now)
 
 
 def write_timelines(tx: Transaction, rows: Sequence[TimelineUpdate]) -> None:
     """Write the decision dates of leads."""
-    if not rows:
-        return
-    new = tx.rows("new", column_types(lead, TimelineUpdate._fields, lead_id="id"), rows)
-    tx.execute(
-        update(lead)
-        .where(lead.c.id == new.c.lead_id)
-        .values(decides_on=new.c.decides_on, decides_stated_at=new.c.decides_stated_at)
-    )
+    tx.update_by_id(lead, TimelineUpdate._fields[1:], rows)
 
 
 def find_stale(tx: Transaction, key: str, limit: int) -> list[int]:

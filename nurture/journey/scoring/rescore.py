@@ -11,8 +11,8 @@ from nurture.domain.scoring.scoring import Points
 from nurture.domain.signals import Signal
 from nurture.journey.scoring import queries
 from nurture.journey.scoring.queries import EngagementUpdate
+from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
-from nurture.runtime.drain import drain
 
 
 def rescore(ctx: AppContext, now: datetime) -> int:

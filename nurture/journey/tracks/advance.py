@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
 
+from nurture.db import locks
+from nurture.db.locks import Lock
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.lead_view import Position
 from nurture.domain.planning.planner import (
@@ -15,33 +18,39 @@ from nurture.domain.planning.planner import (
     Decision,
     EndEnrollment,
     OfferToSales,
+    RecallTouch,
     SendTouch,
+    SkipTouch,
+    TakeOver,
     UpdateField,
     decide,
 )
-from nurture.domain.planning.program import ToTrack
-from nurture.journey.leads import capacity_queries, snapshot
-from nurture.journey.leads.changeset import EnrollmentUpdate, FieldUpdate, NewMessage
-from nurture.journey.leads.snapshot import LeadSnapshot
-from nurture.journey.leads.transitions import LeadTransitions
-from nurture.outbox.messages import TO_LEAD
+from nurture.domain.planning.program import Previous, Program, ToTrack
+from nurture.journey.accounts.company_talks import mark_colleagues
+from nurture.journey.leads import snapshot
+from nurture.journey.leads.changeset import EnrollmentUpdate, FieldUpdate, NewMessage, TouchCancellation
+from nurture.journey.leads.received_queries import with_received
+from nurture.journey.leads.snapshot import LeadSnapshot, SnapshotRow
+from nurture.journey.leads.transitions import TAKEN_OVER, LeadTransitions
+from nurture.outbox.messages import RECALLED, TO_LEAD
 from nurture.runtime import quarantine
+from nurture.runtime.batches import drain, gc_paused
 from nurture.runtime.context import AppContext
-from nurture.runtime.drain import drain
-from nurture.runtime.gc_pause import gc_paused
+from nurture.runtime.published import Definitions
 from nurture.runtime.redact import redact
 
 
 @dataclass
 class AdvanceResult:
-    """The counts of a sweep."""
+    """The counts of a sweep; *moved* those of the emails that it moved to another day, by day and cause."""
 
     leads: int = 0
     events: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: AdvanceResult) -> AdvanceResult:
         """Return the sum of two sweeps."""
-        return AdvanceResult(self.leads + other.leads, self.events + other.events)
+        return AdvanceResult(self.leads + other.leads, self.events + other.events, self.moved + other.moved)
 
 
 def advance(ctx: AppContext, now: datetime) -> AdvanceResult:
@@ -56,34 +65,58 @@ def advance(ctx: AppContext, now: datetime) -> AdvanceResult:
 def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:
     """Advance at most *limit* due leads in one transaction."""
     with ctx.database.write() as tx:
+        locks.acquire_shared(tx, Lock.STOPS)  # a start wakes leads: none may be put to sleep by a stop that has ended
         rows = snapshot.claim_due(tx, [Custodian.TRACK], now, limit)
         if not rows:
             return AdvanceResult()
         definitions = ctx.definitions.current(tx)
         transitions = LeadTransitions(definitions, now, "advance")
-        programs = definitions.programs.values()
-        full_until = capacity_queries.load_full_until(tx, definitions.policy, programs, now)
-        snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays, full_until)
-        events = Counter(_advance_one(lead, transitions) for lead in snapshots)
+        snapshots = load_for_planner(ctx, tx, definitions, rows, now)
+        moved = Counter[str]()
+        events = Counter(advance_lead(lead, transitions, moved) for lead in snapshots)
         transitions.changes.write(tx, now)
-    return AdvanceResult(len(rows), events)
+    return AdvanceResult(len(rows), events, moved)
 
 
-def _advance_one(lead: LeadSnapshot, transitions: LeadTransitions) -> str:
-    """Decide for one lead and collect the changes; an error of one lead never stops its batch."""
+def load_for_planner(
+    ctx: AppContext,
+    tx: Transaction,
+    definitions: Definitions,
+    rows: list[SnapshotRow],
+    now: datetime,
+    *,
+    may_enter: Mapping[str, Program] | None = None,
+) -> list[LeadSnapshot]:
+    """Return the leads of *rows*, in order, with all that the planner looks at, in a constant number of statements.
+
+    *may_enter* are the tracks that the leads may come to, None if only their next decision is asked for.
+    """
+    policy, programs = definitions.policy, may_enter or definitions.programs
+    full_until = snapshot.load_full_until(tx, policy, definitions.programs.values(), now)
+    leads = snapshot.load_snapshots(tx, rows, now, ctx.holidays, full_until)
+    leads = mark_colleagues(tx, policy, programs, leads, on_any_track=may_enter is not None)
+    return with_received(tx, leads, programs, on_any_track=may_enter is not None)
+
+
+def advance_lead(lead: LeadSnapshot, transitions: LeadTransitions, moved: Counter[str]) -> str:
+    """Decide for one lead and collect the changes; return the event. An error of one lead never stops its batch."""
     enrollment = lead.view.enrollment
     program = transitions.definitions.programs.get(enrollment.track) if enrollment is not None else None
     if enrollment is None or program is None:
         return transitions.retry_later(lead, f"track {lead.ref} is not published; run `nurture publish`")
     try:
-        decision = decide(lead.view, program, transitions.definitions.policy, transitions.now)
+        definitions = transitions.definitions
+        decision = decide(lead.view, program, definitions.entries, definitions.policy, transitions.now)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal and retried
         return transitions.retry_later(lead, redact(error, lead.view.lead.fields))
-    return _apply(lead, decision, program.version, transitions)
+    if decision.move:
+        moved[decision.move] += 1
+    transitions.readmit(lead)
+    return _apply(lead, decision, program, transitions)
 
 
-def _apply(lead: LeadSnapshot, decision: Decision, version: int, transitions: LeadTransitions) -> str:
-    enrollment, position = lead.view.enrollment, decision.position
+def _apply(lead: LeadSnapshot, decision: Decision, program: Program, transitions: LeadTransitions) -> str:
+    version, enrollment, position = program.version, lead.view.enrollment, decision.position
     assert enrollment is not None
     assert position is not None
     detail = decision_to_dict(decision)
@@ -92,20 +125,36 @@ def _apply(lead: LeadSnapshot, decision: Decision, version: int, transitions: Le
         match action:
             case UpdateField():
                 continue
+            case RecallTouch():
+                recall = TouchCancellation(lead.view.lead.id, RECALLED)
+                transitions.changes.cancellations.append(recall)
+                _add_step_entry(lead, "recalled", action, version, transitions)
+            case SkipTouch():
+                _add_step_entry(lead, "skipped", action, version, transitions)
             case SendTouch():
                 event = "touch"
-                transitions.changes.new_messages.append(_new_message(lead, action, version, transitions.now))
+                planned = _new_message(lead, action, program, transitions.now)
+                transitions.changes.new_messages.append(planned)
+                if (action.step, action.visit) in lead.view.recalled_touches:
+                    transitions.changes.replanned_messages.append(planned)
             case OfferToSales(rule=rule, reason=reason):
                 _update_position(lead, position, transitions)
                 transitions.hand_off(lead, rule, reason, detail)
                 _update_fields(lead, decision.actions, transitions)
                 return "hand_off"
-            case EndEnrollment(destination=to, reason=reason):
-                entered = position.reached_at if isinstance(to, ToTrack) else None
+            case EndEnrollment(destination=to, reason=reason, exit=left_by):
+                entered = position.reached_at if isinstance(to, ToTrack | Previous) else None
                 at_position = _at_position(lead, position)
+                if left_by is not None:
+                    more = {"track_version": version, "step": position.step}
+                    at_position = transitions.record_exit(at_position, left_by, reason, **more)
                 transitions.move_to(at_position, to, reason, event="left", entered_at=entered, detail=detail)
                 _update_fields(lead, decision.actions, transitions)
-                return "left"
+                return left_by.value if left_by is not None else "left"
+            case TakeOver(track=track, reason=reason):
+                transitions.take_over(_at_position(lead, position), track, reason, detail)
+                _update_fields(lead, decision.actions, transitions)
+                return TAKEN_OVER
             case _:
                 assert_never(action)
     if position != enrollment.position:
@@ -117,6 +166,12 @@ def _apply(lead: LeadSnapshot, decision: Decision, version: int, transitions: Le
         lead, event, decision.reason, None, track_version=version, step=position.step, detail=detail
     )
     return event
+
+
+def _add_step_entry(
+    lead: LeadSnapshot, event: str, action: RecallTouch | SkipTouch, version: int, transitions: LeadTransitions
+) -> None:
+    transitions.add_journal_entry(lead, event, action.reason, None, track_version=version, step=action.step)
 
 
 def _at_position(lead: LeadSnapshot, position: Position) -> LeadSnapshot:
@@ -142,7 +197,7 @@ def _update_fields(lead: LeadSnapshot, actions: Iterable[Action], transitions: L
         transitions.changes.field_updates.append(FieldUpdate(lead.view.lead.id, {**lead.view.lead.fields, **updates}))
 
 
-def _new_message(lead: LeadSnapshot, send: SendTouch, version: int, now: datetime) -> NewMessage:
+def _new_message(lead: LeadSnapshot, send: SendTouch, program: Program, now: datetime) -> NewMessage:
     enrollment = lead.view.enrollment
     assert enrollment is not None
     return NewMessage(
@@ -152,10 +207,12 @@ def _new_message(lead: LeadSnapshot, send: SendTouch, version: int, now: datetim
         lead_id=lead.view.lead.id,
         enrollment_id=enrollment.id,
         track=enrollment.track,
-        track_version=version,
+        track_version=program.version,
         step=send.step,
         visit=send.visit,
         email=send.email,
+        topic=program.topic_key,
+        past_cap=send.past_cap,
         planned_at=send.planned_at,
         send_at=send.send_at,
         expires_at=send.expires_at,
@@ -182,9 +239,15 @@ def _action_to_list(action: Action) -> list[Any]:
             return ["send", action.step, action.visit, action.email, action.planned_at]
         case OfferToSales(rule=rule):
             return ["hand_off", rule]
+        case RecallTouch(step=step, visit=visit):
+            return ["recall", step, visit]
+        case SkipTouch(step=step, visit=visit):
+            return ["skip", step, visit]
         case UpdateField(name=name):
             return ["set_field", name]
         case EndEnrollment(destination=to):
             return ["leave", type(to).__name__, str(getattr(to, "track", getattr(to, "queue", "closed")))]
+        case TakeOver(track=track):
+            return ["take_over", track]
         case _:
             assert_never(action)

@@ -9,8 +9,8 @@ from datetime import date, datetime
 from typing import Final
 
 from nurture.db.transaction import Transaction
-from nurture.domain.consent.suppression import describe_suppression, find_covering
-from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Closing, Custodian
+from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Custodian, PausedBy, Queue
+from nurture.domain.planning.entry import Entries
 from nurture.domain.planning.planner import HoldReason, decide
 from nurture.domain.planning.program import ToQueue, ToTrack
 from nurture.domain.scoring import bant
@@ -20,11 +20,10 @@ from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries, snapshot
 from nurture.journey.leads.changeset import EnrollmentUpdate, FieldUpdate
 from nurture.journey.leads.snapshot import LeadSnapshot
-from nurture.journey.leads.transitions import LeadTransitions
+from nurture.journey.leads.transitions import LeadTransitions, find_mailing_block
 from nurture.runtime.context import AppContext
 
 MANUALLY: Final = "manually"
-_EXTENDED: Final = ", extended"
 
 
 @contextmanager
@@ -44,21 +43,35 @@ def _locked_lead(
 
 
 def enroll(ctx: AppContext, lead_id: int, track: str, now: datetime) -> None:
-    """Enroll the lead in *track*. Raises InvalidState if it is with sales, won, or may not be mailed."""
+    """Enroll the lead in *track*.
+
+    Raises InvalidState if it is with sales, may not be mailed, or is no customer and the track for customers, or the
+    reverse.
+    """
     with _locked_lead(ctx, lead_id, now) as (_, lead, transitions):
         if track not in transitions.definitions.programs:
             known = ", ".join(sorted(transitions.definitions.programs)) or "none"
             raise NotFound(f"No track {track} is published. Published: {known}.")
+        stop = lead.view.stops.get(track)
+        if stop is not None and stop.move_to:
+            raise InvalidState(f"Track {track} is retired. Enroll the lead in {stop.move_to}.")
+        ends_at = transitions.definitions.programs[track].ends_at(lead.view.lead.zone)
+        if ends_at is not None and ends_at <= now:
+            raise InvalidState(f"Track {track} is over: its last day has passed. Move `ends_on` in its track.yaml.")
         if lead.view.custodian in (Custodian.OFFER, Custodian.REP):
             raise InvalidState(f"Lead {lead_id} is with sales ({lead.ref}). Ask them to reject it first.")
-        if (lead.view.custodian, lead.ref) == (Custodian.CLOSED, Closing.WON):
-            raise InvalidState(f"Lead {lead_id} is closed as won. A customer cannot be enrolled.")
-        if lead.view.suppressed_by or not lead.view.lead.consent_basis or lead.address_id is None:
-            block_reason = lead.view.suppressed_by or "it has no address or no recorded consent basis"
-            raise InvalidState(f"Lead {lead_id} may not be mailed: {block_reason}.")
-        suppression = find_covering(lead.view.suppressions, track, transitions.definitions.programs[track].topic)
-        if suppression is not None:
-            raise InvalidState(f"Lead {lead_id} may not be mailed on {track}: {describe_suppression(suppression)}.")
+        program = transitions.definitions.programs[track]
+        if program.for_customers != lead.view.lead.is_customer:
+            what = "is a customer" if lead.view.lead.is_customer else "is no customer"
+            raise InvalidState(f"Lead {lead_id} {what}, and {track} is for {program.for_whom}. Name another track.")
+        block = find_mailing_block(lead, now)
+        if block is not None:
+            remedy = f" Record one: `nurture leads consent {lead_id} --grant BASIS --evidence TEXT`."
+            message = f"Lead {lead_id} may not be mailed: {block[1]}."
+            raise InvalidState(message + (remedy if block[0] == Queue.NO_CONSENT_BASIS else ""))
+        block = find_mailing_block(lead, now, transitions.definitions.programs[track])
+        if block is not None:
+            raise InvalidState(f"Lead {lead_id} may not be mailed on {track}: {block[1]}.")
         transitions.move_to(lead, ToTrack(track), "enrolled manually", event="enrolled")
 
 
@@ -70,28 +83,30 @@ def remove_from_track(ctx: AppContext, lead_id: int, queue: str, now: datetime) 
         transitions.move_to(lead, ToQueue(queue), "removed manually", event="left")
 
 
-def is_paused_by(paused_by: str | None, actor: str) -> bool:
-    """Return whether *actor* set the whole pause, rather than extending one of somebody else."""
-    return paused_by is not None and paused_by.startswith(actor) and not paused_by.endswith(_EXTENDED)
-
-
 def pause(
-    ctx: AppContext, lead_id: int, until: datetime | None, now: datetime, *, by: str = MANUALLY, only_by: str = ""
+    ctx: AppContext,
+    lead_id: int,
+    until: datetime | None,
+    now: datetime,
+    *,
+    by: str = MANUALLY,
+    paused_by: PausedBy = PausedBy.OPERATOR,
 ) -> datetime | None:
     """Pause mail to the lead until *until* (UTC), None to end the pause; return the end of its pause.
 
-    *by* is who asked for it. With *only_by*, only pauses of this actor may be ended or shortened: a longer one of
-    somebody else is kept, and ending it raises InvalidState.
+    *by* says in the journal who asked for it. Only an operator may end or shorten the pause of somebody else: a longer
+    one is kept, and ending it raises InvalidState.
     """
     with _locked_lead(ctx, lead_id, now) as (tx, lead, transitions):
         paused = lead.view.lead.paused_until
-        if only_by and paused is not None and paused > now and not is_paused_by(lead.view.lead.paused_by, only_by):
+        is_other = paused_by is not PausedBy.OPERATOR and lead.view.lead.paused_by != paused_by
+        if is_other and paused is not None and paused > now:
             if until is None:
-                raise InvalidState(f"Lead {lead_id} is paused until {paused:%Y-%m-%d}, but not {only_by.strip()}.")
+                raise InvalidState(f"Lead {lead_id} is paused until {paused:%Y-%m-%d}, but not {by}.")
             if until <= paused:
                 return paused
-            by += _EXTENDED
-        leads_queries.pause(tx, lead_id, until, by, now)
+            paused_by = PausedBy.SEVERAL
+        leads_queries.pause(tx, lead_id, until, paused_by, now)
         signal_queries.make_due(tx, [lead_id], now)
         reason = f"paused until {until:%Y-%m-%d %H:%M} UTC {by}" if until else f"resumed {by}"
         transitions.add_journal_entry(lead, "paused" if until else "resumed", reason, None)
@@ -114,7 +129,7 @@ def expedite(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY
             raise NotFound(f"Track {enrollment.track} is not published. Run `nurture publish`.")
         # Without the requested callback, which is not a wait of the track.
         track_view = replace(lead.view, lead=replace(lead.view.lead, call_on=None))
-        decision = decide(track_view, program, replace(transitions.definitions.policy, criteria=()), now)
+        decision = decide(track_view, program, Entries(), replace(transitions.definitions.policy, criteria=()), now)
         position, wake_at = decision.position or enrollment.position, decision.wake_at
         if decision.hold not in (HoldReason.WAITING, HoldReason.NOT_DUE) or wake_at is None:
             return False

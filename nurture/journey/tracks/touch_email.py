@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Self
 
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import Custodian, full_name
+from nurture.domain.fields import MissingText
+from nurture.domain.lead import Custodian, full_name, has_value
 from nurture.domain.planning.program import Program, Sender
-from nurture.formats.lead_row import EMAIL_FIELDS
+from nurture.formats.languages import language_code, main_language
 from nurture.journey.consent import open_tracking_queries
+from nurture.journey.tracks.owner_sender import Contact, load_owners
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.link_tracking import TrackedLinks
 from nurture.mail.rendering.render import Address, Envelope, compose
+from nurture.mail.rendering.utm import add_utm
 from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
-from nurture.runtime.link_destination_queries import PersonalDestinations, SharedDestination
+from nurture.runtime.link_queries import PersonalDestinations, SharedDestination
 from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 from nurture.runtime.public_links import Link, LinkSpec
+from nurture.runtime.published import Definitions
 
 _CONSENT_TEXTS: Final = {
     "consent": "You receive this because you agreed to hear from us.",
@@ -33,54 +38,88 @@ REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address
 """Variables that every touch must use."""
 
 KNOWN_VARIABLES: Final = frozenset(
-    {f"lead.{name}" for name in EMAIL_FIELDS}
-    | {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.consent_reason"}
+    {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.consent_reason"}
     | {"unsubscribe_url", "preferences_url"}
 )
-"""Variables that a touch may use."""
+"""Variables that a touch may use, besides those of the lead."""
 
 
 @dataclass(frozen=True, slots=True)
 class TouchTemplate:
-    """What all touches of one email of one track version share."""
+    """What all touches of one email of one track version share. *reply_to* is the address of a rep, if one sends."""
 
     program: Program
     compiled: CompiledEmail
     sender: Address
     destinations: tuple[SharedDestination, ...]
+    reply_to: Address | None = None
+    language: str = ""
+    """The language of the email, "" for the default of its track."""
+
+    def from_rep(self, rep: Address) -> Self:
+        """Return it in the name of *rep*. The address stays: only its domain may send, and takes bounces."""
+        program = replace(self.program, sender=replace(self.program.sender, name=rep.name))
+        return replace(self, program=program, sender=Address(rep.name, self.sender.email), reply_to=rep)
 
 
-def load_template(ctx: AppContext, tx: Transaction, track: str, version: int, email: str) -> TouchTemplate:
-    """Load an email of one version of a track."""
+def load_template(
+    ctx: AppContext, tx: Transaction, track: str, version: int, email: str, language: str = ""
+) -> TouchTemplate:
+    """Load an email of one version of a track in *language*, "" for the default."""
     program = ctx.definitions.program(tx, track, version)
-    compiled = ctx.definitions.email(tx, track, version, email, ctx.tracking)
-    numbered = enumerate(compiled.destinations, 1)
-    destinations = tuple(SharedDestination(track, version, email, number, url) for number, url in numbered)
-    return TouchTemplate(program, compiled, sender_address(program.sender), destinations)
+    compiled = ctx.definitions.email(tx, track, version, email, ctx.tracking, language)
+    numbered = enumerate(zip(compiled.destinations, compiled.names, strict=True), 1)
+    destinations = tuple(SharedDestination(track, version, email, number, *target) for number, target in numbered)
+    return TouchTemplate(program, compiled, sender_address(program.sender), destinations, language=language)
+
+
+def choose_language(program: Program, email: str, fields: Mapping[str, Any], country: str) -> str:
+    """Return in which of its languages a lead gets *email*, "" for the default: by its language, then its country."""
+    languages = program.languages.get(email)
+    if not languages:
+        return ""
+    country = country or str(fields.get("country") or "")
+    wanted = language_code(str(fields.get("language") or "")) or main_language(country)
+    return wanted if wanted in languages else ""
 
 
 @dataclass(frozen=True)
 class Touches:
-    """What the touches of a batch share: their templates, and the leads who agreed to open tracking."""
+    """What the touches of a batch share: their templates, the reps, and who agreed to open tracking."""
 
     ctx: AppContext
     open_tracked_leads: Collection[int]
-    templates: dict[tuple[str, int, str], TouchTemplate] = field(default_factory=dict)
+    owners: Mapping[int, Address] = field(default_factory=dict)
+    """The rep of each lead whose track sends in the name of its rep."""
+    templates: dict[tuple[object, ...], TouchTemplate] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], _now: datetime) -> Self:
-        """Read which leads agreed to open tracking. Templates are read when they are needed, once per batch."""
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
+        """Read reps, and who agreed to open tracking. Templates are read when they are needed, once per batch."""
+        tracks = {(one.track or "", one.track_version or 0) for one in batch}
+        by_owner = {key for key in tracks if ctx.definitions.program(tx, *key).sender.owner}
+        of_owners = [one for one in batch if (one.track, one.track_version) in by_owner]
+        contacts = [Contact(one.lead_id, one.address or "", one.fields) for one in of_owners]
+        owners = load_owners(ctx, tx, contacts, now) if contacts else {}
         if ctx.tracking is None:
-            return cls(ctx, ())
-        return cls(ctx, open_tracking_queries.filter_consenting(tx, [one.lead_id for one in batch]))
+            return cls(ctx, (), owners)
+        return cls(ctx, open_tracking_queries.filter_consenting(tx, [one.lead_id for one in batch]), owners)
 
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
         """Compose one touch."""
-        key = message.track or "", message.track_version or 0, message.email
+        track, version = message.track or "", message.track_version or 0
+        program = self.ctx.definitions.program(tx, track, version)
+        language = choose_language(program, message.email, message.fields, message.country)
+        key = track, version, message.email, language
         if key not in self.templates:
             self.templates[key] = load_template(self.ctx, tx, *key)
         track_opens = message.lead_id in self.open_tracked_leads
-        return compose_touch(self.ctx, self.templates[key], message, track_opens=track_opens)
+        template = self.templates[key]
+        rep = self.owners.get(message.lead_id) if template.program.sender.owner else None
+        if rep is not None and (*key, rep) not in self.templates:
+            self.templates[*key, rep] = template.from_rep(rep)
+        template = template if rep is None else self.templates[*key, rep]
+        return compose_touch(self.ctx, template, message, track_opens=track_opens)
 
 
 def withdrawal_reason(message: DueMessage) -> str:
@@ -99,6 +138,9 @@ def compose_touch(
 ) -> ComposedMessage:
     """Compose a touch; *track_opens* is whether the lead agreed to open tracking."""
     links, envelope, values = address_lead(ctx, template.program, template.sender, message, message.step)
+    values["_language"] = template.language or template.program.language
+    if template.reply_to is not None and not ctx.reply_domain:
+        envelope = replace(envelope, reply_to=template.reply_to)
     tracked_links = _make_tracked_links(ctx.base_url, template.compiled, message, links, track_opens=track_opens)
     email = compose(template.compiled, values, envelope, tracked_links)
     own_destinations = _own_destinations(template.compiled, tracked_links, message)
@@ -161,7 +203,7 @@ def _own_destinations(
         return None
     return PersonalDestinations(
         message.id,
-        [[url, compiled.patterns[pattern_index]] for url, pattern_index in tracked_links.personal_links.items()],
+        [[add_utm(url, compiled.utm), compiled.patterns[index]] for url, index in tracked_links.personal_links.items()],
     )
 
 
@@ -178,7 +220,7 @@ def touch_values(
 ) -> dict[str, object]:
     """Return the variables with which a touch is rendered."""
     return {
-        "lead": lead_values(fields),
+        "lead": lead_values(fields, program.fallbacks),
         "sender": {
             "name": program.sender.name,
             "email": program.sender.email,
@@ -194,11 +236,17 @@ def touch_values(
     }
 
 
-def lead_values(fields: Mapping[str, Any]) -> dict[str, object]:
-    """Return every field that an email may show; unknown ones are empty."""
-    values: dict[str, object] = {name: "" if fields.get(name) is None else fields[name] for name in EMAIL_FIELDS}
-    values["full_name"] = full_name(fields)
+def lead_values(fields: Mapping[str, Any], fallbacks: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Return the fields of a lead for its emails; a missing one is false, and shows its fallback."""
+    values: dict[str, object] = defaultdict(str, {name: MissingText(text) for name, text in (fallbacks or {}).items()})
+    values |= {name: value for name, value in fields.items() if has_value(value)}
+    values["full_name"] = full_name(fields) or values["full_name"]
     return values
+
+
+def main_program(definitions: Definitions) -> Program | None:
+    """Return the track whose sender writes to leads on no track, None without any."""
+    return max(definitions.programs.values(), key=lambda one: (one.priority, one.track), default=None)
 
 
 def sender_address(sender: Sender) -> Address:

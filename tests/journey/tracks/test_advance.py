@@ -18,8 +18,7 @@ from nurture.domain.signals import SignalKind
 from nurture.journey.handoff import sweep
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.changeset import Changes, NewOutcome
-from nurture.journey.leads.custody import CustodyUpdate
-from nurture.journey.leads.journal import JournalEntry
+from nurture.journey.leads.custody import CustodyUpdate, JournalEntry
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.journey.tracks import advance, enroll, manual
 from nurture.runtime.context import AppContext

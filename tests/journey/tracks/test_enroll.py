@@ -51,7 +51,7 @@ def test_a_lead_that_may_not_be_mailed_waits_in_the_queue_for_its_reason(ctx: Ap
     assert custody(ctx, without_basis) == ("queue", "no-consent-basis")
 
 
-def test_a_lead_that_fits_no_audience_waits_and_is_classified_again_after_a_publish(
+def test_a_lead_that_fits_no_audience_rests_and_is_classified_again_after_a_publish(
     db: Database, tmp_path: Path
 ) -> None:
     rules = sample_rules()
@@ -61,9 +61,9 @@ def test_a_lead_that_fits_no_audience_waits_and_is_classified_again_after_a_publ
     ctx = make_context(db, tmp_path, rules=rules)
     lead = add_lead(ctx, title="Gardener")
     run_at(ctx, START)
-    assert custody(ctx, lead) == ("queue", "no-track")
+    assert (custody(ctx, lead), due_at(ctx, lead)) == (("resting", "no-track"), START + 365 * DAY)
     publish(ctx, sample_rules(), START + DAY)
-    run_at(ctx, START + 7 * DAY, START + 7 * DAY)
+    run_at(ctx, START + DAY)
     assert custody(ctx, lead) == ("track", "keep")
 
 

@@ -11,7 +11,7 @@ from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState, NotFound
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.journey.tracks import manual
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
@@ -63,7 +63,7 @@ def test_a_lead_that_is_with_sales_is_not_enrolled(ctx: AppContext) -> None:
     run_at(ctx, START)
     with pytest.raises(InvalidState, match="with sales"):
         manual.enroll(ctx, lead, "keep", START)
-    sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), START)
+    responses.accept(ctx, one(ctx, "SELECT id FROM offer"), START)
     with pytest.raises(InvalidState, match="with sales"):
         manual.enroll(ctx, lead, "keep", START)
     with pytest.raises(InvalidState, match="on no track"):
@@ -73,9 +73,9 @@ def test_a_lead_that_is_with_sales_is_not_enrolled(ctx: AppContext) -> None:
 def test_a_customer_cannot_be_enrolled(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     close_lead(ctx, lead, Closing.WON, START)
-    with pytest.raises(InvalidState, match="closed as won"):
+    with pytest.raises(InvalidState, match="is a customer"):
         manual.enroll(ctx, lead, "keep", START)
-    assert custody(ctx, lead) == ("closed", "won")
+    assert custody(ctx, lead) == ("resting", "customer")
 
 
 def test_a_lead_removed_from_its_track_goes_to_a_queue_with_a_review_date(ctx: AppContext) -> None:
@@ -116,12 +116,12 @@ def test_closing_ends_everything_and_withdraws_an_open_offer(ctx: AppContext) ->
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     close_lead(ctx, lead, Closing.WON, START + HOUR, happened_at=START - DAY, amount=900.0)
-    assert custody(ctx, lead) == ("closed", "won")
-    assert due_at(ctx, lead) is None
+    assert custody(ctx, lead) == ("resting", "customer")
+    assert due_at(ctx, lead) == START + HOUR
     assert one(ctx, "SELECT state FROM offer") == "withdrawn"
     assert rows(ctx, "SELECT closing, amount FROM outcome") == [("won", 900.0)]
     with pytest.raises(InvalidState, match="already withdrawn"):
-        sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), START + HOUR)
+        responses.accept(ctx, one(ctx, "SELECT id FROM offer"), START + HOUR)
 
 
 def test_closing_twice_changes_nothing_and_closing_otherwise_is_refused(ctx: AppContext) -> None:

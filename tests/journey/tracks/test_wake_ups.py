@@ -10,7 +10,7 @@ import pytest
 from nurture.db.engine import Database
 from nurture.domain.planning.calendar import start_of_day
 from nurture.journey.engagement import signals
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
@@ -62,14 +62,14 @@ def test_a_date_that_a_rep_reported_makes_the_lead_due_even_in_its_cool_off(
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     decides = START.date() + (90 + days) * DAY
-    sweep.reject(ctx, 1, reason, START, decides)
+    responses.reject(ctx, 1, reason, START, decides)
     assert offered_at(ctx, lead, START) == start_of_day(decides - 90 * DAY, "UTC")
 
 
 def test_a_lead_in_its_cool_off_gets_no_mail(ctx: AppContext) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
-    sweep.reject(ctx, 1, "not-now", START, START.date() + 110 * DAY)
+    responses.reject(ctx, 1, "not-now", START, START.date() + 110 * DAY)
     assert offered_at(ctx, lead, START) == start_of_day(START.date() + 20 * DAY, "UTC")
     assert one(ctx, "SELECT count(*) FROM message WHERE kind = 'touch'") == 0
 

@@ -1,0 +1,99 @@
+"""Enroll all known leads that meet a condition in one track, and count those that are left out, by reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from nurture.domain.lead import Custodian
+from nurture.domain.planning.conditions import Condition, evaluate
+from nurture.domain.planning.entry import may_enter_again
+from nurture.domain.planning.lead_view import TouchState
+from nurture.domain.planning.program import Program, ToTrack
+from nurture.domain.policy.policy_wording import describe_condition
+from nurture.errors import InvalidState, NotFound, suggest
+from nurture.journey.leads import snapshot, stop_queries
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import LeadTransitions
+from nurture.runtime.context import AppContext
+
+
+@dataclass(slots=True)
+class EnrollmentCounts:
+    """The leads that enter *track*, by the track that they are on ("": none), and those left out, by reason."""
+
+    track: str
+    entering: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def enroll_where(
+    ctx: AppContext, track: str, condition: Condition, now: datetime, *, dry_run: bool = False
+) -> EnrollmentCounts:
+    """Enroll the open leads that meet *condition* in *track*, batch by batch; a *dry_run* only counts.
+
+    Their own track is interrupted: `finally: previous` brings them back to their step. Run twice, it enrolls nobody
+    again. Raises NotFound for a track that is not published, and InvalidState for one that is retired.
+    """
+    found, last = EnrollmentCounts(track), 0
+    while True:
+        with ctx.database.read() if dry_run else ctx.database.write() as tx:
+            definitions = ctx.definitions.current(tx)
+            program = definitions.programs.get(track)
+            if program is None:
+                raise NotFound(f"No track {track} is published. {suggest(track, definitions.programs)}")
+            stop = stop_queries.load_stops(tx).get(track)
+            if stop is not None and stop.move_to:
+                raise InvalidState(f"Track {track} is retired. Enroll the leads in {stop.move_to}.")
+            rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
+            ids = [row.lead_id for row in rows]
+            chosen = rows if dry_run else snapshot.load_rows(tx, ids)  # locked
+            transitions, reason = LeadTransitions(definitions, now, "manual"), describe_condition(condition)
+            for lead in snapshot.load_snapshots(tx, chosen, now, ctx.holidays):
+                context = definitions.policy.evaluation_context(lead.view, since=lead.view.lead.signals_since)
+                if evaluate(condition, context, now).met:
+                    _enroll(lead, program, transitions, f"enrolled by condition: {reason}", found)
+            if not dry_run:
+                transitions.changes.write(tx, now)
+        if len(rows) < ctx.batch_size:
+            return found
+        last = ids[-1]
+
+
+def _enroll(
+    lead: LeadSnapshot, program: Program, transitions: LeadTransitions, reason: str, found: EnrollmentCounts
+) -> None:
+    obstacle = _find_obstacle(lead, program, transitions.now)
+    if obstacle:
+        found.left_out[obstacle] += 1
+        return
+    enrollment = lead.view.enrollment
+    found.entering[enrollment.track if enrollment is not None else ""] += 1
+    if enrollment is not None:
+        transitions.take_over(lead, program.track, reason)
+    else:
+        transitions.move_to(lead, ToTrack(program.track), reason, event="enrolled")
+
+
+def _find_obstacle(lead: LeadSnapshot, program: Program, now: datetime) -> str:
+    """Return why the lead does not enter, "" if nothing stands against it."""
+    view, ends_at = lead.view, program.ends_at(lead.view.lead.zone)
+    if view.enrollment is not None and view.enrollment.track == program.track:
+        return "on it already"
+    if view.custodian in (Custodian.OFFER, Custodian.REP):
+        return "with sales"
+    if view.custodian is Custodian.INTAKE:
+        return "not classified yet"
+    if view.queue:
+        return f"in the queue {view.queue}"
+    if program.for_customers != view.lead.is_customer:
+        return f"the track is for {program.for_whom}"
+    if not view.permission(now, program).allowed:
+        return "may not be mailed"
+    if not may_enter_again(program, view, now):
+        return "on it before, and `re_entry` keeps them out"
+    if ends_at is not None and ends_at <= now:
+        return "the last day of the track is over"
+    in_flight = any(touch.state is TouchState.IN_FLIGHT for touch in view.touches)
+    return "an email to them is being sent; try again later" if in_flight else ""

@@ -1,18 +1,18 @@
 """Show what holds mail back, and resume a paused provider or sender domain."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from nurture.db.transaction import Transaction
 from nurture.domain.delivery import sending_limits
-from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
+from nurture.domain.delivery.sending_limits import SendingLimits
+from nurture.domain.delivery.stops import Stop
 from nurture.errors import InvalidState
-from nurture.journey.delivery import volume_queries as sent_mail
+from nurture.journey.delivery import queries as sent_mail
+from nurture.journey.delivery.queries import DeliveryStats, SentCount
 from nurture.journey.delivery.send_checks import sender_domain
-from nurture.journey.delivery.volume_queries import DeliveryStats, SentCount
+from nurture.journey.leads import stop_queries
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.runtime import quarantine
@@ -40,11 +40,12 @@ class DomainStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeliverabilityStatus:
-    """The provider, all open circuit breakers and sending pauses, and the status of each sender domain."""
+    """The provider, all open circuit breakers, sending pauses and stops, and the status of each sender domain."""
 
     provider: str
     breakers: tuple[Breaker, ...]
     domains: tuple[DomainStatus, ...]
+    stops: tuple[Stop, ...] = ()
 
     @property
     def provider_breaker(self) -> Breaker | None:
@@ -54,10 +55,12 @@ class DeliverabilityStatus:
 
 
 def load_deliverability_status(ctx: AppContext, now: datetime) -> DeliverabilityStatus:
-    """Return the provider, open breakers and domain statuses at *now*."""
+    """Return the provider, open breakers, stops and domain statuses at *now*."""
     with ctx.database.read() as tx:
         breakers = circuit_breakers.list_active(tx)
-        return DeliverabilityStatus(ctx.provider.name, tuple(breakers), tuple(_domain_statuses(ctx, tx, breakers, now)))
+        domains = tuple(_domain_statuses(ctx, tx, breakers, now))
+        stops = tuple(stop_queries.load_stops(tx).values())
+        return DeliverabilityStatus(ctx.provider.name, tuple(breakers), domains, stops)
 
 
 def _domain_statuses(
@@ -74,43 +77,20 @@ def _domain_statuses(
         tx, {name: definitions.sending.for_domain(name).sample_size for name in tracks}
     )
     paused = {one.name: one for one in breakers if one.kind == "domain"}
-    return [
-        _domain_status(
-            name,
-            tuple(tracks[name]),
-            definitions.sending,
-            sent[name],
-            stats.get(name, DeliveryStats()),
-            paused.get(name),
-            now,
-        )
-        for name in sorted(tracks)
-    ]
-
-
-def _domain_status(
-    name: str,
-    tracks: tuple[str, ...],
-    rules: SendingRules,
-    sent: SentCount,
-    stats: DeliveryStats,
-    pause: Breaker | None,
-    now: datetime,
-) -> DomainStatus:
-    limits = rules.for_domain(name)
     today = now.astimezone(UTC).date()
-    warm_up = limits.warm_up
-    return DomainStatus(
-        name,
-        tracks,
-        limits,
-        sent,
-        stats,
-        limits.max_on_day(today),
-        limits.max_on_day(today + timedelta(days=1)),
-        None if warm_up is None else (today - warm_up.start_date).days + 1,
-        pause,
-    )
+    statuses = []
+    for name in sorted(tracks):
+        limits = definitions.sending.for_domain(name)
+        warm_up_day = None if limits.warm_up is None else (today - limits.warm_up.start_date).days + 1
+        today_limit, tomorrow_limit = limits.max_on_day(today), limits.max_on_day(today + timedelta(days=1))
+        reached = stats.get(name, DeliveryStats())
+        pause = paused.get(name)
+        statuses.append(
+            DomainStatus(
+                name, tuple(tracks[name]), limits, sent[name], reached, today_limit, tomorrow_limit, warm_up_day, pause
+            )
+        )
+    return statuses
 
 
 def resume(ctx: AppContext, name: str, by: str, now: datetime) -> list[Breaker]:
@@ -121,8 +101,9 @@ def resume(ctx: AppContext, name: str, by: str, now: datetime) -> list[Breaker]:
     names = {name, sending_limits.normalize_domain(name)}
     if name == quarantine.NAME:
         with ctx.database.read() as tx:
-            reason = next((one.reason for one in circuit_breakers.list_active(tx) if one.name == name), "")
-        raise InvalidState(f"A database quarantine cannot be resumed like a provider. {quarantine.remedy_for(reason)}")
+            active = next((one for one in circuit_breakers.list_active(tx) if one.name == name), None)
+        remedy = f" {quarantine.remedy_for(active)}" if active is not None else ""
+        raise InvalidState(f"A database quarantine cannot be resumed like a provider.{remedy}")
     with ctx.database.write() as tx:
         open_breakers = circuit_breakers.list_active(tx)
         released = [

@@ -1,27 +1,100 @@
 """Claim due messages under a lease, after checking that they may go, and compose them."""
 
-from __future__ import annotations
-
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from secrets import token_hex
 from typing import Final
 
 from nurture.clock import Clock
 from nurture.db.transaction import Transaction
-from nurture.journey.delivery import compose_batch, send_checks
-from nurture.journey.leads import lock_queries, signal_queries
+from nurture.journey.delivery import send_checks
+from nurture.journey.leads import signal_queries
+from nurture.journey.leads.custody import lock_leads
+from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import PROBE_AFTER
-from nurture.outbox.heartbeat import LEASE, heartbeat
-from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
-from nurture.outbox.messages import QUEUE, DeliveryResult, DueMessage, lock_due
-from nurture.runtime import quarantine
+from nurture.outbox.lease_queue import LEASE, CheckpointObserver, heartbeat, ignore_checkpoint
+from nurture.outbox.messages import QUEUE, TO_NOTIFIER, DeliveryResult, DueMessage, lock_due
+from nurture.runtime import link_queries, public_links, quarantine
 from nurture.runtime.context import AppContext
+from nurture.runtime.message_kinds import ComposedMessage, Composer
+from nurture.runtime.public_links import LinkSpec
+from nurture.runtime.redact import redact
+
+
+@dataclass
+class ComposedBatch:
+    """The composed messages by id, and why the others could not be composed."""
+
+    messages: dict[int, ComposedMessage] = field(default_factory=dict)
+    problems: dict[int, str] = field(default_factory=dict)
+
+    def keep_only(self, ids: AbstractSet[int]) -> None:
+        """Drop all messages except *ids*."""
+        self.messages = {id_: one for id_, one in self.messages.items() if id_ in ids}
+        self.problems = {id_: why for id_, why in self.problems.items() if id_ in ids}
+
+
+@dataclass(frozen=True)
+class CompositionBatch:
+    """Messages to compose, with what was read about them when they were claimed, by kind.
+
+    *reply_domain* is the domain of reply addresses, "" if no answers are read.
+    """
+
+    messages: Sequence[DueMessage]
+    composers: Mapping[str, Composer]
+    reply_domain: str = ""
+
+    @classmethod
+    def load(
+        cls, ctx: AppContext, tx: Transaction, messages: Sequence[DueMessage], now: datetime
+    ) -> "CompositionBatch":
+        """Read what *messages* need, in a constant number of statements."""
+        by_kind: dict[str, list[DueMessage]] = defaultdict(list)
+        for one in messages:
+            by_kind[one.kind].append(one)
+        composers = {name: ctx.message_kinds[name].load(ctx, tx, batch, now) for name, batch in by_kind.items()}
+        return cls(messages, composers, ctx.reply_domain)
+
+    def compose(self, tx: Transaction) -> ComposedBatch:
+        """Compose each message; one that cannot be composed does not stop the others."""
+        composed = ComposedBatch()
+        for one in self.messages:
+            try:
+                message = self.composers[one.kind].compose(tx, one)
+                returns = self.reply_domain and one.recipient != TO_NOTIFIER
+                composed.messages[one.id] = _add_return_path(one, message, self.reply_domain) if returns else message
+            except Exception as error:  # noqa: BLE001 - recorded on the message
+                composed.problems[one.id] = redact(error, one.fields, one.address)
+        return composed
+
+
+def _add_return_path(message: DueMessage, composed: ComposedMessage, domain: str) -> ComposedMessage:
+    """Have bounces returned to a reply address of this message alone: the one for answers, if it has one."""
+    links = composed.links
+    link = next((one for one in links if one.spec.purpose == public_links.REPLY), None)
+    if link is None:
+        link = public_links.make_link(LinkSpec(public_links.REPLY, message.lead_id, message.id))
+        links = [*links, link]
+    email = replace(composed.email, return_path=reply_address(link.token, domain))
+    return composed._replace(email=email, links=links)
+
+
+def save_links(tx: Transaction, composed: ComposedBatch, now: datetime) -> None:
+    """Store the destinations of the links in the emails, before the emails are sent."""
+    messages = composed.messages.values()
+    public_links.store_links(tx, [link for one in messages for link in one.links], now)
+    by_template = {id(one.shared_destinations): one.shared_destinations for one in messages}
+    own = [one.own_destinations for one in messages if one.own_destinations is not None]
+    link_queries.write_destinations(tx, set(chain.from_iterable(by_template.values())), own)
+
 
 _FINAL_STATES: Final = frozenset({"accepted", "rejected", "cancelled"})
 
@@ -73,7 +146,7 @@ def claim_batch(
         apply_outcomes_and_wake(tx, decision.held_back, due_messages, None, now)
         claims = [(one.id, decision.sender_domains.get(one.id)) for one in decision.ready]
         QUEUE.claim(tx, claims, token, now + LEASE, now)
-        batch = compose_batch.CompositionBatch.load(ctx, tx, decision.ready, now)
+        batch = CompositionBatch.load(ctx, tx, decision.ready, now)
         refs = [one.send_key for one in decision.ready]
         observe("claim", refs)
     observe("claimed", refs)
@@ -88,7 +161,7 @@ def claim_batch(
 
 def _compose(
     ctx: AppContext,
-    batch: compose_batch.CompositionBatch,
+    batch: CompositionBatch,
     token: str,
     states: Counter[str],
     now: datetime,
@@ -101,11 +174,11 @@ def _compose(
             composed = batch.compose(tx)
         observe("render", [one.send_key for one in batch.messages])
         with ctx.database.write() as tx:
-            lock_queries.lock_leads(tx, [one.lead_id for one in batch.messages])
+            lock_leads(tx, [one.lead_id for one in batch.messages])
             composed.keep_only(QUEUE.lock_claimed(tx, token))
             rejections = [DeliveryResult(id_, "rejected", why) for id_, why in composed.problems.items()]
             apply_outcomes_and_wake(tx, rejections, batch.messages, token, now)
-            compose_batch.save_links(tx, composed, now)
+            save_links(tx, composed, now)
     states.update(outcome.state for outcome in rejections)
     return {id_: one.email for id_, one in composed.messages.items()}
 

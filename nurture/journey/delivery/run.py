@@ -1,7 +1,5 @@
 """Drain the outbox in batches: claim what may go, and send it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,12 +12,11 @@ from nurture.journey.delivery.claim import claim_batch
 from nurture.journey.delivery.send import MAX_CONSECUTIVE_UNKNOWN, send_claimed
 from nurture.journey.delivery.unknown import load_resend_after
 from nurture.outbox import messages as outbox_messages
-from nurture.outbox.heartbeat import LEASE
-from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
+from nurture.outbox.circuit_breakers import Breaker
+from nurture.outbox.lease_queue import LEASE, CheckpointObserver, ignore_checkpoint
 from nurture.runtime import quarantine
+from nurture.runtime.batches import drain, gc_paused
 from nurture.runtime.context import AppContext
-from nurture.runtime.drain import drain
-from nurture.runtime.gc_pause import gc_paused
 
 MAX_BATCH_SIZE: Final = 1_000
 """How many messages one worker holds at most."""
@@ -35,23 +32,23 @@ UNKNOWN_LOOKBACK: Final = timedelta(minutes=15)
 class DeliverySummary:
     """How many due messages one run handled, and how many are now in each state.
 
-    *quarantine_reason* is why nothing may be sent, "" if there is none.
+    *stopped_by* is the quarantine because of which nothing may be sent, None if there is none.
     """
 
     messages: int = 0
     states: Counter[str] = field(default_factory=Counter)
-    quarantine_reason: str = ""
+    stopped_by: Breaker | None = None
 
     @property
     def refusal(self) -> str:
         """Return why nothing was sent, and the remedy; "" if sending is allowed."""
-        reason = self.quarantine_reason
-        return f"Nothing was sent: {reason}. {quarantine.remedy_for(reason)}" if reason else ""
+        found = self.stopped_by
+        return f"Nothing was sent: {found.reason}. {quarantine.remedy_for(found)}" if found is not None else ""
 
-    def __add__(self, other: DeliverySummary) -> DeliverySummary:
+    def __add__(self, other: "DeliverySummary") -> "DeliverySummary":
         """Return the sum of two runs."""
-        reason = self.quarantine_reason or other.quarantine_reason
-        return DeliverySummary(self.messages + other.messages, self.states + other.states, reason)
+        found = self.stopped_by or other.stopped_by
+        return DeliverySummary(self.messages + other.messages, self.states + other.states, found)
 
 
 def deliver(
@@ -66,9 +63,9 @@ def deliver(
     Mail goes first, then notices by target, so that a target that cannot be reached delays neither mail nor other
     targets. *should_stop* is called between batches.
     """
-    reason = quarantine.find_reason(ctx, clock.now())
-    if reason is not None and not quarantine.is_local(ctx.provider.name):
-        return DeliverySummary(quarantine_reason=reason)
+    found = quarantine.check(ctx, clock.now())
+    if found is not None and not quarantine.is_local(ctx.provider.name):
+        return DeliverySummary(stopped_by=found)
 
     def send_due(ctx: AppContext, target: str | None = None) -> DeliverySummary:
         worker = _DeliveryWorker(ctx, clock, after_batch, observe, target)
@@ -84,8 +81,8 @@ def deliver(
                     total += send_due(replace(ctx, provider=ctx.notifier(target)), target)
             return total
     except DatabaseOutdated as error:
-        quarantine.start(ctx, f"the database is in quarantine: {error}", clock.now())
-        return DeliverySummary(quarantine_reason=str(error))
+        reason = f"the database is in quarantine: {error}"
+        return DeliverySummary(stopped_by=quarantine.start(ctx, reason, clock.now(), is_outdated=True))
 
 
 class _DeliveryWorker:

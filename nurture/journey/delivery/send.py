@@ -1,7 +1,5 @@
 """Send claimed messages: the checks of mail before the call, and the results of its provider."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +7,16 @@ from datetime import datetime
 from typing import Final
 
 from nurture.clock import Clock
+from nurture.db import locks
+from nurture.db.locks import Lock
 from nurture.db.transaction import Transaction
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt
 from nurture.journey.delivery import send_checks
 from nurture.journey.delivery.claim import ClaimedBatch, apply_outcomes_and_wake
-from nurture.journey.leads import lock_queries
+from nurture.journey.leads.custody import lock_leads
 from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
-from nurture.outbox.heartbeat import LEASE
-from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
+from nurture.outbox.lease_queue import LEASE, CheckpointObserver, ignore_checkpoint
 from nurture.outbox.messages import DeliveryResult, DueMessage
 from nurture.outbox.sender import Sender, SendResult, chunks
 from nurture.runtime import quarantine
@@ -70,8 +69,9 @@ class _MessageSender(Sender[DueMessage]):
     batch: ClaimedBatch
 
     def lock(self, tx: Transaction, rows: Sequence[DueMessage]) -> None:
-        """Lock leads before messages, as a sweep that cancels messages does."""
-        lock_queries.lock_leads(tx, [one.lead_id for one in rows])
+        """Let no stop be committed meanwhile; lock leads before messages, as a sweep that cancels messages does."""
+        locks.acquire_shared(tx, Lock.STOPS)
+        lock_leads(tx, [one.lead_id for one in rows])
 
     def stamp(
         self, tx: Transaction, chunk: Sequence[DueMessage], now: datetime, states: Counter[str]
@@ -79,7 +79,9 @@ class _MessageSender(Sender[DueMessage]):
         """Mark as sending the messages that may still go and whose lease is still held."""
         ctx, batch = self.ctx, self.batch
         touches = [one for one in chunk if one.recipient == messages.TO_LEAD]
-        blocked = send_checks.recheck_suppressions(ctx, tx, touches)
+        blocked = send_checks.recheck_stops(ctx, tx, chunk, now) | send_checks.recheck_permissions(
+            ctx, tx, touches, now
+        )
         if batch.claimed_at is not None and now - batch.claimed_at > LEASE:
             blocked = send_checks.recheck_send_windows(ctx, tx, touches, now) | blocked
         self.write_results(tx, list(blocked.values()), chunk, now)

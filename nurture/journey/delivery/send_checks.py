@@ -1,7 +1,5 @@
 """Check what may be sent: before a message is claimed, and again right before the call."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +7,21 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from nurture.db.transaction import Transaction
-from nurture.domain.consent.suppression import ActiveSuppression, find_covering
+from nurture.domain.consent.permission import MailPermission, may_mail
+from nurture.domain.consent.statements import ConsentStatement
+from nurture.domain.consent.suppression import ActiveSuppression
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
-from nurture.domain.planning.calendar import Holidays
-from nurture.domain.planning.program import Program
-from nurture.domain.planning.touch_planning import earliest_send_time
+from nurture.domain.delivery.stops import STOP_REVIEW_INTERVAL, find_stop
+from nurture.domain.lead import Lead
+from nurture.domain.planning.frequency_cap import CountedEmail
+from nurture.domain.planning.program import Email, Program
+from nurture.domain.planning.send_time import describe_move, earliest_send_time
+from nurture.domain.planning.touch_timing import date_due_at, latest_time
 from nurture.errors import NurtureError
-from nurture.journey.delivery import volume_queries as sent_mail
-from nurture.journey.leads import suppression_queries
+from nurture.journey.delivery import queries as sent_mail
+from nurture.journey.delivery.hourly_ceilings import defer_beyond_ceilings
+from nurture.journey.leads import consent_queries, stop_queries, suppression_queries
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
@@ -46,22 +50,27 @@ def check_before_send(
     open_breakers: Sequence[Breaker],
     now: datetime,
 ) -> SendDecision:
-    """Check everything that may have changed since the messages were planned."""
+    """Check everything that may have changed since the messages were planned.
+
+    Of the mail of one lead, that of higher priority is checked first, so that a cap moves the other.
+    """
     touches = [one for one in due_messages if one.recipient == TO_LEAD]
-    suppressed = _load_suppressions(tx, touches)
+    histories = _load_histories(tx, touches)
     programs = _load_programs(ctx.definitions, tx, touches)
-    sent_times = _load_sent_times(tx, touches, programs, now)
+    counted = _load_counted_emails(tx, touches, programs, now)
+    stopped = _Stopped(ctx.definitions, tx)
     decision = SendDecision()
     touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
-    for one in due_messages:
-        outcome = _withdraw(ctx, one, now)
+    for one in sorted(due_messages, key=lambda one: -_priority(ctx, one)):
+        outcome = _withdraw(ctx, one, now) or stopped.result(one, now)
         if outcome is None and one.recipient == TO_LEAD:
             program = programs[one.track, one.track_version]
-            outcome = _check_touch(
-                ctx.holidays, one, program, suppressed.get(one.address_id or 0, ()), sent_times[one.lead_id], now
-            )
+            permission = _permission(ctx, one, program, histories, now)
+            outcome = _check_touch(ctx, one, program, permission, counted[one.lead_id], now)
             if outcome is None and isinstance(program, Program):
-                sent_times[one.lead_id].append(now)
+                one = one._replace(consent_basis=permission.basis)  # noqa: PLW2901 - the basis for this topic
+                if not ctx.message_kinds[one.kind].asks_consent:
+                    counted[one.lead_id].append(_count(one, program, now))
                 domain = sender_domain(program)
                 touches_by_domain[domain].append(one)
                 decision.sender_domains[one.id] = domain
@@ -70,8 +79,19 @@ def check_before_send(
             decision.ready.append(one)
         else:
             decision.held_back.append(outcome)
+    known = [one for one in programs.values() if isinstance(one, Program)]
+    decision.held_back += defer_beyond_ceilings(ctx, tx, touches_by_domain, known, now)
     _apply_domain_limits(ctx.definitions, tx, touches_by_domain, open_breakers, decision, now)
     return decision
+
+
+def _priority(ctx: AppContext, message: DueMessage) -> int:
+    kind = ctx.message_kinds.get(message.kind)
+    return kind.priority if kind is not None else 0
+
+
+def _count(message: DueMessage, program: Program, now: datetime) -> CountedEmail:
+    return CountedEmail(now, program.track, program.topic_key) if message.kind == "touch" else CountedEmail(now)
 
 
 def _withdraw(ctx: AppContext, message: DueMessage, now: datetime) -> DeliveryResult | None:
@@ -84,38 +104,66 @@ def _withdraw(ctx: AppContext, message: DueMessage, now: datetime) -> DeliveryRe
     return cancel(message, reason) if reason else None
 
 
+class _Stopped:
+    """What stops mail now: decisions of people, and the first and last days of the tracks as published."""
+
+    def __init__(self, definitions: PublishedDefinitions, tx: Transaction) -> None:
+        current = definitions.find_current(tx)
+        self._programs: Mapping[str, Program] = current.programs if current is not None else {}
+        self._stops = stop_queries.load_stops(tx)
+
+    def result(self, message: DueMessage, now: datetime) -> DeliveryResult | None:
+        """Return the result of a message that may not go now, None if nothing stops it."""
+        to_lead = message.recipient == TO_LEAD
+        stop = find_stop(self._stops, message.track, to_lead=to_lead)
+        if stop is not None:
+            held = hold_until(message, f"stopped: {stop}", now + STOP_REVIEW_INTERVAL)
+            return held._replace(held_by=stop_queries.STOP)
+        program = self._programs.get(message.track or "") if to_lead else None
+        if program is None:
+            return None
+        starts_at, ends_at = program.starts_at(message.zone), program.ends_at(message.zone)
+        if ends_at is not None and ends_at <= now:
+            return cancel(message, f"{program.track} ended on {program.ends_on}")
+        if starts_at is not None and starts_at > now:
+            return defer_until(message, f"{program.track} starts on {program.starts_on}", starts_at, now)
+        return None
+
+
+def recheck_stops(
+    ctx: AppContext, tx: Transaction, claimed: Sequence[DueMessage], now: datetime
+) -> dict[int, DeliveryResult]:
+    """Return the messages whose mail was stopped since the claim, as planned again, or whose track is over."""
+    stopped = _Stopped(ctx.definitions, tx)
+    held = (stopped.result(one, now) for one in claimed)
+    return {one.id: one for one in held if one is not None}
+
+
 def recheck_send_windows(
     ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage], now: datetime
 ) -> dict[int, DeliveryResult]:
-    """Return the results of touches whose send window closed or whose grace period ended since the claim."""
+    """Return the results of touches whose send window closed, grace ended or date moved since the claim."""
     programs = _load_programs(ctx.definitions, tx, touches)
     closed = {}
     for one in touches:
         program = programs[one.track, one.track_version]
-        if now > one.expires_at:
+        if isinstance(program, Program) and (moved := _check_dates(ctx, one, program, now)) is not None:
+            closed[one.id] = moved
+        elif now > one.expires_at:
             closed[one.id] = cancel(one, "too_late")
-        elif (
-            isinstance(program, Program)
-            and (later := _earliest_send_time(ctx.holidays, one, program, (), now)) is not None
-        ):
-            closed[one.id] = _hold_or_cancel(one, "held for its send window", later)
+        elif isinstance(program, Program) and (later := _find_delay(ctx, one, program, (), now)) is not None:
+            closed[one.id] = _hold_or_cancel(one, *later, now)
     return closed
 
 
-def recheck_suppressions(ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage]) -> dict[int, DeliveryResult]:
-    """Return the touches whose lead has opted out since the claim, as cancelled."""
-    suppressed = _load_suppressions(tx, touches)
-    if not suppressed:
-        return {}
+def recheck_permissions(
+    ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage], now: datetime
+) -> dict[int, DeliveryResult]:
+    """Return the touches whose lead may no longer be mailed since the claim, as cancelled."""
+    histories = _load_histories(tx, touches)
     programs = _load_programs(ctx.definitions, tx, touches)
-    cancelled = {}
-    for one in touches:
-        program = programs[one.track, one.track_version]
-        topic = program.topic if isinstance(program, Program) else ""
-        reason = _suppression_reason(one, suppressed.get(one.address_id or 0, ()), topic)
-        if reason is not None:
-            cancelled[one.id] = cancel(one, reason)
-    return cancelled
+    checked = [(one, _permission(ctx, one, programs[one.track, one.track_version], histories, now)) for one in touches]
+    return {one.id: cancel(one, _refusal_reason(permission)) for one, permission in checked if not permission.allowed}
 
 
 def sender_domain(program: Program) -> str:
@@ -138,13 +186,38 @@ def defer_until(message: DueMessage, reason: str, until: datetime, now: datetime
     return DeliveryResult(message.id, "planned", reason, until, message.expires_at + (until - now))
 
 
-Suppressions = Mapping[int, Sequence[ActiveSuppression]]
-"""The active suppressions of each address, by its id."""
+@dataclass(frozen=True, slots=True)
+class _Histories:
+    """The consent statements and the active suppressions of each address, by its id."""
+
+    statements: Mapping[int, Sequence[ConsentStatement]]
+    suppressions: Mapping[int, Sequence[ActiveSuppression]]
 
 
-def _load_suppressions(tx: Transaction, touches: Sequence[DueMessage]) -> Suppressions:
+def _load_histories(tx: Transaction, touches: Sequence[DueMessage]) -> _Histories:
     addresses = [one.address_id for one in touches if one.address_id is not None]
-    return suppression_queries.load_suppressions(tx, addresses)
+    return _Histories(
+        consent_queries.load_statements(tx, addresses), suppression_queries.load_suppressions(tx, addresses)
+    )
+
+
+def _permission(
+    ctx: AppContext, message: DueMessage, program: Program | str, histories: _Histories, now: datetime
+) -> MailPermission:
+    address_id = message.address_id or 0
+    permission = may_mail(
+        histories.statements.get(address_id, ()),
+        histories.suppressions.get(address_id, ()),
+        program.topic if isinstance(program, Program) else "",
+        now,
+        track=message.track or "",
+    )
+    return permission.to_ask() if ctx.message_kinds[message.kind].asks_consent else permission
+
+
+def _refusal_reason(permission: MailPermission) -> str:
+    """Return why a message is cancelled, without the texts of the history."""
+    return f"suppressed: {permission.refusal.source}" if permission.refusal is not None else permission.reason
 
 
 Programs = Mapping[tuple[str | None, int | None], Program | str]
@@ -163,69 +236,85 @@ def _load_programs(definitions: PublishedDefinitions, tx: Transaction, touches: 
     return found
 
 
-def _load_sent_times(
+def _load_counted_emails(
     tx: Transaction, touches: Sequence[DueMessage], programs: Programs, now: datetime
-) -> dict[int, list[datetime]]:
-    """Return when each lead received touches, as far back as the longest cap or touch interval."""
+) -> dict[int, list[CountedEmail]]:
+    """Return the emails of each lead that count for caps, as far back as the longest cap or touch interval."""
     known = [program for program in programs.values() if isinstance(program, Program)]
     paces = (timedelta(days=one.touch_interval_days or 0) for one in touches)
-    lookback = max((*(program.cap.per for program in known), *paces), default=timedelta())
-    sent_times: dict[int, list[datetime]] = defaultdict(list)
-    leads = [one.lead_id for one in touches]
-    for lead_id, at in messages.list_touches_since(tx, leads, now - lookback):
-        sent_times[lead_id].append(at)
-    return sent_times
+    lookback = max((*(cap.per for program in known for cap in program.caps), *paces), default=timedelta())
+    counted: dict[int, list[CountedEmail]] = defaultdict(list)
+    for lead_id, email in messages.list_counted_since(tx, [one.lead_id for one in touches], now - lookback):
+        counted[lead_id].append(email)
+    return counted
 
 
 def _check_touch(
-    holidays: Holidays,
+    ctx: AppContext,
     message: DueMessage,
     program: Program | str,
-    suppressed: Sequence[ActiveSuppression],
-    sent_times: Sequence[datetime],
+    permission: MailPermission,
+    counted: Sequence[CountedEmail],
     now: datetime,
 ) -> DeliveryResult | None:
     """Return the result if this touch may not go now, else None."""
-    if not message.consent_basis or message.address is None:
-        return cancel(message, "no consent basis or no address")
+    if message.address is None:
+        return cancel(message, "no email address is known")
+    if isinstance(program, Program) and (moved := _check_dates(ctx, message, program, now)) is not None:
+        return moved
     if now > message.expires_at:
         return cancel(message, "too_late")
     if isinstance(program, str):
         return hold_until(message, f"error: {program}", now + RETRY_AFTER_ERROR)
-    reason = _suppression_reason(message, suppressed, program.topic)
-    if reason is not None:
-        return cancel(message, reason)
+    if not permission.allowed:
+        return cancel(message, _refusal_reason(permission))
     try:
-        send_at = _earliest_send_time(holidays, message, program, sent_times, now)
+        later = _find_delay(ctx, message, program, counted, now)
     except Exception as error:  # noqa: BLE001 - recorded on the message, and tried again until its grace period ends
         return hold_until(message, f"error: {redact(error, message.fields, message.address)}", now + RETRY_AFTER_ERROR)
-    if send_at is None:
+    return _hold_or_cancel(message, *later, now) if later is not None else None
+
+
+def _check_dates(ctx: AppContext, message: DueMessage, program: Program, now: datetime) -> DeliveryResult | None:
+    """Return the result of a touch that makes no sense any more, or is due later now: then its track recalls it."""
+    email = program.instructions[program.index[message.step]] if message.step in program.index else None
+    if not isinstance(email, Email) or not email.has_date:
         return None
-    return _hold_or_cancel(message, "held for its send window or the frequency cap", send_at)
+    holidays = ctx.holidays(message.country, now)
+    lead = Lead(message.lead_id, message.fields, message.zone, holidays, first_contact_at=message.first_contact_at)
+    due = date_due_at(email, program, lead)
+    if due is not None and due > now:
+        return hold_until(message, "held: its date moved", now + RECHECK_AFTER)
+    over_at = latest_time(email, program, lead)
+    return cancel(message, "too_late") if over_at is not None and over_at <= now else None
 
 
-def _hold_or_cancel(message: DueMessage, reason: str, until: datetime) -> DeliveryResult:
+def _hold_or_cancel(message: DueMessage, reason: str, until: datetime, now: datetime) -> DeliveryResult:
+    if until > message.expires_at and message.held_by == stop_queries.STOP:
+        return defer_until(message, reason, until, now)  # the stop took its time, so nothing is skipped
     return hold_until(message, reason, until) if until <= message.expires_at else cancel(message, "too_late")
 
 
-def _suppression_reason(message: DueMessage, suppressed: Sequence[ActiveSuppression], topic: str) -> str | None:
-    suppression = find_covering(suppressed, message.track or "", topic)
-    return None if suppression is None else f"suppressed: {suppression.source.value}"
-
-
-def _earliest_send_time(
-    holidays: Holidays, message: DueMessage, program: Program, sent_times: Sequence[datetime], now: datetime
-) -> datetime | None:
-    """Return when pause, touch interval, cap and send window allow the touch, or None if they do now."""
-    send_at, _ = earliest_send_time(
+def _find_delay(
+    ctx: AppContext, message: DueMessage, program: Program, counted: Sequence[CountedEmail], now: datetime
+) -> tuple[str, datetime] | None:
+    """Return why pause, touch interval, caps or send window delay the touch, and until when; None if they do not."""
+    if ctx.message_kinds[message.kind].asks_consent:
+        return None
+    holidays = ctx.holidays(message.country, now)
+    send = earliest_send_time(
         program,
         max(now, message.paused_until or now),
         zone=message.zone,
-        holidays=holidays(message.country, now),
-        sent=sent_times,
+        holidays=holidays,
+        counted=counted,
         touch_interval=timedelta(days=message.touch_interval_days) if message.touch_interval_days else None,
+        step=message.step if message.kind == "touch" else "",
     )
-    return send_at if send_at > now else None
+    if send.at <= now:
+        return None
+    move = describe_move(send, now, program, message.zone, holidays, now, otherwise="the lead is paused")
+    return move or "held for its send window or a frequency cap", send.at
 
 
 def _apply_domain_limits(
@@ -251,7 +340,7 @@ def _apply_domain_limits(
         pause = active_pauses[domain]
         until = max(pause.until or now, now + RECHECK_AFTER)
         reason = f"held: mail from {domain} is paused: {pause.reason}"
-        decision.held_back += [_hold_or_cancel(one, reason, until) for one in touches_by_domain[domain]]
+        decision.held_back += [_hold_or_cancel(one, reason, until, now) for one in touches_by_domain[domain]]
     sendable = {domain: touches for domain, touches in touches_by_domain.items() if domain not in active_pauses}
     limited = [domain for domain in sendable if _is_limited(rules.for_domain(domain))]
     sent_counts = sent_mail.count_sent_locked(tx, limited, now)

@@ -1,7 +1,5 @@
 """List unknown deliveries and resolve them by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,11 +8,11 @@ from typing import Literal
 from nurture.db.transaction import Transaction
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
 from nurture.errors import NotFound
-from nurture.journey.delivery import unknown_queries
-from nurture.journey.delivery.unknown_queries import UnknownMessage
-from nurture.journey.leads import lock_queries, signal_queries
+from nurture.journey.delivery import queries
+from nurture.journey.delivery.queries import UnknownMessage
+from nurture.journey.leads import signal_queries
 from nurture.journey.leads.changeset import Changes
-from nurture.journey.leads.journal import JournalEntry
+from nurture.journey.leads.custody import JournalEntry, lock_leads
 from nurture.outbox import messages
 from nurture.outbox.messages import DeliveryResult
 from nurture.runtime.context import AppContext
@@ -36,7 +34,7 @@ class PendingResolution:
 def list_pending_resolutions(ctx: AppContext) -> list[PendingResolution]:
     """Return every unknown message, the oldest first, with its default resolution."""
     with ctx.database.read() as tx:
-        found = unknown_queries.load_unknown(tx)
+        found = queries.load_unknown(tx)
         resend_after = load_resend_after(ctx.definitions, tx)
     return [default_resolution(one, resend_after) for one in found]
 
@@ -63,9 +61,9 @@ def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent:
     """
     with ctx.database.write() as tx:
         # Lock leads before messages, as everywhere, so that no deadlock occurs.
-        leads = [one.lead_id for one in unknown_queries.load_unknown_by_id(tx, ids)]
-        lock_queries.lock_leads(tx, leads)
-        found = unknown_queries.load_unknown_by_id(tx, ids, lock=True)
+        leads = [one.lead_id for one in queries.load_unknown_by_id(tx, ids)]
+        lock_leads(tx, leads)
+        found = queries.load_unknown_by_id(tx, ids, lock=True)
         missing = sorted(set(ids) - {one.id for one in found})
         if missing:
             raise NotFound(

@@ -3,23 +3,33 @@
 A visitor is redirected once the click is safe: committed, or, if the database takes longer than WRITE_TIMEOUT, in a
 file on this machine. One thread writes for all visitors, so that many clicks cost one commit. After the response it
 also applies them, and imports the spooled files at startup and every RETRY_INTERVAL seconds until none is left. A
-click that is both committed and spooled counts once.
+click that is both committed and spooled counts once, by its natural key.
+
+A spooled click is one file, synced to disk, and deleted once the database has it; it holds a hash of the IP address,
+never the address.
 """
 
-from __future__ import annotations
-
 import logging
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from queue import Empty, SimpleQueue
+from secrets import token_hex
 from threading import Lock, Thread
 from typing import Final
 
+import orjson
+
 from nurture.clock import Clock
+from nurture.domain.signals import SignalKind
 from nurture.errors import NurtureError, format_error_chain
+from nurture.files import make_folder, open_private, sync_folder
 from nurture.journey.consent import open_tracking_queries
 from nurture.journey.consent.open_tracking_queries import OpenEvent
-from nurture.journey.engagement import click_filtering, click_spool, signals
+from nurture.journey.engagement import click_filtering, signals
 from nurture.journey.engagement.click_filtering import EngagementEvent
 from nurture.runtime.context import AppContext
 
@@ -31,6 +41,9 @@ RETRY_INTERVAL: Final = 5.0
 
 MAX_BATCH_SIZE: Final = 500
 """How many clicks one transaction stores."""
+
+MAX_FILES: Final = 500
+"""How many files are read at once."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -56,7 +69,7 @@ class ClickRecorder:
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._starting = Lock()
         self._thread: Thread | None = None
-        if click_spool.list_pending(ctx.spool):
+        if list_spooled(ctx.spool):
             self._start()
 
     def record(self, event: EngagementEvent) -> None:
@@ -66,7 +79,7 @@ class ClickRecorder:
             entry.committed.result(self._timeout)
         except Exception as error:  # noqa: BLE001 - whatever it was, the visitor is redirected and the click is spooled
             _log.warning("click_spooled", extra={"message_id": event.message_id, "reason": type(error).__name__})
-            click_spool.write(self._ctx.spool, event)
+            spool_click(self._ctx.spool, event)
             self._enqueue(_Spooled())
 
     def record_open(self, opened: OpenEvent) -> None:
@@ -141,7 +154,7 @@ class ClickRecorder:
     def _drain_spool(self) -> bool:
         """Import spooled clicks; return whether none is left."""
         try:
-            click_spool.drain(self._ctx.spool, lambda clicks: signals.record(self._ctx, [], self._clock.now(), clicks))
+            drain_spool(self._ctx.spool, lambda clicks: signals.record(self._ctx, [], self._clock.now(), clicks))
         except Exception as error:  # noqa: BLE001 - they stay spooled for the next attempt
             _log.warning("click_spool_drain_failed", extra={"reason": type(error).__name__})
             return False
@@ -155,3 +168,51 @@ class ClickRecorder:
             _log.warning("click_signals_deferred", extra={"reason": type(error).__name__})
         except Exception as error:  # noqa: BLE001 - the writer thread must survive for the next click
             _log.error("click_signals_deferred: %s", format_error_chain(error))
+
+
+def spool_click(folder: Path, event: EngagementEvent) -> None:
+    """Write one click; it survives a power failure when this returns. Raises OSError."""
+    make_folder(folder)
+    name = f"{event.occurred_at:%Y%m%dT%H%M%S}-{token_hex(8)}"
+    temporary = folder / f"{name}.tmp"
+    with open_private(temporary, "xb") as file:
+        file.write(orjson.dumps(event._asdict()))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(folder / f"{name}.json")
+    sync_folder(folder)
+
+
+def list_spooled(folder: Path) -> list[Path]:
+    """Return the pending files, the oldest first."""
+    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+
+
+def drain_spool(folder: Path, record: Callable[[Sequence[EngagementEvent]], object]) -> int:
+    """Pass pending clicks to *record* and delete them; return how many. Errors of *record* propagate.
+
+    An unreadable file is renamed and logged.
+    """
+    total = 0
+    while files := list_spooled(folder)[:MAX_FILES]:
+        read = [(file, _read_spooled(file)) for file in files]
+        readable = [(file, visited) for file, visited in read if visited is not None]
+        if readable:
+            record([visited for _, visited in readable])
+        for file, _ in readable:
+            file.unlink(missing_ok=True)
+        total += len(readable)
+    return total
+
+
+def _read_spooled(file: Path) -> EngagementEvent | None:
+    try:
+        values = orjson.loads(file.read_bytes())
+        occurred_at = datetime.fromisoformat(values.pop("occurred_at"))
+        return EngagementEvent(kind=SignalKind(values.pop("kind")), occurred_at=occurred_at, **values)
+    except FileNotFoundError:  # another process has just read it
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        _log.error("spooled_click_unreadable", extra={"file": file.name})
+        file.rename(file.with_suffix(".bad"))
+        return None

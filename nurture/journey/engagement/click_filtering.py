@@ -1,7 +1,5 @@
 """Record clicks and opens, and classify them by the policy's click filtering rules."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,12 +9,7 @@ from typing import Final, NamedTuple
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.plain_text import index_key
-from nurture.domain.scoring.click_filtering import (
-    Classification,
-    ClickThresholds,
-    TrackedEvent,
-    classify,
-)
+from nurture.domain.scoring.click_filtering import Classification, ClickThresholds, TrackedEvent, classify
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.formats.mail_domains import is_free_mail
 from nurture.formats.user_agents import classify_user_agent
@@ -25,8 +18,8 @@ from nurture.journey.engagement.click_queries import ClassifiedClick, ClickedMes
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.scoring import queries as scoring_queries
+from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
-from nurture.runtime.drain import drain
 
 LINK_SOURCE: Final = "link"
 """The source of clicks on tracked links."""

@@ -1,7 +1,5 @@
 """Read and write click evidence and verdicts."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -9,22 +7,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, String, and_, case, or_, select, update
 
 from nurture.db.row_values import column_types, row_columns
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import inbound as inbound_tables
-from nurture.db.tables import installation as installation_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.inbound import tracking_request
+from nurture.db.tables.installation import clock
+from nurture.db.tables.leads import address as addresses
+from nurture.db.tables.leads import lead
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 from nurture.domain.scoring.click_filtering import AgentType, TrackedEvent
 from nurture.domain.signals import SignalKind
-
-address = table(lead_tables.Address)
-clock = table(installation_tables.Clock)
-lead = table(lead_tables.Lead)
-message = table(delivery_tables.Message)
-signal = table(signal_tables.Signal)
-tracking_request = table(inbound_tables.TrackingRequest)
 
 
 class ClickedMessage(NamedTuple):
@@ -80,10 +71,12 @@ def load_messages(tx: Transaction, message_ids: Collection[int]) -> dict[int, Cl
     chosen = tx.ids("chosen", sorted(set(message_ids)))
     salt = select(clock.c.salt).scalar_subquery()
     query = (
-        select(*row_columns(ClickedMessage, message, message_id=message.c.id, address=address.c.normalized, salt=salt))
+        select(
+            *row_columns(ClickedMessage, message, message_id=message.c.id, address=addresses.c.normalized, salt=salt)
+        )
         .join(chosen, chosen.c.id == message.c.id)
         .join(lead, lead.c.id == message.c.lead_id)
-        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(addresses, addresses.c.id == lead.c.address_id)
         .where(lead.c.erased_at.is_(None))
     )
     rows = tx.execute(query).all()
@@ -153,14 +146,7 @@ def load_neighbors(tx: Transaction, events: Collection[TrackedEvent], within: ti
 
 def write_verdicts(tx: Transaction, rows: Sequence[VerdictRow]) -> None:
     """Store verdicts, and the key of the rules behind them."""
-    if not rows:
-        return
-    new = tx.rows("new", column_types(signal, VerdictRow._fields, signal_id="id"), rows)
-    tx.execute(
-        update(signal)
-        .where(signal.c.id == new.c.signal_id)
-        .values(verdict=new.c.verdict, verdict_reason=new.c.verdict_reason, click_filter_key=new.c.click_filter_key)
-    )
+    tx.update_by_id(signal, VerdictRow._fields[1:], rows)
 
 
 def mark_for_reclassification(tx: Transaction, message_ids: Collection[int]) -> None:
@@ -173,27 +159,14 @@ def mark_for_reclassification(tx: Transaction, message_ids: Collection[int]) -> 
 
 
 def _select_clicks() -> Select[Any]:
+    """Select the fields of `TrackedEvent` in their order, then those of `ClassifiedClick`."""
     delivered = case((message.c.state == "delivered", message.c.state_at), else_=message.c.accepted_at)
     return (
         select(
-            signal.c.id,
-            signal.c.kind,
-            tracking_request.c.at,
-            tracking_request.c.message_id,
-            signal.c.lead_id,
-            signal.c.link,
-            tracking_request.c.method,
-            tracking_request.c.agent_type,
-            tracking_request.c.ip_hash,
-            tracking_request.c.agent_hash,
-            tracking_request.c.company_hash,
-            tracking_request.c.honeypot,
-            tracking_request.c.is_machine,
-            delivered,
-            signal.c.verdict,
-            signal.c.verdict_reason,
-            signal.c.click_filter_key,
-            signal.c.applied_at,
+            *(signal.c.id, signal.c.kind, tracking_request.c.at, tracking_request.c.message_id),
+            *(signal.c.lead_id, signal.c.link),
+            *(tracking_request.c[name] for name in ClickEvidence._fields[3:]),
+            *(delivered, signal.c.verdict, signal.c.verdict_reason, signal.c.click_filter_key, signal.c.applied_at),
         )
         .select_from(tracking_request)
         .join(signal, signal.c.id == tracking_request.c.signal_id)
@@ -202,22 +175,9 @@ def _select_clicks() -> Select[Any]:
 
 
 def _to_classified_click(row: Any) -> ClassifiedClick:
-    id_, kind, *rest, agent, ip_hash, agent_hash, company_hash, honeypot, is_machine, delivered = row[:14]
-    at, message_id, lead_id, link, method = rest
-    click = TrackedEvent(
-        id=id_,
-        kind=SignalKind(kind),
-        at=at,
-        message=message_id,
-        lead=lead_id,
-        link=link,
-        method=method,
-        agent_type=AgentType(agent),
-        ip_hash=ip_hash,
-        agent_hash=agent_hash,
-        company_hash=company_hash,
-        honeypot=honeypot,
-        is_machine=is_machine,
-        delivered_at=delivered,
+    id_, kind, at, message_id, lead_id, link, method, agent, *others = row
+    *hashes_and_flags, verdict, reason, key, applied_at = others
+    event = TrackedEvent(
+        id_, SignalKind(kind), at, message_id, lead_id, link, method, AgentType(agent), *hashes_and_flags
     )
-    return ClassifiedClick(click, row[14], row[15], row[16] or "", row[17] is not None)
+    return ClassifiedClick(event, verdict, reason, key or "", applied_at is not None)

@@ -1,7 +1,5 @@
 """Resolve tracked links, and build click and open events."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from nurture.domain.scoring.click_filtering import TrackedEvent, classify
@@ -12,10 +10,9 @@ from nurture.journey.consent import open_tracking_queries
 from nurture.journey.consent.open_tracking_queries import OpenEvent, OpenTrackingConsent
 from nurture.journey.engagement.click_filtering import EngagementEvent
 from nurture.mail.rendering.link_tracking import FIRST_PERSONAL_LINK_NUMBER, HONEYPOT_LINK_NUMBER
-from nurture.runtime import link_destination_queries
+from nurture.runtime import link_queries
 from nurture.runtime.context import AppContext
-from nurture.runtime.link_destination_queries import LinkTarget
-from nurture.runtime.token_queries import TokenRecord
+from nurture.runtime.link_queries import LinkTarget, TokenRecord
 
 
 def find_link_target(ctx: AppContext, token: TokenRecord, number: int) -> LinkTarget | None:
@@ -27,10 +24,8 @@ def find_link_target(ctx: AppContext, token: TokenRecord, number: int) -> LinkTa
         return None
     with ctx.database.read() as tx:
         if number >= FIRST_PERSONAL_LINK_NUMBER:
-            return link_destination_queries.find_personal_target(
-                tx, token.message_id, number - FIRST_PERSONAL_LINK_NUMBER
-            )
-        return link_destination_queries.find_shared_target(tx, token.message_id, number)
+            return link_queries.find_personal_target(tx, token.message_id, number - FIRST_PERSONAL_LINK_NUMBER)
+        return link_queries.find_shared_target(tx, token.message_id, number)
 
 
 def build_click(

@@ -5,8 +5,6 @@ counted and skipped. A mail stays stored until it is parsed. Each attempt is cou
 kills its reader is tried twice, alone, and then set aside.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta

@@ -1,22 +1,15 @@
 """Store, lease, retry and delete inbound mail."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from sqlalchemy import String, delete, func, insert, null, or_, select, update
 
-from nurture.db.tables import inbound as inbound_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import links as link_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.inbound import inbound_mail as inbound
+from nurture.db.tables.leads import address
+from nurture.db.tables.links import link_token as token
 from nurture.db.transaction import Transaction
-
-inbound = table(inbound_tables.InboundMail)
-token = table(link_tables.LinkToken)
-address = table(lead_tables.Address)
 
 MAX_ATTEMPTS: Final = 2
 MAX_FAILED: Final = 100
@@ -140,8 +133,7 @@ def mark_failed(tx: Transaction, problems: Mapping[int, str]) -> None:
     """Set mails aside with their problems, and keep only the newest of all that are set aside."""
     if not problems:
         return
-    failed = tx.rows("failed", {"id": inbound.c.id.type, "error": _TEXT}, sorted(problems.items()))
-    tx.execute(update(inbound).where(inbound.c.id == failed.c.id).values(error=failed.c.error))
+    tx.update_by_id(inbound, ("error",), sorted(problems.items()))
     kept = select(inbound.c.id).where(inbound.c.error.is_not(None)).order_by(inbound.c.id.desc())
     oldest = kept.offset(MAX_FAILED - 1).limit(1).scalar_subquery()
     tx.execute(delete(inbound).where(inbound.c.error.is_not(None), inbound.c.id < oldest))

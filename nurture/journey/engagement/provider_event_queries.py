@@ -1,7 +1,5 @@
 """Read and write raw event batches, provider events and message statuses."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -9,18 +7,14 @@ from typing import Final, NamedTuple
 from sqlalchemy import String, delete, func, select, update
 
 from nurture.db.row_values import Columns, column_types, row_columns
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import inbound as inbound_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.inbound import provider_event, raw_batch
+from nurture.db.tables.leads import address as addresses
+from nurture.db.tables.leads import lead
 from nurture.db.transaction import Transaction
-from nurture.journey.leads.lock_queries import lock_leads
-
-raw_batch = table(inbound_tables.RawBatch)
-provider_event = table(inbound_tables.ProviderEvent)
-address = table(lead_tables.Address)
-lead = table(lead_tables.Lead)
-message = table(delivery_tables.Message)
+from nurture.domain.delivery.delivery_status import REPEATED_AFTER
+from nurture.journey.leads.custody import lock_leads
+from nurture.outbox.messages import TO_REP
 
 
 class NewBatch(NamedTuple):
@@ -75,6 +69,7 @@ class SentMessage(NamedTuple):
     state_at: datetime
     accepted_at: datetime | None
     reason: str | None
+    is_ambiguous: bool | None
     address: str | None
     erased_at: datetime | None = None
 
@@ -88,6 +83,7 @@ class MessageStatusUpdate(NamedTuple):
     state_at: datetime
     accepted_at: datetime | None
     reason: str | None
+    is_ambiguous: bool | None
     provider: str
 
 
@@ -166,14 +162,46 @@ def lock_messages(tx: Transaction, send_keys: Collection[str]) -> dict[str, Sent
         leads = select(message.c.lead_id).join(requested, requested.c.send_key == message.c.send_key)
         lock_leads(tx, tx.execute(leads, values).scalars().all())
     query = (
-        select(*row_columns(SentMessage, message, lead, address=address.c.normalized))
+        select(*row_columns(SentMessage, message, lead, address=addresses.c.normalized))
         .join(requested, requested.c.send_key == message.c.send_key)
         .join(lead, lead.c.id == message.c.lead_id)
-        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(addresses, addresses.c.id == lead.c.address_id)
     )
     if tx.skips_locked:
         query = query.with_for_update(of=message)
     return {row[1]: SentMessage._make(row) for row in tx.execute(query, values)}
+
+
+def list_undelivered_to_sales(tx: Transaction, since: datetime) -> list[tuple[str, int, str]]:
+    """Return each rep to whom email was not delivered since then, how many, and the last reason by the alphabet."""
+    query = (
+        select(message.c.rep, func.count(), func.max(message.c.reason))
+        .where(message.c.recipient == TO_REP, message.c.state.in_(("bounced", "dropped")), message.c.state_at >= since)
+        .group_by(message.c.rep)
+        .order_by(message.c.rep)
+    )
+    return [(row[0] or "", row[1], row[2] or "") for row in tx.execute(query)]
+
+
+def find_repeated_refusals(tx: Transaction, message_ids: Collection[int]) -> set[int]:
+    """Return those of these ambiguously refused messages that follow one refused alike, with none delivered since."""
+    if not message_ids:
+        return set()
+    chosen, earlier = tx.ids("chosen", sorted(message_ids)), message.alias("earlier")
+    query = (
+        select(message.c.id, message.c.planned_at, earlier.c.planned_at, earlier.c.state, earlier.c.is_ambiguous)
+        .join(chosen, chosen.c.id == message.c.id)
+        .join(earlier, (earlier.c.lead_id == message.c.lead_id) & (earlier.c.planned_at < message.c.planned_at))
+        .where(earlier.c.recipient == message.c.recipient, earlier.c.state.in_(("delivered", "dropped")))
+        .order_by(earlier.c.planned_at)
+    )
+    found: set[int] = set()
+    for id_, planned_at, earlier_at, state, is_ambiguous in tx.execute(query):
+        if state == "delivered":
+            found.discard(id_)
+        elif is_ambiguous and earlier_at <= planned_at - REPEATED_AFTER:
+            found.add(id_)
+    return found
 
 
 def insert_events(tx: Transaction, rows: Sequence[EventRow]) -> int:
@@ -197,6 +225,7 @@ def write_statuses(tx: Transaction, rows: Sequence[MessageStatusUpdate]) -> None
             state_at=updates.c.state_at,
             accepted_at=updates.c.accepted_at,
             reason=updates.c.reason,
+            is_ambiguous=updates.c.is_ambiguous,
             claimed_at=func.coalesce(message.c.claimed_at, updates.c.accepted_at),
             provider=func.coalesce(message.c.provider, updates.c.provider),
             lease_token=None,

@@ -4,11 +4,9 @@ A batch is committed before the provider gets its 2xx response, and applied afte
 Each step may run twice, in any order: statuses only advance; events and signals count once by their keys.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -21,20 +19,31 @@ from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.domain.consent.suppression import SuppressionSource
-from nurture.domain.delivery.delivery_status import DeliveryEvent
+from nurture.domain.delivery.delivery_status import (
+    DeliveryEvent,
+    DeliveryStatus,
+    is_accepted_by_provider,
+    merge_event,
+)
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
-from nurture.journey.engagement import click_filtering, message_status, provider_event_queries, signals
+from nurture.journey.engagement import click_filtering, click_queries, provider_event_queries, signals
 from nurture.journey.engagement.click_filtering import EngagementEvent
-from nurture.journey.engagement.provider_event_queries import EventRow, NewBatch, PendingBatch, SentMessage
-from nurture.journey.leads import address_queries
+from nurture.journey.engagement.provider_event_queries import (
+    EventRow,
+    MessageStatusUpdate,
+    NewBatch,
+    PendingBatch,
+    SentMessage,
+)
+from nurture.journey.leads import address_queries, signal_queries
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.mail.providers.events import ProviderEvent, SuppressionReason
 from nurture.outbox.messages import TO_LEAD
+from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
-from nurture.runtime.drain import drain
 
 BODY_RETENTION: Final = timedelta(days=7)
 """How long a raw batch is kept; it contains addresses. Its events contain none, and stay."""
@@ -83,7 +92,7 @@ class ApplyResult:
     erased: frozenset[int] = frozenset()
     """Batches that concern an erased person."""
 
-    def __add__(self, other: ApplyResult) -> ApplyResult:
+    def __add__(self, other: "ApplyResult") -> "ApplyResult":
         """Return the sum of two results."""
         return ApplyResult(
             self.events + other.events, self.new + other.new, self.messages + other.messages, self.erased | other.erased
@@ -199,6 +208,7 @@ def _process_events(
         matched = _redact_erased(
             tx, [_match_event(ctx.installation_id, batch, event, messages) for batch, event in events]
         )
+        matched = _raise_repeated_refusals(tx, matched)
         kept = [one for one in matched if not one.erased]
         new = provider_event_queries.insert_events(tx, [_to_event_row(one) for one in kept])
         changed = _update_messages(tx, matched, now)
@@ -229,6 +239,18 @@ def _redact_erased(tx: Transaction, matched: Sequence[_MatchedEvent]) -> list[_M
         if (one.message is not None and one.message.erased_at is not None) or normal in erased
         else one
         for one, normal in zip(matched, normals, strict=True)
+    ]
+
+
+def _raise_repeated_refusals(tx: Transaction, matched: Sequence[_MatchedEvent]) -> list[_MatchedEvent]:
+    """Turn ambiguous refusals into bounces where an earlier message to the lead was refused alike."""
+    ids = {one.message.id for one in matched if one.event.is_ambiguous and one.message is not None}
+    repeated = provider_event_queries.find_repeated_refusals(tx, ids)
+    return [
+        replace(one, event=one.event.as_bounce())
+        if one.event.is_ambiguous and one.message is not None and one.message.id in repeated
+        else one
+        for one in matched
     ]
 
 
@@ -263,9 +285,10 @@ def _update_messages(tx: Transaction, matched: Sequence[_MatchedEvent], now: dat
         if one.message is not None:
             messages[one.message.id] = one.message
             providers.setdefault(one.message.id, one.provider)
-            updates[one.message.id].append(DeliveryEvent(one.event.event_type, one.at, one.event.reason))
+            event = DeliveryEvent(one.event.event_type, one.at, one.event.reason, one.event.is_ambiguous)
+            updates[one.message.id].append(event)
     return sum(
-        message_status.apply_statuses(
+        apply_statuses(
             tx, [(messages[id_], updates[id_]) for id_ in updates if providers[id_] == provider], provider, now
         )
         for provider in sorted(set(providers.values()))
@@ -280,8 +303,8 @@ def _record_signals(ctx: AppContext, matched: Sequence[_MatchedEvent], now: date
     if other_address_events:
         database, refusals = ctx.database, list(_refusals(other_address_events))
         with database.write() as tx:
-            found = suppression.get_or_create_addresses(tx, sorted({one[0] for one in refusals}))
-            opt_outs = [OptOut(found[normal], source, at=at) for normal, source, at in refusals]
+            found = suppression.get_or_create_addresses(tx, sorted({normal for normal, _ in refusals}))
+            opt_outs = [refusal._replace(address_id=found[normal]) for normal, refusal in refusals]
             suppression.opt_out(tx, opt_outs, now)
     lead_events = [one for one in matched if _is_about_lead(one)]
     clicks = [_to_engagement_event(one) for one in matched if one.event.event_type.value in _ENGAGEMENT_KINDS]
@@ -309,11 +332,20 @@ def _normalize_or_none(email: str) -> str | None:
         return None
 
 
-def _refusals(matched: Sequence[_MatchedEvent]) -> Iterator[tuple[str, SuppressionSource, datetime]]:
+def _refusals(matched: Sequence[_MatchedEvent]) -> Iterator[tuple[str, OptOut]]:
+    """Yield the addresses that events suppress, with the opt-outs; these have no address id yet."""
     for one in matched:
         normal = _normalize_or_none(one.event.email)
         if normal is not None and one.event.suppression_reason is not None:
-            yield normal, _SIGNALS[one.event.suppression_reason][1], one.at
+            source = _SIGNALS[one.event.suppression_reason][1]
+            yield normal, OptOut(0, source, at=one.at, evidence=_evidence(one))
+
+
+def _evidence(matched: _MatchedEvent) -> str:
+    """Return which event of the provider reported it, and when, without personal data."""
+    event = matched.event
+    id_ = f", id {event.event_id}" if event.event_id else ""
+    return f"{matched.provider} event {event.event_name}{id_}, {matched.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _to_signal(matched: _MatchedEvent, now: datetime) -> NewSignal:
@@ -327,6 +359,7 @@ def _to_signal(matched: _MatchedEvent, now: datetime) -> NewSignal:
         recorded_at=now,
         natural_key=_natural_key(matched, kind),
         source=matched.provider,
+        verdict_reason=_evidence(matched),
         enrollment_id=matched.message.enrollment_id,
         track=matched.message.track,
         step=matched.message.step or None,
@@ -354,3 +387,28 @@ def _to_engagement_event(matched: _MatchedEvent) -> EngagementEvent:
 
 def _natural_key(matched: _MatchedEvent, kind: SignalKind) -> str:
     return f"{matched.provider}|{kind.value}|{matched.event.natural_key}"
+
+
+def apply_statuses(
+    tx: Transaction, updates: Iterable[tuple[SentMessage, Sequence[DeliveryEvent]]], provider: str, now: datetime
+) -> int:
+    """Store the new status of messages, wake leads whose mail was in flight; return how many changed.
+
+    *provider* is the source of the events. Requires the messages to be locked, and `Lock.EVENTS`.
+    """
+    rows: list[MessageStatusUpdate] = []
+    lead_ids: list[int] = []
+    for sent, news in updates:
+        before = after = DeliveryStatus(sent.state, sent.state_at, sent.accepted_at, sent.reason, sent.is_ambiguous)
+        for one in news:
+            after = merge_event(after, one)
+        if after == before:
+            continue
+        rows.append(MessageStatusUpdate(sent.id, before.state, *after, provider=provider))
+        if not is_accepted_by_provider(before.state):
+            lead_ids.append(sent.lead_id)
+    signal_queries.make_due(tx, lead_ids, now)
+    provider_event_queries.write_statuses(tx, rows)
+    # Whether a click came too soon depends on when the mail was delivered.
+    click_queries.mark_for_reclassification(tx, [row.id for row in rows])
+    return len(rows)

@@ -1,16 +1,15 @@
-"""Process replies: personal answers, opt-outs, out-of-office messages with a return date, bounce reports.
+"""Process replies: store them, and cause what the policy says about their class.
 
 The reply and its effects commit before the mail counts as processed, and both may be repeated: a reply counts once
 by its Message-ID and the message it answers.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
 from typing import Final, NamedTuple
@@ -22,39 +21,47 @@ from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.delivery.delivery_status import DeliveryEvent
-from nurture.domain.planning import calendar
+from nurture.domain.policy.policy import Policy
+from nurture.domain.replies import CLASSES_OF_PROGRAMS, MACHINE_CLASSES, ReplyAction, ReplyClass
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NurtureError
-from nurture.journey.engagement import inbound_mail, message_status, provider_event_queries
+from nurture.journey.engagement import inbound_mail, provider_event_queries, provider_events, reply_actions
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.engagement.inbound_mail import BATCH_SIZE, InboxFull
 from nurture.journey.engagement.inbound_mail_queries import ClaimedMail
 from nurture.journey.engagement.provider_events import UNPROCESSABLE
+from nurture.journey.engagement.reply_actions import MatchedReply
 from nurture.journey.handoff import reply_forwarding
-from nurture.journey.leads import lock_queries, reply_queries, signal_queries, snapshot
+from nurture.journey.leads import reply_queries
+from nurture.journey.leads.custody import lock_existing_leads
 from nurture.journey.leads.reply_queries import InboundReply, MailboxCursor, RepliedMessage, ReplyRecord
 from nurture.journey.leads.signal_queries import NewSignal
-from nurture.journey.leads.transitions import LeadTransitions
-from nurture.mail.inbound.classify import ClassifiedMail, InboundKind
+from nurture.mail.inbound.classify import ClassifiedMail
 from nurture.mail.inbound.imap import ImapFolder, InboxUnavailable
 from nurture.mail.inbound.raw_mail import RawMail
+from nurture.outbox.messages import TO_LEAD
+from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
-from nurture.runtime.drain import drain
 from nurture.runtime.public_links import REPLY, digest
 
 REPORT_SOURCE: Final = "report"
 """The provider name for events that come from a delivery report in the reply mailbox."""
 
-_MAX_ABSENCE: Final = timedelta(days=400)
 _OTHER_SENDER: Final = "other sender"
-_SIGNALS: Final = {
-    InboundKind.REPLY: SignalKind.REPLIED,
-    InboundKind.OPT_OUT: SignalKind.UNSUBSCRIBED,
-    InboundKind.OUT_OF_OFFICE: SignalKind.AUTO_REPLIED,
-    InboundKind.AUTO_REPLY: SignalKind.AUTO_REPLIED,
-    InboundKind.BOUNCE: SignalKind.BOUNCED,
+_MACHINE_SIGNALS: Final = {
+    ReplyClass.BOUNCE: SignalKind.BOUNCED,
+    ReplyClass.COMPLAINT: SignalKind.COMPLAINED,
+    ReplyClass.ABSENCE: SignalKind.AUTO_REPLIED,
+    ReplyClass.AUTOMATIC: SignalKind.AUTO_REPLIED,
+    ReplyClass.CALENDAR_ANSWER: SignalKind.AUTO_REPLIED,
+    ReplyClass.RECEIPT: SignalKind.AUTO_REPLIED,
 }
-_KINDS_WITH_TEXT: Final = frozenset({InboundKind.REPLY, InboundKind.OPT_OUT, InboundKind.OUT_OF_OFFICE})
+_ACTION_SIGNALS: Final = {ReplyAction.HAND_OFF: SignalKind.REPLIED, ReplyAction.SUPPRESS: SignalKind.UNSUBSCRIBED}
+_CLASSES_WITHOUT_TEXT: Final = frozenset(
+    {ReplyClass.BOUNCE, ReplyClass.COMPLAINT, ReplyClass.RECEIPT, ReplyClass.AUTOMATIC}
+)
+_MAX_DELAY_OF_PROGRAMS: Final = timedelta(minutes=1)
+"""An answer this soon after our mail is a sign that a program wrote it."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -66,16 +73,9 @@ class ReplyResult(NamedTuple):
     matched: int = 0
     new: int = 0
 
-    def add(self, other: ReplyResult) -> ReplyResult:
+    def add(self, other: "ReplyResult") -> "ReplyResult":
         """Add *other* to this result."""
         return ReplyResult(self.mails + other.mails, self.matched + other.matched, self.new + other.new)
-
-
-class _MatchedReply(NamedTuple):
-    key: str
-    reply: ClassifiedMail
-    message: RepliedMessage
-    at: datetime
 
 
 def apply_replies(ctx: AppContext, read: Sequence[ClassifiedMail], now: datetime) -> ReplyResult:
@@ -84,17 +84,23 @@ def apply_replies(ctx: AppContext, read: Sequence[ClassifiedMail], now: datetime
         if any(reply.bounce_report is not None for reply in read):
             acquire(tx, Lock.EVENTS)
         matched = _match_replies(tx, read, now)
-        remaining_leads = lock_queries.lock_existing_leads(tx, [one.message.lead_id for one in matched])
+        remaining_leads = lock_existing_leads(tx, [one.message.lead_id for one in matched])
         matched = [one for one in matched if one.message.lead_id in remaining_leads]
+        _apply_delivery_reports(tx, [one for one in matched if not _is_to_lead(one)], now)
+        matched = _raise_repeated_refusals(tx, [one for one in matched if _is_to_lead(one)])
+        if not matched:
+            return ReplyResult(len(read))
         known = reply_queries.find_existing_keys(tx, [one.key for one in matched])
         new = [one for one in matched if one.key not in known]
         reply_queries.insert_replies(tx, [_to_reply_row(one, now) for one in new])
-        reply_keys = [one.key for one in new if one.reply.kind is InboundKind.REPLY]
+        reply_keys = [one.key for one in new if one.reply.kind not in MACHINE_CLASSES]
         reply_forwarding.plan_forwards(ctx, tx, reply_keys, now)
         _apply_delivery_reports(tx, new, now)
-        _update_absences(ctx, tx, new, now)
-    signals = [_to_signal(one, now) for one in matched if _is_about_lead(one)]
-    if signals:  # known ones too: the process that stored them may have died before this
+        definitions = ctx.definitions.current(tx)
+        reply_actions.apply_actions(ctx, tx, definitions, new, now)
+    # Known ones too: the process that stored them may have died before this.
+    signals = [signal for one in matched for signal in _to_signals(one, definitions.policy, now)]
+    if signals:
         engagement_signals.record(ctx, signals, now)
     return ReplyResult(len(read), len(matched), len(new))
 
@@ -173,16 +179,17 @@ def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:
         yield uids[start : start + BATCH_SIZE]
 
 
-def _match_replies(tx: Transaction, read: Sequence[ClassifiedMail], now: datetime) -> list[_MatchedReply]:
+def _match_replies(tx: Transaction, read: Sequence[ClassifiedMail], now: datetime) -> list[MatchedReply]:
     """Match replies to the mail they answer, each once."""
     digests = {token: digest(token) for reply in read for token in reply.tokens}
     found = reply_queries.find_replied_messages(tx, digests.values(), REPLY)
-    matched: dict[str, _MatchedReply] = {}
+    matched: dict[str, MatchedReply] = {}
     for reply in read:
         message = next((found[digests[token]] for token in reply.tokens if digests[token] in found), None)
         if message is not None:
             key = sha256(f"{reply.dedup_key}|{message.digest}".encode()).hexdigest()
-            matched.setdefault(key, _MatchedReply(key, reply, message, _written_at(reply, message, now)))
+            at = _written_at(reply, message, now)
+            matched.setdefault(key, MatchedReply(key, _detect_program(reply, message, now), message, at))
     return list(matched.values())
 
 
@@ -192,9 +199,22 @@ def _written_at(reply: ClassifiedMail, message: RepliedMessage, now: datetime) -
     return max(at, message.planned_at) if message.planned_at is not None else at
 
 
-def _to_reply_row(matched: _MatchedReply, now: datetime) -> InboundReply:
+def _detect_program(reply: ClassifiedMail, message: RepliedMessage, now: datetime) -> ClassifiedMail:
+    """Return the reply as that of a program if two signs say so; one of them is an answer within a minute."""
+    signs = list(reply.automatic_signs)
+    if message.accepted_at is not None and reply.kind not in MACHINE_CLASSES:
+        delay = min(abs((reply.sent_at or now) - message.accepted_at), abs(now - message.accepted_at))
+        if delay <= _MAX_DELAY_OF_PROGRAMS:
+            signs.append("answered within a minute")
+    if len(signs) < 2 or reply.kind not in CLASSES_OF_PROGRAMS:
+        return reply
+    kind = ReplyClass.ABSENCE if reply.returns_on is not None else ReplyClass.AUTOMATIC
+    return replace(reply, kind=kind, evidence=tuple(signs))
+
+
+def _to_reply_row(matched: MatchedReply, now: datetime) -> InboundReply:
     reply = matched.reply
-    keeps_text = reply.kind in _KINDS_WITH_TEXT
+    keeps_text = reply.kind not in _CLASSES_WITHOUT_TEXT
     return InboundReply(
         natural_key=matched.key,
         lead_id=matched.message.lead_id,
@@ -202,45 +222,73 @@ def _to_reply_row(matched: _MatchedReply, now: datetime) -> InboundReply:
         kind=reply.kind.value,
         received_at=now,
         sent_at=matched.at,
-        sender=reply.sender if keeps_text and _is_from_other_sender(matched) else "",
+        sender=reply.sender if keeps_text and matched.is_from_other_sender else "",
         text=reply.text if keeps_text else "",
-        returns_on=reply.returns_on,
+        evidence=", ".join(reply.evidence)[:500],
+        contact=reply.contact,
+        returns_on=reply.returns_on if reply.kind in (ReplyClass.ABSENCE, ReplyClass.NOT_NOW) else None,
+        meets_at=reply.meets_at,
         attachments=reply.attachments,
     )
 
 
-def _is_from_other_sender(matched: _MatchedReply) -> bool:
-    """Return whether somebody else wrote: a colleague, or the lead from another address."""
-    return bool(matched.reply.sender) and normalize_address(matched.reply.sender) != matched.message.address
+def _is_to_lead(matched: MatchedReply) -> bool:
+    """Return whether it answers a message to the lead. Of messages to sales only reports of their delivery count."""
+    return matched.message.recipient in (None, TO_LEAD)
 
 
-def _is_about_lead(matched: _MatchedReply) -> bool:
+def _is_about_lead(matched: MatchedReply) -> bool:
     """Return whether it concerns the lead. A bounce may concern an address that the lead has given up."""
-    if matched.reply.kind is not InboundKind.BOUNCE:
+    if matched.reply.kind is not ReplyClass.BOUNCE:
         return True
     return _mentions_lead_address(matched, matched.reply.bounced_addresses)
 
 
-def _apply_delivery_reports(tx: Transaction, new: Sequence[_MatchedReply], now: datetime) -> None:
-    """Update our mail from bounce reports, where no provider sends events, as with SMTP."""
+def _raise_repeated_refusals(tx: Transaction, matched: Sequence[MatchedReply]) -> list[MatchedReply]:
+    """Turn ambiguous bounces into hard ones where an earlier message to the lead was refused alike."""
+    ambiguous = {
+        one.key: (one.message.message_id, report)
+        for one in matched
+        if (report := one.reply.bounce_report) is not None and report.is_ambiguous
+    }
+    repeated = provider_event_queries.find_repeated_refusals(tx, {id_ for id_, _ in ambiguous.values() if id_})
+    hard = {key: report.as_hard() for key, (id_, report) in ambiguous.items() if id_ in repeated}
+    return [
+        one._replace(reply=replace(one.reply, bounce_report=report, bounced_addresses=report.recipients))
+        if (report := hard.get(one.key)) is not None
+        else one
+        for one in matched
+    ]
+
+
+def _apply_delivery_reports(tx: Transaction, new: Sequence[MatchedReply], now: datetime) -> None:
+    """Update our mail from bounce reports and complaints, where no provider sends events, as with SMTP."""
     updates: dict[str, list[DeliveryEvent]] = defaultdict(list)
     for one in new:
         report = one.reply.bounce_report
-        if report is not None and one.message.send_key is not None and _mentions_lead_address(one, report.recipients):
-            updates[one.message.send_key].append(DeliveryEvent(report.event_type, one.at, report.status))
+        if report is None or one.message.send_key is None:
+            continue
+        is_bounce_to_lead = one.reply.kind is ReplyClass.BOUNCE and _is_to_lead(one)
+        if not is_bounce_to_lead or _mentions_lead_address(one, report.recipients):
+            event = DeliveryEvent(report.event_type, one.at, report.status, report.is_ambiguous)
+            updates[one.message.send_key].append(event)
     messages = provider_event_queries.lock_messages(tx, updates)
-    message_status.apply_statuses(tx, [(messages[key], news) for key, news in updates.items()], REPORT_SOURCE, now)
+    provider_events.apply_statuses(tx, [(messages[key], news) for key, news in updates.items()], REPORT_SOURCE, now)
 
 
-def _mentions_lead_address(matched: _MatchedReply, addresses: Collection[str]) -> bool:
+def _mentions_lead_address(matched: MatchedReply, addresses: Collection[str]) -> bool:
     return matched.message.address in {normalize_address(address) for address in addresses}
 
 
-def _to_signal(matched: _MatchedReply, now: datetime) -> NewSignal:
-    kind = _SIGNALS[matched.reply.kind]
+def _to_signals(matched: MatchedReply, policy: Policy, now: datetime) -> Iterator[NewSignal]:
+    """Yield the signal of a reply, if its class and the policy give it one."""
+    reply_class = matched.reply.kind
+    kind = _MACHINE_SIGNALS.get(reply_class) or _ACTION_SIGNALS.get(policy.replies[reply_class])
+    if kind is None or not _is_about_lead(matched):
+        return
     automatic = kind is SignalKind.AUTO_REPLIED
-    value = _OTHER_SENDER if kind is SignalKind.REPLIED and _is_from_other_sender(matched) else None
-    return NewSignal(
+    value = _OTHER_SENDER if kind is SignalKind.REPLIED and matched.is_from_other_sender else None
+    yield NewSignal(
         lead_id=matched.message.lead_id,
         kind=kind.value,
         occurred_at=matched.at,
@@ -248,56 +296,24 @@ def _to_signal(matched: _MatchedReply, now: datetime) -> NewSignal:
         natural_key=f"reply|{kind.value}|{matched.key}",
         source="reply",
         verdict=(SignalVerdict.BOT if automatic else SignalVerdict.HUMAN).value,
-        verdict_reason="an automatic reply" if automatic else "",
+        verdict_reason="an automatic reply" if automatic else _evidence(matched),
         enrollment_id=matched.message.enrollment_id,
         track=matched.message.track,
         step=matched.message.step or None,
         message_id=matched.message.message_id,
-        value=SuppressionSource.REPLY.value if kind is SignalKind.UNSUBSCRIBED else value,
+        value=_opt_out_source(matched).value if kind is SignalKind.UNSUBSCRIBED else value,
     )
 
 
-def _update_absences(ctx: AppContext, tx: Transaction, new: Sequence[_MatchedReply], now: datetime) -> None:
-    """Pause leads until their stated return date begins in their time zone; resume those that replied."""
-    away: dict[int, tuple[datetime, datetime]] = {}
-    returned: dict[int, datetime] = {}
-    for one in sorted(new, key=lambda one: one.at):
-        return_at, lead_id = _return_time(one), one.message.lead_id
-        if (
-            return_at is not None
-            and now < return_at <= now + _MAX_ABSENCE
-            and one.reply.kind is InboundKind.OUT_OF_OFFICE
-        ):
-            away[lead_id] = max(return_at, away.get(lead_id, (return_at, now))[0]), one.at
-            returned.pop(lead_id, None)
-        elif one.reply.kind is InboundKind.REPLY and not _is_from_other_sender(one):
-            returned[lead_id] = one.at
-            away.pop(lead_id, None)
-    if not away and not returned:
-        return
-    rows = snapshot.load_rows(tx, {*away, *returned})
-    absences = sorted((id_, *times) for id_, times in away.items())
-    paused = reply_queries.begin_absences(tx, absences, now)
-    resumed = reply_queries.end_absences(tx, sorted(returned.items()), now)
-    if not paused and not resumed:
-        return
-    signal_queries.make_due(tx, sorted(paused | resumed), now)
-    transitions = LeadTransitions(ctx.definitions.current(tx), now, "signals")
-    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
-        if lead.view.lead.id in paused:
-            until, _ = away[lead.view.lead.id]
-            reason = f"paused until {until:%Y-%m-%d %H:%M} UTC: out of office, by automatic reply"
-            transitions.add_journal_entry(lead, "paused", reason, None)
-        elif lead.view.lead.id in resumed:
-            transitions.add_journal_entry(lead, "resumed", "no longer out of office: the lead replied", None)
-    transitions.changes.write(tx, now)
+def _evidence(matched: MatchedReply) -> str:
+    """Return what a report by email tells, "" for any other mail."""
+    report = matched.reply.bounce_report
+    if report is None:
+        return ""
+    reported = " ".join(filter(None, (report.event_type.value, report.status)))
+    return f"report by email: {reported}, {matched.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _return_time(matched: _MatchedReply) -> datetime | None:
-    """Return when the return date begins in the lead's time zone."""
-    if matched.reply.returns_on is None or _is_from_other_sender(matched):
-        return None
-    try:
-        return calendar.start_of_day(matched.reply.returns_on, matched.message.zone or "UTC").astimezone(UTC)
-    except calendar.UnknownZone:
-        return calendar.start_of_day(matched.reply.returns_on, "UTC")
+def _opt_out_source(matched: MatchedReply) -> SuppressionSource:
+    """Return who told an opt-out: the person, or its mail provider by a report."""
+    return SuppressionSource.PROVIDER if matched.reply.bounce_report is not None else SuppressionSource.REPLY

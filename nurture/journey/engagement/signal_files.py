@@ -1,7 +1,5 @@
 """Import a CSV file of signals, one per row."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -11,7 +9,7 @@ from typing import Final, Unpack
 from nurture.clock import parse_time
 from nurture.db.transaction import Transaction
 from nurture.errors import FileUnreadable, InvalidState
-from nurture.formats.columns import find_columns
+from nurture.formats.columns import find_columns, normalize_name, words_by_name
 from nurture.formats.csv_reader import FileRow, open_rows, parse_rows
 from nurture.formats.rejected_rows import BadRow
 from nurture.journey.engagement import signals as engagement_signals
@@ -23,13 +21,15 @@ REQUIRED: Final = ("lead", "kind", "at")
 
 
 def import_signals(ctx: AppContext, path: Path, now: datetime, **options: Unpack[ImportOptions]) -> ImportResult:
-    """Record the signals of the CSV at *path*: columns lead, kind, at; optionally value, email, link.
+    """Record the signals of the file at *path*: columns lead, kind, at; optionally value, email, link.
 
     *lead* is an id, an address or an external id; *at* is ISO, UTC unless it has an offset. Raises FileUnreadable.
     """
     result = ImportResult()
-    with open_rows(path) as file:
+    with open_rows(path, reading=options.get("reading")) as file:
         columns = find_columns(file.header, "signal_column")
+        if "lead" not in columns and "email" in columns:  # exports of other systems name the address so
+            columns["lead"] = columns.pop("email")
         missing = [name for name in REQUIRED if name not in columns]
         if missing:
             raise FileUnreadable(
@@ -68,7 +68,8 @@ def _parse_signal(
     now: datetime,
 ) -> signal_queries.NewSignal:
     lead_id = find.require_one(values["lead"], known)
-    kind, value = engagement_signals.validate_signal(values["kind"], values.get("value") or None)
+    name = words_by_name("signal_kind").get(normalize_name(values["kind"]), values["kind"])
+    kind, value = engagement_signals.validate_signal(name, values.get("value") or None)
     at = parse_time(values["at"])
     if at > now:
         raise InvalidState(f"{values['at']} is in the future; a signal is a past action of the lead")

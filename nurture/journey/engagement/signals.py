@@ -1,7 +1,5 @@
 """Record signals once each, apply their effects, and wake the lead."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
@@ -24,16 +22,17 @@ from nurture.journey.consent.suppression import OptOut
 from nurture.journey.engagement import click_filtering
 from nurture.journey.engagement.click_filtering import EngagementEvent
 from nurture.journey.handoff import follow_up
-from nurture.journey.leads import lock_queries, signal_queries, snapshot, suppression_queries
 from nurture.journey.leads import queries as leads_queries
+from nurture.journey.leads import signal_queries, snapshot, suppression_queries
+from nurture.journey.leads.custody import lock_existing_leads
 from nurture.journey.leads.signal_queries import NewSignal, TouchRef, UnappliedSignal
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.scoring import queries as scoring_queries
 from nurture.journey.scoring import rescore
 from nurture.journey.scoring.queries import EngagementUpdate, TimelineUpdate
 from nurture.runtime import publication_queries
+from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
-from nurture.runtime.drain import drain
 
 REENGAGING_KINDS: Final = frozenset(
     {
@@ -62,7 +61,7 @@ def record(ctx: AppContext, signals: Sequence[NewSignal], now: datetime, clicks:
 
 
 def _record(tx: Transaction, signals: Sequence[NewSignal], now: datetime) -> int:
-    remaining_leads = lock_queries.lock_existing_leads(tx, [one.lead_id for one in signals])
+    remaining_leads = lock_existing_leads(tx, [one.lead_id for one in signals])
     signals = [one for one in signals if one.lead_id in remaining_leads]
     # At once, not when definitions are next read: no mail may go out in between.
     _record_opt_outs(tx, signals, now)
@@ -186,19 +185,22 @@ def _record_opt_outs(tx: Transaction, signals: Sequence[NewSignal], now: datetim
     known = signal_queries.find_existing_keys(tx, [one.natural_key for one in opt_out_signals])
     addresses = suppression_queries.load_address_ids(tx, [one.lead_id for one in opt_out_signals])
     opt_outs = [
-        OptOut(addresses[one.lead_id], source, at=one.occurred_at, repeated=one.natural_key in known)
+        _to_opt_out(one, addresses[one.lead_id])._replace(repeated=one.natural_key in known)
         for one in opt_out_signals
         if one.lead_id in addresses
-        for source in (source_for_signal(SignalKind(one.kind), one.source, one.value),)
     ]
     suppression.opt_out(tx, opt_outs, now)
 
 
 def _to_opt_outs(signals: Iterable[UnappliedSignal]) -> Iterable[OptOut]:
     for one in signals:
-        kind = SignalKind(one.kind)
-        if kind in SUPPRESSING_KINDS and one.address_id is not None:
-            yield OptOut(one.address_id, source_for_signal(kind, one.source, one.value), at=one.occurred_at)
+        if SignalKind(one.kind) in SUPPRESSING_KINDS and one.address_id is not None:
+            yield _to_opt_out(one, one.address_id)
+
+
+def _to_opt_out(signal: NewSignal | UnappliedSignal, address_id: int) -> OptOut:
+    source = source_for_signal(SignalKind(signal.kind), signal.source, signal.value)
+    return OptOut(address_id, source, at=signal.occurred_at, evidence=signal.verdict_reason or None)
 
 
 def _return_to_intake(

@@ -12,8 +12,8 @@ from nurture.db.engine import Database
 from nurture.domain.delivery.receipts import NotSent
 from nurture.errors import InvalidState
 from nurture.journey.delivery import circuit_breakers, run
+from nurture.journey.delivery.queries import DeliveryStats, SentCount
 from nurture.journey.delivery.send_checks import RECHECK_AFTER
-from nurture.journey.delivery.volume_queries import DeliveryStats, SentCount
 from nurture.journey.tracks import advance, enroll
 from nurture.outbox import circuit_breakers as outbox_breakers
 from nurture.outbox.circuit_breakers import Breaker

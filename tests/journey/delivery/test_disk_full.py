@@ -22,12 +22,6 @@ DUE, RUNS, ATTEMPTS = 60, 2, 20
 RecordProperty = Callable[[str, object], None]
 
 
-@pytest.fixture
-def double(tmp_path: Path) -> Iterator[SendGridDouble]:
-    with SendGridDouble(tmp_path / "sendgrid.log") as double:
-        yield double
-
-
 @contextmanager
 def _disk(source: DatabaseSource) -> Iterator[Disk]:
     try:

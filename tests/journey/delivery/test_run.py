@@ -21,14 +21,14 @@ from nurture.errors import NurtureError
 from nurture.journey.consent.suppression import suppress
 from nurture.journey.delivery import claim, run, send
 from nurture.journey.engagement import signals
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.journey.tracks import advance, enroll, manual
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import messages as outbox_messages
-from nurture.outbox.heartbeat import LEASE
+from nurture.outbox.lease_queue import LEASE
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
 from tests.journey.builders import START, add_lead, close_lead, make_context, run_at, sample_rules
@@ -294,7 +294,7 @@ def test_no_touch_goes_after_a_rep_accepted_or_the_lead_was_closed(ctx: AppConte
     record_signal(ctx, taken, SignalKind.REPLIED, OPEN)
     close_lead(ctx, won, Closing.WON, OPEN)
     run_at(ctx, OPEN)
-    sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), OPEN)
+    responses.accept(ctx, one(ctx, "SELECT id FROM offer"), OPEN)
     for day in range(1, 60):
         run_at(ctx, OPEN + day * DAY)
     assert {row[2] for row in messages(ctx)} == {"cancelled"}

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import pytest
-
-from tests.chaos.databases import DatabaseSource, PostgresSource, SqliteSource
+from tests.chaos.databases import DatabaseSource
 from tests.chaos.suppressing import suppressed_run
 from tests.doubles.sendgrid import SendGridDouble
 
 SEED = int(os.environ.get("SEED") or secrets.randbits(32))
 REPEAT = f"repeat with SEED={SEED}"
 DUE = 1_200
-
-
-@pytest.fixture
-def double(tmp_path: Path) -> Iterator[SendGridDouble]:
-    with SendGridDouble(tmp_path / "sendgrid.log") as double:
-        yield double
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseSource:
-    if request.param == "sqlite":
-        return SqliteSource(tmp_path, DUE)
-    return PostgresSource(request.getfixturevalue("_postgres"), DUE)
 
 
 def test_whoever_opts_out_before_the_last_check_gets_no_mail(

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
-from nurture.journey.engagement import click_spool
+from nurture.journey.engagement import click_buffer
 from nurture.journey.engagement.click_buffer import ClickRecorder
 from nurture.journey.engagement.click_filtering import EngagementEvent
 from nurture.mail.providers.maildir.provider import MaildirProvider
@@ -67,7 +67,7 @@ def test_a_click_that_is_both_in_a_file_and_in_the_database_counts_once(ctx: App
         recorder.record(click(second))
     recorder.close()
     assert clicks(ctx) == [5, 5]
-    assert click_spool.list_pending(ctx.spool) == []
+    assert click_buffer.list_spooled(ctx.spool) == []
 
 
 def test_a_closed_recorder_starts_again(ctx: AppContext) -> None:
@@ -87,18 +87,18 @@ def test_a_click_on_an_unknown_message_stops_no_other(ctx: AppContext) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_put_aside_and_stops_no_other(ctx: AppContext) -> None:
-    click_spool.write(ctx.spool, click())
+    click_buffer.spool_click(ctx.spool, click())
     (ctx.spool / "20260101T000000-x.json").write_text("half a fi")
     (ctx.spool / "20260101T000001-x.json").write_text("[1]")
     ClickRecorder(ctx, VirtualClock(NOW)).close()
     assert clicks(ctx) == [1, 1]
-    assert click_spool.list_pending(ctx.spool) == []
+    assert click_buffer.list_spooled(ctx.spool) == []
     assert len(list(ctx.spool.glob("*.bad"))) == 2
 
 
 def test_spool_files_are_private(ctx: AppContext) -> None:
-    click_spool.write(ctx.spool, click())
-    (file,) = click_spool.list_pending(ctx.spool)
+    click_buffer.spool_click(ctx.spool, click())
+    (file,) = click_buffer.list_spooled(ctx.spool)
     assert file.stat().st_mode & 0o077 == 0
     assert ctx.spool.stat().st_mode & 0o077 == 0
 

@@ -12,7 +12,7 @@ from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import click_queries, signals
 from nurture.journey.engagement.click_filtering import EngagementEvent
-from nurture.reporting.links import clicks_per_link
+from nurture.reporting.tracks import clicks_per_link
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.observe import all_rows, custody, due_at, events, one, recorded_statements, rows

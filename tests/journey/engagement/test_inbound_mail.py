@@ -31,6 +31,7 @@ from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, reply_ad
 from tests.journey.observe import all_rows, recorded_statements, rows
 from tests.mail.inbound.hostile_mails import MAILS
 from tests.mail.inbound.replying import TO, bounce, mail
+from tests.mail.inbound.test_reader import LITTLE_MEMORY
 
 MINUTE = timedelta(minutes=1)
 
@@ -81,7 +82,7 @@ def hostile_to(to: str, name: str = "one line") -> bytes:
 def small(ctx: AppContext) -> None:
     """Give the context a reader with a memory limit that four megabytes exceed."""
     ctx.mail_reader.close()
-    ctx.mail_reader = MailReader(memory=6 * 1024 * 1024)
+    ctx.mail_reader = MailReader(memory=LITTLE_MEMORY)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +315,7 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
     to = reply_address(ctx, tmp_path)
 
     def cost(count: int, first: int) -> int:
-        set_inbox(ctx, *(mail("x", to=to, number=f"{first}-{n}") for n in range(count)))
+        set_inbox(ctx, *(mail("I read it with care today", to=to, number=f"{first}-{n}") for n in range(count)))
         ctx.inbox.name = str(first)  # type: ignore[misc, union-attr]
         with recorded_statements(db) as statements:
             assert replies.poll_inbox(ctx, NOW).new == count

@@ -50,6 +50,10 @@ LATER = START + timedelta(hours=4)
 
 @pytest.fixture
 def ctx(db: Database, tmp_path: Path) -> AppContext:
+    return context_with_sent_email(db, tmp_path)
+
+
+def context_with_sent_email(db: Database, tmp_path: Path) -> AppContext:
     """Return a context with an installation id, and a lead whose first email was accepted at SENT."""
     made = make_context(db, tmp_path)
     made.installation_id = "0badcafe"

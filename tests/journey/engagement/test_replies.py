@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
+from nurture.domain.lead import PausedBy
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import replies, signals
+from nurture.journey.erasure import erase
+from nurture.journey.leads import reply_queries
 from nurture.mail.inbound.classify import classify_mail
 from nurture.mail.inbound.message import parse_mail
 from nurture.runtime.context import AppContext
@@ -70,7 +73,7 @@ def test_a_lead_that_replies_is_handed_off_and_the_rep_reads_the_text(
     words = "Yes, <b>call</b> me: https://evil.example/x\r\n\r\nOn Mon, Ada <ada@house.example> wrote:\r\n> Hello"
     assert process_replies(ctx, mail(words, to=to.upper())) == (1, 1, 1)
     assert rows(ctx, "SELECT lead_id, kind, sender, text FROM reply") == [
-        (lead, "reply", "", "Yes, <b>call</b> me: https://evil.example/x")
+        (lead, "wants_to_talk", "", "Yes, <b>call</b> me: https://evil.example/x")
     ]
     asked = "see www.evil.example/y\n\n## WHY YOU"
     signals.record(ctx, [signals.build_reported_signal(lead, SignalKind.SUBMITTED, asked, NOW, NOW)], NOW)
@@ -100,7 +103,9 @@ def test_copies_of_an_answer_count_once(ctx: AppContext, lead: int, tmp_path: Pa
 def test_a_colleague_who_answers_counts_for_the_lead_and_is_named_only_with_the_words(
     ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
-    process_replies(ctx, mail("I take this over", to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>"))
+    process_replies(
+        ctx, mail("I take this over from her", to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>")
+    )
     assert rows(ctx, "SELECT sender FROM reply") == [("kim@people.example",)]
     assert rows(ctx, "SELECT value FROM signal WHERE kind = 'replied'") == [("other sender",)]
 
@@ -109,6 +114,59 @@ def test_a_lead_that_replies_stop_is_not_mailed_again(ctx: AppContext, lead: int
     process_replies(ctx, mail("Please remove me from your list.", to=reply_address(ctx, tmp_path)))
     assert rows(ctx, "SELECT scope, source FROM suppression") == [("global", "reply")]
     assert rows(ctx, "SELECT count(*) FROM signal WHERE kind = 'replied'") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "custodian"),
+    [
+        ("Kein Interesse.", "not_interested", ("closed", "discarded")),
+        ("Ok, hm", "unclear_short", ("queue", "reply-unclear-short")),
+        ("You have the wrong person. Please contact Eve Young.", "wrong_person", ("queue", "reply-wrong-person")),
+        ("Not now, maybe next year", "not_now", ("track", "hello")),
+    ],
+)
+def test_a_reply_that_is_no_interest_is_not_handed_off(
+    ctx: AppContext, lead: int, tmp_path: Path, words: str, kind: str, custodian: tuple[str, str]
+) -> None:
+    before = custody(ctx, lead)
+    process_replies(ctx, mail(words, to=reply_address(ctx, tmp_path)))
+    assert rows(ctx, "SELECT kind FROM reply") == [(kind,)]
+    assert rows(ctx, "SELECT count(*) FROM signal WHERE kind = 'replied'") == [(0,)]
+    assert tuple(custody(ctx, lead)[:2]) == (custodian if custodian[0] != "track" else tuple(before[:2]))
+
+
+def test_an_erasure_request_stops_mail_and_waits_to_be_carried_out(ctx: AppContext, lead: int, tmp_path: Path) -> None:
+    process_replies(ctx, mail("Please delete all my personal data.", to=reply_address(ctx, tmp_path)))
+    assert rows(ctx, "SELECT scope, source FROM suppression") == [("global", "reply")]
+    with ctx.database.read() as tx:
+        assert reply_queries.find_erasure_requests(tx) == [lead]
+    erase.erase_person(ctx, str(lead), NOW)
+    with ctx.database.read() as tx:
+        assert reply_queries.find_erasure_requests(tx) == []
+
+
+def test_not_now_pauses_until_the_day_that_is_named(ctx: AppContext, lead: int, tmp_path: Path) -> None:
+    process_replies(ctx, mail("Not now, write again on 3 June", to=reply_address(ctx, tmp_path)))
+    ((until, by),) = rows(ctx, "SELECT paused_until, paused_by FROM lead")
+    assert str(until).startswith("2026-06-0")
+    assert by == PausedBy.NOT_NOW
+
+
+def test_who_left_the_company_gets_no_more_mail_and_the_named_person_is_shown(
+    ctx: AppContext, lead: int, tmp_path: Path
+) -> None:
+    process_replies(ctx, mail("I left the company. Please contact Eve Young.", to=reply_address(ctx, tmp_path)))
+    assert rows(ctx, "SELECT scope, source FROM suppression") == [("global", "reply")]
+    assert rows(ctx, "SELECT kind, contact FROM reply") == [("left_company", "Eve Young")]
+
+
+def test_an_answer_within_a_minute_with_another_sign_is_automatic(ctx: AppContext, lead: int, tmp_path: Path) -> None:
+    (accepted_at,) = rows(ctx, "SELECT accepted_at FROM message")[0]
+    sent = f"{datetime.fromisoformat(str(accepted_at)):%a, %d %b %Y %H:%M:%S} +0000"
+    quick = mail("Lorem ipsum dolor sit amet", to=reply_address(ctx, tmp_path), subject="Aliquam quaerat: Hello")
+    quick = quick.replace(b"Mon, 05 Jan 2026 11:30:00 +0000", sent.encode())
+    process_replies(ctx, quick)
+    assert rows(ctx, "SELECT kind FROM reply") == [("automatic",)]
 
 
 def test_an_out_of_office_reply_pauses_until_the_return_date_and_is_no_reply(

@@ -57,6 +57,27 @@ def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(ctx: App
     assert one(ctx, "SELECT count(*) FROM lead WHERE decides_on IS NOT NULL") == 1
 
 
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("email_click", "clicked"),
+        ("email_open", "opened"),
+        ("form_submit", "submitted"),
+        ("page_view", "visited"),
+        ("Page View", "visited"),
+        ("unsubscribe", "unsubscribed"),
+    ],
+)
+def test_words_and_columns_of_other_systems_are_known(
+    sqlite_db: Database, tmp_path: Path, word: str, kind: str
+) -> None:
+    ctx = make_context(sqlite_db, tmp_path)
+    add_lead(ctx, email="ana@people.example")
+    file = _file(tmp_path, f"ana@people.example,{word},2026-01-06T10:00", header="email,event_type,event_date")
+    assert import_signals(ctx, file, NOW).new == 1
+    assert rows(ctx, "SELECT kind FROM signal") == [(kind,)]
+
+
 def test_a_file_that_is_in_already_changes_nothing(ctx: AppContext, tmp_path: Path) -> None:
     lead = add_lead(ctx)
     file = _file(tmp_path, f"{lead},clicked,2026-01-06,,,", f"{lead},clicked,2026-01-06,,,")

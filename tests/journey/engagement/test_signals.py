@@ -161,7 +161,7 @@ def test_a_customer_stays_a_customer_whatever_it_does(ctx: AppContext) -> None:
     for kind in SignalKind:
         value = "2027-01-01" if kind is SignalKind.DECIDING else None
         record_signal(ctx, lead, kind, START + DAY, value)
-    assert custody(ctx, lead) == ("closed", "won")
+    assert custody(ctx, lead) == ("resting", "customer")
 
 
 def test_a_returning_lead_waits_for_re_entry_before_the_same_track_takes_it(ctx: AppContext) -> None:

@@ -1,20 +1,17 @@
-"""Count what each sender domain has sent, and how it was received."""
-
-from __future__ import annotations
+"""Count what each sender domain has sent, and how it was received; read messages with unknown delivery."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import case, func, select, union_all
+from sqlalchemy import case, func, literal, select, union_all
 
 from nurture.db.locks import Lock, acquire
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables.base import table
+from nurture.db.row_values import row_columns
+from nurture.db.tables.delivery import circuit_breaker as breaker
+from nurture.db.tables.delivery import message
+from nurture.db.tables.leads import address, lead
 from nurture.db.transaction import Transaction
-from nurture.outbox.circuit_breakers import breaker
-
-message = table(delivery_tables.Message)
 
 _RELEASED_BY_OPERATOR: Final = breaker.c.released_at.is_not(None) & breaker.c.until.is_(None)
 
@@ -60,6 +57,28 @@ def count_sent(tx: Transaction, domains: Sequence[str], now: datetime) -> dict[s
     return {domain: found.get(domain, SentCount()) for domain in domains}
 
 
+def count_by_track_locked(
+    tx: Transaction, tracks: Sequence[str], domains: Sequence[str], now: datetime
+) -> dict[str, tuple[int, int]]:
+    """Return how many touches each track has sent from *domains* in this clock hour, and how many are planned.
+
+    Locks the counters as `count_sent_locked` does.
+    """
+    acquire(tx, Lock.SENDING)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    sent = (message.c.sender_domain.in_(domains), message.c.claimed_at >= hour)
+    parts = [
+        select(message.c.track.label("track"), literal(is_planned).label("is_planned")).where(
+            message.c.kind == "touch", message.c.track.in_(tracks), *where
+        )
+        for is_planned, where in ((0, sent), (1, (message.c.state == "planned",)))
+    ]
+    both = union_all(*parts).subquery()
+    planned = func.sum(both.c.is_planned)
+    query = select(both.c.track, func.count() - planned, planned).group_by(both.c.track)
+    return {track: (sent, planned) for track, sent, planned in tx.execute(query)}
+
+
 def load_delivery_stats(tx: Transaction, sample_sizes: Mapping[str, int]) -> dict[str, DeliveryStats]:
     """Return how the newest messages of each domain were received, at most *sample_sizes* of each.
 
@@ -96,3 +115,41 @@ def _load_manual_releases(tx: Transaction, domains: Sequence[str]) -> dict[str, 
         .group_by(breaker.c.name)
     )
     return {row[0]: row[1] for row in tx.execute(query)}
+
+
+class UnknownMessage(NamedTuple):
+    """A message with unknown delivery. *called_at* (UTC) is when it was stamped, right before the call."""
+
+    id: int
+    send_key: str
+    kind: str
+    lead_id: int
+    track: str | None
+    step: str
+    rep: str | None
+    called_at: datetime
+    attempts: int
+    reason: str | None
+    email: str | None
+    provider: str | None = None
+
+
+_SELECT_UNKNOWN = (
+    select(*row_columns(UnknownMessage, message, called_at=message.c.state_at, email=address.c.email))
+    .join(lead, lead.c.id == message.c.lead_id)
+    .outerjoin(address, address.c.id == lead.c.address_id)
+    .where(message.c.state == "unknown")
+)
+
+
+def load_unknown(tx: Transaction) -> list[UnknownMessage]:
+    """Return every unknown message, the oldest first."""
+    return [UnknownMessage._make(row) for row in tx.execute(_SELECT_UNKNOWN.order_by(message.c.state_at, message.c.id))]
+
+
+def load_unknown_by_id(tx: Transaction, ids: Sequence[int], *, lock: bool = False) -> list[UnknownMessage]:
+    """Return those of *ids* that are unknown; *lock* locks them until the transaction ends."""
+    query = _SELECT_UNKNOWN.join(picked := tx.ids("picked", ids), picked.c.id == message.c.id)
+    if lock and tx.skips_locked:
+        query = query.with_for_update(of=message)
+    return [UnknownMessage._make(row) for row in tx.execute(query.order_by(message.c.id))]

@@ -1,1 +1,1 @@
-"""The use cases, one package per stage of a lead's way."""
+"""The use cases, one package per stage of the journey of a lead."""

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from nurture.journey.handoff.brief_emails import BRIEF, NOTICE
+from nurture.journey.handoff.digest_emails import DIGEST
 from nurture.journey.handoff.reply_forwarding import FORWARDED_REPLY
 from nurture.journey.handoff.sla_emails import SLA_EMAIL
+from nurture.journey.handoff.waiting.emails import WAITING_EMAIL
 from nurture.journey.routing.lead_question import QUESTION
+from nurture.journey.tracks.consent_confirmation import CONFIRMATION_KIND
 from nurture.journey.tracks.touch_email import TOUCH
 from nurture.runtime.message_kinds import MessageKind
 
 MESSAGE_KINDS: Final[Mapping[str, MessageKind]] = {
-    kind.name: kind for kind in (TOUCH, QUESTION, BRIEF, NOTICE, SLA_EMAIL, FORWARDED_REPLY)
+    kind.name: kind
+    for kind in (TOUCH, CONFIRMATION_KIND, QUESTION, BRIEF, NOTICE, SLA_EMAIL, DIGEST, FORWARDED_REPLY, WAITING_EMAIL)
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from nurture.journey.engagement import provider_events, replies
 from nurture.journey.engagement.signals import apply_pending_signals
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.intake.api import idempotency
+from nurture.journey.intake.queries import ClosedLead, load_closed_by_policy
 from nurture.journey.tracks.advance import AdvanceResult, advance
 from nurture.journey.tracks.enroll import classify
 from nurture.runtime.context import AppContext
@@ -26,6 +28,8 @@ class RunResult:
 
     signals_applied: int = 0
     classified: Counter[str] = field(default_factory=Counter)
+    closed: Sequence[ClosedLead] = ()
+    """The leads that the policy closed."""
     advanced: AdvanceResult = field(default_factory=AdvanceResult)
     handed_off: Counter[str] = field(default_factory=Counter)
     delivered: DeliverySummary = field(default_factory=DeliverySummary)
@@ -41,7 +45,7 @@ def run_once(ctx: AppContext, now: datetime, clock: Clock | None = None) -> RunR
         clock_row.advance_to(tx, now)
     clock = clock or VirtualClock(now)
     idempotency.delete_expired(ctx, now)
-    return RunResult(
+    result = RunResult(
         signals_applied=provider_events.process_pending(ctx, now).new
         + replies.poll_inbox(ctx, now).new
         + apply_pending_signals(ctx, now),
@@ -51,3 +55,7 @@ def run_once(ctx: AppContext, now: datetime, clock: Clock | None = None) -> RunR
         delivered=deliver(ctx, clock),
         crm=push(ctx, clock) + pull(ctx, clock.now()).counts,
     )
+    if result.classified:
+        with ctx.database.read() as tx:
+            result.closed = load_closed_by_policy(tx, now)
+    return result

@@ -14,8 +14,11 @@ from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.domain.address import normalize_address
+from nurture.domain.consent.statements import grant
 from nurture.domain.lead import Closing
 from nurture.journey import run_once
+from nurture.journey.erasures import ERASURES
+from nurture.journey.leads import consent_queries
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
@@ -50,6 +53,7 @@ goal: Say hello, and see who answers
 audience: {field: title, contains: [head]}
 priority: 10
 re_entry: after 30 days
+takes_over: no
 steps:
   - email: 01-hello
     after: 1 hour
@@ -105,11 +109,13 @@ reps:
 accept_within: 1 day
 follow_up_within: 2 days
 max_silence: 60 days
+one_rep_per_company: no
 reject_reasons:
   not-now: {label: Not now, then: {track: keep}, cool_off: 30 days}
   wrong-person: {label: Has no say, then: resume, cool_off: 7 days}
   bad-fit: {label: Nothing for them, then: {close: discarded}}
   please-check: {label: Please check, then: {queue: needs-a-look}}
+queues: {others: {owner: ana, within: 30 business days}}
 on_expiry: {label: Nobody answered, then: resume, cool_off: 7 days}
 """
 
@@ -143,7 +149,7 @@ def make_context(
 ) -> AppContext:
     """Return a context in virtual time in which *rules* (default: `sample_rules`) are published."""
     clock_row.bind_mode(db, "virtual", now)
-    ctx = AppContext(db, MaildirProvider(tmp_path / "maildir"), message_kinds=MESSAGE_KINDS)
+    ctx = AppContext(db, MaildirProvider(tmp_path / "maildir"), message_kinds=MESSAGE_KINDS, erasures=ERASURES)
     publish.publish(ctx, rules or sample_rules(), now)
     return ctx
 
@@ -189,6 +195,9 @@ def add_lead(
             "created_at": at,
             "updated_at": at,
         }
+        if address_id is not None and consent_basis is not None:
+            given = grant(consent_basis, source, None, at)
+            consent_queries.append_statements(tx, [(address_id, given)])
         lead_id: int = tx.execute(insert(_LEAD).values(values)).inserted_primary_key[0]
         identity = {"source": source, "external_id": external_id or f"x{number}", "lead_id": lead_id}
         tx.execute(insert(_IDENTITY).values(identity))

@@ -13,9 +13,11 @@ from sqlalchemy import event, insert, text
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
 from nurture.db.types import UtcDateTime
+from nurture.domain.consent.statements import grant
 from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
+from nurture.journey.leads import consent_queries
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.rendering.render import ComposedEmail
@@ -101,6 +103,8 @@ def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) 
                 for address_id, name in zip(address_ids, mail, strict=True)
             ],
         )
+        statements = [(address_id, grant("consent", "test", None, at)) for address_id in address_ids]
+        consent_queries.append_statements(tx, statements)
         lead = {
             "source": "test",
             "fields": fields,

@@ -63,7 +63,7 @@ def test_a_lead_that_is_closed_while_a_sweep_enrolls_it_leaves_its_new_track(
         closing = start_waiting(ctx, other, lambda: close_lead(ctx, lead, Closing.WON, START))
         transitions.changes.write(tx, START)
     closing.result(20)
-    assert custody(ctx, lead) == ("closed", "won")
+    assert custody(ctx, lead) == ("resting", "customer")
     assert rows(ctx, "SELECT end_reason FROM enrollment") == [("won",)]
 
 

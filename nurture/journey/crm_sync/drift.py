@@ -10,9 +10,8 @@ from nurture.domain.lead import Custodian
 from nurture.domain.policy.crm_status import CrmStatusMap, SalesStatus
 from nurture.domain.policy.policy import Policy
 from nurture.journey.crm_sync import queries
-from nurture.journey.crm_sync.pull import UNKNOWN_OWNER
 from nurture.journey.crm_sync.push import handoff_key, lead_key
-from nurture.journey.crm_sync.queries import CrmLeadState, HandoffState
+from nurture.journey.crm_sync.queries import UNKNOWN_OWNER, CrmLeadState, HandoffState
 from nurture.runtime.context import AppContext
 
 BATCH_SIZE: Final = 500
@@ -62,7 +61,8 @@ def _compare(
         return [Drift(handoff.lead_id, "record", "no record", f"hand-off {handoff.offer_id}: {handoff.state}", remedy)]
     found = []
     crm_values = (crm_record.handoff_key, crm_record.handoff_status)
-    if crm_values != (handoff_key(ctx, handoff.offer_id), handoff.crm_state):
+    is_same = crm_values == (handoff_key(ctx, handoff.offer_id), handoff.crm_state)
+    if not is_same and not crm_record.converted:  # a converted record takes no changes
         remedy = "Our fields were changed there; `nurture handoffs crm sync --resync-since` writes them again."
         found.append(
             Drift(handoff.lead_id, "hand-off", " ".join(crm_values), f"{handoff.offer_id}: {handoff.crm_state}", remedy)
@@ -96,7 +96,8 @@ def _status_drift(
         remedy = "Map it in templates/sales/crm.yaml, and publish."
         return [Drift(handoff.lead_id, "status", f"{status}, which is not mapped", we_say, remedy)]
     closing = crm_record.closing or (meaning.status.value if meaning and meaning.status in _CLOSED_MEANINGS else "")
-    closed = handoff.custody_ref if handoff.custodian == Custodian.CLOSED else ""
+    is_closed, is_customer = handoff.custodian == Custodian.CLOSED, handoff.customer_since is not None
+    closed = SalesStatus.WON.value if is_customer else handoff.custody_ref if is_closed else ""
     if closing and closing != closed:
         remedy = "`nurture handoffs crm sync` imports it; `nurture handoffs outcomes list` shows contradictions."
         return [Drift(handoff.lead_id, "outcome", closing, we_say, remedy)]

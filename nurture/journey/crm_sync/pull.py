@@ -13,18 +13,21 @@ from nurture.crm.base import Crm, CrmUnavailable, RemoteRecord
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, Custodian
-from nurture.domain.policy.crm_status import CrmStatusMap, SalesStatus
+from nurture.domain.policy.crm_status import STAGES, CrmStatusMap, SalesStatus
 from nurture.domain.policy.policy import Policy
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.crm_sync import queries
 from nurture.journey.crm_sync.push import lead_key
-from nurture.journey.crm_sync.queries import CrmLeadState, HandoffState
+from nurture.journey.crm_sync.queries import UNKNOWN_OWNER, CrmLeadState, HandoffState
+from nurture.journey.crm_sync.refusals import record_refusals
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import FollowUp, record_follow_ups
 from nurture.journey.handoff.recycle import recycle_leads
-from nurture.journey.leads import find, lock_queries, snapshot
+from nurture.journey.handoff.work_elsewhere import WorkElsewhere, accept_elsewhere
+from nurture.journey.leads import find, snapshot
 from nurture.journey.leads import queries as leads_queries
+from nurture.journey.leads.custody import lock_leads
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
@@ -36,8 +39,7 @@ PAGE_SIZE: Final = 200
 MAX_PAGES: Final = 100
 """How many pages one run reads; the next run continues after them."""
 
-UNKNOWN_OWNER: Final = "?"
-"""An owner unknown to the policy."""
+_ENDINGS: Final = (SalesStatus.WON, SalesStatus.LOST, SalesStatus.RECYCLED)
 
 
 @dataclass
@@ -112,11 +114,18 @@ class _PageApplier:
         by_lead = self._match_leads(seen)
         if not by_lead:
             return
-        lock_queries.lock_leads(self.tx, list(by_lead))
+        lock_leads(self.tx, list(by_lead))
         previous = queries.load_links(self.tx, self.crm.name, list(by_lead))
         handoffs = queries.load_handoffs(self.tx, list(by_lead))
         links = {lead_id: self._build_link(lead_id, one, previous.get(lead_id)) for lead_id, one in by_lead.items()}
         self._record_changes(by_lead, previous, links, handoffs)
+        changed = {
+            lead_id: one
+            for lead_id, one in by_lead.items()
+            if lead_id not in previous or previous[lead_id].crm_status != one.crm_status
+        }
+        if refused := record_refusals(self.tx, self.crm.name, changed, self.now):
+            self.result.counts["opt-outs"] += refused
         self._close_leads(by_lead, links)
         self._recycle_leads(by_lead, previous)
         queries.save_links(self.tx, list(links.values()))
@@ -130,6 +139,12 @@ class _PageApplier:
         known = leads_queries.filter_existing(self.tx, numbers.values())
         by_lead: dict[int, RemoteRecord] = {}
         for one in sorted(seen, key=lambda one: one.changed_at):
+            if one.problem:
+                unknown = one.crm_status and self.status_mapping.map_status(one.crm_status) is None
+                also = f"; the status {one.crm_status[:80]!r} is not mapped in sales/crm.yaml" if unknown else ""
+                self.result.problems.append(one.problem + also)
+                self.result.skipped.append(f"a line of {one.crm_id}")
+                continue
             ids = (numbers[one.key],) if numbers.get(one.key) in known else found.get(one.key, ())
             if len(ids) == 1:
                 by_lead[ids[0]] = one
@@ -163,52 +178,85 @@ class _PageApplier:
         links: Mapping[int, CrmLeadState],
         handoffs: Mapping[int, HandoffState],
     ) -> None:
-        """Record in the journal what a person did in the CRM: a new status, another owner, a follow-up."""
+        """Record what a person did in the CRM: a new status, another owner; their work on a hand-off counts here."""
         rows = snapshot.load_rows(self.tx, list(seen))
         transitions = LeadTransitions(self.ctx.definitions.current(self.tx), self.now, "crm")
-        claimed = snapshot.load_snapshots(self.tx, rows, self.now, self.ctx.holidays)
+        works: list[WorkElsewhere] = []
         follow_ups: list[FollowUp] = []
-        for lead in claimed:
+        for lead in snapshot.load_snapshots(self.tx, rows, self.now, self.ctx.holidays):
             lead_id = lead.view.lead.id
-            one, link, previous_link, handoff = (
-                seen[lead_id],
-                links[lead_id],
-                previous.get(lead_id),
-                handoffs.get(lead_id),
-            )
+            one, link, before = seen[lead_id], links[lead_id], previous.get(lead_id)
             meaning = self.status_mapping.map_status(one.crm_status)
             if one.crm_status and meaning is None and not one.closing:
                 self.result.unknown_statuses[one.crm_status] += 1
-            if previous_link is not None and previous_link.crm_status != one.crm_status:
+            if one.crm_status and is_status_changed(one, before):
                 meaning_text = meaning.status.value if meaning else "not mapped"
-                transitions.add_journal_entry(
-                    lead, "crm_status", f"{one.crm_status[:80]}: {meaning_text}", None, ref=self.crm.name
-                )
+                reason = f"{one.crm_status[:80]}: {meaning_text}"
+                transitions.add_journal_entry(lead, "crm_status", reason, None, ref=self.crm.name)
                 self.result.counts["status"] += 1
-            accepted = handoff is not None and handoff.state == "accepted"
-            if (
-                handoff is not None
-                and accepted
-                and previous_link is not None
-                and link.owner not in (previous_link.owner, "", handoff.rep)
-            ):
-                reason = f"{link.owner if link.owner != UNKNOWN_OWNER else 'another person'} owns it in the CRM now"
-                transitions.add_journal_entry(
-                    lead, "owner_changed", f"{reason}, after {handoff.rep}", None, ref=link.owner
-                )
+            handoff = handoffs.get(lead_id)
+            new_owner = self._new_owner(one, link, before, handoff)
+            if handoff is not None and handoff.is_held and new_owner is not None and new_owner != handoff.rep:
+                who = {UNKNOWN_OWNER: "another person", "": "nobody"}.get(new_owner, new_owner)
+                reason = f"{who} owns it in the CRM now, after {handoff.rep}"
+                transitions.add_journal_entry(lead, "owner_changed", reason, None, ref=new_owner)
                 self.result.counts["owner"] += 1
-            at = self._contacted_at(one, previous_link)
-            if handoff is not None and accepted and handoff.followed_up_at is None and at is not None:
-                follow_ups.append(FollowUp(lead_id, one.crm_status[:80] or "a logged activity", at))
+            if handoff is not None and handoff.is_held:
+                work, contact = self._find_work(one, before, handoff, new_owner)
+                works += [work] if work is not None else []
+                follow_ups += [contact] if contact is not None else []
         transitions.changes.write(self.tx, self.now)
-        new = record_follow_ups(self.ctx, self.tx, follow_ups, self.now)
-        self.result.counts += Counter({"followed up": new})
+        accepted = accept_elsewhere(self.ctx, self.tx, works, self.now)
+        contacts = [one._replace(at=self.now) if one.lead_id in accepted else one for one in follow_ups]
+        new = record_follow_ups(self.ctx, self.tx, contacts, self.now)
+        self.result.counts += Counter({"accepted": len(accepted), "followed up": new})
 
-    def _contacted_at(self, seen: RemoteRecord, previous: CrmLeadState | None) -> datetime | None:
+    def _new_owner(
+        self, seen: RemoteRecord, link: CrmLeadState, before: CrmLeadState | None, handoff: HandoffState | None
+    ) -> str | None:
+        """Return the owner whom a person set since the last pull, None if nobody did.
+
+        The owner of a record that is seen for the first time may be older than the hand-off; that of a row of a file,
+        which names one, is not.
+        """
+        if before is None:
+            return link.owner if link.owner and not seen.handoff_key else None
+        if link.owner == before.owner or (not seen.owner and not seen.handoff_key):
+            return None
+        is_ours = handoff is not None and handoff.state == "accepted" and link.owner == handoff.rep  # pushed by us
+        return None if is_ours else link.owner
+
+    def _find_work(
+        self, seen: RemoteRecord, before: CrmLeadState | None, handoff: HandoffState, new_owner: str | None
+    ) -> tuple[WorkElsewhere | None, FollowUp | None]:
+        """Return what counts as accepting the hand-off, for whom, and what counts as a contact with the lead.
+
+        Whoever did it: another owner known to the policy gets the hand-off, else the rep who was asked.
+        """
+        meaning = self.status_mapping.map_status(seen.crm_status)
+        ends = seen.closing or (meaning is not None and meaning.status in _ENDINGS)
+        if ends:
+            return None, None  # `_close_leads` and `_recycle_leads` do that
+        known_owner = new_owner if new_owner not in (None, "", UNKNOWN_OWNER) else None
+        at = self._contacted_at(seen, before, handoff)
+        is_contact = at is not None and at >= (handoff.touched_at or handoff.answered_at or handoff.offered_at)
+        rep = known_owner or handoff.rep
+        work = None
+        if (handoff.state == "offered" and (is_contact or known_owner)) or rep != handoff.rep:
+            reason = f"{seen.crm_status[:80] or 'a logged activity'}" if is_contact else "owner set"
+            work = WorkElsewhere(handoff.offer_id, rep, reason)
+        if not is_contact or at is None:
+            return work, None
+        stage = meaning.status.value if meaning is not None and meaning.status in STAGES else None
+        return work, FollowUp(handoff.lead_id, seen.crm_status[:80] or "a logged activity", at, stage=stage)
+
+    def _contacted_at(self, seen: RemoteRecord, before: CrmLeadState | None, handoff: HandoffState) -> datetime | None:
         """Return when a person was in touch: as logged, or when the status changed to one that implies it."""
         meaning = self.status_mapping.map_status(seen.crm_status)
-        says = meaning is not None and meaning.status is not SalesStatus.OPEN
-        return seen.touched_at or (seen.changed_at if says and is_status_changed(seen, previous) else None)
+        says = meaning is not None and meaning.status is not SalesStatus.OPEN and is_status_changed(seen, before)
+        if says or (seen.converted and handoff.followed_up_at is None):
+            return max(filter(None, (seen.touched_at, min(seen.changed_at, self.now))))
+        return seen.touched_at
 
     def _close_leads(self, seen: Mapping[int, RemoteRecord], links: Mapping[int, CrmLeadState]) -> None:
         reports = []
@@ -262,12 +310,11 @@ class _PageApplier:
 
     def _reject_offers(self, lead_ids: Sequence[int], reason_by_lead: Mapping[int, str]) -> None:
         """Store that their reps rejected these leads, and why: a rep who gave a lead back does not get it again."""
-        handoff_queries.record_follow_ups(self.tx, [(id_, "given back") for id_ in lead_ids], self.now)
         accepted = handoff_queries.load_accepted_offers(self.tx, lead_ids)
         open_offers = handoff_queries.load_open_offers(self.tx, lead_ids)
         rejections = [
             (one.id, "rejected", reason_by_lead[id_]) for id_, one in accepted.items() if id_ not in open_offers
         ]
-        handoff_queries.end_accepted_offers(self.tx, rejections)
+        handoff_queries.end_accepted_offers(self.tx, rejections, self.now)
         answers = [(one.id, "rejected", reason_by_lead[id_]) for id_, one in open_offers.items()]
         handoff_queries.record_answers(self.tx, answers, self.now)

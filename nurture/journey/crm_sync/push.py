@@ -12,16 +12,18 @@ from typing import Final
 from nurture.clock import Clock
 from nurture.crm.base import Crm, CrmUnavailable, HandoffRecord, HandoffStatus, Person
 from nurture.db.transaction import Transaction
-from nurture.domain.delivery.receipts import Accepted, Receipt
+from nurture.domain.delivery.receipts import Accepted, Receipt, Rejected
 from nurture.domain.policy.policy import Policy
+from nurture.journey.crm_sync import queries
+from nurture.journey.crm_sync.queries import UNKNOWN_OWNER, CrmLeadState
+from nurture.journey.leads.custody import JournalEntry, write_journal
 from nurture.outbox import circuit_breakers, crm_records
 from nurture.outbox.crm_records import OutgoingRecord, PushResult
-from nurture.outbox.heartbeat import LEASE
-from nurture.outbox.lease_queue import CheckpointObserver, ignore_checkpoint
+from nurture.outbox.lease_queue import LEASE, CheckpointObserver, ignore_checkpoint
 from nurture.outbox.sender import Sender, SendResult, chunks
 from nurture.runtime import quarantine
+from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
-from nurture.runtime.drain import drain
 
 UNKNOWN_GRACE: Final = timedelta(minutes=1)
 """How long to wait before looking up an unknown push, as the call may still be in progress."""
@@ -53,7 +55,7 @@ def push(
     crm = ctx.crm
     if crm is None:
         return Counter()
-    if quarantine.find_reason(ctx, clock.now()) is not None and not quarantine.is_local(crm.name):
+    if quarantine.check(ctx, clock.now()) is not None and not quarantine.is_local(crm.name):
         return Counter()
     sender = _RecordSender(
         ctx=ctx,
@@ -169,10 +171,50 @@ class _RecordSender(Sender[OutgoingRecord]):
         """Write the records to the CRM."""
         return self.crm.upsert([build_record(self.ctx, one, self.policy) for one in rows], now)
 
+    def write_back(
+        self, tx: Transaction, answers: Sequence[tuple[OutgoingRecord, Receipt]], now: datetime
+    ) -> Counter[str]:
+        """Write the results of calls; the journal says what the CRM refused, or did not store."""
+        problems = [(row.lead_id, note) for row, receipt in answers if (note := _describe_problem(receipt))]
+        entries = [JournalEntry(lead_id, now, "crm", "crm_push", note, ref=self.name) for lead_id, note in problems]
+        write_journal(tx, entries)
+        self._note_first_state(tx, answers, now)
+        return super().write_back(tx, answers, now)
+
+    def _note_first_state(
+        self, tx: Transaction, answers: Sequence[tuple[OutgoingRecord, Receipt]], now: datetime
+    ) -> None:
+        """Store what new records said before our write, so that what a rep sets before the first pull is seen."""
+        reps = {rep.email.casefold(): rep.id for rep in self.policy.reps}
+        links = [
+            CrmLeadState(
+                self.name,
+                row.lead_id,
+                receipt.remote_id,
+                receipt.found[0],
+                "" if receipt.found[1] == "" else reps.get((receipt.found[1] or "").casefold(), UNKNOWN_OWNER),
+                handoff_key(self.ctx, row.offer_id),
+                row.target_state,
+                now,
+                now,
+            )
+            for row, receipt in answers
+            if isinstance(receipt, Accepted) and receipt.found is not None
+        ]
+        queries.add_links(tx, links)
+
     def accepted(self, row: OutgoingRecord, receipt: Accepted, now: datetime) -> PushResult:
         """Return the result of a record that the CRM stored."""
         del now
-        return PushResult(row.id, "done", receipt.note or None, None, row.target_state, self.name, receipt.remote_id)
+        crm_id = receipt.remote_id or None
+        return PushResult(row.id, "done", receipt.note or None, None, row.target_state, self.name, crm_id)
+
+
+def _describe_problem(receipt: Receipt) -> str:
+    """Return what the CRM refused or did not store, "" if nothing."""
+    if isinstance(receipt, Rejected):
+        return receipt.reason
+    return receipt.note if isinstance(receipt, Accepted) else ""
 
 
 def is_erased(record: OutgoingRecord) -> bool:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import crm as tables_crm
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.crm import crm_cursor as cursor
+from nurture.db.tables.crm import crm_link as link
+from nurture.db.tables.crm import crm_record as record
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import custody, lead
 from nurture.db.transaction import Transaction
+from nurture.domain.lead import Custodian
 
-link = table(tables_crm.CrmLink)
-cursor = table(tables_crm.CrmCursor)
-record = table(tables_crm.CrmRecord)
-offer = table(handoff_tables.Offer)
-custody = table(lead_tables.Custody)
+UNKNOWN_OWNER: Final = "?"
+"""An owner unknown to the policy."""
 
 
 class CrmLeadState(NamedTuple):
@@ -44,12 +43,23 @@ class HandoffState(NamedTuple):
     offer_id: int
     rep: str
     state: str
+    offered_at: datetime
     answered_at: datetime | None
     followed_up_at: datetime | None
+    touched_at: datetime | None
     crm_state: str | None
     record_state: str
     custodian: str
     custody_ref: str
+    customer_since: datetime | None
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether its rep has the lead, or was offered it."""
+        return (self.state, self.custodian, self.custody_ref) in (
+            ("offered", Custodian.OFFER.value, str(self.offer_id)),
+            ("accepted", Custodian.REP.value, self.rep),
+        )
 
 
 def load_cursor(tx: Transaction, crm: str) -> str:
@@ -79,6 +89,11 @@ def save_links(tx: Transaction, links: Sequence[CrmLeadState]) -> None:
     old = link.delete().where(link.c.crm == links[0].crm, link.c.lead_id.in_(select(chosen.c.id)))
     tx.execute(old)
     tx.insert(link, CrmLeadState._fields, links)
+
+
+def add_links(tx: Transaction, links: Sequence[CrmLeadState]) -> None:
+    """Store the CRM state of leads of which none is known."""
+    tx.insert(link, CrmLeadState._fields, links, ignore_conflicts=True)
 
 
 def load_handoffs(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, HandoffState]:
@@ -113,6 +128,7 @@ def _load_handoff_states(tx: Transaction, newest: Any) -> list[HandoffState]:
                 HandoffState,
                 offer,
                 record,
+                lead,
                 crm_state=record.c.pushed_state,
                 record_state=record.c.state,
                 offer_id=offer.c.id,
@@ -122,6 +138,7 @@ def _load_handoff_states(tx: Transaction, newest: Any) -> list[HandoffState]:
         )
         .join(offer, offer.c.id == record.c.offer_id)
         .join(custody, custody.c.lead_id == record.c.lead_id)
+        .join(lead, lead.c.id == record.c.lead_id)
         .where(record.c.id == newest)
     )
     return [HandoffState._make(row) for row in tx.execute(query)]

@@ -11,17 +11,13 @@ from nurture.db.transaction import Transaction
 from nurture.domain.lead import full_name
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
-from nurture.journey.handoff.lead_profile import LeadProfiles
-from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.handoff.rep_emails import (
-    OfferEmails,
-    compose_for_rep,
-    format_deadline,
-    make_offer_links,
-)
+from nurture.journey.handoff.lead_profile import MAX_ACTIVITIES, LeadProfiles
+from nurture.journey.handoff.lead_profile_queries import load_activities
+from nurture.journey.handoff.rep_emails import OfferEmails, compose_for_rep, format_deadline, make_offer_links
 from nurture.journey.handoff.roster import require_rep
+from nurture.journey.leads.changeset import OfferRow
 from nurture.journey.tracks.touch_email import sender_address
-from nurture.mail.rendering.inert_text import defang_values, escape_markup
+from nurture.mail.rendering.inert_text import defang_links, defang_values, escape_markup
 from nurture.mail.rendering.render import Address, ComposedEmail
 from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
@@ -36,6 +32,14 @@ ANSWER_LINKS: Final = {
 }
 """The answer links of a brief; each has its own purpose."""
 
+_NOTICE_LINKS: Final = {
+    "Accept": public_links.ACCEPT,
+    "Give back": public_links.REJECT,
+    "Pass on": public_links.REASSIGN,
+    "Call later": public_links.CALL_BACK_LATER,
+}
+"""The links of a notice, by the label of its button."""
+
 
 @dataclass(frozen=True)
 class Briefs(OfferEmails):
@@ -47,7 +51,7 @@ class Briefs(OfferEmails):
     def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
         """Read the offers and the lead profiles of *batch*."""
         shared = OfferEmails.load(ctx, tx, batch, now)
-        profiles = LeadProfiles.load(tx, [one.lead_id for one in batch])
+        profiles = LeadProfiles.load(tx, [one.lead_id for one in batch], ctx.crm)
         return cls(ctx, now, shared.policy, shared.offers, profiles)
 
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
@@ -57,20 +61,33 @@ class Briefs(OfferEmails):
         rep = require_rep(policy, offer.rep)
         links, urls = make_offer_links(self.ctx, message, ANSWER_LINKS)
         profile = self.profiles.profile_of(offer.lead_id, policy, self.now)
+        why = self.profiles.why_now_of(offer, policy, self.now)
+        urls |= self.profiles.contact_of(offer.lead_id) | {"why_now": defang_links(why)}
         values = {"offer": {**_offer_values(offer, policy, rep), **profile, **urls}}
         template = self.ctx.definitions.brief(tx, policy.version)
         return compose_for_rep(self.ctx, self.policy, message, rep, template, values, links=links)
 
 
 @dataclass(frozen=True)
-class Notices(OfferEmails):
+class Notices(Briefs):
     """The notices of a batch: short, for channels that colleagues may read too."""
+
+    @classmethod
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
+        """Read the offers of *batch*, and what their leads did lately."""
+        shared = OfferEmails.load(ctx, tx, batch, now)
+        activities = load_activities(tx, [one.lead_id for one in batch], MAX_ACTIVITIES)
+        return cls(ctx, now, shared.policy, shared.offers, LeadProfiles(activities=activities))
 
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
         """Compose the notice of one offer."""
         offer = self.find_offer(message)
-        rep = require_rep(self.ctx.definitions.policy(tx, offer.policy_version), offer.rep)
-        links, urls = make_offer_links(self.ctx, message, {"accept": public_links.ACCEPT})
+        policy = self.ctx.definitions.policy(tx, offer.policy_version)
+        rep = require_rep(policy, offer.rep)
+        links, urls = make_offer_links(self.ctx, message, _NOTICE_LINKS)
+        why = self.profiles.why_now_of(offer, policy, self.now)
+        commands = [f"nurture handoffs accept {offer.id}", f"nurture handoffs reject {offer.id} --reason CODE"]
+        answers = [f"{label}: {urls[label]}" for label in _NOTICE_LINKS] if self.ctx.base_url else commands
         name = escape_markup(full_name(message.fields)) or "A lead"
         company = escape_markup(str(message.fields.get("company") or ""))
         email = ComposedEmail(
@@ -81,9 +98,8 @@ class Notices(OfferEmails):
             subject=f"{rep.name}: {', '.join(part for part in (name, company) if part)}",
             html="",
             text=(
-                f"Why now: {escape_markup(offer.handoff_reason)}\n"
-                f"Answer by {format_deadline(offer.expires_at, rep)}\n"
-                f"{urls['accept'] or f'nurture handoffs accept {offer.id}'}"
+                f"Why now: {escape_markup(why)}\n"
+                f"Answer by {format_deadline(offer.expires_at, rep)}\n" + "\n".join(answers)
             ),
             headers=(),
             labels=("handoff",),

@@ -13,17 +13,15 @@ from nurture.domain.policy.team import Rep
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries
 from nurture.journey.handoff.offer import OfferReason, offer_to_rep
-from nurture.journey.handoff.queries import OfferRow
 from nurture.journey.handoff.recycle import recycle_leads
-from nurture.journey.handoff.responses import lock_open_offer
+from nurture.journey.handoff.responses import lock_offer
+from nurture.journey.handoff.why_now import CLAIMED_BY_REP
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries, snapshot
+from nurture.journey.leads.changeset import OfferRow
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.routing.availability import is_active
 from nurture.runtime.context import AppContext
-
-CLAIMED_BY_REP: Final = "claimed_by_rep"
-"""The rule recorded when a rep asked for a lead."""
 
 CALL_LATER: Final = RejectReason(CALLBACK_RULE, "Asked to be called later", Resume())
 """What happens to a lead until its callback date: its track goes on."""
@@ -40,7 +38,7 @@ def call_back(ctx: AppContext, offer_id: int, on: date, now: datetime) -> OfferR
     Its track continues until then. Raises NotFound, or InvalidState if the offer was answered already.
     """
     with ctx.database.write() as tx:
-        one, lead, transitions = lock_open_offer(ctx, tx, offer_id, now)
+        one, lead, transitions = lock_offer(ctx, tx, offer_id, now)
         queries.record_answers(tx, [(offer_id, "rejected", CALLBACK_RULE)], now)
         recycle_leads(tx, transitions, [(lead, CALL_LATER)], f"{one.rep} was asked to call on {on}")
         transitions.changes.write(tx, now)

@@ -2,31 +2,75 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from nurture.domain.planning.calendar import Holidays
-from nurture.domain.policy.business_hours import EscalationAction, EscalationPolicy, EscalationStep, escalation_steps
+from nurture.domain.planning.calendar import Holidays, start_of_day
+from nurture.domain.policy.business_hours import (
+    DurationUnit,
+    EscalationAction,
+    EscalationLevel,
+    EscalationPolicy,
+    EscalationStep,
+    SlaDuration,
+    escalation_steps,
+)
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import WorkingHours
-from nurture.journey.handoff.queries import OfferRow
+from nurture.journey.leads.changeset import OfferRow
 from nurture.journey.routing.capacity import working_time
 
 ANSWER: Final = "answer"
 FOLLOW_UP: Final = "follow up"
+NEXT_TOUCH: Final = "say how it stands"
 """What a rep is to do; the `step` of an SLA email."""
 
+_ASK_AFTER: Final = SlaDuration(1, DurationUnit.BUSINESS_HOURS)
+"""How much of the rep's working time passes after a silence before the rep is asked: not at night."""
 
-def answer_escalation(policy: Policy, holidays: Holidays, rep: str, offered_at: datetime) -> tuple[EscalationStep, ...]:
-    """Return the steps while an offer waits for an answer; the last one takes it back."""
-    return _escalation_steps(policy, policy.effective_sla.accept, holidays, rep, offered_at)
+
+def answer_escalation(
+    policy: Policy, holidays: Holidays, rep: str, tier: str | None, offered_at: datetime
+) -> tuple[EscalationStep, ...]:
+    """Return the steps while an offer of *tier* waits for an answer; the last one takes it back."""
+    return _escalation_steps(policy, policy.sla_of(tier).accept, holidays, rep, offered_at)
 
 
 def follow_up_escalation(policy: Policy, holidays: Holidays, offer: OfferRow) -> tuple[EscalationStep, ...]:
     """Return the steps while an accepted lead waits for a follow-up; none afterwards."""
     if offer.followed_up_at is not None or offer.answered_at is None:
         return ()
-    return _escalation_steps(policy, policy.effective_sla.follow_up, holidays, offer.rep, offer.answered_at)
+    return _escalation_steps(policy, policy.sla_of(offer.tier).follow_up, holidays, offer.rep, offer.answered_at)
+
+
+def current_escalation(policy: Policy, holidays: Holidays, offer: OfferRow) -> tuple[EscalationStep, ...]:
+    """Return the steps of what the rep of an open or accepted offer is to do next."""
+    if offer.state == "offered":
+        steps = answer_escalation(policy, holidays, offer.rep, offer.tier, offer.offered_at)
+        return with_promised_deadline(steps, offer.expires_at)
+    if offer.followed_up_at is None:
+        return follow_up_escalation(policy, holidays, offer)
+    return next_touch_escalation(policy, holidays, offer)
+
+
+def next_touch_at(policy: Policy, offer: OfferRow) -> datetime:
+    """Return when the rep is asked about a lead in work: after its next step, or after the silence of its stage."""
+    rep = policy.rep(offer.rep)
+    if offer.next_step_on is not None:
+        zone = rep.hours.zone if rep is not None else policy.business_hours.zone
+        return start_of_day(offer.next_step_on + timedelta(days=1), zone)
+    return (offer.touched_at or offer.answered_at or offer.offered_at) + policy.silence_limit(offer.stage)
+
+
+def next_touch_escalation(policy: Policy, holidays: Holidays, offer: OfferRow) -> tuple[EscalationStep, ...]:
+    """Return the steps of a lead in work: ask its rep; once asked, tell the manager, and take it back."""
+    levels = (EscalationLevel.NEXT_TOUCH_ASKED, EscalationLevel.NEXT_TOUCH_ESCALATED)
+    follow_up = policy.sla_of(offer.tier).follow_up
+    if offer.asked_at is None:
+        ask = EscalationPolicy(None, _ASK_AFTER, levels=levels)
+        return _escalation_steps(policy, ask, holidays, offer.rep, next_touch_at(policy, offer))
+    asked = EscalationPolicy(follow_up.take_back, None, follow_up.escalate, levels)
+    return _escalation_steps(policy, asked, holidays, offer.rep, offer.asked_at)
 
 
 def _escalation_steps(
@@ -50,7 +94,8 @@ def describe_step(policy: Policy, rep_id: str, step: EscalationStep) -> str:
     when = f"{step.due_at:%Y-%m-%d %H:%M} UTC"
     match step.action:
         case EscalationAction.REMIND:
-            return f"{rep_id} is reminded at {when}"
+            what = "asked how it stands" if step.level is EscalationLevel.NEXT_TOUCH_ASKED else "reminded"
+            return f"{rep_id} is {what} at {when}"
         case EscalationAction.ESCALATE:
             rep = policy.rep(rep_id)
             manager = policy.team.manager_of(rep) if rep is not None else None

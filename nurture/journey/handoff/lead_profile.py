@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Self
+from urllib.parse import quote
 
+from nurture.crm.base import Crm
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import ActiveSuppression
 from nurture.domain.consent.suppression import describe_suppression as refusal
-from nurture.domain.lead import Lead, Timeline
+from nurture.domain.lead import Lead, Timeline, full_name
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
+from nurture.domain.replies import MACHINE_CLASSES, ReplyClass
 from nurture.domain.scoring import bant
+from nurture.journey.accounts.company_talks import CompanyTalk, find_colleagues
 from nurture.journey.handoff import lead_profile_queries
 from nurture.journey.handoff.lead_profile_queries import Activity, EarlierOffer, OwningAccount, SentTouch
-from nurture.journey.leads import history_queries, reply_queries, suppression_queries
+from nurture.journey.handoff.why_now import describe_why_now
+from nurture.journey.leads import consent_queries, history_queries
+from nurture.journey.leads.changeset import OfferRow
 from nurture.journey.leads.history_queries import LeadRecord
-from nurture.journey.leads.reply_queries import ReplyText
+from nurture.journey.leads.reply_queries import ReplyRecord
 from nurture.journey.tracks.touch_email import lead_values
 from nurture.mail.rendering.inert_text import defang_links, defang_values
 
@@ -34,6 +41,9 @@ MAX_REPLY_LENGTH_IN_LIST: Final = 350
 
 _BANT: Final = {bant.BUDGET: "Budget", bant.AUTHORITY: "Authority", bant.NEED: "Need", bant.TIMELINE: "Decides"}
 
+_NOT_DIALED: Final = re.compile(r"[\s()/.\-]")
+_DIALED: Final = re.compile(r"\+?[0-9]{5,15}")
+
 TemplateValues = dict[str, object]
 """Plain values for a template."""
 
@@ -44,29 +54,59 @@ class LeadProfiles:
 
     leads: Mapping[int, LeadRecord] = field(default_factory=dict)
     activities: Mapping[int, Sequence[Activity]] = field(default_factory=dict)
-    replies: Mapping[int, Sequence[ReplyText]] = field(default_factory=dict)
+    replies: Mapping[int, Sequence[ReplyRecord]] = field(default_factory=dict)
     touches: Mapping[int, Sequence[SentTouch]] = field(default_factory=dict)
     earlier_offers: Mapping[int, Sequence[EarlierOffer]] = field(default_factory=dict)
     accounts: Mapping[int, OwningAccount] = field(default_factory=dict)
     suppressions: Mapping[int, Sequence[ActiveSuppression]] = field(default_factory=dict)
     """Active suppressions by address id."""
+    crm_urls: Mapping[int, str] = field(default_factory=dict)
+    """The pages of leads in the CRM."""
+    colleagues: Mapping[int, CompanyTalk] = field(default_factory=dict)
+    """Another lead of the same company that sales has."""
+    colleague_records: Mapping[int, LeadRecord] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, tx: Transaction, lead_ids: Collection[int]) -> Self:
-        """Read the data shown about these leads."""
+    def load(cls, tx: Transaction, lead_ids: Collection[int], crm: Crm | None = None) -> Self:
+        """Read the data shown about these leads; *crm* is the one that has their pages."""
         if not lead_ids:
             return cls()
         leads = history_queries.load_lead_records(tx, lead_ids)
         address_ids = [one.address_id for one in leads.values() if one.address_id is not None]
+        colleagues = find_colleagues(tx, {id_: one.fields for id_, one in leads.items()})
+        named = {one.lead_id for one in colleagues.values()}
         return cls(
             leads,
             lead_profile_queries.load_activities(tx, lead_ids, MAX_ACTIVITIES),
-            reply_queries.load_latest_replies(tx, lead_ids, ("reply",), MAX_REPLIES),
+            lead_profile_queries.load_replies(tx, lead_ids, set(ReplyClass) - MACHINE_CLASSES, MAX_REPLIES),
             lead_profile_queries.load_touches(tx, lead_ids, MAX_TOUCHES),
             lead_profile_queries.load_earlier_offers(tx, lead_ids, MAX_EARLIER_OFFERS),
             lead_profile_queries.load_accounts(tx, lead_ids),
-            suppression_queries.load_suppressions(tx, address_ids),
+            consent_queries.load_refusals(tx, address_ids),
+            _crm_urls(tx, lead_ids, crm),
+            colleagues,
+            history_queries.load_lead_records(tx, named) if named else {},
         )
+
+    def why_now_of(self, offer: OfferRow, policy: Policy, now: datetime) -> str:
+        """Return why the lead of *offer* is handed off now, see `describe_why_now`."""
+        return describe_why_now(offer, policy, self.activities.get(offer.lead_id, ()), now)
+
+    def contact_of(self, lead_id: int) -> dict[str, str]:
+        """Return the links by which a rep reaches the lead: `tel:`, `mailto:`, its page in the CRM; "" if not known."""
+        email = self.leads[lead_id].email
+        return {
+            "mail_url": f"mailto:{quote(email, safe='@')}" if email else "",
+            "call_url": _call_url(str(self.leads[lead_id].fields.get("phone") or "")),
+            "crm_url": self.crm_urls.get(lead_id, ""),
+        }
+
+    def _colleague_values(self, lead_id: int, policy: Policy) -> TemplateValues:
+        talk = self.colleagues.get(lead_id)
+        if talk is None or policy.one_rep_per_company is None:
+            return {}
+        name = full_name(self.colleague_records[talk.lead_id].fields) or "a lead without a name"
+        return {"name": _one_line(name), "lead_id": talk.lead_id, "rep": rep_name(policy, talk.rep)}
 
     def lead_values_of(self, lead_id: int) -> TemplateValues:
         """Return the lead's own fields."""
@@ -87,10 +127,23 @@ class LeadProfiles:
             "replies": [reply_values(each, MAX_REPLY_LENGTH_IN_LIST) for each in self.replies.get(lead_id, ())],
             "bant": _bant_values(one),
             "call_on": format_day(one.call_on) if one.call_on is not None else "",
+            "colleague": self._colleague_values(lead_id, policy),
             "account": _account_values(self.accounts.get(lead_id), policy),
             "touches": _touch_values(self.touches.get(lead_id, ())),
             "previous_offers": [_earlier_offer_values(each, policy) for each in self.earlier_offers.get(lead_id, ())],
         }
+
+
+def _crm_urls(tx: Transaction, lead_ids: Collection[int], crm: Crm | None) -> dict[int, str]:
+    if crm is None or not crm.record_url("0"):
+        return {}
+    found = lead_profile_queries.load_crm_ids(tx, crm.name, lead_ids)
+    return {lead_id: crm.record_url(crm_id) for lead_id, crm_id in found.items()}
+
+
+def _call_url(phone: str) -> str:
+    digits = _NOT_DIALED.sub("", phone.partition("(0)")[0] + phone.partition("(0)")[2])
+    return f"tel:{digits}" if _DIALED.fullmatch(digits) else ""
 
 
 def rep_name(policy: Policy, rep: str) -> str:
@@ -143,14 +196,31 @@ def _activity_values(activity: Activity) -> TemplateValues:
     }
 
 
-def reply_values(reply: ReplyText, max_length: int = MAX_REPLY_LENGTH) -> TemplateValues:
+def reply_values(reply: ReplyRecord, max_length: int = MAX_REPLY_LENGTH) -> TemplateValues:
     """Return a reply as plain lines without live links."""
     text = reply.text[:max_length] + ("..." if len(reply.text) > max_length else "")
     lines = [defang_links(line) for line in text.splitlines() if line.strip()]
     if reply.attachments:
-        lines.append(f"({reply.attachments} attachment{'s' if reply.attachments > 1 else ''}, not kept)")
+        named = ", ".join(map(_one_line, reply.attachments))
+        lines.append(f"(attached, and not kept: {named})")
     author = f"another person ({defang_links(reply.sender)})" if reply.sender else "the lead"
-    return {"on": format_day(reply.received_at), "author": author, "lines": lines or ["(no text)"]}
+    return {
+        "on": format_day(reply.received_at),
+        "author": author,
+        "lines": lines or ["(no text)"],
+        "meaning": _one_line(describe_reply(reply)),
+    }
+
+
+def describe_reply(reply: ReplyRecord) -> str:
+    """Return what a reply means, with the evidence and what it names: a day, a time (UTC), a person."""
+    named = (
+        f"on {reply.meets_at:%a %d %B %Y, %H:%M} UTC" if reply.meets_at is not None else "",
+        f"until {format_day(reply.returns_on)}" if reply.returns_on is not None else "",
+        f"names {reply.contact}" if reply.contact else "",
+        reply.evidence,
+    )
+    return "; ".join(part for part in (ReplyClass(reply.kind).label, *named) if part)
 
 
 def _bant_values(record: LeadRecord) -> list[TemplateValues]:

@@ -7,23 +7,18 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select, union_all
 
-from nurture.db.tables import accounts as account_tables
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables.base import table
+from nurture.db.row_values import row_columns
+from nurture.db.tables.accounts import account, lead_account
+from nurture.db.tables.crm import crm_record as record
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.inbound import reply
+from nurture.db.tables.leads import identity
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
-
-lead = table(lead_tables.Lead)
-address = table(lead_tables.Address)
-signal = table(signal_tables.Signal)
-message = table(delivery_tables.Message)
-offer = table(handoff_tables.Offer)
-account = table(account_tables.Account)
-lead_account = table(account_tables.LeadAccount)
+from nurture.journey.leads.reply_queries import REPLY_COLUMNS, ReplyRecord
 
 
 class Activity(NamedTuple):
@@ -71,56 +66,33 @@ class OwningAccount(NamedTuple):
 
 def load_activities(tx: Transaction, lead_ids: Collection[int], limit: int) -> Mapping[int, list[Activity]]:
     """Return the newest *limit* human activities of each lead, the newest first."""
-    chosen = tx.ids("chosen", sorted(set(lead_ids)))
-    row_number = func.row_number().over(
-        partition_by=signal.c.lead_id, order_by=(signal.c.occurred_at.desc(), signal.c.id.desc())
-    )
-    numbered = (
-        select(*[signal.c[name] for name in Activity._fields], row_number.label("row_number"))
-        .join(chosen, chosen.c.id == signal.c.lead_id)
-        .where(signal.c.verdict == "human")
-        .subquery()
-    )
-    return _by_lead(tx, _first_of_each(numbered, limit), Activity)
+    order = (signal.c.occurred_at.desc(), signal.c.id.desc())
+    columns = row_columns(Activity, signal)
+    return _load_first(tx, Activity, columns, lead_ids, order, limit, signal.c.verdict == "human")
+
+
+def load_replies(
+    tx: Transaction, lead_ids: Collection[int], kinds: Collection[str], limit: int
+) -> Mapping[int, list[ReplyRecord]]:
+    """Return the newest *limit* texts of these *kinds* of each lead, the newest first."""
+    order = (reply.c.received_at.desc(), reply.c.id.desc())
+    return _load_first(tx, ReplyRecord, REPLY_COLUMNS, lead_ids, order, limit, reply.c.kind.in_(sorted(kinds)))
 
 
 def load_touches(tx: Transaction, lead_ids: Collection[int], limit: int) -> Mapping[int, list[SentTouch]]:
     """Return the newest *limit* touches of each lead, the newest first."""
-    chosen = tx.ids("chosen", sorted(set(lead_ids)))
-    partition = message.c.lead_id
-    row_number = func.row_number().over(
-        partition_by=partition, order_by=(message.c.accepted_at.desc(), message.c.id.desc())
-    )
-    numbered = (
-        select(
-            message.c.lead_id,
-            message.c.track,
-            message.c.email,
-            message.c.accepted_at.label("at"),
-            func.count().over(partition_by=partition).label("total"),
-            func.min(message.c.accepted_at, type_=message.c.accepted_at.type)
-            .over(partition_by=partition)
-            .label("first_at"),
-            row_number.label("row_number"),
-        )
-        .join(chosen, chosen.c.id == message.c.lead_id)
-        .where(message.c.kind == "touch", message.c.accepted_at.is_not(None))
-        .subquery()
-    )
-    return _by_lead(tx, _first_of_each(numbered, limit), SentTouch)
+    at, of_lead = message.c.accepted_at, message.c.lead_id
+    total, first_at = func.count().over(partition_by=of_lead), func.min(at, type_=at.type).over(partition_by=of_lead)
+    columns = row_columns(SentTouch, message, at=at, total=total, first_at=first_at)
+    order = (at.desc(), message.c.id.desc())
+    was_sent = (message.c.kind == "touch", at.is_not(None))
+    return _load_first(tx, SentTouch, columns, lead_ids, order, limit, *was_sent)
 
 
 def load_earlier_offers(tx: Transaction, lead_ids: Collection[int], limit: int) -> Mapping[int, list[EarlierOffer]]:
     """Return the newest *limit* answered or ended offers of each lead, the newest first."""
-    chosen = tx.ids("chosen", sorted(set(lead_ids)))
-    row_number = func.row_number().over(partition_by=offer.c.lead_id, order_by=offer.c.id.desc())
-    numbered = (
-        select(*[offer.c[name] for name in EarlierOffer._fields], row_number.label("row_number"))
-        .join(chosen, chosen.c.id == offer.c.lead_id)
-        .where(offer.c.state != "offered")
-        .subquery()
-    )
-    return _by_lead(tx, _first_of_each(numbered, limit), EarlierOffer)
+    columns, order = row_columns(EarlierOffer, offer), (offer.c.id.desc(),)
+    return _load_first(tx, EarlierOffer, columns, lead_ids, order, limit, offer.c.state != "offered")
 
 
 def load_accounts(tx: Transaction, lead_ids: Collection[int]) -> dict[int, OwningAccount]:
@@ -134,13 +106,32 @@ def load_accounts(tx: Transaction, lead_ids: Collection[int]) -> dict[int, Ownin
     return {row[0]: OwningAccount._make(row) for row in tx.execute(query)}
 
 
-def _first_of_each(numbered: Any, limit: int) -> Select[Any]:
-    columns: Sequence[Any] = list(numbered.c)[:-1]
-    return select(*columns).where(numbered.c.row_number <= limit).order_by(numbered.c.row_number)
+def load_crm_ids(tx: Transaction, crm: str, lead_ids: Collection[int]) -> dict[int, str]:
+    """Return the id in this CRM of each lead that was pushed there or came from there."""
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
+    came = select(identity.c.lead_id, identity.c.external_id).where(identity.c.source == crm)
+    pushed = select(record.c.lead_id, record.c.crm_id).where(record.c.provider == crm, record.c.crm_id.is_not(None))
+    known = union_all(came, pushed).subquery()
+    query = select(known).join(chosen, chosen.c.id == known.c.lead_id)
+    return dict(tx.execute(query).tuples().all())
 
 
-def _by_lead(tx: Transaction, wanted: Select[Any], make: Any) -> Mapping[int, list[Any]]:
+def _load_first(
+    tx: Transaction,
+    row_type: Any,
+    columns: Sequence[Any],
+    lead_ids: Collection[int],
+    order: Sequence[Any],
+    limit: int,
+    *where: Any,
+) -> Mapping[int, list[Any]]:
+    """Return the first *limit* rows of each lead in *order*. The first of *columns* is the id of the lead."""
+    chosen = tx.ids("chosen", sorted(set(lead_ids)))
+    labeled = [one.label(name) for name, one in zip(row_type._fields, columns, strict=True)]
+    number = func.row_number().over(partition_by=columns[0], order_by=order).label("number")
+    numbered = select(*labeled, number).join(chosen, chosen.c.id == columns[0]).where(*where).subquery()
+    query = select(*list(numbered.c)[:-1]).where(numbered.c.number <= limit).order_by(numbered.c.number)
     found: dict[int, list[Any]] = defaultdict(list)
-    for row in tx.execute(wanted):
-        found[row[0]].append(make._make(row))
+    for row in tx.execute(query):
+        found[row[0]].append(row_type._make(row))
     return found

@@ -10,7 +10,7 @@ from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.business_hours import EscalationAction
 from nurture.domain.policy.team import Rep
 from nurture.journey.handoff.escalation import answer_escalation, describe_step
-from nurture.journey.leads.changeset import NewMessage, NewOffer
+from nurture.journey.leads.changeset import NewMessage, OfferRow
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.outbox.messages import TO_NOTIFIER, TO_REP
@@ -34,9 +34,11 @@ def offer_to_rep(
 ) -> None:
     """Offer *lead* to *rep* as hand-off *offer_id*, which must be reserved."""
     policy, now, enrollment = transitions.definitions.policy, transitions.now, lead.view.enrollment
-    escalation = answer_escalation(policy, holidays, rep.id, now)
+    tier = policy.tier_of(reason.rule, lead.view.lead.fields)
+    tier_name = tier.name if tier is not None else None
+    escalation = answer_escalation(policy, holidays, rep.id, tier_name, now)
     expires_at = next(step.due_at for step in escalation if step.action is EscalationAction.TAKE_BACK)
-    offer = NewOffer(
+    offer = OfferRow(
         offer_id,
         lead.view.lead.id,
         enrollment.id if enrollment is not None else None,
@@ -48,9 +50,10 @@ def offer_to_rep(
         "offered",
         now,
         expires_at,
-        reason.round,
-        reason.priority,
-        reason.hot,
+        round=reason.round,
+        priority=reason.priority,
+        hot=reason.hot,
+        tier=tier_name,
     )
     transitions.changes.new_offers.append(offer)
     transitions.changes.new_messages += build_offer_messages(offer, rep, now)
@@ -61,7 +64,7 @@ def offer_to_rep(
     )
 
 
-def build_offer_messages(offer: NewOffer, rep: Rep, now: datetime) -> list[NewMessage]:
+def build_offer_messages(offer: OfferRow, rep: Rep, now: datetime) -> list[NewMessage]:
     """Return the messages that announce an offer: the brief by email, and a notice to each of the rep's notifiers."""
     notices = [(f"notice:{offer.id}:{name}", "notice", TO_NOTIFIER, name) for name in dict.fromkeys(rep.notify)]
     expires_at = now + MESSAGES_EXPIRE_AFTER

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from nurture.domain.planning.callback import CALLBACK_RULE
+from nurture.domain.policy.crm_status import SalesStatus
 from nurture.domain.policy.policy import RejectReason
 from nurture.domain.policy.team import Rep
 from nurture.errors import NotFound
 from nurture.journey.handoff import queries
 from nurture.journey.handoff.call_back import CALL_LATER, list_colleagues
-from nurture.journey.handoff.lead_profile import LeadProfiles, TemplateValues, rep_name
-from nurture.journey.handoff.queries import OfferRow
+from nurture.journey.handoff.lead_profile import LeadProfiles, TemplateValues, format_day, rep_name
 from nurture.journey.handoff.rep_emails import format_deadline
+from nurture.journey.handoff.responses import is_held
+from nurture.journey.leads.changeset import OfferRow
 from nurture.runtime.context import AppContext
 
 
@@ -23,7 +25,8 @@ class OfferDetails:
     """A hand-off as its rep sees it. *reject_reasons* and *follow_up_within* are of the current policy.
 
     *answer_by* is the deadline in the rep's time zone, *answered_on* the date of the answer; *profile* is what the
-    brief shows of the lead; *colleagues* are the reps it can be passed on to.
+    brief shows of the lead, *contact* the links that reach it; *colleagues* are the reps it can be passed on to.
+    *in_hand*: the rep accepted the lead and still has it; *stands* says since when it is without contact.
     """
 
     offer: OfferRow
@@ -37,6 +40,10 @@ class OfferDetails:
     colleagues: Sequence[Rep]
     follow_up_within: timedelta
     zone: str
+    why_now: str
+    contact: Mapping[str, str]
+    in_hand: bool
+    stands: str
 
 
 def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDetails:
@@ -45,10 +52,11 @@ def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDe
         offer = queries.load_offers(tx, [offer_id]).get(offer_id)
         if offer is None:
             raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
-        profiles = LeadProfiles.load(tx, [offer.lead_id])
+        profiles = LeadProfiles.load(tx, [offer.lead_id], ctx.crm)
         excluded = queries.load_excluded_reps(tx, [offer.lead_id]).get(offer.lead_id, set())
         offer_policy = ctx.definitions.policy(tx, offer.policy_version)
         policy = ctx.definitions.current(tx).policy
+    record = profiles.leads[offer.lead_id]
     rep = policy.rep(offer.rep) or offer_policy.rep(offer.rep) or Rep(offer.rep, offer.rep, "", 0)
     return OfferDetails(
         offer,
@@ -62,7 +70,20 @@ def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDe
         list_colleagues(policy, offer.rep, excluded, now.date()),
         policy.follow_up_within,
         rep.hours.zone,
+        profiles.why_now_of(offer, offer_policy, now),
+        profiles.contact_of(offer.lead_id),
+        offer.state == "accepted" and is_held(offer, record.kind or "", record.ref or ""),
+        _describe_work(offer),
     )
+
+
+def _describe_work(offer: OfferRow) -> str:
+    """Return how far the rep is with an accepted lead."""
+    if offer.touched_at is None:
+        return "No contact is recorded yet."
+    stage = ", in talks" if offer.stage == SalesStatus.IN_TALKS else ""
+    agreed = f"; next step on {format_day(offer.next_step_on)}" if offer.next_step_on is not None else ""
+    return f"Last contact on {format_day(offer.touched_at)}{stage}{agreed}."
 
 
 def _answer_reason(offer: OfferRow, reasons: Mapping[str, RejectReason]) -> str:

@@ -4,51 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, Select, String, func, select, update
+from sqlalchemy import BigInteger, Integer, Select, String, case, func, literal, select, update
 
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.row_values import column_types
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import custody, journal
 from nurture.db.transaction import Transaction
+from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian
-from nurture.journey.leads.custody import bring_forward
-from nurture.journey.leads.lock_queries import lock_leads
+from nurture.domain.policy.business_hours import EscalationLevel
+from nurture.journey.leads.changeset import OfferRow
+from nurture.journey.leads.custody import bring_forward, lock_leads
 from nurture.journey.routing.queries import IN_HAND
 from nurture.outbox import crm_records
 
-custody = table(lead_tables.Custody)
-offer = table(handoff_tables.Offer)
-journal = table(lead_tables.Journal)
-
-
 _ENDED_STATES: Final = ("rejected", "expired", "lapsed", "reassigned")
-
-
-class OfferRow(NamedTuple):
-    """The current state of a hand-off."""
-
-    id: int
-    lead_id: int
-    enrollment_id: int | None
-    rep: str
-    rule: str
-    handoff_reason: str
-    routing_reason: str
-    policy_version: int
-    state: str
-    offered_at: datetime
-    expires_at: datetime
-    answered_at: datetime | None
-    reason: str | None
-    escalation_level: int = 0
-    round: int = 1
-    priority: float = 0.0
-    hot: bool = False
-    followed_up_at: datetime | None = None
-    follow_up_method: str | None = None
 
 
 class PastOffer(NamedTuple):
@@ -111,12 +84,14 @@ def load_accepted_offers(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, 
     return {row.lead_id: row for row in map(OfferRow._make, rows)}
 
 
-def raise_escalation_levels(tx: Transaction, levels: Sequence[tuple[int, int]]) -> None:
-    """Store (offer id, level): how far offers have been escalated."""
+def raise_escalation_levels(tx: Transaction, levels: Sequence[tuple[int, int]], now: datetime) -> None:
+    """Store (offer id, level): how far offers have been escalated, and when reps were asked how it stands."""
     if levels:
         raised = tx.rows("raised", {"id": BigInteger(), "escalation_level": Integer()}, levels)
         above = update(offer).where(offer.c.id == raised.c.id, offer.c.escalation_level < raised.c.escalation_level)
-        tx.execute(above.values(escalation_level=raised.c.escalation_level))
+        asked = raised.c.escalation_level == EscalationLevel.NEXT_TOUCH_ASKED
+        asked_at = case((asked, literal(now, UtcDateTime())), else_=offer.c.asked_at)
+        tx.execute(above.values(escalation_level=raised.c.escalation_level, asked_at=asked_at))
 
 
 def schedule_checks(tx: Transaction, reps: Collection[str], at: datetime, *, others: bool = False) -> None:
@@ -129,12 +104,38 @@ def schedule_checks(tx: Transaction, reps: Collection[str], at: datetime, *, oth
     bring_forward(tx, at, custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value)), ids)
 
 
-def end_accepted_offers(tx: Transaction, ended: Sequence[tuple[int, str, str]]) -> None:
+def end_accepted_offers(tx: Transaction, ended: Sequence[tuple[int, str, str]], now: datetime) -> None:
     """Store (offer id, state, reason) of accepted offers that end."""
-    if ended:
-        ended_rows = tx.rows("ended", {"id": BigInteger(), "state": String(), "reason": String()}, ended)
-        matching = update(offer).where(offer.c.id == ended_rows.c.id, offer.c.state == "accepted")
-        tx.execute(matching.values(state=ended_rows.c.state, reason=ended_rows.c.reason))
+    tx.update_by_id(offer, ("state", "reason"), ended, offer.c.state == "accepted", ended_at=now)
+
+
+class Contact(NamedTuple):
+    """A contact of an accepted offer's rep with the lead, and what was agreed; see `Offer`."""
+
+    offer_id: int
+    method: str
+    at: datetime
+    next_step_on: date | None
+    stage: str | None
+
+
+def record_contacts(tx: Transaction, contacts: Sequence[Contact], now: datetime) -> None:
+    """Store contacts: the first one counts as the follow-up, and each begins the time to the next one anew."""
+    if not contacts:
+        return
+    types = column_types(offer, ("id", "follow_up_method", "touched_at", "next_step_on", "stage"))
+    new = tx.rows("new", types, contacts)
+    calm = offer.c.escalation_level >= EscalationLevel.NEXT_TOUCH_ASKED
+    values = {
+        "followed_up_at": func.coalesce(offer.c.followed_up_at, literal(now, UtcDateTime())),
+        "follow_up_method": func.coalesce(offer.c.follow_up_method, new.c.follow_up_method),
+        "touched_at": new.c.touched_at,
+        "next_step_on": new.c.next_step_on,
+        "stage": func.coalesce(new.c.stage, offer.c.stage),
+        "asked_at": None,
+        "escalation_level": case((calm, EscalationLevel.FOLLOW_UP_ESCALATED), else_=offer.c.escalation_level),
+    }
+    tx.execute(update(offer).where(offer.c.id == new.c.id, offer.c.state == "accepted").values(values))
 
 
 def record_follow_ups(tx: Transaction, contacts: Sequence[tuple[int, str]], now: datetime) -> set[int]:
@@ -149,6 +150,14 @@ def record_follow_ups(tx: Transaction, contacts: Sequence[tuple[int, str]], now:
         .returning(offer.c.lead_id)
     )
     return set(tx.execute(first).scalars())
+
+
+def end_closed_offers(tx: Transaction, lead_ids: Collection[int], now: datetime) -> None:
+    """Note that the conversation about accepted offers of these leads, which are closed, has ended."""
+    if lead_ids:
+        chosen = tx.ids("chosen", sorted(lead_ids))
+        closed = update(offer).where(offer.c.lead_id == chosen.c.id, offer.c.state == "accepted")
+        tx.execute(closed.where(offer.c.ended_at.is_(None)).values(ended_at=now))
 
 
 def load_handoff_reasons(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
@@ -180,6 +189,11 @@ def record_answers(tx: Transaction, answers: Sequence[tuple[int, str, str | None
     )
     crm_records.set_target_states(tx, [(id_, state) for id_, state, _ in answers if id_ in answered], now)
     return answered
+
+
+def save_note(tx: Transaction, offer_id: int, note: str) -> None:
+    """Store what a rep wrote on giving the lead back."""
+    tx.execute(update(offer).where(offer.c.id == offer_id).values(note=note))
 
 
 def withdraw_offers(tx: Transaction, lead_ids: Sequence[int], reason: str | None, now: datetime) -> None:

@@ -13,8 +13,8 @@ from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.callback import CALLBACK_RULE
-from nurture.domain.planning.criteria import unanswered_request
 from nurture.domain.policy.policy import RejectReason
+from nurture.domain.policy.queues import REVIEW_INTERVAL
 from nurture.domain.routing.priority import QueuePriority
 from nurture.domain.routing.routing import RoutingResult
 from nurture.journey.handoff import queries, queue_queries
@@ -22,9 +22,10 @@ from nurture.journey.handoff.offer import OfferReason, offer_to_rep
 from nurture.journey.handoff.queries import PastOffer
 from nurture.journey.handoff.queue_queries import Cursor, QueuedLead
 from nurture.journey.handoff.recycle import recycle_unanswered
+from nurture.journey.handoff.waiting.lists import QUEUE_REASONS, queue_calendar
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import LeadSnapshot
-from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL, LeadTransitions
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.routing import capacity as rep_capacity
 from nurture.journey.routing import lead_question
 from nurture.journey.routing.capacity import RepCapacity
@@ -35,12 +36,6 @@ MIN_SCANNED: Final = 200
 """Minimum number of leads scanned at once: with little capacity left, the first ones may not match a free rep."""
 
 SCANNED_PER_SLOT: Final = 4
-
-_OPERATOR_ACTIONS: Final[Mapping[str, str]] = {
-    Queue.NO_REP: "no rule gives a rep",
-    Queue.ACCOUNT_AMBIGUOUS: "choose its account",
-    Queue.ACCOUNT_OWNER_UNAVAILABLE: "set the owner of its account",
-}
 
 
 class _Progress(NamedTuple):
@@ -109,45 +104,42 @@ def _route_and_offer(
     claimed = snapshot.load_snapshots(tx, [rows[id_] for id_ in ids], now, ctx.holidays)
     past_offers = queries.load_past_offers(tx, ids)
     batch_router = make_router(
-        ctx,
-        tx,
-        definitions.policy,
-        ids,
-        capacity,
-        _excluded_reps(definitions.policy.reject_reasons, past_offers),
+        ctx, tx, definitions.policy, ids, capacity, _excluded_reps(definitions.policy.reject_reasons, past_offers)
     )
     handoff_reasons = queries.load_handoff_reasons(tx, ids)
     offer_ids = _reserve_offer_ids(tx, min(capacity.remaining, len(ids)))
     off_duty = capacity.off_duty_reps()
     events: Counter[str] = Counter()
     waiting_ids: list[int] = []
+    soonest: list[datetime] = []
     recyclable: list[LeadSnapshot] = []
     for lead, one in zip(claimed, queued, strict=True):
-        request, routed = batch_router.route(lead, {} if one.hot else off_duty)
+        rule, handoff_reason = handoff_reasons.get(one.lead_id, ("", "handed off"))
+        owner_wait = definitions.policy.owner_wait(rule, lead.view.lead.fields)
+        request, routed = batch_router.route(lead, {} if one.hot else off_duty, owner_wait)
         if routed.is_waiting:
             waiting_ids.append(one.lead_id)
+            if owner_wait is not None and request.waited < owner_wait:
+                soonest.append(now + owner_wait - request.waited)
             continue
         offer_id = next(offer_ids) if routed.rep is not None else None
         batch_router.record_decision(lead, request, routed, offer_id)
         attempt = 1 + sum(had.offered_at >= one.since for had in past_offers.get(one.lead_id, ()))
         rep = definitions.policy.rep(routed.rep) if routed.rep is not None else None
         if rep is not None and offer_id is not None:
-            rule, handoff_reason = handoff_reasons.get(one.lead_id, ("", "handed off"))
             priority = QueuePriority(one.points, one.since, definitions.policy.priority.aging_interval).score_at(now)
             offer_reason = OfferReason(rule, handoff_reason, "; ".join(routed.reasons), attempt, priority, one.hot)
             offer_to_rep(transitions, ctx.holidays, lead, rep, offer_id, offer_reason)
             events["offered"] += 1
-        elif (
-            routed.queue == Queue.NO_REP and attempt > 1 and not unanswered_request(lead.view, definitions.policy, now)
-        ):
+        elif routed.queue == Queue.NO_REP and attempt > 1:
             recyclable.append(lead)
             events["recycled"] += 1
         else:
-            events[_move_to_queue(lead, transitions, batch_router, routed)] += 1
+            events[_move_to_queue(lead, transitions, batch_router, routed, one.since)] += 1
     recycle_unanswered(tx, transitions, recyclable, "no rep is left to offer it to")
     won = transitions.changes.write(tx, now)
     batch_router.write(tx, won)
-    until, version = capacity.next_opening(), definitions.policy.version
+    until, version = min([capacity.next_opening(), *soonest]), definitions.policy.version
     events["waiting"] += queue_queries.postpone(tx, waiting_ids, until, now, version)
     return events
 
@@ -175,13 +167,14 @@ def _excludes_rep(reason: str, reasons: Mapping[str, RejectReason]) -> bool:
 
 
 def _move_to_queue(
-    lead: LeadSnapshot, transitions: LeadTransitions, batch_router: Router, routed: RoutingResult
+    lead: LeadSnapshot, transitions: LeadTransitions, batch_router: Router, routed: RoutingResult, since: datetime
 ) -> str:
-    """Move a lead to the queue where a person decides, or where it waits for a missing field."""
+    """Move a lead, which waits since *since*, to the queue where a person decides, or to wait for a missing field."""
     assert routed.queue is not None
+    policy = transitions.definitions.policy
     if routed.queue == Queue.NO_REP:
         transitions.end_enrollment(lead, f"queue {routed.queue}")
-    due, next_action = (transitions.now + QUEUE_REVIEW_INTERVAL, f"review: {_OPERATOR_ACTIONS.get(routed.queue, '')}")
+    due, next_action = (transitions.now + REVIEW_INTERVAL, f"review: {QUEUE_REASONS[routed.queue]}")
     if routed.queue != Queue.ACCOUNT_AMBIGUOUS and any(not one.available for one in batch_router.team.values()):
         due = transitions.now + timedelta(days=1)  # an absent rep may be back
     if routed.missing_field:
@@ -190,6 +183,9 @@ def _move_to_queue(
         transitions.changes.new_messages += lead_question.build_question_messages(
             batch_router.ctx, lead, transitions.definitions, missing_field, transitions.now
         )
+    rule, now = policy.queues.rule_for(routed.queue), transitions.now
+    reminder = rule and rule.reminder_at(since, queue_calendar(policy, batch_router.ctx.holidays, now))
+    due = min(due, reminder) if reminder and reminder > now else due
     moved = transitions.set_custody(lead, Custodian.QUEUE, routed.queue, next_action, due)
     detail = {"candidates": list(routed.candidate_ids)} if routed.candidate_ids else None
     transitions.add_journal_entry(lead, "moved", "; ".join(routed.reasons), moved, ref=routed.queue, detail=detail)

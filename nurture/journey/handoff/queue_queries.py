@@ -8,20 +8,13 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import BigInteger, exists, func, insert, literal, select, tuple_, update
 
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import routing as routing_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.leads import IN_QUEUE, custody, journal
+from nurture.db.tables.routing import capacity_forecast, queue_priority, queue_scan
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import Custodian, Queue
+from nurture.domain.lead import Queue
 from nurture.domain.routing.priority import CapacityForecast
 
-custody = table(lead_tables.Custody)
-journal = table(lead_tables.Journal)
-queue_priority = table(routing_tables.QueuePriority)
-queue_scan = table(routing_tables.QueueScan)
-capacity_forecast = table(routing_tables.CapacityForecast)
-
-_WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
+_WAITING: Final = (IN_QUEUE, custody.c.ref == Queue.HAND_OFF.value)
 _RANK: Final = func.coalesce(queue_priority.c.rank, custody.c.since, type_=custody.c.since.type)
 Cursor = tuple[datetime, int]
 """The rank and id of a lead in the queue."""

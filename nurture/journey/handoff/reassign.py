@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final
 
 from nurture.db.locks import Lock, acquire
-from nurture.db.transaction import Transaction
 from nurture.domain.policy.team import Rep
 from nurture.domain.routing.round_robin import RepAvailability, has_capacity
-from nurture.errors import InvalidState, NotFound
+from nurture.errors import InvalidState
 from nurture.journey.handoff import queries
 from nurture.journey.handoff.offer import OfferReason, offer_to_rep
-from nurture.journey.handoff.queries import OfferRow
+from nurture.journey.handoff.responses import HELD_STATES, lock_offer
 from nurture.journey.handoff.roster import require_rep
-from nurture.journey.leads import snapshot
-from nurture.journey.leads.transitions import LeadTransitions
+from nurture.journey.leads.changeset import OfferRow
 from nurture.journey.routing import capacity as rep_capacity
 from nurture.runtime.context import AppContext
-
-OPEN_STATES: Final = ("offered", "accepted")
 
 
 def reassign(
@@ -31,7 +26,7 @@ def reassign(
     *,
     by: str = "manually",
     force: bool = False,
-    states: Collection[str] = OPEN_STATES,
+    states: Collection[str] = HELD_STATES,
 ) -> OfferRow:
     """Offer the lead of a hand-off to the rep *to* instead; return the previous hand-off.
 
@@ -41,8 +36,7 @@ def reassign(
     """
     with ctx.database.write() as tx:
         acquire(tx, Lock.OFFERS)
-        one, rows = _lock_offer(tx, offer_id, states)
-        transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
+        one, lead, transitions = lock_offer(ctx, tx, offer_id, now, states)
         policy = transitions.definitions.policy
         rep = require_rep(policy, to)
         if to == one.rep:
@@ -52,8 +46,7 @@ def reassign(
         if one.state == "offered":
             queries.record_answers(tx, [(offer_id, "reassigned", by)], now)
         else:
-            queries.end_accepted_offers(tx, [(offer_id, "reassigned", by)])
-        lead = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0]
+            queries.end_accepted_offers(tx, [(offer_id, "reassigned", by)], now)
         (new_offer_id,) = tx.reserve_ids("offer", 1)
         routing_reason = f"reassigned from {one.rep} {by}"
         reason = OfferReason(one.rule, one.handoff_reason, routing_reason, one.round, one.priority, one.hot)
@@ -61,22 +54,6 @@ def reassign(
         offer_to_rep(transitions, ctx.holidays, lead, rep, new_offer_id, reason)
         transitions.changes.write(tx, now)
     return one
-
-
-def _lock_offer(tx: Transaction, offer_id: int, states: Collection[str]) -> tuple[OfferRow, list[snapshot.SnapshotRow]]:
-    """Lock the lead of an active hand-off; return both."""
-    one = queries.load_offers(tx, [offer_id]).get(offer_id)
-    if one is None:
-        raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
-    rows = snapshot.load_rows(tx, [one.lead_id])
-    one = queries.load_offers(tx, [offer_id])[offer_id]
-    is_held = bool(rows) and (one.state, rows[0].kind, rows[0].ref) in (
-        ("offered", "offer", str(offer_id)),
-        ("accepted", "rep", one.rep),
-    )
-    if one.state not in states or not is_held:
-        raise InvalidState(f"Hand-off {offer_id} is over ({one.state}); nothing was changed.")
-    return one, rows
 
 
 def _require_capacity(rep: Rep, availability: RepAvailability) -> None:

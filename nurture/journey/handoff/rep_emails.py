@@ -13,7 +13,7 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Manager, Rep
 from nurture.errors import NotFound
 from nurture.journey.handoff import queries
-from nurture.journey.handoff.queries import OfferRow
+from nurture.journey.leads.changeset import OfferRow
 from nurture.journey.tracks.touch_email import lead_values, sender_address
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.inert_text import defang_values
@@ -66,7 +66,7 @@ def compose_for_rep(
     ctx: AppContext,
     policy: Policy,
     message: DueMessage,
-    rep: Rep,
+    rep: Rep | Manager,
     template: CompiledEmail,
     values: Mapping[str, object],
     *,
@@ -80,7 +80,7 @@ def compose_for_rep(
     *values* are added to those of the lead, the rep and the sender. *reply_to* replaces the sender's reply address.
     """
     sender, recipient = policy.sender, to or rep
-    lead = defang_values(lead_values(message.fields)) | {"id": message.lead_id, "email": message.address or ""}
+    lead = lead_values(defang_values(message.fields)) | {"id": message.lead_id, "email": message.address or ""}
     envelope = Envelope(
         ref=message.send_key,
         sender=sender_address(sender),
@@ -96,6 +96,10 @@ def compose_for_rep(
 
 def format_deadline(at: datetime, rep: Rep) -> str:
     """Return *at* (UTC) as text in the rep's time zone."""
-    zone = rep.hours.zone
+    return format_time(at, rep.hours.zone)
+
+
+def format_time(at: datetime, zone: str) -> str:
+    """Return *at* (UTC) as text in *zone*."""
     local = calendar.to_local(at, zone)
     return f"{local:%A} {local.day} {local:%B %Y, %H:%M} ({zone})"

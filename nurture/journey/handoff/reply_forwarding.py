@@ -14,10 +14,10 @@ from nurture.errors import NotFound
 from nurture.journey.handoff.lead_profile import reply_values
 from nurture.journey.handoff.rep_emails import compose_for_rep
 from nurture.journey.handoff.roster import require_rep
-from nurture.journey.leads import lock_queries, reply_queries
+from nurture.journey.leads import reply_queries
 from nurture.journey.leads.changeset import Changes, NewMessage
-from nurture.journey.leads.journal import JournalEntry
-from nurture.journey.leads.reply_queries import ForwardableReply, ReplyText
+from nurture.journey.leads.custody import JournalEntry, lock_leads
+from nurture.journey.leads.reply_queries import ForwardableReply, ReplyRecord
 from nurture.mail.rendering.render import Address
 from nurture.outbox.messages import TO_REP, DueMessage
 from nurture.runtime.context import AppContext
@@ -35,6 +35,8 @@ Hello {{ rep.name }},
 
 **{{ lead.full_name or lead.email }}**{% if lead.company %} of **{{ lead.company }}**{% endif %}
 replied to our email on {{ reply.on }}. You have this lead, so it gets no emails from its track.
+
+We read the reply as: {{ reply.meaning }}.
 
 ## WHAT {{ reply.author | upper }} WROTE
 
@@ -59,7 +61,7 @@ def plan_forwards(ctx: AppContext, tx: Transaction, keys: Sequence[str], now: da
     if not keys:
         return
     # Lock the leads first: a brief being composed meanwhile is then finished before we check what it shows.
-    lock_queries.lock_leads(tx, reply_queries.find_leads(tx, keys))
+    lock_leads(tx, reply_queries.find_leads(tx, keys))
     forwards = reply_queries.find_forwardable(tx, keys)
     if not forwards:
         return
@@ -80,7 +82,7 @@ def withdrawal_reason(message: DueMessage) -> str:
     if message.custodian == Custodian.REP:
         has_lead = message.custody_ref == message.rep
     else:
-        has_lead = message.custodian == Custodian.CLOSED or message.offer_state == "offered"
+        has_lead = message.custodian in (Custodian.CLOSED, Custodian.RESTING) or message.offer_state == "offered"
     return "" if has_lead else "superseded"
 
 
@@ -90,7 +92,7 @@ class ForwardedReplies:
 
     ctx: AppContext
     policy: Policy
-    replies: Mapping[int, ReplyText]
+    replies: Mapping[int, ReplyRecord]
 
     @classmethod
     def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], _now: datetime) -> Self:

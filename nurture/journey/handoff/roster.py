@@ -27,7 +27,7 @@ class RosterEntry:
     """A rep today: absence and deputy, load, and planned leave.
 
     *open_offers* wait for an answer, *overdue_offers* are late; *to_follow_up* are accepted leads whose follow-up
-    is due.
+    is due; *working* are leads that the rep was in touch with, *silent* those about which the rep was asked since.
     """
 
     id: str
@@ -41,6 +41,8 @@ class RosterEntry:
     open_offers: int
     overdue_offers: int
     to_follow_up: int
+    working: int
+    silent: int
     leaves: tuple[LeaveRow, ...]
 
 

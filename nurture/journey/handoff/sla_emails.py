@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from nurture.db.transaction import Transaction
@@ -12,33 +11,26 @@ from nurture.domain.lead import Custodian
 from nurture.domain.policy.business_hours import EscalationAction
 from nurture.domain.policy.team import Rep
 from nurture.errors import NotFound
-from nurture.formats.lead_row import EMAIL_FIELDS
 from nurture.journey.handoff.escalation import (
     FOLLOW_UP,
-    answer_escalation,
-    follow_up_escalation,
-    with_promised_deadline,
+    NEXT_TOUCH,
+    current_escalation,
 )
-from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.handoff.rep_emails import (
-    OfferEmails,
-    compose_for_rep,
-    format_deadline,
-    make_offer_links,
-)
+from nurture.journey.handoff.rep_emails import OfferEmails, compose_for_rep, format_deadline, make_offer_links
 from nurture.journey.handoff.roster import require_rep
+from nurture.journey.handoff.why_now import CLAIMED_BY_REP, describe_why_now
+from nurture.journey.leads.changeset import OfferRow
 from nurture.mail.rendering.inert_text import defang_links
 from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
 from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 
 ALLOWED_VARIABLES: Final = frozenset(
-    {f"lead.{name}" for name in EMAIL_FIELDS}
-    | {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name", "manager.name"}
+    {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name", "manager.name"}
     | {"offer.id", "offer.reason", "offer.accept_url", "offer.reject_url"}
-    | {"sla.accepted", "sla.since", "sla.next_step"}
+    | {"sla.accepted", "sla.silent", "sla.since", "sla.next_step"}
 )
-"""The variables that templates of SLA emails may use."""
+"""The variables that templates of SLA emails may use, besides the fields of the lead."""
 
 _LINKS: Final = {"accept_url": public_links.ACCEPT, "reject_url": public_links.REJECT}
 
@@ -58,8 +50,10 @@ class SlaEmails(OfferEmails):
         # The manager does not answer for the rep.
         links, urls = make_offer_links(self.ctx, message, {} if is_escalation else _LINKS)
         urls = dict.fromkeys(_LINKS, "") | urls
+        is_claimed = offer.rule == CLAIMED_BY_REP  # its label speaks to the rep
+        why = offer.handoff_reason if is_claimed else describe_why_now(offer, self.policy, (), self.now)
         values = {
-            "offer": {"id": offer.id, "reason": defang_links(offer.handoff_reason), **urls},
+            "offer": {"id": offer.id, "reason": defang_links(why), **urls},
             "manager": {"name": manager.name if manager is not None else ""},
             "sla": self._sla_values(message, offer, rep),
         }
@@ -68,21 +62,27 @@ class SlaEmails(OfferEmails):
         return compose_for_rep(self.ctx, self.policy, message, rep, template, values, to=to, links=links)
 
     def _sla_values(self, message: DueMessage, offer: OfferRow, rep: Rep) -> dict[str, object]:
-        is_accepted = message.step == FOLLOW_UP
-        holidays, since = self.ctx.holidays, offer.offered_at
-        if is_accepted:
-            escalation, since = follow_up_escalation(self.policy, holidays, offer), offer.answered_at or since
-        else:
-            escalation = answer_escalation(self.policy, holidays, rep.id, offer.offered_at)
-            escalation = with_promised_deadline(escalation, offer.expires_at)
+        since = {FOLLOW_UP: offer.answered_at, NEXT_TOUCH: offer.touched_at}.get(message.step) or offer.offered_at
+        escalation = current_escalation(self.policy, self.ctx.holidays, offer)
         upcoming = [step for step in escalation if step.due_at > message.send_at]
-        sentences = [_describe_next_step(step.action, step.due_at, rep, accepted=is_accepted) for step in upcoming[-1:]]
-        return {"accepted": is_accepted, "since": format_deadline(since, rep), "next_step": "".join(sentences)}
+        done = _DONE_BY_REP if message.email == EscalationAction.ESCALATE else _DONE
+        until = f"Unless {done.get(message.step, done['']).format(rep=rep.name)} before"
+        sentences = [
+            f"{until}, it is taken back on {format_deadline(step.due_at, rep)}."
+            for step in upcoming[-1:]
+            if step.action is EscalationAction.TAKE_BACK
+        ]
+        return {
+            "accepted": message.step == FOLLOW_UP,
+            "silent": message.step == NEXT_TOUCH,
+            "since": format_deadline(since, rep),
+            "next_step": "".join(sentences),
+        }
 
 
 def withdrawal_reason(message: DueMessage) -> str:
     """Return why a due SLA email is not to be sent any more, "" if the rep still has not done what it is about."""
-    if message.step == FOLLOW_UP:
+    if message.step in (FOLLOW_UP, NEXT_TOUCH):
         is_open = message.custodian == Custodian.REP and message.offer_state == "accepted"
     else:
         is_open = message.offer_state == "offered"
@@ -92,8 +92,6 @@ def withdrawal_reason(message: DueMessage) -> str:
 SLA_EMAIL: Final = MessageKind("sla", SlaEmails.load, withdrawal_reason)
 
 
-def _describe_next_step(step: EscalationAction, at: datetime, rep: Rep, *, accepted: bool) -> str:
-    if step is not EscalationAction.TAKE_BACK:
-        return ""
-    done = "you get in touch" if accepted else "you answer"
-    return f"Unless {done} before, it is taken back on {format_deadline(at, rep)}."
+_DONE: Final = {"": "you answer", FOLLOW_UP: "you get in touch", NEXT_TOUCH: "you say so"}
+_DONE_BY_REP: Final = {"": "{rep} answers", FOLLOW_UP: "{rep} gets in touch", NEXT_TOUCH: "{rep} says so"}
+"""What keeps a lead from being taken back, as its rep and as the manager reads it."""

@@ -15,24 +15,26 @@ from typing import Final
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.calendar import to_local
-from nurture.domain.policy.business_hours import EscalationAction, EscalationStep, next_step
+from nurture.domain.policy.business_hours import EscalationAction, EscalationLevel, EscalationStep, next_step
 from nurture.domain.policy.policy import Policy
+from nurture.domain.policy.queues import REVIEW_INTERVAL
 from nurture.domain.routing.round_robin import RepAvailability
 from nurture.journey.handoff import queries
+from nurture.journey.handoff.digest_emails import plan_digest
 from nurture.journey.handoff.escalation import (
     ANSWER,
     FOLLOW_UP,
-    answer_escalation,
+    NEXT_TOUCH,
+    current_escalation,
     describe_step,
     follow_up_escalation,
-    with_promised_deadline,
+    next_touch_escalation,
 )
-from nurture.journey.handoff.queries import OfferRow
 from nurture.journey.handoff.recycle import recycle_unanswered
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.changeset import NewMessage
+from nurture.journey.leads.changeset import NewMessage, OfferRow
 from nurture.journey.leads.snapshot import LeadSnapshot
-from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL, LeadTransitions
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.routing.availability import is_active, load_availability
 from nurture.outbox.messages import TO_REP
 from nurture.runtime.context import AppContext
@@ -41,6 +43,8 @@ NOT_ANSWERED: Final = "expired"
 NOT_FOLLOWED_UP: Final = "lapsed"
 REP_LEFT_POLICY: Final = "no longer in the policy"
 _MIN_MAIL_WINDOW: Final = timedelta(hours=1)
+_ASK_ABSENT_AGAIN: Final = timedelta(days=1)
+"""How often it is checked whether an absent rep is back and can be asked how a lead stands."""
 
 
 @dataclass
@@ -53,6 +57,7 @@ class _Sweep:
     levels: list[tuple[int, int]] = field(default_factory=list)
     ended: list[tuple[int, str, str]] = field(default_factory=list)
     unanswered: list[LeadSnapshot] = field(default_factory=list)
+    silent: list[LeadSnapshot] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -66,26 +71,40 @@ class _Sweep:
             self.unanswered.append(lead)
             self.events[NOT_ANSWERED] += 1
             return
-        escalation = answer_escalation(self.policy, self.ctx.holidays, offer.rep, offer.offered_at)
-        self.run_next_step(lead, offer, with_promised_deadline(escalation, offer.expires_at), ANSWER)
+        self.run_next_step(lead, offer, current_escalation(self.policy, self.ctx.holidays, offer), ANSWER)
 
     def escalate_follow_up(self, lead: LeadSnapshot, offer: OfferRow | None) -> None:
         """Do what is due for a lead that a rep has; *offer* is the newest that was accepted."""
         if offer is not None and offer.rep == lead.ref:
             escalation = follow_up_escalation(self.policy, self.ctx.holidays, offer)
-            valid_until = _follow_up_valid_until(offer, self.policy)
             if escalation:
                 self.run_next_step(lead, offer, escalation, FOLLOW_UP)
                 return
-            if offer.followed_up_at is None and (departure := self.departure_reason(offer.rep)):
+            if departure := self.departure_reason(offer.rep):
                 self.return_to_queue(lead, offer, f"{offer.rep} is {departure}")
                 return
-            if valid_until > self.transitions.now:
-                self.transitions.set_custody(lead, Custodian.REP, lead.ref, f"{offer.rep} works on it", valid_until)
-                self.events["checked"] += 1
+            if offer.followed_up_at is not None and self.escalate_silence(lead, offer):
                 return
-        self.transitions.remind(lead, "follow up", self.transitions.now + QUEUE_REVIEW_INTERVAL)
+        self.transitions.remind(lead, "follow up", self.transitions.now + REVIEW_INTERVAL)
         self.events["reminder"] += 1
+
+    def escalate_silence(self, lead: LeadSnapshot, offer: OfferRow) -> bool:
+        """Do what is due for a lead in work; return whether there is anything to do now or later."""
+        now = self.transitions.now
+        if offer.asked_at is None and self.absence_reason(offer.rep):
+            back = now + _ASK_ABSENT_AGAIN
+            self.transitions.set_custody(lead, Custodian.REP, lead.ref, f"{offer.rep} is away; asked later", back)
+            self.events["checked"] += 1
+            return True
+        escalation = next_touch_escalation(self.policy, self.ctx.holidays, offer)
+        due, upcoming = next_step(escalation, offer.escalation_level, now)
+        if due is not None and due.level is EscalationLevel.NEXT_TOUCH_ASKED:
+            after = next_touch_escalation(self.policy, self.ctx.holidays, offer._replace(asked_at=now))
+            upcoming = after[0] if after else None
+        if due is None and upcoming is None:
+            return False
+        self.do_step(lead, offer, (due, upcoming), NEXT_TOUCH)
+        return True
 
     def run_next_step(
         self, lead: LeadSnapshot, offer: OfferRow, escalation: tuple[EscalationStep, ...], task: str
@@ -95,11 +114,21 @@ class _Sweep:
         if absence and escalation and escalation[-1].action is EscalationAction.TAKE_BACK:
             self.return_to_queue(lead, offer, f"{offer.rep} is {absence}")
             return
-        due, next_due = next_step(escalation, offer.escalation_level, self.transitions.now)
+        self.do_step(lead, offer, next_step(escalation, offer.escalation_level, self.transitions.now), task)
+
+    def do_step(
+        self,
+        lead: LeadSnapshot,
+        offer: OfferRow,
+        steps: tuple[EscalationStep | None, EscalationStep | None],
+        task: str,
+    ) -> None:
+        """Do the first of *steps*, if it is due, and schedule the second."""
+        due, next_due = steps
         if due is not None and due.action is EscalationAction.TAKE_BACK:
-            self._take_back(lead, offer, f"{offer.rep} did not {task} in time")
+            self._take_back(lead, offer, task)
             return
-        action, until = f"{offer.rep} is to {task}", self.transitions.now + QUEUE_REVIEW_INTERVAL
+        action, until = f"{offer.rep} is to {task}", self.transitions.now + REVIEW_INTERVAL
         if next_due is not None:
             action, until = f"{action}; else {describe_step(self.policy, offer.rep, next_due)}", next_due.due_at
         self.transitions.set_custody(lead, lead.view.custodian, lead.ref, action, until)
@@ -108,7 +137,7 @@ class _Sweep:
             return
         self._plan_email(lead, offer, due, task, max(until, self.transitions.now + _MIN_MAIL_WINDOW))
         self.levels.append((offer.id, due.level))
-        event = "reminded" if due.action is EscalationAction.REMIND else "escalated"
+        event = "escalated" if due.action is EscalationAction.ESCALATE else "reminded"
         self.transitions.add_journal_entry(lead, event, f"{offer.rep} was to {task}: {event}", None, ref=offer.rep)
         self.events[event] += 1
 
@@ -133,12 +162,27 @@ class _Sweep:
         if rep is None or recipient is None:
             return
         now, lead_id = self.transitions.now, lead.view.lead.id
-        email = NewMessage.due_now(f"sla:{offer.id}:{due.level}", "sla", TO_REP, lead_id, due.action.value, now, until)
+        if due.action is EscalationAction.ESCALATE and manager is not None and manager.digest and not offer.hot:
+            digest = plan_digest(self.policy, self.ctx.holidays, manager, lead_id, now)
+            self.transitions.changes.new_messages.append(digest)
+            return
+        key = f"sla:{offer.id}:{due.level}"
+        if task == NEXT_TOUCH:  # asked again after each contact
+            key += f":{offer.touched_at or offer.answered_at:%Y%m%dT%H%M%S}"
+        email = NewMessage.due_now(key, "sla", TO_REP, lead_id, due.action.value, now, until)
         self.transitions.changes.new_messages.append(email._replace(offer_id=offer.id, rep=recipient.id, step=task))
 
-    def _take_back(self, lead: LeadSnapshot, offer: OfferRow, reason: str) -> None:
-        """Take the lead from its rep: to the next rep, or after the last round to a track or the no-rep queue."""
-        if offer.round > self.policy.effective_sla.max_reroutes:
+    def _take_back(self, lead: LeadSnapshot, offer: OfferRow, task: str) -> None:
+        """Take the lead from its rep: to the next rep, or after the last round to a track or the no-rep queue.
+
+        A lead that its rep was in touch with, and that became silent, goes to no other rep.
+        """
+        reason = f"{offer.rep} did not {task} in time"
+        if task == NEXT_TOUCH:
+            self._end(offer, reason)
+            self.silent.append(lead)
+            return
+        if offer.round > self.policy.sla_of(offer.tier).max_reroutes:
             self._end(offer, reason)
             self.unanswered.append(lead)
             return
@@ -163,10 +207,11 @@ class _Sweep:
         expired = [(id_, state, None) for id_, state, _ in self.ended if state == NOT_ANSWERED]
         queries.record_answers(tx, expired, now)
         lapsed = [row for row in self.ended if row[1] == NOT_FOLLOWED_UP]
-        queries.end_accepted_offers(tx, lapsed)
+        queries.end_accepted_offers(tx, lapsed, now)
         recycle_unanswered(tx, self.transitions, self.unanswered, "expired")
+        recycle_unanswered(tx, self.transitions, self.silent, "its rep did not say how it stands")
         self.transitions.changes.write(tx, now)
-        queries.raise_escalation_levels(tx, self.levels)
+        queries.raise_escalation_levels(tx, self.levels, now)
 
 
 def escalate_offers(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
@@ -199,8 +244,3 @@ def _sweep_due(
             escalate(sweep, lead, offers.get(lead.view.lead.id))
         sweep.write(tx)
     return sweep.events
-
-
-def _follow_up_valid_until(offer: OfferRow, policy: Policy) -> datetime:
-    """Return until when the newest contact with the lead counts as fresh; the past if there was none."""
-    return (offer.followed_up_at or offer.offered_at - policy.max_silence) + policy.max_silence

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 from nurture.db.engine import Database
-from nurture.domain.lead import Custodian, Queue, full_name
+from nurture.domain.lead import Custodian, PausedBy, Queue, name_in_list
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
@@ -16,6 +16,7 @@ from nurture.errors import InvalidState
 from nurture.journey.handoff import call_back, follow_up, queries, workspace_queries
 from nurture.journey.handoff.lead_profile import format_day
 from nurture.journey.handoff.rep_emails import format_deadline
+from nurture.journey.handoff.why_now import rule_label
 from nurture.journey.handoff.workspace_queries import AcceptedLead, FormerLead, OpenOffer
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import SnapshotRow
@@ -30,10 +31,10 @@ MAX_ACCEPTED: Final = 80
 URGENT_WITHIN: Final = timedelta(hours=2)
 """An offer is urgent if its deadline is within this time."""
 
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
 VIA_WORKSPACE: Final = "workspace"
 """The follow-up method recorded for contacts reported in the workspace."""
-
-PAUSED_BY_REP: Final = "by rep "
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class LeadCard:
     useful: bool | None = None
     followed_up: bool = False
     hot: bool = False
+    priority: float = 0.0
+    due_at: datetime | None = None
     paused_until: str = ""
     paused_by_rep: bool = False
     """Whether a rep set the pause, who may also end it."""
@@ -74,7 +77,32 @@ class RepWorkspace:
         return any(len(pile) >= full for pile, full in zip(sections, limits, strict=True))
 
 
-def load_workspace(ctx: AppContext, rep_id: str, now: datetime) -> RepWorkspace:
+class WorkspaceView(NamedTuple):
+    """Which leads of a workspace to show (SHOWN), and in which order (SORTED_BY)."""
+
+    show: str = "all"
+    sort: str = "heat"
+
+    def select(self, cards: Iterable[LeadCard]) -> list[LeadCard]:
+        """Return the chosen *cards* in order; an unknown choice counts as the default."""
+        chosen = filter(SHOWN.get(self.show, SHOWN["all"]), cards)
+        return sorted(chosen, key=SORTED_BY.get(self.sort, SORTED_BY["heat"]))
+
+
+DEFAULT_VIEW: Final = WorkspaceView()
+SHOWN: Final[Mapping[str, Callable[[LeadCard], bool]]] = {
+    "all": lambda _card: True,
+    "hot": lambda card: card.hot,
+    "overdue": lambda card: card.state == "overdue",
+}
+SORTED_BY: Final[Mapping[str, Callable[[LeadCard], Any]]] = {
+    "heat": lambda card: (card.state != "overdue", not card.hot, -card.priority, card.due_at or _NEVER, card.lead_id),
+    "due": lambda card: (card.due_at or _NEVER, card.lead_id),
+    "company": lambda card: (card.company.casefold(), card.name.casefold(), card.lead_id),
+}
+
+
+def load_workspace(ctx: AppContext, rep_id: str, now: datetime, view: WorkspaceView = DEFAULT_VIEW) -> RepWorkspace:
     """Return the rep's workspace at *now*, in five statements."""
     with ctx.database.read() as tx:
         policy = ctx.definitions.current(tx).policy
@@ -86,34 +114,47 @@ def load_workspace(ctx: AppContext, rep_id: str, now: datetime) -> RepWorkspace:
     tracked = {one.lead_id for one in former if one.kind == Custodian.TRACK}
     return RepWorkspace(
         rep.name,
-        [_offer_card(one, rep, now) for one in offers],
-        sorted((_accepted_card(one, rep, now) for one in accepted), key=lambda one: one.followed_up),
+        view.select(_offer_card(one, rep, policy, now) for one in offers),
+        view.select(_accepted_card(one, rep, now) for one in accepted),
         [one for one in former_cards if one.lead_id in tracked],
         [one for one in former_cards if one.lead_id not in tracked],
     )
 
 
-def _offer_card(offer: OpenOffer, rep: Rep, now: datetime) -> LeadCard:
+def _offer_card(offer: OpenOffer, rep: Rep, policy: Policy, now: datetime) -> LeadCard:
     remaining = offer.expires_at - now
     state = "overdue" if remaining <= timedelta() else "urgent" if remaining <= URGENT_WITHIN else ""
     due = format_deadline(offer.expires_at, rep)
+    label = rule_label(policy, offer.rule)
     return LeadCard(
-        offer.lead_id, offer.offer_id, *_name_and_company(offer.fields), offer.handoff_reason, due, state, hot=offer.hot
+        offer.lead_id,
+        offer.offer_id,
+        *_name_and_company(offer.fields),
+        f"{label[0].upper()}{label[1:]}" if label else offer.handoff_reason,
+        due,
+        state,
+        hot=offer.hot,
+        priority=offer.priority,
+        due_at=offer.expires_at,
     )
 
 
 def _accepted_card(accepted: AcceptedLead, rep: Rep, now: datetime) -> LeadCard:
-    is_overdue = accepted.due_at is not None and accepted.due_at <= now
+    is_overdue = accepted.asked_at is not None or (accepted.due_at is not None and accepted.due_at <= now)
+    step = accepted.next_step_on
     return LeadCard(
         accepted.lead_id,
         accepted.offer_id,
         *_name_and_company(accepted.fields),
-        f"yours since {format_day(accepted.since)}",
+        f"yours since {format_day(accepted.since)}" + (f"; next step on {format_day(step)}" if step else ""),
         format_deadline(accepted.due_at, rep) if accepted.due_at is not None else "",
         "overdue" if is_overdue else "",
         accepted.email or "",
         accepted.useful,
         accepted.followed_up_at is not None,
+        hot=bool(accepted.hot),
+        priority=accepted.priority or 0.0,
+        due_at=accepted.due_at,
     )
 
 
@@ -125,12 +166,12 @@ def _former_card(former: FormerLead, policy: Policy, now: datetime) -> LeadCard:
         *_name_and_company(former.fields),
         f"{_describe_end(former, policy)}; {_describe_custody(former, policy)}",
         paused_until=format_day(former.paused_until) if is_paused else "",
-        paused_by_rep=manual.is_paused_by(former.paused_by, PAUSED_BY_REP),
+        paused_by_rep=former.paused_by == PausedBy.REP,
     )
 
 
 def _name_and_company(fields: Mapping[str, object]) -> tuple[str, str]:
-    return full_name(fields) or "A lead without a name", str(fields.get("company") or "")
+    return name_in_list(fields), str(fields.get("company") or "")
 
 
 def _describe_end(former: FormerLead, policy: Policy) -> str:
@@ -158,6 +199,8 @@ def _describe_custody(former: FormerLead, policy: Policy) -> str:
             return "now offered again"
         case Custodian.QUEUE if former.ref == Queue.HAND_OFF:
             return "ready again, waiting for a rep with capacity"
+        case Custodian.RESTING:
+            return f"resting: {former.ref}"
         case Custodian.CLOSED:
             return f"closed as {former.ref}"
         case _:
@@ -185,19 +228,19 @@ def record_vote(ctx: AppContext, offer_id: int, rep_id: str, now: datetime, *, u
 def pause_lead(ctx: AppContext, lead_id: int, rep_id: str, until: datetime, now: datetime) -> datetime:
     """Pause email to the lead until *until*, or longer if others asked for that; return the end of the pause."""
     _require_former_lead(ctx.database, lead_id, rep_id)
-    return manual.pause(ctx, lead_id, until, now, by=f"{PAUSED_BY_REP}{rep_id}", only_by=PAUSED_BY_REP) or until
+    return manual.pause(ctx, lead_id, until, now, by=f"by rep {rep_id}", paused_by=PausedBy.REP) or until
 
 
 def resume(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> None:
     """End a pause set by a rep. Raises InvalidState if the lead or an operator set it."""
     _require_former_lead(ctx.database, lead_id, rep_id)
-    manual.pause(ctx, lead_id, None, now, by=f"{PAUSED_BY_REP}{rep_id}", only_by=PAUSED_BY_REP)
+    manual.pause(ctx, lead_id, None, now, by=f"by rep {rep_id}", paused_by=PausedBy.REP)
 
 
 def expedite(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> bool:
     """Send the next email of the lead's track as soon as its window and caps allow."""
     _require_former_lead(ctx.database, lead_id, rep_id)
-    return manual.expedite(ctx, lead_id, now, by=f"{PAUSED_BY_REP}{rep_id}")
+    return manual.expedite(ctx, lead_id, now, by=f"by rep {rep_id}")
 
 
 def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int:

@@ -7,11 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from nurture.db.tables import links as link_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.links import workspace_link as link
 from nurture.db.transaction import Transaction
-
-link = table(link_tables.WorkspaceLink)
 
 
 def add(tx: Transaction, rows: Sequence[tuple[str, str, datetime, datetime]]) -> None:

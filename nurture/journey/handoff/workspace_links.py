@@ -10,7 +10,7 @@ from nurture.errors import Misconfigured
 from nurture.journey.handoff import workspace_link_queries
 from nurture.journey.handoff.roster import require_rep
 from nurture.journey.routing.availability import is_active
-from nurture.runtime import token_queries
+from nurture.runtime import link_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import digest
 
@@ -40,9 +40,14 @@ class RevokedLinks(NamedTuple):
 
 
 def create(ctx: AppContext, rep: str, now: datetime) -> RepLink:
-    """Create and store a link to the workspace of a rep. Raises NotFound, or Misconfigured without a base URL."""
+    """Create and store a link to the workspace of a rep, or to the page of a manager.
+
+    Raises NotFound, or Misconfigured without a base URL.
+    """
     with ctx.database.write() as tx:
-        require_rep(ctx.definitions.current(tx).policy, rep)
+        policy = ctx.definitions.current(tx).policy
+        if policy.team.manager_with_id(rep) is None:
+            require_rep(policy, rep)
         if not ctx.base_url:
             raise Misconfigured("Pages have no public address. Set NURTURE_BASE_URL.")
         link = RepLink(token_urlsafe(16), rep)
@@ -51,13 +56,16 @@ def create(ctx: AppContext, rep: str, now: datetime) -> RepLink:
 
 
 def find_rep(ctx: AppContext, token: str, now: datetime) -> str | None:
-    """Return the rep whose workspace *token* opens; None if invalid, expired, or the rep has left."""
+    """Return the rep or manager whose page *token* opens; None if invalid, expired, or the person has left."""
     with ctx.database.read() as tx:
         rep_id = workspace_link_queries.find_rep(tx, digest(token), now)
         if rep_id is None:
             return None
-        rep = ctx.definitions.current(tx).policy.rep(rep_id)
-    return rep_id if rep is not None and is_active(rep, now.date()) else None
+        policy = ctx.definitions.current(tx).policy
+    rep = policy.rep(rep_id)
+    if rep is None:
+        return rep_id if policy.team.manager_with_id(rep_id) is not None else None
+    return rep_id if is_active(rep, now.date()) else None
 
 
 def revoke(ctx: AppContext, rep: str, now: datetime) -> RevokedLinks:
@@ -67,7 +75,7 @@ def revoke(ctx: AppContext, rep: str, now: datetime) -> RevokedLinks:
     still have links. Raises NotFound for an id without either.
     """
     with ctx.database.write() as tx:
-        ended = RevokedLinks(workspace_link_queries.revoke(tx, rep, now), token_queries.delete_offer_tokens(tx, rep))
+        ended = RevokedLinks(workspace_link_queries.revoke(tx, rep, now), link_queries.delete_offer_tokens(tx, rep))
         if not any(ended):
             require_rep(ctx.definitions.current(tx).policy, rep)
     return ended

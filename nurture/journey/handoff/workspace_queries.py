@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, and_, case, func, literal, select
+from sqlalchemy import Integer, and_, case, func, literal, or_, select
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.handoff import offer, offer_rating
+from nurture.db.tables.leads import address, custody, lead
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
-
-lead = table(lead_tables.Lead)
-address = table(lead_tables.Address)
-custody = table(lead_tables.Custody)
-offer = table(handoff_tables.Offer)
-journal = table(lead_tables.Journal)
-offer_rating = table(handoff_tables.OfferRating)
+from nurture.domain.policy.business_hours import EscalationLevel
 
 
 class OpenOffer(NamedTuple):
@@ -28,7 +22,9 @@ class OpenOffer(NamedTuple):
     offer_id: int
     lead_id: int
     fields: dict[str, Any]
+    rule: str
     handoff_reason: str
+    priority: float
     offered_at: datetime
     expires_at: datetime
     hot: bool
@@ -46,6 +42,10 @@ class AcceptedLead(NamedTuple):
     offer_id: int | None
     followed_up_at: datetime | None
     useful: bool | None
+    hot: bool | None
+    priority: float | None
+    asked_at: datetime | None
+    next_step_on: date | None
 
 
 class FormerLead(NamedTuple):
@@ -133,32 +133,89 @@ def record_vote(tx: Transaction, offer_id: int, rep: str, now: datetime, *, usef
     tx.insert(offer_rating, ("offer_id", "rep", "useful", "rated_at"), [(offer_id, rep, useful, now)])
 
 
+class TeamOffer(NamedTuple):
+    """A hand-off that a rep of a team was offered, or has."""
+
+    offer_id: int
+    lead_id: int
+    rep: str
+    state: str
+    fields: dict[str, Any]
+    due_at: datetime | None
+    hot: bool
+    stage: str | None
+    followed_up_at: datetime | None
+    asked_at: datetime | None
+    escalation_level: int
+
+
+def load_team_offers(tx: Transaction, reps: Sequence[str], limit: int) -> list[TeamOffer]:
+    """Return what these reps were offered or have, by deadline."""
+    is_held = or_(
+        and_(custody.c.kind == Custodian.OFFER.value, offer.c.state == "offered"),
+        and_(custody.c.kind == Custodian.REP.value, offer.c.state == "accepted", custody.c.ref == offer.c.rep),
+    )
+    due_at = case((offer.c.state == "offered", offer.c.expires_at), else_=custody.c.due_at)
+    query = (
+        select(*row_columns(TeamOffer, custody, lead, offer, due_at=due_at, lead_id=lead.c.id, offer_id=offer.c.id))
+        .join(custody, custody.c.lead_id == offer.c.lead_id)
+        .join(lead, lead.c.id == offer.c.lead_id)
+        .where(offer.c.rep.in_(reps), is_held)
+        .order_by(due_at, offer.c.id)
+        .limit(limit)
+    )
+    return [TeamOffer._make(row) for row in tx.execute(query)]
+
+
 class RepWorkload(NamedTuple):
-    """A rep's workload: offers to answer, overdue ones among them, and leads to follow up by now."""
+    """A rep's workload: offers to answer, those that were escalated, and leads whose first contact is late.
+
+    *working* are leads that the rep was in touch with, *silent* those of them about which the rep was asked.
+    """
 
     open: int
     overdue: int
     to_follow_up: int
+    working: int
+    silent: int
 
 
-NO_WORKLOAD = RepWorkload(0, 0, 0)
+NO_WORKLOAD = RepWorkload(0, 0, 0, 0, 0)
 
 
 def load_workloads(tx: Transaction, now: datetime) -> dict[str, RepWorkload]:
     """Return the workload of each rep that has any."""
+    is_overdue = or_(offer.c.expires_at <= now, offer.c.escalation_level >= EscalationLevel.ESCALATED)
     of_offers = (
-        select(offer.c.rep, func.count(), _count_where(offer.c.expires_at <= now))
+        select(offer.c.rep, func.count(), _count_where(is_overdue))
         .where(offer.c.state == "offered")
         .group_by(offer.c.rep)
     )
+    is_reminded = offer.c.followed_up_at.is_(None) & (offer.c.escalation_level >= EscalationLevel.FOLLOW_UP_REMINDED)
+    has = (offer.c.lead_id == custody.c.lead_id) & (offer.c.rep == custody.c.ref) & (offer.c.state == "accepted")
     of_leads = (
         select(custody.c.ref, func.count())
-        .where(custody.c.kind == Custodian.REP.value, custody.c.due_at <= now)
+        .select_from(custody.outerjoin(offer, has & offer.c.ended_at.is_(None)))
+        .where(custody.c.kind == Custodian.REP.value, or_(custody.c.due_at <= now, is_reminded))
         .group_by(custody.c.ref)
+    )
+    in_work = (
+        select(offer.c.rep, func.count(), _count_where(offer.c.asked_at.is_not(None)))
+        .join(custody, and_(custody.c.lead_id == offer.c.lead_id, custody.c.ref == offer.c.rep))
+        .where(
+            custody.c.kind == Custodian.REP.value,
+            offer.c.state == "accepted",
+            offer.c.ended_at.is_(None),
+            offer.c.followed_up_at.is_not(None),
+        )
+        .group_by(offer.c.rep)
     )
     answers = {rep: (waiting, late) for rep, waiting, late in tx.execute(of_offers)}
     due = {row[0]: row[1] for row in tx.execute(of_leads)}
-    return {rep: RepWorkload(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()}
+    working = {rep: (count, silent) for rep, count, silent in tx.execute(in_work)}
+    reps = answers.keys() | due.keys() | working.keys()
+    none = (0, 0)
+    return {rep: RepWorkload(*answers.get(rep, none), due.get(rep, 0), *working.get(rep, none)) for rep in reps}
 
 
 def _count_where(condition: Any) -> Any:

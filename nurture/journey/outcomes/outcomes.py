@@ -9,11 +9,12 @@ from hashlib import sha256
 from typing import Final, Literal, NamedTuple, get_args
 
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import Closing, Custodian
+from nurture.domain.lead import Closing, Custodian, Resting
 from nurture.domain.plain_text import index_key
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import CLOSED
+from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import LeadTransitions
@@ -26,6 +27,9 @@ FINAL_CLOSINGS: Final = (Closing.WON.value, Closing.LOST.value)
 _AMOUNT_TOLERANCE: Final = 0.005  # amounts are money
 
 Verdict = Literal["closed", "completed", "same", "conflict", "known"]
+NO_REASON: Final = "no reason given"
+"""The reason of a lost deal for which the source has none."""
+
 VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
 
@@ -33,6 +37,7 @@ class OutcomeReport(NamedTuple):
     """An outcome as reported by a source. *happened_at* (UTC) None is the time of recording.
 
     *key* identifies the report among others of the same source and lead; "" derives it from the content.
+    *again_at* (UTC): a lead that is not won rests until then.
     """
 
     lead_id: int
@@ -41,13 +46,15 @@ class OutcomeReport(NamedTuple):
     amount: float | None = None
     reason: str = ""
     key: str = ""
+    again_at: datetime | None = None
 
 
 def record_outcomes(ctx: AppContext, reports: Sequence[OutcomeReport], source: str, now: datetime) -> list[Verdict]:
     """Record the reports of *source*, one verdict each, in order, in a constant number of statements.
 
-    A lead that is not closed is closed, whoever has it. A known outcome changes nothing, an amount completes an
-    outcome without one, and a contradiction is kept for a person to resolve. Raises NotFound for an unknown lead.
+    A lead that is not closed is closed, whoever has it; a won one rests as a customer. A known outcome changes
+    nothing, an amount completes an outcome without one, and a contradiction is kept for a person to resolve. Raises
+    NotFound for an unknown lead.
     """
     if not reports:
         return []
@@ -66,11 +73,7 @@ def record_outcomes_in(
         raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
     leads = {lead.view.lead.id: lead for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays)}
     keys = [_natural_key(one, source) for one in reports]
-    merger = _OutcomeMerger(
-        leads,
-        queries.load_current_outcomes(tx, ids),
-        queries.load_known_keys(tx, keys),
-    )
+    merger = _OutcomeMerger(leads, queries.load_current_outcomes(tx, ids), queries.load_known_keys(tx, keys))
     verdicts = [merger.merge(one, key) for one, key in zip(reports, keys, strict=True)]
     _close_leads(ctx.definitions, tx, merger, source, now)
     queries.set_missing_amounts(tx, merger.amounts)
@@ -90,10 +93,11 @@ class _OutcomeMerger:
         self.leads, self._known = leads, known
         self._current: dict[int, tuple[str, float | None, int | None]] = {}
         for lead_id, lead in leads.items():
-            if lead.view.custodian is Custodian.CLOSED and lead.ref in FINAL_CLOSINGS:
-                row = current.get(lead_id)
-                same = row is not None and row.closing == lead.ref
-                self._current[lead_id] = (lead.ref, row.amount, row.id) if same and row else (lead.ref, None, None)
+            row = current.get(lead_id)
+            closing = _settled_as(lead, row)
+            if closing:
+                same = row is not None and row.closing == closing
+                self._current[lead_id] = (closing, row.amount, row.id) if same and row else (closing, None, None)
         self.to_close: dict[int, OutcomeReport] = {}
         self.amounts: list[tuple[int, float]] = []
 
@@ -113,7 +117,9 @@ class _OutcomeMerger:
         closing, amount, outcome_id = current
         if closing != report.closing.value:
             return "conflict"
-        if report.amount is None or (amount is not None and abs(amount - report.amount) < _AMOUNT_TOLERANCE):
+        was_not_won_here = outcome_id is None and report.lead_id not in self.to_close  # a customer on arrival
+        is_same = amount is not None and report.amount is not None and abs(amount - report.amount) < _AMOUNT_TOLERANCE
+        if report.amount is None or was_not_won_here or is_same:
             return "same"
         if amount is not None:
             return "conflict"
@@ -125,6 +131,16 @@ class _OutcomeMerger:
         return "completed"
 
 
+def _settled_as(lead: LeadSnapshot, current: CurrentOutcome | None) -> str:
+    """Return the final outcome of a lead, "" if it has none; sales may be selling to a customer again."""
+    if lead.view.lead.is_customer and lead.view.custodian not in (Custodian.OFFER, Custodian.REP):
+        return Closing.WON
+    is_later = (lead.view.custodian, lead.ref) == (Custodian.RESTING, Resting.LATER)
+    closing = current.closing if is_later and current is not None else lead.ref
+    is_settled = is_later or lead.view.custodian is Custodian.CLOSED
+    return closing if is_settled and closing in FINAL_CLOSINGS else ""
+
+
 def _close_leads(
     definitions: PublishedDefinitions, tx: Transaction, merger: _OutcomeMerger, source: str, now: datetime
 ) -> None:
@@ -133,7 +149,7 @@ def _close_leads(
     transitions = LeadTransitions(definitions.current(tx), now, "outcome")
     handoff_queries.withdraw_offers(tx, list(merger.to_close), "closed", now)
     for lead_id, one in merger.to_close.items():
-        reason = f"closed as {one.closing.value}, reported by {source}"
+        reason = f"{'won' if one.closing is Closing.WON else f'closed as {one.closing}'}, reported by {source}"
         transitions.close(
             merger.leads[lead_id],
             one.closing,
@@ -142,9 +158,14 @@ def _close_leads(
             happened_at=one.happened_at,
             amount=one.amount,
             source=source,
+            again_at=one.again_at,
         )
-    won = transitions.changes.write(tx, now)
-    handoff_queries.record_follow_ups(tx, [(id_, CLOSED) for id_ in sorted(won)], now)
+    written = transitions.changes.write(tx, now)
+    handoff_queries.record_follow_ups(tx, [(id_, CLOSED) for id_ in sorted(written)], now)
+    handoff_queries.end_closed_offers(tx, written, now)
+    ended = [id_ for id_ in sorted(written) if merger.to_close[id_].closing is not Closing.WON]
+    if ended:
+        leads_queries.reset_engagement(tx, ended, now)  # what led to this sale counts no more
 
 
 def _natural_key(report: OutcomeReport, source: str) -> str:
@@ -210,21 +231,40 @@ def _accept_report(
         f"closed as {contradiction.closing} instead of {contradiction.current_closing}, "
         f"reported by {contradiction.source} ({by})"
     )
-    current = queries.load_current_outcomes(tx, [contradiction.lead_id]).get(contradiction.lead_id)
-    if lead.view.custodian is not Custodian.CLOSED or current is None:
+    closing, lead_id = Closing(contradiction.closing), contradiction.lead_id
+    handoff_queries.withdraw_offers(tx, [lead_id], "closed", transitions.now)
+    if closing is not Closing.WON:
+        leads_queries.unmark_customer(tx, lead_id)
+    current = queries.load_current_outcomes(tx, [lead_id]).get(lead_id)
+    if not _settled_as(lead, current) or current is None:
         transitions.close(
             lead,
-            Closing(contradiction.closing),
+            closing,
             reason,
             outcome_reason=contradiction.reason,
             happened_at=contradiction.happened_at,
             amount=contradiction.amount,
             source=contradiction.source,
+            for_good=True,
         )
         return
     queries.replace_outcome(tx, current.id, contradiction)
-    moved = transitions.set_custody(lead, Custodian.CLOSED, contradiction.closing, "", None)
+    moved = transitions.end_sale(lead, closing, for_good=True)
     transitions.add_journal_entry(lead, "outcome_changed", reason, moved, ref=contradiction.closing)
+
+
+def close_lead(ctx: AppContext, report: OutcomeReport, source: str, now: datetime) -> Verdict:
+    """Record the outcome that a person states now; "known" and "same" change nothing.
+
+    Raises InvalidState if it contradicts the current outcome, or if a loss or a discard has no reason.
+    """
+    if report.closing in (Closing.LOST, Closing.DISCARDED) and not report.reason:
+        raise InvalidState(f"Closing a lead as {report.closing.value} needs a reason. Add --reason.")
+    stated = f"{report.closing.value}|{report.amount}|{report.reason}"
+    key = report.key or ("" if report.happened_at else f"at {now.isoformat()}|{stated}")
+    (verdict,) = record_outcomes(ctx, [report._replace(key=key)], source, now)
+    refuse_contradiction(verdict, report.lead_id)
+    return verdict
 
 
 def refuse_contradiction(verdict: Verdict, lead_id: int) -> None:

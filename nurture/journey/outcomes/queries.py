@@ -10,20 +10,12 @@ from sqlalchemy import BigInteger, ColumnElement, Float, ScalarSelect, String, T
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import outcomes as outcome_tables
-from nurture.db.tables import tracks as track_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import lead
+from nurture.db.tables.outcomes import outcome, outcome_report
+from nurture.db.tables.tracks import enrollment
 from nurture.db.transaction import Transaction
-
-outcome_report = table(outcome_tables.OutcomeReport)
-outcome = table(outcome_tables.Outcome)
-offer = table(handoff_tables.Offer)
-message = table(delivery_tables.Message)
-enrollment = table(track_tables.Enrollment)
-lead = table(lead_tables.Lead)
 
 
 class OutcomeReportRow(NamedTuple):

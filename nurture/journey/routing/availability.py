@@ -41,10 +41,7 @@ def _availability(
     leave = next((row for row in on_leave.get(rep.id, ()) if row.first_day <= today <= row.last_day), None)
     if leave is not None:
         return RepAvailability(f"on leave until {leave.last_day}", deputy=leave.deputy or rep.deputy)
-    if rep.hours.window.skip_holidays and _is_public_holiday(rep, today, now, holidays):
+    country = rep.hours.country if rep.hours.window.skip_holidays else ""
+    if country and today in holidays(country, now):
         return RepAvailability("off, it is a public holiday", away_today_only=True, deputy=rep.deputy)
     return RepAvailability()
-
-
-def _is_public_holiday(rep: Rep, today: date, now: datetime, holidays: Holidays) -> bool:
-    return bool(rep.hours.country) and today in holidays(rep.hours.country, now)

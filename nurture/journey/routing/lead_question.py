@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Final, Self
 
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian
+from nurture.domain.fields import FieldDefinition, FieldType
+from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import Condition, FieldCondition, leaves
 from nurture.formats.places import countries, country_code
 from nurture.journey.leads.changeset import NewMessage
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.routing.queries import MissingField
-from nurture.journey.tracks.touch_email import address_lead, sender_address
+from nurture.journey.tracks.touch_email import address_lead, main_program, sender_address
 from nurture.mail.rendering.render import compose
 from nurture.outbox.messages import TO_LEAD, DueMessage
 from nurture.runtime import public_links
@@ -40,7 +41,6 @@ _QUESTIONS: Final = {
     "company": "For which company do you work?",
     "title": "What is your role?",
 }
-_NUMBER_FIELDS: Final = frozenset({"employees"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,23 @@ class Question:
     text: str
     options: tuple[tuple[str, str], ...] = ()
     preferred: tuple[str, ...] = ()
-    number: bool = False
+    definition: FieldDefinition | None = None
+
+    @property
+    def number(self) -> bool:
+        """Return whether the answer is a number."""
+        return self.definition is not None and self.definition.type is FieldType.NUMBER
 
 
-def build_question(field: str, conditions: list[Condition]) -> Question:
-    """Return the question for *field*; options are the values that the routing rules test."""
+def build_question(field: str, conditions: list[Condition], definition: FieldDefinition | None = None) -> Question:
+    """Return the question for *field*; options are its choices, or the values that the routing rules test."""
     text = _QUESTIONS.get(field, f"What is your {field.replace('_', ' ')}?")
     answers = tuple(dict.fromkeys(value for one in conditions for value in _tested_values(field, one)))
     if field == "country":
         return Question(field, text, countries(), tuple(code for code in answers if country_code(code) == code))
-    if field in _NUMBER_FIELDS:
-        return Question(field, text, number=True)
-    return Question(field, text, tuple((value, value) for value in answers))
+    if definition is not None and definition.type is not FieldType.TEXT:
+        answers = ("yes", "no") if definition.type is FieldType.YES_NO else definition.choices
+    return Question(field, text, tuple((value, value) for value in answers), definition=definition)
 
 
 def _tested_values(field: str, condition: Condition) -> Iterator[str]:
@@ -84,7 +89,7 @@ def build_question_messages(
     enrollment = lead.view.enrollment
     program = definitions.programs.get(enrollment.track) if enrollment is not None else None
     if program is None:
-        program = max(definitions.programs.values(), key=lambda one: (one.priority, one.track), default=None)
+        program = main_program(definitions)
     if program is None or not ctx.base_url or missing_field.requested_at != now:
         return []
     lead_id, kind, until = lead.view.lead.id, QUESTION_KIND, missing_field.due_at
@@ -118,8 +123,8 @@ class Questions:
 
 def withdrawal_reason(message: DueMessage) -> str:
     """Return why a due question is not to be sent any more, "" if the lead still waits for the field."""
-    waiting = Custodian.QUEUE, f"{MISSING_FIELD_QUEUE_PREFIX}{message.step}"
-    return "" if (message.custodian, message.custody_ref) == waiting else "left_track"
+    is_waiting = (message.custodian, message.custody_ref) == (Custodian.QUEUE, Queue.MISSING_FIELD)
+    return "" if is_waiting else "left_track"
 
 
-QUESTION: Final = MessageKind(QUESTION_KIND, Questions.load, withdrawal_reason)
+QUESTION: Final = MessageKind(QUESTION_KIND, Questions.load, withdrawal_reason, priority=1)

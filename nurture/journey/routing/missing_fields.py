@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from nurture.domain.lead import has_value
-from nurture.journey.leads.lock_queries import lock_leads
+from nurture.journey.leads.custody import lock_leads
 from nurture.journey.routing import queries
 from nurture.runtime.context import AppContext
 

@@ -7,24 +7,15 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, String, func, or_, select, update
+from sqlalchemy import BigInteger, Integer, String, func, select, update
 
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import routing as routing_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import custody, lead
+from nurture.db.tables.routing import missing_field, rep_leave, round_robin_count, routing_decision
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
-from nurture.domain.planning.callback import CALLBACK_RULE
+from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads.custody import bring_forward
-
-routing_decision = table(routing_tables.RoutingDecision)
-rep_leave = table(routing_tables.RepLeave)
-round_robin_count = table(routing_tables.RoundRobinCount)
-missing_field = table(routing_tables.MissingField)
-offer = table(handoff_tables.Offer)
-custody = table(lead_tables.Custody)
-lead = table(lead_tables.Lead)
 
 IN_HAND: Final = (offer.c.state.in_(("offered", "accepted")), offer.c.followed_up_at.is_(None))
 
@@ -51,8 +42,8 @@ class MissingField(NamedTuple):
     filled_by: str | None
 
 
-class NewDecision(NamedTuple):
-    """A routing decision to store, with its full input."""
+class RoutingDecision(NamedTuple):
+    """A routing decision with its full input; *id* is 0 until it is stored."""
 
     lead_id: int
     offer_id: int | None
@@ -63,35 +54,7 @@ class NewDecision(NamedTuple):
     queue: str | None
     reasons: list[str]
     request: dict[str, Any]
-
-
-class StoredDecision(NamedTuple):
-    """A stored routing decision."""
-
-    id: int
-    lead_id: int
-    offer_id: int | None
-    at: datetime
-    policy_version: int
-    rule: str
-    rep: str | None
-    queue: str | None
-    reasons: list[str]
-    request: dict[str, Any]
-
-
-def load_former_owners(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, str]:
-    """Return the rep of each lead's newest accepted offer or callback promise, by lead id."""
-    chosen = tx.ids("chosen", lead_ids)
-    newest = (
-        select(func.max(offer.c.id).label("id"))
-        .join(chosen, chosen.c.id == offer.c.lead_id)
-        .where(or_(offer.c.state == "accepted", offer.c.reason == CALLBACK_RULE))
-        .group_by(offer.c.lead_id)
-        .subquery()
-    )
-    query = select(offer.c.lead_id, offer.c.rep).join(newest, newest.c.id == offer.c.id)
-    return dict(tx.execute(query).tuples().all())
+    id: int = 0
 
 
 def load_leaves(tx: Transaction, first: date, last: date) -> list[LeaveRow]:
@@ -140,12 +103,7 @@ def add_round_robin_counts(tx: Transaction, rows: Sequence[tuple[str, str, int]]
         .where(round_robin_count.c.rotation_key == new.c.key, round_robin_count.c.rep == new.c.rep)
         .values(assigned=round_robin_count.c.assigned + new.c.added)
     )
-    tx.insert(
-        round_robin_count,
-        ("rotation_key", "rep", "assigned"),
-        rows,
-        ignore_conflicts=True,
-    )
+    tx.insert(round_robin_count, ("rotation_key", "rep", "assigned"), rows, ignore_conflicts=True)
 
 
 def load_missing_fields(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, list[MissingField]]:
@@ -181,22 +139,22 @@ def mark_filled(tx: Transaction, rows: Sequence[tuple[int, str, str]], now: date
     )
 
 
-def record_decisions(tx: Transaction, rows: Sequence[NewDecision]) -> None:
+def record_decisions(tx: Transaction, rows: Sequence[RoutingDecision]) -> None:
     """Store decisions."""
-    tx.insert(routing_decision, NewDecision._fields, rows)
+    tx.insert(routing_decision, RoutingDecision._fields[:-1], [row[:-1] for row in rows])
 
 
-def load_decisions(tx: Transaction, after: int, limit: int, lead_id: int | None = None) -> list[StoredDecision]:
+def load_decisions(tx: Transaction, after: int, limit: int, lead_id: int | None = None) -> list[RoutingDecision]:
     """Return decisions after id *after*, the oldest first."""
     query = (
-        select(*[routing_decision.c[name] for name in StoredDecision._fields])
+        select(*[routing_decision.c[name] for name in RoutingDecision._fields])
         .where(routing_decision.c.id > after)
         .order_by(routing_decision.c.id)
         .limit(limit)
     )
     if lead_id is not None:
         query = query.where(routing_decision.c.lead_id == lead_id)
-    return [StoredDecision._make(row) for row in tx.execute(query)]
+    return [RoutingDecision._make(row) for row in tx.execute(query)]
 
 
 def set_country(tx: Transaction, lead_id: int, code: str, now: datetime) -> None:
@@ -219,7 +177,8 @@ def load_newly_filled(tx: Transaction) -> list[tuple[int, str, dict[str, Any]]]:
 
 def wake_leads(tx: Transaction, lead_ids: Sequence[int], now: datetime) -> None:
     """Make leads that wait for a field due now."""
-    bring_forward(tx, now, (custody.c.kind == "queue") & custody.c.ref.like("needs-%"), lead_ids)
+    is_waiting = (custody.c.kind == Custodian.QUEUE.value) & (custody.c.ref == Queue.MISSING_FIELD.value)
+    bring_forward(tx, now, is_waiting, lead_ids)
 
 
 class RepLoad(NamedTuple):

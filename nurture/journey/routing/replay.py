@@ -46,7 +46,7 @@ def replay(ctx: AppContext, lead_id: int | None = None) -> ReplayResult:
 
 
 def _compare(
-    definitions: PublishedDefinitions, tx: Transaction, row: queries.StoredDecision, result: ReplayResult
+    definitions: PublishedDefinitions, tx: Transaction, row: queries.RoutingDecision, result: ReplayResult
 ) -> None:
     found = route(from_dict(row.request), definitions.policy(tx, row.policy_version).routing_plan)
     before, after = (row.rep or row.queue, row.rule), (found.rep or found.queue, found.rule)

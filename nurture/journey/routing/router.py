@@ -20,16 +20,16 @@ from nurture.domain.routing.account import NO_MATCH, AccountMatch
 from nurture.domain.routing.round_robin import DEFAULT_AVAILABILITY, RepAvailability, rotation_key
 from nurture.domain.routing.routing import RoutingPlan, RoutingRequest, RoutingResult, RoutingRule
 from nurture.journey.accounts import queries as accounts_queries
+from nurture.journey.accounts.company_talks import CompanyKey, CompanyTalk, CompanyTalks, company_keys
 from nurture.journey.accounts.index_cache import load_index, to_account
-from nurture.journey.accounts.match.domains import company_domain
+from nurture.journey.accounts.match.domains import company_domain, site_domain
 from nurture.journey.accounts.match.index import AccountIndex
 from nurture.journey.accounts.queries import AccountLink
-from nurture.journey.leads import origin_queries
-from nurture.journey.leads.origin_queries import Origin
+from nurture.journey.leads.queries import Origin, load_former_owners, load_origins
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.routing import queries as store
 from nurture.journey.routing.capacity import RepCapacity
-from nurture.journey.routing.queries import MissingField, NewDecision
+from nurture.journey.routing.queries import MissingField, RoutingDecision
 from nurture.journey.routing.stored_requests import to_dict
 from nurture.runtime.context import AppContext
 
@@ -52,16 +52,18 @@ class Router:
     account_links: Mapping[int, AccountLink]
     owner_matches: Mapping[int, AccountMatch]
     former_owners: Mapping[int, str]
+    talks: CompanyTalks
     missing_fields: Mapping[int, Sequence[MissingField]]
     round_robin_counts: dict[str, dict[str, int]]
     field_names: tuple[str, ...]
     needs_fit: bool
     serialized_team: dict[str, list[Any]] = field(init=False)
     fit_rules: list[tuple[str, CompiledCondition]] = field(init=False)
-    decided: list[NewDecision] = field(default_factory=list)
+    decided: list[RoutingDecision] = field(default_factory=list)
     new_links: list[AccountLink] = field(default_factory=list)
     new_missing_fields: list[MissingField] = field(default_factory=list)
     turns_taken: dict[int, tuple[str, str]] = field(default_factory=dict)
+    companies: dict[int, tuple[CompanyKey, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.serialized_team = {rep: list(one) for rep, one in self.team.items()}
@@ -72,9 +74,14 @@ class Router:
         """Return the policy's routing plan."""
         return self.policy.routing_plan
 
-    def route(self, lead: LeadSnapshot, off_duty: Mapping[str, str]) -> tuple[RoutingRequest, RoutingResult]:
-        """Return the routing input of a lead, and the result; *off_duty* gives reasons why reps are unavailable."""
-        request = self.build_request(lead)
+    def route(
+        self, lead: LeadSnapshot, off_duty: Mapping[str, str], owner_wait: timedelta | None = None
+    ) -> tuple[RoutingRequest, RoutingResult]:
+        """Return the routing input of a lead, and the result.
+
+        *off_duty* gives reasons why reps are unavailable, *owner_wait* limits the wait for one rep's capacity.
+        """
+        request = replace(self.build_request(lead), owner_wait=owner_wait)
         if off_duty:
             closed = {rep: why for rep, why in off_duty.items() if self.team[rep].available}
             team = {rep: self.team[rep]._replace(away_reason=why, away_today_only=True) for rep, why in closed.items()}
@@ -87,10 +94,13 @@ class Router:
         origin = self.origins.get(id_) or Origin(id_, None, "", self.now)
         fields = {**lead.view.lead.fields, "country": origin.country or lead.view.lead.fields.get("country")}
         match = self._match(id_, origin, fields)
+        account = match.account.id if match.account is not None else None
+        self.companies[id_] = tuple(company_keys(origin.email, fields.get("website"), account))
+        talk = self.talks.find(id_, self.companies[id_])
         return RoutingRequest(
             {name: fields[name] for name in self.field_names if fields.get(name) is not None},
             self._fit(fields) if self.needs_fit else "",
-            company_domain(origin.email or "") or company_domain(str(fields.get("website") or "")),
+            company_domain(origin.email or "") or site_domain(str(fields.get("website") or "")),
             match,
             self.former_owners.get(id_),
             frozenset(self.excluded_reps.get(id_, ())),
@@ -102,6 +112,8 @@ class Router:
             ),
             self.team,
             self.round_robin_counts,
+            lead.view.lead.is_customer,
+            *((talk.rep, talk.lead_id) if talk is not None else ()),
         )
 
     def _fit(self, fields: Mapping[str, FieldValue]) -> str:
@@ -114,8 +126,7 @@ class Router:
         link = self.account_links.get(lead_id)
         if link is not None:
             return self.owner_matches.get(lead_id, NO_MATCH) if link.account_id is not None else _CONFIRMED_NO_ACCOUNT
-        company, website = fields.get("company"), fields.get("website")
-        found = self.account_index.match(origin.email or "", str(company or ""), str(website or ""))
+        found = self.account_index.match_lead(origin.email, fields)
         if found.account is not None:
             self.new_links.append(AccountLink(lead_id, found.account.id, "matched", found.reason, self.now))
         return found
@@ -128,7 +139,7 @@ class Router:
             {routed.rotation_key: self.round_robin_counts.get(routed.rotation_key, {})} if routed.rotation_key else {}
         )
         self.decided.append(
-            NewDecision(
+            RoutingDecision(
                 lead.view.lead.id,
                 offer_id if routed.rep is not None else None,
                 self.now,
@@ -142,6 +153,8 @@ class Router:
         )
         if routed.rep is None:
             return
+        id_ = lead.view.lead.id
+        self.talks.add(CompanyTalk(id_, routed.rep), self.companies.get(id_, ()))
         before = self.team.get(routed.rep, DEFAULT_AVAILABILITY)
         newest = offer_id if offer_id is not None else before.last_offer + 1
         after = before._replace(
@@ -198,6 +211,8 @@ def make_router(
     """
     team = capacity.team
     linked = accounts_queries.load_links(tx, lead_ids)
+    window = policy.one_rep_per_company
+    talks = CompanyTalks() if window is None else CompanyTalks.load(tx, capacity.now - window)
     return Router(
         ctx,
         policy,
@@ -205,10 +220,11 @@ def make_router(
         load_index(ctx.account_index, tx),
         team,
         excluded_reps,
-        origin_queries.load_origins(tx, lead_ids),
+        load_origins(tx, lead_ids),
         linked,
         _load_owner_matches(tx, linked),
-        store.load_former_owners(tx, lead_ids),
+        load_former_owners(tx, lead_ids),
+        talks,
         store.load_missing_fields(tx, lead_ids),
         defaultdict(
             dict,

@@ -17,12 +17,12 @@ from nurture.crm.csv.crm import CsvFolderCrm
 from nurture.db.engine import Database
 from nurture.db.tables.base import table
 from nurture.db.tables.handoff import Offer
+from nurture.domain.lead import Closing
 from nurture.journey import run_once
 from nurture.journey.crm_sync import push
 from nurture.journey.delivery import circuit_breakers
 from nurture.journey.erasure import erase
-from nurture.journey.handoff import sweep
-from nurture.journey.tracks import manual
+from nurture.journey.handoff import responses
 from nurture.outbox import crm_records
 from nurture.runtime.context import AppContext
 from tests.doubles.crm import ScriptedCrm
@@ -64,11 +64,21 @@ def test_an_offer_is_pushed_once_and_its_acceptance_brings_the_owner(ctx: AppCon
     assert run(ctx) == {}
     assert crm.written == [("nurture-handoff-1", "offered")]
     assert crm.records[f"nurture-lead-{lead_id}"].owner == ""
-    sweep.accept(ctx, 1, START)
+    responses.accept(ctx, 1, START)
     assert states(ctx) == ["planned"]
     assert run(ctx) == {"pushed": 1}
     assert crm.written[1:] == [("nurture-handoff-1", "accepted")]
     assert crm.records[f"nurture-lead-{lead_id}"].owner in ("ana@house.example", "ben@house.example")
+
+
+def test_what_the_crm_refuses_is_in_the_history_of_the_lead(ctx: AppContext, crm: ScriptedCrm) -> None:
+    refused, fine = offered(ctx, 2)
+    crm.script = ["refuses"]
+    run(ctx)
+    entries = "SELECT lead_id, reason FROM journal WHERE event = 'crm_push'"
+    with ctx.database.read() as tx:
+        assert tx.execute(text(entries)).all() == [(refused, "a field is missing")]
+    assert crm.records.keys() == {f"nurture-lead-{fine}"}
 
 
 def test_without_a_crm_nothing_is_pushed_and_offers_made_meanwhile_are_pushed_later(
@@ -95,7 +105,7 @@ def test_an_answer_during_an_unknown_push_is_pushed_after_it(ctx: AppContext, cr
     offered(ctx)
     crm.script = ["times out after"]
     run(ctx)
-    sweep.accept(ctx, 1, START)
+    responses.accept(ctx, 1, START)
     assert states(ctx) == ["unknown"]
     assert run(ctx, 2 * push.UNKNOWN_GRACE) == {"already in the CRM": 1, "pushed": 1}
     assert [stage for _, stage in crm.written] == ["offered", "accepted"]
@@ -119,8 +129,8 @@ def test_after_an_outage_everything_comes_in_the_order_of_hand_offs(ctx: AppCont
     crm.script = ["is busy"] * 3
     for minutes in (0, 3, 6):
         run(ctx, timedelta(minutes=minutes))
-    sweep.reject(ctx, 1, "please-check", START)
-    close_lead(ctx, first, manual.Closing.LOST, START, reason="gone")
+    responses.reject(ctx, 1, "please-check", START)
+    close_lead(ctx, first, Closing.LOST, START, reason="gone")
     run(ctx, DAY)
     assert crm.written == [
         ("nurture-handoff-1", "rejected"),
@@ -183,7 +193,7 @@ def test_a_folder_gets_one_file_of_all_that_is_pushed_at_once(sqlite_db: Databas
 def test_a_changed_offer_state_is_pushed_whoever_changed_it(ctx: AppContext, crm: ScriptedCrm) -> None:
     offered(ctx, 2)
     run(ctx)
-    sweep.accept(ctx, 1, START)
+    responses.accept(ctx, 1, START)
     run(ctx)
     with ctx.database.write() as tx:
         tx.execute(text("UPDATE offer SET state = 'lapsed' WHERE id = 1"))

@@ -73,13 +73,16 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
                 f"r{at}",
                 lead_id,
                 None,
-                "reply",
+                "wants_to_talk",
                 day,
                 day,
                 "",
                 f"Reply {at}: see http://evil.example/x\n{LONG}",
+                "says 'call me'",
+                "",
                 None,
-                1,
+                None,
+                ["plan.pdf"],
             )
             for at, day in enumerate(days[:3])
         ]

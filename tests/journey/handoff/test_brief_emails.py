@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.domain.delivery.receipts import Accepted
-from nurture.journey.delivery import compose_batch
+from nurture.journey.delivery import claim
+from nurture.journey.delivery.run import deliver
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.tracks.enroll import classify
 from nurture.mail.providers.maildir.provider import MaildirProvider
@@ -81,11 +83,9 @@ def _statements(ctx: AppContext, count: int) -> int:
     with ctx.database.write() as tx:
         batch = messages.lock_due(tx, START, count)
         assert len(batch) == count
-        compose_batch.CompositionBatch.load(ctx, tx, batch, START).compose(
-            tx
-        )  # compiled once, before statements are counted
+        claim.CompositionBatch.load(ctx, tx, batch, START).compose(tx)  # compiled once, before statements are counted
         with recorded_statements(ctx.database) as seen:
-            written = compose_batch.CompositionBatch.load(ctx, tx, batch, START).compose(tx)
+            written = claim.CompositionBatch.load(ctx, tx, batch, START).compose(tx)
         assert len(written.messages) == count
     return len(seen)
 
@@ -108,7 +108,7 @@ def test_the_first_sentence_depends_on_the_rule_and_the_newest_activity(
         tx.exec_driver_sql(f"UPDATE offer SET rule = '{rule}' WHERE state = 'offered'")
         tx.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
         (waiting,) = messages.lock_due(tx, START, 9)
-        (composed,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).messages.values()
+        (composed,) = claim.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).messages.values()
     assert opener in " ".join(composed.email.text.split())
     assert one(ctx, "SELECT count(*) FROM offer WHERE state = 'offered'") == 1
 
@@ -119,7 +119,7 @@ def test_activities_have_readable_descriptions(sqlite_db: Database, tmp_path: Pa
         tx.exec_driver_sql("UPDATE signal SET kind = 'requested_demo' WHERE kind = 'clicked'")
         tx.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
         (waiting,) = messages.lock_due(tx, START, 9)
-        (composed,) = compose_batch.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).messages.values()
+        (composed,) = claim.CompositionBatch.load(ctx, tx, [waiting], START).compose(tx).messages.values()
     assert "04 Jan 2026: asked for a demo" in " ".join(composed.email.text.split())
 
 
@@ -157,3 +157,14 @@ def test_nothing_that_a_lead_says_of_itself_is_a_link_in_mail_to_sales(sqlite_db
     for shown in (*html, *map(_text, mails), *subjects):
         assert "evil" in shown
         assert not re.search(r"https?://evil|(?<![/\w])evil\.example", shown)
+
+
+def test_a_brief_shows_every_field_and_nothing_for_a_missing_one(sqlite_db: Database, tmp_path: Path) -> None:
+    rules = sample_rules() | {"fields.yaml": "booth_rating: {fallback: unrated}\n"}
+    rules["handoff/brief.md"] += "\nStand: {{ lead.booth_rating }}; {{ lead.note_of_mara }}; {{ lead.zebra }}.\n"
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
+    add_lead(ctx, demo_requested=True, booth_rating="hot", note_of_mara="see www.evil.example")
+    classify(ctx, START)
+    hand_off(ctx, START)
+    deliver(ctx, VirtualClock(START))
+    assert "Stand: hot; see www[.]evil.example; ." in _text(mailed(tmp_path, "new"))

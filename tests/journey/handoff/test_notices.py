@@ -13,16 +13,18 @@ from pydantic import SecretStr
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.journey.delivery.run import deliver
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses, sweep
 from nurture.journey.tracks.enroll import classify
 from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
-from nurture.outbox.heartbeat import LEASE
+from nurture.outbox.lease_queue import LEASE
 from nurture.runtime.context import AppContext
 from tests.doubles.chat_server import ChatServer
 from tests.journey.builders import START, add_lead, make_context, sample_rules
 from tests.journey.observe import rows
 
 NOTIFIERS = ("slack-sales", "teams")
+
+BASE = "https://go.example.com"
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def ctx(sqlite_db: Database, tmp_path: Path, chats: dict[str, ChatServer]) -> Ap
     )
     rules["sales/policy.yaml"] = "\n".join(line for line in policy.splitlines() if "id: ben" not in line)
     made = make_context(sqlite_db, tmp_path, rules=rules)
-    made.base_url = "https://go.example.com"
+    made.base_url = BASE
     made.notifiers = {
         name: AppriseNotifier(name, SecretStr(f"json://127.0.0.1:{chat.port}?rto=0.5")) for name, chat in chats.items()
     }
@@ -72,10 +74,11 @@ def test_each_notifier_of_the_rep_gets_one_notice_with_name_company_reason_deadl
     for chat in chats.values():
         (notice,) = chat.received
         assert notice["title"] == "Ana: Dana Miller, Acme"
-        reason, until, link = notice["message"].splitlines()
+        reason, until, *links = notice["message"].splitlines()
         assert reason.startswith("Why now: ready")
         assert until == "Answer by Tuesday 6 January 2026, 08:00 (UTC)"
-        assert link.startswith("https://go.example.com/a/")
+        pages = {"Accept": "a", "Give back": "r", "Pass on": "g", "Call later": "l"}
+        assert [one[:-22] for one in links] == [f"{label}: {BASE}/{path}/" for label, path in pages.items()]
         assert "1234" not in str(notice)
         assert "@" not in notice["message"]
     assert _states(ctx) == [("slack-sales", "accepted"), ("teams", "accepted")]
@@ -95,7 +98,7 @@ def test_the_name_of_a_lead_is_no_link_no_mention_and_no_markup_in_any_notice(
         assert "Sign in" in title
         assert not re.search(r"[\[\]<>@*]|https:", title)
         assert not re.search(r"[\[\]<>@*]", message)
-        assert message.count("https:") == 1, "our own link"
+        assert message.count("https:") == message.count(f"{BASE}/") == 4, "our own links"
 
 
 def test_a_notifier_that_hangs_holds_neither_mail_nor_another_notifier(
@@ -136,7 +139,7 @@ def test_a_worker_that_dies_after_the_call_leaves_the_notice_unknown_and_nobody_
 
 def test_a_notice_of_an_offer_that_was_answered_is_cancelled(ctx: AppContext, chats: dict[str, ChatServer]) -> None:
     ((offer_id,),) = rows(ctx, "SELECT id FROM offer")
-    sweep.accept(ctx, offer_id, START)
+    responses.accept(ctx, offer_id, START)
     _deliver(ctx)
     assert {state for _, state in _states(ctx)} == {"cancelled"}
     assert [chat.received for chat in chats.values()] == [[], []]

@@ -10,7 +10,7 @@ from threading import Barrier
 
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
-from nurture.journey.handoff import follow_up, queue, sweep
+from nurture.journey.handoff import follow_up, queue, responses
 from nurture.journey.tracks import enroll
 from nurture.reporting import explain
 from nurture.runtime.context import AppContext
@@ -77,13 +77,13 @@ def test_work_in_hand_keeps_leads_waiting_until_something_is_done(sqlite_db: Dat
     leads = add_leads(ctx, 6, demo_requested=True)
     run_at(ctx, START)
     assert _offer_counts(ctx) == {"ana": 2, "ben": 2}
-    sweep.accept(ctx, 1, START + HOUR)
+    responses.accept(ctx, 1, START + HOUR)
     run_at(ctx, START + HOUR)
     assert _offer_counts(ctx).total() == 4, "what was taken over and not followed up is in hand"
     follow_up.record_follow_up(ctx, leads[0], "call", START + 2 * HOUR)
     run_at(ctx, START + 2 * HOUR)
     assert _offer_counts(ctx) == {"ana": 3, "ben": 2}
-    sweep.reject(ctx, 2, "bad-fit", START + 3 * HOUR)
+    responses.reject(ctx, 2, "bad-fit", START + 3 * HOUR)
     run_at(ctx, START + 3 * HOUR)
     assert _offer_counts(ctx) == {"ana": 3, "ben": 3}
 
@@ -110,6 +110,7 @@ def test_a_thousand_leads_at_once_are_paced_over_the_days(sqlite_db: Database, t
     text = rules["sales/policy.yaml"]
     old = text[text.index("  - {id: ana") : text.index("accept_within")]
     rules["sales/policy.yaml"] = text.replace(old, reps).replace("accept_within: 1 day", "accept_within: 40 days")
+    rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("owner: ana", "owner: r0")
     ctx = make_context(sqlite_db, tmp_path, rules=rules)
     add_leads(ctx, 1_000, demo_requested=True)
     enroll.classify(ctx, START)
@@ -199,10 +200,10 @@ def test_a_reject_reason_may_allow_the_same_rep_again_and_suppress(sqlite_db: Da
     ctx = make_context(sqlite_db, tmp_path, rules=rules | {"sales/policy.yaml": policy})
     lead = add_lead(ctx, title="Head", demo_requested=True)
     run_at(ctx, START)
-    sweep.reject(ctx, 1, "wrong-person", START + HOUR)
+    responses.reject(ctx, 1, "wrong-person", START + HOUR)
     record_signal(ctx, lead, SignalKind.REPLIED, START + 8 * DAY)
     run_at(ctx, START + 8 * DAY)
     assert one(ctx, "SELECT rep FROM offer WHERE id = 2") == "ana"
-    sweep.reject(ctx, 2, "bad-fit", START + 8 * DAY + HOUR)
+    responses.reject(ctx, 2, "bad-fit", START + 8 * DAY + HOUR)
     assert one(ctx, "SELECT source FROM suppression") == "admin"
     assert custody(ctx, lead) == ("closed", "discarded")

@@ -69,11 +69,11 @@ def _offer_of(ctx: AppContext, lead: int) -> int:
 def _won_by_file(ctx: AppContext, lead: int, folder: Path) -> None:
     email = one(ctx, "SELECT email FROM address JOIN lead ON address_id = address.id WHERE lead.id = :l", l=lead)
     import_file(ctx, write_file(folder, [row(email, Status="Customer", Customer="yes")]), NOW)
-    assert custody(ctx, lead) == ("closed", "won")
+    assert custody(ctx, lead) == ("resting", "customer")
 
 
 def _followed_up(ctx: AppContext, lead: int, _: Path) -> None:
-    handoff_sweep.accept(ctx, _offer_of(ctx, lead), NOW)
+    responses.accept(ctx, _offer_of(ctx, lead), NOW)
     assert not handoff_sweep.hand_off(ctx, NOW)
     follow_up.record_follow_up(ctx, lead, "call", NOW)
 

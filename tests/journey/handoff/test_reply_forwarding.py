@@ -10,7 +10,7 @@ import pytest
 
 from nurture.db.engine import Database
 from nurture.journey.engagement import replies
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, process_replies, reply_address
@@ -58,7 +58,7 @@ def forwarded(ctx: AppContext) -> list[tuple[str, str, str]]:
 def accept(ctx: AppContext) -> str:
     """Let the rep accept; return the rep's id."""
     offer: int = one(ctx, "SELECT max(id) FROM offer")
-    return sweep.accept(ctx, offer, NOW).rep
+    return responses.accept(ctx, offer, NOW).rep
 
 
 def test_a_reply_is_forwarded_once_as_plain_text_and_the_rep_can_reply_to_the_lead(
@@ -113,7 +113,7 @@ def test_a_reply_of_a_lead_that_was_given_back_is_left_to_the_next_brief(
     ctx: AppContext, offered: tuple[int, str]
 ) -> None:
     process_replies(ctx, mail(WORDS, to=offered[1], number="second"), now=NOW + HOUR)
-    sweep.reject(ctx, one(ctx, "SELECT max(id) FROM offer"), "wrong-person", NOW + HOUR)
+    responses.reject(ctx, one(ctx, "SELECT max(id) FROM offer"), "wrong-person", NOW + HOUR)
     run_at(ctx, NOW + HOUR)
     assert [found[1:] for found in forwarded(ctx)] == [("cancelled", "superseded")]
 
@@ -139,3 +139,24 @@ def test_neither_out_of_office_replies_nor_answers_on_a_track_are_forwarded(ctx:
     away = mail("I am out of the office.", to=to, number="away", Auto_Submitted="auto-replied")
     process_replies(ctx, away, now=NOW + DAY)
     assert forwarded(ctx) == []
+
+
+def test_the_rep_sees_the_names_of_attached_files_as_harmless_text(
+    ctx: AppContext, offered: tuple[int, str], tmp_path: Path
+) -> None:
+    accept(ctx)
+    parts = (
+        "--B\r\nContent-Type: text/plain\r\n\r\nHere is our order.\r\n"
+        "--B\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; "
+        "filename*=utf-8''Auftr%C3%A4ge%20%3Cb%3E%20www.evil.example.pdf\r\n\r\nJVBERi0=\r\n"
+        "--B\r\nContent-Type: text/csv\r\nContent-Disposition: attachment\r\n\r\na;b\r\n--B--\r\n"
+    )
+    process_replies(ctx, mail(parts, to=offered[1], number="files", kind="multipart/mixed; boundary=B"), now=NOW + HOUR)
+    run_at(ctx, NOW + HOUR)
+    (sent,) = to_reps(tmp_path)
+    html, plain = sent.get_body(("html",)), sent.get_body(("plain",))
+    assert html is not None
+    assert plain is not None
+    shown = "(attached, and not kept: Aufträge {} www[.]evil.example.pdf, unnamed)"
+    assert shown.format("<b>") in " ".join(plain.get_content().split())
+    assert shown.format("&lt;b&gt;") in " ".join(html.get_content().split())

@@ -15,12 +15,13 @@ from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
 from nurture.domain.consent.suppression import SuppressionSource
-from nurture.domain.lead import Closing
+from nurture.domain.lead import Closing, PausedBy
 from nurture.domain.signals import SignalKind
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut, SuppressionTarget
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.handoff import call_back, responses
+from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
 from nurture.journey.intake import import_file
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
@@ -85,10 +86,10 @@ def offered(ctx: AppContext) -> tuple[int, int]:
     return lead, one(ctx, "SELECT id FROM offer WHERE state = 'offered'")
 
 
-def paused(by: str) -> Callable[[AppContext], int]:
+def paused(by: PausedBy) -> Callable[[AppContext], int]:
     def state(ctx: AppContext) -> int:
         lead = on_track(ctx)
-        manual.pause(ctx, lead, START + 180 * DAY, NOW, by=by)
+        manual.pause(ctx, lead, START + 180 * DAY, NOW, paused_by=by)
         run_at(ctx, NOW)
         return lead
 
@@ -103,7 +104,8 @@ def refused(source: SuppressionSource, about: SuppressionTarget, *, swept: bool)
             suppression.opt_out(tx, [OptOut(address, source, *about, at=NOW)], NOW)
         if swept:
             run_at(ctx, NOW)
-            assert custody(ctx, lead) == ("queue", "suppressed")
+            everything = about == suppression.ALL_MAIL
+            assert custody(ctx, lead) == (("queue", "suppressed") if everything else ("track", "keep"))
         return lead
 
     return state
@@ -141,7 +143,7 @@ def came_in(queue: str, **fields: str | None) -> Callable[[AppContext], int]:
     def state(ctx: AppContext) -> int:
         lead = add_lead(ctx, **{"title": "Head of stock", **fields})
         run_at(ctx, START, NOW)
-        assert custody(ctx, lead) == ("queue", queue)
+        assert custody(ctx, lead) == ("resting" if queue == "no-track" else "queue", queue)
         return lead
 
     return state
@@ -173,9 +175,9 @@ EVERYTHING: Final = suppression.ALL_MAIL
 STATES: dict[str, Callable[[AppContext], int]] = {
     "on its track": on_track,
     "offered": lambda ctx: offered(ctx)[0],
-    "paused on its page": paused("on the preference page"),
-    "paused by hand": paused(manual.MANUALLY),
-    "paused by a rep": paused("by rep ana"),
+    "paused on its page": paused(PausedBy.PREFERENCE_PAGE),
+    "paused by hand": paused(PausedBy.OPERATOR),
+    "paused by a rep": paused(PausedBy.REP),
     "in cool-off on another track": rejected("not-now"),
     "in cool-off on its track": rejected("wrong-person"),
     "given back for a look": rejected("please-check"),
@@ -214,10 +216,10 @@ def nobody_answers(ctx: AppContext, lead: int, since: datetime) -> None:
     """Let weeks pass without a rep who answers: the lead stays with sales, or waits for a person."""
     for days in (1, 2, 3, 9, 10, 11, 18):
         run_at(ctx, since + days * DAY)
-        waits = custody(ctx, lead) == ("queue", "no-rep")
+        waits = custody(ctx, lead) == ("queue", "manager-decision")
         assert waits or with_sales(ctx, lead), (days, custody(ctx, lead), events(ctx, lead))
-    assert custody(ctx, lead) == ("queue", "no-rep")
-    assert lead in [row.id for row in list_leads(ctx, since + 18 * DAY, queue="no-rep")]
+    assert custody(ctx, lead) == ("queue", "manager-decision")
+    assert lead in [row.id for row in list_leads(ctx, since + 18 * DAY, queue="manager-decision")]
     assert mailed_since(ctx, lead, since) == 0
 
 
@@ -273,7 +275,7 @@ def test_a_lead_that_may_not_be_mailed_returns_to_its_queue_and_is_not_offered_a
     offer = one(ctx, "SELECT max(id) FROM offer")
     responses.reject(ctx, offer, answer, NOW + 2 * HOUR)
     run_at(ctx, NOW + 2 * DAY, NOW + 9 * DAY, NOW + 40 * DAY)
-    assert custody(ctx, lead) in (queue, ("queue", "no-track"))  # the opt-out may concern one topic only
+    assert custody(ctx, lead) in (queue, ("resting", "no-track"))  # the opt-out may concern one topic only
     assert one(ctx, "SELECT count(*) FROM offer") == offers
     assert mailed_since(ctx, lead, NOW) == 0
     record_signal(ctx, lead, REPLIED, NOW + 41 * DAY)
@@ -293,13 +295,14 @@ def test_a_call_that_no_rep_makes_waits_for_a_person(ctx: AppContext, state: str
     nobody_answers(ctx, lead, called)
 
 
-def test_an_answer_after_a_review_ends_the_request(ctx: AppContext) -> None:
+def test_an_answer_after_a_decision_ends_the_request(ctx: AppContext) -> None:
     lead = STATES["unsubscribed"](ctx)
     record_signal(ctx, lead, DEMO, NOW + HOUR)
     run_at(ctx, NOW + HOUR, NOW + HOUR + DAY)
-    assert custody(ctx, lead) == ("queue", "no-rep")
+    assert custody(ctx, lead) == ("queue", "manager-decision")
     week = NOW + HOUR + 8 * DAY
     run_at(ctx, week)
+    decide_waiting(ctx, lead, Decision(DecisionKind.ASSIGN, "lena", rep="ana"), week)
     offer = one(ctx, "SELECT id FROM offer WHERE state = 'offered'")
     responses.reject(ctx, offer, "not-now", week + HOUR)
     run_at(ctx, week + DAY, week + 40 * DAY)
@@ -347,11 +350,15 @@ def test_a_lead_that_a_readiness_rule_discards_by_name_is_not_handed_off(ctx: Ap
         assert custody(ctx, student) in (("queue", "no-consent-basis"), ("queue", "no-address"))
 
 
-def test_a_lead_closed_as_won_stays_closed(ctx: AppContext) -> None:
+def test_a_request_of_a_customer_goes_to_the_rep_who_had_it(ctx: AppContext) -> None:
     lead = closed(Closing.WON)(ctx)
+    run_at(ctx, NOW + HOUR / 2)
+    assert custody(ctx, lead) == ("resting", "customer")
     record_signal(ctx, lead, DEMO, NOW + HOUR)
     run_at(ctx, NOW + HOUR)
-    assert custody(ctx, lead) == ("closed", "won")
+    assert custody(ctx, lead)[0] == "offer"
+    first, again = rows(ctx, "SELECT rep FROM offer WHERE lead_id = :id ORDER BY id", id=lead)
+    assert first == again
 
 
 @pytest.mark.parametrize("queue", ["no-consent-basis", "no-address", "suppressed", "no-track"])
@@ -360,7 +367,7 @@ def test_a_date_that_comes_near_and_a_call_wake_a_lead_in_a_queue(ctx: AppContex
     lead = STATES[state.get(queue, "without a track")](ctx)
     record_signal(ctx, lead, DECIDING, NOW + HOUR, "2026-04-20")  # 90 days before is 2026-01-20
     run_at(ctx, NOW + HOUR)
-    assert custody(ctx, lead) == ("queue", queue)
+    assert custody(ctx, lead)[1] == queue
     near = START.replace(day=20, hour=0)
     run_at(ctx, *(START + day * DAY for day in range(1, 15)))
     assert START + 14 * DAY < (due_at(ctx, lead) or near) <= near
@@ -405,7 +412,7 @@ def test_a_file_that_newly_requests_a_demo_is_a_request_of_today(ctx: AppContext
 
 
 @pytest.mark.parametrize(
-    "queue", ["ambiguous", "no-rep", "account-ambiguous", "account-owner-unavailable", "needs-country"]
+    "queue", ["ambiguous", "no-rep", "account-ambiguous", "account-owner-unavailable", "missing-field"]
 )
 def test_a_request_reminds_a_person_of_a_lead_in_review(ctx: AppContext, queue: str) -> None:
     lead = add_lead(ctx, title="Head")
@@ -466,13 +473,13 @@ def test_a_colleagues_answer_hands_off_and_keeps_the_out_of_office_pause(ctx: Ap
 
 
 def test_a_pause_by_the_lead_stays_after_an_answer(ctx: AppContext, tmp_path: Path) -> None:
-    lead = paused("on the preference page")(ctx)
+    lead = paused(PausedBy.PREFERENCE_PAGE)(ctx)
     process_replies(ctx, _away(ctx, tmp_path, "30 August 2026"), now=NOW + HOUR)
     said = mail("Call me.", to=reply_address(ctx, tmp_path), number="2")
     process_replies(ctx, said, now=NOW + 2 * HOUR)
     run_at(ctx, NOW + 2 * HOUR)
     assert with_sales(ctx, lead)
-    assert _pause(ctx)[1] == "on the preference page"
+    assert _pause(ctx)[1] == PausedBy.PREFERENCE_PAGE
     responses.reject(ctx, one(ctx, "SELECT max(id) FROM offer"), "wrong-person", NOW + 3 * HOUR)
     run_at(ctx, NOW + 3 * HOUR, NOW + 20 * DAY)
     assert custody(ctx, lead) == ("track", "welcome")
@@ -528,7 +535,7 @@ def test_a_lead_in_a_queue_that_did_something_else_keeps_its_day(ctx: AppContext
 
 
 def test_explain_shows_which_request_overrides_the_hold(ctx: AppContext) -> None:
-    lead = paused("on the preference page")(ctx)
+    lead = paused(PausedBy.PREFERENCE_PAGE)(ctx)
     assert explain.explain(ctx, lead, NOW).hold.guard == "paused"
     record_signal(ctx, lead, DEMO, NOW + HOUR)
     hold = explain.explain(ctx, lead, NOW + HOUR).hold

@@ -11,7 +11,7 @@ from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState
-from nurture.journey.handoff import call_back, follow_up, reassign, roster, sweep
+from nurture.journey.handoff import call_back, follow_up, reassign, responses, roster
 from nurture.reporting import explain
 from nurture.runtime.context import AppContext
 from tests.journey.builders import add_lead, close_lead, make_context, run_at, sample_rules
@@ -97,6 +97,34 @@ def test_reminders_are_emails_that_say_what_to_do(ctx: AppContext, tmp_path: Pat
     assert events(ctx, lead)[-2:] == ["reminded", "escalated"]
 
 
+def test_a_manager_reads_why_the_lead_was_offered_and_who_has_to_answer(sqlite_db: Database, tmp_path: Path) -> None:
+    rules = escalation_rules()
+    policy = rules["sales/policy.yaml"]
+    rules["sales/policy.yaml"] = policy.replace("- name: ready\n", "- name: ready\n    label: asked for a demo\n", 1)
+    ctx = make_context(sqlite_db, tmp_path, MONDAY, rules)
+    _offered(ctx)
+    run_at(ctx, MONDAY + 2 * HOUR, MONDAY + 4 * HOUR)
+    mails = [path.read_text("utf-8").replace("=\n", "") for path in (tmp_path / "maildir" / "new").glob("sla*")]
+    assert sorted(("Unless you answer before" in mail, "Unless Ana answers before" in mail) for mail in mails) == [
+        (False, True),
+        (True, False),
+    ]
+    assert all("Asked for a demo" in mail and "demo_requested is" not in mail for mail in mails)
+
+
+def test_what_was_escalated_counts_as_late_until_it_is_done(ctx: AppContext) -> None:
+    lead, offer = _offered(ctx)
+    run_at(ctx, MONDAY + 4 * HOUR)
+    loaded = roster.load_roster(ctx, MONDAY + 4 * HOUR)
+    assert sum(one.overdue_offers for one in loaded) == 1
+    responses.accept(ctx, offer, MONDAY + 4 * HOUR)
+    run_at(ctx, MONDAY + DAY + 4 * HOUR)
+    loaded = roster.load_roster(ctx, MONDAY + DAY + 4 * HOUR)
+    assert (sum(one.overdue_offers for one in loaded), sum(one.to_follow_up for one in loaded)) == (0, 1)
+    follow_up.record_follow_up(ctx, lead, "call", MONDAY + DAY + 4 * HOUR)
+    assert sum(one.to_follow_up for one in roster.load_roster(ctx, MONDAY + DAY + 4 * HOUR)) == 0
+
+
 def test_after_the_last_rep_the_lead_goes_back_to_a_track(ctx: AppContext) -> None:
     lead, _ = _offered(ctx)
     for hours in (2, 4, 24, 26, 28, 48, 72):
@@ -126,7 +154,7 @@ def test_a_late_sweep_takes_back_without_reminding(ctx: AppContext) -> None:
 
 def test_an_answer_stops_the_escalation(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.accept(ctx, offer, MONDAY + HOUR)
+    responses.accept(ctx, offer, MONDAY + HOUR)
     run_at(ctx, *(MONDAY + hours * HOUR for hours in (2, 4, 8)))
     assert _mails(ctx) == []
     assert due_at(ctx, lead) == MONDAY + HOUR + DAY
@@ -134,7 +162,7 @@ def test_an_answer_stops_the_escalation(ctx: AppContext) -> None:
 
 def test_an_accepted_lead_that_nobody_calls_is_escalated(ctx: AppContext) -> None:
     _, offer = _offered(ctx)
-    sweep.accept(ctx, offer, MONDAY)
+    responses.accept(ctx, offer, MONDAY)
     for hours in (0, 4, 23, 24, 25, 47, 48, 49, 72):
         run_at(ctx, MONDAY + hours * HOUR)
     assert _mails(ctx)[:2] == [(f"sla:{offer}:3", "ana", "accepted"), (f"sla:{offer}:4", "lena", "accepted")]
@@ -145,7 +173,7 @@ def test_an_accepted_lead_that_nobody_calls_is_escalated(ctx: AppContext) -> Non
 @pytest.mark.parametrize("how", ["call", "reply"])
 def test_a_follow_up_stops_the_escalation(ctx: AppContext, how: str) -> None:
     lead, offer = _offered(ctx)
-    sweep.accept(ctx, offer, MONDAY)
+    responses.accept(ctx, offer, MONDAY)
     if how == "call":
         assert follow_up.record_follow_up(ctx, lead, "call", MONDAY + HOUR) == "ana"
     else:
@@ -154,13 +182,13 @@ def test_a_follow_up_stops_the_escalation(ctx: AppContext, how: str) -> None:
     assert _mails(ctx) == []
     assert custody(ctx, lead) == ("rep", "ana")
     assert one(ctx, "SELECT follow_up_method FROM offer") == how
-    assert due_at(ctx, lead) == MONDAY + HOUR + 60 * DAY
+    assert due_at(ctx, lead) == MONDAY + HOUR + 60 * DAY + HOUR  # one working hour later
 
 
 def test_a_reply_before_acceptance_is_no_follow_up(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     record_signal(ctx, lead, SignalKind.REPLIED, MONDAY + HOUR)
-    sweep.accept(ctx, offer, MONDAY + 2 * HOUR)
+    responses.accept(ctx, offer, MONDAY + 2 * HOUR)
     run_at(ctx, MONDAY + 3 * HOUR)
     assert one(ctx, "SELECT followed_up_at FROM offer") is None
     with pytest.raises(InvalidState, match="No rep has lead"):
@@ -169,7 +197,7 @@ def test_a_reply_before_acceptance_is_no_follow_up(ctx: AppContext) -> None:
 
 def test_a_closed_lead_does_not_count_as_open_work(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.accept(ctx, offer, MONDAY)
+    responses.accept(ctx, offer, MONDAY)
     close_lead(ctx, lead, Closing.LOST, MONDAY + HOUR, reason="no budget")
     assert one(ctx, "SELECT follow_up_method FROM offer") == "closed"
 
@@ -188,10 +216,10 @@ def test_an_open_offer_is_given_to_another_rep(ctx: AppContext) -> None:
 
 def test_an_accepted_lead_is_reassigned_once_the_other_rep_accepts(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.accept(ctx, offer, MONDAY)
+    responses.accept(ctx, offer, MONDAY)
     reassign.reassign(ctx, offer, "ben", MONDAY + HOUR)
     assert custody(ctx, lead)[0] == "offer"
-    sweep.accept(ctx, _open(ctx, lead), MONDAY + 2 * HOUR)
+    responses.accept(ctx, _open(ctx, lead), MONDAY + 2 * HOUR)
     assert custody(ctx, lead) == ("rep", "ben")
     assert rows(ctx, "SELECT state FROM offer ORDER BY id") == [("reassigned",), ("accepted",)]
 
@@ -214,7 +242,7 @@ def test_what_cannot_be_reassigned_changes_nothing(ctx: AppContext, to: str, mes
 
 def test_a_lead_that_its_rep_asked_for_begins_a_hand_off_of_its_own(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.reject(ctx, offer, "not-now", MONDAY + HOUR)
+    responses.reject(ctx, offer, "not-now", MONDAY + HOUR)
     asked = MONDAY + 7 * DAY
     call_back.claim_lead(ctx, lead, "ben", asked)
     run_at(ctx, asked + DAY, asked + DAY)

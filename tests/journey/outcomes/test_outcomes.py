@@ -11,15 +11,17 @@ from sqlalchemy import text
 
 from nurture.db.engine import Database
 from nurture.domain.lead import Closing
-from nurture.errors import FileUnreadable, NotFound
+from nurture.errors import FileUnreadable, InvalidState, NotFound
 from nurture.journey import run_once
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.journey.intake.api.batches import post_outcomes
 from nurture.journey.outcomes import import_file, outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
-from nurture.reporting import audit
+from nurture.journey.tracks import manual
+from nurture.reporting import audit, tracks
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.intake.lead_files import import_leads, row
 from tests.journey.observe import recorded_statements
 
 DAY = timedelta(days=1)
@@ -44,15 +46,30 @@ def amounts(ctx: AppContext) -> list[tuple[str, float | None]]:
     return [(closing, amount) for closing, amount in rows]
 
 
+def test_two_endings_that_a_person_states_at_one_time_both_count(ctx: AppContext) -> None:
+    lead = add_lead(ctx, demo_requested=True)
+    run_at(ctx, START)
+    discarded = OutcomeReport(lead, Closing.DISCARDED, reason="x")
+    assert outcomes.close_lead(ctx, discarded, "cli", START) == "closed"
+    assert outcomes.close_lead(ctx, discarded, "cli", START) == "known"
+    manual.enroll(ctx, lead, "keep", START)
+    assert outcomes.close_lead(ctx, OutcomeReport(lead, WON, amount=5_000.0), "cli", START) == "closed"
+    assert amounts(ctx) == [("discarded", None), ("won", 5_000.0)]
+    with pytest.raises(InvalidState, match="another outcome"):
+        outcomes.close_lead(ctx, OutcomeReport(lead, LOST, reason="no"), "cli", START)
+    with pytest.raises(InvalidState, match="needs a reason"):
+        outcomes.close_lead(ctx, OutcomeReport(lead, LOST), "cli", START)
+
+
 def test_a_lead_is_closed_wherever_it_is_and_its_mail_is_cancelled(ctx: AppContext) -> None:
     nurtured, offered, accepted = (add_lead(ctx, demo_requested=ready) for ready in (False, True, True))
     run_at(ctx, START)
     with ctx.database.read() as tx:
         offers = dict(tx.execute(text("SELECT lead_id, id FROM offer")).tuples().all())
-    sweep.accept(ctx, offers[accepted], START)
+    responses.accept(ctx, offers[accepted], START)
     reports = [OutcomeReport(one, WON, START, 100.0) for one in (nurtured, offered, accepted)]
     assert outcomes.record_outcomes(ctx, reports, "crm", START + DAY) == ["closed"] * 3
-    assert {custody(ctx, one) for one in (nurtured, offered, accepted)} == {("closed", "won")}
+    assert {custody(ctx, one) for one in (nurtured, offered, accepted)} == {("resting", "customer")}
     with ctx.database.read() as tx:
         states = set(tx.execute(text("SELECT state FROM message WHERE kind = 'touch'")).scalars())
         withdrawn = tx.execute(text("SELECT state FROM offer WHERE id = :id"), {"id": offers[offered]})
@@ -89,7 +106,7 @@ def test_a_conflict_is_stored_and_a_person_resolves_it(ctx: AppContext) -> None:
     assert (first.lead_id, first.current_closing, first.closing, first.source) == (lead_id, "lost", "won", "crm")
     outcomes.resolve_contradiction(ctx, first.id, accept=True, by="mara", now=START + DAY)
     outcomes.resolve_contradiction(ctx, second.id, accept=False, by="mara", now=START + DAY)
-    assert custody(ctx, lead_id) == ("closed", "won")
+    assert custody(ctx, lead_id) == ("resting", "customer")
     assert amounts(ctx) == [("won", 500.0), ("won", 10.0)]
     assert outcomes.list_contradictions(ctx) == []
     with pytest.raises(NotFound, match="no unresolved contradiction"):
@@ -100,7 +117,7 @@ def test_a_lead_closed_as_unreachable_may_still_be_won(ctx: AppContext) -> None:
     lead_id = add_lead(ctx)
     assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, Closing.UNREACHABLE)], "cli", START) == ["closed"]
     assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, WON, START, 5.0)], "crm", START) == ["closed"]
-    assert custody(ctx, lead_id) == ("closed", "won")
+    assert custody(ctx, lead_id) == ("resting", "customer")
 
 
 def test_an_outcome_is_joined_to_rep_policy_track_and_touch(ctx: AppContext) -> None:
@@ -148,17 +165,122 @@ def test_a_file_closes_leads_and_gives_bad_rows_back_with_a_remedy(ctx: AppConte
         "c-2;won;12;2027-01-01;",
     )
     done = import_file.import_outcomes(ctx, file, START)
-    assert (done.rows, done.new, done.rejected) == (6, 2, 4)
+    assert (done.rows, done.new, done.unchanged, done.rejected) == (6, 2, 1, 3)
     assert amounts(ctx) == [("won", 1234.5), ("lost", None)]
-    assert {custody(ctx, one) for one in (first, second)} == {("closed", "won"), ("closed", "lost")}
+    assert {custody(ctx, one) for one in (first, second)} == {("resting", "customer"), ("closed", "lost")}
     assert done.report_path is not None
     report = done.report_path.read_text("utf-8-sig")
     assert "4,\"no lead matches 'nobody@people.example'; use an id" in report
-    assert "5,'lost' needs a reason" in report
     assert "6,\"'maybe' is not an outcome; use one of won, lost, discarded, unreachable" in report
     assert "7,2027-01-01 is in the future" in report
     again = import_file.import_outcomes(ctx, file, START + DAY)
-    assert (again.new, again.unchanged) == (0, 2)
+    assert (again.new, again.unchanged) == (0, 3)
+
+
+def test_a_lost_deal_needs_no_reason_and_keeps_its_amount(ctx: AppContext, tmp_path: Path) -> None:
+    for number in range(6):
+        add_lead(ctx, email=f"d{number}@people.example")
+    file = write(
+        tmp_path / "deals.csv",
+        "Lead,Outcome,Amount,Close Date,Lost Reason",
+        "d0@people.example,Closed Won,5000,2025-11-20,",
+        "d1@people.example,Closed Lost,5000,2025-11-20,",
+        "d2@people.example,Closed Lost,,2025-11-20,",
+        "d3@people.example,Closed Lost,7000,2025-11-20,price",
+        "d4@people.example,5 - Closed Lost (EU),,2025-11-20,price",
+        "d5@people.example,Contract Sent,5000,2099-01-01,",
+    )
+    done = import_file.import_outcomes(ctx, file, START)
+    assert (done.new, done.unchanged, done.still_open, done.rejected) == (5, 1, 1, 0)
+    with ctx.database.read() as tx:
+        rows = tx.execute(text("SELECT closing, amount, reason FROM outcome ORDER BY lead_id")).all()
+    assert [tuple(row) for row in rows] == [
+        ("won", 5000.0, ""),
+        ("lost", 5000.0, "no reason given"),
+        ("lost", None, "no reason given"),
+        ("lost", 7000.0, "price"),
+        ("lost", None, "price"),
+    ]
+    assert import_file.import_outcomes(ctx, file, START + DAY).unchanged == 6
+
+
+EXPORTS = {
+    "hubspot": (
+        "Record ID,Deal Name,Deal Stage,Close Date,Amount,Associated Contact,Associated Contact IDs,Closed Lost Reason",
+        "91,Big,Closed Won,2025-12-01,10,Nobody (no@people.example);Ana Souza (ana@people.example),7,",
+        "92,Big,Closed Lost,2025-12-01,10,Bo (bo@people.example),8,price",
+        "93,Big,Signing party,2027-12-01,10,Cy (cy@people.example),9,",
+    ),
+    "salesforce": (
+        "Opportunity Name,Stage,Amount,Close Date,Contact: Email,Won,Loss Reason",
+        "Big,Paid,10,2025-12-01,ana@people.example,1,",
+        "Big,Closed Lost,10,2025-12-01,bo@people.example,0,price",
+        "Big,Negotiation/Review,10,2027-12-01,cy@people.example,0,",
+    ),
+    "pipedrive table": (
+        "ID,Title,Value,Status,Stage,Won time,Lost time,Contact person email",
+        "1,Big,10,Won,Demo,2025-12-01,,ana@people.example",
+        "2,Big,10,Lost,Demo,,2025-12-01,bo@people.example",
+        "3,Big,10,Open,Demo,,,cy@people.example",
+    ),
+    "dynamics": (
+        "Topic,Email Address (Contact),Status,Status Reason,Actual Revenue,Actual Close Date,Opportunity Name",
+        "T,ana@people.example,Won,Won,10,2025-12-01,Big",
+        "T,bo@people.example,Lost,Canceled,10,2025-12-01,Big",
+        "T,cy@people.example,Open,In Progress,,,Big",
+    ),
+    "zoho": (
+        "Deal Name,Stage,Amount,Closing Date,Contact Name,Email,Reason For Loss",
+        "Big,Closed Won,10,2025-12-01,Ana,ana@people.example,",
+        "Big,Closed Lost to Competition,10,2025-12-01,Bo,bo@people.example,price",
+        "Big,Needs Analysis,10,2027-12-01,Cy,cy@people.example,",
+    ),
+    "pipedrive": (
+        "Deal - Title,Deal - Value,Deal - Status,Deal - Stage,Deal - Won time,Deal - Lost time,Person - Email",
+        "Big,10,Won,Demo,2025-12-01,,ana@people.example",
+        "Big,10,Lost,Demo,,2025-12-01,bo@people.example",
+        "Big,10,Open,Demo,,,cy@people.example",
+    ),
+}
+
+
+@pytest.mark.parametrize("system", EXPORTS)
+def test_an_export_of_deals_is_read_as_the_crm_writes_it(ctx: AppContext, tmp_path: Path, system: str) -> None:
+    for name in ("ana", "bo", "cy"):
+        add_lead(ctx, email=f"{name}@people.example")
+    done = import_file.import_outcomes(ctx, write(tmp_path / "deals.csv", *EXPORTS[system]), START)
+    assert (done.new, done.still_open, done.rejected) == (2, 1, 0)
+    assert len(done.notes) == (system == "hubspot"), "the stage 'Signing party' is unknown"
+    assert amounts(ctx) == [("won", 10.0), ("lost", 10.0)]
+    with ctx.database.read() as tx:
+        assert {f"{at}"[:10] for at in tx.execute(text("SELECT happened_at FROM outcome")).scalars()} == {"2025-12-01"}
+
+
+def test_a_mapping_names_the_columns_and_the_meaning_of_stages(ctx: AppContext, tmp_path: Path) -> None:
+    for name in ("ana", "bo"):
+        add_lead(ctx, email=f"{name}@people.example")
+    file = write(
+        tmp_path / "deals.csv", "Kontakt;Stand;Summe", "ana@people.example;Unterschrift;5", "bo@people.example;Aus;"
+    )
+    mapping = write(
+        tmp_path / "deals.yaml",
+        "columns: {Kontakt: lead, Stand: outcome, Summe: amount}",
+        "statuses: {Unterschrift: won, Aus: lost}",
+    )
+    done = import_file.import_outcomes(ctx, file, START, mapping=mapping)
+    assert done.mapped == {"Kontakt": "lead", "Stand": "outcome", "Summe": "amount"}
+    assert amounts(ctx) == [("won", 5.0), ("lost", None)]
+    write(mapping, "columns: {Kontakt: leed}")
+    with pytest.raises(FileUnreadable, match="did you mean lead"):
+        import_file.import_outcomes(ctx, file, START, mapping=mapping)
+
+
+def test_customers_of_an_import_are_no_wins_of_today(ctx: AppContext, tmp_path: Path) -> None:
+    people = [row(f"c{n}@people.example", Status="Customer", Created_At="2024-01-01") for n in range(3)]
+    import_leads(ctx, tmp_path, *people, row("d@people.example"), row("e@people.example"), now=START)
+    outcomes.record_outcomes(ctx, [OutcomeReport(4, WON, START, 10.0)], "crm", START + DAY)
+    import_leads(ctx, tmp_path, row("e@people.example", Status="Customer"), now=START + DAY)
+    assert tracks.wins_by_age(ctx).wins == 2
 
 
 def test_a_file_without_the_columns_says_which_it_needs(sqlite_db: Database, tmp_path: Path) -> None:
@@ -182,11 +304,11 @@ def test_the_api_accepts_outcomes_and_returns_item_errors(ctx: AppContext) -> No
         "won",
     ]
     done = post_outcomes(ctx, items, START)
-    assert (done.received, done.accepted) == (9, 2)
-    assert done.counts == {"closed": 1, "completed": 0, "same": 0, "conflict": 1, "known": 0}
+    assert (done.received, done.accepted) == (9, 4)
+    assert done.counts == {"closed": 1, "completed": 0, "same": 0, "conflict": 3, "known": 0}
     wrong = [(one.index, one.field) for one in done.rejected]
     assert wrong == [
-        (2, "reason"), (3, "amount"), (4, "amount"), (5, "lead"), (6, "happened_at"), (7, "closing"), (8, ""),
+        (3, "amount"), (5, "lead"), (6, "happened_at"), (7, "closing"), (8, ""),
     ]  # fmt: skip
     again = post_outcomes(ctx, [items[0] | {"amount": 13}], START + DAY)  # type: ignore[operator]
     assert again.counts["known"] == 1, "its own id tells that it is the same"

@@ -11,7 +11,7 @@ import pytest
 from nurture.db.engine import Database
 from nurture.journey.accounts import queries as accounts_queries
 from nurture.journey.accounts.queries import NewAccount
-from nurture.journey.handoff import call_back, sweep
+from nurture.journey.handoff import call_back, responses
 from nurture.journey.handoff import queue as handoff_queue
 from nurture.journey.routing import queries as routing_queries
 from nurture.journey.routing.replay import replay
@@ -109,9 +109,9 @@ def test_ambiguous_accounts_wait_in_their_queue_with_the_candidates(lite: AppCon
 
 def test_a_missing_field_holds_the_lead_for_its_time_then_somebody_gets_it(lite: AppContext) -> None:
     lead = ready(lite, country="")
-    assert custody(lite, lead) == ("queue", "needs-country")
+    assert custody(lite, lead) == ("queue", "missing-field")
     run_at(lite, START + 2 * DAY)
-    assert custody(lite, lead) == ("queue", "needs-country")
+    assert custody(lite, lead) == ("queue", "missing-field")
     run_at(lite, START + 3 * DAY, START + 3 * DAY)
     assert owner(lite, lead) == ("ben", None)
     assert "returned" in events(lite, lead)
@@ -141,7 +141,7 @@ def test_a_rep_on_a_public_holiday_gets_no_leads_today(sqlite_db: Database, tmp_
 def test_the_former_owner_gets_a_returning_lead_unless_they_rejected_it(lite: AppContext) -> None:
     lead = ready(lite)
     offer, first = rows(lite, "SELECT id, rep FROM offer WHERE lead_id = :id", id=lead)[0]
-    sweep.reject(lite, offer, "wrong-person", START + HOUR)
+    responses.reject(lite, offer, "wrong-person", START + HOUR)
     write(
         lite,
         "UPDATE custody SET kind='queue', ref='hand-off', due_at=:at, version=version+1 WHERE lead_id=:id",

@@ -1,0 +1,1 @@
+"""The leads that wait in queues: checks, lists to their owners, and decisions."""

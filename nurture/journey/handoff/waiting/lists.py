@@ -1,0 +1,118 @@
+"""List the leads that wait in queues to the people who decide about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from nurture.db.transaction import Transaction
+from nurture.domain.lead import SALES_QUEUES, Queue, name_in_list
+from nurture.domain.planning.calendar import Holidays
+from nurture.domain.policy.business_hours import WorkCalendar
+from nurture.domain.policy.policy import Policy
+from nurture.domain.policy.queues import QueueRule
+from nurture.journey.handoff import queries as handoff_queries
+from nurture.journey.handoff.rep_emails import format_time
+from nurture.journey.handoff.waiting import queries as waiting_queries
+from nurture.journey.handoff.waiting.queries import QueueCounts, WaitingLead
+from nurture.journey.handoff.why_now import rule_label
+from nurture.journey.routing.capacity import working_time
+
+QUEUE_REASONS: Final[Mapping[str, str]] = {
+    Queue.HAND_OFF: "ready, and no rep has capacity",
+    Queue.MANAGER_DECISION: "asked for contact or is hot, and no rep answered",
+    Queue.NO_REP: "ready, and no rule gives a rep",
+    Queue.ACCOUNT_AMBIGUOUS: "belongs to one of several accounts",
+    Queue.ACCOUNT_OWNER_UNAVAILABLE: "of a customer whose owner cannot take it",
+    Queue.MISSING_FIELD: "a routing rule requires a field that is not known",
+    Queue.TRACK_MISSING: "its track is not published, or lacks its step",
+    Queue.AMBIGUOUS: "two known leads match",
+    Queue.OWNER_UNKNOWN: "a rep works it, and its file does not say who",
+    Queue.NO_CONSENT_BASIS: "nothing says that we may mail it",
+    Queue.NO_ADDRESS: "it has no email address",
+    Queue.SUPPRESSED: "it opted out, or its address is undeliverable; a person may call",
+}
+"""Why leads are in the built-in queues."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingQueue:
+    """A queue with its rule, None if nobody works it, and its counts."""
+
+    name: str
+    rule: QueueRule | None
+    counts: QueueCounts
+    late_since: datetime
+
+    @property
+    def description(self) -> str:
+        """Return why leads are in it, "" for a queue of the policy."""
+        return QUEUE_REASONS.get(self.name, "")
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingList:
+    """The queues of a person, or all, and the leads in them that have waited longest."""
+
+    queues: Sequence[WaitingQueue]
+    leads: Sequence[WaitingLead]
+
+    @property
+    def count(self) -> int:
+        """Return how many leads wait."""
+        return sum(one.counts.waiting for one in self.queues)
+
+    @property
+    def late(self) -> int:
+        """Return how many leads have waited too long."""
+        return sum(one.counts.late for one in self.queues)
+
+    def is_late(self, lead: WaitingLead) -> bool:
+        """Return whether a lead of the list has waited too long."""
+        return any(lead.queue == one.name and lead.entered_at <= one.late_since for one in self.queues)
+
+
+def queue_calendar(policy: Policy, holidays: Holidays, now: datetime) -> WorkCalendar:
+    """Return the working time in which the clocks of queues run."""
+    return working_time(policy.business_hours, holidays, now)
+
+
+def load_waiting(
+    tx: Transaction, policy: Policy, holidays: Holidays, now: datetime, *, person: str | None, limit: int
+) -> WaitingList:
+    """Return what waits, in four statements: for *person*, as owner or deputy, or None for everything."""
+    calendar = queue_calendar(policy, holidays, now)
+    rules = {name: policy.queues.rule_for(name) for name in waiting_queries.list_queues(tx)}
+    if person is not None:
+        rules = {name: rule for name, rule in rules.items() if rule and person in rule.recipients(late=True)}
+    late_since = dict.fromkeys(rules, now) | policy.queues.late_since(rules, now, calendar)
+    counts = waiting_queries.count_leads(tx, list(late_since.items()))
+    queues = [WaitingQueue(name, rules[name], counts[name], late_since[name]) for name in sorted(counts)]
+    leads = waiting_queries.load_leads(tx, [(one.name, now) for one in queues], limit) if limit else []
+    reasons = handoff_queries.load_handoff_reasons(tx, [one.lead_id for one in leads if one.queue in SALES_QUEUES])
+    return WaitingList(queues, [one._replace(reason=_describe(one, reasons, policy)) for one in leads])
+
+
+def describe_leads(found: WaitingList, zone: str) -> list[dict[str, object]]:
+    """Return what a person reads about the leads of a list, with times in *zone*."""
+    return [
+        {
+            "id": one.lead_id,
+            "name": name_in_list(one.fields),
+            "company": str(one.fields.get("company") or ""),
+            "queue": one.queue,
+            "since": format_time(one.entered_at, zone),
+            "late": found.is_late(one),
+            "hot": bool(one.hot),
+            "reason": one.reason,
+        }
+        for one in found.leads
+    ]
+
+
+def _describe(lead: WaitingLead, reasons: Mapping[int, tuple[str, str]], policy: Policy) -> str:
+    """Return why the lead was handed off, by the label of its rule; else why it is in its queue."""
+    rule, reason = reasons.get(lead.lead_id, ("", ""))
+    return rule_label(policy, rule) or reason or lead.reason

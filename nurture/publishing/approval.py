@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
@@ -14,7 +14,9 @@ from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.leads import enrollment_queries, lock_queries, signal_queries
+from nurture.journey.leads import enrollment_queries, signal_queries
+from nurture.journey.leads.custody import lock_open_leads
+from nurture.publishing.lead_survey import require_no_overlaps
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.publication_queries import Approval, PolicyVersion, PublishedVersion
@@ -72,11 +74,15 @@ def approve(
     """Approve a published policy, the newest pending or *version*, and put it in force.
 
     Raises InvalidState if none is pending, if *by* is not the approver that the policy names, if *approved_on* is
-    in the future, or if the published tracks lack an email that it refers to; NotFound for an unknown version.
+    in the future, if two territories claim one lead, or if the published tracks lack an email that it refers to;
+    NotFound for an unknown version.
     """
     day = approved_on or now.date()
     if day > now.date():
         raise InvalidState(f"{day} is in the future. Enter the day on which the policy was approved.")
+    with ctx.database.read() as tx:
+        policy = ctx.definitions.policy(tx, _version_to_approve(tx, version).published.version)
+    require_no_overlaps(ctx, policy, now)
     with ctx.database.write() as tx:
         chosen = _version_to_approve(tx, version)
         policy = ctx.definitions.policy(tx, chosen.published.version)
@@ -92,7 +98,7 @@ def approve(
             raise InvalidState(
                 f"Version {policy.version} of the policy was approved in the meantime; nothing was changed."
             )
-        lock_queries.lock_open_leads(tx)
+        lock_open_leads(tx)
         enrollment_queries.make_tracks_due(tx, None, now)
         _wake_waiting_leads(tx, policy, now)
     return record
@@ -167,15 +173,11 @@ def _programs_in_force(
 def _require_compatible(tx: Transaction, published: PublishedVersion, programs: Mapping[str, Program]) -> None:
     problems = read_all.find_policy_mismatches(publication_queries.load_sources(tx, published.id), programs.values())
     if problems:
+        lines = "\n".join(f"    {problem}" for problem in problems)
         raise InvalidState(
-            f"The tracks lack what version {published.version} of the policy refers to:\n"
-            f"{_format_lines(problems)}\n"
+            f"The tracks lack what version {published.version} of the policy refers to:\n{lines}\n"
             "Keep it in the tracks until a policy without it is approved."
         )
-
-
-def _format_lines(problems: Iterable[object]) -> str:
-    return "\n".join(f"    {problem}" for problem in problems)
 
 
 @dataclass(frozen=True, slots=True)

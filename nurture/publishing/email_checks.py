@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from jinja2.exceptions import SecurityError
 
+from nurture.domain.fields import Fields, FieldType, MissingText
 from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem
 from nurture.errors import NurtureError
-from nurture.formats.lead_row import EMAIL_FIELDS
 from nurture.journey.tracks import touch_email
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource
 from nurture.mail.rendering.email_file import ParsedEmail, Piece, parse_email
@@ -38,7 +39,7 @@ MAX_HTML_BYTES: Final = 102_000
 
 SAMPLE_UNSUBSCRIBE_URL: Final = "https://go.example.com/u/0123456789abcdefghijkl"
 SAMPLE_PREFERENCES_URL: Final = "https://go.example.com/p/0123456789abcdefghijkl"
-_FIRST_MARK: Final = 0xE000  # a private-use character per field, which occurs in no text
+_FIRST_MARK, _LAST_MARK = 0xE000, 0xE0FF  # a private-use character per field, which occurs in no text
 _MARKS: Final = re.compile(r"[\ue000-\ue0ff]|\\ue0[0-9a-f]{2}")
 _GAP: Final = re.compile(
     r"(?:^|(?<=[\s(\[*_\"'“«>]))[\ue000-\ue0ff](?=[ \t,.;:!?)\]*_\"'”»\u2019]|[\ue000-\ue0ff])", re.MULTILINE
@@ -48,26 +49,6 @@ _SAMPLE_DETAILS: Final = re.compile(r" for a lead (?:with only|with a long|whose
 _LINK_TAG: Final = re.compile(r"\]\([^)]*\{[{%]|(?:href|src)=.\{[{%]")
 _COMPARED: Final = re.compile(r"'(\S+)' not supported between")
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
-
-
-class _MissingValue(str):
-    """A missing field: empty in every test, but marked where it is printed."""
-
-    __slots__ = ()
-
-    def __bool__(self) -> bool:
-        return False
-
-    def __len__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return other == ""
-
-    __hash__ = str.__hash__
-
-
-_MISSING_VALUES: Final = {name: _MissingValue(chr(_FIRST_MARK + index)) for index, name in enumerate(EMAIL_FIELDS)}
 _LONG_VALUES: Final[Mapping[str, Any]] = {
     "first_name": "Maximiliane-Charlotte",
     "last_name": "von Hohenstein-Wittgenstein",
@@ -80,14 +61,11 @@ _LONG_VALUES: Final[Mapping[str, Any]] = {
     "website": "https://www.vereinigte-lebensmittelwerke.example/en/about-us/company",
     "employees": 120_000,
 }
-_HOSTILE_VALUES: Final[Mapping[str, Any]] = {
-    **{
-        name: f"<script>alert('{name}')</script>\"> {{{{ lead.email }}}} {{% raw %}}\r\nBcc: a@example.com"
-        for name in EMAIL_FIELDS
-    },
-    "website": "JaVaScRiPt:alert(1)",
-    "employees": 1,
-}
+_LONG_TEXT: Final = "A text of a form that somebody wrote at length"
+_HOSTILE_TEXT: Final = "<script>alert('{}')</script>\"> {{{{ lead.email }}}} {{% raw %}}\r\nBcc: a@example.com"
+_VALUES_BY_TYPE: Final[Mapping[FieldType | None, Any]] = {
+    FieldType.NUMBER: 1, FieldType.DATE: "2026-09-30", FieldType.YES_NO: True,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +76,13 @@ class EmailUnderTest:
     layout: Piece
     compiled: CompiledEmail
     program: Program
+    fields: Fields
+
+    @property
+    def names(self) -> list[str]:
+        """Return the lead's fields that it uses."""
+        used = {name.split(".")[1] for name in self.compiled.variables if name.startswith("lead.")}
+        return sorted(used)[: _LAST_MARK - _FIRST_MARK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +95,32 @@ class _Sample:
 
     def values(self, program: Program) -> dict[str, object]:
         return touch_email.touch_values({}, program, SAMPLE_UNSUBSCRIBE_URL, "", SAMPLE_PREFERENCES_URL) | {
-            "lead": dict(self.lead)
+            "lead": defaultdict(str, self.lead)
         }
 
 
-_EMPTY_SAMPLE: Final = _Sample("a lead with only an address", _MISSING_VALUES)
-_SAMPLES: Final = (
-    _EMPTY_SAMPLE,
-    _Sample("a lead with a long name and company", touch_email.lead_values(_LONG_VALUES)),
-    _Sample("a lead whose fields are hostile", touch_email.lead_values(_HOSTILE_VALUES), hostile=True),
-)
+_EMPTY: Final = "a lead with only an address"
+
+
+def _samples(email_under_test: EmailUnderTest) -> tuple[_Sample, ...]:
+    """Return leads without fields, which are marked where they are printed, with long and with hostile ones."""
+    names, fallbacks = email_under_test.names, email_under_test.program.fallbacks
+    missing = {name: MissingText(fallbacks.get(name, chr(_FIRST_MARK + index))) for index, name in enumerate(names)}
+    types = {name: field.type for name, field in email_under_test.fields.items()}
+    long = {name: _VALUES_BY_TYPE.get(types.get(name), _LONG_TEXT) for name in names} | dict(_LONG_VALUES)
+    hostile = {name: _VALUES_BY_TYPE.get(types.get(name), _HOSTILE_TEXT.format(name)) for name in names}
+    hostile |= {"website": "JaVaScRiPt:alert(1)"}
+    return (
+        _Sample(_EMPTY, missing),
+        _Sample("a lead with a long name and company", touch_email.lead_values(long)),
+        _Sample("a lead whose fields are hostile", touch_email.lead_values(hostile), hostile=True),
+    )
 
 
 def check_email_rendering(email_under_test: EmailUnderTest) -> list[Problem]:
     """Return the problems of an email of a track, each once."""
     email, _ = parse_email(email_under_test.source)
-    attempts = [(sample, _compose_sample(email_under_test, sample)) for sample in _SAMPLES]
+    attempts = [(sample, _compose_sample(email_under_test, sample)) for sample in _samples(email_under_test)]
     copies = [(sample, copy) for sample, copy in attempts if isinstance(copy, ComposedEmail)]
     problems = [copy for _, copy in attempts if isinstance(copy, Problem)][:1]
     stopped = {(problem.file, problem.line) for problem in problems}
@@ -139,7 +134,7 @@ def check_email_rendering(email_under_test: EmailUnderTest) -> list[Problem]:
     unique: dict[str, Problem] = {}
     for problem in problems:
         unique.setdefault(_SAMPLE_DETAILS.sub("", problem.message), problem)
-    return list(unique.values())
+    return email_under_test.source.locate(unique.values())
 
 
 def _compose_sample(email_under_test: EmailUnderTest, sample: _Sample) -> ComposedEmail | Problem | None:
@@ -159,7 +154,7 @@ def _compose_sample(email_under_test: EmailUnderTest, sample: _Sample) -> Compos
     if isinstance(cause, SecurityError):
         reason, remedy = (cause.reason, cause.remedy) if isinstance(cause, LimitExceeded) else (cause, "simplify it")
         return Problem(*_locate(email_under_test, ""), f"the email cannot be composed: {reason}", remedy.capitalize())
-    field = _find_marked_field(str(cause))
+    field = _find_marked_field(email_under_test.names, str(cause))
     message = _MARKS.sub("", cause.reason if isinstance(cause, NurtureError) else str(cause)).rstrip(".")
     if isinstance(cause, UnsafeLink):
         at = _locate(email_under_test, f"lead.{field}") if field else _locate_pattern(email_under_test, _LINK_TAG)
@@ -176,21 +171,24 @@ def _compose_sample(email_under_test: EmailUnderTest, sample: _Sample) -> Compos
 
 def _find_gaps(email_under_test: EmailUnderTest, email: ParsedEmail) -> Iterator[Problem]:
     """Yield a problem for each part that is empty, or has a gap in a sentence, if the lead's fields are missing."""
-    values = _EMPTY_SAMPLE.values(email_under_test.program)
+    names = email_under_test.names
+    values = _samples(email_under_test)[0].values(email_under_test.program)
     for piece, label in ((email.subject, "subject"), (email.preheader, "preheader"), (email.body, "text")):
         try:
             rendered = TEXT.from_string(_COMMENT.sub("", piece.text)).render(values)
         except Exception:  # noqa: BLE001, S112 - composing it reported why
             continue
         if label != "preheader" and not any(sign.isalnum() for sign in _MARKS.sub("", rendered)):
-            message = f"the {label} is empty for {_EMPTY_SAMPLE.description}"
+            message = f"the {label} is empty for {_EMPTY}"
             yield Problem(piece.file, piece.line, message, "Write words around the values, or after `or`")
             continue
-        for field in dict.fromkeys(_field_of_mark(gap[0]) for gap in _GAP.finditer(rendered)):
+        for field in dict.fromkeys(_field_of_mark(names, gap[0]) for gap in _GAP.finditer(rendered)):
             suggestion = f'{{{{ lead.{field} or "there" }}}}'
             if field not in _NAME_FIELDS:
                 suggestion = f"{{% if lead.{field} %}} ... {{% endif %}} around the words that need it"
-            message = f"the {label} has a gap for a lead without `{field}`: {_excerpt_around(rendered, field)}"
+            message = (
+                f"the {label} has a gap for a lead without `{field}`: {_excerpt_around(rendered, names.index(field))}"
+            )
             yield Problem(*_locate(email_under_test, f"lead.{field}", piece), message, f"Write {suggestion}")
 
 
@@ -214,7 +212,7 @@ def _check_sizes(
 ) -> Iterator[Problem]:
     subject = len(_MARKS.sub("", copy.subject))
     if subject > MAX_SUBJECT_LENGTH and not sample.hostile:
-        whom = "" if sample is _EMPTY_SAMPLE else f" for {sample.description}"
+        whom = "" if sample.description == _EMPTY else f" for {sample.description}"
         message = f"the subject is longer than {MAX_SUBJECT_LENGTH} characters{whom}: {subject}"
         suggestion = "Shorten it, or its values: {{ lead.company | truncate(40) }}"
         yield Problem(email.subject.file, email.subject.line, message, suggestion)
@@ -250,21 +248,21 @@ def _check_legal_content(email_under_test: EmailUnderTest, copy: ComposedEmail) 
             yield Problem(*at, message, 'Write <a href="{{ unsubscribe_url }}">Unsubscribe</a>')
 
 
-def _field_of_mark(mark: str) -> str:
-    return EMAIL_FIELDS[ord(mark) - _FIRST_MARK]
+def _field_of_mark(names: Sequence[str], mark: str) -> str:
+    return names[ord(mark) - _FIRST_MARK]
 
 
-def _find_marked_field(text: str) -> str:
-    """Return the field whose mark is in *text*, or ""."""
+def _find_marked_field(names: Sequence[str], text: str) -> str:
+    """Return the one of *names* whose mark is in *text*, or ""."""
     found = re.search(r"[\ue000-\ue0ff]", text) or re.search(r"\\u(e0[0-9a-f]{2})", text)
     if found is None:
         return ""
-    return _field_of_mark(chr(int(found[1], 16)) if found.lastindex else found[0])
+    return _field_of_mark(names, chr(int(found[1], 16)) if found.lastindex else found[0])
 
 
-def _excerpt_around(text: str, field: str) -> str:
-    """Return the words around the gap that *field* leaves."""
-    mark = str.__str__(_MISSING_VALUES[field])
+def _excerpt_around(text: str, index: int) -> str:
+    """Return the words around the gap that the field with this index leaves."""
+    mark = chr(_FIRST_MARK + index)
     line = next(line for line in text.split("\n") if mark in line)
     at = line.index(mark)
     return f"`{_MARKS.sub('', line[max(0, at - 30) : at + 30]).strip()}`"

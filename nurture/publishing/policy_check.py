@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -11,7 +11,6 @@ from nurture.definitions import read_all, yaml_reader
 from nurture.definitions.folder import Sources
 from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import AllOf, FieldCondition, FitCondition, ScoreCondition
-from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.program import ToClosed
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.policy_impact import (
@@ -22,14 +21,15 @@ from nurture.domain.policy.policy_impact import (
     ThresholdImpact,
     rep_references,
 )
+from nurture.domain.problems import faults
 from nurture.domain.routing.routing import ToPool, ToRep
 from nurture.errors import InvalidDefinitions
 from nurture.journey.leads import snapshot
+from nurture.publishing.lead_survey import ProgressCallback, survey_leads
 from nurture.publishing.publish import check_definitions
 from nurture.runtime.context import AppContext
 
 POLICY: Final = "sales/policy.yaml"
-ProgressCallback = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def check_policy(
         leads_per_rep = snapshot.count_leads_by_rep(tx)
     lines = yaml_reader.line_numbers(POLICY, sources[POLICY])
     found = [
-        *_find_overlaps(survey, lines),
+        *_find_overlaps(policy, survey, lines),
         *_find_gaps(policy, survey, lines),
         *_find_departed_reps(policy, now.date(), lines),
         *_find_unknown_reps(policy, leads_per_rep, lines),
@@ -80,33 +80,9 @@ def check_policy(
     return PolicyCheckResult(tuple(sorted(found, key=lambda one: (one.line, one.message))), survey.leads)
 
 
-def survey_leads(
-    ctx: AppContext, policy: Policy, now: datetime, on_progress: ProgressCallback = lambda _: None
-) -> PolicyImpact:
-    """Evaluate *policy* for every open lead, in batches."""
-    survey = PolicyImpact(policy)
-    for view, country in open_leads(ctx, now, on_progress):
-        survey.add_lead(view, country, now)
-    return survey
-
-
-def open_leads(ctx: AppContext, now: datetime, on_progress: ProgressCallback) -> Iterator[tuple[LeadView, str]]:
-    """Yield every open lead and its country, read in batches; *on_progress* gets the size of each."""
-    last = 0
-    while True:
-        with ctx.database.read() as tx:
-            rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
-            snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
-        yield from ((lead.view, row.country) for row, lead in zip(rows, snapshots, strict=True))
-        on_progress(len(rows))
-        if len(rows) < ctx.batch_size:
-            return
-        last = rows[-1].lead_id
-
-
 def read_policy(sources: Sources) -> Policy:
     """Return the policy of a folder. Raises InvalidDefinitions if the file has problems."""
-    problems = [problem for problem in check_definitions(sources) if problem.file == POLICY]
+    problems = [problem for problem in faults(check_definitions(sources)) if problem.file == POLICY]
     if problems:
         raise InvalidDefinitions(problems)
     return read_all.read(sources)[0].policy(0)
@@ -130,14 +106,14 @@ def _count_leads(count: int) -> str:
     return "1 lead" if count == 1 else f"{count:,} leads"
 
 
-def _find_overlaps(survey: PolicyImpact, lines: _LineNumbers) -> Iterator[PolicyFinding]:
+def _find_overlaps(policy: Policy, survey: PolicyImpact, lines: _LineNumbers) -> Iterator[PolicyFinding]:
     for (first, second), tally in survey.overlaps.items():
         yield _finding(
             _line_of(lines, "routing", second),
             f"the territories `{first}` and `{second}` both claim {_count_leads(tally.count)}: `{first}` gets them",
             "Make one of them narrower, or remove `territory: yes` from the one that is not a territory.",
             tally,
-            is_error=True,
+            is_error=not policy.overlaps_allowed,
         )
 
 

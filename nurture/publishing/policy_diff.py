@@ -8,11 +8,12 @@ from datetime import datetime
 
 from nurture.definitions.folder import Sources
 from nurture.domain.policy.policy import Policy
-from nurture.domain.policy.policy_diff import Difference, PolicyEvaluation, diff_policies, evaluate_lead
-from nurture.domain.policy.policy_impact import Tally
+from nurture.domain.policy.policy_diff import Difference, diff_policies
+from nurture.domain.policy.policy_impact import PolicyEvaluation, Tally, evaluate_lead
 from nurture.errors import NotFound
 from nurture.publishing import approval
-from nurture.publishing.policy_check import ProgressCallback, open_leads, read_policy
+from nurture.publishing.lead_survey import ProgressCallback, open_leads
+from nurture.publishing.policy_check import read_policy
 from nurture.runtime.context import AppContext
 
 

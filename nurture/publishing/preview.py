@@ -9,19 +9,19 @@ from typing import Any
 
 from sqlalchemy import select
 
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.leads import address, lead
 from nurture.definitions.folder import Sources
 from nurture.definitions.read_all import load
 from nurture.domain.lead import full_name
+from nurture.domain.planning.content import utm_parameters
 from nurture.errors import NotFound
-from nurture.journey.tracks.touch_email import sender_address, touch_values
+from nurture.journey.tracks.owner_sender import Contact, load_owners
+from nurture.journey.tracks.touch_email import choose_language, sender_address, touch_values
+from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import EmailSource, compile_email
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 from nurture.runtime.context import AppContext
-
-_lead = table(lead_tables.Lead)
-_address = table(lead_tables.Address)
+from nurture.runtime.public_links import PROBE_TOKEN
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Recipient:
     zone: str = ""
     country: str = ""
     consent_basis: str = "consent"
+    owner: Address | None = None
+    """The rep of the lead."""
 
 
 SAMPLE_RECIPIENT = Recipient(
@@ -42,18 +44,22 @@ SAMPLE_RECIPIENT = Recipient(
 """The recipient of previews without a lead."""
 
 
-def load_recipient(ctx: AppContext, lead_id: int) -> Recipient:
+def load_recipient(ctx: AppContext, lead_id: int, now: datetime) -> Recipient:
     """Return a lead as a recipient. Raises NotFound."""
     statement = (
-        select(_lead.c.fields, _lead.c.zone, _lead.c.country, _lead.c.consent_basis, _address.c.email)
-        .outerjoin(_address, _address.c.id == _lead.c.address_id)
-        .where(_lead.c.id == lead_id)
+        select(lead.c.fields, lead.c.zone, lead.c.country, lead.c.consent_basis, address.c.email)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+        .where(lead.c.id == lead_id)
     )
     with ctx.database.read() as tx:
         row = tx.execute(statement).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-    return Recipient(row.email or "no-address@example.com", row.fields, row.zone, row.country, row.consent_basis or "")
+        if row is None:
+            raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
+        published = ctx.definitions.find_current(tx) is not None
+        contact = Contact(lead_id, row.email or "", row.fields)
+        owner = load_owners(ctx, tx, [contact], now).get(lead_id) if published else None
+    email = row.email or "no-address@example.com"
+    return Recipient(email, row.fields, row.zone, row.country, row.consent_basis or "", owner)
 
 
 def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> ComposedEmail:
@@ -62,25 +68,36 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> C
     track_definition = definitions.tracks.get(track)
     if track_definition is None:
         raise NotFound(f"There is no track {track}. The tracks are: {', '.join(sorted(definitions.tracks))}.")
-    text = track_definition.emails.get(email)
-    if text is None:
-        raise NotFound(f"Track {track} has no email {email}. It has: {', '.join(sorted(track_definition.emails))}.")
-    compiled = compile_email(
-        EmailSource(f"tracks/{track}/{email}.md", text), definitions.layouts[track_definition.layouts[email]]
-    )
     program = track_definition.program(0)
-    mailto = f"mailto:{program.sender.reply_to or program.sender.email}?subject=unsubscribe"
+    language = choose_language(program, email, to.fields, to.country)
+    file = f"{email}.{language}" if language else email
+    path = f"tracks/{track}/{file}.md"
+    if file not in track_definition.emails:
+        raise NotFound(f"Track {track} has no email {email}. It has: {', '.join(sorted(track_definition.emails))}.")
+    text = definitions.emails[path]
+    source = EmailSource(path, text.text, origins=text.origins)
+    layout = definitions.layouts[track_definition.layouts[file]]
+    compiled = compile_email(source, layout, utm=utm_parameters(program, email))
+    sender = program.sender
+    if sender.owner and to.owner is not None:
+        program = replace(program, sender=replace(sender, name=to.owner.name, reply_to=to.owner.email))
+    mailto = f"mailto:{sender.reply_to or sender.email}?subject=unsubscribe"
     envelope = Envelope(
         ref=f"preview:{track}:{email}",
         sender=sender_address(program.sender),
         to=Address(full_name(to.fields), to.email),
         reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
     )
-    return compose(compiled, touch_values(to.fields, program, mailto, to.consent_basis), envelope)
+    values = touch_values(to.fields, program, mailto, to.consent_basis)
+    return compose(compiled, {**values, "_language": language or program.language}, envelope)
 
 
-def readdress(email: ComposedEmail, to: str, now: datetime) -> ComposedEmail:
-    """Return the email as a test to another address, with its own ref."""
+def readdress(email: ComposedEmail, to: str, reply_domain: str, now: datetime) -> ComposedEmail:
+    """Return the email as a test to another address, with its own ref, and bounces returned as those of real email."""
     return replace(
-        email, ref=f"test:{email.ref}:{now.timestamp():.6f}", to=Address("", to), subject=f"[test] {email.subject}"
+        email,
+        ref=f"test:{email.ref}:{now.timestamp():.6f}",
+        to=Address("", to),
+        subject=f"[test] {email.subject}",
+        return_path=reply_address(PROBE_TOKEN, reply_domain) if reply_domain else "",
     )

@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
 from nurture.db.transaction import Transaction
 from nurture.definitions import read_all
-from nurture.definitions.folder import Sources
+from nurture.definitions.folder import CONFIRM, Sources
+from nurture.definitions.folder import SENDING as SENDING_FILE
+from nurture.definitions.policy.queues import WAITING
 from nurture.definitions.policy.sla import ESCALATE, REMIND
+from nurture.definitions.program_compiler import tracks_reached
 from nurture.definitions.read_all import ProjectDefinitions
 from nurture.domain.planning.program import Program
-from nurture.domain.problems import Problem
-from nurture.errors import InvalidDefinitions, InvalidState
-from nurture.formats.lead_row import EMAIL_FIELDS
+from nurture.domain.problems import Problem, faults
+from nurture.errors import InvalidDefinitions, InvalidState, NotFound, suggest
 from nurture.journey.handoff import sla_emails
-from nurture.journey.leads import enrollment_queries
+from nurture.journey.handoff.waiting import emails as waiting_emails
+from nurture.journey.leads import enrollment_queries, stop_queries
 from nurture.journey.routing import lead_question
 from nurture.journey.tracks import touch_email
+from nurture.journey.tracks.take_in import KnownLead, count_fits, has_changed, survey_known_leads
 from nurture.mail.rendering.compile import EmailSource, check_email, compile_and_check
-from nurture.mail.rendering.email_file import Piece, get_layout_name
+from nurture.mail.rendering.email_file import Piece, get_layout_name, parse_email
 from nurture.publishing import approval
+from nurture.publishing.effects import Effects, forecast_effects
 from nurture.publishing.email_checks import EmailUnderTest, check_email_rendering
+from nurture.publishing.lead_survey import require_no_overlaps
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.publication_queries import POLICY
-from nurture.runtime.published import SENDING
+from nurture.runtime.published import FIELDS, SENDING
 
 _OFFER_VARIABLES = """
 id rule reason routing_reason fit fit_reason score no_email_reason bant call_on activities replies reasons expires_on
+colleague colleague.name colleague.lead_id colleague.rep
 account account.name account.kind account.owner account.match_reason previous_offers
-touches touches.count touches.since touches.newest accept_url reject_url reassign_url call_back_url
+touches touches.count touches.since touches.newest why_now call_url mail_url crm_url
+accept_url reject_url reassign_url call_back_url
 """
 BRIEF_VARIABLES = frozenset(
-    {f"lead.{name}" for name in EMAIL_FIELDS}
-    | {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name"}
+    {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name"}
     | {f"offer.{name}" for name in _OFFER_VARIABLES.split()}
 )
-"""The names that a brief may use."""
+"""The names that a brief may use, besides the fields of the lead."""
+
+_SINGLE_FILES = {SENDING: SENDING_FILE, FIELDS: "fields.yaml"}
+"""The file of each publication that consists of one."""
 
 QUESTION_VARIABLES = touch_email.KNOWN_VARIABLES | {"question.url", "question.text", "question.field"}
-"""The names that a question to the lead may use."""
+"""The names that a question to the lead may use, besides the fields of the lead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,24 @@ class PublishedChange:
     activation: str = ""
     """How a policy comes into force: first, unchanged or pending approval; "" for other kinds."""
     approver: str = ""
+    fits: Mapping[str, int] = field(default_factory=dict)
+    """How many known leads a new or changed audience fits, by the track that they are on; "" is none."""
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Return whether no new version is published, and only known leads are asked about."""
+        return self.version == self.old_version
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationPlan:
+    """What is published, all tracks as they are then, and the known leads that fit a new or changed audience."""
+
+    changes: list[PublishedChange]
+    programs: Mapping[str, Program] = field(default_factory=dict)
+    entering: Sequence[KnownLead] = ()
+    effects: Effects | None = None
+    """What changes for leads, if that was asked."""
 
 
 def check_definitions(sources: Sources, unreadable: Sequence[Problem] = ()) -> list[Problem]:
@@ -73,77 +101,226 @@ def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, .
     """Check and cache: `publish` follows `check` with the same text."""
     sources = dict(files)
     loaded, problems = read_all.read(sources)
-    for path, text in sorted(sources.items()):
-        if path.startswith("tracks/") and path.endswith(".md"):
+    for path, email in sorted(loaded.emails.items()):
+        source = EmailSource(path, email.text, origins=email.origins)
+        if path.startswith("tracks/"):
             track = loaded.tracks.get(path.split("/")[1])
-            problems += _check_touch_email(EmailSource(path, text), loaded, track.program(0) if track else None)
-        elif path.startswith("handoff/") and path.endswith(".md"):
-            source = EmailSource(path, text)
+            problems += _check_touch_email(source, loaded, track.program(0) if track else None)
+        else:
             mjml = loaded.layouts.get(get_layout_name(source))
-            problems += check_email(source, mjml, *_template_variables(path)) if mjml is not None else []
+            known, required = _template_variables(path)
+            problems += check_email(source, mjml, known | loaded.field_names, required) if mjml is not None else []
+    problems += _find_repeated_subjects(sources)
     unreadable_files = {problem.file for problem in unreadable}
     return tuple(sorted({*unreadable, *(problem for problem in problems if problem.file not in unreadable_files)}))
 
 
+def _find_repeated_subjects(sources: Sources) -> Iterator[Problem]:
+    first: dict[tuple[str, str], str] = {}
+    for path, text in sorted(sources.items()):
+        if path.startswith("tracks/") and path.endswith(".md"):
+            folder, _, name = path.rpartition("/")
+            subject = parse_email(EmailSource(path, text))[0].subject
+            other = first.setdefault((folder, subject.text.casefold()), name)
+            if other.partition(".")[0] != name.partition(".")[0] and subject.text:
+                message = f"it has the subject of {other}: to a reader it looks like the same email again"
+                yield Problem(path, subject.line, message, "Write another subject", is_warning=True)
+
+
 def _template_variables(path: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that an email in handoff/ may use, and those that it must use."""
+    if path == CONFIRM:
+        return touch_email.KNOWN_VARIABLES | {"confirm_url"}, touch_email.REQUIRED_VARIABLES | {"confirm_url"}
     if path == lead_question.TEMPLATE:
         return QUESTION_VARIABLES, touch_email.REQUIRED_VARIABLES | {"question.url"}
+    if path == WAITING:
+        return waiting_emails.ALLOWED_VARIABLES, frozenset()
     return sla_emails.ALLOWED_VARIABLES if path in (REMIND, ESCALATE) else BRIEF_VARIABLES, frozenset()
 
 
 def _check_touch_email(source: EmailSource, loaded: ProjectDefinitions, program: Program | None) -> list[Problem]:
-    layout = get_layout_name(source)
+    track, email = source.name.removesuffix(".md").split("/")[1:3]
+    known_layouts = loaded.tracks[track].layouts if track in loaded.tracks else {}
+    layout = known_layouts.get(email) or get_layout_name(source)
     if layout not in loaded.layouts:
-        return []  # `definitions.read` reports the missing layout
+        return []  # `read_all.read` reports the missing layout
     mjml = loaded.layouts[layout]
-    compiled, problems = compile_and_check(source, mjml, touch_email.KNOWN_VARIABLES, touch_email.REQUIRED_VARIABLES)
+    known = touch_email.KNOWN_VARIABLES | loaded.field_names
+    compiled, problems = compile_and_check(source, mjml, known, touch_email.REQUIRED_VARIABLES)
     if compiled is None or program is None:
         return problems
-    return problems + check_email_rendering(
-        EmailUnderTest(source, Piece(f"layouts/{layout}.mjml", 1, mjml), compiled, program)
-    )
+    piece = Piece(f"layouts/{layout}.mjml", 1, mjml)
+    return problems + check_email_rendering(EmailUnderTest(source, piece, compiled, program, loaded.fields))
 
 
-def publish(ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool = False) -> list[PublishedChange]:
-    """Publish the changed tracks, policy and sending rules; return the changes.
+def publish(
+    ctx: AppContext,
+    sources: Sources,
+    now: datetime,
+    *,
+    only: Collection[str] = (),
+    dry_run: bool = False,
+    take_in: bool | None = None,
+) -> list[PublishedChange]:
+    """Publish the changed tracks, policy and sending rules, or the tracks *only*; return the changes.
 
-    A policy with new content is pending until it is approved; everything else is in force at once. Raises
-    InvalidDefinitions with all problems, and InvalidState if a step with leads on it is missing, or an email that
-    the policy in force refers to.
+    With *take_in*, a new or changed audience takes leads over from other tracks that fit it already, set by set;
+    without it, these enter only after it was once false for them. If *take_in* is given, the audiences of *only* are
+    asked although they did not change. A policy with new content is pending until it is approved; everything else is
+    in force at once. Raises InvalidDefinitions with all problems, NotFound for an unknown track, and InvalidState if a
+    step with leads on it is missing, or what the tracks or the policy in force refer to.
     """
-    problems = check_definitions(sources)
+    loaded = load_publishable(sources, only)
+    _check_territories(ctx, loaded, now)
+    if dry_run:
+        with ctx.database.read() as tx:
+            return plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=True).changes
+    return publish_loaded(ctx, loaded, now, only=only, take_in=take_in)
+
+
+def preview_effects(
+    ctx: AppContext, sources: Sources, now: datetime, *, only: Collection[str] = (), take_in: bool | None = None
+) -> PublicationPlan:
+    """Return what `publish` would change, and what that does to the leads if nobody acts. Raises as `publish`."""
+    loaded = load_publishable(sources, only)
+    _check_territories(ctx, loaded, now)
+    with ctx.database.read() as tx:
+        return plan_effects(ctx, tx, loaded, now, only=only, take_in=take_in)
+
+
+def load_publishable(sources: Sources, only: Collection[str]) -> ProjectDefinitions:
+    """Return the definitions of a folder, reduced to the tracks *only* if any are named."""
+    problems = [one for one in faults(check_definitions(sources)) if not only or _concerns(one, only)]
     if problems:
         raise InvalidDefinitions(problems)
-    loaded = read_all.load(sources)
+    if not only:
+        return read_all.load(sources)
+    loaded = read_all.read(sources)[0]
+    for name in only:
+        if name not in loaded.tracks:
+            raise NotFound(f"There is no track {name} in the folder. {suggest(name, loaded.tracks)}")
+    return reduce_to_tracks(loaded, only)
+
+
+def reduce_to_tracks(loaded: ProjectDefinitions, only: Collection[str]) -> ProjectDefinitions:
+    """Return only these tracks of *loaded*, without the policy and what else is published by itself."""
+    tracks = {name: loaded.tracks[name] for name in only}
+    only_tracks = replace(loaded, tracks=tracks, unversioned_policy=None)
+    return replace(only_tracks, policy_digest="", sending_digest="", fields_digest="")
+
+
+def _concerns(problem: Problem, only: Collection[str]) -> bool:
+    """Return whether a problem is in one of the tracks *only*, or in a file that all tracks use."""
+    folder, _, rest = problem.file.partition("/")
+    return rest.partition("/")[0] in only if folder == "tracks" else folder not in ("sales", "handoff", SENDING_FILE)
+
+
+def publish_loaded(
+    ctx: AppContext, loaded: ProjectDefinitions, now: datetime, *, only: Collection[str], take_in: bool | None
+) -> list[PublishedChange]:
+    """Publish what changed of *loaded*; see `publish`."""
     with ctx.database.write() as tx:
-        changes = _find_changes(ctx, tx, loaded)
-        _require_compatible_tracks(ctx, tx, loaded)
-        if not dry_run:
-            _insert_versions(tx, loaded, changes, now)
-            _activate_policies(tx, loaded, changes, now)
-            _wake(tx, changes, now)
-    return changes
+        plan = plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=False)
+        changed = [one for one in plan.changes if not one.is_unchanged]
+        _insert_versions(tx, loaded, changed, now)
+        _activate_policies(tx, loaded, changed, now)
+        _wake(tx, changed, now)
+    return plan.changes
+
+
+def _check_territories(ctx: AppContext, loaded: ProjectDefinitions, now: datetime) -> None:
+    """Raise InvalidState if territories of a changed policy overlap."""
+    with ctx.database.read() as tx:
+        published = [row.digest for row in publication_queries.load_newest_versions(tx) if row.kind == POLICY]
+    if loaded.unversioned_policy is not None and published != [loaded.policy_digest]:
+        require_no_overlaps(ctx, loaded.unversioned_policy, now)
+
+
+def plan_effects(
+    ctx: AppContext,
+    tx: Transaction,
+    loaded: ProjectDefinitions,
+    now: datetime,
+    *,
+    only: Collection[str] = (),
+    take_in: bool | None = None,
+) -> PublicationPlan:
+    """Return what publishing *loaded* would change, and what that does to the leads if nobody acts."""
+    plan = plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=True)
+    names, current = [one.name for one in plan.changes if one.kind == "track"], ctx.definitions.find_current(tx)
+    if current is None or not names:
+        return plan
+    new = replace(current, programs=plan.programs)
+    return replace(plan, effects=forecast_effects(ctx, tx, new, names, plan.entering, now))
+
+
+def plan_changes(
+    ctx: AppContext,
+    tx: Transaction,
+    loaded: ProjectDefinitions,
+    now: datetime,
+    *,
+    only: Collection[str],
+    take_in: bool | None,
+    dry_run: bool,
+) -> PublicationPlan:
+    """Find what changed, and ask the new and changed audiences which known leads they take."""
+    asked = only if take_in is not None else ()
+    changes = _find_changes(ctx, tx, loaded, asked)
+    _require_compatible_tracks(ctx, tx, loaded)
+    current = ctx.definitions.find_current(tx)
+    if current is None:
+        return PublicationPlan(changes)
+    versions = {change.name: change.version for change in changes if change.kind == "track"}
+    new = {name: loaded.tracks[name].program(version) for name, version in versions.items()}
+    programs = {**current.programs, **new}
+    if only:
+        _require_published_destinations(programs, new)
+    changed = [one for name, one in new.items() if name in asked or has_changed(one, current.programs.get(name))]
+    taken = bool(take_in)
+    entering = survey_known_leads(ctx, tx, changed, programs, current.policy, now, take_in=taken, dry_run=dry_run)
+    fits = count_fits(entering)
+    changes = [replace(one, fits=dict(fits.get(one.name, {}))) if one.kind == "track" else one for one in changes]
+    return PublicationPlan(changes, programs, entering)
+
+
+def _require_published_destinations(programs: Mapping[str, Program], new: Mapping[str, Program]) -> None:
+    for name, program in new.items():
+        for to in sorted(tracks_reached(program, through_emails=True) - programs.keys()):
+            raise InvalidState(
+                f"Track {name} leads to {to}, which is not published. Publish both: `nurture publish {name} {to}`."
+            )
 
 
 def find_removed_tracks(ctx: AppContext, sources: Sources) -> dict[str, int]:
-    """Return the published tracks that are missing in *sources*, and the number of leads on each.
+    """Return the published tracks that are missing in *sources* and not stopped, and the number of leads on each.
 
     They stay published and still enroll leads: the folder may have been deleted by mistake.
     """
     with ctx.database.read() as tx:
         published = [row.name for row in publication_queries.load_newest_versions(tx) if row.kind == "track"]
         leads_per_step = enrollment_queries.count_leads_by_step(tx)
-    removed = [name for name in published if f"tracks/{name}/track.yaml" not in sources]
+        stops = stop_queries.load_stops(tx)
+    removed = [name for name in published if f"tracks/{name}/track.yaml" not in sources and name not in stops]
     return {name: sum(count for (on, _), count in leads_per_step.items() if on == name) for name in removed}
 
 
-def keeps_sending_rules(ctx: AppContext, sources: Sources) -> bool:
-    """Return whether the published sending rules stay in force because *sources* have none."""
+def find_unpublished(ctx: AppContext, sources: Sources, only: Collection[str]) -> list[str]:
+    """Return what else than the tracks *only* differs from its published version, as far as it can be read."""
+    loaded = read_all.read(sources)[0]
+    digests = {("track", name): track.digest for name, track in loaded.tracks.items() if name not in only}
+    digests |= {(POLICY, POLICY): loaded.policy_digest, (SENDING, SENDING): loaded.sending_digest}
+    digests[FIELDS, FIELDS] = loaded.fields_digest
     with ctx.database.read() as tx:
-        return "sending.yaml" not in sources and any(
-            row.kind == SENDING for row in publication_queries.load_newest_versions(tx)
-        )
+        published = {(row.kind, row.name): row.digest for row in publication_queries.load_newest_versions(tx)}
+    return sorted(name for (kind, name), digest in digests.items() if digest and published.get((kind, name)) != digest)
+
+
+def find_kept_files(ctx: AppContext, sources: Sources) -> list[str]:
+    """Return the files whose published version stays in force because *sources* have none."""
+    with ctx.database.read() as tx:
+        published = {row.kind for row in publication_queries.load_newest_versions(tx)}
+    return [path for kind, path in _SINGLE_FILES.items() if kind in published and path not in sources]
 
 
 def _wake(tx: Transaction, changes: Sequence[PublishedChange], now: datetime) -> None:
@@ -156,15 +333,21 @@ def _wake(tx: Transaction, changes: Sequence[PublishedChange], now: datetime) ->
         enrollment_queries.make_tracks_due(tx, tracks, now)
 
 
-def _find_changes(ctx: AppContext, tx: Transaction, loaded: ProjectDefinitions) -> list[PublishedChange]:
+def _find_changes(
+    ctx: AppContext, tx: Transaction, loaded: ProjectDefinitions, asked: Collection[str]
+) -> list[PublishedChange]:
+    """Return the new versions, and the tracks *asked* about as they are if they did not change."""
     published = {(row.kind, row.name): row for row in publication_queries.load_newest_versions(tx)}
     leads_per_step = enrollment_queries.count_leads_by_step(tx)
     changes = []
     for name, track in sorted(loaded.tracks.items()):
         old = published.get(("track", name))
-        if old is not None and old.digest == track.digest:
-            continue
         leads_on_steps = {step: count for (on, step), count in leads_per_step.items() if on == name}
+        if old is not None and old.digest == track.digest:
+            if name in asked:
+                on_it = sum(leads_on_steps.values())
+                changes.append(PublishedChange("track", name, old.version, old.version, on_it))
+            continue
         program = track.program((old.version if old else 0) + 1)
         moved = _resolve_moved_steps(program, leads_on_steps)
         changes.append(
@@ -172,7 +355,8 @@ def _find_changes(ctx: AppContext, tx: Transaction, loaded: ProjectDefinitions) 
                 "track", name, old.version if old else None, program.version, sum(leads_on_steps.values()), moved
             )
         )
-    for kind, digest in ((POLICY, loaded.policy_digest), (SENDING, loaded.sending_digest)):
+    digests = {POLICY: loaded.policy_digest, SENDING: loaded.sending_digest, FIELDS: loaded.fields_digest}
+    for kind, digest in digests.items():
         old = published.get((kind, kind))
         if digest and (old is None or old.digest != digest):
             version = old.version if old else 0
@@ -213,8 +397,9 @@ def _insert_versions(
     for change in changes:
         if change.kind == POLICY:
             digest, files = loaded.policy_digest, loaded.sources_of_policy()
-        elif change.kind == SENDING:
-            digest, files = loaded.sending_digest, loaded.sources_of_sending()
+        elif change.kind in _SINGLE_FILES:
+            digest = loaded.sending_digest if change.kind == SENDING else loaded.fields_digest
+            files = loaded.source_of(_SINGLE_FILES[change.kind])
         else:
             digest, files = loaded.tracks[change.name].digest, loaded.sources_of(change.name)
         rows.append((change.kind, change.name, change.version, digest, dict(files)))

@@ -1,7 +1,5 @@
 """Simulation: run leads through the production code on a virtual clock."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -14,28 +12,24 @@ from sqlalchemy import insert, select
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.leads import custody, journal
 from nurture.db.transaction import Transaction
 from nurture.definitions.folder import Sources
+from nurture.domain.consent.statements import grant
 from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.lead import Custodian
 from nurture.domain.planning import calendar as calendar_times
 from nurture.errors import InvalidState, NotFound
-from nurture.journey.leads import due_queries
+from nurture.journey.leads import consent_queries, due_queries
+from nurture.journey.leads.transitions import TAKEN_OVER
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
 
-custody = table(lead_tables.Custody)
-message = table(delivery_tables.Message)
-journal = table(lead_tables.Journal)
-
 MAX_ROUNDS_PER_TIMESTAMP = 50
-_SWEPT_CUSTODIANS: Final = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER, Custodian.QUEUE)
+_SWEPT_CUSTODIANS: Final = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER, Custodian.QUEUE, Custodian.RESTING)
 
 
 class DiscardingProvider:
@@ -173,6 +167,7 @@ def _insert_lead(
             updated_at=start,
         )
     )
+    consent_queries.append_statements(tx, [(1, grant("consent", "simulation", None, start))])
     tx.execute(
         insert(custody).values(
             lead_id=1, kind="track", ref=track, since=start, next_action=f"enter {track}", due_at=start, version=1
@@ -192,8 +187,8 @@ def _list_events(tx: Transaction) -> list[SimulatedEvent]:
         if event == "touch":
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
             days += [SimulatedEvent(at, f"email {action[3]}", reason, is_email=True) for action in actions]
-        elif event == "left":
+        elif event in ("left", TAKEN_OVER):
             days.append(SimulatedEvent(at, f"moves to {ref}", reason))
-        elif event in ("hand_off", "offered", "error", "recycled", "closed"):
+        elif event in ("skipped", "hand_off", "offered", "error", "recycled", "closed"):
             days.append(SimulatedEvent(at, event.replace("_", " "), reason if event != "error" else json.dumps(reason)))
     return days

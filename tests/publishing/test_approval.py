@@ -9,7 +9,7 @@ import pytest
 
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, NotFound
-from nurture.journey.handoff import follow_up, sweep
+from nurture.journey.handoff import follow_up, responses
 from nurture.publishing import approval
 from nurture.publishing.approval import approve, list_versions
 from nurture.publishing.publish import publish
@@ -186,10 +186,10 @@ def test_a_rep_missing_in_an_approved_policy_loses_uncontacted_leads(ctx: AppCon
     offers_by_lead = dict(rows(ctx, "SELECT lead_id, id FROM offer"))
     reps_by_lead = dict(rows(ctx, "SELECT lead_id, rep FROM offer"))
     assert reps_by_lead == {held: "ana", taken: "ben", worked: "ana"}
-    sweep.accept(ctx, offers_by_lead[worked], START)
+    responses.accept(ctx, offers_by_lead[worked], START)
     follow_up.record_follow_up(ctx, worked, "call", START + HOUR)
     ana = next(line for line in sample_rules()[POLICY].split("\n") if "id: ana" in line)
-    publish(ctx, changed((ana + "\n", "")), START + HOUR)
+    publish(ctx, changed((ana + "\n", ""), ("owner: ana", "owner: ben")), START + HOUR)
     run_at(ctx, START + HOUR)
     assert custody(ctx, held) == ("offer", str(offers_by_lead[held]))
     approve(ctx, "sam", START + HOUR)
@@ -202,9 +202,9 @@ def test_a_rep_missing_in_an_approved_policy_loses_uncontacted_leads(ctx: AppCon
 def test_an_accepted_uncontacted_lead_is_offered_again_when_its_rep_is_removed(ctx: AppContext) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
-    sweep.accept(ctx, 1, START)
+    responses.accept(ctx, 1, START)
     ana = next(line for line in sample_rules()[POLICY].split("\n") if "id: ana" in line)
-    publish(ctx, changed((ana + "\n", "")), START + HOUR)
+    publish(ctx, changed((ana + "\n", ""), ("owner: ana", "owner: ben")), START + HOUR)
     approve(ctx, "sam", START + HOUR)
     run_at(ctx, START + HOUR)
     assert rows(ctx, "SELECT rep, state FROM offer ORDER BY id") == [("ana", "lapsed"), ("ben", "offered")]
@@ -216,3 +216,28 @@ def test_an_approver_matches_by_the_whole_line_or_by_the_name_before_the_comma()
     assert approval.matches_approver("Mara Lindqvist, head of sales", "Mara Lindqvist,  head of sales")
     assert not approval.matches_approver("Mara Lindqvist, head of sales", "Mara")
     assert not approval.matches_approver("Mara Lindqvist, head of sales", "")
+
+
+TERRITORIES = """
+routing:
+  - {name: account, to: account owner}
+  - {name: dach, when: {field: country, is: [DE, AT]}, to: {rep: ana}, territory: yes}
+  - {name: heads, when: {field: title, contains: [head]}, to: {rep: ben}, territory: yes}
+  - {name: rest, when: always, to: {pool: everyone}}
+"""
+
+
+def test_territories_that_claim_one_lead_are_refused_unless_they_are_meant_to(ctx: AppContext) -> None:
+    rules = changed()
+    rules[POLICY] += TERRITORIES
+    publish(ctx, rules, START)  # no lead is claimed twice yet
+    lead = add_lead(ctx, country="AT", title="Head of planning")
+    with pytest.raises(InvalidState, match=f"`dach` and `heads` both claim 1 lead, such as lead {lead}"):
+        approve(ctx, SAM, START)
+    rules[POLICY] += "# another version\n"
+    with pytest.raises(InvalidState, match="overlaps: allowed"):
+        publish(ctx, rules, START)
+    assert states_by_version(ctx) == {1: "in_force", 2: "pending"}
+    rules[POLICY] += "overlaps: allowed\n"
+    publish(ctx, rules, START)
+    assert approve(ctx, SAM, START).policy_version == 3

@@ -123,12 +123,12 @@ def test_a_subject_that_shortens_its_values_passes() -> None:
 @pytest.mark.parametrize(
     ("repeats", "message"),
     [
-        (1, r"[\d,]+ bytes of HTML: Gmail clips it at 102,000, and hides the unsubscribe link\. Shorten it"),
-        (10, r"more than 1,000,000 characters, which mail servers may refuse\. Shorten it"),
+        (2, r"[\d,]+ bytes of HTML: Gmail clips it at 102,000, and hides the unsubscribe link\. Shorten it"),
+        (12, r"more than 1,000,000 characters, which mail servers may refuse\. Shorten it"),
     ],
 )
 def test_an_email_that_is_too_large_is_a_problem(repeats: int, message: str) -> None:
-    (problem,) = problems_of(f"{{% for a in '{'a' * repeats}' %}}{'word ' * 30_000}{{% endfor %}}")
+    (problem,) = problems_of(f"{{% for a in '{'a' * repeats}' %}}{'word ' * 18_000}{{% endfor %}}")
     assert re.match(rf"1: the email has {message}", problem)
 
 
@@ -151,7 +151,7 @@ def test_legally_required_content_is_in_html_and_text_of_every_copy(old: str, ne
 @pytest.mark.parametrize("missing", [LINK, POSTAL])
 def test_an_email_without_the_unsubscribe_link_or_the_address_is_refused(missing: str) -> None:
     found = problems_of_layout(missing, "")
-    assert len(found) == 4  # one for each email of a track, and one for the email that asks for a fact
+    assert len(found) == 5  # one for each email of a track, and for the emails that ask for a fact and for consent
     assert all("the email does not show `" in problem for problem in found)
 
 
@@ -178,3 +178,74 @@ def test_an_unreadable_file_has_only_that_problem() -> None:
     rules = sample_rules() | {EMAIL: "\ufffd"}
     assert [problem.message for problem in check_definitions(rules)] == ["the email has no front matter"]
     assert check_definitions(rules, [unreadable]) == [unreadable]
+
+
+def test_every_declared_field_may_stand_in_subject_and_text_if_it_has_a_fallback() -> None:
+    text = "---\nsubject: About {{ lead.plan }}\npreheader: Hi\n---\nYour {{ lead.plan }} ends {{ lead.ends_on | date }}.\n"
+    rules = sample_rules() | {EMAIL: text}
+    rules["fields.yaml"] = "plan: {fallback: your plan}\nends_on: {type: date}\n"
+    gap = "the text has a gap for a lead without `ends_on`: `Your your plan ends .`"
+    assert [str(each) for each in check_definitions(rules)] == [
+        f"{EMAIL}:5: {gap}. Write {{% if lead.ends_on %}} ... {{% endif %}} around the words that need it"
+    ]
+    rules["fields.yaml"] = "plan: {fallback: your plan}\nends_on: {type: date, fallback: soon}\n"
+    assert check_definitions(rules) == []
+
+
+def test_a_field_that_is_not_declared_is_a_warning_and_a_misspelled_one_a_problem() -> None:
+    assert problems_of('Rated {{ lead.zebra or "unknown" }}, {{ lead.zebra or "unknown" }}.') == [
+        "5: warning: no field is called `zebra`: it is text, if an import keeps a column of this name. Declare it in fields.yaml"
+    ]
+    (problem,) = problems_of('Sent to {{ lead.email or "you" }}.')
+    assert problem.startswith("5: unknown name `lead.email`. Known here: lead.attended, ")
+    assert problems_of('Hello {{ lead.fist_name or "there" }}.') == [
+        "5: unknown name `lead.fist_name`. Did you mean `lead.first_name`?"
+    ]
+
+
+def test_one_subject_in_two_emails_of_a_track_is_a_warning() -> None:
+    rules = sample_rules()
+    other = "tracks/welcome/02-more.md"
+    rules[other] = re.sub(
+        "subject: .*", rules[EMAIL].split("\n")[1].upper().replace("SUBJECT", "subject"), rules[other]
+    )
+    assert [str(each) for each in check_definitions(rules)] == [
+        f"{other}:2: warning: it has the subject of 01-hello.md: to a reader it looks like the same email again. Write another subject"
+    ]
+
+
+@pytest.mark.parametrize("written", ["contact.firstname", "FirstName", "Contact.FIRST_NAME"])
+def test_a_field_as_other_systems_write_it_is_shown_as_it_is_written_here(written: str) -> None:
+    (problem,) = problems_of(f"Hello {{{{ {written} }}}},")
+    assert problem == f'5: unknown name `{written}`. Here it is {{{{ lead.first_name or "there" }}}}'
+
+
+def test_a_colon_in_the_front_matter_is_put_in_quotes_with_its_own_key() -> None:
+    rules = sample_rules() | {EMAIL: "---\nsubject: Hello\npreheader: Part one: the table\n---\nRead on.\n"}
+    assert any(
+        str(each).endswith('Put the value in quotes: preheader: "Part one: the table"')
+        for each in check_definitions(rules)
+    )
+
+
+@pytest.mark.parametrize(
+    ("snippet", "problem"),
+    [
+        ("Nora\n\n{{ lead.first_nam }}", "3: unknown name `lead.first_nam`. Did you mean `lead.first_name`?"),
+        ("Nora\n\nfor {{ lead.company }}.", "3: the text has a gap for a lead without `company`: `for .`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
+        ("Nora\n\n[x](javascript:x)", f"3: the link `javascript:x` {NOT_ONE}. {SCHEMES}"),
+        ("Nora\n{{ lead.company ** 2 }}", "2: `**` is not allowed in emails. Write the number"),
+        ("Nora\n{% include 'sign' %}", '2: `include` is not allowed in emails. In the text, {% include "price" %} inserts snippets/price.md, which includes no other'),
+        ("<b>Nora</b>", "1: HTML in an email's text: <b>. Write Markdown, or put the HTML into the layout"),
+        ("{% for a in [1, 2, 3] * 99999999 %}x{% endfor %}", "1: the email cannot be composed: `*` is for numbers only. Simplify it"),
+    ],
+)  # fmt: skip
+def test_a_snippet_is_checked_like_the_email_around_it_and_named_with_its_own_lines(snippet: str, problem: str) -> None:
+    rules = sample_rules() | {"snippets/sign.md": snippet}
+    for path in (EMAIL, "tracks/welcome/02-more.md"):
+        rules[path] += "\n\n{% include 'sign' %}\n"
+    found = [str(one) for one in check_definitions(rules)]
+    assert {
+        one.removeprefix("snippets/sign.md:").removeprefix(f"{EMAIL}:").removeprefix("tracks/welcome/02-more.md:")
+        for one in found
+    } == {problem}

@@ -9,7 +9,7 @@ import pytest
 
 from nurture.db.engine import Database
 from nurture.errors import InvalidDefinitions, NotFound
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.publishing.approval import approve
 from nurture.publishing.policy_check import PolicyFinding, check_policy
 from nurture.publishing.policy_diff import compare_policies
@@ -105,8 +105,8 @@ def test_a_reference_to_a_departed_rep_is_reported(ctx: AppContext) -> None:
 def test_a_rep_with_leads_must_be_in_the_policy(ctx: AppContext) -> None:
     add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
-    sweep.accept(ctx, 1, START)
-    sources_without_ana = rules(("id: ana,", "id: anna,"))
+    responses.accept(ctx, 1, START)
+    sources_without_ana = rules(("id: ana,", "id: anna,"), ("owner: ana", "owner: ben"))
     finding = find_finding(ctx, sources_without_ana, "1 lead belongs to `ana`, who is not a rep of this policy")
     assert finding.is_error
 

@@ -186,3 +186,15 @@ def test_another_process_sees_versions_published_after_its_start(ctx: AppContext
     run_at(other, START)
     assert one(ctx, "SELECT count(*) FROM offer") == 2
     other.database.close()
+
+
+def test_a_changed_snippet_is_a_new_version_of_each_track_whose_emails_include_it(ctx: AppContext) -> None:
+    rules = sample_rules() | {"snippets/sign.md": "Nora, {{ sender.name }}"}
+    rules["tracks/welcome/01-hello.md"] += "\n{% include 'sign' %}\n"
+    assert [change.name for change in publish(ctx, rules, START)] == ["welcome"]
+    rules["snippets/sign.md"] = "Ida"
+    assert [(change.name, change.version) for change in publish(ctx, rules, START)] == [("welcome", 3)]
+    with ctx.database.read() as tx:
+        texts = [ctx.definitions.email(tx, "welcome", version, "01-hello").sources[2] for version in (2, 3)]
+    assert ["Nora, {{ sender.name }}" in text for text in texts] == [True, False]
+    assert "Ida" in texts[1]

@@ -97,3 +97,17 @@ def test_faulty_rules_are_not_simulated() -> None:
     rules["tracks/keep-warm/track.yaml"] += "colour: blue\n"
     with pytest.raises(InvalidDefinitions, match="colour"):
         simulate(rules, "keep-warm", MONDAY, 10)
+
+
+def test_the_calendar_says_what_the_cap_moved_and_what_that_moved() -> None:
+    sources = read_folder(TEMPLATES)
+    steps = [("a", "at once"), ("b", "3 days"), ("c", "3 days"), ("d", "4 days"), ("e", "2 days")]
+    lines = "".join(f"  - {{email: {name}, after: {after}}}\n" for name, after in steps)
+    head = "name: trial\ngoal: A trial that is paid\naudience: nobody\nfinally: keep-warm\nsteps:\n"
+    email = sources["tracks/keep-warm/01-one-idea.md"]
+    more = {"tracks/trial/track.yaml": head + lines, **{f"tracks/trial/{name}.md": email for name, _ in steps}}
+    calendar = simulate({**sources, **more}, "trial", datetime(2026, 12, 1, 9, tzinfo=UTC), 21, zone="Europe/Berlin")
+    reasons = {day.title: day.reason for day in calendar.days if day.is_email}
+    moved = "c, due on Monday 7 December, moved to Tuesday 8 December: already 2 emails in 7 days; 2 later steps count"
+    assert reasons["email c"].startswith(moved)
+    assert [day.at.day for day in calendar.days if day.is_email][:5] == [1, 4, 8, 14, 16]

@@ -1,0 +1,84 @@
+"""The published versions of a track: list them, and publish an earlier one again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from nurture.db.transaction import Transaction
+from nurture.definitions import read_all
+from nurture.definitions.read_all import ProjectDefinitions
+from nurture.errors import InvalidState, NotFound, suggest
+from nurture.publishing.publish import PublicationPlan, PublishedChange, plan_effects, publish_loaded, reduce_to_tracks
+from nurture.runtime import publication_queries
+from nurture.runtime.context import AppContext
+
+
+@dataclass(frozen=True, slots=True)
+class TrackVersion:
+    """One version of a track, and the files that differ from the version before; all, if it is the first."""
+
+    version: int
+    published_at: datetime
+    changed_files: tuple[str, ...]
+
+
+def list_versions(ctx: AppContext, track: str) -> list[TrackVersion]:
+    """Return every published version of *track*, the newest first. Raises NotFound."""
+    with ctx.database.read() as tx:
+        rows = publication_queries.list_track_versions(tx, track)
+        if not rows:
+            raise _unknown(tx, track)
+    found, before = [], dict[str, str]()
+    for version, published_at, sources in rows:
+        found.append(TrackVersion(version, published_at, _changed_files(before, sources)))
+        before = dict(sources)
+    return found[::-1]
+
+
+def preview_roll_back(ctx: AppContext, track: str, version: int, now: datetime) -> PublicationPlan:
+    """Return what `roll_back` would change, and what that does to the leads if nobody acts. Raises as it."""
+    with ctx.database.read() as tx:
+        loaded = _load(tx, track, version)
+        plan = plan_effects(ctx, tx, loaded, now, only=[track])
+    _require_change(plan.changes, track, version)
+    return plan
+
+
+def roll_back(ctx: AppContext, track: str, version: int, now: datetime) -> PublishedChange:
+    """Publish an earlier *version* of *track* again, as its newest version; known leads that fit it are not taken in.
+
+    Raises NotFound for an unknown track or version, and InvalidState if it is what is in force, lacks a step with leads
+    on it, or leads to a track that is not published any more.
+    """
+    with ctx.database.read() as tx:
+        loaded = _load(tx, track, version)
+    changes = publish_loaded(ctx, loaded, now, only=[track], take_in=None)
+    _require_change(changes, track, version)
+    return changes[0]
+
+
+def _require_change(changes: list[PublishedChange], track: str, version: int) -> None:
+    if not changes:
+        raise InvalidState(f"Version {version} of track {track} has the same content as the one in force.")
+
+
+def _load(tx: Transaction, track: str, version: int) -> ProjectDefinitions:
+    row = publication_queries.find_version(tx, "track", track, version)
+    if row is None:
+        versions = [str(number) for number, _, _ in publication_queries.list_track_versions(tx, track)]
+        if not versions:
+            raise _unknown(tx, track)
+        raise NotFound(f"Track {track} has no version {version}. It has: {', '.join(versions)}.")
+    loaded = read_all.load(publication_queries.load_sources(tx, row.id), complete=False)
+    return reduce_to_tracks(loaded, [track])
+
+
+def _unknown(tx: Transaction, track: str) -> NotFound:
+    published = {row.name for row in publication_queries.load_newest_versions(tx) if row.kind == "track"}
+    return NotFound(f"No track {track} is published. {suggest(track, published)}")
+
+
+def _changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(path for path in sorted(old.keys() | new.keys()) if old.get(path) != new.get(path))

@@ -1,0 +1,134 @@
+# ruff: noqa: E501  - a problem is one line, as printed
+"""What people write by mistake: each is said at once, at its line, with what to write instead; none passes in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from nurture.publishing.publish import check_definitions
+from tests.journey.builders import sample_rules
+
+TRACK, EMAIL, DEFAULTS = "tracks/welcome/track.yaml", "tracks/welcome/01-hello.md", "defaults.yaml"
+AUDIENCE = "audience: {field: title, contains: [head]}"
+GREETING = 'Hello {{ lead.first_name or "there" }},'
+LINK = "[read on](https://www.example.com/guide)"
+
+TRACK_MISTAKES = [
+    ("a key misspelled", AUDIENCE, "audiance: everybody", 4, "unknown key `audiance` in the track. Did you mean `audience`?"),
+    ("a tab", "  - email: 01-hello", "\t- email: 01-hello", 9, "a tab is used to indent. Indent with spaces"),
+    ("a colon missing", "goal: Say hello, and see who answers", "goal Say hello", 4, "this is not YAML: could not find expected ':'"),
+    ("a colon too many", "goal: Say hello, and see who answers", "goal: Hello: and see", 3, "this is not YAML: mapping values are not allowed here. Check the indentation, the colons and the quotes"),
+    ("a step under the wrong key", "    after: 1 hour", "  after: 1 hour", 10, "this is not YAML"),
+    ("a unit that is none", "after: 1 hour", "after: 1 hor", 10, "`1 hor` is not a delay"),
+    ("a number in words", "after: 1 hour", "after: three days", 10, "`three days` is not a delay. Write for example `4 hours`"),
+    ("a day misspelled", "after: 1 hour", "after: on tusday", 10, "no date is called `tusday`. Did you mean `tuesday`?"),
+    ("an email that is not there", "email: 02-more\n", "email: 02-mor\n", 16, "there is no email file `02-mor.md` in tracks/welcome/. Did you mean `02-more`?"),
+    ("the name of another folder", "name: welcome", "name: wellcome", 2, "the track is named `wellcome`, but its folder `welcome`. Write `name: welcome`"),
+    ("a next track that is not there", "finally: keep", "finally: keeep", 18, "there is no track `keeep`"),
+    ("an end in itself", "finally: keep", "finally: welcome", 18, "`finally` leads back to this track"),
+    ("no end", "finally: keep\n", "", 1, "`finally` is missing in the track"),
+    ("a list as audience", AUDIENCE, "audience:\n  - {field: title, contains: head}\n  - {field: country, is: DE}", 4, "this is a list of conditions. Write `{all: [...]}` if all of them must hold"),
+    ("a field that does not exist", AUDIENCE, "audience: {field: leadsource, is: Web}", 4, "no field is called `leadsource`. Did you mean `lead_source`?"),
+    ("typographic quotes", AUDIENCE, "audience: {field: lead_source, contains: “planning guide”}", 4, 'the typographic quotes of “planning guide” are part of the word, so nothing contains it. Write "planning guide"'),
+    ("a country by its name", AUDIENCE, "audience: {field: country, is: Germany}", 4, "`country` is a code of two letters, not `Germany`. Write `DE`"),
+    ("yes as a word", AUDIENCE, 'audience: {field: attended, is: "Yes"}', 4, "`attended` is yes or no, not the word `Yes`. Write `yes` or `no` without quotes"),
+    ("a number as a word", AUDIENCE, "audience: {field: employees, at_least: many}", 4, "`many` is not a number"),
+    ("a comparison that does not exist", AUDIENCE, "audience: {field: title, equals: head}", 4, "equals"),
+    ("an operator as in a formula", AUDIENCE, 'audience: title = "head"', 4, "is not a condition"),
+    ("waiting for opens", "did: clicked, email", "did: opened, email", 11, "opens are recorded only for leads that agreed to it, so this holds for few leads or none. Write `did: clicked` instead"),
+    ("a deed that does not exist", "did: clicked, email", "did: click, email", 11, "Did you mean `clicked`?"),
+    ("an email that was not sent yet", "email: 01-hello}", "email: 02-mor}", 11, "email `02-mor` is not sent by any step. Did you mean `02-more`?"),
+    ("a wait without an end", "    up_to: 5 days\n", "", 11, "`up_to` is missing in the step `wait_for`. Write for example `up_to: 14 days`"),
+    ("an arm that leads nowhere", "    then: continue\n", "    then: contine\n", 14, "contine"),
+    ("a key twice", "priority: 10", "priority: 10\npriority: 20", 6, "the key `priority` occurs twice. Keep one of the two"),
+    ("a priority in words", "priority: 10", "priority: high", 5, "`priority`: `high` is not a whole number"),
+    ("a date as people write it", "priority: 10", "priority: 10\nends_on: 31.03.2027", 6, "ends_on"),
+    ("an end before the start", "priority: 10", "priority: 10\nstarts_on: 2027-03-31\nends_on: 2027-03-01", 7, "the track ends before it starts. Write a later day"),
+    ("a cap of nothing", "priority: 10", "priority: 10\ncap: {touches: 0, per: 3 days}", 6, "touches"),
+    ("a goal that everybody has reached", "priority: 10", "priority: 10\nuntil: always", 6, "each lead would leave as soon as it enters"),
+    ("a date that is no date", "after: 1 hour", "after: 3 days before title", 10, "`title` is of type text, and no date"),
+    ("a re-entry without `after`", "re_entry: after 30 days", "re_entry: 30 days", 6, "`30 days` is not a re-entry rule. Write `never` or for example `after 90 days`"),
+    ("a circle of tracks", "finally: keep", "finally: ring", 18, "leads move in a cycle from `ring` to `welcome` to `ring` and get the same emails again"),
+]  # fmt: skip
+
+EMAIL_MISTAKES = [
+    ("no front matter", "---\nsubject: Hello\npreheader: From us\n---\n", "", 1, "the email has no front matter"),
+    ("no subject", "subject: Hello\n", "", 2, "the email has no subject. Add a line `subject: ...`"),
+    ("an empty subject", "subject: Hello", "subject:", 2, "the subject is empty"),
+    ("a colon in a subject", "subject: Hello", "subject: Part one: the table", 2, 'Put the value in quotes: subject: "Part one: the table"'),
+    ("a colon in a preheader", "preheader: From us", "preheader: Part one: the table", 3, 'Put the value in quotes: preheader: "Part one: the table"'),
+    ("a key of another program", "preheader: From us", "preheader: From us\npretext: Hi", 4, "unknown key `pretext` in the front matter"),
+    ("a layout that is not there", "preheader: From us", "preheader: From us\nlayout: plian", 4, "there is no layout `plian` in layouts/. Did you mean `plain`?"),
+    ("a token of HubSpot", GREETING, "Hello {{ contact.firstname }},", 5, 'unknown name `contact.firstname`. Here it is {{ lead.first_name or "there" }}'),
+    ("a token of Marketo", GREETING, "Hello {{lead.First Name:default=there}},", 5, 'Fields are written like this: {{ lead.first_name or "there" }}'),
+    ("a token of Mautic", GREETING, "Hello {contactfield=firstname|there},", 5, '`{contactfield=firstname|there}` is a token of another program, and would be sent as it stands. Here it is {{ lead.first_name or "there" }}'),
+    ("a token of Mailchimp", GREETING, "Hello *|FNAME|*,", 5, "`*|FNAME|*` is a token of another program, and would be sent as it stands"),
+    ("a token of Brevo", GREETING, "Hello %FIRSTNAME%,", 5, "`%FIRSTNAME%` is a token of another program, and would be sent as it stands"),
+    ("one brace instead of two", GREETING, "Hello {lead.first_name},", 5, "`{lead.first_name}` is a token of another program, and would be sent as it stands"),
+    ("a placeholder in brackets", GREETING, "Hello [First Name],", 5, "`[First Name]` is a token of another program, and would be sent as it stands"),
+    ("a field misspelled", GREETING, 'Hello {{ lead.first_nam or "there" }},', 5, "unknown name `lead.first_nam`. Did you mean `lead.first_name`?"),
+    ("no fallback", GREETING, "Hello {{ lead.first_name }},", 5, 'the text has a gap for a lead without `first_name`: `Hello ,`. Write {{ lead.first_name or "there" }}'),
+    ("a brace missing", GREETING, "Hello {{ lead.first_name },", 5, "a tag is invalid"),
+    ("an `if` without an end", GREETING, "Hello{% if lead.first_name %} you,", 5, "a tag is invalid"),
+    ("a filter that does not exist", GREETING, "Hello {{ lead.company | uper }},", 5, "there is no filter `uper`. Did you mean `upper`?"),
+    ("a link without https", LINK, "[read on](www.example.com)", 7, "the link `www.example.com` is not allowed in an email. Begin it with https://"),
+    ("a link within the site", LINK, "[read on](/guide)", 7, "the link `/guide` is not allowed in an email. Begin it with https://"),
+    ("a link without an address", LINK, "[read on]()", 7, "the link `` is not allowed in an email"),
+    ("HTML", LINK, '<a href="https://www.example.com">read on</a>', 7, "HTML in an email's text"),
+    ("a table that is none", LINK, "| Question |\n|---|---|\n| Who | You |", 8, "the headings and the line below them do not make a table"),
+    ("a row outside of its table", LINK, "| Q | A |\n|---|---|\n\n| Who | You |", 10, "this row is in no table"),
+    ("a picture without a text", LINK, "![](https://www.example.com/a.png)", 7, "has no text for those who do not see it"),
+    ("a picture of the own computer", LINK, "![a](C:/pictures/a.png)", 7, "the link `C:/pictures/a.png` is not allowed in an email"),
+    ("a snippet that is not there", LINK, '{% include "price" %}', 7, "there is no snippet `price` in snippets/. Write the file snippets/price.md"),
+    ("no text", f"{GREETING}\n\n{LINK}\n", "", 5, "the email has no text"),
+    ("the subject of another email", "subject: Hello", "subject: more", 2, "it has the subject of"),
+    ("a subject without end", "subject: Hello", f"subject: {'very ' * 40}long", 2, "the subject is longer than 128 characters"),
+    ("a yes that is none", "preheader: From us", "preheader: From us\ncall_to_action: maybe", 4, "`call_to_action: maybe` is neither yes nor no"),
+]  # fmt: skip
+
+DEFAULTS_MISTAKES = [
+    ("an address of a free mail provider", "email: ada@house.example", "email: ada@gmail.com", 4, "mail from `ada@gmail.com` is refused"),
+    ("an address without a domain", "email: ada@house.example", "email: ada", 4, "`ada` is not an email address"),
+    ("a placeholder as address", "postal_address: 1 Harbour Lane, Exampleton", "postal_address: your address here", 5, "is not a postal address"),
+    ("hours without minutes", "between: 09:00-17:00", "between: 9-17", 8, "`9-17` is not a range of times"),
+    ("a time zone misspelled", "zone_fallback: UTC", "zone_fallback: Europe/Berlim", 9, "there is no time zone `Europe/Berlim`. Did you mean `Europe/Berlin`?"),
+    ("a cap without a unit", "per: 7 days}", "per: 7}", 12, "`7` is not a duration"),
+    ("a color without quotes", "layout: plain", "brand:\n  colors:\n    accent: #0b5cad", 15, '`accent` is empty in `colors`. Write for example `accent: "#0b5cad"`'),
+    ("a color that nobody can read", "layout: plain", 'brand:\n  colors: {accent: "#ffcc00"}', 14, "`accent: #ffcc00` is hard to read"),
+]  # fmt: skip
+
+
+def _ring() -> dict[str, str]:
+    rules = sample_rules()
+    track = rules[TRACK].replace("name: welcome", "name: ring").replace("finally: keep", "finally: welcome")
+    emails = {
+        path.replace("welcome", "ring"): text for path, text in rules.items() if path.startswith("tracks/welcome/0")
+    }
+    return {"tracks/ring/track.yaml": track.replace(AUDIENCE, "audience: nobody"), **emails}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "line", "says"),
+    [
+        pytest.param(path, *row, id=name)
+        for path, table in ((TRACK, TRACK_MISTAKES), (EMAIL, EMAIL_MISTAKES), (DEFAULTS, DEFAULTS_MISTAKES))
+        for name, *row in table
+    ],
+)
+def test_a_mistake_is_said_with_its_line_and_what_to_write(path: str, old: str, new: str, line: int, says: str) -> None:
+    rules = sample_rules()
+    assert rules[path].count(old) == 1
+    rules[path] = rules[path].replace(old, new)
+    if "ring" in new:
+        rules |= _ring()
+    found = [str(one) for one in check_definitions(rules)]
+    assert [one for one in found if says in one], found
+    assert [
+        one
+        for one in found
+        if says in one and (one.startswith(f"{path}:{line}: ") or "ring" in one or "subject of" in one)
+    ], found
+
+
+def test_the_tables_have_all_known_mistakes() -> None:
+    assert len(TRACK_MISTAKES) + len(EMAIL_MISTAKES) + len(DEFAULTS_MISTAKES) >= 46

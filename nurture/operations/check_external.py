@@ -1,36 +1,119 @@
-"""Doctor checks of the outside: provider, sender domains, our own pages, Prefect."""
-
-from __future__ import annotations
+"""Doctor checks of the outside: CRM, provider, sender domains, our own pages, Prefect."""
 
 import re
+import socket
+import ssl
 from collections.abc import Sequence
-from typing import Final
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
 
+from nurture.crm.base import CrmUnavailable
+from nurture.crm.registry import CRMS
+from nurture.domain.delivery.sending_limits import normalize_domain
 from nurture.errors import NurtureError
+from nurture.mail.inbound.classify import reply_address
 from nurture.mail.providers.spec import EVENTS_PATH
 from nurture.mail.rendering.render import Address, ComposedEmail
-from nurture.operations.check_crm import check_crm
-from nurture.operations.check_inbound import check_api_tokens, check_replies, check_unapplied_events, check_unread_mail
-from nurture.operations.check_internal import (
-    check_clock,
-    check_database,
-    check_published,
-    check_sending_pauses,
-    check_unknown_messages,
-    sender_domains,
-    senders,
-)
-from nurture.operations.check_machine import check_file_permissions, check_versions
+from nurture.operations import check_inbound, check_internal
 from nurture.operations.check_notifiers import check_notifiers
 from nurture.operations.doctor import Check, CheckResult, CheckState, DoctorContext
-from nurture.operations.http_probe import Unreachable, probe
+from nurture.outbox import crm_records
+from nurture.runtime.public_links import PROBE_TOKEN
+from nurture.settings_model import is_local
+
+_MAX_BODY_BYTES: Final = 4_096
+_TIMEOUT: Final = 8.0  # seconds, for each wait
 
 _MOST_SENDERS: Final = 5
+
 _EXAMPLE_DOMAIN: Final = re.compile(r"(.+\.)?(example\.(com|net|org)|example|test|invalid|localhost)")
+
 _LOCAL_HOST: Final = re.compile(r"localhost|127\..*|::1")
+
+
+class Unreachable(Exception):
+    """The URL gives no usable response; the message is the reason."""
+
+
+class ProbeResponse(NamedTuple):
+    """A response: status, the first bytes of the body, and the Location header."""
+
+    status: int
+    body: bytes
+    location: str
+
+
+def probe(url: str, timeout: float = _TIMEOUT) -> ProbeResponse:
+    """Request *url*, http or https, without redirects or proxies; read a bounded body. Raises Unreachable."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    connection: HTTPConnection
+    try:
+        if parts.scheme == "https":
+            trusted = ssl.create_default_context()
+            connection = HTTPSConnection(host, parts.port, timeout=timeout, context=trusted)
+        else:
+            connection = HTTPConnection(host, parts.port, timeout=timeout)
+    except ValueError as error:
+        raise Unreachable(f"{error}") from error
+    try:
+        connection.request("GET", parts.path or "/", headers={"User-Agent": "nurture-doctor"})
+        answer = connection.getresponse()
+        return ProbeResponse(answer.status, answer.read(_MAX_BODY_BYTES), answer.getheader("Location", ""))
+    except ssl.SSLCertVerificationError as error:
+        raise Unreachable(f"its certificate is not trusted: {error.verify_message}") from error
+    except ssl.SSLError as error:
+        raise Unreachable(f"TLS fails: {error.reason or error}") from error
+    except socket.gaierror as error:
+        raise Unreachable(f"the host name {host} cannot be resolved") from error
+    except TimeoutError as error:
+        raise Unreachable(f"no answer within {timeout:g} seconds") from error
+    except (OSError, HTTPException, ValueError) as error:
+        message = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Unreachable(message[0].lower() + message[1:]) from error
+    finally:
+        connection.close()
+
+
+def check_crm(setup: DoctorContext) -> Sequence[CheckResult]:
+    """Check access and fields of the CRM, and hand-offs that wait or were rejected; nothing is written.
+
+    Problems are warnings: email is sent without a CRM.
+    """
+    if setup.make_crm is None:
+        return []
+    client = setup.make_crm()
+    if client is None:
+        found = "none: sales gets hand-offs by email only and records outcomes by hand"
+        return [CheckResult("CRM", "warning", found, f"Set NURTURE_CRM: {', '.join(CRMS)}.")]
+    try:
+        problems = list(client.check(setup.clock.now()))
+    except CrmUnavailable as down:
+        problems = [down.reason]
+    finally:
+        client.close()
+    if problems:
+        return [
+            CheckResult("CRM", "warning", f"{client.name}: {problem}", "Run `nurture handoffs crm check`.")
+            for problem in problems
+        ]
+    return [_check_waiting(setup, client.name)]
+
+
+def _check_waiting(setup: DoctorContext, name: str) -> CheckResult:
+    with setup.open_database() as database, database.read() as tx:
+        states = {one.state: one for one in crm_records.count_by_state(tx)}
+    rejected = states.get("rejected")
+    if rejected is not None:
+        found = f"{name}: {rejected.record_count} hand-offs were rejected, one of them with: {rejected.reason}"
+        remedy = "Fix it in the CRM, then run `nurture handoffs crm sync --resync-since DATE`."
+        return CheckResult("CRM", "warning", found, remedy)
+    waiting = sum(one.record_count for state, one in states.items() if state != "done")
+    where = "files in a folder" if is_local(CRMS, name) else "it has all required fields"
+    return CheckResult("CRM", "ok", f"{name}: {where}; {waiting} hand-offs wait for the push")
 
 
 def check_provider(setup: DoctorContext) -> Sequence[CheckResult]:
@@ -44,7 +127,7 @@ def check_provider(setup: DoctorContext) -> Sequence[CheckResult]:
             return [CheckResult("provider", "failed", f"{name}: {problem}") for problem in problems]
         found = f"{name}: email is written to files in {folder}/ and never leaves this machine"
         return [CheckResult("provider", "warning", found, remedy)]
-    probed = list(senders(setup).values())[:_MOST_SENDERS]
+    probed = list(check_internal.senders(setup).values())[:_MOST_SENDERS]
     if not probed:
         built = setup.make_provider()
         built.close()
@@ -68,7 +151,7 @@ def _probe_senders(setup: DoctorContext, from_addresses: Sequence[Address]) -> l
     try:
         for sender in from_addresses:
             try:
-                client.check(_probe_email(sender), setup.clock.now())
+                client.check(_probe_email(sender, setup.settings.reply_domain), setup.clock.now())
             except NurtureError as error:
                 problems[str(error)] = None
     finally:
@@ -76,7 +159,7 @@ def _probe_senders(setup: DoctorContext, from_addresses: Sequence[Address]) -> l
     return list(problems)
 
 
-def _probe_email(sender: Address) -> ComposedEmail:
+def _probe_email(sender: Address, reply_domain: str | None) -> ComposedEmail:
     text = "This email checks whether a provider accepts it. It is never delivered."
     return ComposedEmail(
         ref="doctor",
@@ -87,6 +170,7 @@ def _probe_email(sender: Address) -> ComposedEmail:
         html=f"<p>{text}</p>",
         text=text,
         headers=(),
+        return_path=reply_address(PROBE_TOKEN, reply_domain) if reply_domain else "",
     )
 
 
@@ -94,7 +178,17 @@ def check_domains(setup: DoctorContext) -> Sequence[CheckResult]:
     """Report what to verify at each sender domain; DNS is not queried, because no resolver is configured."""
     if not setup.is_live:
         return []
-    return [_check_domain(name, setup.provider_spec.hints.domain) for name in sender_domains(setup)]
+    spec = setup.provider_spec
+    found = [_check_domain(name, spec.hints.domain) for name in _sender_domains(setup)]
+    returns_to = setup.settings.reply_domain if spec.events is None else None
+    if returns_to is not None:
+        remedy = "The envelope sender of all email is at this domain: your mail server must be in its SPF record too."
+        found.append(CheckResult("domain", "warning", f"{returns_to}: its SPF record is not checked from here", remedy))
+    return found
+
+
+def _sender_domains(setup: DoctorContext) -> list[str]:
+    return sorted({normalize_domain(address.rpartition("@")[2]) for address in check_internal.senders(setup)})
 
 
 def _check_domain(name: str, advice: str) -> CheckResult:
@@ -151,12 +245,20 @@ def check_bounces(setup: DoctorContext) -> Sequence[CheckResult]:
     if events is not None:
         found = f"not configured: nothing is accepted from {events.source}, so bounces pause no domain"
         remedy = f"Enable it and set {events.variable}. Until then check {spec.hints.bounces} {suppress}"
-    elif setup.settings.imap_url is not None:
-        found = "returned as email to the sender: those in NURTURE_IMAP_URL are read, but pause no domain"
-        remedy = f"If the sender has another mailbox, check it {suppress}"
+    elif (domain := setup.settings.reply_domain) is None:
+        found = "returned as email to the sender, and not read: they suppress no address and pause no domain"
+        remedy = (
+            "Set NURTURE_REPLY_DOMAIN and NURTURE_IMAP_URL, so that they are returned to a mailbox that is read. Until "
+            f"then check {spec.hints.bounces} {suppress}"
+        )
+    elif mailboxes := check_inbound.list_mailboxes(setup.settings):
+        found = f"returned as email to addresses at {domain}, and read from {' and '.join(mailboxes)}"
+        return [CheckResult("bounces", "ok", found)]
     else:
-        found = "returned as email to the sender, and not read: they pause no domain"
-        remedy = f"Check {spec.hints.bounces} {suppress}"
+        found = (
+            f"returned as email to addresses at {domain}, and not read: they suppress no address and pause no domain"
+        )
+        remedy = "Set NURTURE_IMAP_URL to the mailbox of this domain."
     return [CheckResult("bounces", "warning", found, remedy)]
 
 
@@ -178,23 +280,26 @@ def check_prefect(setup: DoctorContext) -> Sequence[CheckResult]:
 
 
 CHECKS: Final[Sequence[tuple[str, Check]]] = (
-    ("nurture", check_versions),
-    ("files", check_file_permissions),
-    ("database", check_database),
-    ("clock", check_clock),
-    ("tracks", check_published),
+    ("nurture", check_internal.check_versions),
+    ("files", check_internal.check_file_permissions),
+    ("database", check_internal.check_database),
+    ("clock", check_internal.check_clock),
+    ("tracks", check_internal.check_published),
     ("provider", check_provider),
     ("domain", check_domains),
     ("pages", check_pages),
     ("notifiers", check_notifiers),
     ("bounces", check_bounces),
-    ("replies", check_replies),
+    ("replies", check_inbound.check_replies),
+    ("sales email", check_inbound.check_sales_email),
     ("CRM", check_crm),
-    ("events", check_unapplied_events),
-    ("unread mail", check_unread_mail),
-    ("API", check_api_tokens),
-    ("pauses", check_sending_pauses),
-    ("unknown", check_unknown_messages),
+    ("events", check_inbound.check_unapplied_events),
+    ("unread mail", check_inbound.check_unread_mail),
+    ("erasure requests", check_inbound.check_erasure_requests),
+    ("API", check_inbound.check_api_tokens),
+    ("opt-outs", check_inbound.check_unclear_opt_outs),
+    ("pauses", check_internal.check_sending_pauses),
+    ("unknown", check_internal.check_unknown_messages),
     ("Prefect", check_prefect),
 )
 """Every check, in display order."""

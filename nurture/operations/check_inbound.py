@@ -1,13 +1,12 @@
 """Doctor checks of inbound data: replies, provider events, API tokens."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 from nurture.journey.engagement import inbound_mail_queries, provider_event_queries
 from nurture.journey.intake.api import queries as api_queries
+from nurture.journey.leads import consent_queries, reply_queries
 from nurture.mail.inbound.imap import Inbox, InboxUnavailable
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.providers.spec import INBOUND_PATH
@@ -15,13 +14,14 @@ from nurture.operations.doctor import CheckResult, CheckState, DoctorContext
 from nurture.settings import Settings
 
 _LOOKBACK: Final = timedelta(days=7)
+_MAX_SHOWN: Final = 5
 _PATIENCE: Final = 10.0  # seconds for a connection, and for each answer
 
 
 def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check whether replies of leads are read; the mailbox is opened, and nothing in it is changed."""
     settings = setup.settings
-    mailboxes = _list_mailboxes(settings)
+    mailboxes = list_mailboxes(settings)
     domain = settings.reply_domain
     worse: CheckState = "failed" if setup.is_live else "warning"
     if domain is None and not mailboxes:
@@ -60,6 +60,18 @@ def check_unread_mail(setup: DoctorContext) -> Sequence[CheckResult]:
     return [CheckResult("unread mail", "warning", what, remedy)]
 
 
+def check_erasure_requests(setup: DoctorContext) -> Sequence[CheckResult]:
+    """Check for leads that asked in a reply to be erased."""
+    with setup.read_database() as tx:
+        leads = reply_queries.find_erasure_requests(tx)
+    if not leads:
+        return []
+    shown = ", ".join(map(str, leads[:10])) + (" and others" if len(leads) > 10 else "")
+    what = f"asked by reply to be erased: lead {shown}; their email is stopped"
+    remedy = f"`nurture leads replies {leads[0]}` shows the words, `nurture leads erase {leads[0]} --yes` erases."
+    return [CheckResult("erasure requests", "warning", what, remedy)]
+
+
 def check_api_tokens(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for API tokens that reached their hourly limit in the last week."""
     with setup.read_database() as tx:
@@ -77,13 +89,42 @@ def check_api_tokens(setup: DoctorContext) -> Sequence[CheckResult]:
     ]
 
 
-def _list_mailboxes(settings: Settings) -> list[str]:
+def check_unclear_opt_outs(setup: DoctorContext) -> Sequence[CheckResult]:
+    """Check for fields of programs that may be opt-outs, until an operator acknowledges them."""
+    with setup.read_database() as tx:
+        found = consent_queries.list_unclear_fields(tx)
+    return [
+        CheckResult(
+            "opt-outs",
+            "warning",
+            f"leads of {source} have come with the field {name!r} since {at:%Y-%m-%d}; it may be an opt-out, so these "
+            "leads are not mailed",
+            "If it is one, send it as `opted_out`. If not, give it another name, and record the leads' consent. Then "
+            "run `nurture doctor --acknowledge`.",
+        )
+        for source, name, at in found[:_MAX_SHOWN]
+    ]
+
+
+def list_mailboxes(settings: Settings) -> list[str]:
+    """Return the sources from which inbound mail is read."""
     posted = [
         f"{spec.inbound.source}, once it posts to {INBOUND_PATH.format(provider=name)}"
         for name, spec in PROVIDERS.items()
         if spec.inbound is not None and spec.inbound.is_configured(settings)
     ]
     return [*posted, "the mailbox in NURTURE_IMAP_URL"] if settings.imap_url is not None else posted
+
+
+def check_sales_email(setup: DoctorContext) -> Sequence[CheckResult]:
+    """Check for email to reps that was not delivered in the last week."""
+    with setup.read_database() as tx:
+        found = provider_event_queries.list_undelivered_to_sales(tx, setup.clock.now() - _LOOKBACK)
+    remedy = "Correct it in templates/sales/policy.yaml and publish it. `nurture handoffs list` shows the leads."
+    return [
+        CheckResult("sales email", "warning", f"{count:,} to {rep} not delivered in the last week ({reason})", remedy)
+        for rep, count, reason in found
+    ]
 
 
 def check_unapplied_events(setup: DoctorContext) -> Sequence[CheckResult]:

@@ -1,43 +1,63 @@
-"""Doctor checks of the installation: database, clock, definitions, sending pauses, unknown deliveries."""
+"""Doctor checks of the installation: database, clock, definitions, sending pauses, unknown deliveries; the machine."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import platform
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
 from typing import Final
 
-from nurture.db import clock_row, health, schema
+from nurture.crm import registry as crms
+from nurture.db import clock_row, schema
+from nurture.db.engine import Database
 from nurture.definitions import folder, read_all
+from nurture.domain.delivery.stops import StopAction, start_command
 from nurture.domain.planning.program import Program, Sender
 from nurture.errors import NurtureError
-from nurture.journey.delivery import unknown_queries
+from nurture.files import find_exposed
+from nurture.journey.delivery import queries
 from nurture.journey.delivery.send_checks import sender_domain
+from nurture.journey.leads import stop_queries
 from nurture.journey.tracks.touch_email import sender_address
-from nurture.mail.providers.registry import DEFAULT_PROVIDER
+from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 from nurture.mail.rendering.render import Address, CompositionFailed
 from nurture.operations.doctor import CheckResult, CheckState, DoctorContext
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker
-from nurture.outbox.heartbeat import LEASE
+from nurture.outbox.lease_queue import LEASE
 from nurture.runtime import quarantine
-from nurture.runtime.published import PublishedDefinitions
+from nurture.runtime.published import Definitions, PublishedDefinitions
+from nurture.settings_model import local_folders
+from nurture.versions import INSTALL_HINT, unmet_requirements
 
 _MAX_CLOCK_SKEW: Final = timedelta(seconds=5)
 """A larger difference to the database server's clock is reported."""
 
 _PUBLISH: Final = "Correct it in templates/, then run `nurture check` and `nurture publish`."
 
+_OTHER_DATABASE: Final = "Name another database in NURTURE_DATABASE_URL for real work."
+
+_DEMO_DATABASE: Final = f"For the demo's, set NURTURE_PROVIDER={DEFAULT_PROVIDER}."
+
+_MOST: Final = 1_000
+"""How many exposed files are counted; more is "1,000 or more"."""
+
+ROOT_WARNING: Final = "nurture runs as root: give it an account of its own."
+
 
 def check_database(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check that the database answers, has current tables and can be written."""
     with setup.open_database() as db:
         schema.require_current(db)
-        health.require_writable(db)
+        clock_row.require_writable(db)
         found = f"{db.name}: answers, can be written, tables are current ({schema.head()})"
         if db.is_sqlite:
             with db.read() as tx:
-                mode = health.journal_mode(tx)
+                mode = tx.exec_driver_sql("PRAGMA journal_mode").scalar_one()
             if mode not in ("wal", "memory"):
                 remedy = "Move the file to a disk of this machine: WAL does not work in network folders."
                 return [CheckResult("database", "warning", f"{found}, but its journal mode is {mode}", remedy)]
@@ -50,20 +70,13 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
     now = setup.clock.now()
     shown = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     with setup.read_database() as tx:
-        clock_state = health.read_clock_state(tx)
-        skew = timedelta() if tx.is_sqlite else abs(health.read_server_time(tx) - setup.clock.now())
+        clock_state = clock_row.read_installation(tx)
+        skew = timedelta() if tx.is_sqlite else abs(clock_row.read_server_time(tx) - setup.clock.now())
     if clock_state is not None and clock_state.mode == "virtual":
         found = f"virtual: a demo or a simulation is at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
         if setup.is_live:
             found += f", so commands refuse to use it while NURTURE_PROVIDER is {setup.settings.provider}"
-            return [
-                CheckResult(
-                    "clock",
-                    "failed",
-                    found,
-                    f"{_OTHER_DATABASE} {_DEMO_DATABASE}",
-                )
-            ]
+            return [CheckResult("clock", "failed", found, f"{_OTHER_DATABASE} {_DEMO_DATABASE}")]
         return [CheckResult("clock", "warning", f"{found}; no email is sent automatically", _OTHER_DATABASE)]
     if clock_state is not None and now < clock_state.seen_at - clock_row.TOLERANCE:
         found = f"{shown}, but the newest time in the database is {clock_state.seen_at:%Y-%m-%d %H:%M:%S}"
@@ -76,34 +89,45 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
     return [CheckResult("clock", "ok", f"live, {shown}{first}")]
 
 
-_OTHER_DATABASE: Final = "Name another database in NURTURE_DATABASE_URL for real work."
-_DEMO_DATABASE: Final = f"For the demo's, set NURTURE_PROVIDER={DEFAULT_PROVIDER}."
-
-
 def check_published(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check that tracks are published and that each sender has a name, an address and a postal address."""
-    programs = _programs(setup)
-    if not programs:
+    definitions = _find_definitions(setup)
+    if definitions is None or not definitions.programs:
         remedy = "Run `nurture check`, then `nurture publish`."
         return [CheckResult("tracks", "failed", "no track is published", remedy)]
-    names = sorted(programs)
+    names = sorted(definitions.programs)
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     many = "1 track is" if len(names) == 1 else f"{len(names)} tracks are"
-    return [CheckResult("tracks", "ok", f"{many} published: {listed}"), *_senders(programs)]
+    found = [CheckResult("tracks", "ok", f"{many} published: {listed}"), *_check_senders(definitions)]
+    return [*found, *_check_confirmations(setup, definitions)]
 
 
-def _programs(setup: DoctorContext) -> Mapping[str, Program]:
+def _check_confirmations(setup: DoctorContext, definitions: Definitions) -> Iterable[CheckResult]:
+    """Check that leads who have to confirm their consent can be asked."""
+    if definitions.sending.confirm:
+        waiting = f"leads of {', '.join(sorted(definitions.sending.confirm))} wait to confirm their consent: "
+        if setup.settings.base_url is None:
+            yield CheckResult("consent", "failed", f"{waiting}no public URL is set", "Set NURTURE_BASE_URL.")
+        with setup.read_database() as tx:
+            has_email = PublishedDefinitions().has_email(tx, definitions.policy.version, folder.CONFIRM)
+        if not has_email:
+            found = f"{waiting}the policy in force has no templates/{folder.CONFIRM}"
+            yield CheckResult("consent", "failed", found, "Approve the newest policy: `nurture policy approve`.")
+
+
+def _find_definitions(setup: DoctorContext) -> Definitions | None:
     with setup.read_database() as tx:
-        definitions = PublishedDefinitions().find_current(tx)
-    return definitions.programs if definitions is not None else {}
+        return PublishedDefinitions().find_current(tx)
 
 
-def _senders(programs: Mapping[str, Program]) -> Iterable[CheckResult]:
+def _check_senders(definitions: Definitions) -> Iterable[CheckResult]:
     by_sender: dict[Sender, list[str]] = {}
-    for name, program in sorted(programs.items()):
+    for name, program in sorted(definitions.programs.items()):
         by_sender.setdefault(program.sender, []).append(name)
-    for sender, tracks in by_sender.items():
-        of = "" if len(by_sender) == 1 else f" ({', '.join(tracks)})"
+    senders_to_leads = set(by_sender)
+    by_sender.setdefault(definitions.policy.sender, []).append("email to sales")
+    for sender, used_for in by_sender.items():
+        of = "" if len(by_sender) == 1 else f" ({', '.join(used_for)})"
         try:
             sender_address(sender)
         except CompositionFailed as error:
@@ -111,41 +135,49 @@ def _senders(programs: Mapping[str, Program]) -> Iterable[CheckResult]:
             continue
         postal = ", ".join(line.strip() for line in sender.postal_address.splitlines() if line.strip())
         who = f"{sender.name} <{sender.email}>{of}"
-        if postal:
-            yield CheckResult("sender", "ok", f"{who}; {postal}")
+        if postal or sender not in senders_to_leads:
+            yield CheckResult("sender", "ok", f"{who}; {postal}" if postal else who)
         else:
             yield CheckResult("sender", "failed", f"{who} has no postal address, which the law requires", _PUBLISH)
 
 
 def senders(setup: DoctorContext) -> dict[str, Address]:
-    """Return the senders by address: of the published tracks, or else of the templates folder."""
-    programs: Mapping[str, Program] = {}
+    """Return the senders by address, that of email to sales first: as published, or else in the templates folder."""
+    published: Definitions | None = None
     with suppress(NurtureError):
-        programs = _programs(setup)
-    if not programs:
+        published = _find_definitions(setup)
+    if published is not None and published.programs:
+        named = [published.policy.sender, *_track_senders(published.programs)]
+    else:
         try:
-            written = read_all.load(folder.read_folder(setup.settings.templates)).tracks
+            written = read_all.load(folder.read_folder(setup.settings.templates))
         except (NurtureError, OSError):
             return {}
-        programs = {name: track.program(0) for name, track in written.items()}
+        named = [
+            written.defaults.sender,
+            *_track_senders({name: one.program(0) for name, one in written.tracks.items()}),
+        ]
     found: dict[str, Address] = {}
-    for _, program in sorted(programs.items()):
-        try:
-            found.setdefault(program.sender.email, sender_address(program.sender))
-        except CompositionFailed:
-            continue
+    for sender in named:
+        with suppress(CompositionFailed):
+            found.setdefault(sender.email, sender_address(sender))
     return found
 
 
-def sender_domains(setup: DoctorContext) -> list[str]:
+def _track_senders(programs: Mapping[str, Program]) -> Iterable[Sender]:
+    return (program.sender for _, program in sorted(programs.items()))
+
+
+def track_domains(setup: DoctorContext) -> list[str]:
     """Return the sender domains of the published tracks."""
-    return sorted({sender_domain(program) for program in _programs(setup).values()})
+    definitions = _find_definitions(setup)
+    return sorted({sender_domain(one) for one in definitions.programs.values()} if definitions is not None else ())
 
 
 def check_sending_pauses(setup: DoctorContext) -> Sequence[CheckResult]:
-    """Check for sending pauses; one that stops all email is a failure."""
+    """Check for sending pauses and for stops; one that stops all email is a failure."""
     now = setup.clock.now()
-    domains = set(sender_domains(setup))
+    domains = set(track_domains(setup))
     with setup.open_database() as db, db.read() as tx:
         active = [
             one
@@ -154,10 +186,17 @@ def check_sending_pauses(setup: DoctorContext) -> Sequence[CheckResult]:
             or (one.kind == "domain" and one.name in domains)
             or one is quarantine.find_quarantine([one], setup.settings.provider)
         ]
-    if not active:
-        return [CheckResult("pauses", "ok", "nothing is paused")]
+        stops = [one for one in stop_queries.load_stops(tx).values() if one.action is not StopAction.RETIRE]
+    if not active and not stops:
+        return [CheckResult("pauses", "ok", "nothing is paused or stopped")]
     all_domains_paused = domains <= {one.name for one in active if one.kind == "domain"}
-    return [_describe_pause(one, now, all_domains_paused=all_domains_paused) for one in active]
+    return [
+        *(_describe_pause(one, now, all_domains_paused=all_domains_paused) for one in active),
+        *(
+            CheckResult("stops", "warning" if one.track else "failed", str(one), f"Then run `{start_command(one)}`.")
+            for one in stops
+        ),
+    ]
 
 
 def _describe_pause(pause: Breaker, now: datetime, *, all_domains_paused: bool) -> CheckResult:
@@ -168,7 +207,7 @@ def _describe_pause(pause: Breaker, now: datetime, *, all_domains_paused: bool) 
         "pauses",
         "failed" if stops_all else "warning",
         f"{what} has been paused since {since}{_describe_end(pause)}: {pause.reason}",
-        quarantine.remedy_for(pause.reason)
+        quarantine.remedy_for(pause)
         if pause.kind == quarantine.KIND
         else f"Fix the cause, then run `nurture delivery resume {pause.name}`.",
     )
@@ -183,10 +222,59 @@ def _describe_end(pause: Breaker) -> str:
 def check_unknown_messages(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check for messages with unknown delivery."""
     with setup.read_database() as tx:
-        found = unknown_queries.load_unknown(tx)
+        found = queries.load_unknown(tx)
     if not found:
         return [CheckResult("unknown", "ok", "no message has an unknown delivery status")]
     many = "1 message has" if len(found) == 1 else f"{len(found):,} messages have"
     since = f"{found[0].called_at:%Y-%m-%d %H:%M} UTC"
     remedy = "`nurture delivery messages` shows what is known and how to resolve it."
     return [CheckResult("unknown", "warning", f"{many} an unknown delivery status, the oldest since {since}", remedy)]
+
+
+def check_versions(_setup: DoctorContext, *, root: bool | None = None) -> Sequence[CheckResult]:
+    """Report the versions of nurture and Python, unmet requirements, and whether it runs as root."""
+    found = f"nurture {version('nurture')} on {platform.python_implementation()} {platform.python_version()}"
+    if wrong := list(unmet_requirements()):
+        return [CheckResult("nurture", "failed", f"{found}: {'; '.join(wrong)}", INSTALL_HINT)]
+    if os.geteuid() == 0 if root is None else root:
+        return [CheckResult("nurture", "warning", found, ROOT_WARNING)]
+    return [CheckResult("nurture", "ok", found)]
+
+
+def check_file_permissions(setup: DoctorContext) -> Sequence[CheckResult]:
+    """Check for private files that other accounts may read or change."""
+    private_paths = list(_list_private_paths(setup))
+    found = list(islice(find_exposed(private_paths), _MOST))
+    if not found:
+        return [CheckResult("files", "ok", "private files are closed to other accounts")]
+    tops = [
+        private_path for private_path in private_paths if any(private_path in (path, *path.parents) for path in found)
+    ]
+    named = " ".join(shlex.quote(str(top)) + "*" * top.is_file() for top in tops)  # with a database's -wal
+    many = f"{len(found):,}{' or more' if len(found) == _MOST else ''} of our files and folders"
+    return [
+        CheckResult(
+            "files",
+            "warning",
+            f"other accounts can open {many}, with personal data, links or secrets: {_join_paths(found)}",
+            f"`chmod -R go= {named}`",
+        )
+    ]
+
+
+def _join_paths(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths[:3])) + (" and others" if len(paths) > 3 else "")
+
+
+def _list_private_paths(setup: DoctorContext) -> Iterator[Path]:
+    """Yield the private files and folders; crm/in is not one, as other accounts write to it."""
+    settings = setup.settings
+    database = Database(settings.database_url.get_secret_value())
+    database.close()
+    if database.file is not None:
+        yield database.file
+        if not list(find_exposed([database.file])):  # otherwise SQLite creates them with the same permissions
+            yield from (Path(f"{database.file}{end}") for end in ("-wal", "-shm"))
+    yield from (*local_folders(PROVIDERS, settings), *crms.private_folders(settings), settings.spool)
+    yield from (settings.state_dir, settings.journal_dir)
+    yield from sorted(Path().glob("*.bad-rows.csv"))

@@ -1,7 +1,5 @@
 """Doctor check of the notifiers that the policy names."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from nurture.errors import Misconfigured

@@ -1,7 +1,5 @@
 """The doctor: independent checks that say whether an installation can send."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from nurture.db import schema
 from nurture.db.engine import Database
 from nurture.db.transaction import Transaction
 from nurture.errors import DatabaseUnavailable, NurtureError
+from nurture.journey.leads import consent_queries
 from nurture.mail.providers.base import Provider
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.providers.spec import ProviderSpec
@@ -80,6 +79,14 @@ class DoctorContext:
             schema.require_current(database)
             with database.read() as tx:
                 yield tx
+
+
+def acknowledge(setup: DoctorContext) -> None:
+    """Acknowledge the fields that may be opt-outs, so that they are not shown again."""
+    with setup.open_database() as database:
+        schema.require_current(database)
+        with database.write() as tx:
+            consent_queries.acknowledge_unclear_fields(tx, setup.clock.now())
 
 
 Check = Callable[[DoctorContext], Sequence[CheckResult]]

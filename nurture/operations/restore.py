@@ -5,18 +5,16 @@ sent; at the end these become `unknown`. The quarantine ends last, so an interru
 continues where it stopped.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-from nurture.db import clock_row, database_identity, suppression_journal
+from nurture.db import clock_row, suppression_journal
 from nurture.db.machine_state import Machine
-from nurture.db.suppression_journal import JournalContents, JournalLine
+from nurture.db.suppression_journal import WITHDRAWN, JournalContents, JournalLine
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import (
     LogAction,
@@ -26,20 +24,69 @@ from nurture.domain.consent.suppression import (
     parse_source,
 )
 from nurture.domain.lead import Custodian
+from nurture.domain.planning.program import ToQueue
+from nurture.domain.policy.business_hours import EscalationAction
 from nurture.errors import FileUnreadable, InvalidState, Misconfigured
-from nurture.journey.consent import opt_in, suppression
+from nurture.journey.consent import opt_in, statements, suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.erasure import erase
-from nurture.journey.leads import due_queries, suppression_queries
+from nurture.journey.handoff import queries as handoff_queries
+from nurture.journey.handoff.escalation import answer_escalation, describe_step
+from nurture.journey.leads import due_queries, snapshot, suppression_queries
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.tracks import advance, enroll
 from nurture.mail.providers.base import SuppressedAddress, SuppressionListProvider
 from nurture.operations import restore_gap_queries
-from nurture.operations.reoffer import HandoffChoice, reoffer_handoffs
 from nurture.outbox import circuit_breakers
 from nurture.outbox.messages import PRESUMED_SENT, TO_LEAD
 from nurture.runtime import quarantine
+from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
 from nurture.simulation.engine import MAX_ROUNDS_PER_TIMESTAMP, DiscardingProvider
+
+HandoffChoice = Literal["reoffer", "leave"]
+"""A manager's choice: send the briefs again, or not, because the reps have them."""
+
+QUEUE: Final = "after-restore"
+"""The queue of leads whose briefs are not sent again: a person looks up what their reps did."""
+
+_REOFFERED_REASON: Final = "offered again after a restore, as a manager chose"
+_LEFT_REASON: Final = "the database was restored: look up what its rep did since"
+
+
+def reoffer_handoffs(
+    ctx: AppContext, tx: Transaction, choice: HandoffChoice, leads: Sequence[int], now: datetime
+) -> None:
+    """Offer *leads* again from *now* on, or move them to QUEUE."""
+    if choice == "leave":
+        restore_gap_queries.mark_sales_mail_unknown(tx)
+    if not leads:
+        return
+    definitions = ctx.definitions.current(tx)
+    transitions = LeadTransitions(definitions, now, "restore")
+    rows = snapshot.load_rows(tx, leads)
+    opened = handoff_queries.load_open_offers(tx, leads)
+    new_expiries = []
+    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
+        offer = opened.get(lead.view.lead.id)
+        if choice == "leave":
+            transitions.move_to(lead, ToQueue(QUEUE), _LEFT_REASON)
+        elif offer is None:
+            moved = transitions.set_custody(lead, Custodian.QUEUE, lead.ref, "offer to a rep", now)
+            transitions.add_journal_entry(lead, "offered_again", _REOFFERED_REASON, moved, ref=lead.ref)
+        else:
+            escalation_steps = answer_escalation(definitions.policy, ctx.holidays, offer.rep, offer.tier, now)
+            expires_at = next(step.due_at for step in escalation_steps if step.action is EscalationAction.TAKE_BACK)
+            new_expiries.append((offer.id, expires_at))
+            first = escalation_steps[0]
+            action = f"{offer.rep} answers; else {describe_step(definitions.policy, offer.rep, first)}"
+            moved = transitions.set_custody(lead, Custodian.OFFER, lead.ref, action, first.due_at)
+            transitions.add_journal_entry(lead, "offered_again", _REOFFERED_REASON, moved, ref=lead.ref)
+    if choice == "leave":
+        handoff_queries.record_answers(tx, [(one.id, "withdrawn", None) for one in opened.values()], now)
+    restore_gap_queries.renew_offers(tx, new_expiries, now)
+    transitions.changes.write(tx, now)
+
 
 MIN_STEP: Final = timedelta(minutes=1)
 """The shortest step of the replay."""
@@ -90,20 +137,19 @@ def restore(
     machine = quarantine.require_machine(ctx)
     if since > now:
         raise InvalidState(f"--since {since:%Y-%m-%d %H:%M} UTC is in the future. Give the time of the backup.")
-    quarantine_reason = quarantine.find_reason(ctx, now, exempt=False)
+    active = quarantine.check(ctx, now, exempt=False)
     found = RestoreReport(since)
     with ctx.database.write() as tx:
         clock_row.advance_to(tx, now)
-        before = circuit_breakers.last_released(tx, quarantine.KIND, _released_by(since, ""))
-    if quarantine_reason is None and before is not None:
+        before = circuit_breakers.last_restored(tx, since)
+    if active is None and before is not None:
         return replace(found, already_done_at=before)
     files = sorted({*(path.resolve() for path in machine.list_journals()), *(path.resolve() for path in journals)})
     journaled = _read_journals(files, found)
     if not without_journal.strip():
         _require_journal_since(journaled, machine, since)
-    quarantine.start(
-        ctx, quarantine_reason or "the database is being brought up to date by `nurture admin restored`", now
-    )
+    reason = active.reason if active is not None else "`nurture admin restored` is bringing the database up to date"
+    quarantine.start(ctx, reason, now, is_outdated=True)
     with ctx.database.write() as tx:
         restore_gap_queries.leap_ids_after_restore(tx)
     gap_ctx = replace(ctx, provider=_PresumedProvider())
@@ -121,22 +167,20 @@ def restore(
             reoffer_handoffs(gap_ctx, tx, choice, found.handoffs, now)
         found.unknown = restore_gap_queries.mark_unknown(tx)
         reason = f"; without a journal: {without_journal.strip()}" if without_journal.strip() else ""
-        _end_quarantine(ctx, tx, machine, _released_by(since, f" by {by}{reason}"), now)
+        _end_quarantine(ctx, tx, machine, f"restored by {by}{reason}", since, now)
     return found
 
 
-def _end_quarantine(ctx: AppContext, tx: Transaction, machine: Machine, by: str, now: datetime) -> None:
+def _end_quarantine(
+    ctx: AppContext, tx: Transaction, machine: Machine, by: str, since: datetime, now: datetime
+) -> None:
     """End the quarantine, and make this the newest state of the database that the machine has seen."""
     newest_seen = max(machine.newest_generation_of_any_copy() or 0, 0)
-    generation = database_identity.leap_generation(tx, newest_seen)
+    generation = clock_row.leap_generation(tx, newest_seen)
     quarantine.record_location(ctx, tx, machine)
     machine.suppression_journal.open_file()
     machine.record_generation(generation)  # before the commit: if that fails, the quarantine stays on
-    circuit_breakers.release(tx, quarantine.KIND, quarantine.NAME, by, now)
-
-
-def _released_by(since: datetime, rest: str) -> str:
-    return f"restored since {since.isoformat()}{rest}"
+    circuit_breakers.release(tx, quarantine.KIND, quarantine.NAME, by, now, restored_since=since)
 
 
 def _read_journals(files: Sequence[Path], report: RestoreReport) -> JournalContents:
@@ -177,8 +221,16 @@ def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: dateti
                 ):
                     erased.append(normal)
         known |= suppression_queries.add_erased_addresses(tx, sorted(by_address_hash.keys() - known.keys()))
+        retracted = {
+            line._replace(action=action)
+            for line in entries
+            if line.action == LogAction.RETRACT
+            for action in (LogAction.SUPPRESS, WITHDRAWN)
+        }
         known_entries = [
-            (known[line.address_hash], line) for line in entries if line.action != suppression_journal.ERASED
+            (known[line.address_hash], line)
+            for line in entries
+            if line.action != suppression_journal.ERASED and line not in retracted
         ]
         opt_outs = [
             OptOut(id_, parse_source(line.source), SuppressionScope(line.scope), line.ref, line.at)
@@ -196,6 +248,11 @@ def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: dateti
             for id_, line in known_entries
             if line.action == LogAction.OPT_IN
         ]
+        withdrawn = [
+            (id_, line.ref, line.at, statements.SOURCE) for id_, line in known_entries if line.action == WITHDRAWN
+        ]
+        evidence = "restored from the suppression journal"
+        report.suppressed += statements.add_withdrawals(tx, withdrawn, now, evidence)
         report.opted_in += opt_in.restore_opt_ins(ctx, tx, opt_ins, now)
     for normal in erased:
         erase.erase_person(ctx, normal, now)
@@ -222,10 +279,16 @@ def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport)
         normals = sorted({normal for normal, _ in addressed})
         known = suppression.get_or_create_addresses(tx, normals)
         opt_outs = [
-            OptOut(known[normal], SuppressionSource(one.source), at=one.at) for (normal, _), one in addressed.items()
+            OptOut(known[normal], SuppressionSource(one.source), at=one.at, evidence=_list_evidence(ctx, one))
+            for (normal, _), one in addressed.items()
         ]
         report.suppressed += sum(suppression.opt_out(tx, opt_outs, now))
     report.notes.append(f"{len(provider_opt_outs):,} entries of {ctx.provider.name}'s lists were read")
+
+
+def _list_evidence(ctx: AppContext, listed: SuppressedAddress) -> str:
+    since = f" since {listed.at:%Y-%m-%d %H:%M:%S} UTC" if listed.at is not None else ""
+    return f"on the suppression list of {ctx.provider.name}{since}"
 
 
 def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:
@@ -244,10 +307,8 @@ def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:
 
 
 def _count_as_sent(ctx: AppContext, at: datetime) -> int:
-    total = 0
-    while True:
+    def mark_batch() -> int:
         with ctx.database.write() as tx:
-            sent = restore_gap_queries.mark_as_sent(tx, at, ctx.batch_size)
-        total += sent
-        if sent < ctx.batch_size:
-            return total
+            return restore_gap_queries.mark_as_sent(tx, at, ctx.batch_size)
+
+    return sum(drain(mark_batch, lambda sent: sent >= ctx.batch_size))

@@ -1,7 +1,5 @@
 """The gap between a backup and its restore: messages due in it are presumed sent, then become unknown."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -9,20 +7,14 @@ from typing import Final
 from sqlalchemy import case, literal, or_, select, text, update
 
 from nurture.db.row_values import column_types
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import custody, journal
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads import signal_queries
-from nurture.journey.leads.lock_queries import lock_leads
+from nurture.journey.leads.custody import lock_leads
 from nurture.outbox.messages import PRESUMED_SENT, TO_LEAD
-
-message = table(delivery_tables.Message)
-custody = table(lead_tables.Custody)
-journal = table(lead_tables.Journal)
-offer = table(handoff_tables.Offer)
 
 _WAITING_STATES: Final = ("planned", "claimed")
 _EXTERNALLY_KNOWN_TABLES: Final = ("lead", "enrollment", "offer")
@@ -121,6 +113,7 @@ def renew_offers(tx: Transaction, offers: Sequence[tuple[int, datetime]], now: d
             lease_token=None,
             lease_until=None,
             reason="offered again after a restore, as a manager chose",
+            held_by=None,
         )
     )
 

@@ -1,18 +1,23 @@
 """The audit: the ledger of all leads, counted twice, and findings of inconsistent or overdue leads."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from nurture.db import locks
+from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
+from nurture.domain.policy.policy import Policy
+from nurture.journey.handoff.waiting.lists import load_waiting
 from nurture.reporting import audit_queries, ledger_queries
 from nurture.reporting.ledger_queries import LedgerCounts, LedgerKey
 from nurture.runtime.context import AppContext
+
+_FINDING_TYPES: Final = Path(__file__).with_name("audit_findings.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class AuditFinding:
     is_violation: bool
     count: int
     lead_ids: tuple[int, ...]
-    """The first 20 leads."""
+    """The first 20 leads; of `address-vanished` the first 20 addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,71 +78,20 @@ class FindingType:
 
     description: str
     remedy: str
-    is_violation: bool = True
+    is_violation: bool
 
 
-FINDING_TYPES: Final[Mapping[str, FindingType]] = {
-    "no-custodian": FindingType(
-        "leads without a custodian", "Restore their custody rows from the last good backup of the database."
-    ),
-    "custody-differs-from-journal": FindingType(
-        "leads whose custodian differs from the newest journal entry",
-        "The database was edited by hand: `nurture explain LEAD` shows what was decided.",
-    ),
-    "track-without-enrollment": FindingType(
-        "leads in the custody of a track without an enrollment on it",
-        "Enroll each again: `nurture leads enroll LEAD TRACK`.",
-    ),
-    "enrollment-without-track": FindingType(
-        "leads enrolled on a track but in another custody",
-        "`nurture explain LEAD` shows which; enroll or close them again.",
-    ),
-    "two-enrollments": FindingType(
-        "leads on two tracks at once", "The index uq_enrollment_open is missing: run `nurture admin upgrade`."
-    ),
-    "custody-without-offer": FindingType(
-        "leads in the custody of an offer that is not open", "Enroll each again: `nurture leads enroll LEAD TRACK`."
-    ),
-    "offer-without-custody": FindingType(
-        "open hand-offs of leads in another custody",
-        "Answer them: `nurture handoffs list`, then `nurture handoffs reject ID --reason CODE`.",
-    ),
-    "offer-overdue": FindingType(
-        "open hand-offs that expired more than an hour ago",
-        "Check that the hand-off flow runs; `nurture run` catches up.",
-    ),
-    "touch-off-track": FindingType(
-        "emails planned for leads that are not on that track", "`nurture run` cancels them before they are sent."
-    ),
-    "sweep-stuck": FindingType(
-        "leads that were due more than a day ago",
-        "Check that `nurture up` or the deployments run; `nurture run` catches up.",
-    ),
-    "mail-stuck": FindingType(
-        "messages that were due more than a day ago",
-        "Check the email provider and that the deliver flow runs; `nurture run` tries again.",
-    ),
-    "signal-stuck": FindingType(
-        "signals that have not been applied for more than a day",
-        "Check that the listen flow runs; `nurture run` catches up.",
-    ),
-    "manual-action-overdue": FindingType(
-        "leads in a queue or with a rep whose next action was due more than a day ago",
-        "List them with `nurture leads list --custodian queue` and `--custodian rep`; enroll, close or remind.",
-        is_violation=False,
-    ),
-    "delivery-unknown": FindingType(
-        "messages with unknown delivery",
-        "Look them up at the email provider; they count as sent after 72 hours and are never sent again.",
-        is_violation=False,
-    ),
-    "no-recent-touch": FindingType(
-        "leads on a track without a touch for longer than the policy's max_silence",
-        "`nurture explain LEAD` shows what holds each; shorten the waits of its track.",
-        is_violation=False,
-    ),
-}
-"""Every kind of finding, most severe first."""
+@cache
+def load_finding_types() -> dict[str, FindingType]:
+    """Return the texts of every kind of finding, most severe first."""
+    from ruamel.yaml import YAML  # noqa: PLC0415 - where an audit runs
+
+    severities: dict[str, dict[str, dict[str, str]]] = YAML(typ="safe").load(_FINDING_TYPES.read_text("utf-8"))
+    return {
+        kind: FindingType(**texts, is_violation=severity == "violations")
+        for severity, kinds in severities.items()
+        for kind, texts in kinds.items()
+    }
 
 
 def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
@@ -151,10 +105,20 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
         definitions = ctx.definitions.find_current(tx)
         max_silence = definitions.policy.max_silence if definitions is not None else None
         selects = audit_queries.finding_queries(now, max_silence)
+        if definitions is not None:
+            selects["queue-overdue"] = audit_queries.late_in_queues(tx, _queue_clocks(ctx, tx, definitions.policy, now))
         found = {kind: audit_queries.count_and_list(tx, select) for kind, select in selects.items()}
+        vanished = audit_queries.count_created_leads(tx)
+    for (source, _), count in counted.leads.items():  # no lead is ever deleted
+        vanished[source] = vanished.get(source, 0) - count
+    missing = {source: count for source, count in sorted(vanished.items()) if count > 0}
+    found["lead-vanished"] = audit_queries.FindingCount(sum(missing.values()), ())
+    sources = {"lead-vanished": f", of {', '.join(missing)}"}
     findings = (
-        AuditFinding(kind, meaning.description, meaning.remedy, meaning.is_violation, *found[kind])
-        for kind, meaning in FINDING_TYPES.items()
+        AuditFinding(
+            kind, meaning.description + sources.get(kind, ""), meaning.remedy, meaning.is_violation, *found[kind]
+        )
+        for kind, meaning in load_finding_types().items()
         if kind in found and found[kind].lead_count
     )
     keys = {*counted.leads, *counted.journal}
@@ -165,6 +129,12 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
         tuple(_balances(counted, keys, 1)),
         tuple(findings),
     )
+
+
+def _queue_clocks(ctx: AppContext, tx: Transaction, policy: Policy, now: datetime) -> list[tuple[str, datetime]]:
+    """Return each queue, and since when its leads are too late; nothing is in time in a queue that nobody works."""
+    found = load_waiting(tx, policy, ctx.holidays, now, person=None, limit=0).queues
+    return [(one.name, one.late_since) for one in found]
 
 
 def _balances(counts: LedgerCounts, keys: Iterable[LedgerKey], position: int) -> Iterator[Balance]:

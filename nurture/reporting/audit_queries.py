@@ -1,30 +1,23 @@
 """Statements that find leads in an inconsistent or overdue state, one for each kind of finding."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, String, and_, case, cast, exists, func, literal, or_, select
+from sqlalchemy import BigInteger, Select, String, and_, case, cast, exists, func, literal, or_, select
 
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables import tracks as track_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.consent import consent_statement, suppression
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.intake import created_leads
+from nurture.db.tables.leads import IN_QUEUE, address, custody, journal, lead
+from nurture.db.tables.signals import signal
+from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Custodian, Queue
-
-custody = table(lead_tables.Custody)
-enrollment = table(track_tables.Enrollment)
-journal = table(lead_tables.Journal)
-lead = table(lead_tables.Lead)
-message = table(delivery_tables.Message)
-offer = table(handoff_tables.Offer)
-signal = table(signal_tables.Signal)
+from nurture.journey.handoff.waiting.queries import ENTERED, JOIN_PRIORITY
+from nurture.journey.intake.match import ADDRESS_EVENT
 
 MOST_IDS: Final = 20
 STUCK_AFTER: Final = timedelta(days=1)
@@ -49,11 +42,12 @@ def count_and_list(tx: Transaction, violations: Select[Any]) -> FindingCount:
     return FindingCount(found[0][1] if found else 0, tuple(row[0] for row in found))
 
 
-def finding_queries(now: datetime, max_silence: timedelta | None) -> Mapping[str, Select[Any]]:
+def finding_queries(now: datetime, max_silence: timedelta | None) -> dict[str, Select[Any]]:
     """Return the statement of each finding, by name; `no-recent-touch` only with *max_silence*."""
     late = now - STUCK_AFTER
     found = {
         "no-custodian": _no_custodian(),
+        "address-vanished": _vanished_addresses(),
         "custody-differs-from-journal": _differs_from_journal(),
         "track-without-enrollment": _track_without_enrollment(),
         "enrollment-without-track": _enrollment_without_track(),
@@ -75,8 +69,41 @@ def finding_queries(now: datetime, max_silence: timedelta | None) -> Mapping[str
     return found
 
 
+def late_in_queues(tx: Transaction, late_since: Sequence[tuple[str, datetime]]) -> Select[Any]:
+    """Select the leads of each queue of (queue, since when its leads are too late) that entered it before."""
+    clocks = tx.rows("clocks", {"queue": String(), "late_since": UtcDateTime()}, late_since)
+    entered = JOIN_PRIORITY.join(clocks, clocks.c.queue == custody.c.ref)
+    return select(custody.c.lead_id).select_from(entered).where(IN_QUEUE, clocks.c.late_since >= ENTERED)
+
+
 def _no_custodian() -> Select[Any]:
     return select(lead.c.id).outerjoin(custody, custody.c.lead_id == lead.c.id).where(custody.c.lead_id.is_(None))
+
+
+def count_created_leads(tx: Transaction) -> dict[str, int]:
+    """Return how many leads were ever created, by source."""
+    rows = tx.execute(select(created_leads.c.source, created_leads.c.count))
+    return {row.source: row[1] for row in rows}
+
+
+def _vanished_addresses() -> Select[Any]:
+    """Select ids of addresses without lead, of which nothing else is known: no suppression, and no lead that had it.
+
+    An address is stored for a lead, or for a refusal, which may be that of a rejected row. Erased addresses are hashes.
+    """
+    refusal = consent_statement.c.basis.is_(None)
+    former = select(cast(journal.c.ref, BigInteger)).where(journal.c.event == ADDRESS_EVENT)
+    return (
+        select(address.c.id)
+        .outerjoin(lead, lead.c.address_id == address.c.id)
+        .where(
+            lead.c.id.is_(None),
+            address.c.normalized.contains("@"),
+            ~exists().where(suppression.c.address_id == address.c.id),
+            ~exists().where(consent_statement.c.address_id == address.c.id, refusal),
+            address.c.id.not_in(former),
+        )
+    )
 
 
 def _differs_from_journal() -> Select[Any]:
@@ -92,10 +119,10 @@ def _differs_from_journal() -> Select[Any]:
 
 
 def _track_without_enrollment() -> Select[Any]:
-    open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
+    active_one = and_(enrollment.c.lead_id == custody.c.lead_id, IS_ACTIVE)
     return (
         select(custody.c.lead_id)
-        .outerjoin(enrollment, open_one)
+        .outerjoin(enrollment, active_one)
         .where(
             custody.c.kind == Custodian.TRACK.value, or_(enrollment.c.id.is_(None), enrollment.c.track != custody.c.ref)
         )
@@ -103,6 +130,8 @@ def _track_without_enrollment() -> Select[Any]:
 
 
 def _enrollment_without_track() -> Select[Any]:
+    """Select leads with an open enrollment and no track, or with a suspended enrollment that nothing interrupts."""
+    active = select(enrollment.c.lead_id).where(IS_ACTIVE)
     may_be_enrolled = or_(
         custody.c.kind.in_((Custodian.TRACK.value, Custodian.OFFER.value)),
         and_(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == _HAND_OFF),
@@ -110,17 +139,12 @@ def _enrollment_without_track() -> Select[Any]:
     return (
         select(enrollment.c.lead_id)
         .join(custody, custody.c.lead_id == enrollment.c.lead_id)
-        .where(enrollment.c.ended_at.is_(None), ~may_be_enrolled)
+        .where(enrollment.c.ended_at.is_(None), or_(~may_be_enrolled, enrollment.c.lead_id.not_in(active)))
     )
 
 
 def _two_enrollments() -> Select[Any]:
-    return (
-        select(enrollment.c.lead_id)
-        .where(enrollment.c.ended_at.is_(None))
-        .group_by(enrollment.c.lead_id)
-        .having(func.count() > 1)
-    )
+    return select(enrollment.c.lead_id).where(IS_ACTIVE).group_by(enrollment.c.lead_id).having(func.count() > 1)
 
 
 def _custody_without_offer() -> Select[Any]:
@@ -157,7 +181,7 @@ def _touch_off_track() -> Select[Any]:
 
 
 def _sweep_stuck(late: datetime) -> Select[Any]:
-    swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER, Custodian.QUEUE)
+    swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER, Custodian.QUEUE, Custodian.RESTING)
     return select(custody.c.lead_id).where(
         custody.c.kind.in_([kind.value for kind in swept]),
         custody.c.due_at < late,
@@ -187,7 +211,7 @@ def _leads_without_recent_touch(since: datetime) -> Select[Any]:
 
     Leads that asked for fewer emails get MAX_TOUCH_INTERVAL_DAYS more.
     """
-    open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
+    open_one = and_(enrollment.c.lead_id == custody.c.lead_id, IS_ACTIVE)
     in_cool_off = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
     usual, slower = (literal(at, UtcDateTime()) for at in (since, since - timedelta(days=MAX_TOUCH_INTERVAL_DAYS)))
     touched_since = case((lead.c.touch_interval_days.is_not(None), slower), else_=usual)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from nurture.db import locks
 from nurture.db.transaction import Transaction
+from nurture.domain.consent.permission import NO_BASIS, MailPermission, may_mail
 from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, full_name, is_parked
 from nurture.domain.scoring.bant import BANT_FIELDS, TIMELINE, BantValue, find_bant_value
 from nurture.errors import NotFound
-from nurture.journey.leads import history_queries, snapshot, suppression_queries
+from nurture.formats.lead_row import UNCLEAR_CONSENT
+from nurture.journey.leads import consent_queries, history_queries, snapshot, suppression_queries
 from nurture.journey.leads.history_queries import HistoryEvent, LeadRecord
 from nurture.journey.leads.snapshot import SnapshotRow
 from nurture.reporting.leads import load_fit, load_points
@@ -66,6 +68,8 @@ class LeadExplanation:
     readiness: str
     first_contact_at: datetime
     enrollment: CurrentEnrollment | None
+    suspended: tuple[str, ...]
+    """The tracks that others interrupted, each with its step and the day; the last one continues first."""
     hold: HoldStatus
     engagement: float
     fit: str
@@ -78,6 +82,8 @@ class LeadExplanation:
     call_on: date | None
     """The day on which the lead asked to be called."""
     consent_basis: str | None
+    consent: str
+    """What the consent history and the suppressions of its address mean: whether it may be mailed, and why."""
     suppressions: tuple[str, ...]
     """Suppressions of its address: scope and source."""
     paused_until: datetime | None
@@ -96,10 +102,9 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
         if record is None:
             raise NotFound(f"There is no lead {lead_id}. List leads with `nurture leads list`.")
         rows = snapshot.load_rows(tx, [lead_id], lock=False)
-        suppressed: tuple[str, ...] = ()
-        if record.address_id is not None:
-            suppressions = suppression_queries.list_suppressions(tx, [record.address_id])
-            suppressed = tuple(_describe_suppression(scope, ref, source) for _, scope, ref, source in suppressions)
+        addresses = [record.address_id] if record.address_id is not None else []
+        suppressions = suppression_queries.load_suppressions(tx, addresses).get(record.address_id or 0, ())
+        statements = consent_queries.load_statements(tx, addresses).get(record.address_id or 0, ())
         hold = _hold_status(ctx, tx, rows[0], now) if rows else _NO_CUSTODIAN
         fit, fit_reason = load_fit(ctx, tx, record)
         return LeadExplanation(
@@ -117,6 +122,11 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             readiness=record.readiness,
             first_contact_at=record.first_contact_at,
             enrollment=_current_enrollment(rows[0]) if rows else None,
+            suspended=tuple(
+                f"{one.enrollment.track}, step {one.enrollment.position.step}, interrupted on {one.left_at.date()}"
+                for one in snapshot.load_past_stays(tx, [lead_id]).get(lead_id, ())
+                if not one.enrollment.ended
+            ),
             hold=hold,
             engagement=record.score_at(load_points(ctx, tx), now),
             fit=fit,
@@ -126,7 +136,8 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             decides_stated_at=record.decides_stated_at,
             call_on=record.call_on,
             consent_basis=record.consent_basis,
-            suppressions=suppressed,
+            consent=_describe_consent(may_mail(statements, suppressions, None, now), record),
+            suppressions=tuple(f"{one.scope} {one.ref}".rstrip() + f": {one.source}" for one in suppressions),
             paused_until=record.paused_until if record.paused_until and record.paused_until > now else None,
             touch_interval_days=record.touch_interval_days,
             history=tuple(history_queries.load_history(tx, lead_id, record.address_id)),
@@ -140,24 +151,23 @@ def _remaining_steps(ctx: AppContext, tx: Transaction, record: LeadRecord) -> tu
         return ()
     # Only a lead that sales has needs them.
     from nurture.journey.handoff import queries as handoff_queries  # noqa: PLC0415
-    from nurture.journey.handoff.escalation import (  # noqa: PLC0415
-        answer_escalation,
-        follow_up_escalation,
-        with_promised_deadline,
-    )
+    from nurture.journey.handoff.escalation import current_escalation  # noqa: PLC0415
 
-    policy = ctx.definitions.current(tx).policy
-    if record.kind == Custodian.OFFER:
-        one = handoff_queries.load_open_offers(tx, [record.id]).get(record.id)
-        if one is None:
-            return ()
-        steps = with_promised_deadline(answer_escalation(policy, ctx.holidays, one.rep, one.offered_at), one.expires_at)
-    else:
-        one = handoff_queries.load_accepted_offers(tx, [record.id]).get(record.id)
-        if one is None or one.rep != record.ref:
-            return ()
-        steps = follow_up_escalation(policy, ctx.holidays, one)
+    is_open = record.kind == Custodian.OFFER
+    load = handoff_queries.load_open_offers if is_open else handoff_queries.load_accepted_offers
+    one = load(tx, [record.id]).get(record.id)
+    if one is None or not (is_open or one.rep == record.ref):
+        return ()
+    steps = current_escalation(ctx.definitions.current(tx).policy, ctx.holidays, one)
     return tuple(step for step in steps if step.level is None or step.level > one.escalation_level)
+
+
+def _describe_consent(permission: MailPermission, record: LeadRecord) -> str:
+    if record.address_id is None:
+        return "no email address is known"
+    unclear = record.fields.get(UNCLEAR_CONSENT) if permission.reason == NO_BASIS else None
+    said = f"; its record says {str(unclear)[:60]!r}, which is no clear yes to email" if unclear else ""
+    return f"{'may be' if permission.allowed else 'is not'} mailed: {permission.reason}{said}"
 
 
 _NO_CUSTODIAN: Final = HoldStatus(
@@ -174,10 +184,6 @@ def _describe_answer(answer: BantValue) -> str:
     if not answer.source:
         return f"{answer.value} (imported with the lead)"
     return f"{answer.value} ({answer.confidence.name.lower()} by {answer.source} on {answer.stated_on})"
-
-
-def _describe_suppression(scope: str, ref: str, source: str) -> str:
-    return f"{scope} {ref}: {source}" if ref else f"{scope}: {source}"
 
 
 def _current_enrollment(row: SnapshotRow) -> CurrentEnrollment | None:
@@ -200,6 +206,8 @@ def _describe_owner(record: LeadRecord) -> str:
             return f"marketing, while hand-off {record.ref} is open"
         case Custodian.REP:
             return f"rep {record.ref}"
+        case Custodian.RESTING if record.due_at is not None:
+            return f"nobody: resting until {record.due_at.day} {record.due_at:%B %Y}: {record.ref}"
         case Custodian.CLOSED:
             return f"nobody: closed as {record.ref}"
         case Custodian.INTAKE:
@@ -210,27 +218,24 @@ def _describe_owner(record: LeadRecord) -> str:
 
 def _hold_status(ctx: AppContext, tx: Transaction, row: SnapshotRow, now: datetime) -> HoldStatus:
     """Return what the planner would decide in the next sweep, with the guard that holds the lead."""
-    is_in_parked_queue = row.kind == Custodian.QUEUE and is_parked(row.ref)
-    if row.enrollment_id is None and not is_in_parked_queue:
+    is_off_track = row.kind == Custodian.RESTING or (row.kind == Custodian.QUEUE and is_parked(row.ref))
+    if row.enrollment_id is None and not is_off_track:
         return HoldStatus(*_off_track_reason(row), None)
     try:
         definitions = ctx.definitions.current(tx)
     except NotFound as error:
         return HoldStatus("error", str(error), None)
-    program = None if is_in_parked_queue else definitions.programs.get(row.track)
-    if program is None and not is_in_parked_queue:
+    program = None if is_off_track else definitions.programs.get(row.track)
+    if program is None and not is_off_track:
         return HoldStatus("error", f"track {row.track} is not published; run `nurture publish`", None)
     # Only a lead on a published track needs the planner.
-    from nurture.domain.planning.planner import GUARDS, DecisionContext, HoldReason, decide, requested  # noqa: PLC0415
+    from nurture.domain.planning.guards import requested  # noqa: PLC0415
+    from nurture.domain.planning.planner import GUARDS, DecisionContext, HoldReason, decide  # noqa: PLC0415
+    from nurture.journey.tracks.advance import load_for_planner  # noqa: PLC0415
 
-    full_until = None
-    if program is not None:
-        from nurture.journey.leads import capacity_queries  # noqa: PLC0415 - as above
-
-        full_until = capacity_queries.load_full_until(tx, definitions.policy, [program], now)
-    view = snapshot.load_snapshots(tx, [row], now, ctx.holidays, full_until)[0].view
+    view = load_for_planner(ctx, tx, definitions, [row], now)[0].view
     try:
-        decision = decide(view, program, definitions.policy, now)
+        decision = decide(view, program, definitions.entries, definitions.policy, now)
     except Exception as error:  # noqa: BLE001 - the sweep holds such a lead too; here the error is shown
         return HoldStatus("error", f"{type(error).__name__}: {error}", None)
     context = DecisionContext(view, program, definitions.policy, now)
@@ -255,9 +260,26 @@ def _off_track_reason(row: SnapshotRow) -> tuple[str, str]:
             return "with_sales", f"custodian is {row.kind}"
 
 
+_HOLD_NAMES: Final = {
+    "not_due": "its step",
+    "waiting": "its step",
+    "send_window": "the send window",
+    "frequency_cap": "a cap",
+    "in_flight": "an email on its way",
+    "click_grace": "a click that is being checked",
+    "reps_full": "full reps",
+    "with_sales": "sales",
+    "stopped": "a stop",
+    "paused": "a pause",
+    "not_permitted": "missing permission",
+}
+"""What holds a lead, in words, by guard."""
+
+
 def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
     """Return the non-empty (name, value) pairs to show above the history, in display order."""
     enrollment, hold = explanation.enrollment, explanation.hold
+    held_by = _HOLD_NAMES.get(hold.guard, hold.guard.replace("_", " "))
     no_hold_text = f"a request has precedence over {hold.skipped_guard}" if hold.skipped_guard else "nothing holds it"
     where = f"{enrollment.track}, step {enrollment.step}" if enrollment is not None else ""
     if enrollment is not None and enrollment.visit > 1:
@@ -272,7 +294,8 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
         ("escalation", ", ".join(map(_describe_step, explanation.escalation_steps))),
         ("on track", where),
         ("entered", enrollment.entered_at if enrollment is not None else None),
-        ("held by", f"{hold.guard}: {hold.reason}" if hold.guard else ""),
+        ("goes back to", "; ".join(explanation.suspended)),
+        ("held by", f"{held_by}: {hold.reason}" if hold.guard else ""),
         ("now", "" if hold.guard else f"{no_hold_text}: {hold.reason}"),
         ("score", explanation.engagement),
         ("fit", f"{explanation.fit}: {explanation.fit_reason}" if explanation.fit else ""),
@@ -281,7 +304,7 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
         ("stated on", explanation.decides_stated_at),
         ("call back on", explanation.call_on),
         ("readiness", explanation.readiness),
-        ("consent basis", explanation.consent_basis or "none on record"),
+        ("consent", explanation.consent),
         ("suppressed", "; ".join(explanation.suppressions)),
         ("paused until", explanation.paused_until),
         (

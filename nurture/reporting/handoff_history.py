@@ -1,20 +1,13 @@
 """The history of each hand-off: one decision for one lead, offered to one or more reps in turn."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
 
+from nurture.domain.policy.policy import WRONG_OWNER_REASONS
 from nurture.reporting.handoff_history_queries import OfferRecord, OutcomeRecord
-
-WRONG_OWNER_REASONS: Final = frozenset({"not-mine", "wrong-owner"})
-"""Reject reasons that mean that the lead belongs to somebody else."""
-
-_ACCEPTED_STATES: Final = ("accepted", "lapsed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +27,7 @@ class HandoffHistory:
     @property
     def accepted_offer(self) -> OfferRecord | None:
         """Return the newest offer that its rep accepted."""
-        return next((one for one in reversed(self.offers) if one.state in _ACCEPTED_STATES), None)
+        return next((one for one in reversed(self.offers) if was_accepted(one)), None)
 
     @property
     def followed_up_at(self) -> datetime | None:
@@ -55,7 +48,7 @@ class HandoffHistory:
     @property
     def was_ignored(self) -> bool:
         """Return whether every offer expired, or was accepted and lapsed without a follow-up."""
-        return all(one.state in ("expired", "lapsed") for one in self.offers)
+        return all(one.state in ("expired", "lapsed") and one.followed_up_at is None for one in self.offers)
 
     @property
     def is_open(self) -> bool:
@@ -72,11 +65,7 @@ class HandoffHistory:
     @property
     def closed_at(self) -> datetime | None:
         """Return when the outcome was known or a rep rejected it with a reason; the earlier of both."""
-        known = [
-            max(one.answered_at, one.followed_up_at or one.answered_at)  # rejected after it was accepted
-            for one in self.offers
-            if one.state == "rejected" and one.answered_at
-        ]
+        known = [one.ended_at or one.answered_at for one in self.offers if one.state == "rejected" and one.answered_at]
         if self.outcome is not None:
             known.append(self.outcome.happened_at)
         return max(min(known), self.decided_at) if known else None
@@ -86,9 +75,21 @@ class HandoffHistory:
         at = self.followed_up_at
         return at is not None and at - self.first.offered_at <= span
 
+    def was_only_answered_within(self, span: timedelta) -> bool:
+        """Return whether a rep gave it back with a reason within *span*, and nobody said whether they were in touch."""
+        rejected = [one for one in self.offers if one.state == "rejected" and one.answered_at]
+        first = min((one.ended_at or one.answered_at for one in rejected if one.answered_at), default=None)
+        is_answered = first is not None and first - self.first.offered_at <= span
+        return is_answered and not self.was_followed_up_within(span)
+
     def was_closed_within(self, span: timedelta) -> bool:
         """Return whether it closed within *span* of the decision."""
         return self.closed_at is not None and self.closed_at - self.decided_at <= span
+
+
+def was_accepted(offer: OfferRecord) -> bool:
+    """Return whether its rep accepted it, also if the lead was given back later."""
+    return offer.state in ("accepted", "lapsed") or (offer.state == "rejected" and offer.ended_at is not None)
 
 
 def group_into_handoffs(

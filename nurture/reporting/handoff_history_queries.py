@@ -1,30 +1,24 @@
 """Rows for the sales report: offers, hand-off times and outcomes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from nurture.db.tables import crm as crm_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import outcomes as outcome_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.crm import crm_link
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.handoff import offer_rating as vote
+from nurture.db.tables.leads import journal, lead
+from nurture.db.tables.outcomes import outcome
 from nurture.db.transaction import Transaction
-
-crm_link = table(crm_tables.CrmLink)
-journal = table(lead_tables.Journal)
-lead = table(lead_tables.Lead)
-offer = table(handoff_tables.Offer)
-outcome = table(outcome_tables.Outcome)
-vote = table(handoff_tables.OfferRating)
 
 
 class OfferRecord(NamedTuple):
-    """One offer. *crm_owner* is the current owner of the lead in the CRM, "" if unknown."""
+    """One offer. *ended_at* is when an accepted one ended.
+
+    *crm_owner* is the current owner of the lead in the CRM, "" if unknown.
+    """
 
     id: int
     lead_id: int
@@ -37,6 +31,7 @@ class OfferRecord(NamedTuple):
     offered_at: datetime
     answered_at: datetime | None
     followed_up_at: datetime | None
+    ended_at: datetime | None
     useful: bool | None
     crm_owner: str
 

@@ -1,7 +1,5 @@
 """The list of leads, and the current score and fit of a lead."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 

@@ -8,14 +8,11 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, String, case, cast, func, select
 
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.leads import custody as custody_table
+from nurture.db.tables.leads import journal as journal_table
+from nurture.db.tables.leads import lead
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
-
-custody = table(lead_tables.Custody)
-journal = table(lead_tables.Journal)
-lead = table(lead_tables.Lead)
 
 LedgerKey = tuple[str, str]
 """A source, and the day (UTC, ISO text) on which its leads were created."""
@@ -36,6 +33,13 @@ def week_of(tx: Transaction, timestamp: ColumnElement[Any]) -> ColumnElement[str
     return func.to_char(func.date_trunc("week", timestamp), "YYYY-MM-DD", type_=String)
 
 
+def hour_of(tx: Transaction, timestamp: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return the clock hour (UTC, ISO text) of *timestamp*."""
+    if tx.is_sqlite:
+        return func.substr(timestamp, 1, 13, type_=String)
+    return func.to_char(timestamp, 'YYYY-MM-DD"T"HH24', type_=String)
+
+
 def days_between(tx: Transaction, first: ColumnElement[Any], last: ColumnElement[Any]) -> ColumnElement[int]:
     """Return the number of days (UTC) from *first* to *last*."""
     if tx.is_sqlite:
@@ -51,8 +55,8 @@ def count_leads(tx: Transaction) -> LedgerCounts:
     """
     origin = (lead.c.source, lead.c.created_at)
     now = (
-        select(*origin, func.count(), *(_count_kind(custody.c.kind, kind) for kind in _KINDS))
-        .outerjoin(custody, custody.c.lead_id == lead.c.id)
+        select(*origin, func.count(), *(_count_kind(custody_table.c.kind, kind) for kind in _KINDS))
+        .outerjoin(custody_table, custody_table.c.lead_id == lead.c.id)
         .group_by(*origin)
     )
     leads: Counter[LedgerKey] = Counter()
@@ -62,13 +66,14 @@ def count_leads(tx: Transaction) -> LedgerCounts:
         leads[key] += number
         _add_counts(by_custody.setdefault(key, Counter()), numbers)
     net_changes = (
-        _count_kind(journal.c.custody_to, kind) - _count_kind(journal.c.custody_from, kind) for kind in _KINDS
+        _count_kind(journal_table.c.custody_to, kind) - _count_kind(journal_table.c.custody_from, kind)
+        for kind in _KINDS
     )
     changes = (
         select(*origin, *net_changes)
         .select_from(lead)
-        .join(journal, journal.c.lead_id == lead.c.id)
-        .where(journal.c.custody_to.is_not(None))
+        .join(journal_table, journal_table.c.lead_id == lead.c.id)
+        .where(journal_table.c.custody_to.is_not(None))
         .group_by(*origin)
     )
     by_journal: dict[LedgerKey, Counter[str]] = {}

@@ -1,35 +1,24 @@
 """Counts for the track report: each function runs one or two statements over whole tables."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Select, and_, case, distinct, func, select
+from sqlalchemy import Column, ColumnElement, Select, and_, case, distinct, exists, func, or_, select
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import handoff as handoff_tables
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables import outcomes as outcome_tables
-from nurture.db.tables import signals as signal_tables
-from nurture.db.tables import tracks as track_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import custody, journal, lead
+from nurture.db.tables.outcomes import outcome
+from nurture.db.tables.signals import signal
+from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.decision import HoldReason
-from nurture.reporting.ledger_queries import days_between, week_of
-
-custody = table(lead_tables.Custody)
-enrollment = table(track_tables.Enrollment)
-journal = table(lead_tables.Journal)
-lead = table(lead_tables.Lead)
-message = table(delivery_tables.Message)
-offer = table(handoff_tables.Offer)
-outcome = table(outcome_tables.Outcome)
-signal = table(signal_tables.Signal)
+from nurture.journey.intake.upsert import SOURCE as IMPORT_SOURCE
+from nurture.reporting.ledger_queries import days_between, hour_of, week_of
 
 # Excluded: the journal uses these two events for leads that leave, not for leads that are held.
 _HOLD_EVENTS: Final = [
@@ -38,6 +27,28 @@ _HOLD_EVENTS: Final = [
 
 StepKey = tuple[str, str]
 """A track and a step; "" if the step is not known."""
+
+
+class CustodyMove(NamedTuple):
+    """A lead enters or leaves a queue: its new custodian, and by *ref* the queue, or by *event* "hand_off" that one."""
+
+    lead_id: int
+    at: datetime
+    event: str
+    to: str
+    ref: str | None
+
+
+class OfferTimes(NamedTuple):
+    """When an offer was asked for, briefed and followed up; *signaled_at* is the lead's newest signal before it."""
+
+    tier: str | None
+    round: int
+    state: str
+    offered_at: datetime
+    followed_up_at: datetime | None
+    briefed_at: datetime | None
+    signaled_at: datetime
 
 
 class HandoffRow(NamedTuple):
@@ -76,16 +87,45 @@ class WonRow(NamedTuple):
     amount: float
 
 
-def messages_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int]]:
-    """Return the numbers of touches sent and cancelled, by step."""
+def list_offer_times(tx: Transaction, since: datetime) -> list[OfferTimes]:
+    """Return the times of the offers made since *since*, by id."""
+    before = (signal.c.lead_id == offer.c.lead_id, signal.c.occurred_at <= offer.c.offered_at)
+    is_human = signal.c.verdict == "human"
+    newest = select(func.max(signal.c.occurred_at, type_=signal.c.occurred_at.type)).where(*before, is_human)
+    is_brief = (message.c.offer_id == offer.c.id, message.c.kind == "brief")
+    query = (
+        select(
+            *(offer.c[name] for name in ("tier", "round", "state", "offered_at", "followed_up_at")),
+            message.c.accepted_at,
+            func.coalesce(newest.correlate(offer).scalar_subquery(), offer.c.offered_at, type_=offer.c.offered_at.type),
+        )
+        .outerjoin(message, and_(*is_brief, message.c.lead_id == offer.c.lead_id))
+        .where(offer.c.offered_at >= since)
+        .order_by(offer.c.id)
+    )
+    return [OfferTimes._make(row) for row in tx.execute(query)]
+
+
+def list_custody_moves(tx: Transaction, since: datetime) -> list[CustodyMove]:
+    """Return the moves into and out of queues since *since*, by lead, in order."""
+    is_move = journal.c.custody_to.is_not(None), journal.c.at >= since
+    touches_queue = or_(journal.c.custody_to == Custodian.QUEUE.value, journal.c.custody_from == Custodian.QUEUE.value)
+    columns = journal.c.lead_id, journal.c.at, journal.c.event, journal.c.custody_to, journal.c.ref
+    query = select(*columns).where(*is_move, touches_queue).order_by(journal.c.lead_id, journal.c.id)
+    return [CustodyMove._make(row) for row in tx.execute(query)]
+
+
+def messages_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int, int]]:
+    """Return the numbers of touches sent, cancelled, and sent past a cap, by step."""
     sent = func.count(message.c.accepted_at)
     off = func.sum(case((message.c.state == "cancelled", 1), else_=0))
+    past = func.count(case((message.c.past_cap, message.c.accepted_at)))
     query = (
-        select(message.c.track, message.c.step, sent, off)
+        select(message.c.track, message.c.step, sent, off, past)
         .where(message.c.kind == "touch")
         .group_by(message.c.track, message.c.step)
     )
-    return {(row[0] or "", row[1]): (row[2], row[3]) for row in tx.execute(query)}
+    return {(row[0] or "", row[1]): (row[2], row[3], row[4]) for row in tx.execute(query)}
 
 
 def holds_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
@@ -105,16 +145,17 @@ def _count_by_step(
     return found
 
 
-def count_enrolled_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int]]:
-    """Return the numbers of leads on each step now: on the track, and held there while sales has them."""
-    with_sales = func.sum(case((custody.c.kind == Custodian.TRACK.value, 0), else_=1))
+def count_enrolled_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int, int]]:
+    """Return the numbers of leads on each step now: active, held there while sales has them, and suspended there."""
+    on_track = custody.c.kind == Custodian.TRACK.value
+    states = (IS_ACTIVE & on_track, IS_ACTIVE & ~on_track, enrollment.c.suspended_at.is_not(None))
     query = (
-        select(enrollment.c.track, enrollment.c.step, func.count(), with_sales)
+        select(enrollment.c.track, enrollment.c.step, *(func.sum(case((one, 1), else_=0)) for one in states))
         .join(custody, custody.c.lead_id == enrollment.c.lead_id)
         .where(enrollment.c.ended_at.is_(None))
         .group_by(enrollment.c.track, enrollment.c.step)
     )
-    return {(row[0], row[1]): (row[2] - row[3], row[3]) for row in tx.execute(query)}
+    return {(row[0], row[1]): (row[2], row[3], row[4]) for row in tx.execute(query)}
 
 
 def signals_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
@@ -138,6 +179,15 @@ def clicks_by_link(tx: Transaction) -> list[tuple[str, str, str, str, int, int]]
 def ended_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
     """Return the number of enrollments that ended on each step, by reason."""
     return _count_by_step(tx, enrollment.c.end_reason, func.count(), enrollment.c.ended_at.is_not(None))
+
+
+def count_goals(tx: Transaction) -> list[tuple[str, int, int, int, int, int]]:
+    """Return (track, version that they entered, enrollments, active ones, goals reached, exits) of every version."""
+    is_open, reason = IS_ACTIVE, enrollment.c.end_reason
+    counts = (func.sum(case((one, 1), else_=0)) for one in (is_open, reason == "goal", reason == "exit"))
+    versions = (enrollment.c.track, enrollment.c.track_version)
+    query = select(*versions, func.count(), *counts).group_by(*versions).order_by(*versions)
+    return list(tx.execute(query).tuples())
 
 
 def handed_off_by_step(tx: Transaction) -> dict[StepKey, int]:
@@ -221,6 +271,13 @@ def touches_by_week(tx: Transaction) -> tuple[list[WeekRow], Mapping[str, int]]:
     return rows, dict(tx.execute(leads_touched).tuples().all())
 
 
+def touches_by_hour(tx: Transaction) -> dict[str, int]:
+    """Return the touches of each clock hour (UTC, ISO text) in which any were sent."""
+    hour = hour_of(tx, message.c.accepted_at)
+    sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
+    return dict(tx.execute(select(hour, func.count()).where(sent).group_by(hour)).tuples().all())
+
+
 def list_handoffs(tx: Transaction) -> list[HandoffRow]:
     """Return every hand-off, oldest first."""
     query = (
@@ -235,14 +292,20 @@ def list_handoffs(tx: Transaction) -> list[HandoffRow]:
 def wins_by_days(
     tx: Transaction, since: datetime | None = None, last: datetime | None = None, source: str | None = None
 ) -> list[WonRow]:
-    """Return wins by days (UTC) since first contact; only the first win of a lead counts."""
+    """Return wins by days (UTC) since first contact; only the first win of a lead counts.
+
+    Who was a customer when an import created the lead was not won here.
+    """
+    arrived_as_customer = exists().where(
+        lead.c.id == outcome.c.lead_id, lead.c.created_at == outcome.c.recorded_at, outcome.c.source == IMPORT_SOURCE
+    )
     first = (
         select(
             outcome.c.lead_id,
             func.min(outcome.c.happened_at, type_=outcome.c.happened_at.type).label("at"),
             func.coalesce(func.max(outcome.c.amount), 0.0).label("amount"),
         )
-        .where(outcome.c.closing == "won")
+        .where(outcome.c.closing == "won", ~arrived_as_customer)
         .group_by(outcome.c.lead_id)
         .subquery()
     )

@@ -1,19 +1,20 @@
 """The sales report: hand-offs by rule, rep, month and reject reason, with rates and wins."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from math import ceil
 
 from nurture.db.transaction import Transaction
 from nurture.domain.planning import calendar
+from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.team import Rep
 from nurture.errors import InvalidState
+from nurture.journey.handoff.call_back import CALL_LATER
+from nurture.journey.handoff.why_now import CLAIMED_BY_REP, rule_label
 from nurture.reporting import handoff_history_queries
-from nurture.reporting.handoff_history import HandoffHistory, group_into_handoffs
+from nurture.reporting.handoff_history import HandoffHistory, group_into_handoffs, was_accepted
 from nurture.reporting.sales_rates import CLOSE_WINDOWS, SalesRate, compute_rates
 from nurture.reporting.tracks import Wins, wins_by_age
 from nurture.runtime.context import AppContext
@@ -25,6 +26,7 @@ class RuleStats:
     """What reps did with the hand-offs of one policy rule; open ones count in *handed_off* only."""
 
     rule: str
+    label: str
     handed_off: int
     accepted: int
     rejected: int
@@ -43,6 +45,7 @@ class RepStats:
     """The offers of one rep. *hours_to_accept* is the median, *peak* the most offers on one local day."""
 
     rep: str
+    name: str
     offered: int
     accepted: int
     followed_up: int
@@ -117,7 +120,7 @@ def report_sales(
             )
             if begins <= handoff.decided_at <= ends
         ]
-        reps, labels = _load_reps_and_labels(ctx.definitions, tx)
+        reps, labels, rule_labels = _load_reps_and_labels(ctx.definitions, tx)
     return SalesReport(
         at=now,
         since=since,
@@ -127,7 +130,7 @@ def report_sales(
         still_open=sum(one.is_open for one in found),
         rates=compute_rates(found, now),
         time_to_owner=_time_to_owner(found),
-        rules=_by_rule(found),
+        rules=_by_rule(found, rule_labels),
         reasons=_reasons(found, labels),
         reps=_by_rep(found, reps),
         months=_by_month(found),
@@ -142,12 +145,19 @@ def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]
     return begins, datetime.combine(until or date.max, time.max, UTC)
 
 
-def _load_reps_and_labels(definitions: PublishedDefinitions, tx: Transaction) -> tuple[dict[str, Rep], dict[str, str]]:
+def _load_reps_and_labels(
+    definitions: PublishedDefinitions, tx: Transaction
+) -> tuple[dict[str, Rep], dict[str, str], dict[str, str]]:
+    """Return the reps by id, and the labels of reject reasons and of hand-off rules."""
     current = definitions.find_current(tx)
     if current is None:
-        return {}, {}
-    labels = {code: reason.label for code, reason in current.policy.reject_reasons.items()}
-    return {rep.id: rep for rep in current.policy.reps}, labels
+        return {}, {}, {}
+    policy = current.policy
+    labels = {CALLBACK_RULE: CALL_LATER.label} | {code: one.label for code, one in policy.reject_reasons.items()}
+    rules = [one.name for one in policy.readiness] + [one.name for one in policy.criteria]
+    names = [CALLBACK_RULE, CLAIMED_BY_REP, *rules]
+    rule_labels = {name: label for name in names if (label := rule_label(policy, name))}
+    return {rep.id: rep for rep in policy.reps}, labels, rule_labels
 
 
 def _time_to_owner(found: Sequence[HandoffHistory]) -> TimeToOwner:
@@ -164,13 +174,14 @@ def percentile(ordered: Sequence[float], fraction: float) -> float | None:
     return round(ordered[max(ceil(fraction * len(ordered)) - 1, 0)], 2) if ordered else None
 
 
-def _by_rule(found: Iterable[HandoffHistory]) -> tuple[RuleStats, ...]:
+def _by_rule(found: Iterable[HandoffHistory], labels: Mapping[str, str]) -> tuple[RuleStats, ...]:
     groups: dict[str, list[HandoffHistory]] = defaultdict(list)
     for one in found:
         groups[one.first.rule].append(one)
     rows = (
         RuleStats(
             rule,
+            labels.get(rule, rule.replace("-", " ")),
             len(of),
             sum(one.accepted_offer is not None for one in of),
             sum(one.accepted_offer is None and one.offers[-1].state == "rejected" for one in of),
@@ -204,13 +215,14 @@ def _by_rep(found: Iterable[HandoffHistory], reps: dict[str, Rep]) -> tuple[RepS
 def _one_rep_stats(
     name: str, offers: Sequence[handoff_history_queries.OfferRecord], wins: Sequence[float], rep: Rep | None
 ) -> RepStats:
-    taken = [one for one in offers if one.state in ("accepted", "lapsed")]
+    taken = [one for one in offers if was_accepted(one)]
     hours = sorted((one.answered_at - one.offered_at) / timedelta(hours=1) for one in taken if one.answered_at)
     zone = rep.hours.zone if rep is not None else "UTC"
     days = Counter(calendar.to_local(one.offered_at, zone).date() for one in offers)
     votes = Counter(one.useful for one in offers)
     return RepStats(
         rep=name,
+        name=rep.name if rep is not None else name,
         offered=len(offers),
         accepted=len(taken),
         followed_up=sum(one.followed_up_at is not None for one in taken),

@@ -1,7 +1,5 @@
 """Rates over hand-offs, each with the figure that the trade press reports."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -82,9 +80,25 @@ _RATE_DEFINITIONS: Final = (
     ),
     _RateDefinition(
         "never followed up",
-        lambda one: not one.was_followed_up_within(FOLLOW_UP_WINDOW),
+        lambda one: (
+            not (one.was_followed_up_within(FOLLOW_UP_WINDOW) or one.was_only_answered_within(FOLLOW_UP_WINDOW))
+        ),
         "50-70 %",
-        "no contact within 7 days of the first offer; excludes younger hand-offs",
+        "neither contact nor an answer with a reason within 7 days of the first offer; excludes younger hand-offs",
+        min_age=FOLLOW_UP_WINDOW,
+    ),
+    _RateDefinition(
+        "contact not known",
+        lambda one: one.was_only_answered_within(FOLLOW_UP_WINDOW),
+        "",
+        "given back with a reason within 7 days; whether the rep contacted the lead is not told; excludes younger ones",
+        min_age=FOLLOW_UP_WINDOW,
+    ),
+    _RateDefinition(
+        "followed up",
+        lambda one: one.was_followed_up_within(FOLLOW_UP_WINDOW),
+        "",
+        "contacted within 7 days of the first offer; excludes younger hand-offs",
         min_age=FOLLOW_UP_WINDOW,
     ),
     _RateDefinition(

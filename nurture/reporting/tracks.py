@@ -1,15 +1,14 @@
 """Reports on tracks: by step, as a funnel, by week, by hand-off, and wins by age of the lead."""
 
-from __future__ import annotations
-
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Email, Program
+from nurture.domain.signals import SignalVerdict
 from nurture.reporting import queries
 from nurture.reporting.queries import HandoffRow, StepKey
 from nurture.runtime.context import AppContext
@@ -24,17 +23,37 @@ class StepReport:
     is_email: bool
     sent: int = 0
     cancelled: int = 0
+    past_cap: int = 0
+    """Emails that were sent although a cap would have held them: they are exempt."""
     holds: Mapping[str, int] = field(default_factory=dict)
     """Decisions that held a lead here, by reason."""
     waiting: int = 0
     with_sales: int = 0
     """Leads held here while sales has them."""
+    suspended: int = 0
+    """Leads that another track took over here; they may return."""
     clicked: int = 0
     replied: int = 0
     unsubscribed: int = 0
     exits: Mapping[str, int] = field(default_factory=dict)
     """Enrollments that ended here, by reason, without accepted hand-offs."""
     handed_off: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GoalReport:
+    """The enrollments in one version of a track, by the version that the leads entered.
+
+    *share* is how many of them reached the goal (`until`); *exited* left by `exit_when`.
+    """
+
+    track: str
+    version: int
+    enrolled: int
+    here_now: int
+    reached_goal: int
+    exited: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +67,14 @@ class Funnel:
     enrolled: Mapping[str, int]
     """Leads that were ever on each track."""
     handed_off: int
-    """Leads that were ever handed off; the four below count hand-offs."""
-    offered: int
-    accepted: int
-    rejected: int
-    expired: int
-    withdrawn: int
+    """Leads that were ever handed off."""
+    offers: Mapping[str, int]
+    """Offers of them to reps, by state; a lead may be offered to several."""
     recycled: int
     """Leads that returned from sales to a track."""
     closed: Mapping[str, int]
+    resting: Mapping[str, int]
+    """Leads that rest until a date, by why: customers among them."""
     queued: Mapping[str, int]
     nurtured: int
     """Leads on a track now."""
@@ -74,6 +92,18 @@ class Week:
     touches: int
     leads: int
     by_track: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The hour and the day (UTC) with the most touches, and the means over the hours and days with any."""
+
+    hour: datetime
+    in_hour: int
+    mean_per_hour: float
+    day: date
+    in_day: int
+    mean_per_day: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +136,8 @@ BANDS: Final = (
     ("more than 365 days", 366, None),
 )
 
+_NONE: Final = (0, 0, 0)
+
 
 def report_tracks(ctx: AppContext) -> list[StepReport]:
     """Return every email step and every other step with activity, in track order."""
@@ -124,11 +156,13 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
         StepReport(
             *step_key,
             is_email=step_key in emails,
-            sent=messages.get(step_key, (0, 0))[0],
-            cancelled=messages.get(step_key, (0, 0))[1],
+            sent=messages.get(step_key, _NONE)[0],
+            cancelled=messages.get(step_key, _NONE)[1],
+            past_cap=messages.get(step_key, _NONE)[2],
             holds=holds.get(step_key, {}),
-            waiting=enrolled.get(step_key, (0, 0))[0],
-            with_sales=enrolled.get(step_key, (0, 0))[1],
+            waiting=enrolled.get(step_key, (0, 0, 0))[0],
+            with_sales=enrolled.get(step_key, (0, 0, 0))[1],
+            suspended=enrolled.get(step_key, (0, 0, 0))[2],
             clicked=signals.get(step_key, {}).get("clicked", 0),
             replied=signals.get(step_key, {}).get("replied", 0),
             unsubscribed=signals.get(step_key, {}).get("unsubscribed", 0),
@@ -136,6 +170,21 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
             handed_off=handed_off.get(step_key, 0),
         )
         for step_key in _sort_by_track(step_keys, programs)
+    ]
+
+
+def report_goals(ctx: AppContext) -> list[GoalReport]:
+    """Return each version of the tracks with a goal or an exit condition, or by which leads left so."""
+    with ctx.database.read() as tx:
+        counted = queries.count_goals(tx)
+        definitions = ctx.definitions.find_current(tx)
+    programs = definitions.programs if definitions is not None else {}
+    with_exits = {name for name, program in programs.items() if program.exits}
+    with_exits |= {track for track, _, _, _, goals, exits in counted if goals + exits}
+    return [
+        GoalReport(track, version, enrolled, here_now, goals, exits, round(goals / enrolled, 4))
+        for track, version, enrolled, here_now, goals, exits in counted
+        if track in with_exits
     ]
 
 
@@ -179,13 +228,10 @@ def report_funnel(ctx: AppContext, source: str | None = None) -> Funnel:
         readiness=readiness,
         enrolled=enrolled,
         handed_off=handed_off.get("hand_off", 0),
-        offered=sum(states.values()),
-        accepted=states.get("accepted", 0),
-        rejected=states.get("rejected", 0),
-        expired=states.get("expired", 0),
-        withdrawn=states.get("withdrawn", 0),
+        offers=dict(sorted(states.items())),
         recycled=recycled,
         closed=of(Custodian.CLOSED),
+        resting=of(Custodian.RESTING),
         queued=of(Custodian.QUEUE),
         nurtured=sum(nurtured_on.values()),
         nurtured_on=nurtured_on,
@@ -205,6 +251,30 @@ def touches_per_week(ctx: AppContext) -> list[Week]:
         Week(date.fromisoformat(week), sum(tracks.values()), leads[week], dict(sorted(tracks.items())))
         for week, tracks in sorted(by_week.items())
     ]
+
+
+def find_peaks(ctx: AppContext) -> Peaks | None:
+    """Return the peak hour and the peak day of all touches, None without any; of equal ones the first."""
+    with ctx.database.read() as tx:
+        by_hour = queries.touches_by_hour(tx)
+    if not by_hour:
+        return None
+    by_day = Counter[str]()
+    for hour, number in sorted(by_hour.items()):
+        by_day[hour[:10]] += number
+    hour, day, total = (
+        max(sorted(by_hour), key=by_hour.__getitem__),
+        max(by_day, key=by_day.__getitem__),
+        by_day.total(),
+    )
+    return Peaks(
+        datetime.fromisoformat(f"{hour}:00+00:00"),
+        by_hour[hour],
+        round(total / len(by_hour), 1),
+        date.fromisoformat(day),
+        by_day[day],
+        round(total / len(by_day), 1),
+    )
 
 
 def report_handoffs(ctx: AppContext) -> list[HandoffRow]:
@@ -240,3 +310,33 @@ def _is_within(days: int, first: int | None, last: int | None) -> bool:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
+
+
+class LinkRow(NamedTuple):
+    """One link of one email. *leads* and *clicks* are human; *sent* counts the emails that contained it."""
+
+    track: str
+    step: str
+    link: str
+    leads: int
+    clicks: int
+    sent: int
+    suspects: int
+    bots: int
+
+
+def clicks_per_link(ctx: AppContext, track: str | None = None) -> list[LinkRow]:
+    """Return every link that was ever clicked, by track and step, most leads first."""
+    with ctx.database.read() as tx:
+        found = queries.clicks_by_link(tx)
+        sent = queries.messages_by_step(tx)
+    counts: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
+    for name, step, link, verdict, clicks, leads in found:
+        if track is None or name == track:
+            counts[name, step, link][verdict] = (clicks, leads)
+    rows = []
+    for (name, step, link), by_verdict in counts.items():
+        clicks, leads = by_verdict.get(SignalVerdict.HUMAN.value, (0, 0))
+        suspects, bots = (by_verdict.get(one.value, (0, 0))[0] for one in (SignalVerdict.SUSPECT, SignalVerdict.BOT))
+        rows.append(LinkRow(name, step, link, leads, clicks, sent.get((name, step), (0, 0))[0], suspects, bots))
+    return sorted(rows, key=lambda row: (row.track, row.step, -row.leads, -row.clicks, row.link))

@@ -1,18 +1,12 @@
 """What intake made of the registrants of a webinar."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from nurture.db.tables import leads as lead_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.leads import journal, lead
 from nurture.runtime.context import AppContext
-
-_lead = table(lead_tables.Lead)
-_journal = table(lead_tables.Journal)
 
 
 @dataclass(frozen=True)
@@ -31,10 +25,10 @@ class WebinarReport:
 def report_webinar(ctx: AppContext, source: str) -> WebinarReport:
     """Count the leads of *source* by their newest classification."""
     query = (
-        select(_lead.c.id, _lead.c.fields, _lead.c.readiness, _journal.c.custody_to)
-        .join(_journal, (_journal.c.lead_id == _lead.c.id) & (_journal.c.stage == "enroll"))
-        .where(_lead.c.source == source, _journal.c.event.in_(("classified", "hand_off")))
-        .order_by(_journal.c.id)
+        select(lead.c.id, lead.c.fields, lead.c.readiness, journal.c.custody_to)
+        .join(journal, (journal.c.lead_id == lead.c.id) & (journal.c.stage == "enroll"))
+        .where(lead.c.source == source, journal.c.event.in_(("classified", "hand_off")))
+        .order_by(journal.c.id)
     )
     with ctx.database.read() as tx:
         placed = {row[0]: (bool(row[1].get("attended")), row[2], row[3]) for row in tx.execute(query)}

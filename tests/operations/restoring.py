@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from nurture.clock import VirtualClock
-from nurture.db import clock_row, database_identity
+from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.db.machine_state import Machine
 from nurture.domain.delivery.receipts import Receipt
 from nurture.journey import run_once
+from nurture.journey.erasures import ERASURES
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
@@ -62,15 +63,15 @@ class Host:
         database = Database(url)
         clock_row.bind_mode(database, "live", self.now)
         with database.read() as tx:
-            known = database_identity.read_installation(tx)
+            known = clock_row.read_installation(tx)
         assert known is not None
         machine = Machine(self.folder, known.installation_id, known.salt, database.location, lambda: self.now)
         if known.generation == 0:
             machine.suppression_journal.open_file()
         database.machine = machine
-        ctx = AppContext(database, self.provider, message_kinds=MESSAGE_KINDS)
+        ctx = AppContext(database, self.provider, message_kinds=MESSAGE_KINDS, erasures=ERASURES)
         self.opened.append(ctx)
-        quarantine.find_reason(ctx, self.now)
+        quarantine.check(ctx, self.now)
         return ctx
 
     def run(self, ctx: AppContext, now: datetime) -> run_once.RunResult:

@@ -13,18 +13,22 @@ from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import insert
 
 from nurture.clock import VirtualClock
 from nurture.db import clock_row
 from nurture.db.engine import Database
+from nurture.db.tables.delivery import message
+from nurture.domain.delivery.stops import ALL_TRACKS
 from nurture.errors import Misconfigured
+from nurture.journey.delivery import stopping
 from nurture.journey.engagement import provider_event_queries as store
 from nurture.journey.engagement import provider_events
-from nurture.journey.intake.api import tokens
+from nurture.journey.intake.api import batches, tokens
 from nurture.mail.providers.base import Provider
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.operations import check_external, check_inbound, check_internal, check_notifiers
-from nurture.operations.doctor import CheckResult, DoctorContext, can_send, run_checks
+from nurture.operations.doctor import CheckResult, DoctorContext, acknowledge, can_send, run_checks
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.publishing import publish
@@ -32,7 +36,7 @@ from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 from tests.doubles.imap import PASSWORD as IMAP_PASSWORD
 from tests.doubles.imap import USER, Mailbox, imap_server
-from tests.journey.builders import START, make_context, sample_rules
+from tests.journey.builders import START, add_lead, make_context, sample_rules
 from tests.journey.observe import RecordingProvider, all_rows
 
 pytestmark = pytest.mark.quick
@@ -172,6 +176,29 @@ def test_published_tracks_and_senders_are_named(setup: DoctorContext, live: AppC
     assert sender == CheckResult("sender", "ok", "Ada <ada@house.example>; 1 Harbour Lane, Exampleton")
 
 
+def test_a_source_whose_leads_cannot_be_asked_to_confirm_fails(setup: DoctorContext, live: AppContext) -> None:
+    rules = {**sample_rules(), "sending.yaml": "sources: {website: {confirm: yes}}\n"}
+    publish.publish(live, rules, START)
+    (found,) = check_internal.check_published(setup)[2:]
+    assert (found.state, found.remedy) == ("failed", "Set NURTURE_BASE_URL.")
+    assert "leads of website wait to confirm their consent" in found.message
+    served = replace(setup, settings=setup.settings.model_copy(update={"base_url": "https://go.example.com"}))
+    assert check_internal.check_published(served)[2:] == []
+
+
+def test_leads_that_confirm_need_the_email_in_the_policy_in_force(setup: DoctorContext, db: Database) -> None:
+    clock_row.bind_mode(db, "live", START)
+    ctx, rules = AppContext(db, RecordingProvider()), sample_rules()
+    text = rules.pop("handoff/confirm.md")
+    publish.publish(ctx, rules, START)
+    rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("Not now", "Later")
+    pending = {**rules, "handoff/confirm.md": text, "sending.yaml": "sources: {website: {confirm: yes}}\n"}
+    publish.publish(ctx, pending, START)
+    served = replace(setup, settings=setup.settings.model_copy(update={"base_url": "https://go.example.com"}))
+    (found,) = check_internal.check_published(served)[2:]
+    assert "the policy in force has no templates/handoff/confirm.md" in found.message
+
+
 def test_nothing_published_fails(setup: DoctorContext, db: Database) -> None:
     clock_row.bind_mode(db, "live", START)
     (found,) = check_internal.check_published(setup)
@@ -184,10 +211,12 @@ class ProbedProvider(RecordingProvider):
 
     error: str = ""
     probed: list[tuple[str, str]] = field(default_factory=list)
+    return_paths: list[str] = field(default_factory=list)
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
         assert now == START
         self.probed.append((email.sender.email, email.to.email))
+        self.return_paths.append(email.return_path)
         if self.error:
             raise Misconfigured(self.error)
 
@@ -238,6 +267,20 @@ def test_a_pause_stops_what_it_is_on(
         assert f"nurture delivery resume {name}" in found.remedy
 
 
+@pytest.mark.parametrize(
+    ("track", "state", "remedy"),
+    [("welcome", "warning", "nurture tracks start welcome"), (ALL_TRACKS, "failed", "nurture delivery start")],
+)
+def test_a_stop_is_reported_with_its_reason_and_the_command_that_ends_it(
+    setup: DoctorContext, live: AppContext, track: str, state: str, remedy: str
+) -> None:
+    stopping.stop(live, track, "wrong price", "mara", START)
+    (found,) = check_internal.check_sending_pauses(setup)
+    assert (found.check, found.state) == ("stops", state)
+    assert "by mara: wrong price" in found.message
+    assert remedy in found.remedy
+
+
 def test_replies_that_are_not_read_are_reported(setup: DoctorContext, imap_box: Mailbox) -> None:
     def check(**given: Any) -> CheckResult:
         changed = replace(setup, settings=setup.settings.model_copy(update=given))
@@ -255,6 +298,84 @@ def test_replies_that_are_not_read_are_reported(setup: DoctorContext, imap_box: 
     assert check(**domain, imap_url=box).state == "ok"
     assert "Inbound Parse" in check(**domain, sendgrid_inbound_key="k").message
     assert check_inbound.check_replies(replace(setup, settings=Settings())) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "says"),
+    [
+        ({}, "warning", "returned as email to the sender, and not read"),
+        (
+            {"reply_domain": "in.example.com"},
+            "warning",
+            "returned as email to addresses at in.example.com, and not",
+        ),
+        (
+            {"reply_domain": "in.example.com", "imap_url": SecretStr("imaps://a:b@imap.example.com")},
+            "ok",
+            "returned as email to addresses at in.example.com, and read from the mailbox in NURTURE_IMAP_URL",
+        ),
+    ],
+)
+def test_by_smtp_bounces_are_said_to_come_back_where_they_do(
+    sqlite_url: str, tmp_path: Path, given: dict[str, Any], state: str, says: str
+) -> None:
+    setup = _setup(sqlite_url, tmp_path)
+    (found,) = check_external.check_bounces(
+        replace(setup, settings=setup.settings.model_copy(update={"provider": "smtp", **given}))
+    )
+    assert found.state == state
+    assert found.message.startswith(says)
+
+
+def test_the_address_for_bounces_is_offered_and_its_domain_named(
+    database_url: str, live: AppContext, tmp_path: Path
+) -> None:
+    provider = ProbedProvider()
+    setup = _setup(database_url, tmp_path, provider)
+    changed = {"provider": "smtp", "reply_domain": "in.example.com"}
+    setup = replace(setup, settings=setup.settings.model_copy(update=changed))
+    check_external.check_provider(setup)
+    assert [path.partition("@")[2] for path in provider.return_paths] == ["in.example.com"]
+    assert [one.message.partition(" ")[0] for one in check_external.check_domains(setup)] == [
+        "house.example", "in.example.com:",
+    ]  # fmt: skip
+
+
+def test_the_sender_of_email_to_sales_is_checked_too(setup: DoctorContext, live: AppContext) -> None:
+    rules = sample_rules()
+    own = 'sender: {name: Nora, email: nora@leads.example, postal_address: "2 Quay Street, Exampleton"}\n'
+    for name in ("keep", "welcome"):
+        rules[f"tracks/{name}/track.yaml"] = own + rules[f"tracks/{name}/track.yaml"].lstrip()
+    publish.publish(live, rules, START)
+    assert [one.message for one in check_internal.check_published(setup)[1:]] == [
+        "Nora <nora@leads.example> (keep, welcome); 2 Quay Street, Exampleton",
+        "Ada <ada@house.example> (email to sales); 1 Harbour Lane, Exampleton",
+    ]
+    assert list(check_internal.senders(setup)) == ["ada@house.example", "nora@leads.example"]
+    assert check_internal.track_domains(setup) == ["leads.example"]
+
+
+def test_email_to_reps_that_was_not_delivered_is_named(setup: DoctorContext, live: AppContext) -> None:
+    assert check_inbound.check_sales_email(setup) == []
+    sent = [
+        ("bounced", "rep", 1),
+        ("dropped", "rep", 2),
+        ("bounced", "rep", 9),
+        ("accepted", "rep", 1),
+        ("bounced", "lead", 1),
+    ]
+    shared = {"kind": "brief", "lead_id": add_lead(live), "email": "", "rep": "ana", "reason": "bounced: 5.1.1"}
+    shared |= dict.fromkeys(("planned_at", "send_at", "expires_at"), START)
+    with live.database.write() as tx:
+        for number, (state, recipient, days) in enumerate(sent):
+            own = {"send_key": f"brief:{number}", "recipient": recipient, "state": state}
+            tx.execute(
+                insert(message).values(
+                    **shared, **own, step="", visit=1, attempts=1, state_at=START - timedelta(days=days)
+                )
+            )
+    (found,) = check_inbound.check_sales_email(setup)
+    assert (found.state, found.message) == ("warning", "2 to ana not delivered in the last week (bounced: 5.1.1)")
 
 
 def test_events_that_could_not_be_applied_are_reported(setup: DoctorContext, live: AppContext) -> None:
@@ -304,3 +425,24 @@ def test_a_token_that_posted_too_much_is_named_for_a_week_unless_it_is_revoked(
     assert can_send([finding])
     tokens.revoke_token(ctx, "site", START)
     assert check_inbound.check_api_tokens(setup) == []
+
+
+def test_a_field_of_a_program_that_may_be_an_opt_out_is_named_until_it_is_acknowledged(
+    setup: DoctorContext, db: Database
+) -> None:
+    ctx = make_context(db, setup.settings.maildir.parent)
+    assert check_inbound.check_unclear_opt_outs(setup) == []
+    leads = [{"email": f"{name}@people.example", "custom": {"sperrkz": "x"}} for name in ("ana", "bo")]
+    for item in leads:
+        assert batches.post_leads(ctx, "shop", [item], "site", START).accepted == 1
+    (finding,) = check_inbound.check_unclear_opt_outs(setup)
+    assert finding.state == "warning"
+    assert "leads of shop" in finding.message
+    assert "'sperrkz'" in finding.message
+    assert can_send([finding])
+    acknowledge(setup)
+    assert check_inbound.check_unclear_opt_outs(setup) == []
+    more = [{"email": "cy@people.example", "custom": {"sperrkz": "x"}}]
+    assert batches.post_leads(ctx, "shop", more, "site", START + timedelta(days=1)).accepted == 1
+    assert batches.post_leads(ctx, "crm", more, "site", START + timedelta(days=1)).accepted == 1
+    assert len(check_inbound.check_unclear_opt_outs(setup)) == 1  # of another source

@@ -13,14 +13,15 @@ import pytest
 
 from nurture.domain.signals import SignalKind
 from nurture.errors import ClockWentBackwards, InvalidState, Misconfigured
-from nurture.journey.consent import opt_in, suppression, suppression_files
+from nurture.journey.consent import opt_in, statements, suppression, suppression_files
 from nurture.journey.consent.suppression import ALL_MAIL
+from nurture.journey.consent.undo_import import undo_import
 from nurture.journey.delivery import unknown
 from nurture.journey.erasure import erase
 from nurture.journey.leads import address_queries
 from nurture.mail.providers.base import SuppressedAddress
 from nurture.operations import restore
-from nurture.operations.reoffer import QUEUE
+from nurture.operations.restore import QUEUE
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from tests.backups import backups_of
@@ -169,7 +170,7 @@ def test_stopping_in_the_middle_leaves_the_quarantine_on_and_the_next_run_goes_o
     with pytest.raises(KeyboardInterrupt):
         restore_at(host, again, START, START + 12 * DAY)
     assert quarantine.is_on(again, host.now)
-    assert host.run(again, START + 12 * DAY).delivered.quarantine_reason
+    assert host.run(again, START + 12 * DAY).delivered.stopped_by
     restore_at(host, again, START, START + 12 * DAY)
     run_days(host, again, 12, 60)
     assert most_copies(host.provider) == 1
@@ -184,7 +185,7 @@ def test_restoring_the_same_backup_again_is_noticed_again(
     host.run(ctx, SENT)
     for day in (1, 2, 3):
         ctx = put_back(host, ctx, lone_url, backup)
-        assert host.run(ctx, START + day * DAY).delivered.quarantine_reason
+        assert host.run(ctx, START + day * DAY).delivered.stopped_by
         restore_at(host, ctx, START, START + day * DAY + HOUR)
         run_days(host, ctx, day, day + 1)
     assert most_copies(host.provider) == 1
@@ -204,7 +205,7 @@ def test_other_workers_that_saw_more_accept_a_database_that_was_brought_to_today
     restore_at(host, again, START, START + 3 * HOUR, journals=sorted((tmp_path / "other").glob("*.suppressions")))
     other.now = START + 4 * HOUR
     third = other.open(lone_postgres_url)
-    assert not other.run(third, START + 4 * HOUR).delivered.quarantine_reason
+    assert not other.run(third, START + 4 * HOUR).delivered.stopped_by
     assert most_copies(other.provider) == 1
     again.database.close()
     third.database.close()
@@ -225,6 +226,37 @@ def test_opt_outs_of_the_gap_come_back_with_their_scope_and_opt_ins_too(
     with again.database.write() as tx:  # known only by its hash until a lead is imported with it
         address_queries.get_or_create_addresses(tx, ["stranger@elsewhere.example"], restore_erased=True)
     assert sorted(suppression_files.list_current(again)) == sorted(before)
+    again.database.close()
+
+
+def test_withdrawals_of_the_gap_come_back_and_those_of_the_backup_are_not_repeated(
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
+) -> None:
+    first, second = (one(ctx, "SELECT id FROM lead ORDER BY id LIMIT 1 OFFSET :n", n=n) for n in (0, 1))
+    statements.withdraw_consent(ctx, first, START)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    statements.withdraw_consent(ctx, second, SENT)
+    again = put_back(host, ctx, lone_url, backup)
+    assert statements.load_history(again, second, SENT).permission.allowed
+    done = restore_at(host, again, START, START + 5 * HOUR)
+    assert done.suppressed == 1
+    for lead in (first, second):
+        history = statements.load_history(again, lead, START + 5 * HOUR)
+        assert not history.permission.allowed
+        assert sum(not each.granted for each in history.statements) == 1
+    again.database.close()
+
+
+def test_a_withdrawal_whose_import_was_undone_in_the_gap_does_not_come_back(
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
+) -> None:
+    backup = backups_of(lone_url).back_up(tmp_path)
+    path = tmp_path / "records.csv"
+    path.write_text(f"email,source,date,kind\n{PEOPLE[1]},crm,2026-01-01,withdrawal\n", encoding="utf-8")
+    assert suppression_files.import_suppressions(ctx, path, SENT).new == 1
+    undo_import(ctx, "records.csv", SENT)
+    again = put_back(host, ctx, lone_url, backup)
+    assert restore_at(host, again, START, START + 5 * HOUR).suppressed == 0
     again.database.close()
 
 
@@ -313,7 +345,7 @@ def test_hand_offs_that_are_left_wait_for_a_person(host: Host, ctx: AppContext, 
     again = put_back(host, ctx, lone_url, backup)
     restore_at(host, again, START + HOUR, START + 3 * HOUR, choice="leave")
     host.run(again, START + 4 * HOUR)
-    assert host.provider.refs == sent
+    assert [ref for ref in host.provider.refs if not ref.startswith("waiting:")] == sent
     assert custody(again, lead) == ("queue", QUEUE)
     again.database.close()
 
@@ -324,7 +356,7 @@ class Listing(Mail):
     def list_suppressions(self) -> list[SuppressedAddress]:
         return [
             SuppressedAddress(f" {PEOPLE[7].upper()} ", "bounce", SENT),
-            SuppressedAddress(PEOPLE[8], "page", None),
+            SuppressedAddress(PEOPLE[8], "provider", None),
             SuppressedAddress("no address", "complaint", SENT),
         ]
 
@@ -339,7 +371,7 @@ def test_opt_outs_come_back_from_the_provider(lone_url: str, tmp_path: Path) -> 
     assert done.suppressed == 2
     assert [(found.email, found.source) for found in suppression_files.list_current(again)] == [
         (PEOPLE[7], "bounce"),
-        (PEOPLE[8], "page"),
+        (PEOPLE[8], "provider"),
     ]
     again.database.close()
 

@@ -12,13 +12,15 @@ from sqlalchemy import text
 from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.journey.engagement import signals
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
+from nurture.journey.intake.api import batches
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.reporting.audit import AuditReport, run_audit
 from nurture.reporting.tracks import report_handoffs
 from nurture.runtime.context import AppContext
 from nurture.simulation import engine
 from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
+from tests.journey.intake.lead_files import import_leads, row
 from tests.journey.observe import recorded_statements
 from tests.reporting.daily_ledger import ledger_by_day
 
@@ -58,9 +60,9 @@ def _busy(ctx: AppContext) -> datetime:
     add_lead(ctx, consent_basis=None)
     ready = [add_lead(ctx, demo_requested=True) for _ in range(4)]
     run_at(ctx, START, START + 2 * HOUR)
-    sweep.accept(ctx, 1, START + 3 * HOUR)
-    sweep.reject(ctx, 2, "not-now", START + 4 * HOUR)
-    sweep.reject(ctx, 3, "bad-fit", START + 4 * HOUR)
+    responses.accept(ctx, 1, START + 3 * HOUR)
+    responses.reject(ctx, 2, "not-now", START + 4 * HOUR)
+    responses.reject(ctx, 3, "bad-fit", START + 4 * HOUR)
     close_lead(ctx, ready[0], Closing.WON, START + 5 * HOUR)
     late = add_lead(ctx, at=START + 2 * DAY, title="Clerk", source="fair")
     now = engine.run_simulation(ctx, START + 2 * DAY, START + 20 * DAY)
@@ -177,16 +179,23 @@ def test_offers_and_custody_that_disagree_are_found(ctx: AppContext, statement: 
     assert not seen.ok
 
 
-def test_a_second_open_enrollment_is_found_once_the_index_is_gone(ctx: AppContext) -> None:
+def test_a_second_active_enrollment_is_found_once_the_index_is_gone(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     run_at(ctx, START)
-    _write(ctx, "DROP INDEX uq_enrollment_open")
+    _write(ctx, "DROP INDEX uq_enrollment_active")
     _write(
         ctx,
-        "INSERT INTO enrollment (lead_id, track, entered_at, step, visit, anchor_at, reached_at) "
-        "SELECT lead_id, track, entered_at, step, visit, anchor_at, reached_at FROM enrollment",
+        "INSERT INTO enrollment (lead_id, track, track_version, entered_at, step, visit, anchor_at, reached_at) "
+        "SELECT lead_id, track, track_version, entered_at, step, visit, anchor_at, reached_at FROM enrollment",
     )
     assert _kinds(run_audit(ctx, START)) == {"two-enrollments": (lead,)}
+
+
+def test_a_suspended_enrollment_that_nothing_interrupts_is_found(ctx: AppContext) -> None:
+    lead = add_lead(ctx)
+    run_at(ctx, START)
+    _write(ctx, "UPDATE enrollment SET suspended_at = entered_at")
+    assert _kinds(run_audit(ctx, START)) == {"enrollment-without-track": (lead,), "track-without-enrollment": (lead,)}
 
 
 def test_sweeps_that_stand_still_for_more_than_a_day_are_a_violation(ctx: AppContext) -> None:
@@ -238,7 +247,7 @@ def test_a_lead_back_from_sales_has_a_recent_touch_though_the_rep_had_it_for_lon
     run_at(ctx, START)
     back = START + 100 * DAY
     _write(ctx, "UPDATE custody SET due_at = :later", later=_stored(ctx, back + DAY))
-    sweep.reject(ctx, 1, "not-now", back)
+    responses.reject(ctx, 1, "not-now", back)
     assert run_audit(ctx, back + 30 * DAY).findings == ()
     assert _kinds(run_audit(ctx, back + 91 * DAY))["no-recent-touch"] == (lead,)
 
@@ -271,7 +280,7 @@ def test_an_audit_costs_the_same_number_of_statements_however_many_leads(ctx: Ap
     run_at(ctx, START)
     with recorded_statements(ctx.database) as many:
         assert run_audit(ctx, START).ok
-    assert len(many) == len(few) <= 20
+    assert len(many) == len(few) <= 25
 
 
 def test_the_ledger_of_each_day_counts_the_custodians_of_that_day(ctx: AppContext) -> None:
@@ -282,6 +291,33 @@ def test_the_ledger_of_each_day_counts_the_custodians_of_that_day(ctx: AppContex
     assert days[-1].day == now.astimezone(UTC).date()
     first, second, third = days[:3]
     assert (first.leads, first.new_leads, second.new_leads, third.leads) == (11, 11, 0, 12)
-    assert first.custody == {"intake": 0, "track": 5, "queue": 2, "offer": 1, "rep": 0, "closed": 3}
+    assert first.custody == {"intake": 0, "track": 5, "queue": 2, "offer": 1, "rep": 0, "resting": 1, "closed": 2}
     assert ledger_by_day(ctx, date(2026, 1, 7), date(2026, 1, 8)) == days[2:4]
     assert days[-1].custody == run_audit(ctx, now).total.custody
+
+
+def test_a_person_who_vanished_after_an_import_is_found(ctx: AppContext, tmp_path: Path) -> None:
+    add_lead(ctx)
+    import_leads(ctx, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"), now=START)
+    import_leads(ctx, tmp_path, row("c@example.com", Lead_ID="1"), now=START)  # it changed its address
+    rejected = row("no@example.com", Consent="no", Attended="perhaps")
+    assert import_leads(ctx, tmp_path, rejected, now=START).rejected == 1  # what it refuses is recorded
+    assert run_audit(ctx, START).ok
+    _write(ctx, "UPDATE lead SET address_id = NULL WHERE id = 3")
+    seen = run_audit(ctx, START)
+    assert (seen.ok, list(_kinds(seen)), [one.count for one in seen.findings]) == (False, ["address-vanished"], [1])
+    for table in ("identity", "journal", "custody", "lead"):
+        _write(ctx, f"DELETE FROM {table} WHERE {'id' if table == 'lead' else 'lead_id'} IN (2, 3)")
+    seen = run_audit(ctx, START)
+    assert {one.kind: one.count for one in seen.findings} == {"lead-vanished": 2, "address-vanished": 3}
+
+
+def test_leads_of_the_api_hide_nobody_of_a_file_who_vanished(ctx: AppContext, tmp_path: Path) -> None:
+    import_leads(ctx, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"), now=START)
+    posted = batches.post_leads(ctx, "site", [{"email": "c@example.com"}, {"external_id": "4"}], "site", START)
+    assert posted.accepted == 2
+    assert run_audit(ctx, START).ok
+    for table in ("identity", "journal", "custody", "lead"):
+        _write(ctx, f"DELETE FROM {table} WHERE {'id' if table == 'lead' else 'lead_id'} IN (1, 3)")
+    (found,) = [one for one in run_audit(ctx, START).findings if one.kind == "lead-vanished"]
+    assert (found.count, found.description) == (2, "leads that were created and are missing, of crm, site")

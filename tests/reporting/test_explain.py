@@ -13,9 +13,12 @@ from sqlalchemy import text
 from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.errors import InvalidState, NotFound
+from nurture.formats.lead_item import ItemReader
+from nurture.journey.consent import statements
 from nurture.journey.consent.suppression import suppress
 from nurture.journey.engagement import signals
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
+from nurture.journey.intake.import_file import import_rows
 from nurture.journey.leads.find import find_lead
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.tracks import manual
@@ -51,10 +54,11 @@ def test_a_lead_on_a_track_is_explained_with_its_step_its_hold_and_its_history(c
     assert seen.due_at == now
     assert seen.hold.guard == "not_due"
     assert "02-more is due on" in seen.hold.reason
-    assert [(line.stage, line.event) for line in seen.history][:4] == [
+    assert [(line.stage, line.event) for line in seen.history][:5] == [
         ("intake", "imported"),
         ("enroll", "classified"),
         ("advance", "not_due"),
+        ("consent", "granted"),
         ("advance", "touch"),
     ]
     by_event = {(line.stage, line.event): line for line in seen.history}
@@ -65,11 +69,11 @@ def test_a_lead_on_a_track_is_explained_with_its_step_its_hold_and_its_history(c
     assert orjson.loads(orjson.dumps(asdict(seen)))["lead_id"] == lead
 
 
-@pytest.mark.parametrize("held_by", ["suppressed", "paused", "with_sales"])
+@pytest.mark.parametrize("held_by", ["not_permitted", "paused", "with_sales"])
 def test_the_guard_that_holds_a_lead_is_named(ctx: AppContext, held_by: str) -> None:
     lead = add_lead(ctx, email="ada@people.example", title="Head")
     run_at(ctx, START)
-    if held_by == "suppressed":
+    if held_by == "not_permitted":
         suppress(ctx, ["ada@people.example"], START)
     elif held_by == "paused":
         manual.pause(ctx, lead, START + 9 * DAY, START)
@@ -78,9 +82,25 @@ def test_the_guard_that_holds_a_lead_is_named(ctx: AppContext, held_by: str) -> 
         run_at(ctx, START)
     seen = explain(ctx, lead, START)
     assert seen.hold.guard == held_by
-    assert seen.suppressions == (("global: admin",) if held_by == "suppressed" else ())
+    assert seen.suppressions == (("global: admin",) if held_by == "not_permitted" else ())
     assert seen.paused_until == (START + 9 * DAY if held_by == "paused" else None)
     assert ("held by" in dict(summary(seen))) is True
+
+
+def test_a_withdrawal_of_consent_is_shown_once_with_its_evidence(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
+    statements.withdraw_consent(ctx, lead, START + HOUR, evidence="said so on the phone")
+    (shown,) = [line for line in explain(ctx, lead, START + HOUR).history if line.event == "withdrawn"]
+    assert (shown.stage, shown.reason.endswith("said so on the phone")) == ("consent", True)
+
+
+def test_a_consent_that_is_no_clear_yes_is_shown(ctx: AppContext) -> None:
+    row = ItemReader("crm", {}).read(1, {"email": "ana@example.com", "consent_basis": "perhaps"})
+    import_rows(ctx, [row], "API batch", START)
+    assert "'perhaps', which is no clear yes to email" in explain(ctx, 1, START).consent
+    yes = ItemReader("crm", {}).read(1, {"email": "ana@example.com", "consent_basis": "consent"})
+    import_rows(ctx, [yes], "API batch", START)
+    assert "perhaps" not in explain(ctx, 1, START).consent
 
 
 def test_explaining_writes_nothing_and_shows_what_the_next_sweep_would_do(ctx: AppContext) -> None:
@@ -115,7 +135,7 @@ def test_leads_on_no_track_are_explained_too(
 def test_a_closed_lead_shows_how_it_ended_and_who_had_it(ctx: AppContext) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
-    sweep.accept(ctx, 1, START + HOUR)
+    responses.accept(ctx, 1, START + HOUR)
     assert explain(ctx, lead, START + HOUR).owner == "rep ana"
     close_lead(ctx, lead, Closing.WON, START + DAY, amount=1200.0, source="crm")
     by_event = {(line.stage, line.event): line for line in explain(ctx, lead, START + DAY).history}

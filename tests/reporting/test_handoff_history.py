@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from nurture.reporting.handoff_history import HandoffHistory, group_into_handoffs
 from nurture.reporting.handoff_history_queries import OfferRecord, OutcomeRecord
+from nurture.reporting.sales_rates import compute_rates
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -14,7 +18,13 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 def _offer(id_: int, state: str, **more: Any) -> OfferRecord:
     values = {"lead_id": 1, "rep": "mara", "rule": "replied", "reason": None, "round": 1, "policy_version": 1}
-    values |= {"offered_at": AT + id_ * HOUR, "answered_at": None, "followed_up_at": None, "useful": None}
+    values |= {
+        "offered_at": AT + id_ * HOUR,
+        "answered_at": None,
+        "followed_up_at": None,
+        "useful": None,
+        "ended_at": None,
+    }
     return OfferRecord(**{"id": id_, "state": state, "crm_owner": "", **values, **more})  # type: ignore[arg-type]
 
 
@@ -82,6 +92,33 @@ def test_who_bought_was_reached_even_if_nobody_noted_a_call() -> None:
 def test_who_lost_without_a_call_was_not_reached() -> None:
     (one,) = _group(_offer(1, "accepted"), outcomes=[OutcomeRecord(1, "lost", AT + 3 * DAY, None)])
     assert (one.was_reached_by_owner, one.has_won) == (False, False)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["offered", "accepted", "rejected", "expired", "lapsed", "withdrawn"]),
+            st.none() | st.integers(0, 300),
+            st.none() | st.integers(0, 300),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_followed_up_not_known_and_never_are_the_parts_of_all(drawn: list[tuple[str, int | None, int | None]]) -> None:
+    offers = [
+        _offer(
+            number,
+            state,
+            round=number,
+            answered_at=None if answered is None else AT + answered * HOUR,
+            followed_up_at=None if touched is None else AT + touched * HOUR,
+        )
+        for number, (state, answered, touched) in enumerate(drawn, 1)
+    ]
+    rates = {one.name: one for one in compute_rates(_group(*offers), AT + 30 * DAY)}
+    parts = [rates[name] for name in ("followed up", "contact not known", "never followed up")]
+    assert sum(one.count for one in parts) == parts[0].total == 1
 
 
 def test_a_hand_off_that_nobody_answers_is_ignored_and_an_answer_ends_that() -> None:

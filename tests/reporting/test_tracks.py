@@ -10,7 +10,7 @@ import pytest
 from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.journey.engagement import signals
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.reporting.tracks import (
     StepReport,
@@ -79,22 +79,22 @@ def test_the_funnel_counts_every_way_and_can_be_narrowed_to_a_source(ctx: AppCon
     add_lead(ctx, email=None)
     ready = [add_lead(ctx, demo_requested=True, source="fair") for _ in range(4)]
     run_at(ctx, START)
-    sweep.accept(ctx, 1, START + HOUR)
-    sweep.reject(ctx, 2, "not-now", START + HOUR)
-    sweep.reject(ctx, 3, "bad-fit", START + HOUR)
+    responses.accept(ctx, 1, START + HOUR)
+    responses.reject(ctx, 2, "not-now", START + HOUR)
+    responses.reject(ctx, 3, "bad-fit", START + HOUR)
     close_lead(ctx, ready[0], Closing.WON, START + 2 * HOUR)
     run_at(ctx, START + DAY)
     seen = report_funnel(ctx)
     assert (seen.leads, seen.in_intake, seen.with_sales) == (8, 0, 0)
     assert seen.readiness == {"no-address": 1, "nurture": 2, "ready": 4, "student": 1}
     assert seen.enrolled == {"keep": 3, "welcome": 1}
-    assert (seen.handed_off, seen.offered, seen.accepted, seen.rejected, seen.expired) == (4, 4, 1, 2, 1)
+    assert (seen.handed_off, seen.offers) == (4, {"accepted": 1, "expired": 1, "rejected": 2})
     assert seen.recycled == 2
-    assert seen.closed == {"discarded": 2, "won": 1}
+    assert (seen.closed, seen.resting) == ({"discarded": 2}, {"customer": 1})
     assert seen.queued == {"no-address": 1}
     assert (seen.nurtured, seen.nurtured_on) == (4, {"keep": 3, "welcome": 1})
     fair = report_funnel(ctx, "fair")
-    assert (fair.source, fair.leads, fair.offered, fair.recycled) == ("fair", 6, 4, 2)
+    assert (fair.source, fair.leads, sum(fair.offers.values()), fair.recycled) == ("fair", 6, 4, 2)
     assert (fair.enrolled, fair.queued) == ({"keep": 2, "welcome": 1}, {})
     assert report_funnel(ctx, "nowhere").leads == 0
 
@@ -116,8 +116,8 @@ def test_a_hand_off_is_reported_with_its_reason_its_rep_and_where_the_lead_is_no
     run_at(ctx, START, START + HOUR)
     _signal(ctx, lead, "replied", START + 2 * HOUR)
     run_at(ctx, START + 2 * HOUR)
-    sweep.reject(ctx, 1, "please-check", START + 3 * HOUR)
-    sweep.accept(ctx, 2, START + 3 * HOUR)
+    responses.reject(ctx, 1, "please-check", START + 3 * HOUR)
+    responses.accept(ctx, 2, START + 3 * HOUR)
     first, second = report_handoffs(ctx)
     assert (first.offer_id, first.lead_id, first.track, first.rule) == (1, other, None, "ready")
     assert (first.state, first.reason, first.custodian, first.ref) == (

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from nurture.clock import VirtualClock
 from nurture.crm.base import Crm, CrmUnavailable
-from nurture.operations import check_crm
+from nurture.operations import check_external
 from nurture.operations.doctor import CheckResult, DoctorContext, can_send, run_checks
 from nurture.settings import Settings
 from nurture.simulation.engine import DiscardingProvider
@@ -40,7 +40,7 @@ def found(url: str, folder: Path, crm: Crm | None) -> list[CheckResult]:
     setup = DoctorContext(
         settings, VirtualClock(START), DiscardingProvider, "/healthz", "http://127.0.0.1:9/api", lambda: crm
     )
-    return run_checks(setup, [("CRM", check_crm.check_crm)])
+    return run_checks(setup, [("CRM", check_external.check_crm)])
 
 
 def test_a_crm_with_all_fields_is_ok(sqlite_url: str, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Audit the ledger every night, and publish it as a table artifact."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from prefect import flow, get_run_logger

@@ -1,7 +1,5 @@
 """Start, watch and stop child processes, with all processes that they started."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
@@ -26,7 +24,6 @@ START_TIMEOUT: Final = 120.0
 
 STOP_TIMEOUT: Final = 2.5
 """Seconds that each child may take to stop; three children stay below ten seconds."""
-
 
 _SECRET_OWNER: Final = {SERVER_SECRET: "prefect", CLIENT_SECRET: "flows"}
 

@@ -3,8 +3,6 @@
 Standard input is a pipe from the parent. It closes when the parent ends, even by a kill; then the child stops.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -28,8 +26,7 @@ def flow_runner() -> None:
     from prefect import get_client, serve  # noqa: PLC0415 - the other children do not need it
 
     from flows.deployments import build_deployments, with_interval  # noqa: PLC0415
-    from flows.setup import ensure_limit  # noqa: PLC0415
-    from flows.stale_runs import clear_stale_runs  # noqa: PLC0415
+    from flows.setup import clear_stale_runs, ensure_limit  # noqa: PLC0415
     from nurture.settings import Settings  # noqa: PLC0415
 
     with get_client(sync_client=True) as client:

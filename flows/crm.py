@@ -1,7 +1,5 @@
 """Synchronize with the CRM: push hand-offs, pull what sales did."""
 
-from __future__ import annotations
-
 from prefect import flow, get_run_logger
 
 from flows.shards import Counts, log_counts, open_shard_app, run_name, run_shards, shard_task

@@ -1,7 +1,5 @@
 """Run the demo's last days as Prefect flow runs, on a temporary Prefect server."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import subprocess
@@ -75,12 +73,6 @@ def run_server(settings: Settings) -> Iterator[PrefectServer]:
         yield started
     finally:
         started.stop()
-
-
-def run_flows_at(settings: Settings, times: Sequence[datetime]) -> list[FlowRunInfo]:
-    """Run every stage at each time on the (virtual) database of *settings*, with a temporary server."""
-    with run_server(settings) as started:
-        return started.run(times)
 
 
 def run_flows_in(environment: Mapping[str, str], times: Sequence[datetime]) -> list[FlowRunInfo]:

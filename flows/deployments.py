@@ -80,10 +80,7 @@ def build_deployments(schedule: Iterable[FlowSchedule]) -> list[RunnerDeployment
 
 def _build_deployment(one: FlowSchedule) -> RunnerDeployment:
     from prefect import Flow  # noqa: PLC0415 - the table above is read without Prefect
-    from prefect.client.schemas.objects import (  # noqa: PLC0415
-        ConcurrencyLimitConfig,
-        ConcurrencyLimitStrategy,
-    )
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy  # noqa: PLC0415
     from prefect.deployments.runner import RunnerDeployment  # noqa: PLC0415
     from prefect.schedules import Cron, Interval  # noqa: PLC0415
     from prefect.types.entrypoint import EntrypointType  # noqa: PLC0415

@@ -1,7 +1,5 @@
 """Build the environment of child processes: nurture's settings, and a locked Prefect server without telemetry."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +48,7 @@ _FORBIDDEN: Final = frozenset(
         *("PREFECT_SERVER_API", "PREFECT_SERVER_DATABASE", "PREFECT_SERVER_UI"),
     }
 )
-"""Settings that point to another server or database, whose runs `flows.stale_runs` would end."""
+"""Settings that point to another server or database, whose runs `flows.setup` would end."""
 
 
 def build_environment(

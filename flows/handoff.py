@@ -1,7 +1,5 @@
 """Offer ready leads to reps, and expire unanswered offers."""
 
-from __future__ import annotations
-
 from prefect import flow
 
 from flows.shards import Counts, log_counts, open_context, run_name, run_shards, shard_task

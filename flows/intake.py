@@ -1,7 +1,5 @@
 """Classify new leads: to sales, to a track, or discarded with a reason."""
 
-from __future__ import annotations
-
 from prefect import flow
 
 from flows.shards import TASK_RUNNER, Counts, log_counts, open_context, run_name, run_shards, shard_task

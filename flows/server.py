@@ -1,7 +1,5 @@
 """Run Prefect's server for `nurture up`, locked by a secret."""
 
-from __future__ import annotations
-
 import hmac
 from base64 import b64encode
 from typing import Final

@@ -1,20 +1,30 @@
 """Create what running needs: tables, starter templates, Prefect's work pool and limits. Safe to run again."""
 
-from __future__ import annotations
-
 import shutil
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate, WorkPoolCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
+from prefect.states import Crashed
+from prefect.types import DateTime
 
 from flows.deployments import SENDER_LIMIT, WORK_POOL
 from nurture.app import open_app
+from nurture.clock import RealClock
 from nurture.errors import FileUnreadable
+from nurture.publishing.starters import write_starters
 from nurture.settings import STARTER_TEMPLATES, Settings
 
 DEFAULT_SENDERS = 4
@@ -34,23 +44,53 @@ LOCKED_SERVER = (
 )
 
 
-def init(settings: Settings) -> list[str]:
-    """Create what is missing, and return a line per item.
+def clear_stale_runs(client: SyncPrefectClient) -> tuple[int, int]:
+    """Mark dead runs as crashed, delete late runs, release all slots; return both counts.
+
+    Runs that died with an earlier server of `nurture up` would stay "running" and hold their flow's only slot.
+    Nothing is lost: all state is in nurture's database, and the next run of each flow catches up.
+    Only for our own server, before any flow runs on it.
+    """
+    alive = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    dead = 0
+    while runs := client.read_flow_runs(flow_run_filter=_in_state(alive), limit=200):
+        for run in runs:
+            client.set_flow_run_state(run.id, Crashed(message="nurture stopped while this ran."), force=True)
+        dead += len(runs)
+    late = 0
+    missed = _in_state([StateType.SCHEDULED])
+    missed.expected_start_time = FlowRunFilterExpectedStartTime(before_=DateTime.instance(RealClock().now()))
+    while runs := client.read_flow_runs(flow_run_filter=missed, limit=200):
+        for run in runs:
+            client.delete_flow_run(run.id)
+        late += len(runs)
+    for limit in client.read_global_concurrency_limits(limit=200):
+        if limit.active_slots:
+            client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(active_slots=0))
+    return dead, late
+
+
+def _in_state(types: list[StateType]) -> FlowRunFilter:
+    return FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)))
+
+
+def init(settings: Settings, starters: Sequence[str] = ()) -> list[str]:
+    """Create what is missing, add *starters* to the templates, and return a line per item.
 
     Prefect's items are skipped, with a line that says so, unless PREFECT_API_URL names a server that responds.
     """
     with open_app(settings, upgrade=True) as app:
         app.ctx.open_all()  # creates the mailbox, and finds faulty keys and URLs
         lines = [f"Database {app.database.name}: up to date"]
-    lines.append(_write_templates(settings.templates))
-    return lines + _set_up_prefect()
+    folder = Path("templates") if settings.templates in STARTER_TEMPLATES else settings.templates
+    shipped = next(one for one in STARTER_TEMPLATES if one.is_dir())
+    lines.append(_write_templates(folder, shipped))
+    return [*lines, *write_starters(folder, shipped, starters), *_set_up_prefect()]
 
 
-def _write_templates(folder: Path) -> str:
-    wanted = Path("templates") if folder in STARTER_TEMPLATES else folder
+def _write_templates(wanted: Path, starters: Path) -> str:
     if wanted.is_dir():
         return f"Templates {wanted}: there already"
-    starters = next(one for one in STARTER_TEMPLATES if one.is_dir())
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         # All or nothing: rename the complete copy, or drop it with its temporary folder.

@@ -1,7 +1,5 @@
 """Common parts of the flows: shards, retries, redaction, and the table of results."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter

@@ -1,7 +1,5 @@
 """Apply signals: what leads did."""
 
-from __future__ import annotations
-
 from prefect import flow
 
 from flows.shards import Counts, log_counts, open_context, run_name, run_shards, shard_task

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nurture.db.engine import Database
+from nurture.db.transaction import Transaction
 from nurture.definitions.holidays import public_holidays
 from nurture.domain.planning.calendar import Holidays
-from nurture.outbox.heartbeat import BEAT_INTERVAL
-from nurture.runtime.lazy_fields import Deferred, DeferredField
+from nurture.outbox.lease_queue import BEAT_INTERVAL
+from nurture.runtime.lazy_fields import Deferred, DeferredField, StampedCache
 from nurture.runtime.published import PublishedDefinitions
-from nurture.runtime.stamped_cache import StampedCache
 
 if TYPE_CHECKING:
     from nurture.crm.base import Crm
@@ -38,6 +38,14 @@ def _event_readers() -> Mapping[str, EventReader]:
     return registry.event_readers()
 
 
+Erasure = Callable[[Transaction, Sequence[int], datetime], None]
+"""What a stage does in the transaction that erases these leads, before they are closed."""
+
+
+def _no_erasures() -> NoReturn:
+    raise RuntimeError("no erasures are registered: nothing is erased, because a stage would keep data of the lead")
+
+
 @dataclass
 class AppContext:
     """Database, published definitions, provider, CRM and notifiers; built by `nurture.app`.
@@ -47,8 +55,8 @@ class AppContext:
     *track_clicks*: rewrite links in email to our redirect; *honeypot*: add a link that no reader sees. *spool*:
     folder for signals that arrive while the database is busy. *reply_domain*: domain of `reply+TOKEN@` addresses,
     "" if replies are not routed to us; *inbox*: mailbox to read them from. *notifiers*: by name; None sends notices
-    through *provider*, as on a virtual clock. *message_kinds*: what can be sent, by name. *mail_reader*: parses
-    inbound email in a separate process.
+    through *provider*, as on a virtual clock. *message_kinds*: what can be sent, by name. *erasures*: what
+    stages do about erased leads. *mail_reader*: parses inbound email in a separate process.
 
     What reaches outside is given as a value, or as a `Deferred` that builds it when it is first used.
     """
@@ -70,6 +78,7 @@ class AppContext:
     crm: DeferredField[Crm | None] = DeferredField(None)
     notifiers: DeferredField[Mapping[str, Provider] | None] = DeferredField(None)
     message_kinds: DeferredField[Mapping[str, MessageKind]] = DeferredField(Deferred(dict))
+    erasures: DeferredField[Sequence[Erasure]] = DeferredField(Deferred(_no_erasures))
     mail_reader: DeferredField[MailReader] = DeferredField(Deferred(_shared_reader))
     event_readers: DeferredField[Mapping[str, EventReader]] = DeferredField(Deferred(_event_readers))
 

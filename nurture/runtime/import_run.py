@@ -3,29 +3,27 @@
 An import can be repeated: rows that were imported before change nothing.
 """
 
-from __future__ import annotations
-
 import gc
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypedDict, TypeVar
+from typing import Any, Final, Generic, Protocol, TypedDict, TypeVar, Unpack
 
 from nurture.db.engine import Database
-from nurture.db.tables.base import table
-from nurture.db.tables.intake import ImportFile
+from nurture.db.tables.intake import import_file
 from nurture.db.transaction import Transaction
 from nurture.errors import DatabaseUnavailable, FileUnreadable
 from nurture.formats.rejected_rows import BadRow, BadRowReport, choose_report_path
-from nurture.runtime.gc_pause import gc_paused
+from nurture.formats.table_file import ReadOptions
+from nurture.runtime.batches import gc_paused
 
 BATCH_SIZE: Final = 2_000
 """Rows per transaction."""
 
-_RECORD: Final = ("kind", "name", "source", "digest", "imported_at", "rows", "created", "updated", "rejected")
+_RECORD: Final = ("id", "kind", "name", "source", "digest", "imported_at", "rows", "created", "updated", "rejected")
 
 T = TypeVar("T")
 ProgressCallback = Callable[[int, int], None]
@@ -36,12 +34,13 @@ OpenTransaction = Callable[[], AbstractContextManager[Transaction]]
 
 class ImportOptions(TypedDict, total=False):
     """The options of every import. A *dry_run* writes only the report of rejected rows, which is by default next to
-    the file.
+    the file. *reading* is what a person knows of the file; the importer opens it so.
     """
 
     report: Path | None
     dry_run: bool
     progress: ProgressCallback | None
+    reading: ReadOptions
 
 
 @dataclass
@@ -49,6 +48,8 @@ class ImportResult:
     """The result of an import. *rows* = *new* + *updated* + *unchanged* + *conflicts* + *rejected*.
 
     *report_path* is the file of rejected rows, None if there are none. *notes* are remarks for the marketer.
+    *import_id* is the id of its record; 0 for a dry run. *mapped* maps columns to fields; *unmapped* columns are not
+    used, or become custom fields of leads.
     """
 
     source: str = ""
@@ -60,12 +61,17 @@ class ImportResult:
     rejected: int = 0
     report_path: Path | None = None
     notes: tuple[str, ...] = ()
+    import_id: int = field(default=0, compare=False)
+    mapped: Mapping[str, str] = field(default_factory=dict)
+    unmapped: tuple[str, ...] = ()
 
 
 class _SourceFile(Protocol):
     path: Path
     size: int
 
+    @property
+    def notes(self) -> Sequence[str]: ...
     @property
     def bytes_read(self) -> int: ...
 
@@ -75,6 +81,7 @@ class ImportRun(Generic[T]):
     """One kind of import. *write* writes a batch, counts its rows in *result*, and returns those that it rejects.
 
     *header* are the column names for the report. *batch_size* None reads the whole file into one batch.
+    *write_opt_outs* writes the opt-outs in rejected rows.
     """
 
     kind: str
@@ -84,32 +91,31 @@ class ImportRun(Generic[T]):
     write: Callable[[Transaction, list[T]], Iterable[BadRow]]
     result: ImportResult = field(default_factory=ImportResult)
     batch_size: int | None = BATCH_SIZE
+    write_opt_outs: Callable[[Transaction, list[Any]], None] | None = None
+    _opt_outs: list[Any] = field(default_factory=list, init=False)
     _imported: int = field(default=0, init=False)
 
-    def execute(
-        self,
-        database: Database,
-        now: datetime,
-        report: Path | None = None,
-        dry_run: bool = False,  # noqa: FBT001, FBT002 - one of the ImportOptions
-        progress: ProgressCallback | None = None,
-    ) -> None:
+    def execute(self, database: Database, now: datetime, **options: Unpack[ImportOptions]) -> None:
         """Import the file in batches, each in one transaction.
 
         Raises:
             FileUnreadable: The file or its report cannot be used; earlier batches remain imported.
             DatabaseUnavailable: Earlier batches remain imported.
         """
-        file, result = self.file, self.result
+        file, result, progress = self.file, self.result, options.get("progress")
+        dry_run = options.get("dry_run", False)
         with (
             gc_paused(),
             self._progress_in_errors(dry_run=dry_run),
-            BadRowReport(choose_report_path(file.path, report), self.header) as bad,
+            BadRowReport(choose_report_path(file.path, options.get("report")), self.header) as bad,
             _transactions(database, dry_run=dry_run) as transaction,
         ):
             for batch in self._batches(bad):
                 with transaction() as tx:
-                    rejected = list(self.write(tx, batch))
+                    if self._opt_outs and self.write_opt_outs is not None:
+                        self.write_opt_outs(tx, self._opt_outs)
+                    rejected = list(self.write(tx, batch)) if batch else []
+                self._opt_outs = []
                 self._imported += len(batch) - len(rejected)
                 for row in rejected:
                     bad.add(row)
@@ -118,8 +124,17 @@ class ImportRun(Generic[T]):
                     progress(file.bytes_read, file.size)
             result.rejected = bad.count
             result.report_path = bad.path if bad.count else None
+            result.notes = (*file.notes, *result.notes)
             with transaction() as tx:
                 self._record(tx, now)
+            if dry_run:
+                result.import_id = 0
+
+    def reserve_id(self, tx: Transaction) -> int:
+        """Return the id of the record of this import."""
+        if not self.result.import_id:
+            self.result.import_id = tx.reserve_ids(import_file.name, 1)[0]
+        return self.result.import_id
 
     def _batches(self, bad: BadRowReport) -> Iterator[list[T]]:
         batch: list[T] = []
@@ -127,12 +142,16 @@ class ImportRun(Generic[T]):
             self.result.rows += 1
             if isinstance(row, BadRow):
                 bad.add(row)
+                self._opt_outs += row.opt_outs
+                if len(self._opt_outs) >= BATCH_SIZE:
+                    yield batch
+                    batch = []
                 continue
             batch.append(row)
             if len(batch) == self.batch_size:
                 yield batch
                 batch = []
-        if batch:
+        if batch or self._opt_outs:
             yield batch
 
     @contextmanager
@@ -157,7 +176,9 @@ class ImportRun(Generic[T]):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         counts = done.rows, done.new, done.updated, done.rejected
-        tx.insert(table(ImportFile), _RECORD, [(self.kind, path.name, done.source, digest, now, *counts)])
+        tx.insert(
+            import_file, _RECORD, [(self.reserve_id(tx), self.kind, path.name, done.source, digest, now, *counts)]
+        )
 
 
 class _Rollback(Exception):

@@ -1,6 +1,4 @@
-"""Fields of a dataclass whose values are built when they are first read."""
-
-from __future__ import annotations
+"""Values that are built when they are first read: fields of a dataclass, and what a database row's stamp dates."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -55,3 +53,16 @@ class DeferredField(Generic[T]):
     def __set__(self, instance: object, value: T | Deferred[T]) -> None:
         """Store a value or a `Deferred`."""
         instance.__dict__[self._name] = value
+
+
+class StampedCache(Generic[T]):
+    """The newest value, and the stamp that it was built for."""
+
+    def __init__(self) -> None:
+        self._cached: tuple[object, T] | None = None
+
+    def get(self, stamp: object, build: Callable[[], T]) -> T:
+        """Return the cached value; call *build* if *stamp* has changed."""
+        if self._cached is None or self._cached[0] != stamp:
+            self._cached = stamp, build()
+        return self._cached[1]

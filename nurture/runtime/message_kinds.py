@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from nurture.db.transaction import Transaction
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox.messages import DueMessage
-from nurture.runtime.link_destination_queries import PersonalDestinations, SharedDestination
+from nurture.runtime.link_queries import PersonalDestinations, SharedDestination
 from nurture.runtime.public_links import Link
 
 if TYPE_CHECKING:
@@ -43,9 +43,13 @@ class MessageKind:
     """A kind of message in the outbox.
 
     *load* reads what the messages of a batch need, in a constant number of statements. *withdrawal_reason* returns why
-    a due message is not to be sent any more, "" if it is; then it is cancelled.
+    a due message is not to be sent any more, "" if it is; then it is cancelled. A message that *asks_consent* needs no
+    basis, and waits for no send window and no frequency cap. Of the due mail of one lead, the highest *priority* goes
+    first; what then exceeds a cap is moved.
     """
 
     name: str
     load: Callable[[AppContext, Transaction, Sequence[DueMessage], datetime], Composer]
-    withdrawal_reason: Callable[[DueMessage], str]
+    withdrawal_reason: Callable[[DueMessage], str] = lambda _message: ""
+    asks_consent: bool = False
+    priority: int = 0

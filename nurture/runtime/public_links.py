@@ -1,7 +1,5 @@
 """Public links: an opaque token of 128 random bits, for one purpose and one lead."""
 
-from __future__ import annotations
-
 from base64 import b32encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +9,8 @@ from secrets import token_bytes, token_urlsafe
 from typing import Final, NamedTuple
 
 from nurture.db.transaction import Transaction
-from nurture.runtime import token_queries
-from nurture.runtime.token_queries import TokenRecord
+from nurture.runtime import link_queries
+from nurture.runtime.link_queries import TokenRecord
 
 UNSUBSCRIBE: Final = "unsubscribe"
 PREFERENCES: Final = "preferences"
@@ -23,9 +21,14 @@ CALL_BACK_LATER: Final = "call_back_later"
 CLICK: Final = "click"
 OPEN: Final = "open"
 QUESTION: Final = "question"
+CONFIRM: Final = "confirm"
+QUEUES: Final = "queues"
 
 REPLY: Final = "reply"
-"""Purpose of reply addresses, which have no page."""
+"""Purpose of reply addresses, which have no page. Answers and bounces of a message are sent there."""
+
+PROBE_TOKEN: Final = "probe".ljust(26, "a")
+"""The token in reply addresses of test emails; it belongs to no message."""
 
 PATHS: Final = {
     UNSUBSCRIBE: "u",
@@ -37,6 +40,8 @@ PATHS: Final = {
     CLICK: "c",
     OPEN: "o",
     QUESTION: "f",
+    CONFIRM: "y",
+    QUEUES: "q",
 }
 """Path of each purpose under the base URL."""
 
@@ -79,20 +84,17 @@ def digest(token: str) -> str:
 
 def make_link(spec: LinkSpec) -> Link:
     """Return a link with a new token."""
-    return Link(_make_mail_token() if spec.purpose == REPLY else token_urlsafe(16), spec)
-
-
-def _make_mail_token() -> str:
-    """Return a lower-case token: mail servers may lower-case the local part of an address."""
-    return b32encode(token_bytes(16)).decode().rstrip("=").lower()
+    if spec.purpose == REPLY:  # in lower case, because mail servers may lower-case the local part of an address
+        return Link(b32encode(token_bytes(16)).decode().rstrip("=").lower(), spec)
+    return Link(token_urlsafe(16), spec)
 
 
 def store_links(tx: Transaction, links: Sequence[Link], now: datetime) -> None:
     """Store the digests of the links, which activates them."""
-    token_queries.insert_tokens(tx, [(link.digest, *link.spec, now) for link in links])
+    link_queries.insert_tokens(tx, [(link.digest, *link.spec, now) for link in links])
 
 
 def find_token(tx: Transaction, token: str, purpose: str) -> TokenRecord | None:
     """Return the record of *token*; None if it is unknown or has another purpose."""
-    found = token_queries.find_token(tx, digest(token))
+    found = link_queries.find_token(tx, digest(token))
     return found if found is not None and found.purpose == purpose else None

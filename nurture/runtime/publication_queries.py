@@ -1,7 +1,5 @@
 """Published versions of tracks and of the policy, and who approved which policy."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
@@ -9,12 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Select, func, insert, or_, select
 
-from nurture.db.tables import publishing as publishing_tables
-from nurture.db.tables.base import table
+from nurture.db.row_values import row_columns
+from nurture.db.tables.publishing import approval as approvals
+from nurture.db.tables.publishing import publication
 from nurture.db.transaction import Transaction
-
-publication = table(publishing_tables.Publication)
-approval = table(publishing_tables.Approval)
 
 POLICY: Final = "policy"
 """Kind, and only name, of the publication that needs approval."""
@@ -49,6 +45,9 @@ class PolicyVersion(NamedTuple):
     approval: Approval | None
 
 
+_VERSION: Final = row_columns(PublishedVersion, publication)
+
+
 def load_newest_versions(tx: Transaction) -> list[PublishedVersion]:
     """Return the newest version of every publication, approved or not."""
     return [PublishedVersion._make(row) for row in tx.execute(_newest_versions_query(only_in_force=False))]
@@ -66,12 +65,10 @@ def _newest_versions_query(*, only_in_force: bool) -> Select[Any]:
         publication.c.kind, publication.c.name
     )
     if only_in_force:
-        approved = select(approval.c.publication_id)
+        approved = select(approvals.c.publication_id)
         newest = newest.where(or_(publication.c.kind != POLICY, publication.c.id.in_(approved)))
     last = newest.subquery()
-    query = select(
-        publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
-    ).join(
+    query = select(*_VERSION).join(
         last,
         (last.c.kind == publication.c.kind)
         & (last.c.name == publication.c.name)
@@ -83,16 +80,8 @@ def _newest_versions_query(*, only_in_force: bool) -> Select[Any]:
 def list_policy_versions(tx: Transaction) -> list[PolicyVersion]:
     """Return every version of the policy, newest first."""
     query = (
-        select(
-            publication.c.id,
-            publication.c.kind,
-            publication.c.name,
-            publication.c.version,
-            publication.c.digest,
-            publication.c.published_at,
-            *approval.c,
-        )
-        .outerjoin(approval, approval.c.publication_id == publication.c.id)
+        select(*_VERSION, publication.c.published_at, *approvals.c)
+        .outerjoin(approvals, approvals.c.publication_id == publication.c.id)
         .where(publication.c.kind == POLICY)
         .order_by(publication.c.version.desc())
     )
@@ -102,17 +91,23 @@ def list_policy_versions(tx: Transaction) -> list[PolicyVersion]:
     ]
 
 
+def list_track_versions(tx: Transaction, track: str) -> list[tuple[int, datetime, Mapping[str, str]]]:
+    """Return (version, time of publication, files) of every version of *track*, the oldest first."""
+    columns = (publication.c.version, publication.c.published_at, publication.c.sources)
+    of_track = (publication.c.kind == "track", publication.c.name == track)
+    query = select(*columns).where(*of_track).order_by(publication.c.version)
+    return [(version, at, sources) for version, at, sources in tx.execute(query)]
+
+
 def insert_approval(tx: Transaction, new_approval: Approval) -> bool:
     """Put a policy version in force; return False if it already was."""
-    return tx.insert(approval, Approval._fields, [new_approval], ignore_conflicts=True) == 1
+    return tx.insert(approvals, Approval._fields, [new_approval], ignore_conflicts=True) == 1
 
 
 def find_version(tx: Transaction, kind: str, name: str, version: int) -> PublishedVersion | None:
     """Return one published version, None if there is none."""
-    query = select(
-        publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
-    ).where(publication.c.kind == kind, publication.c.name == name, publication.c.version == version)
-    row = tx.execute(query).one_or_none()
+    is_wanted = (publication.c.kind == kind, publication.c.name == name, publication.c.version == version)
+    row = tx.execute(select(*_VERSION).where(*is_wanted)).one_or_none()
     return PublishedVersion._make(row) if row is not None else None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nurture.db.transaction import Transaction
@@ -11,11 +12,13 @@ from nurture.definitions.folder import BRIEF
 from nurture.domain.delivery.sending_limits import SendingRules
 from nurture.errors import NotFound
 from nurture.runtime import publication_queries
-from nurture.runtime.gc_pause import gc_paused
+from nurture.runtime.batches import gc_paused
 from nurture.runtime.publication_queries import POLICY, PublishedVersion
 
 if TYPE_CHECKING:
     from nurture.definitions.read_all import ProjectDefinitions
+    from nurture.domain.fields import Fields
+    from nurture.domain.planning.entry import Entries
     from nurture.domain.planning.program import Program
     from nurture.domain.policy.crm_status import CrmStatusMap
     from nurture.domain.policy.policy import Policy
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 SENDING = "sending"
 """Kind, and only name, of the published sending rules."""
+
+FIELDS = "fields"
+"""Kind, and only name, of the published declared fields."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,13 @@ class Definitions:
     sending: SendingRules = field(default_factory=SendingRules)
     """The built-in rules if none were published."""
 
+    @cached_property
+    def entries(self) -> Entries:
+        """Return the audiences of all tracks."""
+        from nurture.domain.planning.entry import Entries  # noqa: PLC0415 - where leads are decided about
+
+        return Entries(self.programs.values())
+
 
 @dataclass
 class PublishedDefinitions:
@@ -44,6 +57,7 @@ class PublishedDefinitions:
     _policies: dict[int, Policy] = field(default_factory=dict)
     _loaded: dict[int, ProjectDefinitions] = field(default_factory=dict)
     _emails: dict[tuple[object, ...], CompiledEmail] = field(default_factory=dict)
+    _declared: dict[int, Fields] = field(default_factory=dict)
     _sending_rules: dict[int, SendingRules] = field(default_factory=dict)
     _current: tuple[tuple[PublishedVersion, ...], Definitions] | None = None
 
@@ -74,24 +88,40 @@ class PublishedDefinitions:
         return known or self._program(tx, self._require_version(tx, "track", track, version))
 
     def email(
-        self, tx: Transaction, track: str, version: int, name: str, tracking: LinkTracking | None = None
+        self,
+        tx: Transaction,
+        track: str,
+        version: int,
+        name: str,
+        tracking: LinkTracking | None = None,
+        language: str = "",
     ) -> CompiledEmail:
-        """Return a compiled email of one version of a track; *tracking* rewrites its links to our redirect."""
-        key = ("track", track, version, name, tracking)
-        if key not in self._emails:
-            row = self._require_version(tx, "track", track, version)
-            found = self._load_definitions(tx, row).tracks[track]
-            path = f"tracks/{track}/{name}.md"
-            layout = self._load_definitions(tx, row).layouts[found.layouts[name]]
-            if tracking is not None:
-                from nurture.runtime import link_destination_queries  # noqa: PLC0415 - where emails are composed
+        """Return a compiled email of one version of a track; *tracking* rewrites its links to our redirect.
 
-                tracking = replace(
-                    tracking,
-                    known_destinations=link_destination_queries.load_shared_urls(tx, track, version, name),
-                )
-            self._emails[key] = _compile(path, found.emails[name], layout, tracking)
-        return self._emails[key]
+        *language* is one of those that the email has besides the default.
+        """
+        key = ("track", track, version, name, tracking)
+        if (*key, language) not in self._emails:
+            row = self._require_version(tx, "track", track, version)
+            from nurture.domain.planning.content import utm_parameters  # noqa: PLC0415 - where emails are composed
+
+            definitions = self._load_definitions(tx, row)
+            found = definitions.tracks[track]
+            known: dict[str, str] = {}
+            if tracking is not None:
+                from nurture.runtime import link_queries  # noqa: PLC0415 - where emails are composed
+
+                known = link_queries.load_shared_names(tx, track, version, name)
+            for one in ("", *found.unversioned.languages.get(name, ())):  # in one order: they share the link numbers
+                file = f"{name}.{one}" if one else name
+                layout = definitions.layouts[found.layouts[file]]
+                counted = None if tracking is None else replace(tracking, known_destinations=tuple(known))
+                utm = utm_parameters(found.unversioned, name)
+                compiled = _compile(f"tracks/{track}/{file}.md", found.emails[file], layout, counted, utm)
+                known = dict(zip(compiled.destinations, compiled.names, strict=True)) | known
+                names = tuple(known[url] for url in compiled.destinations)
+                self._emails[*key, one] = replace(compiled, names=names)
+        return self._emails[*key, language]
 
     def brief(self, tx: Transaction, version: int) -> CompiledEmail:
         """Return the compiled brief of one version of the policy."""
@@ -113,6 +143,10 @@ class PublishedDefinitions:
             self._emails[key] = _compile(path, text, layouts[_layout_name(path, text)])
         return self._emails[key]
 
+    def has_email(self, tx: Transaction, version: int, path: str) -> bool:
+        """Return whether one version of the policy has this email of handoff/."""
+        return path in self._policy_definitions(tx, version).sources
+
     def internal_email(self, tx: Transaction, version: int, path: str, text: str) -> CompiledEmail:
         """Return a compiled email to our own team, in the layout of one version of the policy."""
         key = (POLICY, POLICY, version, path)
@@ -129,13 +163,24 @@ class PublishedDefinitions:
         """Return the CRM status mapping that was published with the policy in force."""
         return self._policy_definitions(tx, self.current(tx).policy.version).crm
 
+    def declared_fields(self, tx: Transaction) -> Fields:
+        """Return the published fields of fields.yaml, without the built-in ones; none if none were published."""
+        for row in publication_queries.load_versions_in_force(tx):
+            if row.kind == FIELDS:
+                if row.id not in self._declared:
+                    from nurture.definitions.fields import load_declared  # noqa: PLC0415 - for imports
+
+                    self._declared[row.id] = load_declared(publication_queries.load_sources(tx, row.id))
+                return self._declared[row.id]
+        return {}
+
     def _policy_email(self, tx: Transaction, version: int, path: str) -> str:
-        sources = self._policy_definitions(tx, version).sources
-        if path not in sources:
+        emails = self._policy_definitions(tx, version).emails
+        if path not in emails:
             raise NotFound(
                 f"Version {version} of the policy has no templates/{path}. Create it, then run `nurture publish`."
             )
-        return sources[path]
+        return emails[path].text
 
     def _policy_definitions(self, tx: Transaction, version: int) -> ProjectDefinitions:
         return self._load_definitions(tx, self._require_version(tx, POLICY, POLICY, version))
@@ -174,11 +219,13 @@ class PublishedDefinitions:
         return self._sending_rules[row.version]
 
 
-def _compile(path: str, text: str, layout: str, tracking: LinkTracking | None = None) -> CompiledEmail:
+def _compile(
+    path: str, text: str, layout: str, tracking: LinkTracking | None = None, utm: Sequence[tuple[str, str]] = ()
+) -> CompiledEmail:
     # Jinja, Markdown and MJML are needed only to compose emails.
     from nurture.mail.rendering.compile import EmailSource, compile_email  # noqa: PLC0415
 
-    return compile_email(EmailSource(path, text), layout, tracking)
+    return compile_email(EmailSource(path, text), layout, tracking, utm)
 
 
 def _layout_name(path: str, text: str) -> str:

@@ -4,20 +4,19 @@ A copy would send the same email as the original, and a restored backup would se
 pages and imports continue to work. Leads do not advance, so that `nurture admin restored` can replay the gap.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from nurture.crm import registry as crms
-from nurture.db import database_identity
-from nurture.db.database_identity import Installation
-from nurture.db.machine_state import BACKUP_RESTORED, Machine, describe_outdated
+from nurture import settings_model
+from nurture.crm.registry import CRMS
+from nurture.db import clock_row
+from nurture.db.clock_row import Installation
+from nurture.db.machine_state import Machine, describe_outdated
 from nurture.db.transaction import Transaction
 from nurture.errors import InvalidState, Misconfigured
-from nurture.mail.providers import registry as providers
+from nurture.mail.providers.registry import PROVIDERS
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.messages import PRESUMED_SENT
@@ -32,12 +31,12 @@ _ADOPT_REMEDY: Final = "If you moved the database on purpose and nothing uses th
 def is_local(name: str) -> bool:
     """Return whether this provider or CRM sends nothing outside this machine."""
     # PRESUMED_SENT only records that email was sent elsewhere.
-    return name == PRESUMED_SENT or providers.is_local(name) or crms.is_local(name)
+    return name == PRESUMED_SENT or settings_model.is_local({**PROVIDERS, **CRMS}, name)
 
 
-def remedy_for(reason: str) -> str:
-    """Return how to end a quarantine with this *reason*; an outdated database cannot be adopted."""
-    return _RESTORE_REMEDY if BACKUP_RESTORED in reason else f"{_RESTORE_REMEDY} {_ADOPT_REMEDY}"
+def remedy_for(active: Breaker) -> str:
+    """Return how to end this quarantine; an outdated database cannot be adopted."""
+    return _RESTORE_REMEDY if active.is_outdated else f"{_RESTORE_REMEDY} {_ADOPT_REMEDY}"
 
 
 def find_quarantine(active: Sequence[Breaker], name: str) -> Breaker | None:
@@ -56,13 +55,13 @@ def is_on(ctx: AppContext, now: datetime) -> bool:
     if ctx.database.machine is None or is_local(ctx.provider.name):
         return False
     try:
-        return find_reason(ctx, now) is not None
+        return check(ctx, now) is not None
     except Misconfigured:  # the delivery stage reports it
         return False
 
 
-def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str | None:
-    """Return why nothing may be sent, or None; quarantine a copied or outdated database.
+def check(ctx: AppContext, now: datetime, *, exempt: bool = True) -> Breaker | None:
+    """Return the quarantine in which nothing may be sent, or None; quarantine a copied or outdated database.
 
     The first call records the location of the database. A virtual clock is exempt, and so are local providers
     and CRMs unless *exempt* is False. Raises Misconfigured if the folder of this machine cannot be used.
@@ -73,15 +72,16 @@ def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str |
     with _require_usable_folder(machine):
         with database.read() as tx:
             active = next((breaker for breaker in circuit_breakers.list_active(tx) if breaker.kind == KIND), None)
-            known = database_identity.read_installation(tx)
-            location = database_identity.current_location(tx, machine.id)
+            known = clock_row.read_installation(tx)
+            location = clock_row.current_location(tx, machine.id)
         if active is not None:
-            return active.reason
+            return active
         assert known is not None  # bound to a clock when it was opened
-        reason = _find_reason_to_quarantine(known, location, machine.newest_generation())
+        newest_seen = machine.newest_generation()
+        is_outdated = newest_seen is not None and known.generation < newest_seen
+        reason = _find_reason_to_quarantine(known, location, newest_seen)
         if reason is not None:
-            start(ctx, f"the database is in quarantine: {reason}", now)
-            return reason
+            return start(ctx, f"the database is in quarantine: {reason}", now, is_outdated=is_outdated)
         # Before the location: a location without a generation means that the machine's folder was lost.
         machine.record_generation(known.generation)
         if known.location is None:
@@ -136,10 +136,12 @@ def _require_usable_folder(machine: Machine) -> Iterator[None]:
         ) from error
 
 
-def start(ctx: AppContext, reason: str, now: datetime) -> None:
-    """Put the database in quarantine for all workers."""
+def start(ctx: AppContext, reason: str, now: datetime, *, is_outdated: bool) -> Breaker:
+    """Put the database in quarantine for all workers; return it."""
+    breaker = Breaker(KIND, NAME, reason, now, None, is_outdated)
     with ctx.database.write() as tx:
-        circuit_breakers.trip(tx, Breaker(KIND, NAME, reason, now, None))
+        circuit_breakers.trip(tx, breaker)
+    return breaker
 
 
 def record_external_calls(ctx: AppContext, tx: Transaction, name: str) -> None:
@@ -151,8 +153,8 @@ def record_external_calls(ctx: AppContext, tx: Transaction, name: str) -> None:
 
 def record_location(ctx: AppContext, tx: Transaction, machine: Machine) -> None:
     """Record the current location of the database."""
-    database_identity.create_marker(ctx.database)
-    database_identity.record_location(tx, database_identity.current_location(tx, machine.id))
+    clock_row.create_marker(ctx.database)
+    clock_row.record_location(tx, clock_row.current_location(tx, machine.id))
 
 
 def require_machine(ctx: AppContext) -> Machine:
@@ -169,9 +171,9 @@ def adopt(ctx: AppContext, by: str, now: datetime) -> bool:
     Raises InvalidState if this machine has seen a newer state of the database, here or elsewhere.
     """
     machine = require_machine(ctx)
-    find_reason(ctx, now, exempt=False)
+    check(ctx, now, exempt=False)
     with _require_usable_folder(machine), ctx.database.write() as tx:
-        known = database_identity.read_installation(tx)
+        known = clock_row.read_installation(tx)
         assert known is not None
         newest_seen = machine.newest_generation_of_any_copy()
         if newest_seen is not None and known.generation < newest_seen:

@@ -1,7 +1,5 @@
 """Error texts without personal data: journal and outbox keep ids, never field values."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Final
 

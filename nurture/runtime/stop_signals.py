@@ -1,7 +1,5 @@
 """Stop a program at the next safe point when a signal asks for it."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.lock import LOCK_FILE, hold_lock
+from flows.up import LOCK_FILE, hold_lock
 from nurture.errors import AlreadyRunning
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from flows.lock import hold_lock
+from flows.up import hold_lock
 with hold_lock(Path(sys.argv[1])) as write_urls:
     write_urls({"Pages": "http://127.0.0.1:8025"})
     print("held", flush=True)

@@ -15,7 +15,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from ruamel.yaml import YAML
 
 from flows.deployments import SCHEDULE, WORK_POOL, with_interval
-from nurture.outbox.heartbeat import LEASE
+from nurture.outbox.lease_queue import LEASE
 
 pytestmark = pytest.mark.quick
 

@@ -26,7 +26,7 @@ from flows.child_processes import ChildProcesses, wait_until_ready
 from flows.demo_runs import run_flows_in
 from flows.deployments import SCHEDULE, SENDER_LIMIT, WORK_POOL
 from flows.environment import CLIENT_SECRET, build_environment
-from flows.stale_runs import clear_stale_runs
+from flows.setup import clear_stale_runs
 from nurture.app import open_app
 from nurture.db.engine import Database
 from nurture.settings import Settings

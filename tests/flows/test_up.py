@@ -125,7 +125,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         database.close()
 
 
-def test_a_schedule_fires_and_its_run_moves_a_lead(started: Started) -> None:
+def test_a_lead_moves_and_a_schedule_fires(started: Started) -> None:
     def is_on_track() -> bool:
         assert started.program.poll() is None
         with started.database.read() as tx:
@@ -135,9 +135,11 @@ def test_a_schedule_fires_and_its_run_moves_a_lead(started: Started) -> None:
     until(is_on_track, 240)
 
     def completed() -> bool:
-        return bool(ask(started.api, "/flow_runs/count", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}}))
+        with suppress(OSError):  # the pages may classify the lead before Prefect's server answers
+            return bool(ask(started.api, "/flow_runs/count", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}}))
+        return False
 
-    until(completed, 60)
+    until(completed, 300)
 
 
 @pytest.mark.parametrize("origin", [{}, {"Origin": "https://evil.example"}])

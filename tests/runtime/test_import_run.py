@@ -22,8 +22,8 @@ from tests.journey.observe import one, rows
 
 FILES: dict[str, tuple[Callable[..., ImportResult], str, str, str]] = {
     "leads": (import_file, "Email,Consent", "mia@people.example,consent", "no address,consent"),
-    "accounts": (import_accounts, "name,type", "Contoso,customer", "Fabrikam,enemy"),
-    "outcomes": (import_outcomes, "lead,outcome,reason", "c1,lost,price", "c1,lost,"),
+    "accounts": (import_accounts, "name,type", "Contoso,customer", "?!,partner"),
+    "outcomes": (import_outcomes, "lead,outcome,reason", "c1,lost,price", "c1,maybe,"),
     "signals": (import_signals, "lead,kind,at", "c1,visited,2026-01-02", "c1,visited,soon"),
     "suppressions": (import_suppressions, "email,scope", "ana@people.example,global", "ana@people.example,all"),
 }
@@ -79,11 +79,11 @@ def test_a_corrected_report_is_imported_without_its_own_columns(ctx: AppContext,
     run, header, _, bad = FILES[kind]
     done = run(ctx, _write(tmp_path, header, bad), START)
     assert done.report_path is not None
-    fixes = {"no address": "bo@people.example", "enemy": "partner", "soon": "2026-01-03", ",all": ",global"}
+    fixes = {"no address": "bo@people.example", "?!": "Fabrikam", "soon": "2026-01-03", ",all": ",global"}
     text = done.report_path.read_text("utf-8-sig")
     for wrong, right in fixes.items():
         text = text.replace(f"{wrong},", f"{right},").replace(f"{wrong}\n", f"{right}\n")
-    done.report_path.write_text(text.replace("c1,lost,\n", "c1,lost,budget\n"), "utf-8")
+    done.report_path.write_text(text.replace("c1,maybe,\n", "c1,lost,budget\n"), "utf-8")
     assert run(ctx, done.report_path, START).new == 1
     if kind == "outcomes":
         assert rows(ctx, "SELECT reason FROM outcome") == [("budget",)]

@@ -9,7 +9,7 @@ import pytest
 
 from nurture.db.engine import Database
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
-from nurture.publishing.publish import PublishedChange, keeps_sending_rules, publish
+from nurture.publishing.publish import PublishedChange, find_kept_files, publish
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
@@ -49,12 +49,12 @@ def test_sending_rules_have_numbered_versions_of_their_own(ctx: AppContext) -> N
 
 
 def test_a_folder_without_sending_rules_keeps_the_published_ones(ctx: AppContext) -> None:
-    assert not keeps_sending_rules(ctx, sample_rules())
+    assert find_kept_files(ctx, sample_rules()) == []
     publish(ctx, sample_rules() | {"sending.yaml": SLOW}, START)
     assert publish(ctx, sample_rules(), START) == []
     assert sending(ctx).default.per_day == 50
-    assert keeps_sending_rules(ctx, sample_rules())
-    assert not keeps_sending_rules(ctx, sample_rules() | {"sending.yaml": SLOW})
+    assert find_kept_files(ctx, sample_rules()) == ["sending.yaml"]
+    assert find_kept_files(ctx, sample_rules() | {"sending.yaml": SLOW}) == []
 
 
 def test_publishing_sending_rules_wakes_no_lead(ctx: AppContext) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from nurture.clock import VirtualClock
-from nurture.db import database_identity
+from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, Misconfigured
 from nurture.journey.consent import suppression, suppression_files
@@ -71,8 +71,10 @@ def test_a_backup_that_is_put_back_sends_nothing_again(
     here.restore(backup)
     again = host.open(lone_url)
     done = host.run(again, START + 3 * HOUR)
-    assert "older than what this machine has seen" in done.delivered.quarantine_reason
-    ends = quarantine.remedy_for(done.delivered.quarantine_reason)
+    active = done.delivered.stopped_by
+    assert active is not None
+    assert "older than what this machine has seen" in active.reason
+    ends = quarantine.remedy_for(active)
     assert "`nurture admin restored --since TIME`" in ends
     assert "adopt" not in ends
     with pytest.raises(InvalidState) as refused:
@@ -128,7 +130,7 @@ def test_a_copy_is_in_quarantine_and_the_original_is_not(
     with backups_of(lone_url).copied(tmp_path) as url:
         copy = host.open(url)
         done = host.run(copy, START + 2 * HOUR)
-        assert "it was copied or moved" in done.delivered.quarantine_reason
+        assert "it was copied or moved" in done.delivered.refusal
         assert host.provider.refs == []
         copy.database.close()
         original = host.open(lone_url)
@@ -145,7 +147,7 @@ def test_a_copy_on_another_machine_is_in_quarantine(host: Host, sqlite_url: str,
     shutil.copytree(host.folder, tmp_path / "other")  # rsync of everything, the private folder too
     other = Host(tmp_path / "other")
     copy = other.open(f"sqlite:///{there / 'nurture.db'}")
-    assert other.run(copy, START + 2 * HOUR).delivered.quarantine_reason
+    assert other.run(copy, START + 2 * HOUR).delivered.stopped_by
     assert other.provider.refs == []
     copy.database.close()
 
@@ -157,7 +159,7 @@ def test_an_empty_volume_where_the_machine_kept_what_it_knew_is_noticed(
     fresh = Host(tmp_path / "empty")
     ctx = fresh.open(sqlite_url)
     assert "another machine" in reason(ctx)
-    assert fresh.run(ctx, START + 2 * HOUR).delivered.quarantine_reason
+    assert fresh.run(ctx, START + 2 * HOUR).delivered.stopped_by
     assert fresh.provider.refs == []
     ctx.database.close()
 
@@ -178,7 +180,7 @@ def test_a_second_worker_on_another_machine_sends_beside_the_first(
     second = Host(tmp_path / "second", now=START)
     ctx = second.open(lone_postgres_url)
     assert reason(ctx) == ""
-    assert not second.run(replace(ctx, batch_size=8), START + 2 * HOUR).delivered.quarantine_reason
+    assert not second.run(replace(ctx, batch_size=8), START + 2 * HOUR).delivered.stopped_by
     host.run(first, START + 2 * HOUR)
     refs = [*host.provider.refs, *second.provider.refs]
     assert len(second.provider.refs) > 0
@@ -198,7 +200,7 @@ def test_what_one_worker_notices_stops_the_others(host: Host, lone_postgres_url:
     host.open(lone_postgres_url).database.close()
     newcomer = Host(tmp_path / "second", now=START + 3 * HOUR)  # it never saw the newer state
     ctx = newcomer.open(lone_postgres_url)
-    assert newcomer.run(ctx, START + 3 * HOUR).delivered.quarantine_reason
+    assert newcomer.run(ctx, START + 3 * HOUR).delivered.stopped_by
     assert newcomer.provider.refs == []
     ctx.database.close()
 
@@ -221,7 +223,7 @@ def test_the_mailbox_is_exempt(host: Host, ctx: AppContext, lone_url: str, tmp_p
     ctx.database.close()
     with backups_of(lone_url).copied(tmp_path) as url:
         copy = Host(host.folder, MaildirProvider(tmp_path / "maildir")).open(url)
-        assert not host.run(copy, START + 2 * HOUR).delivered.quarantine_reason
+        assert not host.run(copy, START + 2 * HOUR).delivered.stopped_by
         assert one(copy, "SELECT count(*) FROM message WHERE state = 'accepted'") == len(PEOPLE)
         copy.database.close()
 
@@ -233,7 +235,7 @@ def test_adopt_ends_the_quarantine_of_a_database_that_was_moved(
     with backups_of(lone_url).copied(tmp_path) as url:
         moved = host.open(url)
         assert quarantine.adopt(moved, "adopted by ana", START) is True
-        assert not host.run(moved, START + 2 * HOUR).delivered.quarantine_reason
+        assert not host.run(moved, START + 2 * HOUR).delivered.stopped_by
         assert len(host.provider.refs) == len(PEOPLE)
         moved.database.close()
         again = host.open(url)
@@ -253,7 +255,7 @@ def test_adopt_refuses_what_is_older_than_this_machine_has_seen(
         copy = host.open(url)
         with pytest.raises(InvalidState, match="admin restored"):
             quarantine.adopt(copy, "adopted by ana", START + 3 * HOUR)
-        assert host.run(copy, START + 3 * HOUR).delivered.quarantine_reason
+        assert host.run(copy, START + 3 * HOUR).delivered.stopped_by
         copy.database.close()
 
 
@@ -291,7 +293,7 @@ def test_generations_grow_with_calls_and_opt_outs_and_are_remembered_after_the_c
 
     def known() -> int:
         with ctx.database.read() as tx:
-            found = database_identity.read_installation(tx)
+            found = clock_row.read_installation(tx)
         assert found is not None
         return found.generation
 

@@ -1,30 +1,58 @@
-"""Destinations of the numbered links in email."""
-
-from __future__ import annotations
+"""Links in email: the digests of their tokens, and the destinations of numbered ones."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
 
-from nurture.db.tables import delivery as delivery_tables
-from nurture.db.tables import links as link_tables
-from nurture.db.tables.base import table
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.links import link_destination, link_token, personal_link_destination
 from nurture.db.transaction import Transaction
 
-link_destination = table(link_tables.LinkDestination)
-personal_link_destination = table(link_tables.PersonalLinkDestination)
-message = table(delivery_tables.Message)
+
+class TokenRecord(NamedTuple):
+    """The purpose of a token and the rows that it refers to."""
+
+    purpose: str
+    lead_id: int
+    message_id: int | None
+    offer_id: int | None
+
+
+def insert_tokens(tx: Transaction, rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]]) -> None:
+    """Insert (digest, purpose, lead id, message id, offer id, created at) rows."""
+    tx.insert(link_token, ("digest", "purpose", "lead_id", "message_id", "offer_id", "created_at"), rows)
+
+
+def find_token(tx: Transaction, digest: str) -> TokenRecord | None:
+    """Return the token with this digest, None if there is none."""
+    row = tx.execute(
+        select(link_token.c.purpose, link_token.c.lead_id, link_token.c.message_id, link_token.c.offer_id).where(
+            link_token.c.digest == digest
+        )
+    ).one_or_none()
+    return TokenRecord._make(row) if row is not None else None
+
+
+def delete_offer_tokens(tx: Transaction, rep: str) -> int:
+    """Delete the tokens of offers made to *rep*; return how many."""
+    offers, leads = (select(column).where(offer.c.rep == rep) for column in (offer.c.id, offer.c.lead_id))
+    # The condition on the lead is redundant, but only lead_id has an index.
+    is_of_rep = (link_token.c.lead_id.in_(leads), link_token.c.offer_id.in_(offers))
+    return tx.execute(delete(link_token).where(*is_of_rep)).rowcount
 
 
 class SharedDestination(NamedTuple):
-    """The destination of a link number, the same for every lead, in one version of an email."""
+    """The destination of a link number, the same for every lead of one version of an email; *name* as in LinkTarget."""
 
     track: str
     track_version: int
     email: str
     number: int
     url: str
+    name: str
 
 
 class PersonalDestinations(NamedTuple):
@@ -59,10 +87,10 @@ def write_destinations(
         tx.insert(personal_link_destination, PersonalDestinations._fields, personal_destinations)
 
 
-def load_shared_urls(tx: Transaction, track: str, version: int, email: str) -> tuple[str, ...]:
-    """Return the shared destinations of one version of an email, from number 1 on."""
+def load_shared_names(tx: Transaction, track: str, version: int, email: str) -> dict[str, str]:
+    """Return the names of the shared destinations of one version of an email by URL, from number 1 on."""
     query = (
-        select(link_destination.c.url)
+        select(link_destination.c.url, func.coalesce(link_destination.c.name, link_destination.c.url))
         .where(
             link_destination.c.track == track,
             link_destination.c.track_version == version,
@@ -70,13 +98,13 @@ def load_shared_urls(tx: Transaction, track: str, version: int, email: str) -> t
         )
         .order_by(link_destination.c.number)
     )
-    return tuple(tx.execute(query).scalars())
+    return dict(tx.execute(query).tuples().all())
 
 
 def find_shared_target(tx: Transaction, message_id: int, number: int) -> LinkTarget | None:
     """Return the shared destination of link *number* in a message, None if there is none."""
     query = (
-        select(link_destination.c.url)
+        select(link_destination.c.url, func.coalesce(link_destination.c.name, link_destination.c.url))
         .join(
             message,
             (message.c.track == link_destination.c.track)
@@ -85,8 +113,8 @@ def find_shared_target(tx: Transaction, message_id: int, number: int) -> LinkTar
         )
         .where(message.c.id == message_id, link_destination.c.number == number)
     )
-    url = tx.execute(query).scalar_one_or_none()
-    return LinkTarget(url, url) if url is not None else None
+    row = tx.execute(query).one_or_none()
+    return LinkTarget(*row) if row is not None else None
 
 
 def find_personal_target(tx: Transaction, message_id: int, position: int) -> LinkTarget | None:

@@ -1,12 +1,26 @@
-"""The loop of every stage: batch after batch, each in transactions of its own, until nothing is left."""
-
-from __future__ import annotations
+"""Work in batches: the loop of every stage, and a pause of Python's garbage collector."""
 
 import gc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+@contextmanager
+def gc_paused() -> Iterator[None]:
+    """Disable automatic garbage collection; batches call `gc.collect(1)` at their ends.
+
+    Rows and decisions form no cycles, and the collector took a third of an import and a tenth of a sweep.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def drain(

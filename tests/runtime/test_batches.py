@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nurture.runtime.drain import drain
+from nurture.runtime.batches import drain
 
 
 def test_batches_follow_each_other_until_one_is_not_full() -> None:

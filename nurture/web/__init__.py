@@ -1,1 +1,1 @@
-"""Public endpoints: answers to hand-offs, unsubscribe."""
+"""The web application: public pages, pages of reps and managers, the API, and webhooks."""

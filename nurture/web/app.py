@@ -1,7 +1,5 @@
 """Build the web application."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -21,16 +19,15 @@ from nurture.runtime.context import AppContext
 from nurture.web import auth, errors
 from nurture.web.api import endpoints, openapi
 from nurture.web.api.signal_batcher import SignalBatcher
-from nurture.web.api.token_limits import TokenRateLimits
 from nurture.web.auth import Site, SiteDep, authorize
+from nurture.web.background import EventWorker
 from nurture.web.errors import WebError
-from nurture.web.public import clicks, lead_question, preference_center, unsubscribe
+from nurture.web.public import clicks, link_pages, preference_center
 from nurture.web.request_limits import RequestLimits
-from nurture.web.sales import offers, workspace
+from nurture.web.sales import offers, queues, workspace
 from nurture.web.templates import Templates
-from nurture.web.throttling import Allowance, RateLimiter
-from nurture.web.webhooks import inbound_mail, provider_events
-from nurture.web.webhooks.event_worker import EventWorker
+from nurture.web.throttling import Allowance, RateLimiter, TokenRateLimits
+from nurture.web.webhooks import MAX_CONCURRENT_BATCHES, MAX_ON_DISK, DiskBudget, receive_events, receive_mail
 
 RouteFunction = Callable[..., Response | Awaitable[Response]]
 
@@ -51,13 +48,15 @@ _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]]
     (auth.CALL_BACK_LATER, offers.show_offer_form, offers.submit_offer_form),
     (auth.WORKSPACE, workspace.show_workspace, workspace.submit_action),
     (auth.WORKSPACE_OFFER, workspace.show_offer, workspace.answer_offer),
-    (auth.UNSUBSCRIBE, unsubscribe.show_form, unsubscribe.unsubscribe),
+    (auth.UNSUBSCRIBE, link_pages.show_unsubscribe, link_pages.submit_unsubscribe),
     (auth.CLICK, clicks.follow_link, None),
     (auth.OPEN, clicks.open_pixel, None),
-    (auth.EVENTS, None, provider_events.receive_events),
+    (auth.EVENTS, None, receive_events),
     (auth.PREFERENCES, preference_center.show_preferences, preference_center.apply_choice),
-    (auth.QUESTION, lead_question.show_question, lead_question.submit_answer),
-    (auth.INBOUND, None, inbound_mail.receive_mail),
+    (auth.QUESTION, link_pages.show_question, link_pages.submit_answer),
+    (auth.CONFIRM, link_pages.show_consent, link_pages.show_consent),
+    (auth.QUEUES, queues.show_queues, queues.submit_decision),
+    (auth.INBOUND, None, receive_mail),
     (auth.HEALTH, health, None),
     (auth.HEALTHZ, health, None),
     (auth.OPENAPI, endpoints.show_openapi, None),
@@ -108,10 +107,10 @@ def create_app(
     for path, route in endpoints.BATCHES.items():
         app.add_api_route(path, endpoints.post_batch, methods=["POST"], **openapi.describe(path, route))
     app.state.mail_limiter = anyio.CapacityLimiter(2)  # each holds an email in memory
-    app.state.inbound_disk_budget = inbound_mail.DiskBudget(inbound_mail.MAX_ON_DISK)
+    app.state.inbound_disk_budget = DiskBudget(MAX_ON_DISK)
     token_allowance = allowances[auth.API_CALLS]
     app.state.token_rate = RateLimiter(token_allowance.per_second, token_allowance.burst)
-    app.state.event_limiter = anyio.CapacityLimiter(provider_events.MAX_CONCURRENT_BATCHES)
+    app.state.event_limiter = anyio.CapacityLimiter(MAX_CONCURRENT_BATCHES)
     app.state.batch_limiters = {
         "signals": anyio.CapacityLimiter(endpoints.MAX_CONCURRENT_SIGNAL_BATCHES),
         "others": anyio.CapacityLimiter(endpoints.MAX_CONCURRENT_BATCHES),

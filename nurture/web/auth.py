@@ -1,7 +1,5 @@
 """Authorize requests. A route that is not in the table ACCESS is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
@@ -20,14 +18,13 @@ from nurture.mail.providers.registry import OpenWebhooks
 from nurture.mail.providers.spec import EVENTS_PATH, INBOUND_PATH
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
-from nurture.runtime.token_queries import TokenRecord
+from nurture.runtime.link_queries import TokenRecord
 from nurture.web import errors
 from nurture.web.api.signal_batcher import SignalBatcher
-from nurture.web.api.token_limits import TokenRateLimits
+from nurture.web.background import EventWorker
 from nurture.web.errors import WebError
 from nurture.web.templates import Templates
-from nurture.web.throttling import Allowance, RateLimiter
-from nurture.web.webhooks.event_worker import EventWorker
+from nurture.web.throttling import Allowance, RateLimiter, TokenRateLimits
 
 READ_METHODS: Final = frozenset({"GET", "HEAD"})
 WRITE_METHODS: Final = frozenset({"POST"})
@@ -39,7 +36,6 @@ MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 
 MAX_MAIL_BYTES: Final = 30 * 1024 * 1024
 """Maximum bytes of an inbound email; providers accept no larger one."""
-
 
 _MB: Final = 1024 * 1024
 PAGES: Final = "pages"
@@ -128,6 +124,7 @@ OPEN: Final = f"/{public_links.PATHS[public_links.OPEN]}/{{token}}.gif"
 EVENTS: Final = EVENTS_PATH
 PREFERENCES: Final = f"/{public_links.PATHS[public_links.PREFERENCES]}/{{token}}"
 QUESTION: Final = f"/{public_links.PATHS[public_links.QUESTION]}/{{token}}"
+CONFIRM: Final = f"/{public_links.PATHS[public_links.CONFIRM]}/{{token}}"
 INBOUND: Final = INBOUND_PATH
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # the usual name in container orchestrators
@@ -136,6 +133,8 @@ LEADS: Final = "/api/leads"
 OUTCOMES: Final = "/api/outcomes"
 DOCS: Final = "/api/docs"
 OPENAPI: Final = "/api/openapi.json"
+
+QUEUES: Final = f"/{public_links.PATHS[public_links.QUEUES]}/{{token}}"
 
 ACCESS: Final[Mapping[str, RoutePolicy]] = {
     ACCEPT: LinkRoute(public_links.ACCEPT),
@@ -150,6 +149,8 @@ ACCESS: Final[Mapping[str, RoutePolicy]] = {
     EVENTS: WebhookRoute(methods=WRITE_METHODS, max_bytes=2 * _MB, group=EVENT_BATCHES, webhooks="events"),
     PREFERENCES: LinkRoute(public_links.PREFERENCES, group=OPT_OUTS),
     QUESTION: LinkRoute(public_links.QUESTION),
+    CONFIRM: LinkRoute(public_links.CONFIRM),
+    QUEUES: LinkRoute(public_links.QUEUES),
     INBOUND: WebhookRoute(methods=WRITE_METHODS, max_bytes=MAX_MAIL_BYTES, group=INBOUND_MAIL, webhooks="inbound"),
     HEALTH: PublicRoute(methods=READ_METHODS),
     HEALTHZ: PublicRoute(methods=READ_METHODS),

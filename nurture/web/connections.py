@@ -1,7 +1,5 @@
 """Limit client connections: close slow ones, and evict connections so that new clients get a slot."""
 
-from __future__ import annotations
-
 import asyncio
 import resource
 from collections.abc import Sequence
@@ -47,7 +45,7 @@ class ConnectionSlots:
         self._connected: dict[str, dict[TimeLimitedProtocol, None]] = {}
         self._count = 0
 
-    def add(self, connection: TimeLimitedProtocol) -> None:
+    def add(self, connection: "TimeLimitedProtocol") -> None:
         """Add a connection, and evict another one if a limit is exceeded."""
         connections = self._connected.setdefault(connection.address, {})
         connections[connection] = None
@@ -57,7 +55,7 @@ class ConnectionSlots:
         elif self._count > self._max_connections:
             self._evict_one(max(self._connected.values(), key=len))
 
-    def remove(self, connection: TimeLimitedProtocol) -> None:
+    def remove(self, connection: "TimeLimitedProtocol") -> None:
         """Remove a connection that has ended or is about to."""
         connections = self._connected.get(connection.address, {})
         if connection in connections:
@@ -66,7 +64,7 @@ class ConnectionSlots:
             if not connections:
                 del self._connected[connection.address]
 
-    def _evict_one(self, connections: dict[TimeLimitedProtocol, None]) -> None:
+    def _evict_one(self, connections: "dict[TimeLimitedProtocol, None]") -> None:
         connection = next((each for each in connections if each.is_waiting_for_request), next(reversed(connections)))
         self.remove(connection)
         connection.transport.abort()

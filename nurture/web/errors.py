@@ -1,7 +1,5 @@
 """Errors of requests: problem details with a remedy for programs (RFC 9457), pages for people."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil

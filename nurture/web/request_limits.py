@@ -1,7 +1,5 @@
 """Middleware for every request: limits, security headers, and error pages without details."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Final

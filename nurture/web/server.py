@@ -1,7 +1,5 @@
 """Serve the web application on one port, with a graceful shutdown."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +29,7 @@ def serve(
     as soon as connections are accepted. Call it in the main thread of a process.
     Raises Misconfigured if the port is taken.
     """
-    with stop_on_signal() as stop, _run_in_thread(app, host, port, trusted) as (thread, bound_port):
+    with stop_on_signal() as stop, run_in_thread(app, host, port, trusted) as (thread, bound_port):
         if on_listening is not None:
             on_listening(bound_port)
         while thread.is_alive() and not stop.wait(1):
@@ -39,33 +37,19 @@ def serve(
 
 
 @contextmanager
-def serve_in_thread(
+def run_in_thread(
     app: FastAPI,
     host: str,
     port: int,
-    *,
     trusted: Sequence[str] = (),
     header_timeout: float = HEADER_TIMEOUT,
     max_connections: int = 0,
-) -> Iterator[int]:
-    """Serve *app* in a thread while the block runs; yield the port (any free one for 0).
+) -> Iterator[tuple[threading.Thread, int]]:
+    """Serve *app* in a thread while the block runs; yield the thread and the port (any free one for 0).
 
     *max_connections* limits open connections; 0 allows as many as the process can open.
     Raises Misconfigured if the port is taken.
     """
-    with _run_in_thread(app, host, port, trusted, header_timeout, max_connections) as (_, bound_port):
-        yield bound_port
-
-
-@contextmanager
-def _run_in_thread(
-    app: FastAPI,
-    host: str,
-    port: int,
-    trusted: Sequence[str],
-    header_timeout: float = HEADER_TIMEOUT,
-    max_connections: int = 0,
-) -> Iterator[tuple[threading.Thread, int]]:
     with _listen(host, port) as listener:
         server = _build_server(app, trusted, header_timeout, max_connections)
         sockets = {"sockets": [listener]}

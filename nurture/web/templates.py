@@ -1,7 +1,5 @@
 """Render the HTML pages."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +12,6 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 _PAGES: Final = Path(__file__).parent / "pages"
-
 
 _ERROR_PAGES: Final[Mapping[int, str]] = {
     400: "bad-request.html",

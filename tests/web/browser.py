@@ -26,6 +26,23 @@ _QUIET: Final = (
     "--disable-sync",
 )
 
+IS_FAINT: Final = """
+    const light = (color) => {
+        const parts = color.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255)
+            .map(part => part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4);
+        return .2126 * parts[0] + .7152 * parts[1] + .0722 * parts[2];
+    };
+    const behind = (one) => {
+        const color = getComputedStyle(one).backgroundColor;
+        return color.endsWith(", 0)") && one.parentElement ? behind(one.parentElement) : color;
+    };
+    const isFaint = (one) => {
+        const [a, b] = [light(getComputedStyle(one).color), light(behind(one))];
+        return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5;
+    };
+"""
+"""A script with `isFaint`: whether the text of an element has a contrast below 4.5 on what is behind it."""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:

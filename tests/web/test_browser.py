@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,16 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
 
 from nurture.db.engine import Database
+from nurture.formats.lead_row import LeadRow
+from nurture.formats.status_mapping import ConsentBasis
+from nurture.journey.intake.import_file import import_rows
+from nurture.mail.providers.maildir.provider import MaildirProvider
+from nurture.publishing.publish import publish
 from nurture.reporting import explain
-from nurture.web.server import serve_in_thread
+from tests.journey.builders import run_at, sample_rules
 from tests.journey.handoff.briefing import briefed, mailed
-from tests.web.browser import chromium
+from tests.web.browser import IS_FAINT, chromium
+from tests.web.serving import serve_in_thread
 from tests.web.world import World
 
 WIDTHS = (390, 1000)
@@ -29,22 +36,10 @@ _UNSEEN = """() => [...document.querySelectorAll("input:not([type=hidden]), butt
 _SMALL = """() => [...document.querySelectorAll("button, label.choice, input[type=date], summary, a.button")]
     .filter(one => one.getBoundingClientRect().height > 0)
     .filter(one => one.getBoundingClientRect().height < 44).map(one => one.outerHTML)"""
-_FAINT = """() => {
-    const light = (color) => {
-        const parts = color.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255)
-            .map(part => part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4);
-        return .2126 * parts[0] + .7152 * parts[1] + .0722 * parts[2];
-    };
-    const behind = (one) => {
-        const color = getComputedStyle(one).backgroundColor;
-        return color.endsWith(", 0)") && one.parentElement ? behind(one.parentElement) : color;
-    };
+_FAINT = f"""() => {{ {IS_FAINT}
     const read = "h1, h2, h3, p, small, label, legend, summary, button, a, dt, dd, li, .state, .when";
-    return [...document.querySelectorAll(read)].filter(one => {
-        const [a, b] = [light(getComputedStyle(one).color), light(behind(one))];
-        return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5;
-    }).map(one => one.outerHTML);
-}"""
+    return [...document.querySelectorAll(read)].filter(isFaint).map(one => one.outerHTML);
+}}"""
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +137,7 @@ def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World)
     _heading(page, "The pause is over")
     _all_choices(page)
     page.get_by_role("radio", name="At most one a month").check()
-    _press(page, "Change how often you write")
+    _press(page, "Change how often I get email")
     _heading(page, "At most one a month, from now on")
     _all_choices(page)
     expect(page.get_by_role("radio", name="At most one a month")).to_be_checked()
@@ -166,6 +161,28 @@ def test_a_lead_states_when_it_decides(page: Page, sqlite_world: World) -> None:
     _heading(page, "Saved: you decide by 10 February 2027")
     explanation = explain.explain(sqlite_world.ctx, sqlite_world.ids["mia"], sqlite_world.clock.now())
     assert explanation.decides_on == date(2027, 2, 10)
+
+
+def test_a_lead_confirms_its_consent(page: Page, sqlite_world: World, tmp_path: Path) -> None:
+    ctx, now = sqlite_world.ctx, sqlite_world.clock.now()
+    ctx.provider = MaildirProvider(tmp_path / "maildir")
+    publish(ctx, {**sample_rules(), "sending.yaml": "sources: {website: {confirm: yes}}\n"}, now)
+    yes = {"consent_basis": ConsentBasis.CONSENT, "consent_wording": "Yes, send me <your> news"}
+    import_rows(ctx, [LeadRow(1, custom={}, source="website", email="zoe@people.example", **yes)], "form", now)  # type: ignore[arg-type]
+    run_at(ctx, now)
+    (mail,) = [one for one in (tmp_path / "maildir/new").iterdir() if "zoe@" in one.read_text()]
+    found = re.search(r"/y/[\w-]{22}", message_from_bytes(mail.read_bytes(), policy=policy.default).as_string())
+    assert found is not None
+    page.goto(found[0])
+    _heading(page, "Please confirm your consent")
+    expect(page.get_by_text("Yes, send me <your> news")).to_be_visible()
+    _press(page, "Yes, I agree")
+    _heading(page, "Confirmed")
+    page.reload()
+    _heading(page, "Confirmed")
+    assert sqlite_world.value("SELECT wording FROM consent_statement WHERE evidence LIKE 'confirmed by%'") == (
+        "Yes, send me <your> news"
+    )
 
 
 def test_the_choices_are_made_with_the_keyboard_alone(page: Page, sqlite_world: World) -> None:
@@ -196,7 +213,8 @@ def test_a_rep_accepts_follows_up_and_rates(page: Page, sqlite_world: World) -> 
     _heading(page, "Thank you")
     assert sqlite_world.value("SELECT useful FROM offer_rating") == 1
     page.goto(sqlite_world.path("dana", "accept"))
-    _heading(page, "This lead was already accepted")
+    _heading(page, "Dana Miller, Acme & Sons <Ltd>")
+    expect(page.get_by_role("button", name="Record it")).to_be_visible()
 
 
 def test_a_rep_answers_from_the_workspace_and_manages_a_lead_on_its_track(page: Page, sqlite_world: World) -> None:

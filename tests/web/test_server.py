@@ -15,7 +15,8 @@ from fastapi import FastAPI, Request
 
 from nurture.errors import Misconfigured
 from nurture.web.app import create_app
-from nurture.web.server import serve, serve_in_thread
+from nurture.web.server import serve
+from tests.web.serving import serve_in_thread
 from tests.web.world import World
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import select, text
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
+from nurture.journey.erasures import ERASURES
 from nurture.journey.handoff import workspace_links
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.runtime.context import AppContext
@@ -99,6 +100,7 @@ def copy_world(world: World, db: Database) -> World:
         definitions=world.ctx.definitions,
         spool=world.ctx.spool,
         message_kinds=MESSAGE_KINDS,
+        erasures=ERASURES,
     )
     return _open_client(ctx, world.ids, world.paths)
 

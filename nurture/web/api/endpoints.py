@@ -1,9 +1,7 @@
 """Endpoints of the API: batches of signals, leads and outcomes, and the API documentation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import anyio
 import orjson
@@ -117,8 +115,9 @@ async def post_batch(request: Request, site: SiteDep, caller: CallerDep, body: J
         def run_batch() -> KeyedResponse:
             site.token_rate_limits.consume(caller, len(batch.items), site.clock.now())
             result = route.write(site, caller, batch)
-            content = {"received": result.received, "accepted": result.accepted, **result.counts}
-            return KeyedResponse(202, orjson.dumps({**content, "rejected": result.rejected}, option=_NEWLINE).decode())
+            content: dict[str, Any] = {"received": result.received, "accepted": result.accepted, **result.counts}
+            content |= {"rejected": result.rejected, **({"notes": result.notes} if result.notes else {})}
+            return KeyedResponse(202, orjson.dumps(content, option=_NEWLINE).decode())
 
         if not keys:
             return run_batch()

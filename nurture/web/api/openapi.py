@@ -1,7 +1,5 @@
 """Describe the API. FastAPI writes the OpenAPI document from the routes, pydantic from the models that parse bodies."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from inspect import getdoc
 from typing import Any, Final, Literal, NamedTuple
@@ -88,6 +86,7 @@ def describe(path: str, route: BatchRoute) -> dict[str, Any]:
     policy, model = auth.ACCESS[path], route.model
     assert isinstance(policy, auth.ApiRoute)
     result: dict[str, Any] = dict.fromkeys(("received", "accepted", *route.counts), int)
+    result |= {"rejected": list[ItemError], "notes": (list[str], [])}
     problem = {"content": {errors.MEDIA_TYPE: {"schema": {"$ref": _COMPONENTS.format(model="Problem")}}}}
     body = {
         "schema": {"$ref": _COMPONENTS.format(model=model.__name__)},
@@ -97,7 +96,7 @@ def describe(path: str, route: BatchRoute) -> dict[str, Any]:
         "summary": route.summary,
         "description": getdoc(route.write),
         "status_code": 202,
-        "response_model": create_model(f"{model.__name__}Result", **result, rejected=list[ItemError]),
+        "response_model": create_model(f"{model.__name__}Result", **result),
         "response_description": "Valid items were stored. Rejected items are listed with reason and remedy.",
         "responses": {status: {"description": text, **problem} for status, text in _ERRORS.items()},
         "openapi_extra": {

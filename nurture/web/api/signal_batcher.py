@@ -1,7 +1,5 @@
 """Write concurrently posted batches of signals in one transaction: a transaction costs more than a signal."""
 
-from __future__ import annotations
-
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock

@@ -1,7 +1,5 @@
 """Serve click redirects and the open-tracking pixel."""
 
-from __future__ import annotations
-
 import logging
 from base64 import b64decode
 from hashlib import sha256

@@ -1,11 +1,9 @@
 """Show the preference center, where leads choose topics, frequency, pauses and their decision date."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from starlette.responses import HTMLResponse
 
@@ -13,7 +11,7 @@ from nurture.domain.consent.suppression import SuppressionSource
 from nurture.errors import InvalidState
 from nurture.journey.preferences import preference_center, unsubscribe
 from nurture.journey.preferences.preference_center import Preferences, Topic
-from nurture.web import dates
+from nurture.web import forms
 from nurture.web.auth import Site, SiteDep, Visitor, VisitorDep
 from nurture.web.forms import FormFields
 
@@ -30,7 +28,7 @@ PAUSES: Final[Mapping[str, tuple[str, int]]] = {
 MAX_PAUSE: Final = timedelta(days=2 * 366)
 
 FREQUENCIES: Final[Mapping[str, tuple[str, int | None]]] = {
-    "any": ("As often as you planned", None),
+    "any": ("As often as planned", None),
     "14": ("At most one every two weeks", 14),
     "30": ("At most one a month", 30),
     "60": ("At most one every two months", 60),
@@ -69,10 +67,10 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class NotAllowedHere:
-    """The text for an action that this page may not perform. Nothing was changed."""
+    """An action that this page may not perform, and what may not: "restart" or "resume". Nothing was changed."""
 
     title: str
-    text: str
+    refused: Literal["restart", "resume"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +113,16 @@ def _preference_page(
         "preferences.html",
         status=status,
         preferences=preferences,
-        cannot_restart_text=_cannot_restart_text(preferences),
-        cannot_resume_text=_cannot_resume_text(preferences),
-        pauses={value: (label, dates.add_months(today, months)) for value, (label, months) in PAUSES.items()},
+        pauses={value: (label, forms.add_months(today, months)) for value, (label, months) in PAUSES.items()},
         frequencies={value: label for value, (label, _) in FREQUENCIES.items()},
         frequency=next(
             (value for value, (_, days) in FREQUENCIES.items() if days == preferences.touch_interval_days), ""
         ),
-        quarters=dates.quarter_ends(today, QUARTERS),
+        quarters=forms.quarter_ends(today, QUARTERS),
         tomorrow=(today + timedelta(days=1)).isoformat(),
         today=today.isoformat(),
         longest=(today + MAX_PAUSE).isoformat(),
-        farthest=(today + dates.MAX_AHEAD).isoformat(),
+        farthest=(today + forms.MAX_AHEAD).isoformat(),
         invalid=invalid,
         form=form or {},
     )
@@ -145,7 +141,7 @@ def _stop_all(page: PreferencePage) -> Confirmation:
 
 def _start_all(page: PreferencePage) -> Confirmation | NotAllowedHere:
     if page.preferences.stopped_elsewhere:
-        return NotAllowedHere("This page cannot start our email again", _cannot_restart_text(page.preferences))
+        return NotAllowedHere("This page cannot start our email again", "restart")
     preference_center.resubscribe(page.site.ctx, page.visitor.token_record, page.now)
     if page.preferences.bounced:
         return Confirmation(
@@ -180,9 +176,7 @@ def _start_topic(page: PreferencePage) -> Confirmation | NotAllowedHere | None:
     if topic is None:
         return None
     if topic.stopped_elsewhere:
-        return NotAllowedHere(
-            f"This page cannot start emails about {topic.name} again", _cannot_restart_text(page.preferences)
-        )
+        return NotAllowedHere(f"This page cannot start emails about {topic.name} again", "restart")
     preference_center.resubscribe_topic(page.site.ctx, page.visitor.token_record, topic, page.now)
     return Confirmation(
         f"You get emails about {topic.name} again",
@@ -195,8 +189,8 @@ def _start_topic(page: PreferencePage) -> Confirmation | NotAllowedHere | None:
 
 def _pause(page: PreferencePage) -> Confirmation | InvalidAnswer:
     today = page.preferences.today
-    options = {value: dates.add_months(today, months) for value, (_, months) in PAUSES.items()}
-    until = dates.chosen_day(page.fields, "pause", options)
+    options = {value: forms.add_months(today, months) for value, (_, months) in PAUSES.items()}
+    until = forms.chosen_day(page.fields, "pause", options)
     if until is None:
         return InvalidAnswer("pause", "Choose how long we should pause, or enter a date such as 2027-03-31.")
     if not today < until <= today + MAX_PAUSE:
@@ -216,7 +210,7 @@ def _resume(page: PreferencePage) -> Confirmation | NotAllowedHere:
     try:
         preference_center.end_pause(page.site.ctx, page.visitor.token_record, page.now)
     except InvalidState:
-        return NotAllowedHere("This page cannot end the pause", _cannot_resume_text(page.preferences))
+        return NotAllowedHere("This page cannot end the pause", "resume")
     return Confirmation(
         "The pause is over", "Our email continues where it stopped. You can pause it again at any time."
     )
@@ -243,11 +237,11 @@ def _set_frequency(page: PreferencePage) -> Confirmation | InvalidAnswer:
 
 def _state_decision(page: PreferencePage) -> Confirmation | InvalidAnswer:
     today = page.preferences.today
-    quarters = {end.isoformat(): end for end in dates.quarter_ends(today, QUARTERS)}
-    day = dates.chosen_day(page.fields, "decides", quarters)
+    quarters = {end.isoformat(): end for end in forms.quarter_ends(today, QUARTERS)}
+    day = forms.chosen_day(page.fields, "decides", quarters)
     if day is None:
         return InvalidAnswer("decides", "Choose when, or enter a date such as 2027-03-31.")
-    if not today <= day <= today + dates.MAX_AHEAD:
+    if not today <= day <= today + forms.MAX_AHEAD:
         return InvalidAnswer("decides", "Choose a day from today on, at most ten years away.")
     preference_center.set_timeline(page.site.ctx, page.visitor.token_record, day, page.now)
     return Confirmation(
@@ -263,26 +257,6 @@ def _withdraw_decision(page: PreferencePage) -> Confirmation:
         "The date was removed",
         "Thank you. We no longer time our emails by it. "
         "If that was a mistake, enter the date again on the page with all your choices.",
-    )
-
-
-def _cannot_restart_text(preferences: Preferences) -> str:
-    """Return why this page cannot start email again, and who can."""
-    recipient = f" to {preferences.contact}" if preferences.contact else ""
-    return (
-        "It was stopped in another way: by a reply to an email, by a spam report, or by our team. For your "
-        "safety this page restarts only what was stopped here or by the unsubscribe button: anyone to whom one "
-        "of our emails was forwarded can open it. "
-        f"Do you want our email? Write{recipient} from your own address."
-    )
-
-
-def _cannot_resume_text(preferences: Preferences) -> str:
-    """Return why this page cannot end a pause, and who can."""
-    recipient = f" to {preferences.contact}" if preferences.contact else ""
-    return (
-        "It was not set on this page, but by our team or by an out-of-office reply. "
-        f"Should it end sooner? Write{recipient} from your own address."
     )
 
 

@@ -1,1 +1,1 @@
-"""Pages for reps: offers, workspace and the sales report."""
+"""Pages for reps and managers: offers, workspace, queues and the sales report."""

@@ -1,4 +1,4 @@
-"""Show a hand-off to its rep, who accepts it, rejects it, passes it on, or schedules a call."""
+"""Show a hand-off to its rep: to answer it, and while the lead is theirs to say how it stands or give it back."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from typing import Final, assert_never
 
 from starlette.responses import HTMLResponse
 
+from nurture.domain.lead import Closing
 from nurture.domain.planning.program import ToClosed, ToQueue, ToTrack
+from nurture.domain.policy.crm_status import SalesStatus
 from nurture.domain.policy.policy import RejectReason, Resume
 from nurture.errors import InvalidState
-from nurture.journey.handoff import call_back, reassign, sweep
+from nurture.formats.numbers import read_amount
+from nurture.journey.handoff import call_back, follow_up, reassign, responses
 from nurture.journey.handoff.offer_page import OfferDetails, load_offer_details
+from nurture.journey.handoff.workspace import VIA_WORKSPACE
+from nurture.journey.outcomes import outcomes
+from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime import public_links
-from nurture.web import dates
+from nurture.web import forms
 from nurture.web.auth import Site, SiteDep, VisitorDep
-from nurture.web.dates import MAX_AHEAD
-from nurture.web.forms import FormFields
+from nurture.web.forms import MAX_AHEAD, FormFields
 
 QUARTERS: Final = 4
-_EMPTY_FORM: Final = dict.fromkeys(("reason", "decides_on", "to", "when", "when-day"), "")
+_FIELDS: Final = "reason decides_on note to when when-day stage next_step_on outcome amount why"
+_EMPTY_FORM: Final = dict.fromkeys(_FIELDS.split(), "")
 """Every field of the forms, empty."""
 
 
@@ -68,8 +74,9 @@ def form_page(
 ) -> HTMLResponse:
     """Show the form of *page*, or the earlier answer; *failed_action* names the form that has *problems*."""
     today = page.now.date()
+    form = "held" if page.details.in_hand else page.action or "offer"
     return closed_page(page) or page.site.templates.response(
-        f"{page.action or 'offer'}.html",
+        f"{form}.html",
         status=status,
         details=page.details,
         describe_outcome=describe_outcome,
@@ -77,7 +84,7 @@ def form_page(
         today=today.isoformat(),
         tomorrow=(today + timedelta(days=1)).isoformat(),
         farthest=(today + MAX_AHEAD).isoformat(),
-        quarters=dates.quarter_starts(today, QUARTERS),
+        quarters=forms.quarter_starts(today, QUARTERS),
         problems=_EMPTY_FORM | dict(problems or {}),
         failed_action=failed_action,
         back=page.back,
@@ -85,15 +92,23 @@ def form_page(
 
 
 def answer_offer(page: OfferPage, action: str) -> HTMLResponse:
-    """Perform *action* on the hand-off if it is open; show the form again if a field is invalid."""
-    return closed_page(page) or _ACTIONS[action](page)
+    """Perform *action* on the hand-off; show the form again if a field is invalid.
+
+    The page of an accepted lead names its action in the form, so a form that is older than the acceptance does nothing.
+    """
+    if page.details.in_hand:
+        action = page.fields.get("do", "")
+        return _HELD_ACTIONS[action](page) if action in _HELD_ACTIONS else _answered_page(page)
+    return closed_page(page) or (_ACTIONS[action](page) if action in _ACTIONS else form_page(page, status=400))
 
 
 def closed_page(page: OfferPage) -> HTMLResponse | None:
-    """Return the page for a hand-off that is no longer open, None while it is."""
+    """Return the page for a hand-off that is over, None while its rep can answer it or has the lead."""
+    return None if page.details.in_hand or page.details.offer.state == "offered" else _answered_page(page)
+
+
+def _answered_page(page: OfferPage) -> HTMLResponse:
     details = page.details
-    if details.offer.state == "offered":
-        return None
     return page.site.templates.response(
         "answered.html", status=409, details=details, offer=details.offer, reason=details.answer_reason, back=page.back
     )
@@ -110,6 +125,11 @@ def describe_outcome(reason: RejectReason) -> str:
             return f"It is enrolled on the track {track}{cool_off}."
         case ToQueue():
             return "A person reviews it."
+        case ToClosed() if reason.return_before:
+            return f"It gets no email, and returns {reason.return_before.days} days before the date that you give."
+        case ToClosed(again_after=again_after) if again_after or cool_off_days:
+            days = again_after.days if again_after else cool_off_days
+            return f"It gets no email for {days} day{'s' if days != 1 else ''}, and is then classified again."
         case ToClosed():
             return "It is closed and gets no more email."
         case _:
@@ -120,7 +140,7 @@ def _accept(page: OfferPage) -> HTMLResponse:
     if page.fields.get("answer") != "accept":
         return form_page(page, status=400)
     try:
-        sweep.accept(page.site.ctx, page.offer_id, page.now)
+        responses.accept(page.site.ctx, page.offer_id, page.now)
     except InvalidState:
         return _conflict_page(page)
     return page.site.templates.response(
@@ -139,7 +159,7 @@ def _reject(page: OfferPage) -> HTMLResponse:
     if problems:
         return form_page(page, status=422, problems=problems, failed_action=public_links.REJECT)
     try:
-        sweep.reject(page.site.ctx, page.offer_id, reason, page.now, decides_on)
+        responses.reject(page.site.ctx, page.offer_id, reason, page.now, decides_on, page.fields.get("note", ""))
     except InvalidState:
         return _conflict_page(page)
     return page.site.templates.response(
@@ -159,7 +179,7 @@ def _reassign(page: OfferPage) -> HTMLResponse:
         return form_page(page, status=422, problems={"to": "Choose a colleague."}, failed_action=public_links.REASSIGN)
     by = f"by {page.details.offer.rep}"
     try:
-        reassign.reassign(page.site.ctx, page.offer_id, to, page.now, by=by, states=("offered",))
+        reassign.reassign(page.site.ctx, page.offer_id, to, page.now, by=by)
     except InvalidState:
         details = load_offer_details(page.site.ctx, page.offer_id, page.now)
         problem = f"{colleague.name} has no capacity today, or is away. Choose another colleague."
@@ -170,8 +190,8 @@ def _reassign(page: OfferPage) -> HTMLResponse:
 
 def _call_back_later(page: OfferPage) -> HTMLResponse:
     today = page.now.date()
-    quarters = {start.isoformat(): start for start in dates.quarter_starts(today, QUARTERS)}
-    day = dates.chosen_day(page.fields, "when", quarters)
+    quarters = {start.isoformat(): start for start in forms.quarter_starts(today, QUARTERS)}
+    day = forms.chosen_day(page.fields, "when", quarters)
     if day is None or not today < day <= today + MAX_AHEAD:
         problem = "Choose a day from tomorrow on, at most ten years away. To call today, accept the lead."
         problems = {"when": problem if day else "Choose a quarter, or enter a date such as 2027-03-31."}
@@ -181,6 +201,63 @@ def _call_back_later(page: OfferPage) -> HTMLResponse:
     except InvalidState:
         return _conflict_page(page)
     return page.site.templates.response("call-scheduled.html", details=page.details, on=day, back=page.back)
+
+
+def _record_contact(page: OfferPage) -> HTMLResponse:
+    text, next_step_on = page.fields.get("next_step_on", ""), None
+    if text:
+        next_step_on, problem = _parse_date(text, page.now)
+        if problem:
+            return form_page(page, status=422, problems={"next_step_on": problem}, failed_action="contacted")
+    stage = SalesStatus.IN_TALKS if page.fields.get("stage") == SalesStatus.IN_TALKS else SalesStatus.FOLLOWED_UP
+    try:
+        follow_up.record_follow_up(
+            page.site.ctx,
+            page.details.offer.lead_id,
+            VIA_WORKSPACE,
+            page.now,
+            next_step_on=next_step_on,
+            stage=stage.value,
+        )
+    except InvalidState as error:
+        return form_page(page, status=422, problems={"next_step_on": str(error)}, failed_action="contacted")
+    agreed = f"We ask you how it stands after the next step on {next_step_on:%d %B %Y}." if next_step_on else ""
+    return _done(page, "Recorded: you contacted them", agreed or "We ask you how it stands when it is silent for long.")
+
+
+def _close(page: OfferPage) -> HTMLResponse:
+    outcome, why, problems = page.fields.get("outcome", ""), page.fields.get("why", ""), {}
+    closing = Closing(outcome) if outcome in _CLOSINGS else None
+    if closing is None:
+        problems["outcome"] = "Choose how it ended."
+    elif closing is not Closing.WON and not why:
+        problems["why"] = "Say in a few words why."
+    amount = None
+    if closing is Closing.WON and page.fields.get("amount"):
+        try:
+            amount = read_amount(page.fields["amount"])
+        except ValueError:
+            problems["amount"] = "Write the amount as 12000.50, or leave it empty."
+    if problems or closing is None:
+        return form_page(page, status=422, problems=problems, failed_action="close")
+    report = OutcomeReport(page.details.offer.lead_id, closing, amount=amount, reason=why)
+    try:
+        outcomes.close_lead(page.site.ctx, report, f"rep {page.details.offer.rep}", page.now)
+    except InvalidState:
+        return _conflict_page(page)
+    return _done(page, f"The lead is closed as {_CLOSINGS[closing]}", "Thank you. It leaves your list.")
+
+
+def _stop_mail(page: OfferPage) -> HTMLResponse:
+    try:
+        responses.stop_mail(page.site.ctx, page.offer_id, page.now)
+    except InvalidState:
+        return _conflict_page(page)
+    return _done(page, "We never mail them again", "The lead stays yours.")
+
+
+def _done(page: OfferPage, title: str, text: str) -> HTMLResponse:
+    return page.site.templates.response("workspace-done.html", title=title, text=text, done=True, back=page.back)
 
 
 def _parse_date(text: str, now: datetime) -> tuple[date | None, str]:
@@ -199,6 +276,8 @@ def _conflict_page(page: OfferPage) -> HTMLResponse:
     """Return the page for an answer that is too late, or whose reason the policy no longer has."""
     details = load_offer_details(page.site.ctx, page.offer_id, page.now)
     updated = OfferPage(page.site, details, page.now, page.action, back=page.back)
+    if details.in_hand and page.action != public_links.REJECT:
+        return _answered_page(updated)
     return closed_page(updated) or page.site.templates.response("reasons-changed.html", status=409)
 
 
@@ -210,5 +289,13 @@ _ACTIONS: Final[Mapping[str, Callable[[OfferPage], HTMLResponse]]] = {
 }
 """The handler of each action."""
 
-ACTION_NAMES: Final = frozenset(_ACTIONS)
-"""The actions that answer a hand-off."""
+_HELD_ACTIONS: Final[Mapping[str, Callable[[OfferPage], HTMLResponse]]] = {
+    "contacted": _record_contact,
+    "close": _close,
+    "no_mail": _stop_mail,
+    public_links.REJECT: _reject,
+    public_links.REASSIGN: _reassign,
+}
+"""The handler of each action on a lead that its rep has accepted."""
+
+_CLOSINGS: Final[Mapping[str, str]] = {Closing.WON: "won", Closing.LOST: "lost", Closing.DISCARDED: "disqualified"}

@@ -11,8 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from nurture.errors import InvalidState
-from nurture.journey.handoff import offer_page, workspace
+from nurture.journey.handoff import manager_page, offer_page, workspace
+from nurture.journey.handoff.workspace import WorkspaceView
 from nurture.journey.leads.find import parse_id
+from nurture.publishing import approval
 from nurture.web.auth import RepVisitor, RepVisitorDep, Site, SiteDep
 from nurture.web.forms import FormFields
 from nurture.web.sales import offers
@@ -50,10 +52,31 @@ class WorkspaceForm:
         return id_
 
 
-def show_workspace(site: SiteDep, visitor: RepVisitorDep) -> HTMLResponse:
-    """Show the rep's workspace."""
-    content = workspace.load_workspace(site.ctx, visitor.rep, site.clock.now())
-    return site.templates.response("workspace.html", workspace=content, hold_periods=HOLD_PERIODS, token=visitor.token)
+def show_workspace(site: SiteDep, visitor: RepVisitorDep, show: str = "all", sort: str = "heat") -> HTMLResponse:
+    """Show the rep's workspace: the leads *show* (all, hot, overdue), sorted by *sort* (heat, due, company).
+
+    A manager sees the team instead; a rep who manages others does so with *show* "team".
+    """
+    with site.ctx.database.read() as tx:
+        policy = site.ctx.definitions.current(tx).policy
+        pending = approval.pending_versions(tx)
+    manager = policy.team.manager_with_id(visitor.rep)
+    if manager is not None and (show == "team" or policy.rep(visitor.rep) is None):
+        team = manager_page.load_team_page(site.ctx, manager, site.clock.now())
+        number = pending[0].published.version if pending else None
+        return site.templates.response("manager.html", page=team, pending=number)
+    view = WorkspaceView(show, sort)
+    content = workspace.load_workspace(site.ctx, visitor.rep, site.clock.now(), view)
+    return site.templates.response(
+        "workspace.html",
+        workspace=content,
+        hold_periods=HOLD_PERIODS,
+        token=visitor.token,
+        view=view,
+        shown=list(workspace.SHOWN),
+        orders=list(workspace.SORTED_BY),
+        is_manager=manager is not None,
+    )
 
 
 def submit_action(site: SiteDep, visitor: RepVisitorDep, fields: FormFields) -> HTMLResponse:
@@ -80,11 +103,7 @@ def show_offer(site: SiteDep, visitor: RepVisitorDep, number: str) -> HTMLRespon
 
 def answer_offer(site: SiteDep, visitor: RepVisitorDep, number: str, fields: FormFields) -> HTMLResponse:
     """Answer one hand-off with the action of the pressed button."""
-    page = _offer_page(site, visitor, number, fields)
-    action = fields.get("do", "")
-    if action not in offers.ACTION_NAMES:
-        return offers.form_page(page, status=400)
-    return offers.answer_offer(page, action)
+    return offers.answer_offer(_offer_page(site, visitor, number, fields), fields.get("do", ""))
 
 
 def _offer_page(site: Site, visitor: RepVisitor, number: str, fields: Mapping[str, str]) -> OfferPage:

@@ -19,9 +19,9 @@ from nurture.journey.intake.api.idempotency import KeyedResponse
 from nurture.journey.intake.api.tokens import TokenScope
 from nurture.web.app import create_app
 from nurture.web.auth import LEADS, MAX_BATCH_BYTES, SIGNALS
-from nurture.web.server import serve_in_thread
 from tests.journey.builders import run_at
 from tests.journey.observe import recorded_statements
+from tests.web.serving import serve_in_thread
 from tests.web.world import NOW, World, advance_clock
 
 THEN = (NOW - timedelta(hours=1)).isoformat()
@@ -196,7 +196,7 @@ def test_rejected_leads_are_returned_and_stop_no_others(world: World, token: str
         ({"email": "n/a"}, "email", "The lead has no email and no external_id."),
         ({"emial": "a@example.com"}, "emial", "A lead has no such field."),
         ({"email": "a@example.com", "consent_at": "3rd of May"}, "consent_at", "is not a date."),
-        ({"email": "a@example.com", "opted_out": "perhaps"}, "opted_out", "neither yes nor no"),
+        ({"email": "a@example.com", "customer": "perhaps"}, "customer", "neither yes nor no"),
         ({"email": "a@example.com", "attended": False, "minutes_attended": 5}, "", "Attended says no"),
         ({"email": ["a@example.com"]}, "email", "The value is an object or a list."),
         ({"email": "a@example.com", "need": "x" * 2_001}, "need", "The value is over 2,000 characters long."),

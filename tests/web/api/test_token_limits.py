@@ -10,12 +10,16 @@ import pytest
 from nurture.domain.signals import SUPPRESSING_KINDS, SignalKind
 from nurture.journey.consent import suppression_files
 from nurture.journey.intake.api import batches, tokens
-from nurture.web.api.token_limits import TokenRateLimits
 from nurture.web.app import create_app
 from nurture.web.auth import LEADS, SIGNALS
+from nurture.web.throttling import TokenRateLimits
+from tests.journey.intake.lead_files import rows_of
 from tests.web.world import BASE, NOW, TestClient, World, advance_clock
 
 STOP = "suppressions:write"
+_WITHDRAWN = (
+    "SELECT DISTINCT normalized FROM consent_statement JOIN address ON address.id = address_id WHERE basis IS NULL"
+)
 
 
 def item(lead: dict[str, Any], kind: str = "complained", **more: Any) -> dict[str, Any]:
@@ -58,10 +62,10 @@ def test_a_lead_that_opted_out_is_refused_without_the_scope_and_accepted_with_it
     leads = [{"email": "mia@people.example", "opted_out": True}, {"email": "new@people.example"}]
     answer = post(client, make(world, "leads:write"), *leads, path=LEADS).json()
     assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [0])
-    assert list(suppression_files.list_current(world.ctx)) == []
+    assert rows_of(world.ctx.database, _WITHDRAWN) == []
     both = make(world, "leads:write", STOP)
     assert post(client, both, *leads, path=LEADS).json()["rejected"] == []
-    assert [one.email for one in suppression_files.list_current(world.ctx)] == ["mia@people.example"]
+    assert rows_of(world.ctx.database, _WITHDRAWN) == [("mia@people.example",)]
 
 
 def test_a_token_for_opt_outs_alone_may_post_nothing_else(world: World) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.errors import NotFound
-from nurture.journey.engagement import click_spool, clicks
+from nurture.journey.engagement import click_buffer, clicks
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.publishing import publish
 from nurture.runtime import public_links
@@ -181,10 +181,10 @@ def test_a_click_is_redirected_while_the_database_is_busy_and_stored_later(sqlit
     with sqlite_world.ctx.database.write():  # SQLite has only one write lock
         answer = fetch(sqlite_world, click(sqlite_world, "mia"))
         assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
-        assert len(click_spool.list_pending(sqlite_world.ctx.spool)) == 1
+        assert len(click_buffer.list_spooled(sqlite_world.ctx.spool)) == 1
     flush_clicks(sqlite_world)
     assert [row[:3] for row in tracking_rows(sqlite_world)] == [(sqlite_world.ids["mia"], "01-hello", GUIDE)]
-    assert click_spool.list_pending(sqlite_world.ctx.spool) == []
+    assert click_buffer.list_spooled(sqlite_world.ctx.spool) == []
 
 
 def test_clicks_spooled_by_a_killed_server_are_stored_at_the_next_start(sqlite_world: World, tmp_path: Path) -> None:
@@ -196,11 +196,11 @@ def test_clicks_spooled_by_a_killed_server_are_stored_at_the_next_start(sqlite_w
     assert kept is not None
     assert kept.message_id == message_id
     recorded = clicks.build_click(kept, GUIDE, NOW, method="GET", source_hash="0badcafe", agent=BROWSER)
-    click_spool.write(ctx.spool, recorded)
-    click_spool.write(ctx.spool, recorded)
+    click_buffer.spool_click(ctx.spool, recorded)
+    click_buffer.spool_click(ctx.spool, recorded)
     app = create_app(ctx, VirtualClock(NOW))
     app.state.site.click_recorder.close()
-    assert click_spool.list_pending(ctx.spool) == []
+    assert click_buffer.list_spooled(ctx.spool) == []
     assert sqlite_world.value(_CLICKS) == 1
 
 
@@ -277,3 +277,14 @@ def test_opens_are_recorded_with_consent_and_only_by_day(db: Database, tmp_path:
     clock.advance_to(NOW + timedelta(days=1))
     assert opened() == "None"
     assert consent_state() == (None, None)
+
+
+def test_a_link_with_utm_parameters_leads_there_and_is_named_without_them(world: World) -> None:
+    with world.ctx.database.write() as tx:
+        tx.execute(
+            text("UPDATE link_destination SET url = :url, name = :name"),
+            {"url": f"{GUIDE}?utm_source=x", "name": GUIDE},
+        )
+    assert fetch(world, click(world, "mia")).headers["location"] == f"{GUIDE}?utm_source=x"
+    flush_clicks(world)
+    assert [row[2] for row in tracking_rows(world)] == [GUIDE]

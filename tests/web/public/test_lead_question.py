@@ -59,8 +59,8 @@ def unrouted(ctx: AppContext, **more: Any) -> int:
 
 def test_the_lead_is_asked_once_in_its_window_and_its_answer_routes_it(ctx: AppContext, tmp_path: Path) -> None:
     lead = unrouted(ctx)
-    assert custody(ctx, lead) == ("queue", "needs-country")
-    assert not (tmp_path / "maildir/new").exists() or not list((tmp_path / "maildir/new").iterdir())
+    assert custody(ctx, lead) == ("queue", "missing-field")
+    assert not list((tmp_path / "maildir/new").glob("question*"))
     run_at(ctx, OPENS, OPENS + HOUR)
     assert messages(ctx, "question") == [(lead, "country", "accepted", "")]
     assert one(ctx, "SELECT send_key FROM message WHERE kind = 'question'") == f"question:{lead}:country"

@@ -107,11 +107,14 @@ def test_a_topic_is_stopped_alone_and_resumed_only_by_a_logged_opt_in(world: Wor
     assert _rows(world, _LOG, "noor") == []
 
 
-def test_a_lead_leaves_the_track_of_a_topic_that_it_stopped(world: World) -> None:
+def test_a_lead_that_stops_one_topic_goes_on_with_the_others(world: World) -> None:
     _press(world, "stop-topic", topic=TOPICS["welcome"])
     run_at(world.ctx, advance_clock(world, hours=1))
-    assert world.custodian("mia") == ("queue", "suppressed")
+    assert world.custodian("mia") == ("track", "keep")
     assert world.custodian("noor") == ("track", "welcome")
+    _press(world, "stop-topic", topic=TOPICS["keep"])
+    run_at(world.ctx, advance_clock(world, hours=1), advance_clock(world, hours=1))
+    assert world.custodian("mia") == ("queue", "suppressed")
     advance_clock(world, days=1)
     _press(world, "start-topic", topic=TOPICS["welcome"])
     assert world.custodian("mia")[0] == "intake"

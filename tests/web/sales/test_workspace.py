@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 
 from nurture.clock import VirtualClock
+from nurture.domain.lead import PausedBy
 from nurture.errors import NotFound
 from nurture.journey import run_once
-from nurture.journey.handoff import roster, sweep, workspace, workspace_links
+from nurture.journey.handoff import responses, roster, workspace, workspace_links
 from nurture.journey.tracks import manual
 from tests.journey.observe import add_leads, recorded_statements
 from tests.web.world import NOW, World, advance_clock
@@ -110,7 +111,7 @@ def test_a_pause_that_the_lead_asked_for_is_not_ended_by_a_rep(sqlite_world: Wor
     world = sqlite_world
     _give_back(world)
     until = NOW + timedelta(days=200)
-    manual.pause(world.ctx, world.ids["dana"], until, world.clock.now(), by="by the lead")
+    manual.pause(world.ctx, world.ids["dana"], until, world.clock.now(), paused_by=PausedBy.PREFERENCE_PAGE)
     _submit(world, 409, do="resume", lead=world.ids["dana"])
     _submit(world, do="hold", lead=world.ids["dana"], **{"for": "14"})
     assert str(world.value("SELECT paused_until FROM lead WHERE id = :id", id=world.ids["dana"]))[:10] == (
@@ -207,7 +208,31 @@ def test_a_rep_is_listed_with_open_and_overdue_leads(world: World) -> None:
     advance_clock(world, days=2)
     assert workload() == (1, 1, 0)
     world.clock = VirtualClock(NOW)
-    sweep.accept(world.ctx, int(world.custodian("dana")[1]), NOW)
+    responses.accept(world.ctx, int(world.custodian("dana")[1]), NOW)
     assert workload() == (0, 0, 0)
     advance_clock(world, days=3)
     assert workload() == (0, 0, 1)
+
+
+def test_the_workspace_is_filtered_and_sorted_and_leads_to_each_brief(sqlite_world: World) -> None:
+    world = sqlite_world
+    offer = world.custodian("dana")[1]
+    assert "Dana Miller" not in world.client.get(f"{_workspace_path(world)}?show=hot").text
+    responses.accept(world.ctx, int(offer), world.clock.now())
+    for query in ("", "?sort=due", "?sort=company&show=all", "?sort=<b>&show=%22"):
+        page = world.client.get(f"{_workspace_path(world)}{query}")
+        assert page.status_code == 200
+        assert f'href="{world.token("dana", "workspace")}/{offer}"' in page.text
+        assert "<b>" not in page.text
+
+
+def test_the_order_of_heat_puts_overdue_then_hot_then_priority_first() -> None:
+    cards = [
+        workspace.LeadCard(1, 1, "A", "Zed", "", priority=5.0),
+        workspace.LeadCard(2, 2, "B", "Yak", "", hot=True),
+        workspace.LeadCard(3, 3, "C", "Xen", "", state="overdue"),
+        workspace.LeadCard(4, 4, "D", "Abc", "", priority=9.0),
+    ]
+    assert [one.lead_id for one in workspace.DEFAULT_VIEW.select(cards)] == [3, 2, 4, 1]
+    assert [one.lead_id for one in workspace.WorkspaceView("hot").select(cards)] == [2]
+    assert [one.lead_id for one in workspace.WorkspaceView("all", "company").select(cards)] == [4, 3, 2, 1]

@@ -18,11 +18,11 @@ from nurture.db.engine import Database
 from nurture.journey.engagement import provider_events
 from nurture.mail.providers.sendgrid.signature import MAX_CLOCK_SKEW
 from nurture.web.app import create_app
-from nurture.web.server import serve_in_thread
-from nurture.web.webhooks.event_worker import EventWorker
-from nurture.web.webhooks.provider_events import MAX_CONCURRENT_BATCHES
+from nurture.web.background import EventWorker
+from nurture.web.webhooks import MAX_CONCURRENT_BATCHES
 from tests.doubles.sendgrid_events import KINDS, SIGNATURE, TIMESTAMP, Signer, encode_events, event, webhooks
 from tests.doubles.sendgrid_events import PATH as EVENTS
+from tests.web.serving import serve_in_thread
 from tests.web.world import BASE, NOW, TestClient, World
 
 SIGNER = Signer()

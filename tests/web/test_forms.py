@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.web import dates
+from nurture.web import forms
 
 _days = st.dates(date(1990, 1, 1), date(2200, 1, 1))
 
@@ -28,20 +28,20 @@ _days = st.dates(date(1990, 1, 1), date(2200, 1, 1))
     ],
 )
 def test_only_a_day_or_a_month_is_parsed(text: str, day: date | None) -> None:
-    assert dates.parse_day(text) == day
+    assert forms.parse_day(text) == day
 
 
 @given(_days, st.integers(1, 24))
 def test_adding_months_keeps_the_day_or_takes_the_last_of_a_shorter_month(day: date, months: int) -> None:
-    later = dates.add_months(day, months)
+    later = forms.add_months(day, months)
     assert (later.year * 12 + later.month) - (day.year * 12 + day.month) == months
-    assert later.day == day.day or (later.day < day.day and later == dates.month_end(later))
+    assert later.day == day.day or (later.day < day.day and later == forms.month_end(later))
 
 
 @given(_days)
 def test_quarters_end_on_their_last_day_one_after_the_other_from_today_on(today: date) -> None:
-    ends = dates.quarter_ends(today, 4)
+    ends = forms.quarter_ends(today, 4)
     assert today <= ends[0] < today + timedelta(days=92)
     for end, after in pairwise(ends):
-        assert dates.quarter_ends(end + timedelta(days=1), 1) == [after]
+        assert forms.quarter_ends(end + timedelta(days=1), 1) == [after]
     assert all((end + timedelta(days=1)).day == 1 for end in ends)

@@ -1,6 +1,4 @@
-"""Receive replies: the webhooks of providers post each email here."""
-
-from __future__ import annotations
+"""Receive events and replies: the webhooks of providers post them here."""
 
 import logging
 import tempfile
@@ -12,17 +10,18 @@ from typing import Final
 import anyio
 from fastapi import Request
 from sqlalchemy.exc import DBAPIError
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from nurture.errors import NurtureError
-from nurture.journey.engagement import replies
+from nurture.journey.engagement import provider_events, replies
 from nurture.journey.engagement.inbound_mail import InboxFull
 from nurture.journey.engagement.replies import ReplyResult
 from nurture.mail.inbound.raw_mail import RawMail
-from nurture.mail.providers.webhooks import InvalidInboundMail
+from nurture.mail.providers.events import InvalidEventBatch
+from nurture.mail.providers.spec import BodyCheck, InvalidInboundMail
 from nurture.web.auth import MAX_MAIL_BYTES, Site, SiteDep
-from nurture.web.webhooks.provider_events import NOT_VERIFIED
 
 MAX_IN_MEMORY: Final = 256 * 1024
 """Bytes of an email kept in memory; a larger one is spooled to disk."""
@@ -30,15 +29,20 @@ MAX_IN_MEMORY: Final = 256 * 1024
 MAX_SECONDS: Final = 60.0
 """Seconds that an email may take to arrive."""
 
-
 MAX_ON_DISK: Final = 20 * MAX_MAIL_BYTES
 """Total bytes of the emails that are being received or read."""
-
 
 _MAX_BATCHES: Final = 2
 """Batches of waiting emails that are read before a request is answered."""
 
 _log: Final = logging.getLogger(__name__)
+
+TOO_LARGE: Final = f"the email is larger than {MAX_MAIL_BYTES // 1024**2} MB"
+NOT_VERIFIED: Final = "the request does not prove that it comes from the provider: nothing was stored"
+
+MAX_CONCURRENT_BATCHES: Final = 4
+"""Concurrent batches; others queue. Each holds a database connection while the database is busy, and visitors
+who follow links need some too."""
 
 
 class DiskBudget:
@@ -73,7 +77,7 @@ async def receive_mail(request: Request, provider: str, site: SiteDep) -> Respon
     receiver = site.webhooks.inbound[provider]
     check = receiver.verifier.begin(request.headers.getlist, site.clock.now())
     if check is None:
-        return _error(401, NOT_VERIFIED, {"Connection": "close"})
+        return error_response(401, NOT_VERIFIED, {"Connection": "close"})
     disk_budget: DiskBudget = request.app.state.inbound_disk_budget
     with tempfile.SpooledTemporaryFile(MAX_IN_MEMORY) as body, disk_budget.reserve() as reserve:
 
@@ -85,7 +89,7 @@ async def receive_mail(request: Request, provider: str, site: SiteDep) -> Respon
         if refusal is not None:
             return refusal
         if not check.is_valid():
-            return _error(401, NOT_VERIFIED)
+            return error_response(401, NOT_VERIFIED)
         content_type = request.headers.get("content-type", "")
         limiter: anyio.CapacityLimiter = request.app.state.mail_limiter
         read = partial(receiver.read, body, content_type)
@@ -102,15 +106,15 @@ async def _receive_body(
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > MAX_MAIL_BYTES:
-                    return _error(413, "the email is larger than 30 MB", {"Connection": "close"})
+                    return error_response(413, TOO_LARGE, {"Connection": "close"})
                 if not reserve(len(chunk)):
                     headers = {"Connection": "close", "Retry-After": "60"}
-                    return _error(503, "too many emails are being received: nothing was stored", headers)
+                    return error_response(503, "too many emails are being received: nothing was stored", headers)
                 write(chunk)
     except TimeoutError:
-        return _error(408, "the email did not arrive in time", {"Connection": "close"})
+        return error_response(408, "the email did not arrive in time", {"Connection": "close"})
     except ClientDisconnect:
-        return _error(400, "the email is incomplete")
+        return error_response(400, "the email is incomplete")
     return None
 
 
@@ -118,9 +122,9 @@ def _store_and_read(site: Site, provider: str, read: Callable[[], RawMail]) -> R
     try:
         stored = replies.receive(site.ctx, provider, [read()], site.clock.now())
     except InvalidInboundMail as error:
-        return _error(400, f"{error}: nothing was stored")
+        return error_response(400, f"{error}: nothing was stored")
     except InboxFull as error:
-        return _error(503, str(error), {"Retry-After": "300"})
+        return error_response(503, str(error), {"Retry-After": "300"})
     result = ReplyResult()
     try:
         if stored:
@@ -131,5 +135,33 @@ def _store_and_read(site: Site, provider: str, read: Callable[[], RawMail]) -> R
     return JSONResponse({"mails": 1, "matched": result.matched, "new": result.new})
 
 
-def _error(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+async def receive_events(request: Request, provider: str, site: SiteDep) -> Response:
+    """Store a batch of events that *provider* posted, acknowledge it, then apply it.
+
+    The body is read only if the headers are acceptable. Replays are harmless because each event counts once. The
+    answer is 200, the only one that every provider takes for success; they retry after 5xx.
+    """
+    check = site.webhooks.events[provider].begin(request.headers.getlist, site.clock.now())
+    if check is None:
+        return error_response(401, NOT_VERIFIED)
+    body = await request.body()
+    limiter: anyio.CapacityLimiter = request.app.state.event_limiter
+    return await anyio.to_thread.run_sync(_verify_and_store, site, provider, check, body, limiter=limiter)
+
+
+def _verify_and_store(site: Site, provider: str, check: BodyCheck, body: bytes) -> Response:
+    check.update(body)
+    if not check.is_valid():
+        return error_response(401, NOT_VERIFIED)
+    try:
+        received = provider_events.receive(site.ctx, provider, body, site.clock.now())
+    except InvalidEventBatch as error:
+        return error_response(400, f"{error}: nothing was stored")
+    return JSONResponse(
+        {"events": received.events, "new": received.new}, background=BackgroundTask(site.event_worker.run)
+    )
+
+
+def error_response(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+    """Return *reason* as JSON."""
     return JSONResponse({"error": reason}, status, headers)

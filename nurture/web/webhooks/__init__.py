@@ -1,1 +1,0 @@
-"""Endpoints for events and mail from providers."""

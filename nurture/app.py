@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,15 +15,16 @@ from pydantic import SecretStr
 from nurture.clock import Clock, RealClock, VirtualClock
 from nurture.crm import registry as crms
 from nurture.crm.registry import CRMS, NO_CRM
-from nurture.db import clock_row, database_identity, schema
+from nurture.db import clock_row, schema
 from nurture.db.engine import Database
 from nurture.db.machine_state import Machine
 from nurture.errors import InvalidState, Misconfigured
-from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS, is_local
+from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 from nurture.runtime import quarantine
-from nurture.runtime.context import AppContext
+from nurture.runtime.context import AppContext, Erasure
 from nurture.runtime.lazy_fields import Deferred
 from nurture.settings import Settings
+from nurture.settings_model import is_local
 from nurture.versions import require_installed
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def open_app(
                 ctx.open_all()
             if _names_outside(settings, durable=durable):
                 with suppress(Misconfigured):  # who sends says so; pages and opt-outs go on
-                    quarantine.find_reason(ctx, clock.now(), exempt=False)
+                    quarantine.check(ctx, clock.now(), exempt=False)
             yield App(settings, clock, ctx)
     finally:
         database.close()
@@ -100,7 +101,7 @@ def make_machine(database: Database, folder: Path, clock: Clock) -> Machine:
     The suppression journal of a new database begins with it, so that it knows of everybody.
     """
     with database.read() as tx:
-        database_instance = database_identity.read_installation(tx)
+        database_instance = clock_row.read_installation(tx)
     assert database_instance is not None
     machine = Machine(folder, database_instance.installation_id, database_instance.salt, database.location, clock.now)
     if database_instance.generation == 0:
@@ -120,8 +121,8 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
 
         return Deferred(build_and_note)
 
-    # Virtual time is for looking at: no real CRM hears of it.
-    build_crm = crm_factory(settings) if durable or crms.is_local(settings.crm) else None
+    # In virtual time nothing is written to a real CRM.
+    build_crm = crm_factory(settings) if durable or is_local(crms.CRMS, settings.crm) else None
     return AppContext(
         database,
         closed_at_end(provider_factory(settings, durable=durable)),
@@ -136,11 +137,12 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
         notifiers=Deferred(partial(_make_notifiers, settings)) if durable else None,
         crm=closed_at_end(build_crm) if build_crm is not None else None,
         message_kinds=Deferred(load_message_kinds),
+        erasures=Deferred(_load_erasures),
     )
 
 
 def _names_outside(settings: Settings, *, durable: bool) -> bool:
-    """Tell whether anything that the settings name reaches somebody outside this machine."""
+    """Return whether the settings name a provider, CRM or notifier outside this machine."""
     names = [settings.provider, *([settings.crm] if settings.crm != NO_CRM else []), *settings.notify_urls]
     return durable and not all(quarantine.is_local(name) for name in names)
 
@@ -150,12 +152,12 @@ def _names_outside(settings: Settings, *, durable: bool) -> bool:
 
 
 def make_provider(settings: Settings, *, durable: bool) -> Provider:
-    """Return who carries mail away. Raises Misconfigured when its settings are not complete."""
+    """Return the email provider. Raises Misconfigured when its settings are not complete."""
     return provider_factory(settings, durable=durable)()
 
 
 def make_crm(settings: Settings) -> Crm | None:
-    """Return where sales keeps its leads, None if nowhere. Raises Misconfigured if settings are missing."""
+    """Return the CRM, None if there is none. Raises Misconfigured if settings are missing."""
     build = crm_factory(settings)
     return build() if build is not None else None
 
@@ -174,7 +176,7 @@ def _make_inbox(url: SecretStr) -> Inbox:
 
 
 def _make_notifiers(settings: Settings) -> Mapping[str, Provider]:
-    """Return what tells reps at each place that the settings name."""
+    """Return the notifiers that the settings name."""
     from nurture.mail.notifiers.apprise_notifier import AppriseNotifier  # noqa: PLC0415
 
     return {name: AppriseNotifier(name, url) for name, url in settings.notify_urls.items()}
@@ -185,6 +187,12 @@ def load_message_kinds() -> Mapping[str, MessageKind]:
     from nurture.journey.message_kinds import MESSAGE_KINDS  # noqa: PLC0415
 
     return MESSAGE_KINDS
+
+
+def _load_erasures() -> Sequence[Erasure]:
+    from nurture.journey.erasures import ERASURES  # noqa: PLC0415
+
+    return ERASURES
 
 
 def crm_factory(settings: Settings) -> Callable[[], Crm] | None:
@@ -221,7 +229,7 @@ def _open_clock(database: Database, provider: str, at: datetime | None, *, live:
 
 def _require_local_provider(database: Database, provider: str, reason: str) -> None:
     """Refuse what would send a year's mail to real people in a minute."""
-    if not is_local(provider):
+    if not is_local(PROVIDERS, provider):
         raise InvalidState(
             f"The database {database.name} {reason}, and NURTURE_PROVIDER is {provider}, which mails people. "
             f"Set NURTURE_PROVIDER={DEFAULT_PROVIDER}, or name another database in NURTURE_DATABASE_URL."

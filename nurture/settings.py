@@ -16,15 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, create_model, field_vali
 from nurture.crm.registry import CRMS, DEFAULT_CRM, NO_CRM
 from nurture.errors import Misconfigured
 from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
-from nurture.settings_model import (
-    ENV_PREFIX,
-    PERCENT_ENCODING_HINT,
-    Folder,
-    SettingsModel,
-    Variable,
-    is_localhost,
-    variable_name,
-)
+from nurture.settings_model import ENV_PREFIX, PERCENT_ENCODING_HINT, Folder, SettingsModel, is_localhost, variable_name
 
 NON_SETTING_VARIABLES: Final = frozenset({"NURTURE_OLIST_DIR"})
 """Variables with this prefix that are not settings: where the tests find the Olist data set."""
@@ -83,8 +75,7 @@ class CommonSettings(SettingsModel):
         "Without it emails contain no links to it, and say how to reply instead.",
     )
     track_clicks: bool = Field(
-        default=True,
-        description="Track clicks: links in emails redirect through NURTURE_BASE_URL: yes or no.",
+        default=True, description="Track clicks: links in emails redirect through NURTURE_BASE_URL: yes or no."
     )
     honeypot: bool = Field(
         default=True, description="Add a link to emails that no reader sees; only machines follow it: yes or no."
@@ -102,7 +93,8 @@ class CommonSettings(SettingsModel):
     reply_domain: str | None = Field(
         default=None,
         description="The domain whose incoming mail nurture receives, such as `in.example.com`. Touches then have "
-        "a Reply-To of `reply+...` at it; without it replies go to the sender's `reply_to`.",
+        "a Reply-To of `reply+...` at it, and by SMTP bounces of all email are returned there; without it replies go "
+        "to the sender's `reply_to`.",
     )
     imap_url: SecretStr | None = Field(
         default=None,
@@ -124,8 +116,7 @@ class CommonSettings(SettingsModel):
     )
     web_port: int = Field(default=8025, ge=1, le=65_535, description="The TCP port of the web application.")
     trusted_proxies: str = Field(
-        default="127.0.0.1,::1",
-        description="The proxies whose `X-Forwarded-For` is trusted: addresses and networks.",
+        default="127.0.0.1,::1", description="The proxies whose `X-Forwarded-For` is trusted: addresses and networks."
     )
     prefect_port: int = Field(
         default=4200, ge=1, le=65_535, description="The TCP port of the Prefect server of `nurture up`."
@@ -261,7 +252,7 @@ def _is_mailbox(url: str) -> bool:
     return named and url.count("@") == 1 and not {"?", "#"} & set(url)
 
 
-_MODELS: Final[tuple[type[SettingsModel], ...]] = (
+MODELS: Final[tuple[type[SettingsModel], ...]] = (
     CommonSettings,
     *(spec.settings_model for spec in (*PROVIDERS.values(), *CRMS.values())),
 )
@@ -269,12 +260,7 @@ _MODELS: Final[tuple[type[SettingsModel], ...]] = (
 if TYPE_CHECKING:
     Settings = CommonSettings  # only the folder of a provider or CRM knows its settings
 else:
-    Settings = create_model("Settings", __base__=_MODELS, __doc__="All settings, frozen. Read once at startup.")
-
-
-def list_settings() -> list[Variable]:
-    """Return every setting with its default and description, for help and documentation."""
-    return [variable for model in _MODELS for variable in model.variables()]
+    Settings = create_model("Settings", __base__=MODELS, __doc__="All settings, frozen. Read once at startup.")
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterable[str]:

@@ -78,6 +78,16 @@ class IntegrationSpec(Generic[S]):
                 raise Misconfigured(f"{chosen}, but {variable_name(name)} is not set.", remedy)
 
 
+def is_local(specs: Mapping[str, IntegrationSpec[Any]], name: str) -> bool:
+    """Return whether the provider or CRM of this name reaches nobody outside this machine."""
+    return name in specs and specs[name].folder is not None
+
+
+def local_folders(specs: Mapping[str, IntegrationSpec[Any]], settings: SettingsModel) -> list[Path]:
+    """Return the folders of the providers or CRMs that only write files."""
+    return [spec.folder(settings) for spec in specs.values() if spec.folder is not None]
+
+
 def variable_name(name: str) -> str:
     """Return the environment variable of the field *name*."""
     return ENV_PREFIX + name.upper()

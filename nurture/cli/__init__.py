@@ -1,7 +1,5 @@
 """The command line. Each command parses, calls one use case and prints."""
 
-from __future__ import annotations
-
 import atexit
 import gc
 import sys

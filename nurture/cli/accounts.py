@@ -1,7 +1,5 @@
 """Commands of `nurture leads accounts`: list, import, match."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +7,17 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import DryRunOption, LeadArgument, LimitOption, ReportOption, import_options
-from nurture.cli.output import JsonOption, make_table, out, pluralize, print_import, print_json
+from nurture.cli.arguments import (
+    DryRunOption,
+    EncodingOption,
+    LeadArgument,
+    LimitOption,
+    MappingOption,
+    ReportOption,
+    SheetOption,
+    open_import,
+)
+from nurture.cli.output import JsonOption, format_columns, make_table, out, pluralize, print_import, print_json
 from nurture.errors import InvalidState
 from nurture.journey.accounts import accounts, import_file
 from nurture.journey.leads import find
@@ -48,17 +55,23 @@ def _print_accounts(found: list[accounts.AccountDetails]) -> None:
 
 def import_accounts(
     file: Annotated[
-        Path, typer.Argument(help="A CSV with the column name; id, domains, owner, kind and parent are optional.")
+        Path,
+        typer.Argument(
+            help="A CSV or workbook with the column name; id, domains, owner, kind and parent are optional."
+        ),
     ],
-    source: Annotated[str, typer.Option(help="The system whose ids the file holds.")] = "file",
+    mapping: MappingOption = None,
+    source: Annotated[str | None, typer.Option(help="The system whose ids the file holds.")] = None,
+    sheet: SheetOption = None,
+    encoding: EncodingOption = None,
     report: ReportOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Import accounts and their owners from a CSV. Importing a file again is safe; no account is deleted."""
-    with open_app() as app, import_options(file, report, dry_run=dry_run, json=json) as options:
-        done = import_file.import_accounts(app.ctx, file, app.clock.now(), source=source, **options)
-    print_import(done, dry_run=dry_run, json=json)
+    """Import accounts and their owners from a file. Importing a file again is safe; no account is deleted."""
+    with open_import(file, report, sheet, encoding, dry_run=dry_run, json=json) as (app, options):
+        done = import_file.import_accounts(app.ctx, file, app.clock.now(), source=source, mapping=mapping, **options)
+    print_import(done, dry_run=dry_run, json=json, details=format_columns(done))
 
 
 def match(

@@ -1,6 +1,4 @@
-"""Back up, adopt and restore a database: `nurture admin backup`, `adopt`, `restored`."""
-
-from __future__ import annotations
+"""Back up, adopt and restore a database, and its API tokens: `nurture admin backup`, `adopt`, `restored`, `tokens`."""
 
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +9,15 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import current_user
-from nurture.cli.output import JsonOption, format_cell, out, pluralize, print_json
+from nurture.cli.output import JsonOption, err, format_cell, out, pluralize, print_json, print_result, print_table
 from nurture.clock import parse_time
 from nurture.db import schema
 from nurture.db.backup import create_backup
 from nurture.db.engine import Database
 from nurture.errors import InvalidState
+from nurture.journey.intake.api import tokens as api_tokens
 from nurture.operations import restore as restoring
-from nurture.operations.reoffer import QUEUE
+from nurture.operations.restore import QUEUE
 from nurture.runtime import quarantine
 from nurture.settings import Settings
 
@@ -49,12 +48,9 @@ def adopt(json: JsonOption = False) -> None:
     """Confirm that this database was moved here on purpose and nothing uses the old copy. Sending resumes."""
     with open_app(live=True) as app:
         was_on = quarantine.adopt(app.ctx, f"adopted by {current_user()}", app.clock.now())
-    if json:
-        print_json({"adopted": was_on})
-    elif was_on:
-        out.print("This database is confirmed at its new place. Sending resumes.")
-    else:
-        out.print("This database is not in quarantine. Nothing was changed.")
+    adopted = "This database is confirmed at its new place. Sending resumes."
+    text = adopted if was_on else "This database is not in quarantine. Nothing was changed."
+    print_result({"adopted": was_on}, text, json=json)
 
 
 def finish_restore(
@@ -93,10 +89,7 @@ def finish_restore(
             "run this command again with --handoffs reoffer (reps get the brief again) or "
             f"--handoffs leave (the leads wait in the queue {QUEUE}). Until then nothing is sent."
         )
-    if json:
-        print_json(done)
-        return
-    _print_restored(done)
+    print_result(done, _print_restored, json=json)
 
 
 def _print_restored(done: restoring.RestoreReport) -> None:
@@ -115,3 +108,37 @@ def _print_restored(done: restoring.RestoreReport) -> None:
         out.print(f"  {pluralize(len(done.handoffs), 'hand-off')} handled as the manager decided")
     for note in done.notes:
         out.print(f"  [yellow]{escape(note)}[/]")
+
+
+def create(
+    name: Annotated[str, typer.Argument(help="The program's name, such as website.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do, such as signals:write. May be repeated.")],
+    json: JsonOption = False,
+) -> None:
+    """Create an API token. It is shown only once and not stored: save it where the program reads it."""
+    with open_app() as app:
+        token = api_tokens.create_token(app.ctx, name, scope, app.clock.now())
+    if json:
+        print_json({"name": name, "scopes": sorted(set(scope)), "token": token})
+        return
+    err.print(f"The token {name!r}, shown only once:")
+    typer.echo(token)
+
+
+def list_tokens(json: JsonOption = False) -> None:
+    """List API tokens: scopes, last use, and whether each is revoked."""
+    with open_app() as app:
+        found = api_tokens.list_tokens(app.ctx)
+    rows = [
+        (one.name, ", ".join(one.scopes), one.created_at, one.last_used_on, one.revoked_at, one.rate_limited_at)
+        for one in found
+    ]
+    columns = ("name", "scopes", "created (UTC)", "last used", "revoked (UTC)", "rate limited (UTC)")
+    print_table(columns, rows, found, json=json)
+
+
+def revoke(name: Annotated[str, typer.Argument(help="The token's name.")], json: JsonOption = False) -> None:
+    """Revoke an API token at once."""
+    with open_app() as app:
+        api_tokens.revoke_token(app.ctx, name, app.clock.now())
+    print_result({"revoked": name}, f"The token {name} is revoked.", json=json)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from nurture.cli.commands import COMMANDS, GROUPS
-from nurture.runtime.gc_pause import gc_paused
+from nurture.runtime.batches import gc_paused
 
 if TYPE_CHECKING:
     from typer._click import core as click

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nurture.app import App, open_app
 from nurture.cli.output import err
 from nurture.errors import InvalidState
+from nurture.formats.table_file import ReadOptions
 from nurture.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,30 +24,44 @@ LeadArgument = Annotated[str, typer.Argument(help="A lead's id, email address or
 LimitOption = Annotated[int, typer.Option(min=1, help="The maximum number of rows.")]
 ReportOption = Annotated[Path | None, typer.Option(help="Where rejected rows are written; default: beside FILE.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")]
+MappingOption = Annotated[Path | None, typer.Option(help="A YAML file that maps columns to fields.")]
+SheetOption = Annotated[
+    str | None, typer.Option(help="The sheet of a workbook; default: the first with addresses, or with rows.")
+]
+EncodingOption = Annotated[
+    str | None, typer.Option(help="The encoding of a text file, such as utf-8, cp1250 or mac_roman; default: guessed.")
+]
 TemplatesOption = Annotated[
     Path | None, typer.Option("--templates", help="The folder of definitions; default NURTURE_TEMPLATES.")
 ]
 
 
 @contextmanager
-def import_options(file: Path, report: Path | None, *, dry_run: bool, json: bool) -> Iterator[ImportOptions]:
-    """Provide the options of an import; a bar on a terminal shows its progress."""
-    from rich.progress import (  # noqa: PLC0415 - only imports need it
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def open_import(
+    file: Path,
+    report: Path | None,
+    sheet: str | None,
+    encoding: str | None,
+    *,
+    dry_run: bool,
+    json: bool,
+    upgrade: bool = False,
+) -> Iterator[tuple[App, ImportOptions]]:
+    """Open the app, and provide it with the options of an import; a bar on a terminal shows the progress."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - only imports need it
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=err, transient=True, disable=json or not err.is_terminal) as bar:
+    with (
+        open_app(upgrade=upgrade) as app,
+        Progress(*columns, console=err, transient=True, disable=json or not err.is_terminal) as bar,
+    ):
         task = bar.add_task(file.name, total=None)
 
         def show(read: int, size: int) -> None:
             bar.update(task, completed=read, total=size)
 
-        yield {"report": report, "dry_run": dry_run, "progress": show}
+        reading = ReadOptions(encoding, sheet)
+        yield app, {"report": report, "dry_run": dry_run, "progress": show, "reading": reading}
 
 
 def parse_date(text: str) -> date:

@@ -1,7 +1,5 @@
 """Commands of `nurture handoffs crm`: sync, check, drift."""
 
-from __future__ import annotations
-
 from collections import Counter
 from datetime import datetime
 from typing import Annotated

@@ -1,10 +1,11 @@
-"""Check, publish and simulate definitions; preview and test their emails; list tracks."""
-
-from __future__ import annotations
+"""Check and simulate definitions; preview and test their emails; list tracks."""
 
 import json as json_lines
 import webbrowser
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import typer
@@ -12,114 +13,126 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import TemplatesOption, templates_folder
-from nurture.cli.output import JsonOption, err, format_local_time, has_display, make_table, out, print_json
+from nurture.cli.output import JsonOption, err, format_local_time, has_display, make_table, out, print_json, print_table
 from nurture.clock import RealClock, parse_time
-from nurture.definitions.folder import read_folder, scan_folder
-from nurture.definitions.read_all import load
+from nurture.definitions.folder import SENDING, Sources, read_folder, scan_folder
+from nurture.definitions.read_all import load, read
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.domain.delivery.stops import ALL_TRACKS, Stops
+from nurture.domain.problems import Problem, faults
 from nurture.errors import InvalidDefinitions, InvalidState, Misconfigured, NotFound, NurtureError
 from nurture.files import make_folder, write_private
+from nurture.journey.leads import stop_queries
 from nurture.journey.leads.find import find_lead
+from nurture.journey.leads.received_queries import count_content_left
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.rendering.render import ComposedEmail
-from nurture.publishing import approval
 from nurture.publishing import preview as previews
 from nurture.publishing import publish as publishing
-from nurture.publishing.publish import PublishedChange
+from nurture.publishing.audience_check import AudienceCount, count_audiences
+from nurture.reporting.field_queries import list_fields
+from nurture.settings import Settings
 from nurture.simulation.engine import simulate as run_simulation
 
-_LABELS = {"sending": "the sending limits"}
 
-
-def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
-    """Check tracks, emails and policy; print each problem with its file, line and fix."""
-    folder = templates_folder(templates)
-    problems = publishing.check_definitions(*scan_folder(folder))
-    if json:
-        print_json(
-            [
-                {"file": each.file, "line": each.line, "message": each.message, "suggestion": each.suggestion}
-                for each in problems
-            ]
-        )
-    for problem in () if json else problems:
-        out.print(f"[bold]{folder / problem.file}:{problem.line}[/] {escape(problem.message)}")
-        out.print(f"    [dim]{escape(problem.suggestion)}[/]")
-    if problems:
-        if not json:
-            out.print(f"[bold red]{len(problems)} problem{'s' if len(problems) > 1 else ''}[/]")
-        raise typer.Exit(InvalidDefinitions.exit_code)
-    if not json:
-        rules = load(read_folder(folder))
-        emails = sum(len(track.emails) for track in rules.tracks.values())
-        out.print(f"[green]No problems[/] in {len(rules.tracks)} tracks, {emails} emails and the policy.")
-
-
-def publish(
+def check(
     templates: TemplatesOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    leads: Annotated[bool, typer.Option("--leads", help="Also count the leads that fit each audience today.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Publish changed definitions as new versions. Leads on a track continue on the newest version."""
-    sources = read_folder(templates_folder(templates))
-    with open_app(upgrade=True) as app:
-        changes = publishing.publish(app.ctx, sources, app.clock.now(), dry_run=dry_run)
-        unlisted = publishing.find_removed_tracks(app.ctx, sources)
-        keeps_sending = publishing.keeps_sending_rules(app.ctx, sources)
+    """Check tracks, emails and policy; print each problem with its file, line and fix. Warnings stop nothing."""
+    folder = templates_folder(templates)
+    sources, unreadable = scan_folder(folder)
+    problems = [*publishing.check_definitions(sources, unreadable), *_check_pages(sources)]
+    count = len(faults(problems))
+    counts: list[AudienceCount] = []
+    if leads and not count:
+        with open_app(upgrade=True) as app:
+            counts = count_audiences(app.ctx, read_folder(folder), app.clock.now())
     if json:
-        print_json(changes)
-        return
-    for name, count in unlisted.items():
-        err.print(
-            f"[yellow]track {name} is no longer in the folder. Its published version stays active, with "
-            f"{count} leads.[/] To enroll no more leads, put it back with `audience: nobody`."
-        )
-    if keeps_sending:
-        err.print(
-            "[yellow]sending.yaml is no longer in the folder. Its published limits stay active.[/] "
-            "To remove the limits, put it back with `default: {}`."
-        )
-    if not changes:
-        out.print("Nothing changed.")
-        return
-    verb = "would be published" if dry_run else "published"
-    for change in changes:
-        what = f"track {change.name}" if change.kind == "track" else _LABELS.get(change.kind, change.name)
-        old = f" (was version {change.old_version})" if change.old_version else ""
-        on_it = f"; {change.leads_on_track} leads are on it" if change.leads_on_track else ""
-        out.print(f"{what} version {change.version} {verb}{old}{on_it}")
-        for step, to in change.moved_steps.items():
-            out.print(f"    leads on {step} continue at {to}")
-        if change.activation:
-            _print_approval(change)
-
-
-def _print_approval(change: PublishedChange) -> None:
-    by = escape(change.approver)
-    if change.activation == approval.PENDING:
-        named = by.partition(",")[0]
-        out.print(
-            f"    [yellow]pending approval by {by}[/]; until then the current version stays in force:\n"
-            f'    `nurture policy diff` shows what changes, `nurture policy approve --by "{named}"` approves it',
-            soft_wrap=True,
-        )
-    elif change.activation == approval.FIRST_VERSION:
-        out.print(f"    the first version: in force, approved by {by} as policy.yaml states")
+        print_json({"problems": problems, "audiences": counts} if leads else problems)
     else:
-        out.print("    same meaning as the approved version, so it is in force")
+        _print_problems(folder, problems, counts)
+    if count:
+        raise typer.Exit(InvalidDefinitions.exit_code)
+
+
+def _print_problems(folder: Path, problems: Sequence[Problem], counts: Sequence[AudienceCount]) -> None:
+    for problem in problems:
+        warning = "[yellow]warning:[/] " if problem.is_warning else ""
+        out.print(f"[bold]{folder / problem.file}:{problem.line}[/] {warning}{escape(problem.message)}")
+        out.print(f"    [dim]{escape(problem.suggestion)}[/]")
+    for one in counts:
+        text = f"[bold]{one.track}[/]: {escape(str(one))}"
+        out.print(text if one.fit else f"[yellow]{text}[/]")
+    for line in _load_content_left() if counts else ():
+        out.print(f"[yellow]{escape(line)}[/]")
+    if count := len(faults(problems)):
+        out.print(f"[bold red]{count} problem{'s' if count > 1 else ''}[/]")
+        return
+    rules = load(read_folder(folder))
+    emails = sum(len(track.emails) for track in rules.tracks.values())
+    warnings = f", {len(problems)} warning{'s' if len(problems) > 1 else ''}" if problems else ""
+    out.print(f"[green]No problems[/]{warnings} in {len(rules.tracks)} tracks, {emails} emails and the policy.")
+
+
+def _check_pages(sources: Sources) -> list[Problem]:
+    """Return a warning if leads are to confirm their consent, and no page could take their answer."""
+    what = "`confirm: yes` needs web pages, and NURTURE_BASE_URL is not set: these leads wait and get no email"
+    warning = Problem(SENDING, 1, what, "Set NURTURE_BASE_URL to the public address of `nurture up`", True)
+    return [warning] if read(sources)[0].sending.confirm and Settings.read().base_url is None else []
 
 
 def tracks(templates: TemplatesOption = None, json: JsonOption = False) -> None:
-    """List the tracks in templates/: priority, number of emails, and goal."""
+    """List the tracks in templates/: priority, number of emails, goal, and whether they are stopped."""
     rules = load(read_folder(templates_folder(templates)))
-    rows = [
-        (name, track.program(0).priority, len(track.emails), track.program(0).goal)
+    stops = _load_stops()
+    rows: list[tuple[object, ...]] = [
+        (name, track.program(0).priority, len(track.emails), track.program(0).goal, str(stops.get(name, "")))
         for name, track in sorted(rules.tracks.items())
     ]
-    if json:
-        print_json([dict(zip(("track", "priority", "emails", "goal"), row, strict=True)) for row in rows])
-        return
-    out.print(make_table(("track", "priority", "emails", "goal"), rows, right=("priority", "emails")))
+    rows += [(name, None, None, "", str(stop)) for name, stop in stops.items() if name and name not in rules.tracks]
+    columns = ("track", "priority", "emails", "goal", "stopped")
+    data = [dict(zip(columns, row, strict=True)) for row in rows]
+    print_table(columns, rows, data, json=json, right=("priority", "emails"))
+    if ALL_TRACKS in stops:
+        err.print(f"[yellow]{escape(str(stops[ALL_TRACKS]))}[/]")
+    for line in _load_content_left():
+        err.print(f"[yellow]{escape(line)}[/]")
+
+
+def _load_content_left() -> list[str]:
+    """Return what to say about leads who have had all, or nearly all, of a track; nothing without a database."""
+    with suppress(NurtureError), open_app() as app, app.database.read() as tx:
+        current = app.ctx.definitions.find_current(tx)
+        counted = count_content_left(tx, current.programs) if current is not None else []
+        return [str(one) for one in counted if str(one)]
+    return []
+
+
+def _load_stops() -> Stops:
+    """Return the active stops; none without a database: the folder can be listed before there is one."""
+    with suppress(NurtureError), open_app() as app, app.database.read() as tx:
+        return stop_queries.load_stops(tx)
+    return {}
+
+
+def fields(templates: TemplatesOption = None, json: JsonOption = False) -> None:
+    """List all fields of leads: type, label, the share of leads that have each, and examples."""
+    rules = load(read_folder(templates_folder(templates)))
+    with open_app(upgrade=True) as app:
+        found = list_fields(app.ctx, rules.fields)
+    rows = [
+        (
+            one.name,
+            one.type,
+            one.label if one.declared else "not declared",
+            None if one.coverage is None else f"{one.coverage:.0%}",
+            "; ".join(shorten(example, 24, placeholder="…") for example in one.examples),
+        )
+        for one in found
+    ]
+    print_table(("field", "type", "label", "leads", "examples"), rows, found, json=json, right=("leads",))
 
 
 def _parse_email_name(text: str) -> tuple[str, str]:
@@ -166,7 +179,7 @@ def _compose(email: str, lead: str | None, templates: Path | None) -> ComposedEm
     if lead is None:
         return previews.render_preview(sources, track, name, previews.SAMPLE_RECIPIENT)
     with open_app() as app:
-        recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead))
+        recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
     return previews.render_preview(sources, track, name, recipient)
 
 
@@ -181,8 +194,9 @@ def test(
 
     The exit code is 0 only if the provider accepted the email.
     """
-    shown = previews.readdress(_compose(email, lead, templates), to, RealClock().now())
+    composed = _compose(email, lead, templates)
     with open_app(upgrade=True) as app:
+        shown = previews.readdress(composed, to, app.ctx.reply_domain, RealClock().now())
         (receipt,) = app.ctx.provider.send([shown], RealClock().now())
         name, settings = app.ctx.provider.name, app.settings
     failure = _receipt_error(receipt, name, to)
@@ -232,7 +246,7 @@ def simulate(
     fields: dict[str, object] = dict(_parse_field(each) for each in field or ())
     if lead is not None:
         with open_app() as app:
-            recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead))
+            recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
         fields, zone, country = ({**recipient.fields, **fields}, zone or recipient.zone, country or recipient.country)
     begins = parse_time(start) if start else RealClock().now().replace(second=0, microsecond=0)
     calendar = run_simulation(read_folder(templates_folder(templates)), track, begins, days, fields, zone, country)
@@ -241,9 +255,11 @@ def simulate(
         return
     rows = [(format_local_time(day.at, calendar.zone), day.title, day.reason) for day in calendar.days]
     title = f"{track}, from {format_local_time(begins, calendar.zone)}, {days} days ({calendar.zone})"
-    out.print(make_table(("when", "event", "reason"), rows, title=title))
+    out.print(make_table(("when", "event", "reason"), rows, title=title, whole=("when",)))
     touches = sum(day.is_email for day in calendar.days)
     out.print(f"\n{touches} emails in {days} days if the lead does not react.")
+    if not country:
+        out.print("[dim]No public holidays: the lead's country is not known. Name it with --country.[/]")
 
 
 def _parse_field(text: str) -> tuple[str, object]:

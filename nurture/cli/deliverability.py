@@ -1,7 +1,5 @@
 """Show sender status, resume paused senders, and resolve messages with an unknown result."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -13,15 +11,17 @@ from rich.text import Text
 from nurture.app import open_app
 from nurture.cli.arguments import current_user
 from nurture.cli.output import JsonOption, format_cell, out, pluralize, print_json
+from nurture.domain.delivery.stops import start_command
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
 from nurture.journey.delivery import circuit_breakers, unknown
 from nurture.journey.delivery.circuit_breakers import DeliverabilityStatus, DomainStatus
+from nurture.journey.delivery.queries import UnknownMessage
 from nurture.journey.delivery.send_checks import RECHECK_AFTER
 from nurture.journey.delivery.unknown import PendingResolution
-from nurture.journey.delivery.unknown_queries import UnknownMessage
-from nurture.mail.providers.registry import is_local
+from nurture.mail.providers.registry import PROVIDERS
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.runtime import quarantine
+from nurture.settings_model import is_local
 
 _MAX_WIDTH: Final = 110
 
@@ -111,9 +111,13 @@ def show_deliverability(json: JsonOption = False) -> None:
         now = app.clock.now()
         found = circuit_breakers.load_deliverability_status(app.ctx, now)
     if json:
-        print_json({"at": now, **{name: getattr(found, name) for name in ("provider", "breakers", "domains")}})
+        print_json({"at": now, **{name: getattr(found, name) for name in ("provider", "breakers", "domains", "stops")}})
         return
     _print_provider(found)
+    for stop in found.stops:
+        out.print()
+        out.print(Text(f"{stop}", style="yellow"))
+        _print_details(("next", f"to start again: {start_command(stop)}"))
     for domain in found.domains:
         _print_domain(domain)
     if not found.domains:
@@ -124,7 +128,7 @@ def show_deliverability(json: JsonOption = False) -> None:
 
 def _print_provider(found: DeliverabilityStatus) -> None:
     breaker = found.provider_breaker
-    out.print(_status_line(found.provider, breaker, "writes files" if is_local(found.provider) else "sends"))
+    out.print(_status_line(found.provider, breaker, "writes files" if is_local(PROVIDERS, found.provider) else "sends"))
     if breaker is not None:
         _print_details(*_breaker_details(breaker))
     named = {one.domain for one in found.domains}
@@ -189,7 +193,7 @@ def _breaker_details(breaker: Breaker) -> list[tuple[str, str]]:
     return [
         ("since", f"{format_cell(breaker.since)} UTC, {until}"),
         ("reason", breaker.reason),
-        ("next", quarantine.remedy_for(breaker.reason) if breaker.kind == quarantine.KIND else then),
+        ("next", quarantine.remedy_for(breaker) if breaker.kind == quarantine.KIND else then),
     ]
 
 

@@ -1,6 +1,4 @@
-"""Send what is due, once or repeatedly: `nurture delivery run`."""
-
-from __future__ import annotations
+"""Send what is due, once or repeatedly; stop and start tracks and all mail."""
 
 from datetime import timedelta
 from threading import Event
@@ -8,15 +6,20 @@ from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from nurture.app import App, open_app
+from nurture.cli.arguments import current_user
 from nurture.cli.deliverability import print_breaker
-from nurture.cli.output import JsonOption, format_cell, out, print_json
+from nurture.cli.output import JsonOption, format_cell, out, pluralize, print_json
 from nurture.clock import Clock, RealClock
-from nurture.db import clock_row, health
+from nurture.db import clock_row
+from nurture.domain.delivery.stops import ALL_TRACKS, StopAction, start_command
 from nurture.errors import InvalidState
-from nurture.journey.delivery import circuit_breakers
+from nurture.journey.delivery import circuit_breakers, stopping
 from nurture.journey.delivery.run import DeliverySummary, deliver
+from nurture.journey.delivery.stopping import StopResult
+from nurture.journey.leads.due_queries import find_next_due
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.runtime.stop_signals import stop_on_signal
 
@@ -84,7 +87,7 @@ def _print_delivery(app: App, done: DeliverySummary) -> None:
     labeled = _labeled_counts(done)
     if not labeled:
         with app.database.read() as tx:
-            due = health.read_next_send_at(tx)
+            due = find_next_due(tx, ())
         then = f" The next message is due at {format_cell(due)} UTC." if due else " No message is planned."
         out.print(f"Nothing was due.{then}")
         return
@@ -95,3 +98,75 @@ def _print_delivery(app: App, done: DeliverySummary) -> None:
     folder = PROVIDERS[app.settings.provider].folder
     if folder is not None and done.states["accepted"]:
         out.print(f"[dim]The emails are files in {escape(str(folder(app.settings)))}/; nobody was mailed.[/]")
+
+
+_Track = Annotated[str, typer.Argument(help="A published track.")]
+_Reason = Annotated[str, typer.Option("--reason", help="Why, for whoever starts it again.")]
+_OptionalReason = Annotated[str, typer.Option("--reason", help="Why.")]
+
+
+def stop_track(name: _Track, reason: _Reason, json: JsonOption = False) -> None:
+    """Stop the mail of a track at once. Its leads wait; hand-offs that they ask for go on."""
+    with open_app() as app:
+        found = stopping.stop(app.ctx, name, reason, current_user(), app.clock.now())
+    _print(found, json=json)
+
+
+def start_track(name: _Track, reason: _OptionalReason = "", json: JsonOption = False) -> None:
+    """Start a stopped or retired track again. At most the next email of each lead is due."""
+    with open_app() as app:
+        found = stopping.start(app.ctx, name, reason, current_user(), app.clock.now())
+    _print(found, json=json)
+
+
+def retire_track(
+    name: _Track,
+    move_to: Annotated[str, typer.Option("--move-to", help="The track that takes its leads.")],
+    reason: _OptionalReason = "",
+    json: JsonOption = False,
+) -> None:
+    """Stop a track for good: nobody enters, and its leads continue on another track."""
+    with open_app() as app:
+        found = stopping.retire(app.ctx, name, move_to, reason, current_user(), app.clock.now())
+    _print(found, json=json)
+
+
+def stop_delivery(
+    reason: _Reason,
+    to_sales: Annotated[bool, typer.Option("--all", help="Stop mail to sales too.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Stop all mail to leads at once, with --all also briefs, reminders and notices to sales."""
+    with open_app() as app:
+        found = stopping.stop(app.ctx, ALL_TRACKS, reason, current_user(), app.clock.now(), to_sales=to_sales)
+    _print(found, json=json)
+
+
+def start_delivery(reason: _OptionalReason = "", json: JsonOption = False) -> None:
+    """Start mail again after `nurture delivery stop`; tracks that are stopped by themselves stay stopped."""
+    with open_app() as app:
+        found = stopping.start(app.ctx, ALL_TRACKS, reason, current_user(), app.clock.now())
+    _print(found, json=json)
+
+
+def _print(found: StopResult, *, json: bool) -> None:
+    if json:
+        print_json({**found.stop._asdict(), "planned": found.planned, "sending": found.sending})
+        return
+    stop = found.stop
+    if stop.action is StopAction.START:
+        what = f"Track {stop.track}" if stop.track else "Mail"
+        out.print(
+            Text(
+                f"{what} is started. {pluralize(found.planned, 'planned email')} may go; send windows, caps and limits "
+                "spread them. Each lead gets at most its next email."
+            )
+        )
+        return
+    text = str(stop)
+    out.print(Text(f"{text[:1].upper()}{text[1:]}."))
+    then = "cancelled" if stop.action is StopAction.RETIRE else "held until it starts again"
+    out.print(f"{pluralize(found.planned, 'planned email')}: {then}.")
+    if found.sending:
+        out.print(f"[yellow]{pluralize(found.sending, 'email')} had been given to the provider before.[/]")
+    out.print(f"[dim]To undo: {start_command(stop)}[/]")

@@ -25,7 +25,7 @@ from nurture.journey.intake import import_file
 from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.providers.registry import DEFAULT_PROVIDER
 from nurture.publishing.publish import publish
-from nurture.reporting import audit, tracks, webinar
+from nurture.reporting import audit, sales, tracks, webinar
 from nurture.settings import Settings
 from nurture.simulation import engine
 from nurture.simulation.behavior import BehaviorModel
@@ -154,14 +154,20 @@ def _run_flow_days(server: PrefectServer, simulated_until: datetime, until: date
 
 def _print_results(app: App, now: datetime) -> None:
     _print_heading(f"3. {(now - START).days} days later, {now:%d %b %Y}")
-    funnel = tracks.report_funnel(app.ctx)
+    funnel, sold = tracks.report_funnel(app.ctx), sales.report_sales(app.ctx, now)
+    handoff_counts = {
+        "accepted": sum(one.accepted for one in sold.rules),
+        "given back with a reason": sum(one.rejected for one in sold.rules),
+        "ended unanswered": sum(one.unanswered for one in sold.rules),
+        "still open": sold.still_open,
+    }
     rows: Sequence[Sequence[object]] = [
         ("handed off", funnel.handed_off, "for engagement, a reply, or the decision date they stated"),
-        ("  accepted by a rep", funnel.accepted, ""),
-        ("  rejected", funnel.rejected, f"{funnel.recycled} recycled to marketing"),
-        ("  expired without an answer", funnel.expired, ""),
+        ("  recycled to marketing", funnel.recycled, ""),
+        ("  their hand-offs", sold.handed_off, format_counts(handoff_counts)),
         ("on a track now", funnel.nurtured, format_counts(funnel.nurtured_on)),
         ("with sales now", funnel.with_sales, ""),
+        ("resting", sum(funnel.resting.values()), format_counts(funnel.resting)),
         ("closed", sum(funnel.closed.values()), format_counts(funnel.closed)),
         ("in queues", sum(funnel.queued.values()), format_counts(funnel.queued)),
     ]

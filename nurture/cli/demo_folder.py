@@ -1,7 +1,5 @@
 """Prepare a demo's folder. Only files that a demo made are deleted, and only if the folder holds nothing else."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

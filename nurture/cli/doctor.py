@@ -1,10 +1,8 @@
 """Check whether this set-up can send: `nurture doctor`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Group
@@ -15,18 +13,25 @@ from nurture.app import make_crm, make_provider
 from nurture.cli.output import JsonOption, out, pluralize, print_json
 from nurture.clock import RealClock
 from nurture.errors import Misconfigured
-from nurture.mail.providers.registry import is_local
+from nurture.mail.providers.registry import PROVIDERS
 from nurture.operations.check_external import CHECKS
 from nurture.operations.doctor import CheckResult, DoctorContext, can_send, run_checks
+from nurture.operations.doctor import acknowledge as acknowledge_findings
 from nurture.settings import Settings
+from nurture.settings_model import is_local
 from nurture.web.auth import HEALTH
 
 _COLORS: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 _MAX_WIDTH: Final = 110
 
 
-def doctor(json: JsonOption = False) -> None:
-    """Check whether this set-up can send, and list what to fix. Nothing is sent or changed."""
+def doctor(
+    acknowledge: Annotated[
+        bool, typer.Option(help="Stop showing the fields that may be opt-outs known so far.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Check whether this set-up can send, and list what to fix. Nothing is sent."""
     try:
         settings = Settings.read()
     except Misconfigured as error:
@@ -45,6 +50,8 @@ def doctor(json: JsonOption = False) -> None:
         _prefect_api_url(settings),
         lambda: make_crm(settings),
     )
+    if acknowledge:
+        acknowledge_findings(setup)
     found = run_checks(setup, CHECKS)
     _print_findings(found, settings.provider, json=json)
     if not can_send(found):
@@ -80,6 +87,6 @@ def _verdict(found: Sequence[CheckResult], provider: str) -> Text:
     if fails:
         return Text(f"This set-up cannot send yet: {pluralize(fails, 'check')} failed.", style=_COLORS["failed"])
     warning_note = f" {pluralize(warnings, 'warning')}." if warnings else ""
-    if is_local(provider):
+    if is_local(PROVIDERS, provider):
         return Text(f"This set-up works, and writes mail to files: nobody is mailed.{warning_note}", style="green")
     return Text(f"This set-up can send, by {provider}.{warning_note}", style="green")

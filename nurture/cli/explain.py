@@ -1,12 +1,10 @@
 """Explain one lead: `nurture explain`."""
 
-from __future__ import annotations
-
 from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import LeadArgument
-from nurture.cli.output import JsonOption, format_cell, make_table, out, print_json
+from nurture.cli.output import JsonOption, format_cell, make_table, out, print_result
 from nurture.journey.leads import find
 from nurture.reporting import explain as explanations
 
@@ -15,10 +13,7 @@ def explain(lead: LeadArgument, json: JsonOption = False) -> None:
     """Explain one lead: where it is, who owns it, what happens next, and why everything so far happened."""
     with open_app() as app:
         explanation = explanations.explain(app.ctx, find.find_lead(app.ctx, lead), app.clock.now())
-    if json:
-        print_json(explanation)
-        return
-    print_explanation(explanation)
+    print_result(explanation, print_explanation, json=json)
 
 
 def print_explanation(explanation: explanations.LeadExplanation) -> None:

@@ -1,7 +1,6 @@
 """List, accept, reject and close hand-offs."""
 
-from __future__ import annotations
-
+from datetime import datetime
 from typing import Annotated, Final
 
 import typer
@@ -9,11 +8,13 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import LeadArgument, parse_date
-from nurture.cli.output import JsonOption, make_table, out, print_json
+from nurture.cli.output import JsonOption, print_result, print_table
 from nurture.clock import parse_time
-from nurture.domain.lead import Closing
+from nurture.domain.lead import MAX_REST, Closing, full_name
 from nurture.errors import InvalidState, NotFound
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
+from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
+from nurture.journey.handoff.waiting.lists import load_waiting
 from nurture.journey.leads import find
 from nurture.journey.outcomes import outcomes
 from nurture.reporting import tracks as reporting
@@ -37,9 +38,6 @@ def handoffs(
             if (state is None or each.state == state) and (rep is None or each.rep == rep)
         ]
     found = sorted(found, key=lambda each: -each.offer_id)[:limit]
-    if json:
-        print_json(found)
-        return
     rows = [
         (
             each.offer_id,
@@ -52,17 +50,15 @@ def handoffs(
         for each in found
     ]
     columns = ("id", "lead", "rep", "state", "offered (UTC)", "hand-off reason")
-    out.print(make_table(columns, rows, right=("id", "lead")) if rows else "No hand-offs found.")
+    print_table(columns, rows, found, json=json, right=("id", "lead"), empty="No hand-offs found.")
 
 
 def accept(offer: Annotated[int, typer.Argument(help="The hand-off's id.")], json: JsonOption = False) -> None:
     """Accept a hand-off for its rep: the lead's track ends, and the rep owns the lead."""
     with open_app() as app:
-        one = sweep.accept(app.ctx, offer, app.clock.now())
-    if json:
-        print_json({"offer": offer, "lead": one.lead_id, "rep": one.rep, "state": "accepted"})
-    else:
-        out.print(f"Hand-off {offer} accepted: lead {one.lead_id} belongs to {one.rep}.")
+        one = responses.accept(app.ctx, offer, app.clock.now())
+    text = f"Hand-off {offer} accepted: lead {one.lead_id} belongs to {one.rep}."
+    print_result({"offer": offer, "lead": one.lead_id, "rep": one.rep, "state": "accepted"}, text, json=json)
 
 
 def reject(
@@ -71,16 +67,15 @@ def reject(
     decides_on: Annotated[
         str | None, typer.Option(help="When the lead will decide, if known, such as 2027-03-31.")
     ] = None,
+    note: Annotated[str, typer.Option(help="What else the rep learned, such as who decides.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Reject a hand-off with a reason. The policy decides where the lead goes next."""
+    """Give the lead of an open or accepted hand-off back, with a reason. The policy decides where it goes next."""
     when = parse_date(decides_on) if decides_on else None
     with open_app() as app:
-        one = sweep.reject(app.ctx, offer, reason, app.clock.now(), when)
-    if json:
-        print_json({"offer": offer, "lead": one.lead_id, "state": "rejected", "reason": reason})
-    else:
-        out.print(f"Hand-off {offer} rejected ({escape(reason)}): lead {one.lead_id} is recycled.")
+        one = responses.reject(app.ctx, offer, reason, app.clock.now(), when, note)
+    text = f"Hand-off {offer} rejected ({escape(reason)}): lead {one.lead_id} is recycled."
+    print_result({"offer": offer, "lead": one.lead_id, "state": "rejected", "reason": reason}, text, json=json)
 
 
 def close(
@@ -89,21 +84,86 @@ def close(
     amount: Annotated[float | None, typer.Option(help="The value of the sale, if won.")] = None,
     on: Annotated[str | None, typer.Option(help="When it ended (ISO, UTC); default now.")] = None,
     reason: Annotated[str, typer.Option(help="Why it ended. Required for lost and discarded.")] = "",
+    again_on: Annotated[
+        str | None,
+        typer.Option(help="When to classify it again (ISO, UTC), such as the end of its contract elsewhere."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Close a lead as won, lost, discarded or unreachable."""
-    if closing in (Closing.LOST, Closing.DISCARDED) and not reason:
-        raise InvalidState(f"Closing a lead as {closing.value} needs a reason. Add --reason.")
     with open_app() as app:
         lead_id = find.find_lead(app.ctx, lead)
         at = parse_time(on) if on else None
         now = app.clock.now()
-        outcome = outcomes.OutcomeReport(
-            lead_id, closing, at, amount, reason, key="" if at else f"at {now.isoformat()}"
+        again_at = _parse_again_on(again_on, closing, now) if again_on else None
+        outcome = outcomes.OutcomeReport(lead_id, closing, at, amount, reason, again_at=again_at)
+        verdict = outcomes.close_lead(app.ctx, outcome, "cli", now)
+    rest = f" It rests until {again_at:%Y-%m-%d}." if again_at else ""
+    text = f"Lead {lead_id} is closed as {closing.value}.{rest}"
+    if verdict in ("known", "same"):
+        text = f"Lead {lead_id} was already closed as {closing.value} like that; nothing was changed."
+    print_result({"lead": lead_id, "closed": closing.value, "verdict": verdict}, text, json=json)
+
+
+def _parse_again_on(text: str, closing: Closing, now: datetime) -> datetime:
+    again_at = parse_time(text)
+    if closing is Closing.WON:
+        raise InvalidState("A won lead rests as a customer. Leave out --again-on.")
+    if not now < again_at <= now + MAX_REST:
+        raise InvalidState(
+            f"{text} is not within the next {MAX_REST.days} days. Name a day up to {now + MAX_REST:%Y-%m-%d}."
         )
-        (verdict,) = outcomes.record_outcomes(app.ctx, [outcome], "cli", now)
-    outcomes.refuse_contradiction(verdict, lead_id)
-    if json:
-        print_json({"lead": lead_id, "closed": closing.value})
-    else:
-        out.print(f"Lead {lead_id} is closed as {closing.value}.")
+    return again_at
+
+
+def list_waiting(
+    person: Annotated[str | None, typer.Option(help="Only the queues of this owner or deputy, by id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The maximum number of rows, longest first.")] = 50,
+    json: JsonOption = False,
+) -> None:
+    """List the leads in queues, those that have waited longest first, and who decides about them."""
+    with open_app() as app, app.ctx.database.read() as tx:
+        policy = app.ctx.definitions.current(tx).policy
+        now = app.clock.now()
+        found = load_waiting(tx, policy, app.ctx.holidays, now, person=person, limit=limit)
+    owners = {one.name: one.rule.owner if one.rule else "" for one in found.queues}
+    rows = [
+        (
+            each.lead_id,
+            full_name(each.fields),
+            each.queue,
+            owners[each.queue],
+            each.entered_at,
+            "yes" if found.is_late(each) else "",
+            each.reason,
+        )
+        for each in found.leads
+    ]
+    columns = ("lead", "name", "queue", "owner", "since (UTC)", "too long", "why")
+    shown = [each._asdict() | {"owner": owners[each.queue], "late": found.is_late(each)} for each in found.leads]
+    print_table(columns, rows, shown, json=json, right=("lead",), empty="No leads wait in queues.")
+
+
+def decide(
+    lead: LeadArgument,
+    by: Annotated[str, typer.Option(help="Who decides; it stands in the lead's history.")],
+    to: Annotated[str | None, typer.Option("--to", help="The rep who gets the lead.")] = None,
+    nurture: Annotated[bool, typer.Option("--nurture", help="Send it back to its track.")] = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Close it as discarded.")] = False,
+    reason: Annotated[str, typer.Option(help="Why no rep gets it. Required for --nurture and --discard.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Decide about a lead that waits in a queue: a rep gets it, it goes back to its track, or it ends."""
+    if sum((to is not None, nurture, discard)) != 1:
+        raise InvalidState("Write exactly one of --to REP, --nurture and --discard.")
+    kind = DecisionKind.ASSIGN if to else DecisionKind.NURTURE if nurture else DecisionKind.DISCARD
+    with open_app() as app:
+        lead_id = find.find_lead(app.ctx, lead)
+        queue = decide_waiting(app.ctx, lead_id, Decision(kind, by, to or "", reason), app.clock.now())
+    done = {
+        DecisionKind.ASSIGN: f"is offered to {to}",
+        DecisionKind.NURTURE: "goes back to its track",
+        DecisionKind.DISCARD: "is discarded",
+    }
+    text = f"Lead {lead_id} waited in {queue}, and {done[kind]} now."
+    print_result({"lead": lead_id, "queue": queue, "decision": kind.value, "rep": to or ""}, text, json=json)

@@ -1,18 +1,19 @@
-"""Set up and run nurture: `nurture demo`, `up`, `run`, and `nurture admin init`, `serve`, `upgrade`."""
-
-from __future__ import annotations
+"""Set up and run nurture: `nurture demo`, `up`, `run`, `version`, and `nurture admin init`, `serve`, `upgrade`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from nurture import __version__
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, format_counts, out, print_error, print_json
+from nurture.cli.output import JsonOption, format_counts, out, pluralize, print_error, print_json, print_result
 from nurture.clock import parse_time
 from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.providers.registry import open_webhooks
 from nurture.settings import Settings
+
+_MOVES_SHOWN: Final = 6
 
 
 def demo(
@@ -54,26 +55,24 @@ def serve(
 
         def print_url(bound_port: int) -> None:
             url = f"http://{f'[{where}]' if ':' in where else where}:{bound_port}"
-            if json:
-                print_json({"url": url})
-            else:
-                out.print(f"Listening on {url}. Ctrl-C stops.")
+            print_result({"url": url}, f"Listening on {url}. Ctrl-C stops.", json=json)
 
         web_app = create_app(app.ctx, app.clock, webhooks=open_webhooks(app.settings))
         with run_in_background(app.ctx, app.clock):
             serve_pages(web_app, where, wanted, trusted=app.settings.proxies, on_listening=print_url)
 
 
-def init(json: JsonOption = False) -> None:
+def init(
+    starter: Annotated[
+        list[str] | None, typer.Option(help="Add a starter track, such as trade-fair. May be repeated.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Create what is missing: database, starter templates, Prefect work pool and limits. Safe to run again."""
     from flows.setup import init as set_up  # noqa: PLC0415 - the other commands never load Prefect
 
-    done = set_up(Settings.read())
-    if json:
-        print_json({"done": done})
-        return
-    for line in done:
-        out.print(line)
+    done = set_up(Settings.read(), starter or ())
+    print_result({"done": done}, "\n".join(done), json=json)
 
 
 def run_stages(
@@ -81,18 +80,27 @@ def run_stages(
     json: JsonOption = False,
 ) -> None:
     """Run every stage once, without Prefect: signals, intake, tracks, hand-offs, CRM sync, delivery."""
+    from nurture.cli.leads import describe_closed, print_closed  # noqa: PLC0415 - the other commands do without
+
     with open_app(at=parse_time(at) if at else None) as app:
         now = app.clock.now()
         done = run_once(app.ctx, now, app.clock)
     if json:
-        quarantine_field = {"quarantine": done.delivered.quarantine_reason} if done.delivered.quarantine_reason else {}
-        print_json({"at": now, **stage_counts(done), **quarantine_field})
+        found = done.delivered.stopped_by
+        quarantine_field = {"quarantine": found.reason} if found is not None else {}
+        closed = {"closed_by_policy": [describe_closed(one) for one in done.closed]}
+        print_json({"at": now, **stage_counts(done), **closed, "moved": dict(done.advanced.moved), **quarantine_field})
         return
     if done.delivered.refusal:
         print_error(done.delivered.refusal)
     out.print(f"[bold]{now:%Y-%m-%d %H:%M} UTC[/]")
     for stage, what in stage_counts(done).items():
         out.print(f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else format_counts(what) or '-'}")
+        if stage == "classified":
+            print_closed(done.closed)
+        if stage == "advanced":
+            for move, number in done.advanced.moved.most_common(_MOVES_SHOWN):
+                out.print(f"    {pluralize(number, 'email')} {move}")
 
 
 def stage_counts(done: RunResult) -> dict[str, int | dict[str, int]]:
@@ -115,11 +123,12 @@ def upgrade(json: JsonOption = False) -> None:
     db = Database(Settings.read().database_url.get_secret_value())
     try:
         applied = schema.upgrade(db)
-        if json:
-            print_json({"database": db.name, "applied": applied})
-        elif applied:
-            out.print(f"Upgraded {db.name}: {', '.join(applied)}")
-        else:
-            out.print(f"{db.name} is up to date.")
+        text = f"Upgraded {db.name}: {', '.join(applied)}" if applied else f"{db.name} is up to date."
+        print_result({"database": db.name, "applied": applied}, text, json=json)
     finally:
         db.close()
+
+
+def version(json: JsonOption = False) -> None:
+    """Print the version."""
+    print_result({"version": __version__}, __version__, json=json)

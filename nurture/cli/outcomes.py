@@ -1,15 +1,30 @@
 """Commands of `nurture handoffs outcomes`: list, import, resolve."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from nurture.app import open_app
-from nurture.cli.arguments import DryRunOption, ReportOption, current_user, import_options
-from nurture.cli.output import JsonOption, make_table, out, print_import, print_json
+from nurture.cli.arguments import (
+    DryRunOption,
+    EncodingOption,
+    MappingOption,
+    ReportOption,
+    SheetOption,
+    current_user,
+    open_import,
+)
+from nurture.cli.output import (
+    JsonOption,
+    format_columns,
+    make_table,
+    out,
+    pluralize,
+    print_import,
+    print_json,
+    print_result,
+)
 from nurture.domain.lead import Closing
 from nurture.journey.outcomes import import_file, outcomes
 
@@ -17,17 +32,24 @@ Decision = Literal["accept", "dismiss"]
 
 
 def import_outcomes(
-    file: Annotated[Path, typer.Argument(help="A CSV with the columns lead and outcome.")],
-    source: Annotated[str, typer.Option(help="The system that reports the outcomes.")] = "csv",
+    file: Annotated[Path, typer.Argument(help="A CSV file or a workbook with the columns lead and outcome.")],
+    mapping: MappingOption = None,
+    source: Annotated[str | None, typer.Option(help="The system that reports the outcomes.")] = None,
+    sheet: SheetOption = None,
+    encoding: EncodingOption = None,
     report: ReportOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Import how leads ended from a CSV: lead, outcome, and optionally amount, date and reason."""
-    with open_app() as app, import_options(file, report, dry_run=dry_run, json=json) as options:
-        done = import_file.import_outcomes(app.ctx, file, app.clock.now(), source=source, **options)
-    hint = "  `nurture handoffs outcomes list` shows the conflicts, to be resolved."
-    print_import(done, dry_run=dry_run, json=json, details=hint if done.conflicts and not dry_run else "")
+    """Import how leads ended from a file: lead, outcome, amount, date and reason, or an export of deals."""
+    with open_import(file, report, sheet, encoding, dry_run=dry_run, json=json) as (app, options):
+        done = import_file.import_outcomes(app.ctx, file, app.clock.now(), source=source, mapping=mapping, **options)
+    details = format_columns(done)
+    if done.still_open:
+        details += f"\n  {pluralize(done.still_open, 'deal')} still open, which changes nothing"
+    if done.conflicts and not dry_run:
+        details += "\n  `nurture handoffs outcomes list` shows the conflicts, to be resolved."
+    print_import(done, dry_run=dry_run, json=json, details=details)
 
 
 def list_outcomes(
@@ -78,7 +100,5 @@ def resolve(
         accepts = decision == "accept"
         one = outcomes.resolve_contradiction(app.ctx, id_, accept=accepts, by=decided_by, now=app.clock.now())
     current = one.closing if accepts else one.current_closing
-    if json:
-        print_json({"lead": one.lead_id, "outcome": current, "resolution": "accepted" if accepts else "dismissed"})
-    else:
-        out.print(f"Lead {one.lead_id} counts as {current}.")
+    data = {"lead": one.lead_id, "outcome": current, "resolution": "accepted" if accepts else "dismissed"}
+    print_result(data, f"Lead {one.lead_id} counts as {current}.", json=json)

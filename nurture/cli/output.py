@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import orjson
 import typer
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -22,8 +22,10 @@ from nurture.domain.planning import calendar
 if TYPE_CHECKING:
     from nurture.runtime.import_run import ImportResult
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+T = TypeVar("T")
+
+out = Console(highlight=False, emoji=False)  # `touch:100:05-x:1` is no emoji
+err = Console(stderr=True, highlight=False, emoji=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -35,11 +37,26 @@ def print_error(message: str) -> None:
 
 def print_json(value: object) -> None:
     """Print *value* as JSON: dates in ISO form, times in UTC."""
-    sys.stdout.buffer.write(orjson.dumps(value, default=_to_jsonable, option=orjson.OPT_INDENT_2 | _ANY_KEY) + b"\n")
+    sys.stdout.buffer.write(to_json(value))
     sys.stdout.flush()
 
 
+def to_json(value: object) -> bytes:
+    """Return *value* as indented JSON: dates in ISO form, times in UTC."""
+    return orjson.dumps(value, default=_to_jsonable, option=orjson.OPT_INDENT_2 | _ANY_KEY) + b"\n"
+
+
 _ANY_KEY = orjson.OPT_NON_STR_KEYS
+
+
+def print_result(data: T, text: RenderableType | Callable[[T], object], *, json: bool) -> None:
+    """Print *data* as JSON, or *text* for people: markup, a table, or a function that prints *data*."""
+    if json:
+        print_json(data)
+    elif callable(text):
+        text(data)
+    else:
+        out.print(text)
 
 
 def _to_jsonable(value: object) -> object:
@@ -55,14 +72,20 @@ def _to_jsonable(value: object) -> object:
 
 
 def make_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: str = "",
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> Table:
-    """Return a table of plain values; *right* names the right-aligned columns.
+    """Return a table of plain values; *right* names the right-aligned columns, *whole* those whose cells never wrap.
 
     A table that is wider than the terminal wraps its cells, between words where they fit.
     """
     cells = [tuple(format_cell(value) for value in row) for row in rows]
-    widths = _widths([(name, *column) for name, column in _columns(columns, cells)], out.width)
+    named = [(name, *column) for name, column in _columns(columns, cells)]
+    widths = _widths(named, out.width, {columns.index(name) for name in whole})
     shown = Table(
         title=title or None,
         title_justify="left",
@@ -80,17 +103,37 @@ def make_table(
     return shown
 
 
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    data: object,
+    *,
+    json: bool,
+    title: str = "",
+    right: Sequence[str] = (),
+    empty: str = "",
+) -> None:
+    """Print *data* as JSON, or *rows* as a table; *empty*, which is markup, if there are no rows."""
+    text = empty if empty and not rows else make_table(columns, rows, title=title, right=right)
+    print_result(data, text, json=json)
+
+
 def _columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[tuple[str, Sequence[str]]]:
     return ((name, [row[index] for row in rows]) for index, name in enumerate(names))
 
 
-def _widths(columns: Sequence[Sequence[str]], line_width: int) -> Sequence[int | None]:
+def _widths(columns: Sequence[Sequence[str]], line_width: int, whole: Container[int] = ()) -> Sequence[int | None]:
     """Return column widths that break only long words; None for each if all cells fit, or no width would help."""
     natural = [max(map(cell_len, column)) for column in columns]
     available = line_width - _GAP * (len(columns) - 1)
     if sum(natural) <= available:
         return [None] * len(columns)
-    words = [max((cell_len(word) for text in column for word in text.split()), default=0) for column in columns]
+    words = [
+        natural[index]
+        if index in whole
+        else max((cell_len(word) for text in column for word in text.split()), default=0)
+        for index, column in enumerate(columns)
+    ]
     for limit in _WORD_WIDTHS:
         widths = [min(longest, limit) for longest in words]
         if sum(widths) <= available:
@@ -134,11 +177,6 @@ def format_cell(value: object) -> str:
             return replace_control_characters(str(value))
 
 
-def render_bar(count: int, maximum: int, width: int = 40) -> str:
-    """Return a bar for *count* on a scale up to *maximum*."""
-    return "█" * max(1 if count else 0, round(width * count / maximum)) if maximum else ""
-
-
 def format_local_time(at: datetime, zone: str) -> str:
     """Return a timestamp in the local time of *zone*."""
     return f"{calendar.to_local(at, zone or 'UTC'):%a %d %b %Y %H:%M}"
@@ -157,6 +195,13 @@ def format_counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
 def pluralize(count: int, thing: str) -> str:
     """Return a count with its noun: 1 row, 2 rows."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def format_columns(done: ImportResult) -> str:
+    """Return as markup which columns of a file were used, and for what."""
+    used = ", ".join(f"{column} ({field})" for column, field in done.mapped.items())
+    unused = f"; not used: {', '.join(done.unmapped)}" if done.unmapped else ""
+    return f"  [dim]columns used: {escape(used + unused)}[/]"
 
 
 def print_import(done: ImportResult, *, dry_run: bool = False, json: bool = False, details: str = "") -> None:

@@ -1,15 +1,14 @@
 """Show a lead's replies, and mail that could not be read: `nurture leads replies`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
+from nurture.cli.output import JsonOption, out, pluralize, print_table
 from nurture.journey.engagement import inbound_mail
 from nurture.journey.engagement.replies import list_replies
+from nurture.journey.handoff.lead_profile import describe_reply
 from nurture.journey.leads import find
 from nurture.journey.leads.reply_queries import ReplyRecord
 
@@ -29,16 +28,18 @@ def replies(
         return
     with open_app() as app:
         found = list_replies(app.ctx, find.find_lead(app.ctx, lead), limit)
-    if json:
-        print_json(found)
-    elif not found:
-        out.print("There are no replies from this lead.")
-    else:
-        rows = [
-            (each.received_at, each.kind, each.sender or "the lead", _format_text(each), _format_forwarding(each))
-            for each in found
-        ]
-        out.print(make_table(("received (UTC)", "kind", "sender", "text", "forwarded to"), rows))
+    rows = [
+        (
+            each.received_at,
+            describe_reply(each),
+            each.sender or "the lead",
+            _format_text(each),
+            f"{each.rep}: {each.forward_state}" if each.rep is not None else "-",
+        )
+        for each in found
+    ]
+    columns = ("received (UTC)", "class", "sender", "text", "forwarded to")
+    print_table(columns, rows, found, json=json, empty="There are no replies from this lead.")
 
 
 def _print_unread_mail(limit: int, *, json: bool, retry: bool) -> None:
@@ -48,20 +49,11 @@ def _print_unread_mail(limit: int, *, json: bool, retry: bool) -> None:
             out.print(f"{pluralize(again, 'message')} queued to be read again by the next `nurture run`.")
             return
         found = inbound_mail.list_failed(app.ctx, limit)
-    if json:
-        print_json(found)
-    elif not found:
-        out.print("All inbound mail was read.")
-    else:
-        rows = [(one.received_at, one.source, one.lead_id or "-", one.size, one.error) for one in found]
-        out.print(make_table(("received (UTC)", "source", "lead", "bytes", "error"), rows))
+    rows = [(one.received_at, one.source, one.lead_id or "-", one.size, one.error) for one in found]
+    columns = ("received (UTC)", "source", "lead", "bytes", "error")
+    print_table(columns, rows, found, json=json, empty="All inbound mail was read.")
 
 
 def _format_text(one: ReplyRecord) -> str:
-    attachment_note = f"({one.attachments} attachments, not stored)" if one.attachments else ""
-    absence_note = f"(back on {one.returns_on})" if one.returns_on is not None else ""
-    return " ".join(part for part in (one.text, absence_note, attachment_note) if part) or "-"
-
-
-def _format_forwarding(one: ReplyRecord) -> str:
-    return f"{one.rep}: {one.forward_state}" if one.rep is not None else "-"
+    attachment_note = f"(attached, not stored: {', '.join(one.attachments)})" if one.attachments else ""
+    return " ".join(part for part in (one.text, attachment_note) if part) or "-"

@@ -1,27 +1,35 @@
 """Commands of `nurture reports`: the audit, tracks, funnel, touches, links and wins."""
 
-from __future__ import annotations
-
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, format_cell, format_counts, make_table, out, print_json, render_bar
+from nurture.cli.output import (
+    JsonOption,
+    format_cell,
+    format_counts,
+    make_table,
+    out,
+    pluralize,
+    print_json,
+    print_result,
+    print_table,
+)
 from nurture.reporting import audit as auditing
+from nurture.reporting import queues as queue_report
+from nurture.reporting import speed
 from nurture.reporting import tracks as reporting
-from nurture.reporting.links import clicks_per_link
+from nurture.reporting.tracks import clicks_per_link
 
 
 def audit(json: JsonOption = False) -> None:
     """Check that every lead has exactly one custodian and one next action (residual 0)."""
     with open_app() as app:
         found = auditing.run_audit(app.ctx, app.clock.now())
-    if json:
-        print_json({"ok": found.ok, "audit": found})
-    else:
-        print_audit(found)
+    print_result({"ok": found.ok, "audit": found}, lambda _: print_audit(found), json=json)
     if not found.ok:
         raise typer.Exit(1)
 
@@ -46,12 +54,9 @@ def print_audit(found: auditing.AuditReport) -> None:
 
 
 def report_tracks(json: JsonOption = False) -> None:
-    """Show per step of each track: sent, held, clicked, replied, unsubscribed, exited, handed off."""
+    """Show per step of each track: sent, held, clicked, replied, unsubscribed, exited; and who reached a goal."""
     with open_app() as app:
-        found = reporting.report_tracks(app.ctx)
-    if json:
-        print_json(found)
-        return
+        found, goals = reporting.report_tracks(app.ctx), reporting.report_goals(app.ctx)
     rows = [
         (
             each.track,
@@ -67,48 +72,73 @@ def report_tracks(json: JsonOption = False) -> None:
         )
         for each in found
     ]
+    past_cap = [each for each in found if each.past_cap]
     columns = ("track", "step", "sent", "held", "here now", "clicked", "replied", "unsub.", "exited", "handed off")
-    out.print(make_table(columns, rows, right=columns[2:]))
+    print_table(columns, rows, {"steps": found, "goals": goals}, json=json, right=columns[2:])
+    if past_cap and not json:
+        steps = ", ".join(f"{each.past_cap:,} of {each.track}/{each.step}" for each in past_cap)
+        out.print(f"\nSent past a cap, because they are exempt: {escape(steps)}", soft_wrap=True)
+    if goals and not json:
+        goal_columns = ("track", "version", "enrolled", "here now", "reached goal", "share", "exited")
+        goal_rows = [
+            (one.track, one.version, one.enrolled, one.here_now, one.reached_goal, f"{one.share:.1%}", one.exited)
+            for one in goals
+        ]
+        out.print(make_table(goal_columns, goal_rows, title="\nGoals", right=goal_columns[1:]))
 
 
 def report_funnel(
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None, json: JsonOption = False
 ) -> None:
-    """Show the funnel: imported, classified, enrolled, handed off, accepted, recycled, closed."""
+    """Show the funnel: imported, classified, enrolled, handed off, accepted, recycled, resting, closed."""
     with open_app() as app:
         found = reporting.report_funnel(app.ctx, source)
-    if json:
-        print_json(found)
-        return
+    classified = {rule: count for rule, count in found.readiness.items() if rule}
     rows = [
         ("imported", found.leads, ""),
-        ("classified", sum(found.readiness.values()), format_counts(found.readiness)),
+        ("classified", sum(classified.values()), format_counts(classified)),
+        ("not classified", found.readiness.get("", 0), "in intake, or placed on arrival"),
         ("enrolled", sum(found.enrolled.values()), format_counts(found.enrolled)),
         ("handed off", found.handed_off, ""),
-        ("offered", found.offered, f"{found.accepted} accepted, {found.rejected} rejected, {found.expired} expired"),
+        ("  offers of these to reps", sum(found.offers.values()), format_counts(found.offers)),
         ("recycled", found.recycled, ""),
         ("on a track now", found.nurtured, format_counts(found.nurtured_on)),
         ("in queues", sum(found.queued.values()), format_counts(found.queued)),
+        ("with sales", found.with_sales, ""),
+        ("resting", sum(found.resting.values()), format_counts(found.resting)),
         ("closed", sum(found.closed.values()), format_counts(found.closed)),
     ]
-    out.print(make_table(("leads", "count", "details"), rows, right=("count",)))
+    print_table(("leads", "count", "details"), rows, found, json=json, right=("count",))
 
 
 def report_touches(json: JsonOption = False) -> None:
-    """Show touches and touched leads per week."""
+    """Show touches and touched leads per week, and the peak hour and day beside the mean."""
     with open_app() as app:
-        found = reporting.touches_per_week(app.ctx)
+        found, peaks = reporting.touches_per_week(app.ctx), reporting.find_peaks(app.ctx)
     if json:
-        print_json(found)
+        print_json({"weeks": found, "peaks": peaks})
         return
     print_touches(found)
+    if peaks is not None:
+        out.print(
+            f"\npeak hour  {peaks.hour:%Y-%m-%d %H:%M} UTC, {pluralize(peaks.in_hour, 'email')}; "
+            f"{peaks.mean_per_hour:,.1f} on average in hours with any\n"
+            f"peak day   {peaks.day}, {pluralize(peaks.in_day, 'email')}; "
+            f"{peaks.mean_per_day:,.1f} on average on days with any",
+            soft_wrap=True,
+        )
 
 
 def print_touches(found: list[reporting.Week]) -> None:
     """Print one bar per week."""
     max_touches = max((week.touches for week in found), default=0)
-    rows = [(week.monday, week.touches, week.leads, render_bar(week.touches, max_touches)) for week in found]
+    rows = [(week.monday, week.touches, week.leads, _render_bar(week.touches, max_touches)) for week in found]
     out.print(make_table(("week of", "touches", "leads", ""), rows, right=("touches", "leads")))
+
+
+def _render_bar(count: int, maximum: int, width: int = 40) -> str:
+    """Return a bar for *count* on a scale up to *maximum*."""
+    return "█" * max(1 if count else 0, round(width * count / maximum)) if maximum else ""
 
 
 def report_links(
@@ -117,28 +147,67 @@ def report_links(
     """Show clicks per link, with suspected and bot clicks counted separately."""
     with open_app() as app:
         found = clicks_per_link(app.ctx, track)
-    if json:
-        print_json(found)
-        return
     rows = [(one.track, one.step, one.link, one.leads, one.clicks, one.sent, one.suspects, one.bots) for one in found]
     columns = ("track", "email", "link", "leads", "clicks", "sent", "suspect", "bot")
     nothing = f"No link was clicked{f' on track {escape(track)}' if track else ''} yet."
-    out.print(make_table(columns, rows, right=columns[3:]) if rows else nothing)
+    print_table(columns, rows, found, json=json, right=columns[3:], empty=nothing)
 
 
 def report_wins(json: JsonOption = False) -> None:
     """Show how long after the first contact leads were won."""
     with open_app() as app:
         found = reporting.wins_by_age(app.ctx)
-    if json:
-        print_json(found)
-        return
     rows = [(band.name, band.wins, f"{band.share:.0%}", format_cell(band.amount)) for band in found.bands]
-    out.print(
-        make_table(
-            ("days after first contact", "wins", "share", "amount"),
-            rows,
-            right=("wins", "share", "amount"),
-            title=f"{found.wins:,} wins",
+    columns = ("days after first contact", "wins", "share", "amount")
+    print_table(columns, rows, found, json=json, right=columns[1:], title=f"{found.wins:,} wins")
+
+
+def report_queues(
+    days: Annotated[int, typer.Option(min=1, max=365, help="The last days of which stays are counted.")] = 30,
+    json: JsonOption = False,
+) -> None:
+    """Show who works each queue and in which time, what waits and for how long, the median, and what was late."""
+    with open_app() as app:
+        found = queue_report.report_queues(app.ctx, app.clock.now(), timedelta(days=days))
+    rows = [
+        (
+            each.queue,
+            each.owner,
+            each.within,
+            each.waiting,
+            each.waiting_late,
+            f"{each.oldest:%Y-%m-%d}" if each.oldest else None,
+            each.left,
+            each.late,
+            each.median_hours,
         )
-    )
+        for each in found
+    ]
+    columns = ("queue", "owner", "within", "waiting", "too long", "since", "left", "late", "median h")
+    empty = f"No lead was in a queue in the last {pluralize(days, 'day')}."
+    print_table(columns, rows, found, json=json, right=columns[3:5] + columns[6:], empty=empty)
+
+
+def report_speed(
+    days: Annotated[int, typer.Option(min=1, max=3_660, help="Only offers made in the last days.")] = 90,
+    json: JsonOption = False,
+) -> None:
+    """Show per tier how fast a signal becomes a brief, and a brief a first contact, in minutes."""
+    with open_app() as app:
+        found = speed.report_speed(app.ctx, app.clock.now() - timedelta(days=days))
+    rows = [
+        (
+            each.tier,
+            each.offers,
+            each.signal_to_brief_p50,
+            each.signal_to_brief_p95,
+            each.brief_to_touch_p50,
+            each.brief_to_touch_p95,
+            each.untouched,
+            each.taken_back,
+        )
+        for each in found
+    ]
+    columns = ("tier", "offers", "to brief p50", "p95", "to contact p50", "p95 ", "no contact", "taken back")
+    empty = f"No lead was offered to a rep in the last {pluralize(days, 'day')}."
+    print_table(columns, rows, found, json=json, right=columns[1:], empty=empty)

@@ -1,7 +1,5 @@
 """Commands of `nurture handoffs reps`, and `nurture handoffs replay`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -9,7 +7,7 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import parse_date
-from nurture.cli.output import JsonOption, err, make_table, out, pluralize, print_json
+from nurture.cli.output import JsonOption, err, make_table, out, pluralize, print_json, print_result, print_table
 from nurture.journey.handoff import roster, workspace_links
 from nurture.journey.leads import find
 from nurture.journey.routing.replay import replay as replay_routing
@@ -19,37 +17,34 @@ def list_reps(json: JsonOption = False) -> None:
     """List the policy's reps: availability, deputy, capacity, open hand-offs and leave."""
     with open_app() as app:
         found = roster.load_roster(app.ctx, app.clock.now())
-    if json:
-        print_json(found)
-        return
     rows = [
         (
             one.id,
             one.name,
-            one.absence_reason or "available",
-            one.deputy,
+            (one.absence_reason or "here") + (f", deputy {one.deputy}" if one.deputy else ""),
             f"{one.offers_today} of {one.capacity}",
-            one.open_offers,
-            one.overdue_offers,
+            f"{one.open_offers}, late {one.overdue_offers}" if one.overdue_offers else one.open_offers,
             f"{one.open_leads} of {one.max_open_leads}" if one.max_open_leads is not None else one.open_leads,
             one.to_follow_up,
+            f"{one.working}, silent {one.silent}" if one.silent else one.working,
             "; ".join(f"{leave.first_day} to {leave.last_day}" for leave in one.leaves),
         )
         for one in found
     ]
-    columns = ("id", "name", "today", "deputy", "new today", "offers", "overdue", "leads", "to follow up", "leave")
-    out.print(make_table(columns, rows, right=("offers", "overdue", "leads", "to follow up")))
+    counts = ("offers", "leads", "to do", "working")
+    columns = ("id", "name", "today", "new today", *counts, "leave")
+    print_table(columns, rows, found, json=json, right=counts)
 
 
-def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
-    """Create a private link to a rep's workspace. It works for 30 days."""
+def link(rep: Annotated[str, typer.Argument(help="The id of the rep or manager.")], json: JsonOption = False) -> None:
+    """Create a private link to a rep's workspace, or to a manager's page. It works for 30 days."""
     with open_app() as app:
         made = workspace_links.create(app.ctx, rep, app.clock.now())
         url = made.url(app.ctx.base_url)
     if json:
         print_json({"rep": rep, "url": url, "days": workspace_links.LINK_LIFETIME.days})
         return
-    err.print(f"Anyone with this link can answer for {rep}. It is shown only once:")
+    err.print(f"Anyone with this link can see and do what {rep} can. It is shown only once:")
     typer.echo(url)
 
 
@@ -82,13 +77,10 @@ def leave(
             roster.cancel_leave(app.ctx, rep, first_day, now)
         else:
             roster.add_leave(app.ctx, rep, first_day, last_day, deputy, now)
-    if json:
-        print_json({"rep": rep, "first": first, "last": str(last_day), "deputy": deputy, "cancelled": cancel})
-    elif cancel:
-        out.print(f"The leave of {rep} from {first_day} is cancelled.")
-    else:
-        deputy_note = f"; {deputy} is the deputy" if deputy else ""
-        out.print(f"{rep} is away from {first_day} to {last_day}{deputy_note}.")
+    data = {"rep": rep, "first": first, "last": str(last_day), "deputy": deputy, "cancelled": cancel}
+    deputy_note = f"; {deputy} is the deputy" if deputy else ""
+    recorded = f"{rep} is away from {first_day} to {last_day}{deputy_note}."
+    print_result(data, f"The leave of {rep} from {first_day} is cancelled." if cancel else recorded, json=json)
 
 
 def replay(

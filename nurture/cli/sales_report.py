@@ -1,7 +1,5 @@
 """Print the sales report, or write it as CSV or as a page with charts: `nurture reports sales`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -50,6 +48,11 @@ def format_percent(share: float | None) -> str:
     return "-" if share is None else f"{share * 100:.1f} %"
 
 
+def format_hours(hours: float) -> str:
+    """Return a time in hours, in minutes if it is short."""
+    return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
 def _report_to_dict(found: SalesReport) -> dict[str, object]:
     plain = asdict(found)
     plain["rates"] = [asdict(rate) | {"share": rate.share} for rate in found.rates]
@@ -64,7 +67,7 @@ def _print_report(found: SalesReport) -> None:
     ]
     waited = found.time_to_owner
     hours = (
-        f"median {waited.p50:.1f} h, 95th percentile {waited.p95:.1f} h"
+        f"median {format_hours(waited.p50)}, 95th percentile {format_hours(waited.p95)}"
         if waited.p50 is not None and waited.p95 is not None
         else "no lead has an owner yet"
     )
@@ -85,7 +88,7 @@ def _print_report(found: SalesReport) -> None:
 
 def _print_rules(found: SalesReport) -> None:
     rows = [
-        (one.rule, one.handed_off, one.accepted, one.rejected, one.unanswered, format_percent(one.acceptance), one.won)
+        (one.label, one.handed_off, one.accepted, one.rejected, one.unanswered, format_percent(one.acceptance), one.won)
         for one in found.rules
     ]
     columns = ("hand-off reason", "hand-offs", "accepted", "rejected", "unanswered", "acceptance", "won")
@@ -104,7 +107,7 @@ def _print_reps(found: SalesReport) -> None:
             one.followed_up,
             one.rejected,
             one.expired,
-            "-" if one.hours_to_accept is None else f"{one.hours_to_accept:.1f}",
+            "-" if one.hours_to_accept is None else format_hours(one.hours_to_accept),
             f"{one.peak} of {one.capacity}" if one.capacity is not None else one.peak,
             one.won,
             f"{one.amount:,.0f}",
@@ -115,10 +118,10 @@ def _print_reps(found: SalesReport) -> None:
         "rep",
         "offers",
         "accepted",
-        "contacted",
+        "reached",
         "rejected",
         "expired",
-        "hours to accept",
+        "time to accept",
         "peak",
         "won",
         "amount",
@@ -162,6 +165,7 @@ def _csv_rows(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:
     for listed, (key, rows) in keyed.items():
         for plain in rows:
             named = str(plain.pop(key))
-            yield from ((listed, named, name, value) for name, value in plain.items())
+            figures = ((name, value) for name, value in plain.items() if name not in ("label", "name"))
+            yield from ((listed, named, name, value) for name, value in figures)
     for band in found.wins.bands:
         yield "wins", band.name, "wins", band.wins

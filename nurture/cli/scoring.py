@@ -1,7 +1,5 @@
 """Show a lead's score, and record its budget, authority and need."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Annotated
 
@@ -10,7 +8,7 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import LeadArgument, parse_date
-from nurture.cli.output import JsonOption, format_cell, make_table, out, print_json
+from nurture.cli.output import JsonOption, format_cell, make_table, out, print_result
 from nurture.domain.scoring.bant import Confidence
 from nurture.journey.leads import find
 from nurture.journey.scoring import breakdown
@@ -32,10 +30,7 @@ def score(lead: LeadArgument, json: JsonOption = False) -> None:
     """Show a lead's score breakdown: each signal, the points left of it, and when the sum falls below a threshold."""
     with open_app() as app:
         found = breakdown.score_breakdown(app.ctx, find.find_lead(app.ctx, lead), app.clock.now())
-    if json:
-        print_json(found)
-        return
-    print_score_breakdown(found)
+    print_result(found, print_score_breakdown, json=json)
 
 
 def qualify(
@@ -57,10 +52,9 @@ def qualify(
         manual.qualify(
             app.ctx, lead_id, answers, now, source=source, confidence=Confidence[confidence.name], stated_on=day
         )
-    if json:
-        print_json({"lead": lead_id, "answers": answers, "source": source, "confidence": confidence.value})
-    else:
-        out.print(f"Lead {lead_id}: {' and '.join(answers)} {confidence.value} by {escape(source)}.")
+    data = {"lead": lead_id, "answers": answers, "source": source, "confidence": confidence.value}
+    text = f"Lead {lead_id}: {' and '.join(answers)} {confidence.value} by {escape(source)}."
+    print_result(data, text, json=json)
 
 
 def print_score_breakdown(found: ScoreBreakdown) -> None:

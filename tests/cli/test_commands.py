@@ -63,6 +63,10 @@ def test_no_command_prints_help_and_an_unknown_one_is_an_error() -> None:
         "handoffs list",
         "leads list",
         "handoffs reassign 1 ben",
+        "handoffs waiting",
+        "handoffs waiting --person ana",
+        "reports queues",
+        "reports speed",
         "leads erase 2 --yes",
         "leads leave 1",
         "leads open-tracking 1",
@@ -71,6 +75,7 @@ def test_no_command_prints_help_and_an_unknown_one_is_an_error() -> None:
         "leads open-tracking 1 --agreed",
         "leads open-tracking 1 --withdrawn",
         "leads pause 1 --until 30d",
+        "leads pause 1 30d",
         "preview welcome/01-hello",
         "preview welcome/01-hello --lead 1",
         "policy check",
@@ -99,6 +104,11 @@ def test_no_command_prints_help_and_an_unknown_one_is_an_error() -> None:
         "tracks test welcome/01-hello --to me@house.example",
         "run",
         "tracks list",
+        "tracks fields",
+        "tracks history welcome",
+        "leads enroll keep --where everybody --dry-run",
+        "publish welcome --take-in",
+        "check --leads",
         "version",
         "explain 1",
     ],
@@ -114,6 +124,14 @@ def test_each_command_prints_for_people_and_for_programs(seeded_cli: CliSession,
         "leads leave",
     ):  # one-time commands are not repeated
         assert seeded_cli.ok(*command.split()).out.strip()
+
+
+def test_a_lead_in_a_queue_is_decided_about_once(seeded_cli: CliSession) -> None:
+    lead = seeded_cli.ok("handoffs", "reject", "1", "--reason", "please-check", "--json").json["lead"]
+    decide = ("handoffs", "decide", lead, "--by", "ana")
+    assert "needs a reason" in seeded_cli.run(*decide, "--discard").err
+    assert "is offered to ben now" in seeded_cli.ok(*decide, "--to", "ben").out
+    assert "waits in no queue" in seeded_cli.run(*decide, "--to", "ben").err
 
 
 @pytest.mark.parametrize(
@@ -147,7 +165,7 @@ def test_a_lead_goes_from_a_file_to_a_rep(seeded_cli: CliSession) -> None:
     assert [each["state"] for each in seeded_cli.ok("handoffs", "list", "--json").json] == ["rejected", "accepted"]
     assert seeded_cli.ok("handoffs", "list", "--state", "accepted", "--json").json[0]["offer_id"] == 1
     seeded_cli.ok("handoffs", "close", "c3", "won", "--amount", "1200", "--on", "2026-01-04")
-    assert seeded_cli.ok("reports", "funnel", "--json").json["closed"] == {"won": 1}
+    assert seeded_cli.ok("reports", "funnel", "--json").json["resting"] == {"customer": 1}
     payload = seeded_cli.ok("explain", "c1", "--json").json
     assert "recycled" in [each["event"] for each in payload["history"]]
     assert seeded_cli.ok("reports", "audit", "--json").json["ok"] is True
@@ -167,6 +185,34 @@ def test_a_changed_policy_waits_for_its_approver(seeded_cli: CliSession) -> None
     assert [(one["version"], one["state"], one["offers"]) for one in listed] == [
         (2, "in_force", 0), (1, "superseded", 1),
     ]  # fmt: skip
+
+
+def test_publish_says_how_many_known_leads_a_changed_audience_fits(seeded_cli: CliSession) -> None:
+    path = seeded_cli.templates / "tracks/welcome/track.yaml"
+    text = path.read_text("utf-8").replace("{field: title, contains: [head]}", "everybody")
+    path.write_text(text.replace("takes_over: no\n", ""), "utf-8")
+    assert seeded_cli.ok("publish", "--dry-run", "--json").json["changes"][0]["fits"] == {"keep": 1}
+    shown = seeded_cli.ok("publish").out
+    assert "1 lead fits: 1 on keep" in shown
+    assert "--take-in" in shown
+
+
+def test_a_dry_run_shows_what_leads_get_earlier_and_a_rollback_undoes_it(seeded_cli: CliSession) -> None:
+    path = seeded_cli.templates / "tracks/keep/track.yaml"
+    path.write_text(path.read_text("utf-8").replace("after: 10 days", "after: 2 days"), "utf-8")
+    shown = seeded_cli.ok("publish", "keep", "--dry-run")
+    assert "if nobody reacts, the change affects 1 of 1 lead: " in " ".join(shown.out.split())
+    assert re.search(r"keep +01-news +1 +earlier", shown.out)
+    effects = seeded_cli.ok("publish", "keep", "--dry-run", "--json").json["effects"]
+    assert (effects["leads"], effects["rows"][0]["change"]) == (1, "earlier")
+    seeded_cli.ok("publish", "keep")
+    assert re.search(
+        r"keep +01-news +1 +later", seeded_cli.ok("tracks", "rollback", "keep", "--to", 1, "--dry-run").out
+    )
+    assert (
+        "track keep version 3 published (was version 2)" in seeded_cli.ok("tracks", "rollback", "keep", "--to", 1).out
+    )
+    assert seeded_cli.fails("tracks", "rollback", "keep", "--to", 1).code == 4
 
 
 def test_explain_shows_state_custodian_and_reason_of_a_lead(seeded_cli: CliSession) -> None:
@@ -217,7 +263,7 @@ def test_opt_outs_are_added_imported_and_exported(seeded_cli: CliSession) -> Non
     assert (done["rows"], done["new"], done["unchanged"], done["rejected"]) == (3, 1, 1, 1)
     assert "not an address" in Path(done["report_path"]).read_text("utf-8-sig")
     shown = seeded_cli.ok("leads", "suppressions", "export", "-").out
-    assert shown.splitlines()[0] == "email,scope,ref,source,date"
+    assert shown.splitlines()[0] == "email,scope,ref,source,date,kind"
     assert len(shown.splitlines()) == 5
     assert len(seeded_cli.ok("leads", "suppressions", "export", "-", "--json").json) == 4
     assert seeded_cli.ok("leads", "suppressions", "export", "out.csv", "--json").json == {"file": "out.csv", "rows": 4}
@@ -253,6 +299,15 @@ def test_a_preview_leaves_files_to_open_and_a_test_mail_arrives(seeded_cli: CliS
 
 def test_check_counts_what_is_valid(cli: CliSession) -> None:
     assert "No problems in 2 tracks, 3 emails" in cli.ok("check").out
+    assert cli.ok("check", "--json").json == []
+
+
+def test_check_warns_if_leads_are_to_confirm_and_there_are_no_pages(cli: CliSession) -> None:
+    cli.write("rules/sending.yaml", "sources: {website: {confirm: yes}}\n")
+    (warning,) = cli.ok("check", "--json").json
+    assert (warning["file"], warning["is_warning"]) == ("sending.yaml", True)
+    assert "NURTURE_BASE_URL is not set: these leads wait" in warning["message"]
+    cli.environment.setenv("NURTURE_BASE_URL", "https://go.example.com")
     assert cli.ok("check", "--json").json == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -29,8 +30,8 @@ def _sql(statement: str) -> list[Any]:
 def _insert_breaker(kind: str, name: str, until: str | None = None) -> None:
     ends = f"'{until}'" if until else "NULL"
     _sql(
-        "INSERT INTO circuit_breaker (kind, name, reason, since, until) VALUES "
-        f"('{kind}', '{name}', '25 of the last 812 emails bounced', '2026-01-05T09:00:00+00:00', {ends})"
+        "INSERT INTO circuit_breaker (kind, name, reason, since, until, is_outdated) VALUES "
+        f"('{kind}', '{name}', '25 of the last 812 emails bounced', '2026-01-05T09:00:00+00:00', {ends}, 0)"
     )
 
 
@@ -232,3 +233,35 @@ def test_the_screens_fit(with_unknown: CliSession, command: str, width: int) -> 
     with_unknown.environment.setenv("COLUMNS", str(width))
     _insert_breaker("domain", "house.example")
     assert max(map(len, with_unknown.ok(*command.split()).out.splitlines())) <= width
+
+
+def test_a_stop_is_shown_wherever_somebody_looks_until_the_start(due: CliSession) -> None:
+    assert "1 planned email: held" in _flat(due.ok("tracks", "stop", "welcome", "--reason", "wrong [price]"))
+    assert "1 held" in _flat(due.ok("delivery", "run"))
+    for command in (["tracks", "list"], ["reports", "deliverability"], ["doctor"], ["explain", "head@people.example"]):
+        assert "[price]" in due.run(*command).out, command
+    assert due.ok("tracks", "list", "--json").json[1]["stopped"].startswith("track welcome is stopped, since 2026-")
+    assert "Track welcome is started" in _flat(due.ok("tracks", "start", "welcome"))
+    assert due.ok("reports", "deliverability", "--json").json["stops"] == []
+    assert "1 sent" in _flat(due.ok("delivery", "run"))
+
+
+def test_all_mail_is_stopped_and_started(due: CliSession) -> None:
+    stopped = due.ok("delivery", "stop", "--all", "--reason", "wrong sender", "--json").json
+    assert (stopped["track"], stopped["action"], stopped["reason"]) == ("", "stop_all", "wrong sender")
+    assert "all mail, also to sales, is stopped" in due.ok("tracks", "list").err
+    assert "nurture delivery start" in due.fails("delivery", "stop", "--all", "--reason", "again").err
+    assert due.ok("delivery", "start", "--json").json["action"] == "start"
+
+
+def test_publish_asks_what_becomes_of_a_track_whose_folder_is_gone(seeded_cli: CliSession) -> None:
+    shutil.rmtree(seeded_cli.templates / "tracks/welcome")
+    asked = " ".join(seeded_cli.ok("publish").err.split())
+    for words in (
+        "mails the 1 that are on it",
+        "nurture tracks retire welcome --move-to",
+        "nurture tracks stop welcome",
+    ):
+        assert words in asked
+    seeded_cli.ok("tracks", "retire", "welcome", "--move-to", "keep")
+    assert seeded_cli.ok("publish").err == ""

@@ -16,17 +16,17 @@ import pytest
 from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.mail.providers.base import Provider
-from nurture.operations.check_machine import check_versions
+from nurture.operations.check_internal import check_versions
 from nurture.operations.doctor import DoctorContext
 from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 from nurture.web.app import create_app
-from nurture.web.server import serve_in_thread
 from tests.cli.conftest import CliSession
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble
 from tests.doubles.sendgrid_events import Signer
 from tests.doubles.smtp import smtp_server
 from tests.journey.observe import RecordingProvider
+from tests.web.serving import serve_in_thread
 
 
 @pytest.fixture
@@ -199,8 +199,8 @@ def _sql(statement: str) -> None:
 def test_sending_pauses_and_unknown_messages_are_named_with_what_to_type(seeded_cli: CliSession) -> None:
     _sql("UPDATE message SET state = 'unknown' WHERE kind = 'touch'")
     _sql(
-        "INSERT INTO circuit_breaker (kind, name, reason, since) "
-        "VALUES ('domain', 'house.example', '25 of the last 812 emails bounced', '2026-01-05T09:00:00+00:00')"
+        "INSERT INTO circuit_breaker (kind, name, reason, since, is_outdated) "
+        "VALUES ('domain', 'house.example', '25 of the last 812 emails bounced', '2026-01-05T09:00:00+00:00', 0)"
     )
     findings = _run_doctor(seeded_cli, 6)
     assert "nurture delivery resume house.example" in findings["pauses"]["remedy"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import Final
 
+import pytest
 from rich.console import Console
 
 from nurture.cli import output
@@ -42,3 +43,15 @@ def test_nothing_is_cut_off_at_the_right_where_a_table_just_fits_or_just_does_no
         shown = "".join(_shown(tuple("a b" for _ in names), names=names).split())
         assert shown.count("b") == words
         assert _shown(names, ("x y z w v u t",) * words, names=names).count("t") == words
+
+
+def test_a_column_of_times_stays_whole_while_the_others_wrap() -> None:
+    row = ("Tue 08 Dec 2026 10:00", "email c", "moved to Tuesday 8 December: already 2 emails in 7 days " * 2)
+    printed = StringIO()
+    Console(file=printed, width=LINE).print(output.make_table(("when", "event", "reason"), [row], whole=("when",)))
+    assert row[0] in printed.getvalue()
+
+
+def test_a_reference_is_printed_as_it_is_and_not_as_an_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    output.out.print("touch:100:05-x:1")
+    assert capsys.readouterr().out == "touch:100:05-x:1\n"

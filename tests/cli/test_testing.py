@@ -52,3 +52,14 @@ def test_an_accepted_message_is_a_success(cli: CliSession) -> None:
         payload = cli.ok(*ARGS, "--json").json
         assert (payload["receipt"], payload["reason"]) == ("Accepted", None)
         assert len(server.accepted) == 2
+
+
+def test_a_test_email_has_the_envelope_of_real_email(cli: CliSession) -> None:
+    with smtp_server() as server:
+        _by_smtp(cli, f"smtp://127.0.0.1:{server.port}")
+        cli.ok(*ARGS)
+        cli.environment.setenv("NURTURE_REPLY_DOMAIN", "in.example.com")
+        cli.ok(*ARGS)
+        without, with_domain = [one.sender for one in server.accepted]
+    assert without == "ada@house.example"
+    assert (with_domain[:6], with_domain[-15:]) == ("reply+", "@in.example.com")

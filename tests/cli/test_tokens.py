@@ -12,9 +12,9 @@ import orjson
 
 from nurture.app import open_app
 from nurture.web.app import create_app
-from nurture.web.server import serve_in_thread
 from tests.cli.conftest import CliSession
 from tests.doc_examples import read_section, shell_blocks
+from tests.web.serving import serve_in_thread
 
 
 def test_a_token_is_shown_once_and_not_kept(cli: CliSession) -> None:

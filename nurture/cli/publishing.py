@@ -1,0 +1,381 @@
+"""Publish definitions, and show what that does to leads; versions of tracks; check and approve the policy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Container, Iterator, Mapping, Sequence
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.markup import escape
+
+from nurture.app import open_app
+from nurture.cli.arguments import TemplatesOption, parse_date, templates_folder
+from nurture.cli.output import JsonOption, err, make_table, out, pluralize, print_json, print_result, print_table
+from nurture.definitions.folder import read_folder
+from nurture.domain.lead import Custodian, Queue
+from nurture.errors import InvalidDefinitions
+from nurture.journey.tracks.forecast import EMAIL
+from nurture.publishing import approval, policy_check, policy_diff, track_versions
+from nurture.publishing import publish as publishing
+from nurture.publishing.effects import Change, Effect, Effects
+from nurture.publishing.publish import PublicationPlan, PublishedChange
+
+_LABELS = {"sending": "the sending limits", "fields": "the declared fields"}
+
+_MAX_SHIFTS: Final = 20
+_MAX_DAYS: Final = 4
+"""An email that changes on more days than this is shown in one row, with the first and the last day."""
+
+_COLUMNS: Final = ("track", "what", "leads", "change", "was", "will be")
+
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would change, and who gets what earlier, later or never.")
+]
+
+
+def publish(
+    tracks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TRACK", help="Tracks to publish alone. Default: everything that changed."),
+    ] = None,
+    templates: TemplatesOption = None,
+    dry_run: DryRunOption = False,
+    take_in: Annotated[
+        bool | None,
+        typer.Option(
+            "--take-in/--new-only",
+            help="Whether a new or changed audience takes leads from other tracks that fit it today. "
+            "Default: ask; without a terminal, it does not.",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Publish changed definitions as new versions. Leads on a track continue on the newest version.
+
+    With --take-in or --new-only, a named track is asked for leads that fit it although it did not change.
+    """
+    sources, only = read_folder(templates_folder(templates)), tracks or []
+    with open_app(upgrade=True) as app:
+        ctx, now = app.ctx, app.clock.now()
+        if dry_run:
+            plan = publishing.preview_effects(ctx, sources, now, only=only, take_in=take_in)
+        else:
+            if take_in is None and not json and sys.stdin.isatty():
+                take_in = _ask_to_take_in(publishing.publish(ctx, sources, now, only=only, dry_run=True)) or None
+            changes = publishing.publish(ctx, sources, now, only=only, take_in=take_in)
+            plan = PublicationPlan(changes)
+        others = publishing.find_unpublished(ctx, sources, only) if only else []
+        unlisted = {} if only else publishing.find_removed_tracks(ctx, sources)
+        kept = [] if only else publishing.find_kept_files(ctx, sources)
+    if json:
+        print_json({"changes": plan.changes, "effects": plan.effects})
+        return
+    _print_missing(unlisted, kept)
+    if others:
+        err.print(f"[dim]Changed too, and not published: {', '.join(others)}.[/]")
+    warnings = sum(one.is_warning for one in publishing.check_definitions(sources))
+    if warnings:
+        err.print(f"[yellow]{pluralize(warnings, 'warning')}: `nurture check` lists them.[/]")
+    if not plan.changes:
+        hint = " To take known leads in on a track as it is: `nurture publish TRACK --take-in`." if take_in else ""
+        out.print(f"Nothing changed.{hint}")
+        return
+    _print_plan(plan, dry_run=dry_run, take_in=bool(take_in))
+
+
+def _print_missing(unlisted: Mapping[str, int], kept: Sequence[str]) -> None:
+    for name, count in unlisted.items():
+        err.print(
+            f"[yellow]track {name} is no longer in the folder. Its published version still takes leads and mails the "
+            f"{count} that are on it.[/] What becomes of it?\n"
+            f"    nurture tracks retire {name} --move-to OTHER   nobody enters, and its leads continue on OTHER\n"
+            f"    nurture tracks stop {name} --reason WHY        its leads wait, until it starts again\n"
+            "    To keep it as it is, put the folder back.",
+            soft_wrap=True,
+        )
+    for file in kept:
+        err.print(
+            f"[yellow]{file} is no longer in the folder. Its published version stays active.[/] "
+            "To change that, put it back, with `default: {}` for no limits, or with another list of fields."
+        )
+
+
+def _print_plan(plan: PublicationPlan, *, dry_run: bool, take_in: bool) -> None:
+    verb = "would be published" if dry_run else "published"
+    for change in plan.changes:
+        what = f"track {change.name}" if change.kind == "track" else _LABELS.get(change.kind, change.name)
+        old = f" (was version {change.old_version})" if change.old_version else ""
+        on_it = f"; {pluralize(change.leads_on_track, 'lead')} on it" if change.leads_on_track else ""
+        if change.is_unchanged:
+            out.print(f"{what} is unchanged (version {change.version}){on_it}")
+        else:
+            out.print(f"{what} version {change.version} {verb}{old}{on_it}")
+        for step, to in change.moved_steps.items():
+            out.print(f"    leads on {step} continue at {to}")
+        if change.fits or change.is_unchanged:
+            out.print(f"    {_describe_fits(change, taken_in=take_in)}")
+        if change.activation:
+            _print_approval(change)
+    if plan.effects is not None:
+        _print_effects(plan.effects, [one.name for one in plan.changes])
+
+
+def _print_effects(effects: Effects, changed: Container[str]) -> None:
+    """Print who gets what earlier, later, never or again, by track, email and day; *changed* are tracks."""
+    until = _format_day(effects.until.date())
+    if not effects.leads:
+        return
+    if not effects.rows:
+        out.print(
+            f"Until {until}, nothing changes for the {pluralize(effects.leads, 'lead')} concerned if nobody reacts."
+        )
+        return
+    affected = f"{effects.affected:,} of {pluralize(effects.leads, 'lead')}"
+    out.print(f"\nUntil {until}, if nobody reacts, the change affects {affected}: {_summarize(effects.rows, changed)}")
+    rows = list(_rows(effects))
+    out.print(make_table(_COLUMNS, rows, right=("leads",), whole=("leads", "change")))
+
+
+def _summarize(rows: Sequence[Effect], changed: Container[str]) -> str:
+    """Return the main effects in one line: "6 get an email at the next run, 7 skip 02b-case"."""
+    at_next_run = sum(row.leads for row in rows if row.at_next_run and row.what == EMAIL)
+    parts = [f"{at_next_run:,} get an email at the next run"] if at_next_run else []
+    for (change, what, name), found in groupby(sorted(rows, key=_kind), key=_kind):
+        count = sum(row.leads for row in found)
+        if change == Change.SKIPPED:
+            parts.append(f"{count:,} skip {name}")
+        elif change == Change.NEW and what == Custodian.TRACK and name in changed:
+            parts.append(f"{count:,} newly enter {name}")
+        elif change == Change.NEVER and what == EMAIL:
+            parts.append(f"{count:,} never get {name}")
+        elif change == Change.AGAIN:
+            parts.append(f"{count:,} get {name} again")
+    return ", ".join(parts) or "the days change"
+
+
+def _kind(row: Effect) -> tuple[str, str, str]:
+    return row.change, row.what, row.name
+
+
+def _rows(effects: Effects) -> Iterator[tuple[object, ...]]:
+    for _, found in groupby(effects.rows, key=lambda row: (row.track, row.what, row.name, row.change)):
+        rows = list(found)
+        for part in [[row] for row in rows] if len(rows) <= _MAX_DAYS else [rows]:
+            first, leads = part[0], sum(row.leads for row in part)
+            before = _format_days([row.before for row in part], effects, first.change)
+            after = _format_days([row.after for row in part], effects, first.change)
+            if any(row.at_next_run for row in part):
+                after = "at the next run" if all(row.at_next_run for row in part) else f"at the next run, or {after}"
+            if first.change in (Change.NEW, Change.AGAIN, Change.SKIPPED):
+                before = "-"
+            if first.change in (Change.NEVER, Change.SKIPPED):
+                after = "not at all" if first.change == Change.NEVER else "they are past it"
+            yield first.track, _describe(first), leads, first.change.value, before, after
+
+
+def _describe(row: Effect) -> str:
+    match row.what:
+        case "email":
+            return row.name
+        case Custodian.TRACK:
+            return f"moves to {row.name}"
+        case Custodian.QUEUE:
+            return "goes to sales" if row.name == Queue.HAND_OFF else f"goes to the queue {row.name}"
+        case Custodian.RESTING:
+            return f"rests: {row.name}"
+        case _:
+            return f"is closed as {row.name}"
+
+
+def _format_days(days: Sequence[date | None], effects: Effects, change: Change) -> str:
+    known = sorted(day for day in days if day is not None)
+    texts = list(dict.fromkeys(_format_day(day) for day in (*known[:1], *known[-1:])))
+    if len(known) < len(days) and change in (Change.EARLIER, Change.LATER):
+        texts = [*texts[:1], f"after {_format_day(effects.until.date())}"]
+    return " to ".join(texts)
+
+
+def _format_day(day: date) -> str:
+    """Format a day without its year: a forecast ends before that matters."""
+    return f"{day:%a} {day.day} {day:%b}"
+
+
+def _ask_to_take_in(changes: Sequence[PublishedChange]) -> bool:
+    """Ask whether leads move that are on other tracks; without such leads there is nothing to ask."""
+    moving = [one for one in changes if any(track for track in one.fits)]
+    for one in moving:
+        out.print(f"track {one.name}: {_describe_fits(one, taken_in=True)}")
+    return bool(moving) and typer.confirm(
+        "Move those that are on other tracks now, in sets 15 minutes apart?", default=False
+    )
+
+
+def _describe_fits(change: PublishedChange, *, taken_in: bool) -> str:
+    named = [f"{count:,} {f'on {track}' if track else 'new'}" for track, count in sorted(change.fits.items())]
+    total = sum(change.fits.values())
+    if not total:
+        return "no known lead fits that is not on it"
+    text = f"{'1 lead fits' if total == 1 else f'{total:,} leads fit'}: {', '.join(named)}"
+    if taken_in or not any(change.fits):
+        return text
+    return (
+        f"{text}. Those on other tracks stay there until they no longer fit, and later fit again. --take-in moves them"
+    )
+
+
+def _print_approval(change: PublishedChange) -> None:
+    by = escape(change.approver)
+    if change.activation == approval.PENDING:
+        until = "until then the current version stays in force"
+        out.print(f"    [yellow]pending approval by {by}[/]; {until}.\n    {_approval_hint(by)}", soft_wrap=True)
+    elif change.activation == approval.FIRST_VERSION:
+        out.print(f"    the first version: in force, approved by {by} as policy.yaml states")
+    else:
+        out.print("    same meaning as the approved version, so it is in force")
+
+
+_TrackArgument = Annotated[str, typer.Argument(help="A published track.")]
+
+
+def history(track: _TrackArgument, json: JsonOption = False) -> None:
+    """List the published versions of a track, the newest first, and the files that each changed."""
+    with open_app() as app:
+        found = track_versions.list_versions(app.ctx, track)
+    rows = [(one.version, one.published_at, ", ".join(one.changed_files)) for one in found]
+    print_table(("version", "published (UTC)", "changed files"), rows, found, json=json, right=("version",))
+
+
+def rollback(
+    track: _TrackArgument,
+    to: Annotated[int, typer.Option("--to", help="The version to publish again: `nurture tracks history` lists them.")],
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Publish an earlier version of a track again, as its newest. The folder templates/ stays as it is."""
+    with open_app() as app:
+        if dry_run:
+            plan = track_versions.preview_roll_back(app.ctx, track, to, app.clock.now())
+        else:
+            plan = PublicationPlan([track_versions.roll_back(app.ctx, track, to, app.clock.now())])
+    if json:
+        print_json({"changes": plan.changes, "effects": plan.effects})
+        return
+    _print_plan(plan, dry_run=dry_run, take_in=False)
+    out.print(
+        f"[dim]Its content is that of version {to}. The folder keeps its text: the next `nurture publish` publishes "
+        "that again, unless you put the old text back.[/]"
+    )
+
+
+def approve(
+    by: Annotated[str, typer.Option(help="Your name, as in `approved:` of policy.yaml.")],
+    on: Annotated[str | None, typer.Option(help="The day of the approval; default today.")] = None,
+    version: Annotated[
+        int | None, typer.Option(help="The version to approve; default: the newest pending one.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Approve a published policy, which puts it in force. Leads are handed off under it from now on."""
+    day = parse_date(on) if on else None
+    with open_app() as app:
+        one = approval.approve(app.ctx, by, app.clock.now(), day, version)
+    approved = f"approved by {escape(one.approved_by)} on {one.approved_on}"
+    print_result(one, f"Version {one.policy_version} of the policy is in force, {approved}.", json=json)
+
+
+def check_policy(templates: TemplatesOption = None, json: JsonOption = False) -> None:
+    """Check the policy on all open leads: overlaps, gaps, missing reps, rules that match no lead.
+
+    The exit code is 0 if nothing must be fixed before publishing.
+    """
+    folder = templates_folder(templates)
+    sources = read_folder(folder)
+    with open_app(upgrade=True) as app:
+        found = policy_check.check_policy(app.ctx, sources, app.clock.now())
+    if json:
+        print_json({"ok": found.ok, "leads": found.leads, "findings": found.findings})
+    else:
+        for one in found.findings:
+            mark = "[bold red]error[/]" if one.is_error else "[yellow]warning[/]"
+            out.print(f"{mark} [bold]{folder / one.file}:{one.line}[/] {escape(one.message)}", soft_wrap=True)
+            named = f" Leads: {', '.join(map(str, one.examples))}." if one.examples else ""
+            out.print(f"    [dim]{escape(one.remedy)}{named}[/]", soft_wrap=True)
+        if not found.findings:
+            out.print("[green]No problems[/]", end=" ")
+        out.print(f"[dim]checked on {pluralize(found.leads, 'lead')}[/]")
+    if not found.ok:
+        raise typer.Exit(InvalidDefinitions.exit_code)
+
+
+def diff_policies(
+    templates: Annotated[
+        Path | None, typer.Option("--templates", help="Compare with this folder, not with the pending version.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Compare with this version.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a pending policy (or the folder's) changes, and for how many leads."""
+    with open_app() as app:
+        has_pending = any(one.state == approval.PENDING for one in approval.list_versions(app.ctx))
+        wanted = templates or (None if has_pending or version is not None else templates_folder(None))
+        sources = read_folder(wanted) if wanted is not None else None
+        found = policy_diff.compare_policies(app.ctx, app.clock.now(), sources, version)
+    if json:
+        print_json(found)
+        return
+    if not found.differences:
+        out.print(f"{found.new_label.capitalize()} means the same as {found.old_label}, which is in force.")
+        return
+    out.print(f"[bold]From {found.old_label}, which is in force, to {found.new_label}[/]")
+    for one in found.differences:
+        out.print(f"  {escape(str(one))}", soft_wrap=True)
+    out.print(f"\n[bold]It changes the result for {found.changed_leads:,} of {pluralize(found.leads, 'lead')}[/]")
+    rows = [
+        (one.part.replace("_", " "), one.before or "none", one.after or "none", one.leads, _join_ids(one.examples))
+        for one in found.verdict_changes[:_MAX_SHIFTS]
+    ]
+    if rows:
+        out.print(make_table(("result", "before", "after", "leads", "examples"), rows, right=("leads",)))
+    if len(found.verdict_changes) > _MAX_SHIFTS:
+        out.print(f"[dim]and {len(found.verdict_changes) - _MAX_SHIFTS} more changes; --json shows all[/]")
+
+
+def _join_ids(ids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, ids))
+
+
+def show_policies(json: JsonOption = False) -> None:
+    """List the policy versions: approver, state, and number of hand-offs."""
+    with open_app() as app:
+        found = approval.list_versions(app.ctx)
+    if json:
+        print_json(found)
+        return
+    if not found:
+        out.print("No policy is published yet. Run `nurture publish`.")
+        return
+    rows = [
+        (one.version, one.published_at, _STATES[one.state], one.approver, one.approved_on, one.offers) for one in found
+    ]
+    columns = ("version", "published (UTC)", "state", "approver", "approved on", "hand-offs")
+    out.print(make_table(columns, rows, right=("version", "hand-offs")))
+    pending = next((one for one in found if one.state == approval.PENDING), None)
+    if pending is not None:
+        out.print(f"\n{_approval_hint(pending.approver)}", soft_wrap=True)
+
+
+_STATES = {
+    "pending": "pending approval",
+    "in_force": "in force",
+    "superseded": "superseded",
+    "never_approved": "never approved",
+}
+
+
+def _approval_hint(approver: str) -> str:
+    named = escape(approver.partition(",")[0])
+    return f'See what changes: `nurture policy diff`. Approve it: `nurture policy approve --by "{named}"`.'

@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from nurture.settings import list_settings
+from nurture.settings import MODELS
 from nurture.settings_model import Variable
 
 COMMAND: Final = ".venv/bin/python -m tests.settings_table"
 PAGE: Final = Path(__file__).parents[1] / "docs/operators.md"
 _HEAD: Final = "| Variable | Default | Meaning |\n|---|---|---|\n"
 _WORDS: Final = {"": "none", "True": "`yes`", "False": "`no`"}
+
+
+def list_settings() -> list[Variable]:
+    """Return every setting with its default and description."""
+    return [variable for model in MODELS for variable in model.variables()]
 
 
 def table() -> str:

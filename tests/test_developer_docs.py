@@ -229,9 +229,9 @@ def _calls(path: Path) -> frozenset[str]:
     nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
     called = {ast.unparse(node.func) for node in nodes if isinstance(node.func, ast.Name | ast.Attribute)}
     return frozenset(called) | {
-        f"{node.func.id}({node.args[0].id}"
+        f"{node.func.id if isinstance(node.func, ast.Name) else node.func.attr}({node.args[0].id}"
         for node in nodes
-        if isinstance(node.func, ast.Name) and node.args and isinstance(node.args[0], ast.Name)
+        if isinstance(node.func, ast.Name | ast.Attribute) and node.args and isinstance(node.args[0], ast.Name)
     }
 
 
@@ -240,8 +240,8 @@ CHANGES = {
         r".*transitions\.(set_custody|move_to|hand_off|close)"
         r"|(\w+\.)?(CustodyUpdate|offer_to_rep|recycle_leads)"
     ),
-    "Message": re.compile(r"update\(messages?|(\w+\.)?DeliveryResult"),
-    "Offer": re.compile(r"update\(offer|(\w+\.)?(record_answers|end_accepted_offers|NewOffer)"),
+    "Message": re.compile(r"update(_by_id)?\(messages?|(\w+\.)?DeliveryResult"),
+    "Offer": re.compile(r"update(_by_id)?\(offer|(\w+\.)?(record_answers|end_accepted_offers|OfferRow)"),
 }
 """What a module calls that changes a state."""
 

@@ -12,7 +12,7 @@ import yaml
 
 from nurture.cli.commands import COMMANDS, GROUPS
 from nurture.db.metadata import metadata
-from nurture.settings import list_settings
+from tests.settings_table import list_settings
 
 ROOT = Path(__file__).parents[1]
 GLOSSARY = (ROOT / "docs/glossary.md").read_text("utf-8")

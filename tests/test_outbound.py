@@ -18,7 +18,7 @@ from nurture.crm.hubspot.crm import HubSpotCrm
 from nurture.crm.salesforce.crm import SalesforceCrm
 from nurture.domain.delivery.receipts import Accepted
 from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
-from nurture.operations.http_probe import probe
+from nurture.operations.check_external import probe
 from tests.doubles.sendgrid import KEY
 from tests.mail.providers.sendgrid.sending import EMAIL, NOW, opened
 
@@ -36,7 +36,7 @@ CALLS: Final = {
     "nurture/mail/providers/http_client.py": "the URL in the settings of a provider, by the system's proxy",
     "nurture/mail/providers/smtp/commands.py": "reads the answers of the next",
     "nurture/mail/providers/smtp/connection.py": "NURTURE_SMTP_URL",
-    "nurture/operations/http_probe.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL, the Prefect API",
+    "nurture/operations/check_external.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL, the Prefect API",
     "nurture/mail/inbound/reader.py": "a pair of sockets to its own child",
     "nurture/web/server.py": "listens",
     "flows/child_processes.py": "the Prefect server and the pages on loopback",

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from nurture.errors import Misconfigured
 from nurture.mail.providers.sendgrid.spec import split_keys
-from nurture.settings import Settings, list_settings
+from nurture.settings import Settings
 from tests.doubles.sendgrid_events import Signer
+from tests.settings_table import list_settings
 
 SECRET = "postgresql://nurture:hunter2@db.example.com/leads"
 

@@ -17,14 +17,19 @@ from tests.bench import (
     clicking,
     composing,
     delivering,
+    forecasting,
     idling,
     importing,
+    minute_delays,
     olist,
     reading,
+    reaudiencing,
+    replies,
     routing,
     signalling,
     starting,
     webhooks,
+    workbooks,
 )
 from tests.bench.figures import Figure, Skipped, figure_table, notes
 
@@ -35,13 +40,18 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "click": clicking.measure,
     "compose": composing.measure,
     "deliver": delivering.measure,
+    "forecast": forecasting.measure,
     "hostile": reading.measure,
     "import": importing.measure,
+    "minutes": minute_delays.measure,
     "olist": olist.measure,
+    "reaudience": reaudiencing.measure,
+    "replies": replies.measure,
     "routing": routing.measure,
     "signals": signalling.measure,
     "start": starting.measure,
     "webhooks": webhooks.measure,
+    "workbooks": workbooks.measure,
 }
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench.json"
 

@@ -147,6 +147,11 @@ def _insert(connection: sqlite3.Connection, batch: list[dict[str, Any]], first: 
         [(id_, id_, json.dumps(row), now, now, now) for id_, row in rows],
     )
     connection.executemany(
+        "INSERT INTO consent_statement (address_id, channel, scope, ref, basis, granted, source, recorded_at, evidence,"
+        " wording) VALUES (?, 'email', 'global', '', 'consent', 1, 'x', ?, '', '')",
+        [(id_, now) for id_, _ in rows],
+    )
+    connection.executemany(
         "INSERT INTO custody (lead_id, kind, ref, since, next_action, due_at, version)"
         " VALUES (?, 'intake', 'import', ?, 'classify', ?, 1)",
         [(id_, now, now) for id_, _ in rows],

@@ -15,8 +15,8 @@ from nurture.journey.leads import snapshot
 from nurture.journey.routing import capacity as routing_capacity
 from nurture.journey.routing.replay import replay
 from nurture.journey.routing.router import make_router
+from nurture.runtime.batches import gc_paused
 from nurture.runtime.context import AppContext
-from nurture.runtime.gc_pause import gc_paused
 from tests.bench import seed_data
 from tests.bench.figures import Figure, Skipped, measure_time
 from tests.journey.accounts.match.labeled_leads import labeled_set, score

@@ -11,6 +11,8 @@ from nurture.db.tables import leads as lead_tables
 from nurture.db.tables import tracks as track_tables
 from nurture.db.tables.base import table
 from nurture.definitions.folder import Sources, read_folder
+from nurture.domain.consent.statements import grant
+from nurture.journey.leads import consent_queries
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
@@ -85,15 +87,17 @@ def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime 
                     for i in ids
                 ],
             )
+            given = grant("consent", "bench", None, entered)
+            consent_queries.append_statements(tx, [(i, given) for i in ids])
             custody = ("lead_id", "kind", "ref", "since", "next_action", "due_at", "version")
             tx.insert(
                 table(lead_tables.Custody),
                 custody,
                 [(i, "track", "webinar-attended", entered, "begin", due, 1) for i in ids],
             )
-            enrollment = ("lead_id", "track", "entered_at", "step", "visit", "anchor_at", "reached_at")
+            enrollment = ("lead_id", "track", "track_version", "entered_at", "step", "visit", "anchor_at", "reached_at")
             tx.insert(
                 table(track_tables.Enrollment),
                 enrollment,
-                [(i, "webinar-attended", entered, "01-recording", 1, entered, entered) for i in ids],
+                [(i, "webinar-attended", 1, entered, "01-recording", 1, entered, entered) for i in ids],
             )

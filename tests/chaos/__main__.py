@@ -31,6 +31,7 @@ from tests.chaos import (
     restoring,
     scanning,
     server_kills,
+    stopping,
     suppressing,
 )
 from tests.chaos.databases import PostgresSource, SqliteSource
@@ -40,7 +41,7 @@ from tests.postgres import postgres
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
 KILLS, HANDOFF_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15
 STREAMS, FORGERIES, EVENTS, ENDS = 20_000, 5_000, 50_000, 5
-SCANNED, RESTORES = 1_000, 200
+SCANNED, RESTORES, STOP_RACES = 1_000, 200, 5_000
 ExperimentResult = tuple[Sequence[Figure | Skipped], list[str]]
 
 
@@ -82,6 +83,11 @@ def _suppress(at: Setup) -> ExperimentResult:
     return suppressing.measure(at.database_sources(4_000), at.double, at.folder, at.seed, INTERLEAVINGS)
 
 
+def _stops(at: Setup) -> ExperimentResult:
+    races = int(os.environ.get("STOP_RACES") or STOP_RACES)
+    return stopping.measure(at.database_sources(800), at.double, at.folder, at.seed, races)
+
+
 def _full_disk(at: Setup) -> ExperimentResult:
     return full_disk.measure(*at.database_sources(150, planned=False), at.double, at.seed, FULL_DISKS)
 
@@ -120,6 +126,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Setup], ExperimentResult]]] = {
     "concurrent": _concurrent,
     "faults": _faults,
     "suppress": _suppress,
+    "stops": _stops,
     "full-disk": _full_disk,
     "permute": _permute,
     "forge": _forge,

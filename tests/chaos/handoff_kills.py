@@ -27,7 +27,7 @@ from nurture.crm.salesforce.crm import SalesforceCrm
 from nurture.db.engine import Database
 from nurture.journey.crm_sync import push
 from nurture.journey.delivery.run import deliver
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses, sweep
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.runtime.context import AppContext
@@ -136,7 +136,7 @@ def run_job(job: Job, observe: Observer, definitions: PublishedDefinitions | Non
         push.push(ctx, clock, observe)
         observe("pushed")
         for offer_id in _open_offers(ctx):
-            sweep.accept(ctx, offer_id, clock.now())
+            responses.accept(ctx, offer_id, clock.now())
         observe("accepted")
         push.push(ctx, clock, observe)
         observe("pushed again")

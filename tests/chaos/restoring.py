@@ -22,6 +22,7 @@ from nurture.db.engine import Database
 from nurture.journey.consent import suppression_files
 from nurture.journey.consent.suppression import suppress
 from nurture.journey.delivery.run import deliver
+from nurture.journey.erasures import ERASURES
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.tracks import advance
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
@@ -95,7 +96,12 @@ class _Run:
         database = Database(url or self.url)
         database.machine = make_machine(database, self.folder / "machine", self.clock)
         ctx = AppContext(
-            database, self.provider, base_url=BASE_URL, installation_id=self.origin, message_kinds=MESSAGE_KINDS
+            database,
+            self.provider,
+            base_url=BASE_URL,
+            installation_id=self.origin,
+            message_kinds=MESSAGE_KINDS,
+            erasures=ERASURES,
         )
         try:
             yield ctx

@@ -134,8 +134,8 @@ def _classify(
     """Compare the time of each opt-out with the last check before its call."""
     found = SuppressionRun()
     arrived = dict(arrivals)
-    claims, checks = _times(notes, "claimed"), _times(notes, "last check")
-    last_checks = {key: _last_before(checks.get(key, []), at) for key, at in arrived.items()}
+    claims, checks = times_of(notes, "claimed"), times_of(notes, "last check")
+    last_checks = {key: last_before(checks.get(key, []), at) for key, at in arrived.items()}
     found.gaps = [arrived[key] - at for key, at in last_checks.items() if at is not None]
     found.verdict.wrong += [f"called without a last look: {key}" for key, at in last_checks.items() if at is None]
     opted_out: dict[str, float] = {}
@@ -151,7 +151,7 @@ def _classify(
     return found
 
 
-def _times(notes: Sequence[Note], point: str) -> dict[str, list[float]]:
+def times_of(notes: Sequence[Note], point: str) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {}
     for note in notes:
         if note.point == point:
@@ -160,7 +160,7 @@ def _times(notes: Sequence[Note], point: str) -> dict[str, list[float]]:
     return times
 
 
-def _last_before(times: Sequence[float], at: float) -> float | None:
+def last_before(times: Sequence[float], at: float) -> float | None:
     place = bisect_right(times, at)
     return times[place - 1] if place else None
 

@@ -7,8 +7,8 @@ import signal
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from multiprocessing import get_context
@@ -27,7 +27,7 @@ from nurture.db.engine import Database
 from nurture.journey.delivery.run import deliver
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
-from nurture.outbox.heartbeat import BEAT_INTERVAL
+from nurture.outbox.lease_queue import BEAT_INTERVAL
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
 from tests.chaos.databases import BASE_URL
@@ -251,9 +251,16 @@ def _run_job(job: Job, start_signal: Connection) -> None:
         timer = Timer(job.death.seconds, os.kill, (os.getpid(), job.death.signal))
         timer.daemon = True
         timer.start()
-    ctx = _make_context(job, observer)
-    try:
+    with working_context(job, observer) as ctx:
         deliver(ctx, OffsetClock(job.ahead), observe=observer)
+
+
+@contextmanager
+def working_context(job: Job, observer: Observer) -> Iterator[AppContext]:
+    """Give a worker its context; note why it failed, and end the process."""
+    ctx = make_context(job, observer)
+    try:
+        yield ctx
     except BaseException:  # noqa: BLE001 - said to whoever judges
         observer("failed", [traceback.format_exc()])
         raise SystemExit(1) from None
@@ -262,7 +269,8 @@ def _run_job(job: Job, start_signal: Connection) -> None:
         ctx.database.close()
 
 
-def _make_context(job: Job, observer: Observer) -> AppContext:
+def make_context(job: Job, observer: Observer) -> AppContext:
+    """Return the context of a worker that notes what its provider does."""
     provider = SendGridProvider(
         SecretStr(KEY),
         url=job.api,

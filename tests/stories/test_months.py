@@ -12,7 +12,7 @@ import pytest
 from nurture.domain.planning.calendar import Window, is_open
 from nurture.domain.signals import SignalKind
 from nurture.errors import ClockWentBackwards, InvalidState
-from nurture.journey.handoff import sweep
+from nurture.journey.handoff import responses
 from nurture.journey.intake.import_file import import_file
 from nurture.journey.run_once import run_once
 from nurture.journey.tracks import manual
@@ -59,7 +59,7 @@ def test_a_stated_date_wakes_the_lead_90_days_before(ctx: AppContext) -> None:
     assert (offer.rule, offer.offered_at) == ("decides-soon", nine_in_berlin)
 
 
-def test_an_unanswered_request_goes_to_another_rep_and_to_a_third_when_the_lead_asks_again(
+def test_an_unanswered_request_goes_to_other_reps_and_then_to_a_manager_who_hears_of_the_next_one_too(
     ctx: AppContext,
 ) -> None:
     lead = add_lead(ctx, at=START, attended=True)
@@ -72,12 +72,13 @@ def test_an_unanswered_request_goes_to_another_rep_and_to_a_third_when_the_lead_
         (again, does(ctx, lead, SignalKind.REPLIED)),
     )
     one, two, three = rows(ctx, "offer")
-    assert [each.state for each in (one, two, three)] == ["expired", "expired", "offered"]
-    assert first < one.answered_at <= two.offered_at < two.answered_at
+    assert {each.state for each in (one, two, three)} == {"expired"}
+    assert first < one.answered_at <= two.offered_at < two.answered_at <= three.offered_at < three.answered_at
     assert len({each.rep for each in (one, two, three)}) == 3
-    assert three.offered_at >= again
+    notified = {row.planned_at for row in rows(ctx, "message") if row.kind == "waiting" and row.rep == "lena"}
+    assert {three.answered_at, again} <= notified
     (back,) = [row for row in rows(ctx, "journal") if row.event == "recycled"]
-    assert (back.at, back.custody_to, back.ref) == (two.answered_at, "queue", "no-rep")
+    assert (back.at, back.custody_to, back.ref) == (three.answered_at, "queue", "manager-decision")
     assert not [at for at, _ in touches(ctx, lead) if first <= at]
 
 
@@ -89,7 +90,7 @@ def test_a_rep_who_says_not_now_starts_a_cool_off_of_30_days(ctx: AppContext) ->
         START,
         START + 100 * DAY,
         (replies, does(ctx, lead, SignalKind.REPLIED)),
-        (rejects, lambda at: sweep.reject(ctx, 1, "not-now", at)),
+        (rejects, lambda at: responses.reject(ctx, 1, "not-now", at)),
     )
     sent = [at for at, _ in touches(ctx, lead) if at > replies]
     assert rejects + 30 * DAY <= sent[0] <= rejects + 60 * DAY

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Row, select
 
 from nurture.domain.planning.calendar import is_open
+from nurture.domain.planning.frequency_cap import FrequencyCap
 from nurture.domain.planning.program import Program
 from nurture.reporting.audit import run_audit
 from nurture.reporting.tracks import wins_by_age
@@ -74,10 +75,10 @@ def test_every_lead_has_a_custodian_on_every_day(story: Replay) -> None:
     assert days[-1].day == END.date()
     for one in days:
         night = datetime.combine(one.day, time.max, UTC)
-        closed = bisect_right(reported, night)
+        customers = bisect_right(reported, night)
         assert one.residual == 0, one
         assert one.leads == bisect_right(came, night), one
-        assert (one.custody["closed"], one.custody["track"]) == (closed, one.leads - closed), one
+        assert (one.custody["resting"], one.custody["track"]) == (customers, one.leads - customers), one
 
 
 def test_in_the_end_the_ledger_balances(story: Replay) -> None:
@@ -92,10 +93,8 @@ def test_every_deal_is_won_at_the_time_in_the_file(story: Replay, won: dict[int,
     outcome, custody = table("outcome"), table("custody")
     with story.ctx.database.read() as tx:
         outcomes = tx.execute(select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)).all()
-        closed = tx.execute(
-            select(custody.c.lead_id).where(custody.c.kind == "closed", custody.c.ref == "won")
-        ).scalars()
-        assert set(closed) == won.keys()
+        customers = select(custody.c.lead_id).where(custody.c.kind == "resting", custody.c.ref == "customer")
+        assert set(tx.execute(customers).scalars()) == won.keys()
     assert len(outcomes) == len(won) > WINS // ONE_IN // 2
     assert {(lead_id, "won", at) for lead_id, at in won.items()} == set(map(tuple, outcomes))
 
@@ -127,7 +126,7 @@ def test_mail_is_sent_only_in_the_leads_send_window(
 
 
 def test_no_lead_gets_more_than_the_cap(touches: dict[int, list[datetime]], keep_warm: Program) -> None:
-    assert (keep_warm.cap.touches, keep_warm.cap.per) == (CAP, CAP_PER)
+    assert keep_warm.caps == (FrequencyCap(CAP, CAP_PER),)
     crowded = [
         lead_id
         for lead_id, times in touches.items()

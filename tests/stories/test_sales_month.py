@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nurture.domain.lead import Closing
-from nurture.journey.handoff import follow_up, roster, sweep
+from nurture.journey.handoff import follow_up, responses, roster
 from nurture.reporting.audit import run_audit
 from nurture.runtime.context import AppContext
 from tests.journey.builders import close_lead, run_at, sample_rules
@@ -51,7 +51,7 @@ def ctx() -> Iterator[AppContext]:
     rules = sample_rules()
     policy = rules["sales/policy.yaml"]
     old = policy[policy.index("reps:") : policy.index("accept_within")]
-    rules["sales/policy.yaml"] = policy.replace(old, PEOPLE.lstrip("\n"))
+    rules["sales/policy.yaml"] = policy.replace(old, PEOPLE.lstrip("\n")).replace("owner: ana", "owner: lena")
     made = context_in_memory(START, rules)
     yield made
     made.database.close()
@@ -62,9 +62,9 @@ def _live(ctx: AppContext, now: datetime) -> None:
     for offer in rows(ctx, "offer"):
         if offer.state == "offered" and _chance(offer.id, "ignores") > 0.35 and _chance(offer.id, now) < 0.6:
             if _chance(offer.id, "likes") < 0.5:
-                sweep.accept(ctx, offer.id, now)
+                responses.accept(ctx, offer.id, now)
             else:
-                sweep.reject(ctx, offer.id, REJECTS[int(4 * _chance(offer.id, "why"))], now)
+                responses.reject(ctx, offer.id, REJECTS[int(4 * _chance(offer.id, "why"))], now)
         elif offer.state == "accepted" and offer.followed_up_at is None and _chance(offer.id, "lazy") > 0.4:
             follow_up.record_follow_up(ctx, offer.lead_id, "call", now)
         elif offer.followed_up_at == now - DAY and _chance(offer.id, "ends") < 0.2:

@@ -16,6 +16,7 @@ from nurture.db.metadata import metadata
 from nurture.definitions.folder import read_folder
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
+from nurture.journey.erasures import ERASURES
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
@@ -35,7 +36,7 @@ def context_in_memory(start: datetime, rules: dict[str, str] | None = None, **se
     database = Database("sqlite://")
     schema.upgrade(database)
     clock_row.bind_mode(database, "virtual", start)
-    ctx = AppContext(database, DiscardingProvider(), **settings, message_kinds=MESSAGE_KINDS)
+    ctx = AppContext(database, DiscardingProvider(), **settings, message_kinds=MESSAGE_KINDS, erasures=ERASURES)
     publish(ctx, rules or shipped_rules(), start)
     return ctx
 

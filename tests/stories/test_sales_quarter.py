@@ -1,0 +1,173 @@
+"""Sixty days of a sales team with managers: who ignores, answers late, gives back after a call, or is on leave.
+
+`STORY_LEADS=1000` tells the same story of a thousand leads, in minutes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+
+from nurture.domain.signals import SignalKind
+from nurture.journey.handoff import follow_up, responses, roster
+from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
+from nurture.journey.handoff.waiting.lists import load_waiting
+from nurture.reporting.audit import run_audit
+from nurture.reporting.queues import report_queues
+from nurture.runtime.context import AppContext
+from tests.journey.builders import run_at, sample_rules
+from tests.journey.observe import add_leads, record_signal
+from tests.stories.test_sales_month import _chance
+from tests.stories.world import context_in_memory, rows
+
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+"""A Monday, when business hours begin."""
+
+DAY = timedelta(days=1)
+DAYS, LEADS = 60, int(os.environ.get("STORY_LEADS", "90"))
+REPS = tuple(f"rep{number:02}" for number in range(12))
+MANAGERS = ("lena", "omar", "pia")
+HOURS = (time(9), time(10), time(12), time(14), time(16))
+GIVE_BACK = ("not-now", "wrong-person", "please-check")
+
+_REP = "  - {{id: {0}, name: {0}, email: {0}@house.example, capacity: {1}, manager: {2}}}"
+_TEAM = "\n".join(_REP.format(rep, max(LEADS // 150, 1), MANAGERS[n % 3]) for n, rep in enumerate(REPS))
+_MANAGERS = "".join(f"  - {{id: {one}, name: {one}, email: {one}@house.example}}\n" for one in MANAGERS)
+PEOPLE = f"""
+business_hours: {{zone: UTC, hours: "monday to friday 09:00-17:00"}}
+managers:
+{_MANAGERS}reps:
+{_TEAM}
+sla:
+  accept: {{remind: 2 business hours, escalate: 4 business hours, take_back: 8 business hours, reroute: 1}}
+  follow_up: {{remind: 1 business day, escalate: 2 business days, take_back: 3 business days}}
+tiers:
+  - {{name: demo, rules: [ready], accept: {{remind: 30 business minutes, escalate: 1 business hour,
+     take_back: 4 business hours, reroute: 2}}}}
+priority: {{hot: [ready, replied], aging_interval: 1 day}}
+queues:
+  manager-decision: {{owner: lena, within: 8 business hours, deputy: omar}}
+  hand-off: {{owner: omar, within: 2 business days, deputy: pia}}
+  others: {{owner: pia, within: 2 business days, deputy: lena}}
+"""
+
+
+@pytest.fixture
+def ctx() -> Iterator[AppContext]:
+    rules = sample_rules()
+    policy = rules["sales/policy.yaml"]
+    old = policy[policy.index("reps:") : policy.index("accept_within")]
+    queues = next(line for line in policy.splitlines(keepends=True) if line.startswith("queues:"))
+    rules["sales/policy.yaml"] = policy.replace(old, PEOPLE.lstrip("\n")).replace(queues, "")
+    made = context_in_memory(START, rules)
+    yield made
+    made.database.close()
+
+
+def _reps_act(ctx: AppContext, now: datetime) -> None:
+    """Let each rep act: a hash of the hand-off decides, so the result is the same every time."""
+    for offer in rows(ctx, "offer"):
+        if offer.state == "offered" and _chance(offer.lead_id, "ignored") > 0.2 and _chance(offer.id, now) < 0.5:
+            if _chance(offer.id, "likes") < 0.6:
+                responses.accept(ctx, offer.id, now)
+            else:
+                responses.reject(ctx, offer.id, GIVE_BACK[int(3 * _chance(offer.id, "why"))], now)
+        elif offer.state == "accepted" and offer.followed_up_at is None and _chance(offer.id, "lazy") > 0.3:
+            follow_up.record_follow_up(ctx, offer.lead_id, "call", now)
+            if _chance(offer.id, "regrets") < 0.3:
+                responses.reject(ctx, offer.id, "not-now", now, note="wants to read first")
+
+
+def _managers_act(ctx: AppContext, now: datetime) -> None:
+    """Let managers decide about some of what waits; others wait for too long."""
+    with ctx.database.read() as tx:
+        policy = ctx.definitions.current(tx).policy
+        found = load_waiting(tx, policy, ctx.holidays, now, person=None, limit=LEADS)
+    for lead in found.leads:
+        if lead.queue in ("manager-decision", "needs-a-look") and _chance(lead.lead_id, now, "decides") < 0.15:
+            kind = list(DecisionKind)[int(3 * _chance(lead.lead_id, "kind"))]
+            rep = REPS[int(12 * _chance(lead.lead_id, now, "rep"))]
+            decide_waiting(ctx, lead.lead_id, Decision(kind, "lena", rep, "seen by a person"), now)
+
+
+def _times() -> Iterator[datetime]:
+    for day in range(DAYS):
+        on = START.date() + timedelta(days=day)
+        yield from (datetime.combine(on, hour, UTC) for hour in HOURS if on.weekday() < 5 or hour == HOURS[0])
+
+
+def _whoever_waits_too_long_is_known_to_somebody(ctx: AppContext, now: datetime) -> int:
+    """Assert that each late lead was listed to its owner or deputy since it entered its queue; return how many are."""
+    with ctx.database.read() as tx:
+        policy = ctx.definitions.current(tx).policy
+        found = load_waiting(tx, policy, ctx.holidays, now, person=None, limit=LEADS)
+    mails = [row for row in rows(ctx, "message") if row.kind == "waiting" and row.accepted_at is not None]
+    late = [one for one in found.leads if found.is_late(one)]
+    for one in late:
+        rule = policy.queues.rule_for(one.queue)
+        assert rule is not None
+        whom = rule.recipients(late=True)
+        assert any(mail.rep in whom and one.entered_at <= mail.planned_at <= now for mail in mails), one
+    return len(late)
+
+
+def _only_people_send_hot_leads_to_tracks(ctx: AppContext, hot: set[int]) -> int:
+    """Assert that each move of a hot lead from sales to a track was a person's decision; return how many were."""
+    answered = {(one.lead_id, one.ended_at or one.answered_at) for one in rows(ctx, "offer") if one.state == "rejected"}
+    handed_off: set[int] = set()
+    moves = 0
+    for line in rows(ctx, "journal"):
+        if line.event == "hand_off":
+            handed_off.add(line.lead_id)
+        is_from_sales = line.custody_from in ("queue", "offer", "rep")
+        if line.custody_to != "track" or line.lead_id not in hot & handed_off or not is_from_sales:
+            continue
+        is_decided = line.reason.startswith("lena decided")
+        assert is_decided or (line.lead_id, line.at) in answered, line
+        moves += 1
+    return moves
+
+
+def _arrive(ctx: AppContext) -> list[int]:
+    """Add the leads of six weeks: most asked for a demo, some reply later."""
+    found: list[int] = []
+    for week in range(6):
+        found += add_leads(ctx, LEADS // 6, at=START + 7 * week * DAY, demo_requested=week % 3 < 2, title="Head")
+    return found
+
+
+def test_in_sixty_days_no_hot_lead_is_lost_and_nobody_waits_unknown(ctx: AppContext) -> None:
+    leads = _arrive(ctx)
+    roster.add_leave(ctx, "rep03", date(2026, 1, 12), date(2026, 1, 23), "rep04", START)
+    roster.add_leave(ctx, "rep07", date(2026, 1, 19), date(2026, 1, 21), None, START)
+    late = 0
+    for now in _times():
+        for lead in leads if now.time() == HOURS[1] else ():
+            if _chance(lead, now.date(), "replies") < 0.01:
+                record_signal(ctx, lead, SignalKind.REPLIED, now)
+        run_at(ctx, now)
+        late += _whoever_waits_too_long_is_known_to_somebody(ctx, now)
+        if now.weekday() < 5:
+            _reps_act(ctx, now + timedelta(minutes=20))
+            _managers_act(ctx, now + timedelta(minutes=40))
+    hot = {row.lead_id for row in rows(ctx, "queue_priority") if row.hot}
+    assert _only_people_send_hot_leads_to_tracks(ctx, hot) > 3
+    assert late > 0, "nobody waited for too long: the story tells nothing"
+    assert {one.queue for one in report_queues(ctx, now, DAYS * DAY) if one.left} >= {"hand-off", "manager-decision"}
+    assert [one.kind for one in run_audit(ctx, now).findings if one.is_violation] == []
+    states = {offer.state for offer in rows(ctx, "offer")}
+    assert states >= {"accepted", "rejected", "expired"}
+    _every_lead_has_one_custodian(ctx)
+
+
+def _every_lead_has_one_custodian(ctx: AppContext) -> None:
+    keeper: dict[int, Any] = {}
+    for line in rows(ctx, "journal"):
+        if line.custody_to is not None:
+            assert line.custody_from == keeper.get(line.lead_id)
+            keeper[line.lead_id] = line.custody_to
+    assert keeper == {row.lead_id: row.kind for row in rows(ctx, "custody")}

@@ -1,7 +1,5 @@
 """Read the real clock; no other module does. Everything else takes `now` as an argument or uses a Clock."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Final, Protocol

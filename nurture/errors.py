@@ -10,8 +10,6 @@ NurtureError                 a person can fix it; the command line prints it and
 `-- InvalidDefinitions       templates/ has problems; carries all of them
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Create files and folders with personal data or secrets, closed to other accounts whatever the umask."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -1,7 +1,5 @@
 """Limit the memory and CPU time of a child process that reads files or mail of strangers."""
 
-from __future__ import annotations
-
 import resource
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Define the settings, read once from NURTURE_* environment variables."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What settings are made of: their base class, and the types of their values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Check the versions of libraries, SQLite and PostgreSQL at startup; unsupported ones are refused."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache

@@ -1,7 +1,5 @@
 """Publish definitions, and show what that does to leads; versions of tracks; check and approve the policy."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import date

@@ -1,7 +1,5 @@
 """Read the brand of defaults.yaml, check that its colors can be read, and write it into the layouts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

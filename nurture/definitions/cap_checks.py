@@ -1,7 +1,5 @@
 """Warn about emails that a cap moves on every way through a track, because its own delays are too short."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Read `cap:`: the frequency caps of defaults.yaml and of a track, and what is exempt from them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, Final
 

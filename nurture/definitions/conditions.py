@@ -1,7 +1,5 @@
 """Read the conditions of audiences, steps and the sales policy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta

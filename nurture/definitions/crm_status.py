@@ -1,7 +1,5 @@
 """Read templates/sales/crm.yaml: the meaning of the CRM's statuses."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Read what hangs on a date of the lead: `7 days before trial_ends`, `{date: renewal_date, within: 90 days}`."""
 
-from __future__ import annotations
-
 import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Final

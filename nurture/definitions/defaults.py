@@ -1,7 +1,5 @@
 """Read templates/defaults.yaml, the defaults of every track."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Read the destination of a lead: a track, a queue, or closed."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Final

@@ -1,7 +1,5 @@
 """Read what the definitions need of an email's front matter: subject, layout, call to action."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

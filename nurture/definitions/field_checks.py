@@ -1,7 +1,5 @@
 """Warn about conditions on fields that no lead can meet, and about audiences that tie."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Final
 

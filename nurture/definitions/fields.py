@@ -1,7 +1,5 @@
 """Define all fields of leads: the built-in ones, and those that templates/fields.yaml declares."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Final, Literal
 

@@ -1,7 +1,5 @@
 """Read the folder templates/ into a bundle of texts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final

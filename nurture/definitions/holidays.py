@@ -1,7 +1,5 @@
 """Public holidays by country, for send windows and business days."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from datetime import date, datetime
 from functools import cached_property, lru_cache

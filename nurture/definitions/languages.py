@@ -1,7 +1,5 @@
 """Read the languages of emails: `01-hello.de.md` is the German `01-hello.md`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final

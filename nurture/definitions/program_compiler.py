@@ -1,7 +1,5 @@
 """Compile a track's tree of steps into the flat instructions that the planner runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Read all definitions together: tracks, sales policy, defaults; report every problem at once."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Check a YAML mapping against a pydantic model, and explain problems in plain words."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Check that a sender is reachable, real, and allowed to send from its domain."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

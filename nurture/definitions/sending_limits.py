@@ -1,7 +1,5 @@
 """Read templates/sending.yaml: sending limits by domain, messages of unknown delivery, consent to confirm."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Insert snippets into the text of emails: `{% include "price" %}` stands for templates/snippets/price.md."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

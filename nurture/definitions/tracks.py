@@ -1,7 +1,5 @@
 """Read one track's folder: track.yaml and its emails."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta

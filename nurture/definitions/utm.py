@@ -1,7 +1,5 @@
 """Read `utm:`, the parameters by which web analytics tell the visits of a track."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 

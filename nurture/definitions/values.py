@@ -1,7 +1,5 @@
 """Parse values: durations, delays, send windows, zones, addresses, names."""
 
-from __future__ import annotations
-
 import re
 from datetime import date, time, timedelta
 from typing import Annotated, Any, Final

@@ -1,7 +1,5 @@
 """Normalize email addresses, and hash erased ones."""
 
-from __future__ import annotations
-
 import hmac
 import unicodedata
 from typing import Final

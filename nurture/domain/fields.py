@@ -1,7 +1,5 @@
 """Define the fields of leads, and the text of a missing field in emails."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum

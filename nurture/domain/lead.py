@@ -1,7 +1,5 @@
 """Define a lead, its custodian and the queues."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta

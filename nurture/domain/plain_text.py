@@ -1,7 +1,5 @@
 """Make text from outside safe to display, and short enough to index."""
 
-from __future__ import annotations
-
 import re
 from hashlib import sha256
 from typing import Final

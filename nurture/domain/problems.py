@@ -1,7 +1,5 @@
 """Describe a problem in a definition file, and how to fix it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Define what an answer to our mail means, and what each meaning causes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Define signals, what a lead did, and their verdicts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Parse the text of a cell into a typed value. Each parser raises InvalidCell."""
 
-from __future__ import annotations
-
 import html
 import re
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Read mapping files, in which a marketer maps columns that are not recognized: of leads, of outcomes, of accounts."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Look through a file before it is imported, and tell what was understood: a line per column, and a mapping to edit."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shlex

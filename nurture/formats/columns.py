@@ -1,7 +1,5 @@
 """Map the column names of known systems to our fields."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence

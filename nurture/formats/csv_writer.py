@@ -1,7 +1,5 @@
 """Escape formulas in written CSV files, and unescape them when such a file is read back."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable, Sequence

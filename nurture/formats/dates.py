@@ -1,7 +1,5 @@
 """Parse dates in the formats of people and systems; infer the order of day and month from the column."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Guess the encoding of text that is not UTF-8, and repair text that was encoded twice."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from functools import cache

@@ -1,7 +1,5 @@
 """Read what reports of webinars and fairs have beside the people: when it took place, and parts about other things."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Parse the JSON objects of the API with pydantic models, and explain the first problem of an invalid one."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from datetime import datetime

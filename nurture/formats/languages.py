@@ -1,7 +1,5 @@
 """Names of countries and months in the languages of the mail and files that we read, from Unicode's CLDR."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import defaultdict

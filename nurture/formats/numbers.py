@@ -1,7 +1,5 @@
 """Read counts and amounts as people of all countries write them; what is in doubt is refused, not guessed."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 The vocabulary is `data/opt_outs.csv`. Names and texts are compared without case, accents and separators.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from functools import cache, lru_cache

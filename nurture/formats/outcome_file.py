@@ -1,7 +1,5 @@
 """Read the files in which sales reports outcome, owner and follow-up of leads, a row per lead."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields

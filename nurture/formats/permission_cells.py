@@ -1,7 +1,5 @@
 """Read what the cells of a row say about permission to email: opt-outs, bounces, complaints and consent."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields

@@ -1,7 +1,5 @@
 """Find country codes and time zones for place names as people write them."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from datetime import datetime, timedelta
 from functools import cache, lru_cache

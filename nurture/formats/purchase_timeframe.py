@@ -1,7 +1,5 @@
 """Parse the time within which a lead plans to buy."""
 
-from __future__ import annotations
-
 import re
 from calendar import monthrange
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Parse the cells of a row into a typed lead."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Mapping as Dict

@@ -1,7 +1,5 @@
 """Decide once per file which cell becomes which field, so that each row costs little."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Map the status and consent texts of other systems to ours."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Turn workbooks, JSON and HTML tables into tab-separated text, in a child process."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -4,8 +4,6 @@ A row keeps its line number: it is written on the line that it has in the sheet 
 error is a JSON object: `notes` for the marketer, or `error`, the reason and the remedy.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math

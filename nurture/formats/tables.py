@@ -1,7 +1,5 @@
 """Read the tables in `data/`, which people edit without reading code."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from functools import cache

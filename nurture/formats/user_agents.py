@@ -3,8 +3,6 @@
 `data/words.csv` lists what scanners of mail and programs call themselves; crawlers are from `crawler-user-agents`.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Final

@@ -1,7 +1,5 @@
 """What each stage does about leads that are erased; `nurture.app` registers it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 

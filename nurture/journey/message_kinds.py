@@ -1,7 +1,5 @@
 """The message kinds of all stages; `nurture.app` registers them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Final
 

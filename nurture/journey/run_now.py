@@ -1,7 +1,5 @@
 """Process at once what has just fallen due: leads that came in, are on tracks or rest, and mail."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import datetime
 from typing import Final

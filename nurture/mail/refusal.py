@@ -1,7 +1,5 @@
 """Judge why a mail server refused an email: no such mailbox, or a block of the sender or of the content."""
 
-from __future__ import annotations
-
 import re
 from enum import StrEnum
 from functools import cache

@@ -1,7 +1,5 @@
 """Approval of the policy: a changed policy is published, and in force only after its approver approves it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime

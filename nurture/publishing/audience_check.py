@@ -1,7 +1,5 @@
 """Count the leads that fit each audience of a folder today."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Check an email before it is published, by composing it for sample leads."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

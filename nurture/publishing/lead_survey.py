@@ -1,7 +1,5 @@
 """Evaluate a policy for every open lead, in batches; refuse territories that overlap."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import datetime
 

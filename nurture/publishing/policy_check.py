@@ -1,7 +1,5 @@
 """Check the sales policy against the current leads: overlaps, gaps, departed reps and unused rules."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime

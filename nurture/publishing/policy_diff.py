@@ -1,7 +1,5 @@
 """Compare two policies: differences in their content, and in their verdicts on the current leads."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass, fields
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Preview an email for one lead before it is published."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Check all definitions, and publish the changed ones as new immutable versions."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Add starters, ready-made tracks of templates/starters/, to the definitions."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The published versions of a track: list them, and publish an earlier one again."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

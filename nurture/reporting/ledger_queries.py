@@ -1,7 +1,5 @@
 """The ledger: leads by source and day, and their custodians counted from custody and from the journal."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple

@@ -1,7 +1,5 @@
 """The report on queues: what waits, what left, the median time, and what waited for too long."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The speed of hand-offs by tier: from the lead's signal to the brief, and from the brief to the first contact."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

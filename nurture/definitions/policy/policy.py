@@ -1,7 +1,5 @@
 """Read templates/sales/policy.yaml, the policy that sales approved."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from datetime import date, timedelta
 from typing import Any, Final, Literal

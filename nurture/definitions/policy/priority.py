@@ -1,7 +1,5 @@
 """Read `priority:` of templates/sales/policy.yaml: hot leads, aging, and when tracks hold calls to action."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from datetime import timedelta

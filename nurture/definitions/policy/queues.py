@@ -1,7 +1,5 @@
 """Read `queues:` of templates/sales/policy.yaml: who works the leads in queues, and how soon."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Read `replies:`, what each class of replies causes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from nurture.definitions.yaml_reader import Node, ParseContext

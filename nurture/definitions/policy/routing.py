@@ -1,7 +1,5 @@
 """Read `routing:` and `missing_fields:` of templates/sales/policy.yaml: which rep gets a lead."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import combinations

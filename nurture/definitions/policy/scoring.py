@@ -1,7 +1,5 @@
 """Read `points:`, `fit:` and `click_filtering:` of templates/sales/policy.yaml."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from datetime import timedelta

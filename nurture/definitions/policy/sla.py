@@ -1,7 +1,5 @@
 """Read `sla:` of templates/sales/policy.yaml: how soon reps answer and follow up, and what happens if not."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import timedelta

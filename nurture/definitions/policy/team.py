@@ -1,7 +1,5 @@
 """Read the people of templates/sales/policy.yaml: reps, managers, pools, and their working hours."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Final

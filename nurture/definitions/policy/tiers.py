@@ -1,7 +1,5 @@
 """Read `tiers:` of templates/sales/policy.yaml: which hand-offs are faster or slower than `sla:` says."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 

@@ -9,8 +9,6 @@ A lead file, a CRM, the API or a person at the command line grants or withdraws 
 - a request, from a source whose consent must be confirmed, grants and refuses nothing until its link is followed
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple

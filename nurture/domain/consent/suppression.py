@@ -1,7 +1,5 @@
 """Derive current suppressions from an address's log of opt-outs and opt-ins."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping

@@ -1,7 +1,5 @@
 """Compute the delay before a retry."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from hashlib import sha256
 from typing import Final

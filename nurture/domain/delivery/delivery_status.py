@@ -3,8 +3,6 @@
 `merge_event` takes the later of two states by one total order, so duplicates and order do not matter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta

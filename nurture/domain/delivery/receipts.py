@@ -1,7 +1,5 @@
 """What an email provider, a notifier or a CRM answers to one message or record."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Define the sending limits of a sender domain: caps, the warm-up of a new domain, and when to pause."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta

@@ -1,7 +1,5 @@
 """Stops of mail that a person decides: of one track, of all mail to leads, or of all mail."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum

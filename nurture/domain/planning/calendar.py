@@ -13,8 +13,6 @@ Datetimes come in and go out as aware UTC; the lead's zone is used only in this 
 # this module only adds to local times, and compares in UTC. zoneinfo, not pendulum, because a run calls this for
 # ten thousand leads a second.
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta

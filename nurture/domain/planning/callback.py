@@ -1,7 +1,5 @@
 """Offer leads on the day on which they asked to be called."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Final, NamedTuple
 

@@ -1,7 +1,5 @@
 """Find out whether a decision depends on recent clicks: later events may show that a bot made them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 

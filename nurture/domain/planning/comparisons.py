@@ -1,7 +1,5 @@
 """Compare field values: text ignoring case, numbers as numbers, postcodes."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from math import isfinite
 from typing import assert_never

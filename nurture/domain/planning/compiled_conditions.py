@@ -3,8 +3,6 @@
 Each returns the same answer and the same reason as `conditions.evaluate`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final

@@ -1,7 +1,5 @@
 """Define the result of evaluating a condition."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Choose what an email step sends: a piece of content that the lead has not had, and what its links carry."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from nurture.domain.planning.program import Email, Program

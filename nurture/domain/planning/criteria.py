@@ -1,7 +1,5 @@
 """Find the first hand-off criterion that a lead meets; a call-back that it asked for comes first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple

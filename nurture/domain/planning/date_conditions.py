@@ -1,7 +1,5 @@
 """Evaluate conditions on the dates of a lead and on its inactivity; days count in the lead's zone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime

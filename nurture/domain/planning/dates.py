@@ -1,7 +1,5 @@
 """Read the dates of leads, and count from them: "7 days before trial_ends at 10:00"."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache

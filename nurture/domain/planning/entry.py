@@ -1,7 +1,5 @@
 """Find the track whose audience takes a lead: one on no track, or from a track of lower priority."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

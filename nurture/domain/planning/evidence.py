@@ -1,7 +1,5 @@
 """Name the evidence without which a condition never holds, so that most leads skip most criteria."""
 
-from __future__ import annotations
-
 from enum import Enum
 
 from nurture.domain.planning.conditions import (

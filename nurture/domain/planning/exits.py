@@ -1,7 +1,5 @@
 """Find why a lead leaves its track before the last step: its goal, an exit, or the last day of the track."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Final, NamedTuple
 

@@ -1,7 +1,5 @@
 """The frequency caps: how many emails one lead gets in a period, over all tracks, of one track or on one topic."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -3,8 +3,6 @@
 `planner.GUARDS` has the order of these questions.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from nurture.domain.consent.permission import MailPermission

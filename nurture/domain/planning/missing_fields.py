@@ -1,7 +1,5 @@
 """Decide whether a condition can be evaluated although some fields are unknown."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from nurture.domain.planning.compiled_conditions import ANY_TIME

@@ -16,8 +16,6 @@ The order of checks is policy:
     8. only for a touch: send window, frequency cap, grace, rep capacity if it is a call to action
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import datetime
 from typing import Final

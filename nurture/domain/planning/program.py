@@ -1,7 +1,5 @@
 """Define a track as the planner runs it: a flat list of instructions with stable step ids."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta

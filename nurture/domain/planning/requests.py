@@ -5,8 +5,6 @@ mail to it is silenced. So the planner evaluates requests that are newer than an
 either.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """When an email may be sent: the send window and the frequency caps, and in words what moved it to another day."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache

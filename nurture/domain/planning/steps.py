@@ -1,7 +1,5 @@
 """Run the instructions of a track from a lead's position until one holds, sends, hands off or ends the enrollment."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Final, assert_never
 

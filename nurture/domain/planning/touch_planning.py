@@ -1,7 +1,5 @@
 """Plan one touch of a track: when it may be sent, and whether it is sent now or held, and why."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final

@@ -9,8 +9,6 @@ A touch without a date is due when its delay since the last touch is over. One t
 - if it cannot go within the track's grace after that, or the date is not known, its step is skipped.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from datetime import date, datetime, time, timedelta
 from typing import Final, NamedTuple

@@ -1,7 +1,5 @@
 """Map CRM statuses to sales statuses; an unmapped status has no meaning, never a guessed one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum

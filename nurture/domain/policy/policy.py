@@ -1,7 +1,5 @@
 """Define the policy that sales approved: readiness, hand-off criteria, routing, and reject reasons."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """Describe what a new version of the policy changes, in the words of sales."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final

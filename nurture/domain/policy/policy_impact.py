@@ -1,7 +1,5 @@
 """Find what a policy does to existing leads: what it decides for each, which leads each rule takes, and which none."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field

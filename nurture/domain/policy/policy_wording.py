@@ -1,7 +1,5 @@
 """Describe values of the policy in words."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta

@@ -3,8 +3,6 @@
 The time of a lead counts from when it entered its queue, whatever moved its due date since.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Define the sales team: reps, managers, pools and working hours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, time

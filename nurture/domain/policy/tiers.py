@@ -1,7 +1,5 @@
 """Define tiers of speed: how soon which hand-offs are answered and followed up."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 

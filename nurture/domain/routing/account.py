@@ -1,7 +1,5 @@
 """Define accounts that reps own, and how certainly a lead belongs to one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -6,8 +6,6 @@ recomputed. A lead that comes more than (highest points - own points) * `aging_i
 so no lead waits forever.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

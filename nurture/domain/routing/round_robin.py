@@ -1,7 +1,5 @@
 """Pick the next rep of a pool: round robin, weighted, or least loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256

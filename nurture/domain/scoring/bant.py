@@ -1,7 +1,5 @@
 """Track budget, authority, need and timeline: the value, its source, its date and its confidence."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date

@@ -5,8 +5,6 @@ evidence makes a bot; one suspicion makes a suspect, two a bot. Bot and suspect 
 count.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

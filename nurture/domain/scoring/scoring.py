@@ -1,7 +1,5 @@
 """Compute engagement: points that halve with time, one sum per half-life, as of a time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace

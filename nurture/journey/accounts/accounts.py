@@ -1,7 +1,5 @@
 """Account assignment of leads: list candidates, assign manually, route the lead."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final

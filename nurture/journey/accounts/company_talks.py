@@ -1,7 +1,5 @@
 """Find the rep who talks to a company: by the account, or by the domain that the company has for itself."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Import a file of accounts, one company per row. Imports can be repeated."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Cache of the account index, rebuilt only after an account changed."""
 
-from __future__ import annotations
-
 from nurture.db.transaction import Transaction
 from nurture.domain.routing.account import Account, AccountKind
 from nurture.journey.accounts import queries

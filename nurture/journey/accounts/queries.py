@@ -1,7 +1,5 @@
 """Accounts and their leads."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Find the stored account that a row of a file means, only if that is certain."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final

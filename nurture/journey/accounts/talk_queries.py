@@ -1,7 +1,5 @@
 """Read which leads are with sales, or were until lately, and with which rep."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple

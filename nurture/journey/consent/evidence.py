@@ -1,7 +1,5 @@
 """Check the evidence of an opt-in or of consent that a person records."""
 
-from __future__ import annotations
-
 import re
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Consent of leads to open tracking, and the day of their newest open."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple

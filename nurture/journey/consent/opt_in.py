@@ -1,7 +1,5 @@
 """Opt-ins: the only way to lift an opt-out is a newer opt-in by the lead, with evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Record consent statements, and show the history of an address."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

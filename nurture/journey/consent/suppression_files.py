@@ -1,7 +1,5 @@
 """Import opt-outs from files of other systems, and export the active suppressions."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

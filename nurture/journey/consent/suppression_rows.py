@@ -1,7 +1,5 @@
 """Read the rows of a list of opt-outs: every address of a line, and whether the row says no at all."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Take back an import of opt-outs: every opt-out and withdrawal that it added, and no other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple

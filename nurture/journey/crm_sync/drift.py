@@ -1,7 +1,5 @@
 """Compare leads with the CRM and report differences; nothing is corrected automatically."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 

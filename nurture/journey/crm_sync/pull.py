@@ -1,7 +1,5 @@
 """Pull changes from the CRM: follow-ups, owners, outcomes, leads that sales gives back."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

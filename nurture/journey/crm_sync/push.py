@@ -1,7 +1,5 @@
 """Push hand-offs to the CRM, each once: record the intent, call, and resolve unknown results by a lookup."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Read and write the last known CRM state of leads, and the pull cursor."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple

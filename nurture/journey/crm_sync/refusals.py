@@ -1,7 +1,5 @@
 """Record the opt-outs, bounces and complaints that statuses of the CRM say."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime

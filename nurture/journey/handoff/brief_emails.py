@@ -1,7 +1,5 @@
 """Compose the brief that hands a lead to a rep, and the notices."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime

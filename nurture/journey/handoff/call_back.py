@@ -1,7 +1,5 @@
 """Postpone an offer to a callback date, or offer a lead on a track to a rep who asks for it."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Compose the daily digest of a manager: what the team has not done in time, in one email instead of one per lead."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Compute the escalation steps of an offer: what is due when its rep does not answer or follow up."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Final
 

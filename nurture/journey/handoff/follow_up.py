@@ -1,7 +1,5 @@
 """Record the contacts of a rep with an accepted lead: a logged call, a CRM status, a reply, an agreed next step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple

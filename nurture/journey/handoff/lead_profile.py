@@ -1,7 +1,5 @@
 """Build the profile of a lead for briefs and pages: plain text, dated, the newest first."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

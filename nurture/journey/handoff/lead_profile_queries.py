@@ -1,7 +1,5 @@
 """Read what reps see about leads: activities, touches, earlier offers, accounts."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Load what a manager sees: the team, its open offers and leads by deadline, and the queues."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Create an offer: the row, its messages, custody, and the first escalation step."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 

@@ -1,7 +1,5 @@
 """Load a hand-off for the page on which its rep answers it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

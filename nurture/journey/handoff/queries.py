@@ -1,7 +1,5 @@
 """Read and write hand-offs: offers, answers, follow-ups, escalation levels."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Offer the leads of the hand-off queue to reps with capacity, in order of priority."""
 
-from __future__ import annotations
-
 import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Read and update the hand-off queue in priority order, and the capacity forecast."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple

@@ -1,7 +1,5 @@
 """Reassign a hand-off to another rep by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Recycle leads that sales rejected or did not answer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime

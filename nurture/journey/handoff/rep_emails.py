@@ -1,7 +1,5 @@
 """Compose email to reps and managers: one envelope, from the sender of the policy in force."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

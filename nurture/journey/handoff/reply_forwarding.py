@@ -1,7 +1,5 @@
 """Forward a lead's replies to the rep who has the lead, each reply once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

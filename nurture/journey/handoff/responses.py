@@ -1,7 +1,5 @@
 """Record a rep's response to a hand-off: accept it, or give the lead back at any time."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """List the reps with their availability and load, and manage leave."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Compose SLA emails: a reminder to the rep, an escalation to the manager."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 

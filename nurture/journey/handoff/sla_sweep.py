@@ -4,8 +4,6 @@ Each escalation step is done once: its level is stored with its mail in one tran
 step, so nothing is polled.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

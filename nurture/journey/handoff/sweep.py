@@ -1,7 +1,5 @@
 """Run all hand-off sweeps: queue, offers, follow-ups, checks."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Say in a sentence why a lead is handed off now: the label of its rule, and how long ago that happened."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final

@@ -1,7 +1,5 @@
 """Count work that a rep did in the CRM on a lead that was offered or accepted here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple

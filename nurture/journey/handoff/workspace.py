@@ -1,7 +1,5 @@
 """Load a rep's workspace (offers, accepted and former leads), and do what a rep may do there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Store and check the digests of links to reps' workspaces."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

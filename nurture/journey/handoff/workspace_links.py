@@ -1,7 +1,5 @@
 """Create, check and revoke the secret links to reps' workspaces."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from typing import Final, NamedTuple

@@ -1,7 +1,5 @@
 """Read the lists of a rep's workspace, one statement each, however many leads there are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple

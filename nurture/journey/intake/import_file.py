@@ -1,7 +1,5 @@
 """Import leads from a file or a list of rows. Imports can be repeated."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

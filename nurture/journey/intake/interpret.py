@@ -1,7 +1,5 @@
 """Interpret a row of a lead file: fields, signals and custody."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields

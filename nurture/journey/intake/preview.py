@@ -1,7 +1,5 @@
 """Preview where a dry run's new leads would go, by the published policy and tracks."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime

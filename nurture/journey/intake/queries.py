@@ -1,7 +1,5 @@
 """Find known leads and write new ones, in a constant number of statements per batch."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Insert or update the leads of one batch of rows. No lead is inserted twice."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime

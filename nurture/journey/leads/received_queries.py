@@ -1,7 +1,5 @@
 """Read which pieces of content leads have had, for tracks that send nothing twice."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace

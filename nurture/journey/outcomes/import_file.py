@@ -1,7 +1,5 @@
 """Import a CSV file of outcomes, one lead per row."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Record outcomes from any source: each report counts once, and contradicting ones are kept for review."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Read and write outcomes, reports of outcomes, and contradictions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple

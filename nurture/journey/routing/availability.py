@@ -1,7 +1,5 @@
 """Determine which reps take leads today: leave, public holidays, reps who left."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Determine how many leads each rep can take now, and when capacity frees up."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Ask a lead by email for the one field that routing needs, with a link to an answer page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Recheck leads whose missing field has been filled."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from nurture.domain.lead import has_value

@@ -1,7 +1,5 @@
 """Read and write routing data: round robin counts, leave, missing fields, decisions, rep load."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Replay stored routing decisions: the same input must give the same owner."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from nurture.db.transaction import Transaction

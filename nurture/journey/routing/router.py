@@ -1,7 +1,5 @@
 """Route a batch of leads with a constant number of queries, and record each decision."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Convert a routing request to and from stored JSON, so that a routing can be replayed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Explain a lead's score: each signal with its remaining points, and when the score falls below thresholds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Recompute scores from signals after the points of the policy or a verdict changed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

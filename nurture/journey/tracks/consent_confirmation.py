@@ -1,7 +1,5 @@
 """Ask a lead by email to confirm its consent, with a link to a page of one button."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple

@@ -1,7 +1,5 @@
 """Classify new leads and enroll them: by the readiness rules first, then by audience and track priority."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime

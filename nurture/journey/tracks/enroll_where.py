@@ -1,7 +1,5 @@
 """Enroll all known leads that meet a condition in one track, and count those that are left out, by reason."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime

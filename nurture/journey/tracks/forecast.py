@@ -5,8 +5,6 @@ snapshot of the lead instead of the database. A forecast ends where people act: 
 couples leads is left out: ceilings of an hour, limits of sender domains, and reps who fill up later. Times are UTC.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace

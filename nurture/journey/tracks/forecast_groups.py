@@ -1,7 +1,5 @@
 """Group leads about which the planner decides alike, so that each group is forecast once."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field

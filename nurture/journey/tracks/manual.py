@@ -1,7 +1,5 @@
 """Manual actions on one lead: enroll, remove, pause, resume, expedite, qualify."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Find the rep of each lead, in whose name email of `sender: {owner: yes}` goes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Find the known leads that an audience fits: take them in over time, or keep them out."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace

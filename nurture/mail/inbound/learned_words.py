@@ -4,8 +4,6 @@ The weights are those of a linear model, see `python -m tests.mail.inbound.learn
 wording that no phrase has is recognized if its words, word pairs and parts of words were in replies of that class.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache

@@ -1,7 +1,5 @@
 """The notifier for a target that the policy names and NURTURE_NOTIFY does not."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final

@@ -4,8 +4,6 @@ Jinja tags are replaced by placeholders before the text is parsed and restored a
 tag breaks no markup and rendered values are never parsed again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches

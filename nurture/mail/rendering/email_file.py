@@ -1,7 +1,5 @@
 """Parse an email file: YAML front matter, then Markdown with Jinja."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Find tokens of other programs, such as *|FNAME|*, which an email would show as they stand."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches

@@ -1,7 +1,5 @@
 """Neutralize links, mentions and markup in untrusted text that is shown to sales."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, Final

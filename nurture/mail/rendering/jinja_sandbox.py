@@ -1,7 +1,5 @@
 """The Jinja environments for text and HTML of emails, and their restrictions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date, time, timedelta
 from itertools import islice

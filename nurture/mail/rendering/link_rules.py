@@ -1,7 +1,5 @@
 """Check that links in emails are safe."""
 
-from __future__ import annotations
-
 from html import unescape
 from typing import Final
 

@@ -4,8 +4,6 @@ Rendering then inserts only one short token per lead. The destinations are store
 in the email. Links whose URL has Jinja tags are numbered per email, when it is rendered.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

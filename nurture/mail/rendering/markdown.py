@@ -1,7 +1,5 @@
 """Convert an email's Markdown to HTML: check links, build buttons, keep Jinja statements on their own lines."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Does not use the standard library, which parses and folds each header again: 360
 17,000. The tests read the result with the standard library.
 """
 
-from __future__ import annotations
-
 import re
 from base64 import b64encode
 from binascii import b2a_qp

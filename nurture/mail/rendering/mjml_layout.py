@@ -1,7 +1,5 @@
 """Compile MJML layouts, insert the body and inline the CSS."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from dataclasses import dataclass

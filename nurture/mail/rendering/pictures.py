@@ -1,7 +1,5 @@
 """Check the pictures of an email: where they are, and that each has a text for those who do not see it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final

@@ -1,7 +1,5 @@
 """Replace Jinja tags by placeholders that YAML, Markdown, MJML and CSS keep unchanged, and restore them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Derive the plain text part of an email from its HTML, once per template version."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser

@@ -1,7 +1,5 @@
 """Compose an email for a lead from a compiled email and values."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Check that an email always prints required names, and that its HTML is safe."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser

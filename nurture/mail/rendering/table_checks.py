@@ -1,7 +1,5 @@
 """Check the tables of an email: each row in its table, each cell below a heading, and not too many columns."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final

@@ -1,7 +1,5 @@
 """Find Jinja statements that open in one HTML element and close in another, which would break the HTML."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 from typing import Final
 

@@ -4,8 +4,6 @@ Work is counted, not timed, so that a rendering fails at the same point on every
 SecurityError.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from operator import attrgetter
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Add utm parameters to links, by which web analytics tell the visits of a campaign."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode

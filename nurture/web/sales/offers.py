@@ -1,7 +1,5 @@
 """Show a hand-off to its rep: to answer it, and while the lead is theirs to say how it stands or give it back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta

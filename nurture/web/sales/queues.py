@@ -1,7 +1,5 @@
 """Show the leads that wait in a person's queues, and take their decisions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final

@@ -1,7 +1,5 @@
 """Render the sales report as one self-contained HTML page, without scripts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final

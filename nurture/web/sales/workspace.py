@@ -1,7 +1,5 @@
 """Show a rep's workspace, and perform its actions: open offers, accepted leads, former and past leads."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta

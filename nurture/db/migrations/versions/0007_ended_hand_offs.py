@@ -1,7 +1,5 @@
 """Find the hand-offs that were made or ended lately."""
 
-from __future__ import annotations
-
 from nurture.db.migrations.ddl import index
 
 revision = "0007_ended_hand_offs"

@@ -1,7 +1,5 @@
 """Let all leads that wait for a field wait in one queue; the table `missing_field` names the field."""
 
-from __future__ import annotations
-
 from alembic import op
 
 revision = "0008_missing_field"

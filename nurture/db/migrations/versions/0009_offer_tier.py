@@ -1,7 +1,5 @@
 """Store the tier of speed of each offer."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Remember which fields of a lead a file changed since a rep answered it, and what the rep wrote."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Index the erased addresses, so that an import hashes its addresses only if there are any."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Keep consent statements whose import was undone, marked as retracted."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,7 +1,5 @@
 """Registrable domains of email addresses and websites, by the public suffix list."""
 
-from __future__ import annotations
-
 from functools import cache, lru_cache
 from typing import Final
 

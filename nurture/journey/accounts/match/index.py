@@ -1,7 +1,5 @@
 """Match a lead with accounts: a certain match, candidates for a person, or none."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Normalize company names: without accents, punctuation and legal form."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Check due leads in queues: hand off those that asked for it, remind a person of the others."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field

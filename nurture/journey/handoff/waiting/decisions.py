@@ -1,7 +1,5 @@
 """Decide by hand about a lead in a queue: give it to a rep, send it back to its tracks, or discard it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Plan and compose the emails that list what waits in queues to the people who decide."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """List the leads that wait in queues to the people who decide about them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Read the leads that wait in queues, by queue and time of entry."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple

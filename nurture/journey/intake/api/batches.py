@@ -1,7 +1,5 @@
 """Store batches of signals, leads and outcomes. Valid items are accepted, invalid ones reported one by one."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress

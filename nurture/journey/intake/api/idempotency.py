@@ -1,7 +1,5 @@
 """Idempotency keys: a repeated request gets the response of the first."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """The bodies that the API accepts. The same models parse them and describe them in the API documentation."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final, Self
 

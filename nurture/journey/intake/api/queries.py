@@ -1,7 +1,5 @@
 """API tokens and stored responses."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from typing import Final, NamedTuple
 

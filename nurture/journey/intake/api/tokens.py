@@ -1,7 +1,5 @@
 """API tokens: named, scoped, shown once, revocable."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from datetime import date, datetime

@@ -19,7 +19,7 @@ from nurture.operations.doctor import CheckResult, DoctorContext, can_send, run_
 from nurture.operations.doctor import acknowledge as acknowledge_findings
 from nurture.settings import Settings
 from nurture.settings_model import is_local
-from nurture.web.auth import HEALTH
+from nurture.web.routes import HEALTH
 
 _COLORS: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 _MAX_WIDTH: Final = 110

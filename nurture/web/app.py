@@ -16,7 +16,7 @@ from nurture.errors import DatabaseUnavailable, NotFound
 from nurture.journey.engagement.click_buffer import ClickRecorder
 from nurture.mail.providers.registry import OpenWebhooks
 from nurture.runtime.context import AppContext
-from nurture.web import auth, errors
+from nurture.web import errors, routes
 from nurture.web.api import endpoints, openapi
 from nurture.web.api.signal_batcher import SignalBatcher
 from nurture.web.auth import Site, SiteDep, authorize
@@ -42,25 +42,25 @@ def health(site: SiteDep) -> JSONResponse:
 
 
 _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]] = (
-    (auth.ACCEPT, offers.show_offer_form, offers.submit_offer_form),
-    (auth.REJECT, offers.show_offer_form, offers.submit_offer_form),
-    (auth.REASSIGN, offers.show_offer_form, offers.submit_offer_form),
-    (auth.CALL_BACK_LATER, offers.show_offer_form, offers.submit_offer_form),
-    (auth.WORKSPACE, workspace.show_workspace, workspace.submit_action),
-    (auth.WORKSPACE_OFFER, workspace.show_offer, workspace.answer_offer),
-    (auth.UNSUBSCRIBE, link_pages.show_unsubscribe, link_pages.submit_unsubscribe),
-    (auth.CLICK, clicks.follow_link, None),
-    (auth.OPEN, clicks.open_pixel, None),
-    (auth.EVENTS, None, receive_events),
-    (auth.PREFERENCES, preference_center.show_preferences, preference_center.apply_choice),
-    (auth.QUESTION, link_pages.show_question, link_pages.submit_answer),
-    (auth.CONFIRM, link_pages.show_consent, link_pages.show_consent),
-    (auth.QUEUES, queues.show_queues, queues.submit_decision),
-    (auth.INBOUND, None, receive_mail),
-    (auth.HEALTH, health, None),
-    (auth.HEALTHZ, health, None),
-    (auth.OPENAPI, endpoints.show_openapi, None),
-    (auth.DOCS, endpoints.show_docs, None),
+    (routes.ACCEPT, offers.show_offer_form, offers.submit_offer_form),
+    (routes.REJECT, offers.show_offer_form, offers.submit_offer_form),
+    (routes.REASSIGN, offers.show_offer_form, offers.submit_offer_form),
+    (routes.CALL_BACK_LATER, offers.show_offer_form, offers.submit_offer_form),
+    (routes.WORKSPACE, workspace.show_workspace, workspace.submit_action),
+    (routes.WORKSPACE_OFFER, workspace.show_offer, workspace.answer_offer),
+    (routes.UNSUBSCRIBE, link_pages.show_unsubscribe, link_pages.submit_unsubscribe),
+    (routes.CLICK, clicks.follow_link, None),
+    (routes.OPEN, clicks.open_pixel, None),
+    (routes.EVENTS, None, receive_events),
+    (routes.PREFERENCES, preference_center.show_preferences, preference_center.apply_choice),
+    (routes.QUESTION, link_pages.show_question, link_pages.submit_answer),
+    (routes.CONFIRM, link_pages.show_consent, link_pages.show_consent),
+    (routes.QUEUES, queues.show_queues, queues.submit_decision),
+    (routes.INBOUND, None, receive_mail),
+    (routes.HEALTH, health, None),
+    (routes.HEALTHZ, health, None),
+    (routes.OPENAPI, endpoints.show_openapi, None),
+    (routes.DOCS, endpoints.show_docs, None),
 )
 """Each path with its GET and POST functions."""
 
@@ -70,7 +70,7 @@ def create_app(
     clock: Clock,
     *,
     webhooks: OpenWebhooks | None = None,
-    allowances: Mapping[str, Allowance] = auth.ALLOWANCES,
+    allowances: Mapping[str, Allowance] = routes.ALLOWANCES,
     token_rate_limits: TokenRateLimits | None = None,
 ) -> FastAPI:
     """Return the application. It opens the database on the first request.
@@ -108,7 +108,7 @@ def create_app(
         app.add_api_route(path, endpoints.post_batch, methods=["POST"], **openapi.describe(path, route))
     app.state.mail_limiter = anyio.CapacityLimiter(2)  # each holds an email in memory
     app.state.inbound_disk_budget = DiskBudget(MAX_ON_DISK)
-    token_allowance = allowances[auth.API_CALLS]
+    token_allowance = allowances[routes.API_CALLS]
     app.state.token_rate = RateLimiter(token_allowance.per_second, token_allowance.burst)
     app.state.event_limiter = anyio.CapacityLimiter(MAX_CONCURRENT_BATCHES)
     app.state.batch_limiters = {

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nurture.errors import format_error_chain
-from nurture.web import auth, errors
+from nurture.web import errors, routes
 from nurture.web.templates import Templates
 from nurture.web.throttling import Allowance, Body, BodyBudget, OverBudget, RateLimiter, client_key
 
@@ -42,7 +42,7 @@ class RequestLimits:
         app: ASGIApp,
         templates: Templates,
         *,
-        allowances: Mapping[str, Allowance] = auth.ALLOWANCES,
+        allowances: Mapping[str, Allowance] = routes.ALLOWANCES,
         secure: bool = False,
     ) -> None:
         self._app = app
@@ -92,7 +92,7 @@ class RequestLimits:
                 await shown(scope, receive, send_with_headers)
 
     async def _limit_and_forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        policy = auth.route_policy(scope["path"]) or auth.RoutePolicy()
+        policy = routes.route_policy(scope["path"]) or routes.RoutePolicy()
         client = client_key(scope["client"][0] if scope.get("client") else None)
         wait = self._retry_after(policy, client)
         is_too_large = scope["method"] == "POST" and _declared_length(scope) > policy.max_bytes
@@ -108,7 +108,7 @@ class RequestLimits:
                 limited = _limit_body(receive, body, policy.max_bytes, deadline)
                 await self._app(scope, limited, send)
 
-    def _retry_after(self, policy: auth.RoutePolicy, client: str) -> float:
+    def _retry_after(self, policy: routes.RoutePolicy, client: str) -> float:
         rate = self._rates.get(policy.group)
         wait = rate.seconds_until_allowed(client, anyio.current_time()) if rate is not None else 0
         if wait and not self._log_rate.seconds_until_allowed(policy.group, anyio.current_time()):

@@ -13,7 +13,7 @@ from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.journey.intake.api import tokens
 from nurture.runtime.context import AppContext
-from nurture.web.auth import SIGNALS
+from nurture.web.routes import SIGNALS
 from tests.bench.figures import Figure, Skipped
 from tests.chaos.sent_messages import context_with_sent_messages
 from tests.chaos.web_client import Request, post_all, run_server, signed

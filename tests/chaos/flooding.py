@@ -20,7 +20,7 @@ from nurture.db.engine import Database
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import Link, LinkSpec
-from nurture.web.auth import LEADS
+from nurture.web.routes import LEADS
 from tests.bench.figures import Figure
 from tests.chaos.sent_messages import context_with_sent_messages
 from tests.chaos.web_client import run_server

@@ -16,8 +16,8 @@ from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
-from nurture.web.auth import ACCESS, MAX_FORM_BYTES, route_policy
 from nurture.web.request_limits import RequestLimits
+from nurture.web.routes import ACCESS, MAX_FORM_BYTES, route_policy
 from nurture.web.templates import Templates
 from tests.web.world import BASE, NOW, ONE_CLICK, TestClient, World
 
@@ -34,7 +34,7 @@ def test_every_route_has_a_declared_policy_and_every_policy_a_route(sqlite_world
     routes = _app(sqlite_world).routes
     for route in routes:
         assert isinstance(route, APIRoute), f"{route} is no route that the table of policies covers"
-        assert route.path in ACCESS, f"{route.path} has no policy in nurture/web/auth.py"
+        assert route.path in ACCESS, f"{route.path} has no policy in nurture/web/routes.py"
         allowed = ACCESS[route.path].methods
         assert (route.methods or set()) <= allowed <= {"GET", "HEAD", "POST"}
         assert route_policy(route.path.replace("{token}", "x")) is ACCESS[route.path]

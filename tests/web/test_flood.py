@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from nurture.journey.intake.api import tokens as api_tokens
 from nurture.web.app import create_app
-from nurture.web.auth import ALLOWANCES, API_CALLS, INBOUND_MAIL, LEADS, OPT_OUTS, PAGES, SIGNALS
+from nurture.web.routes import ALLOWANCES, API_CALLS, INBOUND_MAIL, LEADS, OPT_OUTS, PAGES, SIGNALS
 from tests.doubles.sendgrid_events import INBOUND_PATH as INBOUND
 from tests.doubles.sendgrid_events import PATH as EVENTS
 from tests.doubles.sendgrid_events import Signer, webhooks

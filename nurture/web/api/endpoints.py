@@ -16,7 +16,7 @@ from nurture.journey.intake.api.idempotency import HEADER, KeyedResponse, KeyReu
 from nurture.journey.intake.api.items import Batch, LeadBatch, OutcomeBatch, SignalBatch
 from nurture.journey.intake.api.tokens import Caller, TokenScope
 from nurture.journey.outcomes.outcomes import VERDICTS
-from nurture.web import auth
+from nurture.web import routes
 from nurture.web.api.openapi import BatchRoute, openapi_document
 from nurture.web.auth import CallerDep, Site, SiteDep
 from nurture.web.errors import WebError
@@ -78,9 +78,9 @@ def _write_outcomes(site: Site, _caller: Caller, batch: OutcomeBatch) -> BatchRe
 
 
 BATCHES: Final[Mapping[str, BatchRoute]] = {
-    auth.SIGNALS: BatchRoute("Post signals: what leads did", SignalBatch, SIGNAL_COUNTS, _write_signals),
-    auth.LEADS: BatchRoute("Create or update leads", LeadBatch, LEAD_COUNTS, _write_leads),
-    auth.OUTCOMES: BatchRoute("Post outcomes: how leads ended", OutcomeBatch, VERDICTS, _write_outcomes),
+    routes.SIGNALS: BatchRoute("Post signals: what leads did", SignalBatch, SIGNAL_COUNTS, _write_signals),
+    routes.LEADS: BatchRoute("Create or update leads", LeadBatch, LEAD_COUNTS, _write_leads),
+    routes.OUTCOMES: BatchRoute("Post outcomes: how leads ended", OutcomeBatch, VERDICTS, _write_outcomes),
 }
 """The routes that take batches, by path."""
 

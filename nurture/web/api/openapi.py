@@ -22,7 +22,7 @@ from nurture.journey.intake.api.items import (
     SignalItem,
 )
 from nurture.journey.intake.api.tokens import Caller, TokenScope
-from nurture.web import auth, errors
+from nurture.web import errors, routes
 from nurture.web.auth import Site
 
 DESCRIPTION: Final = (
@@ -48,7 +48,7 @@ _ERRORS: Final = {
     403: f"The token lacks the scope. Scopes: {', '.join(TokenScope)}.",
     408: "The body did not arrive in time.",
     409: "This Idempotency-Key was used before, with a different body.",
-    413: f"A body over {auth.MAX_BATCH_BYTES:,} bytes.",
+    413: f"A body over {routes.MAX_BATCH_BYTES:,} bytes.",
     415: "Not application/json.",
     422: f"Not a valid batch, or more than {MAX_ITEMS:,} items.",
     429: "Too many requests or items, or too much data at once. Retry after the time in Retry-After.",
@@ -83,8 +83,8 @@ class BatchRoute(NamedTuple):
 
 def describe(path: str, route: BatchRoute) -> dict[str, Any]:
     """Return the arguments of `add_api_route` that describe a route."""
-    policy, model = auth.ACCESS[path], route.model
-    assert isinstance(policy, auth.ApiRoute)
+    policy, model = routes.ACCESS[path], route.model
+    assert isinstance(policy, routes.ApiRoute)
     result: dict[str, Any] = dict.fromkeys(("received", "accepted", *route.counts), int)
     result |= {"rejected": list[ItemError], "notes": (list[str], [])}
     problem = {"content": {errors.MEDIA_TYPE: {"schema": {"$ref": _COMPONENTS.format(model="Problem")}}}}

@@ -18,7 +18,7 @@ from nurture.journey.intake.api import idempotency, tokens
 from nurture.journey.intake.api.idempotency import KeyedResponse
 from nurture.journey.intake.api.tokens import TokenScope
 from nurture.web.app import create_app
-from nurture.web.auth import LEADS, MAX_BATCH_BYTES, SIGNALS
+from nurture.web.routes import LEADS, MAX_BATCH_BYTES, SIGNALS
 from tests.journey.builders import run_at
 from tests.journey.observe import recorded_statements
 from tests.web.serving import serve_in_thread

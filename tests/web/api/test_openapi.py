@@ -17,7 +17,7 @@ from nurture.domain.plain_text import replace_control_characters
 from nurture.domain.signals import SignalKind
 from nurture.journey.intake.api import tokens
 from nurture.journey.intake.api.tokens import TokenScope
-from nurture.web.auth import ACCESS, DOCS, LEADS, OPENAPI, ApiRoute
+from nurture.web.routes import ACCESS, DOCS, LEADS, OPENAPI, ApiRoute
 from tests.web.world import NOW, World
 
 with warnings.catch_warnings():

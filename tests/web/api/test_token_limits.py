@@ -11,7 +11,7 @@ from nurture.domain.signals import SUPPRESSING_KINDS, SignalKind
 from nurture.journey.consent import suppression_files
 from nurture.journey.intake.api import batches, tokens
 from nurture.web.app import create_app
-from nurture.web.auth import LEADS, SIGNALS
+from nurture.web.routes import LEADS, SIGNALS
 from nurture.web.throttling import TokenRateLimits
 from tests.journey.intake.lead_files import rows_of
 from tests.web.world import BASE, NOW, TestClient, World, advance_clock

@@ -19,7 +19,7 @@ from nurture.mail.inbound.raw_mail import RawMail
 from nurture.mail.inbound.reader import MailReader
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.web.app import create_app
-from nurture.web.auth import HEALTH, MAX_MAIL_BYTES
+from nurture.web.routes import HEALTH, MAX_MAIL_BYTES
 from nurture.web.webhooks import DiskBudget
 from tests.doubles.sendgrid_events import INBOUND_PATH as INBOUND
 from tests.doubles.sendgrid_events import SIGNATURE, TIMESTAMP, Signer, webhooks

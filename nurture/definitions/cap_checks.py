@@ -3,12 +3,25 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, assert_never
 
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning import calendar
 from nurture.domain.planning.frequency_cap import CountedEmail, FrequencyCap, format_span, latest_release
-from nurture.domain.planning.program import Email, HandOff, NextRound, Program, Repeat, WaitFor, successors
+from nurture.domain.planning.program import (
+    Branch,
+    Email,
+    End,
+    HandOff,
+    Jump,
+    NextRound,
+    Program,
+    Repeat,
+    SetField,
+    Split,
+    WaitFor,
+    successors,
+)
 
 _MONDAY: Final = datetime(2026, 1, 5, 9, tzinfo=UTC)
 _MAX_INSTRUCTIONS: Final = 2_000
@@ -64,8 +77,10 @@ def _run_instruction(program: Program, lead: _Lead, found: _Found) -> Iterable[_
             return []
         case WaitFor(up_to=up_to):
             lead = replace(lead, reached=calendar.add_delay(up_to, *_PLACE, lead.reached))
-        case _:
+        case Branch() | Split() | SetField() | End() | Jump():
             pass
+        case _:
+            assert_never(instruction)
     return [replace(lead, at=target) for target in sorted(set(successors(program.instructions, lead.at)))]
 
 

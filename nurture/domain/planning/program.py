@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
-from typing import Final
+from typing import Final, assert_never
 
 from nurture.domain.consent.suppression import normalize_ref
 from nurture.domain.lead import Closing, FieldValue
@@ -396,7 +396,7 @@ def successors(instructions: tuple[Instruction, ...], place: int) -> tuple[int, 
             return tuple(target for _, _, target in arms)
         case End():
             return ()
-        case _:
+        case Email() | HandOff() | SetField():
             return (place + 1,)
 
 
@@ -406,10 +406,15 @@ def conditions_of(program: Program) -> Iterator[Condition]:
         yield program.audience
     yield from (one.condition for one in program.exits)
     for step in program.instructions:
-        if isinstance(step, WaitFor):
-            yield step.until
-        elif isinstance(step, Branch):
-            yield from (when for when, _ in step.cases)
+        match step:
+            case WaitFor(until=until):
+                yield until
+            case Branch(cases=cases):
+                yield from (when for when, _ in cases)
+            case Email() | Split() | Repeat() | HandOff() | SetField() | End() | Jump() | NextRound():
+                pass
+            case _:
+                assert_never(step)
 
 
 def dates_used(program: Program) -> frozenset[str]:

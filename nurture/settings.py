@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -34,6 +35,12 @@ _PACKAGE_DIR: Final = Path(__file__).parent
 # First in the wheel, then in a clone.
 STARTER_TEMPLATES: Final = (_PACKAGE_DIR / "starter", _PACKAGE_DIR.parent / "templates")
 """The templates that come with nurture; the first existing folder is used."""
+
+
+@cache
+def shipped_template(path: str) -> str:
+    """Return a template as it comes with nurture: for definitions that were published before there was one."""
+    return (next(one for one in STARTER_TEMPLATES if one.is_dir()) / path).read_text("utf-8")
 
 
 def _default_journal_dir() -> Path:

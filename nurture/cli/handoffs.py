@@ -126,7 +126,7 @@ def list_waiting(
         policy = app.ctx.definitions.current(tx).policy
         now = app.clock.now()
         found = load_waiting(tx, policy, app.ctx.holidays, now, person=person, limit=limit)
-    owners = {one.name: one.rule.owner if one.rule else "" for one in found.queues}
+    owners = {one.name: ", ".join(one.rule.owners) if one.rule else "" for one in found.queues}
     rows = [
         (
             each.lead_id,

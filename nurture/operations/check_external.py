@@ -300,6 +300,7 @@ CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("opt-outs", check_inbound.check_unclear_opt_outs),
     ("pauses", check_internal.check_sending_pauses),
     ("unknown", check_internal.check_unknown_messages),
+    ("queues", check_internal.check_queues),
     ("Prefect", check_prefect),
 )
 """Every check, in display order."""

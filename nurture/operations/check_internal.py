@@ -15,7 +15,9 @@ from nurture.crm import registry as crms
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
 from nurture.definitions import folder, read_all
+from nurture.definitions.policy.queues import QUEUES_EXAMPLE
 from nurture.domain.delivery.stops import StopAction, start_command
+from nurture.domain.lead import Queue
 from nurture.domain.planning.program import Program, Sender
 from nurture.errors import NurtureError
 from nurture.files import find_exposed
@@ -229,6 +231,22 @@ def check_unknown_messages(setup: DoctorContext) -> Sequence[CheckResult]:
     since = f"{found[0].called_at:%Y-%m-%d %H:%M} UTC"
     remedy = "`nurture delivery messages` shows what is known and how to resolve it."
     return [CheckResult("unknown", "warning", f"{many} an unknown delivery status, the oldest since {since}", remedy)]
+
+
+def check_queues(setup: DoctorContext) -> Sequence[CheckResult]:
+    """Check that the policy in force names who works the leads in queues."""
+    definitions = _find_definitions(setup)
+    if definitions is None:
+        return []
+    queues = definitions.policy.queues
+    if all(queues.stated_rule(name) for name in Queue):
+        return [CheckResult("queues", "ok", f"leads in queues are listed to {', '.join(queues.people)}")]
+    remedy = f"Add {QUEUES_EXAMPLE} in templates/sales/policy.yaml, then run `nurture publish`."
+    if queues.default is None:
+        return [CheckResult("queues", "failed", "the policy in force names nobody who works leads in queues", remedy)]
+    people = ", ".join(queues.default.recipients(late=True))
+    found = f"the policy in force does not name who works every queue, so its managers do: {people}"
+    return [CheckResult("queues", "warning", found, remedy)]
 
 
 def check_versions(_setup: DoctorContext, *, root: bool | None = None) -> Sequence[CheckResult]:

@@ -65,7 +65,7 @@ def report_queues(ctx: AppContext, now: datetime, span: timedelta = DEFAULT_SPAN
         rows.append(
             QueueRow(
                 name,
-                rule.owner if rule else "",
+                ", ".join(rule.owners) if rule else "",
                 rule.deputy or "" if rule else "",
                 str(rule.within) if rule else "",
                 waiting.waiting if waiting else 0,

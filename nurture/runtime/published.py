@@ -127,12 +127,16 @@ class PublishedDefinitions:
         """Return the compiled brief of one version of the policy."""
         return self.sales_email(tx, version, BRIEF)
 
-    def sales_email(self, tx: Transaction, version: int, path: str) -> CompiledEmail:
-        """Return a compiled email to sales (handoff/*) of one version of the policy. Raises NotFound."""
+    def sales_email(self, tx: Transaction, version: int, path: str, *, default: str = "") -> CompiledEmail:
+        """Return a compiled email to sales (handoff/*) of one version of the policy, or of the text *default*.
+
+        Raises NotFound without either.
+        """
         known = self._emails.get((POLICY, POLICY, version, path))
         if known is not None:
             return known
-        return self.internal_email(tx, version, path, self._policy_email(tx, version, path))
+        text = default if default and not self.has_email(tx, version, path) else self._policy_email(tx, version, path)
+        return self.internal_email(tx, version, path, text)
 
     def lead_email(self, tx: Transaction, version: int, path: str) -> CompiledEmail:
         """Return a compiled email to leads of one version of the policy. Raises NotFound."""

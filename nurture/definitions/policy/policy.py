@@ -164,7 +164,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
         missing_fields=routing.missing_fields,
         sla=sla,
         tiers=read_tiers(node, default, (hand_off_rules, letters), team, sources, context),
-        queues=read_queues(node, sources, context),
+        queues=read_queues(node, team, sources, context),
         replies=read_replies(node.part("replies"), context),
         priority=read_priority(node.part("priority"), hand_off_rules, letters, context),
     )

@@ -13,7 +13,8 @@ from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.lead import Queue
 from nurture.domain.policy.business_hours import DurationUnit
 from nurture.domain.policy.policy import Policy
-from nurture.domain.policy.queues import LISTED_DAILY, OTHERS, QueuePolicy, QueueRule
+from nurture.domain.policy.queues import DEFAULT_WITHIN, LISTED_DAILY, OTHERS, QueuePolicy, QueueRule
+from nurture.domain.policy.team import Team
 from nurture.domain.replies import ReplyAction, queue_name
 from nurture.errors import suggest
 
@@ -22,7 +23,10 @@ WAITING: Final = "handoff/waiting.md"
 
 _RESERVED: Final = frozenset({*Queue, OTHERS}) - {Queue.MANAGER_DECISION}
 
-_HINT: Final = "Write for example `others: {owner: lena, within: 2 business days}` under `queues:`."
+QUEUES_EXAMPLE: Final = "`others: {owner: lena, within: 2 business days}` under `queues:`"
+"""The least that a policy says about queues."""
+
+_HINT: Final = f"Write for example {QUEUES_EXAMPLE}."
 
 
 class QueueShape(Shape):
@@ -33,14 +37,15 @@ class QueueShape(Shape):
     deputy: Name | None = Field(None, examples=["mara"])
 
 
-def read_queues(policy: Node, sources: Sources, context: ParseContext) -> QueuePolicy:
-    """Read `queues:` of *policy*; `check_queues` reports queues without an owner."""
-    node = policy.part("queues")
+def read_queues(policy: Node, team: Team, sources: Sources, context: ParseContext) -> QueuePolicy:
+    """Read `queues:` of *policy*; the managers work what it does not name. `check_queues` reports that."""
+    node, managers = policy.part("queues"), team.manager_ids
+    default = QueueRule(managers[0], DEFAULT_WITHIN, co_owners=managers[1:]) if managers else None
     if node is None:
-        return QueuePolicy()
+        return QueuePolicy(default=default)
     if not isinstance(node.value, dict) or not node.value:
         context.add_problem(node, "`queues` names no queue", _HINT)
-        return QueuePolicy()
+        return QueuePolicy(default=default)
     items = [*list_items(policy.part("managers")), *list_items(policy.part("reps"))]
     people = [str(item.value["id"]) for item in items if isinstance(item.value, dict) and "id" in item.value]
     found: dict[str, QueueRule] = {}
@@ -54,7 +59,7 @@ def read_queues(policy: Node, sources: Sources, context: ParseContext) -> QueueP
     if WAITING not in sources:
         what = f"`queues` sends templates/{WAITING}, which is missing"
         context.add_problem(node, what, "Write it, or run `nurture admin init` to get a template.")
-    return QueuePolicy(found)
+    return QueuePolicy(found, default)
 
 
 def _check_people(node: Node, queue: str, shape: QueueShape, known: list[str], context: ParseContext) -> None:
@@ -77,8 +82,8 @@ def check_queues(policy: Policy, context: ParseContext) -> None:
     for name in sorted(lines.keys() & _RESERVED):
         what = f"`{name}` is a queue of the program itself: nothing else can lead there"
         context.add_problem(lines[name], what, f"Choose another name, or `{Queue.MANAGER_DECISION}`.")
-    without = {name.value: top for name in Queue if policy.queues.rule_for(name) is None}
-    without |= {name: node for name, node in lines.items() if policy.queues.rule_for(name) is None}
+    without = {name.value: top for name in Queue if policy.queues.stated_rule(name) is None}
+    without |= {name: node for name, node in lines.items() if policy.queues.stated_rule(name) is None}
     if len(without) > 1 and not policy.queues.rules:
         what = "`queues` is missing: nobody looks at the leads that wait in queues"
         context.add_problem(top, what, _HINT)

@@ -9,10 +9,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from nurture.domain.lead import Queue
-from nurture.domain.policy.business_hours import SlaDuration, WorkCalendar
+from nurture.domain.policy.business_hours import DurationUnit, SlaDuration, WorkCalendar
 
 OTHERS: Final = "others"
 """The entry for all queues without one of their own."""
+
+DEFAULT_WITHIN: Final = SlaDuration(1, DurationUnit.BUSINESS_DAYS)
+"""In which time leads are decided about in queues of which the policy says nothing."""
 
 REVIEW_INTERVAL: Final = timedelta(days=7)
 """How often a lead in a queue is checked again, besides when its time is over."""
@@ -39,15 +42,24 @@ _LONGEST_HOLIDAYS: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class QueueRule:
-    """Who works the leads of a queue (*owner*, a rep or manager), in which time, and who is notified afterwards too."""
+    """Who works the leads of a queue (*owner*, a rep or manager), in which time, and who is notified afterwards too.
+
+    *co_owners* get all that the owner gets.
+    """
 
     owner: str
     within: SlaDuration
     deputy: str | None = None
+    co_owners: tuple[str, ...] = ()
 
     def recipients(self, *, late: bool) -> tuple[str, ...]:
-        """Return who is notified of leads in the queue: the owner, and the deputy of late ones."""
-        return (self.owner, self.deputy) if late and self.deputy else (self.owner,)
+        """Return who is notified of leads in the queue: the owners, and the deputy of late ones."""
+        return (*self.owners, self.deputy) if late and self.deputy else self.owners
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Return the owner and the co-owners."""
+        return (self.owner, *self.co_owners)
 
     def reminder_at(self, since: datetime, calendar: WorkCalendar) -> datetime:
         """Return when owner and deputy are notified of a lead that entered at *since*.
@@ -74,13 +86,21 @@ class QueueRule:
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """The rule of each queue, by name; OTHERS applies to those that are not named."""
+    """The rule of each queue, by name; OTHERS applies to those that are not named.
+
+    *default* applies where the policy says nothing: it was published before `queues:` was required.
+    """
 
     rules: Mapping[str, QueueRule] = field(default_factory=dict)
+    default: QueueRule | None = None
+
+    def stated_rule(self, queue: str) -> QueueRule | None:
+        """Return the rule that the policy states for a queue, None if it states none."""
+        return self.rules.get(queue) or self.rules.get(OTHERS)
 
     def rule_for(self, queue: str) -> QueueRule | None:
         """Return the rule of a queue, None if nobody works it."""
-        return self.rules.get(queue) or self.rules.get(OTHERS)
+        return self.stated_rule(queue) or self.default
 
     def late_since(self, queues: Iterable[str], now: datetime, calendar: WorkCalendar) -> dict[str, datetime]:
         """Return for each of *queues* that somebody works the newest entry whose time is over at *now*."""
@@ -91,5 +111,6 @@ class QueuePolicy:
     @property
     def people(self) -> tuple[str, ...]:
         """Return the ids of all owners and deputies."""
-        named = (id_ for rule in self.rules.values() for id_ in rule.recipients(late=True))
+        default = () if self.default is None or OTHERS in self.rules else (self.default,)
+        named = (id_ for rule in (*self.rules.values(), *default) for id_ in rule.recipients(late=True))
         return tuple(dict.fromkeys(named))

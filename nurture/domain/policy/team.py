@@ -117,6 +117,12 @@ class Team:
         as_manager = Manager(other.id, other.name, other.email, other.notify) if other is not None else None
         return self._manager_in_list(rep.manager) or as_manager
 
+    @property
+    def manager_ids(self) -> tuple[str, ...]:
+        """Return the ids of all managers, those of reps first."""
+        named = [rep.manager for rep in self.reps if rep.manager and self.find_person(rep.manager)]
+        return tuple(dict.fromkeys([*named, *(one.id for one in self.managers)]))
+
     def _manager_in_list(self, id_: str) -> Manager | None:
         return next((one for one in self.managers if one.id == id_), None)
 

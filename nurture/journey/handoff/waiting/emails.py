@@ -24,6 +24,7 @@ from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 from nurture.runtime.public_links import LinkSpec
+from nurture.settings import shipped_template
 
 WAITING_KIND: Final = "waiting"
 """The kind of these emails; their `rep` is the person."""
@@ -66,7 +67,7 @@ def plan_morning_emails(ctx: AppContext, now: datetime) -> int:
             return 0
         policy = current.policy
         calendar = queue_calendar(policy, ctx.holidays, now)
-        if not policy.queues.rules or not is_open(calendar.window, calendar.zone, calendar.days_off, now):
+        if not policy.queues.people or not is_open(calendar.window, calendar.zone, calendar.days_off, now):
             return 0
         day = str(to_local(now, calendar.zone).date())
         keys = {person: f"{WAITING_KIND}:{person}:{day}" for person in policy.queues.people}
@@ -116,7 +117,7 @@ class WaitingEmails:
         found = load_waiting(tx, self.policy, self.ctx.holidays, self.now, person=person.id, limit=LISTED)
         links = [public_links.make_link(LinkSpec(public_links.QUEUES, message.lead_id, message.id))]
         values = _list_values(found, self.policy, person, links[0].url(self.ctx.base_url) if self.ctx.base_url else "")
-        template = self.ctx.definitions.sales_email(tx, self.policy.version, WAITING)
+        template = self.ctx.definitions.sales_email(tx, self.policy.version, WAITING, default=shipped_template(WAITING))
         shown = {"waiting": values}
         return compose_for_rep(
             self.ctx, self.policy, message, person, template, shown, links=links if self.ctx.base_url else ()

@@ -148,7 +148,7 @@ def test_a_queue_of_the_policy_is_never_taken_for_one_of_a_missing_field(ctx: Ap
     assert _notified(ctx, MONDAY + 8 * DAY) == {"ana", "lena"}  # each morning: it is late
 
 
-def test_leads_in_a_queue_that_nobody_works_are_found(sqlite_db: Database, tmp_path: Path) -> None:
+def test_the_managers_work_a_queue_that_only_an_older_policy_named(sqlite_db: Database, tmp_path: Path) -> None:
     rules = waiting_rules()
     needed = ("needs-budget", "reply-possible-opt-out", "reply-unclear-short", "reply-wrong-person")
     named = "".join(f"  {name}: {{owner: lena, within: 1 business day}}\n" for name in (*Queue, *needed))
@@ -157,7 +157,9 @@ def test_leads_in_a_queue_that_nobody_works_are_found(sqlite_db: Database, tmp_p
     lead = add_lead(ctx, email=None, at=MONDAY)
     run_at(ctx, MONDAY)
     write(ctx, "UPDATE custody SET ref = 'named-by-an-older-policy', version = version + 1")
-    found = {one.kind: one.lead_ids for one in run_audit(ctx, MONDAY + HOUR).findings}
+    run_at(ctx, MONDAY + DAY)
+    assert _notified(ctx, MONDAY + DAY) == {"lena"}
+    found = {one.kind: one.lead_ids for one in run_audit(ctx, MONDAY + 2 * DAY).findings}
     assert found.get("queue-overdue") == (lead,)
 
 

@@ -133,7 +133,9 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
         honeypot=settings.honeypot,
         spool=settings.spool,
         reply_domain=settings.reply_domain or "",
-        inbox=Deferred(partial(_make_inbox, settings.imap_url)) if settings.imap_url is not None else None,
+        inbox=Deferred(partial(_make_inbox, settings.imap_url, settings.imap_oauth))
+        if settings.imap_url is not None
+        else None,
         notifiers=Deferred(partial(_make_notifiers, settings)) if durable else None,
         crm=closed_at_end(build_crm) if build_crm is not None else None,
         message_kinds=Deferred(load_message_kinds),
@@ -169,10 +171,10 @@ def provider_factory(settings: Settings, *, durable: bool) -> Callable[[], Provi
     return partial(spec.build, settings, durable)
 
 
-def _make_inbox(url: SecretStr) -> Inbox:
+def _make_inbox(url: SecretStr, oauth: Path | None) -> Inbox:
     from nurture.mail.inbound.imap import Inbox  # noqa: PLC0415
 
-    return Inbox(url)
+    return Inbox(url, oauth)
 
 
 def _make_notifiers(settings: Settings) -> Mapping[str, Provider]:

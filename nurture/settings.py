@@ -15,7 +15,15 @@ from pydantic import Field, SecretStr, ValidationError, create_model, field_vali
 from nurture.crm.registry import CRMS, DEFAULT_CRM, NO_CRM
 from nurture.errors import Misconfigured
 from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
-from nurture.settings_model import ENV_PREFIX, PERCENT_ENCODING_HINT, Folder, SettingsModel, is_localhost, variable_name
+from nurture.settings_model import (
+    ENV_PREFIX,
+    PERCENT_ENCODING_HINT,
+    SECRET_FILE,
+    Folder,
+    SettingsModel,
+    is_localhost,
+    variable_name,
+)
 
 NON_SETTING_VARIABLES: Final = frozenset({"NURTURE_OLIST_DIR"})
 """Variables with this prefix that are not settings: where the tests find the Olist data set."""
@@ -100,6 +108,12 @@ class CommonSettings(SettingsModel):
         description="The domain whose incoming mail nurture receives, such as `in.example.com`. Touches then have "
         "a Reply-To of `reply+...` at it, and by SMTP bounces of all email are returned there; without it replies go "
         "to the sender's `reply_to`.",
+    )
+    imap_oauth: Path | None = Field(
+        default=None,
+        json_schema_extra=SECRET_FILE,
+        description="A JSON file with which the mailbox is opened by OAuth 2.0; the URL then has no password. "
+        "See [Sign-in without a password](#sign-in-without-a-password).",
     )
     imap_url: SecretStr | None = Field(
         default=None,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, JsonValue, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nurture.errors import Misconfigured
@@ -16,6 +16,8 @@ PERCENT_ENCODING_HINT: Final = (
     "with special characters in user and password percent-encoded: "
     "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %"
 )
+SECRET_FILE: Final[dict[str, JsonValue]] = {"secret_file": True}
+"""Marks a setting that names a file with secrets."""
 
 
 class Variable(NamedTuple):
@@ -47,6 +49,12 @@ class SettingsModel(BaseSettings):
     def is_secret(cls, name: str) -> bool:
         """Return whether the value of the field *name* is never shown."""
         return "SecretStr" in str(cls.model_fields[name].annotation)
+
+    def secret_files(self) -> Iterator[Path]:
+        """Yield the files with secrets that the settings name."""
+        for name, info in type(self).model_fields.items():
+            if info.json_schema_extra == SECRET_FILE and (path := getattr(self, name)) is not None:
+                yield path
 
 
 S = TypeVar("S", bound=SettingsModel)

@@ -32,6 +32,7 @@ CALLS: Final = {
     "nurture/crm/salesforce/crm.py": "NURTURE_SALESFORCE_URL",
     "nurture/mail/notifiers/apprise_notifier.py": "NURTURE_NOTIFY",
     "nurture/mail/inbound/imap.py": "NURTURE_IMAP_URL",
+    "nurture/mail/oauth.py": "`token_url` in the file that NURTURE_SMTP_OAUTH or NURTURE_IMAP_OAUTH names",
     "nurture/mail/providers/http_errors.py": "reads the errors of the next",
     "nurture/mail/providers/http_client.py": "the URL in the settings of a provider, by the system's proxy",
     "nurture/mail/providers/smtp/commands.py": "reads the answers of the next",

@@ -41,7 +41,7 @@ def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
         return [CheckResult("replies", worse, found, remedy)]
     if settings.imap_url is not None:
         try:
-            with Inbox(settings.imap_url, timeout=_PATIENCE).open_folder():
+            with Inbox(settings.imap_url, settings.imap_oauth, timeout=_PATIENCE).open_folder():
                 pass
         except InboxUnavailable as error:
             return [CheckResult("replies", worse, error.reason.rstrip("."), error.remedy)]

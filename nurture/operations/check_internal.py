@@ -294,5 +294,5 @@ def _list_private_paths(setup: DoctorContext) -> Iterator[Path]:
         if not list(find_exposed([database.file])):  # otherwise SQLite creates them with the same permissions
             yield from (Path(f"{database.file}{end}") for end in ("-wal", "-shm"))
     yield from (*local_folders(PROVIDERS, settings), *crms.private_folders(settings), settings.spool)
-    yield from (settings.state_dir, settings.journal_dir)
+    yield from (settings.state_dir, settings.journal_dir, *settings.secret_files())
     yield from sorted(Path().glob("*.bad-rows.csv"))

@@ -6,7 +6,8 @@ import re
 import socketserver
 import ssl
 import threading
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ class Mailbox:
     commands: list[str] = field(default_factory=list)
     port: int = 0
     silent_at: str = ""
+    access_tokens: Collection[str] = ()
 
     def add(self, raw: bytes) -> int:
         uid = max(self.mails, default=0) + 1
@@ -45,10 +47,18 @@ class _Session(socketserver.StreamRequestHandler):
     def _answer(self, tag: str, command: str) -> bool:
         verb = command.split(" ", maxsplit=1)[0].upper()
         if verb == "CAPABILITY":
-            self._send("* CAPABILITY IMAP4rev1 AUTH=PLAIN")
+            self._send("* CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2")
         elif verb == "LOGIN" and command != f'LOGIN {USER} "{PASSWORD}"':
             self._send(f"{tag} NO who are you")
             return True
+        elif verb == "AUTHENTICATE":
+            self._send("+ ")
+            given = b64decode(self.rfile.readline()).decode().strip("\x01").partition("\x01auth=Bearer ")
+            if given[0] != f"user={USER}" or given[2] not in self.mailbox.access_tokens:
+                self._send("+ " + b64encode(b'{"status":"400"}').decode())
+                assert not self.rfile.readline().strip()
+                self._send(f"{tag} NO AUTHENTICATE failed.")
+                return True
         elif verb == "EXAMINE":
             self._send(f"* {len(self.mailbox.mails)} EXISTS")
             self._send(f"* OK [UIDVALIDITY {self.mailbox.uid_validity}] valid")

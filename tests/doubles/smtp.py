@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from base64 import b64decode
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -69,6 +70,7 @@ class SMTPDouble:
     pipelining: bool = True
     size: int = 10_000_000
     mechanisms: tuple[str, ...] = ("LOGIN", "PLAIN")
+    access_tokens: Collection[str] = ()
     auth_required: bool = False
     password: str = PASSWORD
     refused: dict[str, str] = field(default_factory=dict)
@@ -121,6 +123,13 @@ class _SmtpHandler:
         is_valid = auth.login.decode() == USER and auth.password.decode() == self._double.password
         return AuthResult(success=is_valid, handled=False, auth_data=auth if is_valid else None)
 
+    async def auth_XOAUTH2(self, server: SMTP, args: list[str]) -> AuthResult:
+        user, _, token = b64decode(args[1]).decode().strip("\x01").partition("\x01auth=Bearer ")
+        if user == f"user={USER}" and token in self._double.access_tokens:
+            return AuthResult(success=True, auth_data=LoginPassword(USER.encode(), b""))
+        await server.challenge_auth('{"status":"401","schemes":"bearer"}')
+        return AuthResult(success=False, handled=False)
+
 
 class _Server(SMTP):
     """The SMTP server; checks the script before each command."""
@@ -134,7 +143,7 @@ class _Server(SMTP):
             enable_SMTPUTF8=double.utf8,
             data_size_limit=double.size,
             auth_required=double.auth_required,
-            auth_exclude_mechanism=[m for m in ("LOGIN", "PLAIN") if m not in double.mechanisms],
+            auth_exclude_mechanism=[m for m in ("LOGIN", "PLAIN", "XOAUTH2") if m not in double.mechanisms],
             hostname="mail.example.com",
             **options,
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from imaplib import IMAP4, IMAP4_SSL
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 from nurture.errors import NurtureError
 from nurture.mail.inbound.mime_parts import MAX_BYTES
 from nurture.mail.inbound.raw_mail import RawMail
+from nurture.mail.oauth import AccessTokens
 
 TIMEOUT: Final = 20.0
 """Seconds for the connection and for each response."""
@@ -29,10 +31,18 @@ class InboxUnavailable(NurtureError):
 class Inbox:
     """The folder at *url*: imaps://user:password@host:993/FOLDER; the default folder is INBOX.
 
-    *context* verifies certificates, by default with the system's. The scheme imap: (no TLS) is for local servers.
+    With the file *oauth* it signs in by OAuth 2.0, and *url* has no password. *context* verifies certificates, by
+    default with the system's. The scheme imap: (no TLS) is for local servers.
     """
 
-    def __init__(self, url: SecretStr, *, context: ssl.SSLContext | None = None, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        url: SecretStr,
+        oauth: Path | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
         parts = urlsplit(url.get_secret_value().strip())
         self._plain = parts.scheme == "imap"
         self._host = parts.hostname or ""
@@ -40,6 +50,7 @@ class Inbox:
         self._user = unquote(parts.username or "")
         self._password = SecretStr(unquote(parts.password or ""))
         self._folder = unquote(parts.path.strip("/")) or "INBOX"
+        self._tokens = AccessTokens(oauth) if oauth is not None else None
         self._context = context
         self._timeout = timeout
 
@@ -76,17 +87,32 @@ class Inbox:
         return IMAP4_SSL(self._host, self._port, ssl_context=context, timeout=self._timeout)
 
     def _log_in(self, client: IMAP4) -> None:
+        if self._tokens is not None:
+            self._log_in_by_token(client, self._tokens)
+            return
         password = self._password.get_secret_value()
         if (self._user + password).isascii():
             client.login(self._user, password)
         else:
             client.authenticate("PLAIN", lambda _: f"\0{self._user}\0{password}".encode())
 
+    def _log_in_by_token(self, client: IMAP4, tokens: AccessTokens) -> None:
+        try:
+            response = tokens.response(self._user)
+        except NurtureError as error:
+            raise InboxUnavailable(f"The reply mailbox at {self._host}: {error.reason}", error.remedy) from None
+        answers = iter([response])  # a server that refuses it sends the reason, and waits for an empty line
+        try:
+            client.authenticate("XOAUTH2", lambda _: next(answers, b""))
+        except IMAP4.error:
+            tokens.forget()
+            raise
+
     def _unavailable(self, problem: str, error: Exception) -> InboxUnavailable:
         # The server's own text may contain the user's name.
         return InboxUnavailable(
             f"The reply mailbox at {self._host}, port {self._port}, {problem} ({type(error).__name__}).",
-            "Check NURTURE_IMAP_URL.",
+            "Check NURTURE_IMAP_URL." if self._tokens is None else "Check NURTURE_IMAP_URL and NURTURE_IMAP_OAUTH.",
         )
 
 

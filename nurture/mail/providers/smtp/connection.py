@@ -8,13 +8,15 @@ from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
 from nurture.domain.address import normalize_address
-from nurture.errors import Misconfigured
+from nurture.errors import Misconfigured, NurtureError
+from nurture.mail.oauth import AccessTokens
 from nurture.mail.providers.smtp.commands import (
     SERVICE_CLOSING,
     ConnectionLost,
@@ -33,6 +35,10 @@ _INVALID_URL: Final = (
     "with special characters in user and password percent-encoded: "
     "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %."
 )
+_URL_WITH_OAUTH: Final = (
+    "NURTURE_SMTP_OAUTH is set, so NURTURE_SMTP_URL must have a user and no password: "
+    "smtp://user%40example.com@smtp.example.com:587."
+)
 
 
 class SmtpUnavailable(Exception):
@@ -48,14 +54,18 @@ class SmtpServer:
     tls: bool
     user: str | None
     password: SecretStr | None
+    tokens: AccessTokens | None = None
 
     @classmethod
-    def parse(cls, url: SecretStr) -> Self:
-        """Parse smtp://user:password@host:587 or smtps://...:465. Raises Misconfigured, without the value."""
-        parts = _parse_url(url)
+    def parse(cls, url: SecretStr, oauth: Path | None = None) -> Self:
+        """Parse smtp://user:password@host:587 or smtps://...:465; with the file *oauth*, it has no password.
+
+        Raises Misconfigured, without the value.
+        """
+        parts = _parse_url(url, with_password=oauth is None)
         if parts is None:  # raised here so that the traceback omits the frame with the password
-            raise Misconfigured(_INVALID_URL)
-        return cls(*parts)
+            raise Misconfigured(_INVALID_URL if oauth is None else _URL_WITH_OAUTH)
+        return cls(*parts, AccessTokens(oauth) if oauth is not None else None)
 
     @property
     def is_local(self) -> bool:
@@ -67,8 +77,8 @@ class SmtpServer:
         return f"{self.host}:{self.port}"
 
 
-def _parse_url(url: SecretStr) -> tuple[str, int, bool, str | None, SecretStr | None] | None:
-    """Parse the URL of a server; return None if it is invalid."""
+def _parse_url(url: SecretStr, *, with_password: bool) -> tuple[str, int, bool, str | None, SecretStr | None] | None:
+    """Parse the URL of a server; return None if it is invalid. Without a password, a user is required."""
     text = url.get_secret_value().strip()
     try:
         parts = urlsplit(text)
@@ -79,7 +89,9 @@ def _parse_url(url: SecretStr) -> tuple[str, int, bool, str | None, SecretStr | 
         return None
     if parts.netloc.count("@") > 1 or parts.path not in ("", "/") or {"?", "#"} & set(text):
         return None  # part of the password would be taken for the host, displayed and resolved
-    if bool(parts.username) != bool(parts.password):
+    if with_password and bool(parts.username) != bool(parts.password):
+        return None
+    if not with_password and (parts.password or not parts.username):
         return None
     tls = parts.scheme == "smtps"
     return (
@@ -200,9 +212,11 @@ class SmtpConnection:
     def _authenticate(self) -> str | None:
         """Authenticate if the URL names a user. Return the problem, if any, without the password."""
         server = self._server
+        mechanisms = (self.extension_parameters("auth") or "").upper().split()
+        if server.user is not None and server.tokens is not None:
+            return self._authenticate_by_token(server.user, server.tokens, mechanisms)
         if server.user is None or server.password is None:
             return None
-        mechanisms = (self.extension_parameters("auth") or "").upper().split()
         user, password = server.user.encode(), server.password.get_secret_value().encode()
         if "PLAIN" in mechanisms:
             lines = [b"AUTH PLAIN " + b64encode(b"\0" + user + b"\0" + password)]
@@ -227,6 +241,29 @@ class SmtpConnection:
         if reply.reply_class == 4:
             return f"{server} cannot check the password now: {reply_text}. Try again later."
         return f"{server} refuses user or password: {reply_text}. Correct them in NURTURE_SMTP_URL."
+
+    def _authenticate_by_token(self, user: str, tokens: AccessTokens, mechanisms: list[str]) -> str | None:
+        """Authenticate by XOAUTH2. Return the problem, if any, without the token."""
+        server = self._server
+        if "XOAUTH2" not in mechanisms:
+            offered = ", ".join(mechanisms) or "none"
+            return f"{server} offers no XOAUTH2 (it offers {offered}). Unset NURTURE_SMTP_OAUTH, or check the host."
+        try:
+            token = tokens.response(user)
+        except NurtureError as error:
+            return str(error)
+        self.send(b"AUTH XOAUTH2 " + b64encode(token) + b"\r\n")
+        reply = self.receive()
+        if reply.reply_class == 3:  # the reason, as JSON in base64; the refusal follows an empty line
+            self.send(b"\r\n")
+            reply = self.receive()
+        if reply.reply_class == 2:
+            return None
+        tokens.forget()
+        return (
+            f"{server} refuses the access token: {reply.code}. Allow the application to send for the user "
+            "in NURTURE_SMTP_URL, and check `scope` in the file that NURTURE_SMTP_OAUTH names."
+        )
 
 
 def _open_stream(server: SmtpServer, timeout: float, context: ssl.SSLContext) -> SmtpStream:

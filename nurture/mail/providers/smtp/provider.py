@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -105,13 +106,14 @@ class SmtpProvider:
         self,
         url: SecretStr,
         *,
+        oauth: Path | None = None,
         timeout: float = 10.0,
         context: ssl.SSLContext | None = None,
         max_concurrency: int = 1,
         observe: Callable[[str], None] = _ignore,
     ) -> None:
         self.max_concurrency = max_concurrency
-        self._server = SmtpServer.parse(url)
+        self._server = SmtpServer.parse(url, oauth)
         self._timeout = timeout
         self._context = context or ssl.create_default_context()
         self._observe = observe

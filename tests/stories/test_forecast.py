@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from nurture.journey.tracks.forecast import Forecast
 from nurture.journey.tracks.forecast_groups import forecast_all
 from nurture.publishing.effects import forecast_change
 from nurture.publishing.publish import load_publishable, plan_changes, publish
+from nurture.runtime.context import AppContext
 from tests.stories.population import DAY, NOW, all_rules, find_mismatches, make_population, open_leads
 
 LEADS: Final = 40
@@ -53,20 +55,22 @@ def changed_rules() -> dict[str, str]:
     }
 
 
-def test_a_forecast_equals_what_then_happens_when_nobody_acts() -> None:
-    ctx = make_population(LEADS)
+def forecast_as_is(ctx: AppContext) -> dict[int, Forecast]:
+    """Return the forecast of each open lead with the definitions in force."""
     leads = open_leads(ctx, NOW)
     with ctx.database.read() as tx:
         definitions = ctx.definitions.current(tx)
     forecasts = forecast_all(leads, definitions, NOW, UNTIL, ctx.holidays)
-    found = {lead.view.lead.id: one for (lead, _), one in zip(leads, forecasts, strict=True)}
-    wrong = find_mismatches(ctx, found, UNTIL)
-    assert wrong.leads == []
-    assert wrong.emails > 2 * LEADS
+    return {lead.view.lead.id: one for (lead, _), one in zip(leads, forecasts, strict=True)}
 
 
-def test_a_forecast_of_a_change_equals_what_happens_after_it_is_published() -> None:
-    ctx, rules = make_population(LEADS), changed_rules()
+def publish_forecast_change(ctx: AppContext) -> dict[int, Forecast]:
+    """Publish `changed_rules`; return the forecast of each lead concerned, made before, of what happens after it."""
+    return {lead: after for lead, (_, after) in _forecast_change(ctx).items()}
+
+
+def _forecast_change(ctx: AppContext) -> dict[int, tuple[Forecast, Forecast]]:
+    rules = changed_rules()
     with ctx.database.read() as tx:
         plan = plan_changes(ctx, tx, load_publishable(rules, ()), NOW, only=(), take_in=True, dry_run=True)
         names = [one.name for one in plan.changes]
@@ -74,9 +78,22 @@ def test_a_forecast_of_a_change_equals_what_happens_after_it_is_published() -> N
         new = replace(ctx.definitions.current(tx), programs=plan.programs)
         forecasts = forecast_change(ctx, tx, new, names, plan.entering, NOW, UNTIL)
     publish(ctx, rules, NOW, take_in=True)
-    wrong = find_mismatches(ctx, {lead.view.lead.id: after for lead, _, after in forecasts}, UNTIL)
+    return {lead.view.lead.id: (before, after) for lead, before, after in forecasts}
+
+
+def test_a_forecast_equals_what_then_happens_when_nobody_acts() -> None:
+    ctx = make_population(LEADS)
+    wrong = find_mismatches(ctx, forecast_as_is(ctx), UNTIL)
+    assert wrong.leads == []
+    assert wrong.emails > 2 * LEADS
+
+
+def test_a_forecast_of_a_change_equals_what_happens_after_it_is_published() -> None:
+    ctx = make_population(LEADS)
+    forecasts = _forecast_change(ctx)
+    wrong = find_mismatches(ctx, {lead: after for lead, (_, after) in forecasts.items()}, UNTIL)
     assert wrong.leads == []
     assert wrong.emails > len(forecasts)
-    skipping = [{event.name for event in after.events if event.track == "keep-warm"} for _, _, after in forecasts]
+    skipping = [{event.name for event in after.events if event.track == "keep-warm"} for _, after in forecasts.values()]
     assert any("03-when-do-you-decide" in names and "02-story" not in names for names in skipping)
-    assert sum(before.events != after.events for _, before, after in forecasts) > LEADS / 3
+    assert sum(before.events != after.events for before, after in forecasts.values()) > LEADS / 3

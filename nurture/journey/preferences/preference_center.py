@@ -33,6 +33,7 @@ from nurture.runtime.link_queries import TokenRecord
 from nurture.runtime.published import PublishedDefinitions
 
 PREFERENCE_PAGE: Final = "on the preference page"
+UNSUBSCRIBE_PAGE: Final = "on the unsubscribe page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +141,16 @@ def resubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: da
     return _opt_in(ctx, token, SuppressionTarget(SuppressionScope.TOPIC, topic.name), now)
 
 
-def pause_until(ctx: AppContext, token: TokenRecord, day: date, zone: str, now: datetime) -> None:
+def pause_until(
+    ctx: AppContext, token: TokenRecord, day: date, zone: str, now: datetime, *, by: str = PREFERENCE_PAGE
+) -> None:
     """Pause mail until *day* begins in *zone*; a longer pause of somebody else is kept."""
     manual.pause(
         ctx,
         token.lead_id,
         calendar.start_of_day(day, zone),
         now,
-        by=PREFERENCE_PAGE,
+        by=by,
         paused_by=PausedBy.PREFERENCE_PAGE,
     )
 
@@ -157,9 +160,11 @@ def end_pause(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
     manual.pause(ctx, token.lead_id, None, now, by=PREFERENCE_PAGE, paused_by=PausedBy.PREFERENCE_PAGE)
 
 
-def set_touch_interval(ctx: AppContext, token: TokenRecord, days: int | None, now: datetime) -> None:
+def set_touch_interval(
+    ctx: AppContext, token: TokenRecord, days: int | None, now: datetime, *, by: str = PREFERENCE_PAGE
+) -> None:
     """Send the lead at most one email in *days*; None leaves the frequency to its track."""
-    manual.set_touch_interval(ctx, token.lead_id, days, now, by=PREFERENCE_PAGE)
+    manual.set_touch_interval(ctx, token.lead_id, days, now, by=by)
 
 
 def set_timeline(ctx: AppContext, token: TokenRecord, day: date, now: datetime) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from sqlalchemy import text
 
@@ -10,6 +12,7 @@ from nurture.journey.consent import opt_in
 from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.delivery import run
 from nurture.journey.erasure import erase
+from nurture.reporting.explain import explain
 from tests.web.world import NOW, ONE_CLICK, World, advance_clock
 
 pytestmark = pytest.mark.quick
@@ -123,3 +126,45 @@ def test_of_an_erased_lead_s_links_only_the_one_to_unsubscribe_answers(world: Wo
     assert world.client.post(before["unsubscribe"], data=ONE_CLICK).status_code == 200
     assert world.client.get(before["preferences"]).status_code == 404
     assert world.all_rows() == kept
+
+
+def test_the_page_offers_less_email_which_the_caps_honor_and_the_history_explains(world: World) -> None:
+    page = world.client.get(world.path("mia", "unsubscribe")).text
+    assert re.findall(r'name="less" value="(\w+)"', page) == ["30", "60", "pause"]
+    answer = world.client.post(world.path("mia", "unsubscribe"), data={"less": "30"})
+    assert answer.status_code == 200
+    assert "<h1>At most one a month, from now on</h1>" in answer.text
+    assert world.value(_SUPPRESSED, id=world.ids["mia"]) == 0
+    explanation = explain(world.ctx, world.ids["mia"], NOW)
+    assert explanation.touch_interval_days == 30
+    assert "one email in 30 days at most, on the unsubscribe page" in str(explanation)
+    assert world.value("SELECT count(*) FROM lead WHERE touch_interval_days IS NOT NULL") == 1
+    page = world.client.get(world.path("mia", "unsubscribe")).text
+    assert re.findall(r'name="less" value="(\w+)"', page) == ["60", "pause"]
+
+
+def test_a_pause_instead_of_unsubscribing_can_be_ended_on_the_preference_page(world: World) -> None:
+    answer = world.client.post(world.path("mia", "unsubscribe"), data={"less": "pause"})
+    assert "<h1>No email before " in answer.text
+    assert world.value("SELECT paused_by FROM lead WHERE id = :id", id=world.ids["mia"]) == "preference-page"
+    assert 'value="pause"' not in world.client.get(world.path("mia", "unsubscribe")).text
+    assert "End the pause now" in world.client.get(world.path("mia", "preferences")).text
+
+
+def test_a_form_that_asks_for_less_and_for_none_stops_all_mail(sqlite_world: World) -> None:
+    sqlite_world.client.post(sqlite_world.path("mia", "unsubscribe"), data={"less": "30", **ONE_CLICK})
+    assert sqlite_world.value(_SUPPRESSED, id=sqlite_world.ids["mia"]) == 1
+    before = sqlite_world.all_rows()
+    for fields in ({"less": "30"}, {"less": "pause"}):
+        assert sqlite_world.client.post(sqlite_world.path("mia", "unsubscribe"), data=fields).status_code == 400
+    assert "less instead" not in sqlite_world.client.get(sqlite_world.path("mia", "unsubscribe")).text
+    assert sqlite_world.all_rows() == before
+
+
+def test_only_frequencies_of_the_page_can_be_chosen_and_none_is_more_than_now(sqlite_world: World) -> None:
+    sqlite_world.client.post(sqlite_world.path("mia", "unsubscribe"), data={"less": "60"})
+    before = sqlite_world.all_rows()
+    for value in ("30", "14", "any", "", "1000", "-1"):
+        page = sqlite_world.client.post(sqlite_world.path("mia", "unsubscribe"), data={"less": value})
+        assert page.status_code == 400
+    assert sqlite_world.all_rows() == before

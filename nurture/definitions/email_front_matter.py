@@ -9,6 +9,7 @@ from nurture.definitions.schema_check import Reporting
 from nurture.definitions.values import read_name
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.errors import suggest
+from nurture.formats.languages import LANGUAGES
 
 LAYOUTS: Final = "layouts/"
 _MJML: Final = ".mjml"
@@ -40,15 +41,19 @@ def check_front_matter(file: str, text: str, context: ParseContext) -> None:
 
 
 def email_layout(file: str, text: str, default: str, sources: Sources, context: ParseContext) -> str:
-    """Return the layout that an email names, or *default*, in its language; one that does not exist is reported."""
+    """Return the layout that an email names, or *default*, in its language; one that does not exist is reported.
+
+    A layout that shows `words` needs no file for a language whose words nurture has.
+    """
     known = layouts_in(sources)
     line, layout = (read_front_matter(text) or {}).get("layout", (1, default))
     if layout not in known:
         what = f"there is no layout `{layout}` in {LAYOUTS}"
         context.add_problem(Node(file, line, None), what, suggest(layout, known))
     language = split_language(file.rpartition("/")[2].removesuffix(".md"))[1]
-    if language and f"{layout}.{language}" not in known:
-        what = f"there are emails in {language}, but this layout is not there in {language}: its small print stays"
+    is_translated = language in LANGUAGES and "words.unsubscribe" in known.get(layout, "")
+    if language and not is_translated and f"{layout}.{language}" not in known:
+        what = f"there are emails in {language}, but this layout is not there in {language}: the small print is English"
         context.warn(Node(f"{LAYOUTS}{layout}.mjml", 1, None), what, f"Write {LAYOUTS}{layout}.{language}.mjml.")
     return f"{layout}.{language}" if f"{layout}.{language}" in known else layout
 

@@ -86,8 +86,7 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> C
         to=Address(full_name(to.fields), to.email),
         reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
     )
-    values = touch_values(to.fields, program, mailto, to.consent_basis)
-    return compose(compiled, {**values, "_language": language or program.language}, envelope)
+    return compose(compiled, touch_values(to.fields, program, mailto, to.consent_basis, "", language), envelope)
 
 
 def readdress(email: ComposedEmail, to: str, reply_domain: str, now: datetime) -> ComposedEmail:

@@ -42,7 +42,7 @@ def test_languages_are_those_of_the_files_and_choose_layout_and_snippet() -> Non
     ("files", "problem"),
     [
         (["01-one.de"], "tracks/hello/02-two.md:1: warning: the email is missing in de: leads of these languages get it in en. Write 02-two.de.md"),
-        (["01-one.fr", "02-two.fr"], "layouts/plain.mjml:1: warning: there are emails in fr, but this layout is not there in fr: its small print stays. Write layouts/plain.fr.mjml"),
+        (["01-one.fr", "02-two.fr"], "layouts/plain.mjml:1: warning: there are emails in fr, but this layout is not there in fr: the small print is English. Write layouts/plain.fr.mjml"),
         (["01-on.de", "01-one.de", "02-two.de"], "tracks/hello/01-on.de.md:1: there is no email `01-on.md` of which this is one language. Did you mean `01-one`?"),
         (["01-one.en", "02-two.en"], "tracks/hello/01-one.en.md:1: `en` is the language of 01-one.md. Move its text to 01-one.md, or write the other `language:` in defaults.yaml"),
         (["01-one.german", "02-two.de"], "tracks/hello/01-one.german.md:1: `german` is not the code of a language. Rename it to 01-one.de.md"),
@@ -50,6 +50,13 @@ def test_languages_are_those_of_the_files_and_choose_layout_and_snippet() -> Non
 )  # fmt: skip
 def test_what_is_missing_or_misnamed_is_said(files: list[str], problem: str) -> None:
     assert problem in problems(_with(*files))
+
+
+def test_a_layout_with_translated_words_needs_no_file_of_its_own() -> None:
+    translated = {"layouts/plain.mjml": "<mjml>{{ words.unsubscribe }}</mjml>"}
+    assert problems(_with("01-one.fr", "02-two.fr") | translated) == []
+    (found,) = problems(_with("01-one.ja", "02-two.ja") | translated)
+    assert "this layout is not there in ja" in found
 
 
 def test_the_language_of_emails_without_a_suffix_can_be_another() -> None:

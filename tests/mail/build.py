@@ -7,6 +7,7 @@ from typing import Any
 
 from nurture.definitions.brand import Brand
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource, compile_email
+from nurture.mail.rendering.layout_words import layout_words
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 
 LAYOUTS = Path(__file__).parents[2] / "templates" / "layouts"
@@ -32,6 +33,8 @@ def values(**lead: object) -> dict[str, Any]:
         "track": {"name": "webinar", "consent_reason": "", "url": "https://example.com/a?x=1&y=2"},
         "unsubscribe_url": UNSUBSCRIBE,
         "preferences_url": "",
+        "language": "en",
+        "words": layout_words("en"),
     }
 
 

@@ -15,7 +15,7 @@ from tests.journey.builders import sample_rules
 
 EMAIL = "tracks/welcome/01-hello.md"
 LAYOUT = "layouts/plain.mjml"
-LINK = '<a href="{{ unsubscribe_url }}">Unsubscribe</a>'
+LINK = '<a href="{{ unsubscribe_url }}">{{ words.unsubscribe }}</a>'
 POSTAL = "{{ sender.postal_address | one_line }}"
 EMPTY = "for a lead with only an address"
 NOT_ONE = "is not allowed in an email"

@@ -15,6 +15,7 @@ from nurture.journey.consent import open_tracking_queries
 from nurture.journey.tracks.owner_sender import Contact, load_owners
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
+from nurture.mail.rendering.layout_words import LAYOUT_VARIABLES, layout_words
 from nurture.mail.rendering.link_tracking import TrackedLinks
 from nurture.mail.rendering.render import Address, Envelope, compose
 from nurture.mail.rendering.utm import add_utm
@@ -26,18 +27,12 @@ from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 from nurture.runtime.public_links import Link, LinkSpec
 from nurture.runtime.published import Definitions
 
-_CONSENT_TEXTS: Final = {
-    "consent": "You receive this because you agreed to hear from us.",
-    "": "You receive this because you or your company showed interest in what we do.",
-}
-"""The consent reason in an email, by consent basis."""
-
 REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address"})
 """Variables that every touch must use."""
 
 KNOWN_VARIABLES: Final = frozenset(
     {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.consent_reason"}
-    | {"unsubscribe_url", "preferences_url"}
+    | {"unsubscribe_url", "preferences_url", *LAYOUT_VARIABLES}
 )
 """Variables that a touch may use, besides those of the lead."""
 
@@ -135,8 +130,8 @@ def compose_touch(
     ctx: AppContext, template: TouchTemplate, message: DueMessage, *, track_opens: bool = False
 ) -> ComposedMessage:
     """Compose a touch; *track_opens* is whether the lead agreed to open tracking."""
-    links, envelope, values = address_lead(ctx, template.program, template.sender, message, message.step)
-    values["_language"] = template.language or template.program.language
+    program, language = template.program, template.language
+    links, envelope, values = address_lead(ctx, program, template.sender, message, message.step, language)
     if template.reply_to is not None and not ctx.reply_domain:
         envelope = replace(envelope, reply_to=template.reply_to)
     tracked_links = _make_tracked_links(ctx.base_url, template.compiled, message, links, track_opens=track_opens)
@@ -146,9 +141,9 @@ def compose_touch(
 
 
 def address_lead(
-    ctx: AppContext, program: Program, sender: Address, message: DueMessage, label: str
+    ctx: AppContext, program: Program, sender: Address, message: DueMessage, label: str, language: str = ""
 ) -> tuple[list[Link], Envelope, dict[str, object]]:
-    """Return links, envelope and template values of an email to a lead from the sender of *program*.
+    """Return links, envelope and template values of an email to a lead from the sender of *program*, in *language*.
 
     The links are a reply address and those to unsubscribe and to the preference center, as far as they are served.
     """
@@ -174,7 +169,8 @@ def address_lead(
         labels=(message.track, label),
         installation_id=ctx.installation_id,
     )
-    values = touch_values(message.fields, program, unsubscribe_url, message.consent_basis or "", preferences_url)
+    basis = message.consent_basis or ""
+    values = touch_values(message.fields, program, unsubscribe_url, basis, preferences_url, language)
     return links, envelope, values
 
 
@@ -214,10 +210,20 @@ def _reply_to(reply_domain: str, sender: Sender, message: DueMessage, links: lis
 
 
 def touch_values(
-    fields: Mapping[str, Any], program: Program, unsubscribe_url: str, consent_basis: str, preferences_url: str = ""
+    fields: Mapping[str, Any],
+    program: Program,
+    unsubscribe_url: str,
+    consent_basis: str,
+    preferences_url: str = "",
+    language: str = "",
 ) -> dict[str, object]:
-    """Return the variables with which a touch is rendered."""
+    """Return the variables with which a touch is rendered in *language*, "" for that of its track."""
+    written = language or program.language
+    words = layout_words(written)
     return {
+        "_language": written,
+        "language": written,
+        "words": words,
         "lead": lead_values(fields, program.fallbacks),
         "sender": {
             "name": program.sender.name,
@@ -227,7 +233,7 @@ def touch_values(
         "track": {
             "name": program.track,
             "goal": program.goal,
-            "consent_reason": _CONSENT_TEXTS.get(consent_basis, _CONSENT_TEXTS[""]),
+            "consent_reason": words["agreed" if consent_basis == "consent" else "interested"],
         },
         "unsubscribe_url": unsubscribe_url,
         "preferences_url": preferences_url,

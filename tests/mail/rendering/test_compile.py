@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from nurture.errors import InvalidDefinitions
 from nurture.mail.rendering.compile import EmailSource, check_email, compile_email
 from nurture.mail.rendering.email_file import get_layout_name
+from nurture.mail.rendering.layout_words import LAYOUT_VARIABLES
 from nurture.mail.rendering.link_rules import LINK_ADVICE
 from tests.mail.build import BARE, BRIEF, PLAIN, compiled, composed, source
 
 KNOWN = {"lead.first_name", "lead.company", "sender.name", "sender.postal_address"}
-KNOWN |= {"track.consent_reason", "track.url", "unsubscribe_url", "preferences_url"}
+KNOWN |= {"track.consent_reason", "track.url", "unsubscribe_url", "preferences_url", *LAYOUT_VARIABLES}
 
 
 def problems_of(text: str | EmailSource, layout: str = BARE) -> list[str]:

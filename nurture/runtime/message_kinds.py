@@ -21,13 +21,14 @@ class ComposedMessage(NamedTuple):
     """A composed message and its public links.
 
     *own_destinations* are the destinations of numbered links that only this message has, *shared_destinations* those
-    that all messages of its template share.
+    that all messages of its template share. *named_leads* are other leads that it names: erasing one of them finds it.
     """
 
     email: ComposedEmail
     links: Sequence[Link] = ()
     own_destinations: PersonalDestinations | None = None
     shared_destinations: Sequence[SharedDestination] = ()
+    named_leads: Sequence[int] = ()
 
 
 class Composer(Protocol):

@@ -68,6 +68,13 @@ class Message(Model, table=True):
     is_ambiguous: bool | None = None
 
 
+class MessageMention(Model, table=True):
+    """A lead that an email to our own team names, such as a list, besides the lead that the email belongs to."""
+
+    message_id: int = Field(sa_type=Id, foreign_key="message.id", primary_key=True)
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", primary_key=True, index=True)
+
+
 class CircuitBreaker(Model, table=True):
     """A sending pause: a provider that is down or refuses us, a sender domain whose email bounces.
 
@@ -115,5 +122,6 @@ class MailStop(Model, table=True):
 
 
 message = table(Message)
+message_mention = table(MessageMention)
 circuit_breaker = table(CircuitBreaker)
 mail_stop = table(MailStop)

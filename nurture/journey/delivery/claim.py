@@ -11,8 +11,10 @@ from secrets import token_hex
 from typing import Final
 
 from nurture.clock import Clock
+from nurture.db.tables.delivery import message_mention
 from nurture.db.transaction import Transaction
 from nurture.journey.delivery import send_checks
+from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.custody import lock_leads
 from nurture.mail.inbound.classify import reply_address
@@ -96,6 +98,21 @@ def save_links(tx: Transaction, composed: ComposedBatch, now: datetime) -> None:
     link_queries.write_destinations(tx, set(chain.from_iterable(by_template.values())), own)
 
 
+def _save_mentions(tx: Transaction, composed: ComposedBatch) -> set[int]:
+    """Store which other leads the emails name; return the emails that name a lead which was erased meanwhile.
+
+    These are composed again once the lease has expired.
+    """
+    mentions = {(id_, lead) for id_, one in composed.messages.items() for lead in one.named_leads}
+    if not mentions:
+        return set()
+    existing = leads_queries.filter_existing(tx, {lead for _, lead in mentions})
+    outdated = {id_ for id_, lead in mentions if lead not in existing}
+    kept = sorted(one for one in mentions if one[0] not in outdated)
+    tx.insert(message_mention, ("message_id", "lead_id"), kept, ignore_conflicts=True)
+    return outdated
+
+
 _FINAL_STATES: Final = frozenset({"accepted", "rejected", "cancelled"})
 
 
@@ -174,8 +191,9 @@ def _compose(
             composed = batch.compose(tx)
         observe("render", [one.send_key for one in batch.messages])
         with ctx.database.write() as tx:
-            lock_leads(tx, [one.lead_id for one in batch.messages])
-            composed.keep_only(QUEUE.lock_claimed(tx, token))
+            named = {lead for one in composed.messages.values() for lead in one.named_leads}
+            lock_leads(tx, sorted({*named, *(one.lead_id for one in batch.messages)}))
+            composed.keep_only(QUEUE.lock_claimed(tx, token) - _save_mentions(tx, composed))
             rejections = [DeliveryResult(id_, "rejected", why) for id_, why in composed.problems.items()]
             apply_outcomes_and_wake(tx, rejections, batch.messages, token, now)
             save_links(tx, composed, now)

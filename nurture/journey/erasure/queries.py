@@ -29,7 +29,7 @@ from nurture.db.metadata import metadata
 from nurture.db.tables.accounts import lead_account
 from nurture.db.tables.consent import consent_statement, open_tracking_consent, suppression
 from nurture.db.tables.crm import crm_link, crm_record
-from nurture.db.tables.delivery import message
+from nurture.db.tables.delivery import message, message_mention
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.inbound import inbound_mail, reply
 from nurture.db.tables.inbound import provider_event as mail_event
@@ -42,6 +42,9 @@ from nurture.db.tables.routing import missing_field, routing_decision
 from nurture.db.tables.signals import signal
 from nurture.db.tables.tracks import audience_exclusion
 from nurture.db.transaction import Transaction
+from nurture.journey.handoff.digest_emails import DIGEST
+from nurture.journey.handoff.waiting.emails import WAITING_KIND
+from nurture.runtime import public_links
 
 _DELETED_TABLES: Final = (
     identity,
@@ -66,7 +69,9 @@ _CLEARED_COLUMNS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
 )
 """Tables whose rows are retained without free texts and without ids of the lead in other systems."""
 
-RETAINED_TABLES: Final = frozenset({"custody", "enrollment", "message", "link_token", "queue_priority", "signal"})
+RETAINED_TABLES: Final = frozenset(
+    {"custody", "enrollment", "message", "message_mention", "link_token", "queue_priority", "signal"}
+)
 """Tables whose rows of a lead are retained, some changed: they contain ids, times and names from definitions."""
 
 CLEARED_TABLES: Final = frozenset(
@@ -77,6 +82,11 @@ _DELETED_WHERE_MENTIONED: Final = frozenset(
     {"raw_batch", "idempotency_key", "identity", "personal_link_destination", "crm_link"}
 )
 """Tables whose rows of other leads are deleted if they mention the address."""
+
+_LISTS: Final = (WAITING_KIND, DIGEST.name)
+"""The kinds of messages that list many leads, and belong to one of them."""
+
+_KEPT_LINKS: Final = (public_links.UNSUBSCRIBE, public_links.QUEUES)
 
 _NOT_SEARCHED: Final = frozenset({"address", "publication", "approval", "custody"})
 """Tables that contain definitions, generated texts, and the addresses themselves."""
@@ -114,7 +124,7 @@ def find_ambiguous(tx: Transaction, lead_ids: Iterable[int], normals: Iterable[s
 def erase_lead(tx: Transaction, lead_id: int, now: datetime) -> None:
     """Clear a lead's row, and delete or clear its rows in every other table.
 
-    Its links are deleted except those to unsubscribe; unsent messages are cancelled.
+    Its links are deleted except those to unsubscribe, and to the queues of a person; unsent messages are cancelled.
     """
     tx.execute(update(lead).where(lead.c.id == lead_id).values(**_CLEARED_LEAD, erased_at=now))
     mails = select(message.c.id).where(message.c.lead_id == lead_id)
@@ -122,7 +132,7 @@ def erase_lead(tx: Transaction, lead_id: int, now: datetime) -> None:
         tx.execute(delete(target).where(target.c.message_id.in_(mails)))
     for target in _DELETED_TABLES:
         tx.execute(delete(target).where(target.c.lead_id == lead_id))
-    tx.execute(delete(token).where(token.c.lead_id == lead_id, token.c.purpose != "unsubscribe"))
+    tx.execute(delete(token).where(token.c.lead_id == lead_id, token.c.purpose.not_in(_KEPT_LINKS)))
     for target, values in _CLEARED_COLUMNS:
         tx.execute(update(target).where(target.c.lead_id == lead_id).values(values))
     statement = update(mail_event).where(mail_event.c.message_id.in_(mails))
@@ -132,13 +142,24 @@ def erase_lead(tx: Transaction, lead_id: int, now: datetime) -> None:
 
 
 def _erase_messages(tx: Transaction, lead_id: int, now: datetime) -> None:
+    """Cancel the lead's unsent messages. Lists of many leads stay planned: composed again, they lack this one."""
     statement = update(message).where(message.c.lead_id == lead_id)
-    not_sent = message.c.state.in_(("planned", "claimed"))
+    _recompose_mentions(tx, lead_id, now)
+    not_sent = message.c.state.in_(("planned", "claimed")) & message.c.kind.not_in(_LISTS)
     cancelled = {"state": "cancelled", "state_at": now, "claimed_at": null(), "reason": "erased", "held_by": null()}
     tx.execute(statement.where(not_sent).values(**cancelled, lease_token=null(), lease_until=null()))
     # A server's reply may repeat the recipient.
     cleared = dict.fromkeys(("reason", "held_by", "topic", "provider_message_id"), null())
     tx.execute(statement.where(message.c.state != "cancelled").values(**cleared))
+
+
+def _recompose_mentions(tx: Transaction, lead_id: int, now: datetime) -> None:
+    """Take composed messages that name the lead, or list many leads, from their worker before they are sent."""
+    named = select(message_mention.c.message_id).where(message_mention.c.lead_id == lead_id)
+    is_list = (message.c.lead_id == lead_id) & message.c.kind.in_(_LISTS)
+    claimed = update(message).where(message.c.state == "claimed", or_(message.c.id.in_(named), is_list))
+    released = {"state": "planned", "state_at": now, "claimed_at": null(), "lease_token": null(), "lease_until": null()}
+    tx.execute(claimed.values(released))
 
 
 def _erase_signals(tx: Transaction, lead_id: int) -> None:
@@ -290,10 +311,11 @@ class SentMessage(NamedTuple):
 
 
 def list_sent_messages(tx: Transaction, lead_ids: Sequence[int]) -> list[SentMessage]:
-    """Return every message about these leads that may have been sent."""
+    """Return every message that may have been sent, and is about these leads or names one of them."""
     is_sent = message.c.state.not_in(("planned", "claimed", "cancelled"))
+    named = select(message_mention.c.message_id).where(message_mention.c.lead_id.in_(lead_ids))
     statement = select(*(message.c[name] for name in SentMessage._fields)).where(
-        message.c.lead_id.in_(lead_ids), is_sent
+        or_(message.c.lead_id.in_(lead_ids), message.c.id.in_(named)), is_sent
     )
     return [SentMessage._make(row) for row in tx.execute(statement.order_by(message.c.id))]
 

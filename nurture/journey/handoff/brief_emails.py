@@ -63,7 +63,9 @@ class Briefs(OfferEmails):
         urls |= self.profiles.contact_of(offer.lead_id) | {"why_now": defang_links(why)}
         values = {"offer": {**_offer_values(offer, policy, rep), **profile, **urls}}
         template = self.ctx.definitions.brief(tx, policy.version)
-        return compose_for_rep(self.ctx, self.policy, message, rep, template, values, links=links)
+        email = compose_for_rep(self.ctx, self.policy, message, rep, template, values, links=links)
+        colleague = self.profiles.colleagues.get(offer.lead_id)
+        return email._replace(named_leads=[colleague.lead_id] if colleague is not None else [])
 
 
 @dataclass(frozen=True)

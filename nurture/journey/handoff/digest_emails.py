@@ -88,7 +88,8 @@ class Digests:
             "manager": {"id": manager.id, "name": manager.name},
             "late": [defang_values(one._asdict()) for one in self.late[manager.id]],
         }
-        return compose_for_rep(self.ctx, self.policy, message, manager, template, values)
+        email = compose_for_rep(self.ctx, self.policy, message, manager, template, values)
+        return email._replace(named_leads=[one.lead_id for one in self.late[manager.id]])
 
 
 DIGEST: Final = MessageKind("digest", Digests.load)

@@ -119,9 +119,10 @@ class WaitingEmails:
         values = _list_values(found, self.policy, person, links[0].url(self.ctx.base_url) if self.ctx.base_url else "")
         template = self.ctx.definitions.sales_email(tx, self.policy.version, WAITING, default=shipped_template(WAITING))
         shown = {"waiting": values}
-        return compose_for_rep(
+        email = compose_for_rep(
             self.ctx, self.policy, message, person, template, shown, links=links if self.ctx.base_url else ()
         )
+        return email._replace(named_leads=[one.lead_id for one in found.leads])
 
 
 def _list_values(found: WaitingList, policy: Policy, person: Rep | Manager, page_url: str) -> Mapping[str, object]:

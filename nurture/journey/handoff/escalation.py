@@ -61,9 +61,12 @@ def next_touch_at(policy: Policy, offer: OfferRow) -> datetime:
 
 
 def next_touch_escalation(policy: Policy, holidays: Holidays, offer: OfferRow) -> tuple[EscalationStep, ...]:
-    """Return the steps of a lead in work: ask its rep; once asked, tell the manager, and take it back."""
+    """Return the steps of a lead in work: ask its rep; once asked, tell the manager, and take it back.
+
+    At the pace of `sla`: a tier is about the time until the first contact.
+    """
     levels = (EscalationLevel.NEXT_TOUCH_ASKED, EscalationLevel.NEXT_TOUCH_ESCALATED)
-    follow_up = policy.sla_of(offer.tier).follow_up
+    follow_up = policy.effective_sla.follow_up
     if offer.asked_at is None:
         ask = EscalationPolicy(None, _ASK_AFTER, levels=levels)
         return _escalation_steps(policy, ask, holidays, offer.rep, next_touch_at(policy, offer))

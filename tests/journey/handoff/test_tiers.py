@@ -55,6 +55,32 @@ def test_a_demo_request_is_escalated_within_minutes_and_a_reply_within_hours(ctx
     assert len(rows(ctx, of_lead, id=demo)) == 3
 
 
+@pytest.mark.parametrize("stage", [None, "in talks"])
+def test_a_tier_paces_a_lead_until_its_first_contact_and_not_in_talks(
+    sqlite_db: Database, tmp_path: Path, stage: str | None
+) -> None:
+    rules = escalation_rules()
+    fast = "    follow_up: {remind: 1 business hour, escalate: 2 business hours, take_back: 3 business hours}\n"
+    policy = rules["sales/policy.yaml"] + TIERS.replace("priority:", f"{fast}priority:")
+    rules["sales/policy.yaml"] = policy + 'next_touch_within: {"followed up": 7 days, "in talks": 7 days}\n'
+    ctx = make_context(sqlite_db, tmp_path, MONDAY, rules)
+    silent, new = (add_lead(ctx, demo_requested=True, title="Head", at=MONDAY) for _ in range(2))
+    run_at(ctx, MONDAY)
+    for offer in (1, 2):
+        responses.accept(ctx, offer, MONDAY)
+    assert due_at(ctx, new) == MONDAY + HOUR
+    follow_up.record_follow_up(ctx, silent, "call", MONDAY, stage=stage)
+    asked = MONDAY + 7 * DAY + HOUR
+    run_at(ctx, asked, asked + 3 * HOUR)
+    assert custody(ctx, silent)[0] == "rep"
+    assert custody(ctx, new)[0] != "rep"
+    assert due_at(ctx, silent) == asked + 2 * DAY  # `escalate` of `sla`
+    run_at(ctx, asked + 2 * DAY)
+    assert (due_at(ctx, silent), custody(ctx, silent)[0]) == (asked + 3 * DAY, "rep")
+    run_at(ctx, asked + 3 * DAY)
+    assert custody(ctx, silent)[0] != "rep"
+
+
 def test_a_hot_lead_waits_for_the_room_of_one_rep_as_long_as_its_tier_says(ctx: AppContext) -> None:
     for _ in range(5):  # Ana's capacity of a day
         add_lead(ctx, demo_requested=True, title="Head", city="Oslo", at=MONDAY)

@@ -25,11 +25,21 @@ from nurture.reporting import tracks as reporting
 from nurture.reporting.tracks import clicks_per_link
 
 
-def audit(json: JsonOption = False) -> None:
+def audit(
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Count the facts behind reports again, and correct what differs.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Check that every lead has exactly one custodian and one next action (residual 0)."""
     with open_app() as app:
         found = auditing.run_audit(app.ctx, app.clock.now())
-    print_result({"ok": found.ok, "audit": found}, lambda _: print_audit(found), json=json)
+        recounted = auditing.recount(app.ctx) if rebuild else None
+    result = {"ok": found.ok, "audit": found} | ({"recounted": recounted} if recounted is not None else {})
+    print_result(result, lambda _: print_audit(found), json=json)
+    for one in recounted or () if not json else ():
+        verdict = f"[yellow]{pluralize(one.rows, 'row')} corrected[/]" if one.rows else "[green]as the facts say[/]"
+        out.print(f"{one.table}: {verdict}.")
     if not found.ok:
         raise typer.Exit(1)
 

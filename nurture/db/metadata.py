@@ -13,6 +13,7 @@ from nurture.db.tables import (  # noqa: F401 - importing a file adds its tables
     links,
     outcomes,
     publishing,
+    rollups,
     routing,
     signals,
     tracks,

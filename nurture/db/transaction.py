@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import BigInteger, Connection, FromClause, Table, TextClause, text, update
+from sqlalchemy import BigInteger, Connection, FromClause, Table, TextClause, Update, text, update
 
 from nurture.db.row_values import (
     Columns,
@@ -41,20 +41,27 @@ class Transaction:
         self.is_sqlite = database.is_sqlite
         self.execute = connection.execute
         self.exec_driver_sql = connection.exec_driver_sql
-        self._at_commit: dict[AtCommit, list[Any]] = {}
+        self._at_commit: dict[tuple[bool, AtCommit], list[Any]] = {}
 
     @property
     def skips_locked(self) -> bool:
         """Return whether a claim can skip rows that another worker has locked; SQLite has a single writer."""
         return not self.is_sqlite
 
-    def at_commit(self, step: AtCommit, items: Sequence[Any] = ()) -> None:
-        """Run *step* once at the end of this `write`, with the items of all calls."""
-        self._at_commit.setdefault(step, []).extend(items)
+    @property
+    def worker_number(self) -> int:
+        """Return a number that no other open connection has; 0 on SQLite, which has a single writer."""
+        driver: Any = self.connection.connection.driver_connection
+        return 0 if self.is_sqlite else int(driver.info.backend_pid)
+
+    def at_commit(self, step: AtCommit, items: Sequence[Any] = (), *, last: bool = False) -> None:
+        """Run *step* once at the end of this `write`, with the items of all calls; *last* after the other steps."""
+        self._at_commit.setdefault((last, step), []).extend(items)
 
     def run_at_commit(self) -> list[Callable[[], None]]:
         """Run the steps of `at_commit`; return what to call after the commit."""
-        return [step(self, items) for step, items in self._at_commit.items()]
+        steps = sorted(self._at_commit.items(), key=lambda item: item[0][0])
+        return [step(self, items) for (_, step), items in steps]
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -110,11 +117,13 @@ class Transaction:
         rows: Sequence[Sequence[Any]],
         *,
         ignore_conflicts: bool = False,
+        adds: bool = False,
         unique_columns: Sequence[str] = (),
     ) -> int:
         """Insert *rows* of the columns *names* with one statement; return how many were inserted.
 
-        *ignore_conflicts* skips rows that exist, by any key. For a table with generated ids, name instead the
+        *ignore_conflicts* skips rows that exist, by any key; *adds* adds the numbers to them. For a table with
+        generated ids, name instead the
         *unique_columns*, each of them unique by itself: PostgreSQL uses up an id before it finds a conflict, so
         existing rows are excluded before.
 
@@ -124,7 +133,7 @@ class Transaction:
             return 0
         columns = column_types(table, names)
         listed_names = ", ".join(f'"{name}"' for name in names)
-        unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else ""
+        unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else _add_to_row(table) if adds else ""
         if self.is_sqlite:
             marks = ", ".join("?" * len(columns))
             statement = f"INSERT INTO {table.name} ({listed_names}) VALUES ({marks}){unless}"  # noqa: S608 - names come from the code
@@ -153,6 +162,11 @@ class Transaction:
             statement = update(table).where(table.c.id == new.c.id, *where)
             self.execute(statement.values({name: new.c[name] for name in names} | values))
 
+    def update_rows(self, statement: Update, values: Mapping[str, Any]) -> int:
+        """Execute an update; return how many rows it changed. SQLite's driver does not count those of a CTE."""
+        changed = self.execute(statement, values).rowcount
+        return int(self.exec_driver_sql("SELECT changes()").scalar_one()) if self.is_sqlite else changed
+
     def ids(self, name: str, ids: Sequence[int]) -> FromClause:
         """Return *ids* as a table expression with the column `id`."""
         return self.rows(name, {"id": BigInteger()}, [(id_,) for id_ in ids])
@@ -167,3 +181,10 @@ class Transaction:
             return list(range(newest + 1, newest + 1 + count))
         query = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
         return list(self.connection.execute(query, {"name": table, "count": count}).scalars())
+
+
+def _add_to_row(table: Table) -> str:
+    """Return the SQL that adds all columns but the key to the row that has the same key."""
+    key = ", ".join(column.name for column in table.primary_key)
+    sums = (f"{one.name} = {table.name}.{one.name} + excluded.{one.name}" for one in table.c if not one.primary_key)
+    return f" ON CONFLICT ({key}) DO UPDATE SET {', '.join(sums)}"

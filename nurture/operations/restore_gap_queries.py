@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import case, literal, or_, select, text, update
 
+from nurture.db.rollups import SentChange, count_sent
 from nurture.db.row_values import column_types
 from nurture.db.tables.delivery import message
 from nurture.db.tables.handoff import offer
@@ -65,7 +66,7 @@ def mark_as_sent(tx: Transaction, at: datetime, limit: int) -> int:
         message.c.id == chosen.c.id, message.c.state.in_((*_WAITING_STATES, *_CALLED_STATES))
     )
     presumed_at = case((message.c.state.in_(_CALLED_STATES), message.c.state_at), else_=message.c.send_at)
-    tx.execute(
+    sent = tx.execute(
         statement.values(
             state="accepted",
             state_at=presumed_at,
@@ -74,8 +75,9 @@ def mark_as_sent(tx: Transaction, at: datetime, limit: int) -> int:
             reason=_MAY_HAVE_BEEN_SENT,
             lease_token=None,
             lease_until=None,
-        )
-    )
+        ).returning(message.c.id, message.c.accepted_at)
+    ).all()
+    count_sent(tx, [SentChange(id_, accepted_at, 1) for id_, accepted_at in sent])
     signal_queries.make_due(tx, [row.lead_id for row in rows], at)
     return len(rows)
 
@@ -83,6 +85,8 @@ def mark_as_sent(tx: Transaction, at: datetime, limit: int) -> int:
 def mark_unknown(tx: Transaction) -> int:
     """Set the messages that `mark_as_sent` accepted to `unknown`; return how many."""
     counted = (message.c.state == "accepted") & (message.c.provider == PRESUMED_SENT)
+    sent = tx.execute(select(message.c.id, message.c.accepted_at).where(counted)).all()
+    count_sent(tx, [SentChange(id_, accepted_at, -1) for id_, accepted_at in sent])
     statement = update(message).where(counted)
     return tx.execute(statement.values(state="unknown", accepted_at=None)).rowcount
 

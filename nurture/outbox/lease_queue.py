@@ -145,21 +145,20 @@ class LeaseQueue(Generic[Result]):
         query = select(func.json_group_array(self.table.c.id)).join(candidates, candidates.c.id == self.table.c.id)
         return query.where(self._claimed_by_worker)
 
-    def write_results(self, tx: Transaction, results: Sequence[Result], token: str | None, now: datetime) -> None:
-        """Write results, and end the leases; with *token*, only of rows that it still holds.
+    def write_results(self, tx: Transaction, results: Sequence[Result], token: str | None, now: datetime) -> int:
+        """Write results, and end the leases; with *token*, only of rows that it still holds. Return how many.
 
         So a slow worker overwrites no newer result, and resolves its own row that has become `unknown`.
         """
         if not results:
-            return
+            return 0
         columns = column_types(self.table, self._result_columns)
         values = {"payload": tx.payload(columns, results), "at": now}
         if token is None:
-            tx.execute(tx.cached((self, "any result"), lambda: self._result_statement(tx)), values)
-            return
+            return tx.update_rows(tx.cached((self, "any result"), lambda: self._result_statement(tx)), values)
         is_held = self.table.c.lease_token == _WORKER
         statement = tx.cached((self, "held result"), lambda: self._result_statement(tx).where(is_held))
-        tx.execute(statement, values | {"worker": token})
+        return tx.update_rows(statement, values | {"worker": token})
 
     @property
     def _result_columns(self) -> tuple[str, ...]:

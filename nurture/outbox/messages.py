@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, func, or_, select, update
 
+from nurture.db import rollups
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
 from nurture.db.tables.handoff import offer
@@ -64,6 +65,7 @@ class DueMessage(NamedTuple):
     fields: dict[str, Any]
     zone: str
     country: str
+    source: str
     consent_basis: str | None
     paused_until: datetime | None
     touch_interval_days: int | None
@@ -108,6 +110,31 @@ QUEUE: Final = LeaseQueue(
     claim_columns=("id", "sender_domain"),
 )
 """Claims name the domain that a message is sent from, None for email to reps."""
+
+
+def write_results(
+    tx: Transaction,
+    results: Sequence[DeliveryResult],
+    token: str | None,
+    now: datetime,
+    messages: Sequence[DueMessage] = (),
+) -> None:
+    """Write delivery results as `LeaseQueue.write_results`, and count the touches that were accepted.
+
+    Those of *messages* need no query to be counted.
+    """
+    written = QUEUE.write_results(tx, results, token, now)
+    accepted = {one.id: one.accepted_at for one in results if one.accepted_at is not None}
+    if written < len(results) and accepted:  # the lease of some was lost: another has written their result
+        chosen = tx.ids("chosen", sorted(accepted))
+        query = select(message.c.id, message.c.accepted_at).join(chosen, chosen.c.id == message.c.id)
+        stored = dict(tx.execute(query.where(message.c.state == "accepted")).tuples().all())
+        accepted = {id_: at for id_, at in accepted.items() if stored.get(id_) == at}
+    touches = [one for one in messages if one.kind == "touch" and one.id in accepted]
+    facts = [(one.lead_id, accepted[one.id], one.track, one.track_version, one.step, rollups.SENT) for one in touches]
+    rollups.count_entries(tx, facts, {one.lead_id: one.source for one in touches})
+    others = accepted.keys() - {one.id for one in messages}
+    rollups.count_sent(tx, [rollups.SentChange(id_, accepted[id_], 1) for id_ in others])
 
 
 def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = None) -> list[DueMessage]:

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from nurture.db import locks
+from nurture.db import locks, rollups
+from nurture.db.rollups import RollupDifference
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.policy.policy import Policy
@@ -129,6 +130,15 @@ def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
         tuple(_balances(counted, keys, 1)),
         tuple(findings),
     )
+
+
+def recount(ctx: AppContext) -> list[RollupDifference]:
+    """Count the facts behind reports again, correct the counts that differ, and return how many did.
+
+    Workers wait meanwhile: for minutes with millions of leads.
+    """
+    with ctx.database.write() as tx:
+        return rollups.recount(tx)
 
 
 def _queue_clocks(ctx: AppContext, tx: Transaction, policy: Policy, now: datetime) -> list[tuple[str, datetime]]:

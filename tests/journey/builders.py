@@ -19,6 +19,7 @@ from nurture.domain.lead import Closing
 from nurture.journey import run_once
 from nurture.journey.erasures import ERASURES
 from nurture.journey.leads import consent_queries
+from nurture.journey.leads.custody import JournalEntry, write_journal
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
@@ -211,16 +212,8 @@ def add_lead(
             "version": 1,
         }
         tx.execute(insert(_CUSTODY).values(custody))
-        entry = {
-            "lead_id": lead_id,
-            "at": at,
-            "stage": "intake",
-            "event": "imported",
-            "reason": f"from {source}",
-            "custody_to": "intake",
-            "ref": source,
-        }
-        tx.execute(insert(_JOURNAL).values(entry))
+        entry = JournalEntry(lead_id, at, "intake", "imported", f"from {source}", custody_to="intake", ref=source)
+        write_journal(tx, [entry])
     return lead_id
 
 
@@ -251,4 +244,3 @@ _ADDRESS = table(lead_tables.Address)
 _LEAD = table(lead_tables.Lead)
 _IDENTITY = table(lead_tables.Identity)
 _CUSTODY = table(lead_tables.Custody)
-_JOURNAL = table(lead_tables.Journal)

@@ -18,6 +18,7 @@ from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
 from nurture.journey.leads import consent_queries
+from nurture.journey.leads.custody import JournalEntry, write_journal
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.mail.rendering.render import ComposedEmail
@@ -130,8 +131,9 @@ def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) 
             "version": 1,
         }
         tx.execute(insert(names["custody"]), [{"lead_id": id_, **custody_row} for id_ in ids])
-        entry = {"at": at, "stage": "intake", "event": "imported", "reason": "", "custody_to": "intake", "ref": "test"}
-        tx.execute(insert(names["journal"]), [{"lead_id": id_, **entry} for id_ in ids])
+        write_journal(
+            tx, [JournalEntry(id_, at, "intake", "imported", "", custody_to="intake", ref="test") for id_ in ids]
+        )
     return ids
 
 

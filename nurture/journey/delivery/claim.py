@@ -22,7 +22,7 @@ from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import PROBE_AFTER
 from nurture.outbox.lease_queue import LEASE, CheckpointObserver, heartbeat, ignore_checkpoint
-from nurture.outbox.messages import QUEUE, TO_NOTIFIER, DeliveryResult, DueMessage, lock_due
+from nurture.outbox.messages import QUEUE, TO_NOTIFIER, DeliveryResult, DueMessage, lock_due, write_results
 from nurture.runtime import link_queries, public_links, quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.message_kinds import ComposedMessage, Composer
@@ -213,4 +213,4 @@ def apply_outcomes_and_wake(
     leads = {one.id: one.lead_id for one in claimed}
     finished_leads = [leads[outcome.id] for outcome in outcomes if outcome.state in _FINAL_STATES]
     signal_queries.make_due(tx, finished_leads, now)
-    QUEUE.write_results(tx, outcomes, token, now)
+    write_results(tx, outcomes, token, now, claimed)

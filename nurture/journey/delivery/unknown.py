@@ -71,7 +71,7 @@ def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent:
                 "`nurture delivery messages` lists them."
             )
         signal_queries.make_due(tx, leads, now)
-        messages.QUEUE.write_results(tx, [_manual_outcome(one, now, sent=sent) for one in found], None, now)
+        messages.write_results(tx, [_manual_outcome(one, now, sent=sent) for one in found], None, now)
         changes = Changes(journal_entries=[_journal_entry(one, now, sent=sent) for one in found])
         changes.write(tx, now)
     return found

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
+from nurture.db.rollups import SentChange, count_sent
 from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
 from nurture.domain.consent.suppression import SuppressionSource
@@ -398,6 +399,7 @@ def apply_statuses(
     """
     rows: list[MessageStatusUpdate] = []
     lead_ids: list[int] = []
+    counted: list[SentChange] = []
     for sent, news in updates:
         before = after = DeliveryStatus(sent.state, sent.state_at, sent.accepted_at, sent.reason, sent.is_ambiguous)
         for one in news:
@@ -405,10 +407,14 @@ def apply_statuses(
         if after == before:
             continue
         rows.append(MessageStatusUpdate(sent.id, before.state, *after, provider=provider))
+        if after.accepted_at != before.accepted_at:
+            times = ((before.accepted_at, -1), (after.accepted_at, 1))
+            counted += [SentChange(sent.id, at, n) for at, n in times if at is not None]
         if not is_accepted_by_provider(before.state):
             lead_ids.append(sent.lead_id)
     signal_queries.make_due(tx, lead_ids, now)
     provider_event_queries.write_statuses(tx, rows)
+    count_sent(tx, counted)
     # Whether a click came too soon depends on when the mail was delivered.
     click_queries.mark_for_reclassification(tx, [row.id for row in rows])
     return len(rows)

@@ -11,6 +11,7 @@ from nurture.db.tables.routing import capacity_forecast, queue_priority, queue_s
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Queue
 from nurture.domain.routing.priority import CapacityForecast
+from nurture.journey.leads.custody import JournalEntry, write_journal
 
 _WAITING: Final = (IN_QUEUE, custody.c.ref == Queue.HAND_OFF.value)
 _RANK: Final = func.coalesce(queue_priority.c.rank, custody.c.since, type_=custody.c.since.type)
@@ -109,22 +110,13 @@ def postpone(
         .where(custody.c.lead_id == waiting.c.id)
         .values(due_at=until, next_action=action, version=custody.c.version + 1)
     )
-    new = [lead_id for lead_id, was_held_before in found if not was_held_before]
-    if new:
-        tx.execute(
-            insert(journal),
-            [
-                {
-                    "lead_id": lead_id,
-                    "at": now,
-                    "stage": "handoff",
-                    "event": "held",
-                    "reason": f"no rep has capacity; expected at {until:%Y-%m-%d %H:%M} UTC",
-                    "policy_version": policy_version,
-                }
-                for lead_id in new
-            ],
-        )
+    reason = f"no rep has capacity; expected at {until:%Y-%m-%d %H:%M} UTC"
+    new = [
+        JournalEntry(lead_id, now, "handoff", "held", reason, policy_version=policy_version)
+        for lead_id, was_held_before in found
+        if not was_held_before
+    ]
+    write_journal(tx, new)
     return len(found)
 
 

@@ -7,7 +7,6 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, String, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.row_values import column_types, row_columns
 from nurture.db.tables.handoff import offer
@@ -21,7 +20,7 @@ from nurture.domain.plain_text import index_key
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.intake.interpret import IdentityKey
 from nurture.journey.intake.match import ExistingLead, LeadPlan
-from nurture.journey.leads.custody import lock_leads
+from nurture.journey.leads.custody import JournalEntry, count_entries, lock_leads
 from nurture.outbox import crm_records
 
 _NEW_LEAD: Final = (
@@ -119,13 +118,7 @@ def insert_leads(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> N
     custodies = [(one.id, *one.custody[:2], now, *one.custody[2:4], 1) for one in leads]
     tx.insert(custody, _NEW_CUSTODY, custodies)
     created = Counter(one.row.source for one in leads if one.row is not None)
-    if created:
-        insert = (sqlite.insert if tx.is_sqlite else postgresql.insert)(created_leads)
-        total = created_leads.c.count + insert.excluded.count
-        rows_by_source = [{"source": source, "count": count} for source, count in sorted(created.items())]
-        tx.execute(
-            insert.values(rows_by_source).on_conflict_do_update(index_elements=["source"], set_={"count": total})
-        )
+    tx.insert(created_leads, ("source", "count"), sorted(created.items()), adds=True)
 
 
 def insert_identities(tx: Transaction, leads: Sequence[LeadPlan]) -> None:
@@ -137,6 +130,12 @@ def insert_identities(tx: Transaction, leads: Sequence[LeadPlan]) -> None:
 def insert_journal(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> None:
     """Insert the journal entries of leads."""
     rows = [(one.id, now, "intake", *note) for one in leads for note in one.notes]
+    sources = {one.id: one.row.source for one in leads if one.row is not None and one.existing is None}
+    entries = [
+        JournalEntry(id_, at, stage, event, reason, custody_from=source, custody_to=target)
+        for id_, at, stage, event, reason, source, target, _ in rows
+    ]
+    count_entries(tx, entries, sources)
     tx.insert(journal, _JOURNAL_ENTRY, rows)
 
 

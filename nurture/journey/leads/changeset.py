@@ -180,6 +180,8 @@ class Changes:
     priority_updates: list[PriorityUpdate] = field(default_factory=list)
     readmissions: list[tuple[int, str]] = field(default_factory=list)
     """Leads, each with a track whose audience it does not fit now, so that it may enter when it does."""
+    sources: dict[int, str] = field(default_factory=dict)
+    """The sources of leads with journal entries, if known; the others are looked up."""
 
     def write(self, tx: Transaction, now: datetime) -> set[int]:
         """Write the changes of all leads whose custody version still matches; return these leads.
@@ -212,7 +214,7 @@ class Changes:
         _write_priorities(tx, _without_conflicts(self.priority_updates, conflicting))
         readmit(tx, self.readmissions)
         entries = _without_conflicts(self.journal_entries, conflicting)
-        write_journal(tx, entries)
+        write_journal(tx, entries, self.sources)
 
 
 def _without_conflicts(rows: Sequence[Any], conflicting: set[int]) -> Sequence[Any]:

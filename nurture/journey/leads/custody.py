@@ -3,12 +3,14 @@
 All writers lock leads in one order. Entries of the journal are never changed.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 
+from nurture.db import rollups
 from nurture.db.row_values import column_types
 from nurture.db.tables.leads import custody, journal
 from nurture.db.transaction import Transaction
@@ -121,6 +123,40 @@ class JournalEntry(NamedTuple):
     ref: str | None = None
 
 
-def write_journal(tx: Transaction, entries: Sequence[JournalEntry]) -> None:
-    """Add *entries* to the journal, with one statement."""
+_COUNTED: Final[Callable[[JournalEntry], Any]] = attrgetter(*rollups.JournalFact._fields)
+
+
+def write_journal(tx: Transaction, entries: Sequence[JournalEntry], sources: Mapping[int, str] | None = None) -> None:
+    """Add *entries* to the journal, with one statement, and count them; *sources* are those of leads, if known."""
+    count_entries(tx, entries, sources or {})
     tx.insert(journal, JournalEntry._fields, entries)
+
+
+def count_entries(tx: Transaction, entries: Sequence[JournalEntry], sources: Mapping[int, str]) -> None:
+    """Count *entries*, before they are added to the journal, and the stays with custodians that they end."""
+    rollups.count_entries(tx, list(map(_COUNTED, entries)), sources)
+    moves = [one for one in entries if one.custody_to is not None]
+    entered = _load_newest_moves(tx, {one.lead_id for one in moves if one.custody_from is not None})
+    stays = []
+    for move in moves:
+        since = entered.get(move.lead_id)
+        if move.custody_from is not None and move.custody_to is not None and since is not None:
+            stays.append(rollups.Stay(move.custody_from, move.custody_to, since, move.at))
+        entered[move.lead_id] = move.at
+    rollups.count_stays(tx, stays)
+
+
+def _load_newest_moves(tx: Transaction, lead_ids: Collection[int]) -> dict[int, datetime]:
+    """Return when each of these leads last changed its custodian."""
+    if not lead_ids:
+        return {}
+    chosen = tx.ids("chosen", sorted(lead_ids))
+    newest = (
+        select(journal.c.at)
+        .where(journal.c.lead_id == chosen.c.id, journal.c.custody_to.is_not(None))
+        .order_by(journal.c.id.desc())
+        .limit(1)
+        .correlate(chosen)
+        .scalar_subquery()
+    )
+    return {id_: at for id_, at in tx.execute(select(chosen.c.id, newest)) if at is not None}

@@ -100,6 +100,7 @@ class LeadTransitions:
         enrollment = lead.view.enrollment
         more.setdefault("enrollment_id", enrollment.id if enrollment is not None else None)
         more.setdefault("track", enrollment.track if enrollment is not None else None)
+        self.changes.sources[lead.view.lead.id] = lead.source
         self.changes.journal_entries.append(
             JournalEntry(
                 lead.view.lead.id,

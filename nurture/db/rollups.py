@@ -1,0 +1,262 @@
+"""Keep the daily counts and the stage intervals: add to them with the facts, count them again, compare.
+
+A transaction adds what it counted once, at its end, in the order of keys: then it waits for no other lock, so no
+deadlock occurs, and it holds these rows only while it commits.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Date,
+    Integer,
+    Select,
+    String,
+    Table,
+    case,
+    cast,
+    delete,
+    func,
+    select,
+    text,
+)
+
+from nurture.db.tables.delivery import message
+from nurture.db.tables.leads import journal, lead
+from nurture.db.tables.rollups import daily_count, stage_interval
+from nurture.db.transaction import Transaction
+
+SENT: Final = "sent"
+"""The measure of touches that the provider accepted, by the day of that."""
+
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+LENGTHS: Final = (
+    *(0, 15, 30),
+    *(count * _MINUTE for count in (1, 2, 5, 10, 15, 30)),
+    *(count * _HOUR for count in (1, 2, 4, 8, 12)),
+    *(count * _DAY for count in (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 182, 273, 365, 547, 730, 1_095)),
+)
+"""The lower bounds of the classes of lengths, in seconds."""
+
+_SHARDS: Final = 8
+
+
+class JournalFact(NamedTuple):
+    """What is counted of an entry of the journal."""
+
+    lead_id: int
+    at: datetime
+    track: str | None
+    track_version: int | None
+    step: str | None
+    event: str
+
+
+class Stay(NamedTuple):
+    """A stay with a custodian that ended."""
+
+    stage: str
+    next_stage: str
+    entered_at: datetime
+    left_at: datetime
+
+
+class SentChange(NamedTuple):
+    """A message that was accepted at a time (*n* is 1), or was not after all (-1)."""
+
+    message_id: int
+    at: datetime
+    n: int
+
+
+def count_entries(tx: Transaction, entries: Sequence[tuple[Any, ...]], sources: Mapping[int, str]) -> None:
+    """Count entries of the journal, each as the values of `JournalFact`; *sources* that are missing are looked up."""
+    if entries:
+        tx.at_commit(_add_entries, [(entries, sources)], last=True)
+
+
+def count_stays(tx: Transaction, stays: Sequence[Stay]) -> None:
+    """Count stays that ended."""
+    if stays:
+        tx.at_commit(_add_stays, stays, last=True)
+
+
+def count_sent(tx: Transaction, changes: Sequence[SentChange]) -> None:
+    """Count messages that were accepted; those that are no touches do not count."""
+    if changes:
+        tx.at_commit(_add_sent, changes, last=True)
+
+
+def length_class(entered_at: datetime, left_at: datetime) -> tuple[int, int]:
+    """Return the class of a length, and the length in seconds. A clock that went back counts as 0."""
+    seconds = max(int(left_at.timestamp()) - int(entered_at.timestamp()), 0)
+    return LENGTHS[bisect_right(LENGTHS, seconds) - 1], seconds
+
+
+def _nothing() -> None:
+    """Do nothing after the commit."""
+
+
+def _add_entries(
+    tx: Transaction, batches: Sequence[tuple[Sequence[tuple[Any, ...]], Mapping[int, str]]]
+) -> Callable[[], None]:
+    known: dict[int, str] = {}
+    for _, sources in batches:
+        known.update(sources)
+    entries = [one for batch, _ in batches for one in batch]
+    if missing := {one[0] for one in entries} - known.keys():
+        chosen = tx.ids("chosen", sorted(missing))
+        query = select(lead.c.id, lead.c.source).join(chosen, chosen.c.id == lead.c.id)
+        known.update(dict(tx.execute(query).tuples().all()))
+    found = Counter[tuple[Any, ...]]((known.get(lead_id, ""), *fact) for lead_id, *fact in entries)
+    days = {key[1]: _day(key[1]) for key in found}
+    counts = Counter[tuple[Any, ...]]()
+    for (source, at, track, version, step, event), number in found.items():
+        counts[days[at], track or "", version or 0, step or "", source, event] += number
+    _add(tx, daily_count, {key: (number,) for key, number in counts.items()})
+    return _nothing
+
+
+def _add_stays(tx: Transaction, stays: Sequence[Stay]) -> Callable[[], None]:
+    counts: dict[tuple[Any, ...], tuple[int, ...]] = {}
+    for stay in stays:
+        length, seconds = length_class(stay.entered_at, stay.left_at)
+        key = (_day(stay.left_at), stay.stage, stay.next_stage, length)
+        n, total = counts.get(key, (0, 0))
+        counts[key] = (n + 1, total + seconds)
+    _add(tx, stage_interval, counts)
+    return _nothing
+
+
+def _add_sent(tx: Transaction, changes: Sequence[SentChange]) -> Callable[[], None]:
+    new = tx.rows(
+        "new",
+        {"id": message.c.id.type, "day": Date(), "n": Integer()},
+        [(one.message_id, _day(one.at), one.n) for one in changes],
+    )
+    place = (new.c.day, *_place(message), lead.c.source)
+    query = (
+        select(*place, func.sum(new.c.n))
+        .join(message, message.c.id == new.c.id)
+        .join(lead, lead.c.id == message.c.lead_id)
+        .where(message.c.kind == "touch")
+        .group_by(*place)
+    )
+    _add(tx, daily_count, {(*key, SENT): (int(number),) for *key, number in tx.execute(query)})
+    return _nothing
+
+
+def _place(of: Table) -> tuple[ColumnElement[Any], ...]:
+    return (
+        func.coalesce(of.c.track, text("''"), type_=String),
+        func.coalesce(of.c.track_version, text("0"), type_=Integer),
+        func.coalesce(of.c.step, text("''"), type_=String),
+    )
+
+
+def _day(at: datetime) -> date:
+    return at.astimezone(UTC).date()
+
+
+def _add(tx: Transaction, to: Table, counts: Mapping[tuple[Any, ...], Iterable[int]]) -> None:
+    """Add numbers to the rows of *to*, by their key without the shard, with one statement."""
+    names = tuple(column.name for column in to.c)
+    shard = tx.worker_number % _SHARDS
+    rows = [(*key, shard, *numbers) for key, numbers in sorted(counts.items()) if any(numbers)]
+    tx.insert(to, names, rows, adds=True)
+
+
+class RollupDifference(NamedTuple):
+    """A table of counts, and how many of its rows are not what the facts say."""
+
+    table: str
+    rows: int
+
+
+def recount(tx: Transaction) -> list[RollupDifference]:
+    """Count all facts again, correct the counts that differ, and return how many did. Needs a write transaction.
+
+    Workers wait at the end of their transactions until this one ends.
+    """
+    if not tx.is_sqlite:
+        tx.execute(text("LOCK TABLE daily_count, stage_interval IN EXCLUSIVE MODE"))
+    return [_correct(tx, daily_count, _daily_facts(tx)), _correct(tx, stage_interval, _interval_facts(tx))]
+
+
+def _correct(tx: Transaction, stored: Table, facts: Select[Any] | CompoundSelect[Any]) -> RollupDifference:
+    keys = [column for column in stored.primary_key if column.name != "shard"]
+    numbers = [column for column in stored.c if not column.primary_key]
+    sums = select(*keys, *(func.sum(one).label(one.name) for one in numbers)).group_by(*keys)
+    right, kept = (
+        {tuple(row[: len(keys)]): tuple(map(int, row[len(keys) :])) for row in tx.execute(query)}
+        for query in (facts, sums)
+    )
+    nothing = (0,) * len(numbers)
+    count = sum(right.get(key, nothing) != kept.get(key, nothing) for key in right.keys() | kept.keys())
+    if count:
+        tx.execute(delete(stored))
+        names = tuple(column.name for column in stored.c)
+        tx.insert(stored, names, [(*key, 0, *found) for key, found in sorted(right.items())])
+    return RollupDifference(stored.name, count)
+
+
+def utc_day(tx: Transaction, at: ColumnElement[Any]) -> ColumnElement[date]:
+    """Return the day (UTC) of a timestamp."""
+    if tx.is_sqlite:
+        return func.substr(at, text("1"), text("10"), type_=Date)
+    return cast(func.timezone(text("'UTC'"), at), Date)
+
+
+def epoch(tx: Transaction, at: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return a timestamp in whole seconds since 1970."""
+    if tx.is_sqlite:
+        return cast(func.unixepoch(at), Integer)
+    return cast(func.floor(func.date_part(text("'epoch'"), at)), BigInteger)
+
+
+def _daily_facts(tx: Transaction) -> CompoundSelect[Any]:
+    entries = (utc_day(tx, journal.c.at), *_place(journal), lead.c.source, journal.c.event)
+    counted = select(*entries, func.count()).join(lead, lead.c.id == journal.c.lead_id).group_by(*entries)
+    touches = (utc_day(tx, message.c.accepted_at), *_place(message), lead.c.source)
+    sent = (
+        select(*touches, text(f"'{SENT}'"), func.count())
+        .select_from(message)
+        .join(lead, lead.c.id == message.c.lead_id)
+        .where(message.c.kind == "touch", message.c.accepted_at.is_not(None))
+        .group_by(*touches)
+    )
+    return counted.union_all(sent)
+
+
+def _interval_facts(tx: Transaction) -> Select[Any]:
+    before = func.lag(journal.c.at, type_=journal.c.at.type).over(partition_by=journal.c.lead_id, order_by=journal.c.id)
+    moves = (
+        select(journal.c.at, journal.c.custody_from, journal.c.custody_to, before.label("entered_at"))
+        .where(journal.c.custody_to.is_not(None))
+        .subquery()
+    )
+    seconds = epoch(tx, moves.c.at) - epoch(tx, moves.c.entered_at)
+    lasted = case((seconds > text("0"), seconds), else_=text("0"))
+    stays = (
+        select(
+            utc_day(tx, moves.c.at).label("day"),
+            moves.c.custody_from.label("stage"),
+            moves.c.custody_to.label("next_stage"),
+            lasted.label("seconds"),
+        )
+        .where(moves.c.custody_from.is_not(None), moves.c.entered_at.is_not(None))
+        .subquery()
+    )
+    length = case(
+        *((stays.c.seconds >= text(str(bound)), text(str(bound))) for bound in reversed(LENGTHS)), else_=text("0")
+    )
+    key = (stays.c.day, stays.c.stage, stays.c.next_stage, length)
+    return select(*key, func.count(), func.sum(stays.c.seconds)).group_by(*key)

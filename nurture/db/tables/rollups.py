@@ -1,0 +1,44 @@
+"""Counts that are kept with the facts they count, so that a report does not read every fact."""
+
+from datetime import date
+
+from sqlmodel import Field
+
+from nurture.db.tables.base import Model, table
+from nurture.db.types import Id
+
+
+class DailyCount(Model, table=True):
+    """How often something happened on one day (UTC), by step and by the source of the lead.
+
+    *measure* is an event of the journal, or `sent` for touches that the provider accepted. "" and 0 stand for no track,
+    step or version. *shard*: workers of PostgreSQL write to rows of their own, so that they do not wait for each other.
+    """
+
+    day: date = Field(primary_key=True)
+    track: str = Field(primary_key=True)
+    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    step: str = Field(primary_key=True)
+    source: str = Field(primary_key=True)
+    measure: str = Field(primary_key=True)
+    shard: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    n: int = Field(sa_type=Id, nullable=False)
+
+
+class StageInterval(Model, table=True):
+    """How many stays with a custodian of kind *stage* ended on one day (UTC), by what came next and by their length.
+
+    *length* is the lower bound of a class of lengths, in seconds: one of `rollups.LENGTHS`. *seconds* is their sum.
+    """
+
+    day: date = Field(primary_key=True)
+    stage: str = Field(primary_key=True)
+    next_stage: str = Field(primary_key=True)
+    length: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    shard: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    n: int = Field(sa_type=Id, nullable=False)
+    seconds: int = Field(sa_type=Id, nullable=False)
+
+
+daily_count = table(DailyCount)
+stage_interval = table(StageInterval)

@@ -1,0 +1,82 @@
+"""The daily counts and stage intervals are what the facts say, after any use, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from nurture.db import schema
+from nurture.db.engine import Database
+from nurture.db.rollups import recount
+from nurture.journey.erasure.erase import erase_person
+from nurture.runtime.context import AppContext
+from tests.db.revisions import migrate_to
+from tests.db.test_resting_revision import add_lead as add_old_lead
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.observe import one, rows
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    return make_context(db, tmp_path)
+
+
+def _recount(ctx: AppContext) -> list[int]:
+    with ctx.database.write() as tx:
+        return [found.rows for found in recount(tx)]
+
+
+def test_touches_and_events_are_counted_by_day_step_version_and_source(ctx: AppContext) -> None:
+    for _ in range(3):
+        add_lead(ctx, title="Head")
+    run_at(ctx, START, START + HOUR, START + 4 * DAY)
+    counts = "SELECT CAST(day AS text), track, version, step, source, n FROM daily_count WHERE measure = 'sent'"
+    source = one(ctx, "SELECT DISTINCT source FROM lead")
+    assert ("2026-01-05", "welcome", 1, "01-hello", source, 3) in rows(ctx, counts)
+    assert _recount(ctx) == [0, 0]
+    assert one(ctx, "SELECT sum(n) FROM stage_interval") > 0
+
+
+def test_erasing_a_lead_leaves_its_counts(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START, START + HOUR)
+    before = rows(ctx, "SELECT measure, n FROM daily_count ORDER BY 1, 2")
+    erase_person(ctx, str(lead), START + 2 * HOUR)
+    after = rows(ctx, "SELECT measure, n FROM daily_count ORDER BY 1, 2")
+    assert set(before) <= set(after)
+    assert _recount(ctx) == [0, 0]
+
+
+def test_the_upgrade_counts_the_facts_that_are_there(empty_db: Database) -> None:
+    migrate_to(empty_db, "0012_retracted_consent")
+    with empty_db.write() as tx:
+        add_old_lead(tx, 1, "track", "welcome")
+        columns = "id, lead_id, at, stage, event, reason, track, step, custody_from, custody_to"
+        for row in (
+            "1, 1, '2026-01-05T08:00:00+00:00', 'intake', 'imported', '', NULL, NULL, NULL, 'intake'",
+            "2, 1, '2026-01-06T09:30:00+00:00', 'enroll', 'enrolled', '', 'welcome', NULL, 'intake', 'track'",
+        ):
+            tx.execute(text(f"INSERT INTO journal ({columns}) VALUES ({row})"))
+    schema.upgrade(empty_db)
+    with empty_db.write() as tx:
+        assert tx.execute(text("SELECT count(*) FROM daily_count")).scalar_one() == 2
+        stays = tx.execute(text("SELECT stage, next_stage, length, n, seconds FROM stage_interval")).tuples().all()
+        assert stays == [("intake", "track", 24 * 3600, 1, 25 * 3600 + 1800)]
+        assert [found.rows for found in recount(tx)] == [0, 0]
+
+
+def test_wrong_counts_are_found_and_corrected(ctx: AppContext) -> None:
+    add_lead(ctx, title="Head")
+    run_at(ctx, START, START + HOUR)
+    with ctx.database.write() as tx:
+        tx.execute(text("UPDATE daily_count SET n = n + 1 WHERE measure = 'sent'"))
+        tx.execute(text("DELETE FROM stage_interval"))
+    daily, stays = _recount(ctx)
+    assert daily == 1
+    assert stays > 0
+    assert _recount(ctx) == [0, 0]

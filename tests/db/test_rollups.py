@@ -53,7 +53,7 @@ def test_erasing_a_lead_leaves_its_counts(ctx: AppContext) -> None:
 
 
 def test_the_upgrade_counts_the_facts_that_are_there(empty_db: Database) -> None:
-    migrate_to(empty_db, "0012_retracted_consent")
+    migrate_to(empty_db, "0013_message_mention")
     with empty_db.write() as tx:
         add_old_lead(tx, 1, "track", "welcome")
         columns = "id, lead_id, at, stage, event, reason, track, step, custody_from, custody_to"

@@ -6,8 +6,8 @@ from alembic import op
 
 from nurture.db.migrations.ddl import count, day, id_or_count, table, text
 
-revision = "0013_rollups"
-down_revision = "0012_retracted_consent"
+revision = "0014_rollups"
+down_revision = "0013_message_mention"
 
 _MINUTE, _HOUR, _DAYS = 60, 3_600, 86_400
 _LENGTHS = (

@@ -24,6 +24,8 @@ STUCK_AFTER: Final = timedelta(days=1)
 OVERDUE_AFTER: Final = timedelta(hours=1)
 
 _HAND_OFF: Final = Queue.HAND_OFF.value
+_QUEUES_OF_ENROLLED: Final = (_HAND_OFF, Queue.MISSING_FIELD.value, Queue.ACCOUNT_AMBIGUOUS.value)
+"""Queues on the way to a rep, who may send the lead back to its track."""
 _TOUCH: Final = "touch"
 
 
@@ -134,7 +136,7 @@ def _enrollment_without_track() -> Select[Any]:
     active = select(enrollment.c.lead_id).where(IS_ACTIVE)
     may_be_enrolled = or_(
         custody.c.kind.in_((Custodian.TRACK.value, Custodian.OFFER.value)),
-        and_(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == _HAND_OFF),
+        and_(custody.c.kind == Custodian.QUEUE.value, custody.c.ref.in_(_QUEUES_OF_ENROLLED)),
     )
     return (
         select(enrollment.c.lead_id)

@@ -20,6 +20,7 @@ from nurture.journey.handoff.offer import OfferReason, offer_to_rep
 from nurture.journey.handoff.queries import PastOffer
 from nurture.journey.handoff.queue_queries import Cursor, QueuedLead
 from nurture.journey.handoff.recycle import recycle_unanswered
+from nurture.journey.handoff.waiting import queries as waiting_queries
 from nurture.journey.handoff.waiting.lists import QUEUE_REASONS, queue_calendar
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import LeadSnapshot
@@ -104,7 +105,7 @@ def _route_and_offer(
     batch_router = make_router(
         ctx, tx, definitions.policy, ids, capacity, _excluded_reps(definitions.policy.reject_reasons, past_offers)
     )
-    handoff_reasons = queries.load_handoff_reasons(tx, ids)
+    handoff_reasons, entries = queries.load_handoff_reasons(tx, ids), waiting_queries.load_entries(tx, ids)
     offer_ids = _reserve_offer_ids(tx, min(capacity.remaining, len(ids)))
     off_duty = capacity.off_duty_reps()
     events: Counter[str] = Counter()
@@ -133,7 +134,7 @@ def _route_and_offer(
             recyclable.append(lead)
             events["recycled"] += 1
         else:
-            events[_move_to_queue(lead, transitions, batch_router, routed, one.since)] += 1
+            events[_move_to_queue(lead, transitions, batch_router, routed, entries[one.lead_id])] += 1
     recycle_unanswered(tx, transitions, recyclable, "no rep is left to offer it to")
     won = transitions.changes.write(tx, now)
     batch_router.write(tx, won)
@@ -170,7 +171,7 @@ def _move_to_queue(
     """Move a lead, which waits since *since*, to the queue where a person decides, or to wait for a missing field."""
     assert routed.queue is not None
     policy = transitions.definitions.policy
-    if routed.queue == Queue.NO_REP:
+    if routed.queue in (Queue.NO_REP, Queue.ACCOUNT_OWNER_UNAVAILABLE):
         transitions.end_enrollment(lead, f"queue {routed.queue}")
     due, next_action = (transitions.now + REVIEW_INTERVAL, f"review: {QUEUE_REASONS[routed.queue]}")
     if routed.queue != Queue.ACCOUNT_AMBIGUOUS and any(not one.available for one in batch_router.team.values()):

@@ -8,20 +8,25 @@ from sqlalchemy import ColumnElement, FromClause, String, case, func, literal, s
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import IN_QUEUE, custody, lead
 from nurture.db.tables.routing import queue_priority
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import ROUTED_QUEUES
 
-ENTERED: Final[ColumnElement[datetime]] = case(
-    (
-        custody.c.ref.in_(ROUTED_QUEUES),
-        func.coalesce(queue_priority.c.since, custody.c.since, type_=custody.c.since.type),
-    ),
-    else_=custody.c.since,
+_LEFT_REP: Final = (
+    select(func.max(func.coalesce(offer.c.ended_at, offer.c.answered_at, type_=custody.c.since.type)))
+    .where(offer.c.lead_id == custody.c.lead_id)
+    .scalar_subquery()
 )
-"""When a lead entered its queue, or the first of the queues between which routing moves it."""
+_HANDED_OFF: Final = func.coalesce(queue_priority.c.since, custody.c.since, type_=custody.c.since.type)
+ENTERED: Final[ColumnElement[datetime]] = case(
+    (custody.c.ref.not_in(ROUTED_QUEUES), custody.c.since),
+    (_LEFT_REP > _HANDED_OFF, _LEFT_REP),
+    else_=_HANDED_OFF,
+)
+"""When a lead entered its queue, or the first of the queues between which routing moves it since a rep had it."""
 
 JOIN_PRIORITY: Final[FromClause] = custody.outerjoin(queue_priority, queue_priority.c.lead_id == custody.c.lead_id)
 

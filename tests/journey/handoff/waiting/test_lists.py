@@ -71,7 +71,7 @@ def _mails(ctx: AppContext) -> list[tuple[str, str]]:
 
 
 def _notified(ctx: AppContext, at: datetime) -> set[str]:
-    return {rep for rep, sent in _mails(ctx) if str(sent).startswith(f"{at:%Y-%m-%d}T{at:%H:%M}")}
+    return {rep for rep, sent in _mails(ctx) if f"{sent}".replace(" ", "T").startswith(f"{at:%Y-%m-%dT%H:%M}")}
 
 
 def test_a_hot_lead_that_nobody_answers_waits_for_the_manager_who_is_notified_at_once(ctx: AppContext) -> None:

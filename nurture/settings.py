@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from ipaddress import ip_address, ip_network
@@ -28,6 +28,9 @@ from nurture.settings_model import (
 NON_SETTING_VARIABLES: Final = frozenset({"NURTURE_OLIST_DIR"})
 """Variables with this prefix that are not settings: where the tests find the Olist data set."""
 
+FILE_SUFFIX: Final = "_FILE"
+"""Ends the variable that names a file with the value of a secret setting, as containers and systemd provide them."""
+
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _NAMED_URL: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
 _MAX_DOMAIN_LENGTH: Final = 200  # an address has at most 254 characters
@@ -49,6 +52,10 @@ STARTER_TEMPLATES: Final = (_PACKAGE_DIR / "starter", _PACKAGE_DIR.parent / "tem
 def shipped_template(path: str) -> str:
     """Return a template as it comes with nurture: for definitions that were published before there was one."""
     return (next(one for one in STARTER_TEMPLATES if one.is_dir()) / path).read_text("utf-8")
+
+
+SHIPPED_SCHEDULES: Final = (_PACKAGE_DIR / "prefect.yaml", _PACKAGE_DIR.parent / "prefect.yaml")
+"""The schedules of the flows for work pools; the first existing file is used."""
 
 
 def _default_journal_dir() -> Path:
@@ -158,8 +165,10 @@ class CommonSettings(SettingsModel):
             Misconfigured: an unknown NURTURE_* variable, or an invalid value; all of them at once.
         """
         problems = list(_unknown_variables(os.environ))
+        secrets, unreadable = _read_secret_files(os.environ)
+        problems += unreadable
         try:
-            settings = cls()
+            settings = cls(**secrets)
         except ValidationError as error:
             problems += [
                 _describe_problem(detail["loc"][0], detail["type"], detail.get("ctx", {})) for detail in error.errors()
@@ -282,9 +291,35 @@ else:
     Settings = create_model("Settings", __base__=MODELS, __doc__="All settings, frozen. Read once at startup.")
 
 
+def _secret_file_variables() -> dict[str, str]:
+    """Return each secret setting, by the variable that may name a file with its value."""
+    return {variable_name(name) + FILE_SUFFIX: name for name in Settings.model_fields if Settings.is_secret(name)}
+
+
+def _read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the secrets that stand in files, and what is wrong with the others."""
+    secrets: dict[str, Any] = {}
+    problems: list[str] = []
+    for variable, name in _secret_file_variables().items():
+        if not (path := environ.get(variable)):
+            continue
+        if environ.get(variable_name(name)):
+            problems.append(f"{variable} and {variable_name(name)} are both set. Unset one of them.")
+            continue
+        try:
+            secrets[name] = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            problems.append(f"{variable} names {path!r}, which cannot be read: {reason}.")
+            continue
+        if not secrets[name]:
+            problems.append(f"{variable} names {path!r}, which is empty.")
+    return secrets, problems
+
+
 def _unknown_variables(names: Iterable[str]) -> Iterable[str]:
     known = {field.upper(): variable_name(field) for field in Settings.model_fields}
-    expected = {*known.values(), *NON_SETTING_VARIABLES}
+    expected = {*known.values(), *_secret_file_variables(), *NON_SETTING_VARIABLES}
     for name in sorted(names):
         if not name.upper().startswith(ENV_PREFIX) or name.upper() in expected:
             continue

@@ -193,3 +193,40 @@ def test_settings_do_not_change_after_they_were_read() -> None:
 def test_every_setting_says_what_it_means() -> None:
     assert [variable.name for variable in list_settings()][:2] == ["NURTURE_DATABASE_URL", "NURTURE_TEMPLATES"]
     assert all(variable.description.endswith(".") for variable in list_settings())
+
+
+def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"{SECRET}\n")
+    settings = read(monkeypatch, DATABASE_URL_FILE=str(tmp_path / "url"), WEB_PORT="9000")
+    assert settings.database_url.get_secret_value() == SECRET
+    assert settings.web_port == 9000
+
+
+def test_a_secret_in_a_file_is_checked_as_any_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("SG.secret-key")
+    message = refused(monkeypatch, SENDGRID_WEBHOOK_KEY_FILE=str(tmp_path / "key"))
+    assert "key 1 is not a public key" in message
+    assert "SG.secret-key" not in message
+
+
+def test_files_of_secrets_that_cannot_be_used_are_all_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    message = refused(
+        monkeypatch,
+        DATABASE_URL=SECRET,
+        DATABASE_URL_FILE=str(tmp_path / "empty"),
+        IMAP_URL_FILE=str(tmp_path / "absent"),
+        NOTIFY_FILE=str(tmp_path / "bytes"),
+        SMTP_URL_FILE=str(tmp_path / "empty"),
+    )
+    assert "NURTURE_DATABASE_URL_FILE and NURTURE_DATABASE_URL are both set. Unset one of them." in message
+    assert "absent', which cannot be read: No such file or directory." in message
+    assert "bytes', which cannot be read: it is not UTF-8 text." in message
+    assert "NURTURE_SMTP_URL_FILE names" in message
+    assert "which is empty" in message
+    assert SECRET not in message
+
+
+def test_only_secrets_may_stand_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "unknown setting NURTURE_WEB_PORT_FILE" in refused(monkeypatch, WEB_PORT_FILE="port")

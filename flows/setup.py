@@ -25,7 +25,7 @@ from nurture.app import open_app
 from nurture.clock import RealClock
 from nurture.errors import FileUnreadable
 from nurture.publishing.starters import write_starters
-from nurture.settings import STARTER_TEMPLATES, Settings
+from nurture.settings import SHIPPED_SCHEDULES, STARTER_TEMPLATES, Settings
 
 DEFAULT_SENDERS = 4
 """Initial slots of SENDER_LIMIT. A change made in Prefect's UI is kept."""
@@ -115,6 +115,9 @@ def _set_up_prefect() -> list[str]:
             if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 raise
             return [LOCKED_SERVER.format(url=url)]
+    if not Path("prefect.yaml").exists():  # as after an installation from a package
+        shutil.copyfile(next(one for one in SHIPPED_SCHEDULES if one.is_file()), "prefect.yaml")
+        lines.append("prefect.yaml: the schedules of the flows, written")
     return [*lines, "Next: `prefect --no-prompt deploy --all`, then `prefect worker start --pool " + WORK_POOL + "`"]
 
 

@@ -13,7 +13,17 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import TemplatesOption, templates_folder
-from nurture.cli.output import JsonOption, err, format_local_time, has_display, make_table, out, print_json, print_table
+from nurture.cli.output import (
+    JsonOption,
+    err,
+    format_local_time,
+    has_display,
+    make_table,
+    out,
+    pluralize,
+    print_json,
+    print_table,
+)
 from nurture.clock import RealClock, parse_time
 from nurture.definitions.folder import SENDING, Sources, read_folder, scan_folder
 from nurture.definitions.read_all import load, read
@@ -27,6 +37,7 @@ from nurture.journey.leads.find import find_lead
 from nurture.journey.leads.received_queries import count_content_left
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.rendering.render import ComposedEmail
+from nurture.publishing import copies
 from nurture.publishing import preview as previews
 from nurture.publishing import publish as publishing
 from nurture.publishing.audience_check import AudienceCount, count_audiences
@@ -57,11 +68,15 @@ def check(
         raise typer.Exit(InvalidDefinitions.exit_code)
 
 
-def _print_problems(folder: Path, problems: Sequence[Problem], counts: Sequence[AudienceCount]) -> None:
+def _print_found(folder: Path, problems: Sequence[Problem]) -> None:
     for problem in problems:
         warning = "[yellow]warning:[/] " if problem.is_warning else ""
         out.print(f"[bold]{folder / problem.file}:{problem.line}[/] {warning}{escape(problem.message)}")
         out.print(f"    [dim]{escape(problem.suggestion)}[/]")
+
+
+def _print_problems(folder: Path, problems: Sequence[Problem], counts: Sequence[AudienceCount]) -> None:
+    _print_found(folder, problems)
     for one in counts:
         text = f"[bold]{one.track}[/]: {escape(str(one))}"
         out.print(text if one.fit else f"[yellow]{text}[/]")
@@ -99,6 +114,30 @@ def tracks(templates: TemplatesOption = None, json: JsonOption = False) -> None:
         err.print(f"[yellow]{escape(str(stops[ALL_TRACKS]))}[/]")
     for line in _load_content_left():
         err.print(f"[yellow]{escape(line)}[/]")
+
+
+def copy(
+    origin: Annotated[str, typer.Argument(metavar="FROM", help="A track, or an email as TRACK/EMAIL.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The name of the new track, or TRACK/EMAIL.")],
+    templates: TemplatesOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Copy a track, or an email with all its languages, in templates/. Nothing is published.
+
+    It says which subjects the copy shares, and which new problems `nurture check` finds.
+    """
+    folder = templates_folder(templates)
+    found = copies.write_copy(folder, origin, target)
+    if json:
+        print_json({"files": sorted(found.files), "notes": found.notes, "problems": found.problems})
+        return
+    out.print(
+        f"Copied {escape(origin)} to {escape(target)}: {pluralize(len(found.files), 'file')}. Nothing is published."
+    )
+    for note in found.notes:
+        out.print(f"  {escape(note)}")
+    _print_found(folder, found.problems)
+    out.print("Next: change the copy, then `nurture check` and `nurture publish`.")
 
 
 def _load_content_left() -> list[str]:

@@ -36,6 +36,19 @@ def read_folder(path: str | Path) -> Sources:
     return texts
 
 
+def write_texts(root: Path, texts: Sources) -> None:
+    """Write *texts* below the folder *root*, each as a whole or not at all. Raises FileUnreadable."""
+    try:
+        for path, text in texts.items():
+            file = root / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            draft = file.with_name(f".{file.name}.new")
+            draft.write_text(text, "utf-8")
+            draft.replace(file)
+    except OSError as error:
+        raise FileUnreadable(f"The folder {root} cannot be written: {error.strerror}.") from error
+
+
 def _format_problem(problem: Problem) -> str:
     return f"{problem.message}; {problem.suggestion[0].lower()}{problem.suggestion[1:]}"
 

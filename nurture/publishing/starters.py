@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from nurture.definitions.folder import FIELDS, POLICY, Sources, read_folder
-from nurture.errors import FileUnreadable, NotFound, suggest
+from nurture.definitions.folder import FIELDS, POLICY, Sources, read_folder, write_texts
+from nurture.errors import NotFound, suggest
 
 FOLDER: Final = "starters"
 _POLICY_PART: Final = "policy.yaml"
@@ -53,15 +53,7 @@ def write_starters(templates: Path, shipped: Path, names: Sequence[str]) -> list
     original, lines = read_folder(shipped), []
     for name, starter in starters.items():
         found = add_starter(read_folder(templates), starter, original)
-        try:
-            for path, text in found.changed.items():
-                file = templates / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                draft = file.with_name(f".{file.name}.new")
-                draft.write_text(text, "utf-8")
-                draft.replace(file)
-        except OSError as error:
-            raise FileUnreadable(f"The folder {templates} cannot be written: {error.strerror}.") from error
+        write_texts(templates, found.changed)
         tracks = sorted({path.split("/")[1] for path in found.changed if path.startswith("tracks/")})
         what = f"added {', '.join([*tracks, *(path for path in found.changed if '/tracks/' not in f'/{path}')])}"
         lines.append(f"Starter {name}: {what if found.changed else 'there already'}")

@@ -7,7 +7,8 @@ from typing import Final, assert_never
 
 from starlette.responses import HTMLResponse
 
-from nurture.domain.lead import Closing
+from nurture.domain.lead import MAX_REST, Closing
+from nurture.domain.planning.calendar import start_of_day
 from nurture.domain.planning.program import ToClosed, ToQueue, ToTrack
 from nurture.domain.policy.crm_status import SalesStatus
 from nurture.domain.policy.policy import RejectReason, Resume
@@ -24,7 +25,7 @@ from nurture.web.auth import Site, SiteDep, VisitorDep
 from nurture.web.forms import MAX_AHEAD, FormFields
 
 QUARTERS: Final = 4
-_FIELDS: Final = "reason decides_on note to when when-day stage next_step_on outcome amount why"
+_FIELDS: Final = "reason decides_on note to when when-day stage next_step_on outcome amount why again_on"
 _EMPTY_FORM: Final = dict.fromkeys(_FIELDS.split(), "")
 """Every field of the forms, empty."""
 
@@ -236,14 +237,28 @@ def _close(page: OfferPage) -> HTMLResponse:
             amount = read_amount(page.fields["amount"])
         except ValueError:
             problems["amount"] = "Write the amount as 12000.50, or leave it empty."
+    again_on = None
+    if closing is not Closing.WON and page.fields.get("again_on"):
+        again_on, problems["again_on"] = _parse_again_on(page.fields["again_on"], page.now)
+    problems = {name: problem for name, problem in problems.items() if problem}
     if problems or closing is None:
         return form_page(page, status=422, problems=problems, failed_action="close")
-    report = OutcomeReport(page.details.offer.lead_id, closing, amount=amount, reason=why)
+    again_at = start_of_day(again_on, "UTC") if again_on is not None else None
+    report = OutcomeReport(page.details.offer.lead_id, closing, amount=amount, reason=why, again_at=again_at)
     try:
         outcomes.close_lead(page.site.ctx, report, f"rep {page.details.offer.rep}", page.now)
     except InvalidState:
         return _conflict_page(page)
-    return _done(page, f"The lead is closed as {_CLOSINGS[closing]}", "Thank you. It leaves your list.")
+    rest = f" It rests until {again_on:%d %B %Y}, and is then classified again." if again_on is not None else ""
+    return _done(page, f"The lead is closed as {_CLOSINGS[closing]}", f"Thank you. It leaves your list.{rest}")
+
+
+def _parse_again_on(text: str, now: datetime) -> tuple[date | None, str]:
+    """Return the day on which a closed lead is classified again, or None and the problem with it."""
+    day, last = forms.parse_day(text), now.date() + MAX_REST
+    if day is None or not now.date() < day < last:
+        return None, f"Choose a day from tomorrow to {last - timedelta(days=1):%d %B %Y}, or leave it empty."
+    return day, ""
 
 
 def _stop_mail(page: OfferPage) -> HTMLResponse:

@@ -57,6 +57,28 @@ def test_a_lead_is_closed_with_amount_or_reason(held: tuple[World, str]) -> None
     _submit(world, path, 409, do="close", outcome="lost", why="no")
 
 
+@pytest.mark.parametrize("outcome", ["lost", "discarded"])
+def test_a_lead_that_is_over_for_now_rests_until_the_day_that_its_rep_names(
+    held: tuple[World, str], outcome: str
+) -> None:
+    world, path = held
+    for day in ("2020-01-01", "2040-01-01", "soon"):
+        page = _submit(world, path, 422, do="close", outcome=outcome, why="a contract elsewhere", again_on=day)
+        assert "Choose a day from tomorrow to" in page
+    assert world.custodian("dana") == ("rep", "ana")
+    page = _submit(world, path, do="close", outcome=outcome, why="a contract elsewhere", again_on="2026-09-01")
+    assert "It rests until 01 September 2026, and is then classified again." in page
+    assert world.custodian("dana") == ("resting", "later")
+    due = world.value("SELECT due_at FROM custody WHERE lead_id = :id", id=world.ids["dana"])
+    assert str(due).replace("T", " ").startswith("2026-09-01 00:00")
+
+
+def test_a_won_lead_rests_as_a_customer_whatever_day_is_named(held: tuple[World, str]) -> None:
+    world, path = held
+    _submit(world, path, do="close", outcome="won", again_on="2026-09-01")
+    assert world.custodian("dana") == ("resting", "customer")
+
+
 @pytest.mark.parametrize(("outcome", "ref"), [("lost", "lost"), ("discarded", "discarded")])
 def test_a_lead_is_lost_or_disqualified_with_the_reason(held: tuple[World, str], outcome: str, ref: str) -> None:
     world, path = held

@@ -146,11 +146,14 @@ def list_waiting(
 
 def decide(
     lead: LeadArgument,
-    by: Annotated[str, typer.Option(help="Who decides; it stands in the lead's history.")],
+    by: Annotated[str, typer.Option(help="Who decides: the queue's owner or deputy, or a manager.")],
     to: Annotated[str | None, typer.Option("--to", help="The rep who gets the lead.")] = None,
     nurture: Annotated[bool, typer.Option("--nurture", help="Send it back to its track.")] = False,
     discard: Annotated[bool, typer.Option("--discard", help="Close it as discarded.")] = False,
     reason: Annotated[str, typer.Option(help="Why no rep gets it. Required for --nurture and --discard.")] = "",
+    as_operator: Annotated[
+        bool, typer.Option("--as-operator", help="--by is none of these; the lead's history says so.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Decide about a lead that waits in a queue: a rep gets it, it goes back to its track, or it ends."""
@@ -159,7 +162,7 @@ def decide(
     kind = DecisionKind.ASSIGN if to else DecisionKind.NURTURE if nurture else DecisionKind.DISCARD
     with open_app() as app:
         lead_id = find.find_lead(app.ctx, lead)
-        queue = decide_waiting(app.ctx, lead_id, Decision(kind, by, to or "", reason), app.clock.now())
+        queue = decide_waiting(app.ctx, lead_id, Decision(kind, by, to or "", reason, as_operator), app.clock.now())
     done = {
         DecisionKind.ASSIGN: f"is offered to {to}",
         DecisionKind.NURTURE: "goes back to its track",

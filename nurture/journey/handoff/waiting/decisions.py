@@ -1,7 +1,7 @@
 """Decide by hand about a lead in a queue: give it to a rep, send it back to its tracks, or discard it."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, assert_never
@@ -10,7 +10,7 @@ from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Closing, Custodian, Queue
 from nurture.domain.planning.program import ToClosed
-from nurture.domain.policy.policy import RejectReason, Resume
+from nurture.domain.policy.policy import Policy, RejectReason, Resume
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries
 from nurture.journey.handoff.offer import OfferReason, offer_to_rep
@@ -35,12 +35,21 @@ class DecisionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision of the person *by*: the rep who gets the lead, or the reason why none does."""
+    """A decision of the person *by*: the rep who gets the lead, or the reason why none does.
+
+    *as_operator*: *by* is not a person of the policy, and decides for one; the journal says so.
+    """
 
     kind: DecisionKind
     by: str
     rep: str = ""
     reason: str = ""
+    as_operator: bool = False
+
+    @property
+    def decider(self) -> str:
+        """Return who decides, as the journal says it."""
+        return f"{self.by} (operator)" if self.as_operator else self.by
 
 
 def decide_waiting(
@@ -49,10 +58,13 @@ def decide_waiting(
     """Carry out *decision* about a lead in a queue (in *queues*, if given); return the queue.
 
     A rep is not asked for capacity. A reason is required to send a lead back or to discard it, and spends what it
-    did and stated so far. Raises NotFound, or InvalidState if the lead is in none of these queues.
+    did and stated so far. Raises NotFound, or InvalidState if the lead is in none of these queues, or if *by* may not
+    decide about its queue: its owner, its deputy and every manager may.
     """
     if decision.kind is not DecisionKind.ASSIGN and not decision.reason.strip():
         raise InvalidState("A decision without a rep needs a reason. Write why no rep gets this lead.")
+    if decision.as_operator and not decision.by.strip():
+        raise InvalidState("Write who decides: --by NAME.")
     with ctx.database.write() as tx:
         acquire(tx, Lock.OFFERS)
         rows = snapshot.load_rows(tx, [lead_id])
@@ -62,9 +74,27 @@ def decide_waiting(
         if lead.view.custodian is not Custodian.QUEUE or (queues is not None and lead.ref not in queues):
             raise InvalidState(f"Lead {lead_id} waits in no queue that you decide about; nothing was changed.")
         transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
+        if not decision.as_operator:
+            decision = replace(decision, by=_require_decider(transitions.definitions.policy, lead.ref, decision.by))
         _carry_out(ctx, tx, transitions, lead, decision)
         transitions.changes.write(tx, now)
     return lead.ref
+
+
+def _require_decider(policy: Policy, queue: str, by: str) -> str:
+    """Return the id of the person *by*, given by id, name or address, who may decide about leads in *queue*."""
+    rule = policy.queues.rule_for(queue)
+    allowed = dict.fromkeys((*(rule.recipients(late=True) if rule else ()), *policy.team.manager_ids))
+    people = [person for id_ in allowed if (person := policy.team.find_person(id_)) is not None]
+    wanted = by.strip().casefold()
+    for person in people:
+        if wanted in (person.id.casefold(), person.name.casefold(), person.email.casefold()):
+            return person.id
+    named = ", ".join(f"{one.id} ({one.name})" for one in people) or "nobody: the policy names no manager"
+    raise InvalidState(
+        f"{by!r} may not decide about leads in the queue {queue}. Who may: {named}. "
+        "An operator who decides for one of them adds --as-operator."
+    )
 
 
 def _carry_out(
@@ -75,11 +105,11 @@ def _carry_out(
             _assign(ctx, tx, transitions, lead, decision)
         case DecisionKind.NURTURE:
             label = RejectReason(DECIDED, decision.reason, Resume())
-            recycle_leads(tx, transitions, [(lead, label)], f"{decision.by} decided")
+            recycle_leads(tx, transitions, [(lead, label)], f"{decision.decider} decided")
         case DecisionKind.DISCARD:
             to = ToClosed(Closing.DISCARDED, decision.reason)
             recycle_leads(
-                tx, transitions, [(lead, RejectReason(DECIDED, decision.reason, to))], f"{decision.by} decided"
+                tx, transitions, [(lead, RejectReason(DECIDED, decision.reason, to))], f"{decision.decider} decided"
             )
         case _:
             assert_never(decision.kind)
@@ -95,5 +125,5 @@ def _assign(
         transitions.set_priority(lead, rule)
     hot = rule in transitions.definitions.policy.priority.hot
     (offer_id,) = tx.reserve_ids("offer", 1)
-    reason = OfferReason(rule, why, f"{decision.by} gave it to {rep.id}", hot=hot)
+    reason = OfferReason(rule, why, f"{decision.decider} gave it to {rep.id}", hot=hot)
     offer_to_rep(transitions, ctx.holidays, lead, rep, offer_id, reason)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from nurture.domain.policy.business_hours import EscalationStep
 
 
+_MAX_NOTES: Final = 5
+"""Of how many hand-offs the notes of reps are shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class CurrentEnrollment:
     """The lead's position on its track."""
@@ -90,6 +94,8 @@ class LeadExplanation:
     touch_interval_days: int | None
     """The lead asked for at most one touch in this many days."""
     history: tuple[HistoryEvent, ...]
+    notes: tuple[str, ...] = ()
+    """What reps wrote when they gave it back, the newest first."""
     escalation_steps: tuple[EscalationStep, ...] = ()
     """What happens if its rep does not answer, or does not follow up."""
 
@@ -141,8 +147,16 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             paused_until=record.paused_until if record.paused_until and record.paused_until > now else None,
             touch_interval_days=record.touch_interval_days,
             history=tuple(history_queries.load_history(tx, lead_id, record.address_id)),
+            notes=_rep_notes(tx, lead_id),
             escalation_steps=_remaining_steps(ctx, tx, record),
         )
+
+
+def _rep_notes(tx: Transaction, lead_id: int) -> tuple[str, ...]:
+    from nurture.journey.handoff.lead_profile_queries import load_earlier_offers  # noqa: PLC0415 - as below
+
+    ended = load_earlier_offers(tx, [lead_id], _MAX_NOTES).get(lead_id, ())
+    return tuple(f"{one.note} ({one.rep}, {one.reason or one.state})" for one in ended if one.note)
 
 
 def _remaining_steps(ctx: AppContext, tx: Transaction, record: LeadRecord) -> tuple[EscalationStep, ...]:
@@ -292,6 +306,7 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
         ("next", explanation.next_action),
         ("due (UTC)", explanation.due_at),
         ("escalation", ", ".join(map(_describe_step, explanation.escalation_steps))),
+        ("noted", "; ".join(explanation.notes)),
         ("on track", where),
         ("entered", enrollment.entered_at if enrollment is not None else None),
         ("goes back to", "; ".join(explanation.suspended)),

@@ -128,7 +128,7 @@ class LeadProfiles:
             "colleague": self._colleague_values(lead_id, policy),
             "account": _account_values(self.accounts.get(lead_id), policy),
             "touches": _touch_values(self.touches.get(lead_id, ())),
-            "previous_offers": [_earlier_offer_values(each, policy) for each in self.earlier_offers.get(lead_id, ())],
+            "previous_offers": [earlier_offer_values(each, policy) for each in self.earlier_offers.get(lead_id, ())],
         }
 
 
@@ -263,7 +263,14 @@ def _touch_values(touches: Sequence[SentTouch]) -> TemplateValues:
     return {"count": touches[0].total, "since": format_day(touches[0].first_at), "newest": newest}
 
 
-def _earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues:
+def describe_earlier_offer(values: TemplateValues) -> str:
+    """Return one earlier offer as a sentence: who had the lead, how it ended, and what the rep wrote."""
+    said = "".join(f": {values[part]}" for part in ("reason", "note") if values[part])
+    return f"{values['rep']} {values['outcome']}{said}" + (f" ({values['on']})" if values["on"] else "")
+
+
+def earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues:
+    """Return what a person reads about an offer that ended."""
     reason = policy.reject_reasons.get(offer.reason or "")
     reason_text = reason.label if reason is not None else (offer.reason or "").replace("-", " ")
     labels = {
@@ -281,4 +288,5 @@ def _earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues
         "rep": rep_name(policy, offer.rep),
         "outcome": summary,
         "reason": "" if offer.reason == CALLBACK_RULE or offer.state == "reassigned" else reason_text,
+        "note": _one_line(offer.note or ""),
     }

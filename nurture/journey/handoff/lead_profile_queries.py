@@ -50,6 +50,7 @@ class EarlierOffer(NamedTuple):
     state: str
     answered_at: datetime | None
     reason: str | None
+    note: str | None
 
 
 class OwningAccount(NamedTuple):

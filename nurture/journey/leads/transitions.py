@@ -129,9 +129,10 @@ class LeadTransitions:
         self.add_journal_entry(lead, ERROR, reason, None)
         return ERROR
 
-    def remind(self, lead: LeadSnapshot, action: str, due: datetime) -> None:
-        """Journal that *action* is overdue; the next reminder comes at *due*."""
-        self.set_custody(lead, lead.view.custodian, lead.ref, f"{action}: overdue", due)
+    def remind(self, lead: LeadSnapshot, action: str, due: datetime, reason: str = "") -> None:
+        """Journal that *action* is overdue; the next reminder comes at *due*. *reason*: why the lead is where it is."""
+        next_action = f"{action}: overdue" + (f"; {reason}" if reason else "")
+        self.set_custody(lead, lead.view.custodian, lead.ref, next_action, due)
         self.add_journal_entry(lead, "reminder", f"overdue for {lead.ref}: {action}", None, ref=lead.ref)
 
     def end_enrollment(

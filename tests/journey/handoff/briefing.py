@@ -125,6 +125,7 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
                     expires_at=days[number],
                     answered_at=days[number],
                     reason=reason,
+                    note="Ask Jo; see http://evil.example" if reason == "not-now" else None,
                     escalation_level=0,
                     round=1,
                     priority=0,

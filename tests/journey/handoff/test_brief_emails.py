@@ -48,7 +48,7 @@ def test_a_brief_shows_reason_activities_replies_and_profile(db: Database, tmp_p
         "Decides: by 30 Sep 2026 (stated, 04 Jan 2026)",
         "Fit A (employees at least 200), score 0.0",
         "Account: Acme Group, prospect, of Ben",
-        "01 Jan 2026: Ben gave it back: Not now",
+        "01 Jan 2026: Ben gave it back: Not now. Noted: Ask Jo; see hxxp://evil.example",
         "Our emails: 9 since 27 Dec 2025, last 00-letter-about-planning (welcome, 04 Jan 2026)",
     ):
         assert part.replace("score 0.0", "score ") in body_text, part

@@ -9,6 +9,8 @@ import pytest
 
 from nurture.journey import run_once
 from nurture.journey.handoff import responses
+from nurture.journey.handoff.waiting.lists import load_waiting
+from nurture.reporting import explain
 from nurture.runtime import public_links
 from nurture.runtime.public_links import LinkSpec
 from tests.web.world import BASE, NOW, World, advance_clock
@@ -17,7 +19,7 @@ from tests.web.world import BASE, NOW, World, advance_clock
 @pytest.fixture
 def path(world: World) -> str:
     """Return the page of ana's queues: she gave Dana back, and got an email about it the next morning."""
-    responses.reject(world.ctx, int(world.custodian("dana")[1]), "please-check", NOW)
+    responses.reject(world.ctx, int(world.custodian("dana")[1]), "please-check", NOW, note="A <b>second</b> Dana?")
     run_once.run_once(world.ctx, NOW + timedelta(days=1))
     advance_clock(world, days=1)
     mail = world.value("SELECT max(id) FROM message WHERE kind = 'waiting' AND rep = 'ana' AND state = 'accepted'")
@@ -40,7 +42,22 @@ def test_the_page_shows_what_waits_and_viewing_changes_nothing(world: World, pat
     assert "1 lead, 0 for too long." in page.text
     assert "Acme &amp; Sons &lt;Ltd&gt;" in page.text
     assert re.search("in needs-a-look since Monday 5 January 2026, 12:00", page.text)
+    assert "Ana gave it back: Please check: A &lt;b&gt;second&lt;/b&gt; Dana? (05 Jan 2026)" in page.text
     assert world.all_rows() == before
+
+
+def test_a_weekly_review_keeps_why_the_lead_is_in_its_queue(world: World, path: str) -> None:
+    for days in (7, 14):
+        advance_clock(world, days=7)
+        run_once.run_once(world.ctx, NOW + timedelta(days=days + 1))
+    reason = "ana rejected: please-check (Please check)"
+    with world.ctx.database.read() as tx:
+        policy = world.ctx.definitions.current(tx).policy
+        (lead,) = load_waiting(tx, policy, world.ctx.holidays, NOW, person="ana", limit=9).leads
+    assert lead.reason == reason
+    explained = explain.explain(world.ctx, world.ids["dana"], NOW + timedelta(days=15))
+    assert explained.next_action == f"review it: overdue; {reason}"
+    assert explained.notes == ("A <b>second</b> Dana? (ana, please-check)",)
 
 
 def test_a_lead_is_given_to_a_rep(world: World, path: str) -> None:

@@ -31,11 +31,12 @@ REMIND_AFTER: Final = timedelta(days=1)
 
 @dataclass
 class _Clocks:
-    """The clocks of the queues of one batch, and the people to notify, each with a lead of their list."""
+    """The queues of one batch: their clocks, why leads are in them, and the people to notify, each with a lead."""
 
     policy: Policy
     calendar: WorkCalendar
     entries: Mapping[int, datetime]
+    reasons: Mapping[int, str]
     recipients: dict[str, int] = field(default_factory=dict)
 
     def reminder_at(self, lead: LeadSnapshot) -> datetime | None:
@@ -58,8 +59,9 @@ def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str
             return Counter()
         transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
         policy = transitions.definitions.policy
-        entries = waiting_queries.load_entries(tx, [row.lead_id for row in rows])
-        clocks = _Clocks(policy, queue_calendar(policy, ctx.holidays, now), entries)
+        ids = [row.lead_id for row in rows]
+        entries, reasons = waiting_queries.load_entries(tx, ids), waiting_queries.load_reasons(tx, ids)
+        clocks = _Clocks(policy, queue_calendar(policy, ctx.holidays, now), entries, reasons)
         claimed = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
         events = Counter(_check_lead(lead, transitions, clocks) for lead in claimed)
         transitions.changes.new_messages += build_confirmations(ctx, tx, claimed, transitions.definitions, now)
@@ -90,7 +92,8 @@ def _check_lead(lead: LeadSnapshot, transitions: LeadTransitions, clocks: _Clock
                 return "hand_off"
         due = earliest((due, decision.wake_at)) or due
         if not _is_scheduled_check(lead, reminder) and not _is_taken_by_a_track(lead, transitions):
-            transitions.set_custody(lead, Custodian.QUEUE, lead.ref, f"review: {decision.reason}", due)
+            why = clocks.reasons.get(lead.view.lead.id) or decision.reason
+            transitions.set_custody(lead, Custodian.QUEUE, lead.ref, f"review: {why}", due)
             return "checked"
     elif lead.ref == Queue.AMBIGUOUS and not _is_scheduled_check(lead, reminder):
         reason = "it asked for contact, and matches two known leads"
@@ -102,16 +105,17 @@ def _check_lead(lead: LeadSnapshot, transitions: LeadTransitions, clocks: _Clock
         return "reminder"
     if reminder is not None and (lead.due_at or lead.since) <= reminder <= now:
         clocks.notify(lead, now)  # once: the emails of each morning list late leads again
-    return _remind_or_retry(lead, transitions, due)
+    return _remind_or_retry(lead, transitions, due, clocks.reasons.get(lead.view.lead.id, ""))
 
 
 def _await_decision(lead: LeadSnapshot, transitions: LeadTransitions, clocks: _Clocks, due: datetime) -> str:
     """Notify the manager of a lead that only a person takes further."""
     clocks.notify(lead, transitions.now)
+    reason = clocks.reasons.get(lead.view.lead.id, "")
     if lead.due_at == lead.since:
-        transitions.set_custody(lead, Custodian.QUEUE, lead.ref, "a manager decides", due)
+        transitions.set_custody(lead, Custodian.QUEUE, lead.ref, f"a manager decides: {reason}", due)
         return "notified"
-    transitions.remind(lead, "decide", due)
+    transitions.remind(lead, "decide", due, reason)
     return "reminder"
 
 
@@ -129,7 +133,7 @@ def _is_scheduled_check(lead: LeadSnapshot, reminder: datetime | None) -> bool:
     return lead.due_at == reminder or (bool(waited) and not waited % REVIEW_INTERVAL)
 
 
-def _remind_or_retry(lead: LeadSnapshot, transitions: LeadTransitions, due: datetime) -> str:
+def _remind_or_retry(lead: LeadSnapshot, transitions: LeadTransitions, due: datetime, reason: str) -> str:
     """Record that a person is awaited, and check again later; a lead without a track is classified again."""
     if lead.ref == Queue.TRACK_MISSING:
         moved = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", transitions.now)
@@ -140,5 +144,5 @@ def _remind_or_retry(lead: LeadSnapshot, transitions: LeadTransitions, due: date
         moved = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", transitions.now)
         transitions.add_journal_entry(lead, "returned", f"reminded again: {lead.ref}", moved, ref=Queue.HAND_OFF)
     else:
-        transitions.remind(lead, "review it", due)
+        transitions.remind(lead, "review it", due, reason)
     return "reminder"

@@ -1,7 +1,7 @@
 """List the leads that wait in queues to the people who decide about them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +12,12 @@ from nurture.domain.policy.business_hours import WorkCalendar
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.queues import QueueRule
 from nurture.journey.handoff import queries as handoff_queries
+from nurture.journey.handoff.lead_profile import (
+    MAX_EARLIER_OFFERS,
+    describe_earlier_offer,
+    earlier_offer_values,
+)
+from nurture.journey.handoff.lead_profile_queries import load_earlier_offers
 from nurture.journey.handoff.rep_emails import format_time
 from nurture.journey.handoff.waiting import queries as waiting_queries
 from nurture.journey.handoff.waiting.queries import QueueCounts, WaitingLead
@@ -56,6 +62,8 @@ class WaitingList:
 
     queues: Sequence[WaitingQueue]
     leads: Sequence[WaitingLead]
+    histories: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Who had each lead before, and how that ended, the newest first."""
 
     @property
     def count(self) -> int:
@@ -80,7 +88,7 @@ def queue_calendar(policy: Policy, holidays: Holidays, now: datetime) -> WorkCal
 def load_waiting(
     tx: Transaction, policy: Policy, holidays: Holidays, now: datetime, *, person: str | None, limit: int
 ) -> WaitingList:
-    """Return what waits, in four statements: for *person*, as owner or deputy, or None for everything."""
+    """Return what waits, in a constant number of statements: for *person*, as owner or deputy; None for all."""
     calendar = queue_calendar(policy, holidays, now)
     rules = {name: policy.queues.rule_for(name) for name in waiting_queries.list_queues(tx)}
     if person is not None:
@@ -89,8 +97,17 @@ def load_waiting(
     counts = waiting_queries.count_leads(tx, list(late_since.items()))
     queues = [WaitingQueue(name, rules[name], counts[name], late_since[name]) for name in sorted(counts)]
     leads = waiting_queries.load_leads(tx, [(one.name, now) for one in queues], limit) if limit else []
-    reasons = handoff_queries.load_handoff_reasons(tx, [one.lead_id for one in leads if one.queue in SALES_QUEUES])
-    return WaitingList(queues, [one._replace(reason=_describe(one, reasons, policy)) for one in leads])
+    if not leads:
+        return WaitingList(queues, leads)
+    ids = [one.lead_id for one in leads]
+    reasons = waiting_queries.load_reasons(tx, ids)
+    handed_off = handoff_queries.load_handoff_reasons(tx, [one.lead_id for one in leads if one.queue in SALES_QUEUES])
+    histories = {
+        lead_id: [describe_earlier_offer(earlier_offer_values(one, policy)) for one in ended]
+        for lead_id, ended in load_earlier_offers(tx, ids, MAX_EARLIER_OFFERS).items()
+    }
+    described = [one._replace(reason=_describe(one, handed_off, reasons, policy)) for one in leads]
+    return WaitingList(queues, described, histories)
 
 
 def describe_leads(found: WaitingList, zone: str) -> list[dict[str, object]]:
@@ -105,12 +122,15 @@ def describe_leads(found: WaitingList, zone: str) -> list[dict[str, object]]:
             "late": found.is_late(one),
             "hot": bool(one.hot),
             "reason": one.reason,
+            "history": list(found.histories.get(one.lead_id, ())),
         }
         for one in found.leads
     ]
 
 
-def _describe(lead: WaitingLead, reasons: Mapping[int, tuple[str, str]], policy: Policy) -> str:
-    """Return why the lead was handed off, by the label of its rule; else why it is in its queue."""
-    rule, reason = reasons.get(lead.lead_id, ("", ""))
-    return rule_label(policy, rule) or reason or lead.reason
+def _describe(
+    lead: WaitingLead, handed_off: Mapping[int, tuple[str, str]], reasons: Mapping[int, str], policy: Policy
+) -> str:
+    """Return why the lead was handed off, by the label of its rule; else why it came into its queue."""
+    rule, reason = handed_off.get(lead.lead_id, ("", ""))
+    return rule_label(policy, rule) or reason or reasons.get(lead.lead_id) or lead.reason

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, FromClause, String, case, func, literal, s
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
 from nurture.db.tables.handoff import offer
-from nurture.db.tables.leads import IN_QUEUE, custody, lead
+from nurture.db.tables.leads import IN_QUEUE, custody, journal, lead
 from nurture.db.tables.routing import queue_priority
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
@@ -64,6 +64,21 @@ def load_entries(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, datetime
     chosen = tx.ids("chosen", lead_ids)
     query = select(custody.c.lead_id, ENTERED).select_from(JOIN_PRIORITY)
     query = query.join(chosen, chosen.c.id == custody.c.lead_id).where(IN_QUEUE)
+    return dict(tx.execute(query).tuples().all())
+
+
+def load_reasons(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, str]:
+    """Return why each of these leads, if in a queue, came into it, as its journal says."""
+    chosen = tx.ids("chosen", lead_ids)
+    entered = (
+        select(func.max(journal.c.id).label("id"))
+        .join(custody, custody.c.lead_id == journal.c.lead_id)
+        .join(chosen, chosen.c.id == custody.c.lead_id)
+        .where(IN_QUEUE, journal.c.custody_to == custody.c.kind, journal.c.ref == custody.c.ref)
+        .group_by(journal.c.lead_id)
+        .subquery()
+    )
+    query = select(journal.c.lead_id, journal.c.reason).join(entered, entered.c.id == journal.c.id)
     return dict(tx.execute(query).tuples().all())
 
 

@@ -16,6 +16,7 @@ from nurture.journey.handoff import responses, sweep
 from nurture.journey.handoff.waiting.checks import check_queue_batch
 from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
 from nurture.journey.handoff.waiting.emails import plan_morning_emails
+from nurture.journey.handoff.waiting.lists import load_waiting
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.reporting.audit import run_audit
 from nurture.reporting.queues import report_queues
@@ -79,6 +80,11 @@ def test_a_hot_lead_that_nobody_answers_waits_for_the_manager_who_is_notified_at
     assert custody(ctx, lead) == DECISION
     assert _notified(ctx, MONDAY + 2 * DAY) >= {"lena"}
     assert events(ctx, lead)[-1] == "recycled"
+    with ctx.database.read() as tx:
+        policy = ctx.definitions.current(tx).policy
+        found = load_waiting(tx, policy, ctx.holidays, MONDAY + 2 * DAY, person="lena", limit=9)
+    assert found.histories[lead] == ["Ben did not answer (07 Jan 2026)", "Ana did not answer (06 Jan 2026)"]
+    assert "a manager decides: expired; it is hot" in str(one(ctx, "SELECT next_action FROM custody"))
     spent = "SELECT signals_since FROM lead WHERE id = :id"
     assert one(ctx, spent, id=lead) is None
 

@@ -160,6 +160,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
         pools=team.pools,
         routing=routing.rules,
         one_rep_per_company=routing.one_rep_per_company,
+        keeps_company_rep=routing.keeps_company_rep,
         overlaps_allowed=routing.overlaps_allowed,
         missing_fields=routing.missing_fields,
         sla=sla,

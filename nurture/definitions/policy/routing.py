@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -62,6 +62,13 @@ class RoutingRuleShape(Shape):
     wait: PositiveSpan = Field(DEFAULT_OWNER_WAIT, examples=["5 days"])
 
 
+class CompanyShape(Shape):
+    """The keys under `one_rep_per_company:`."""
+
+    window: PositiveSpan = Field(alias="for", examples=["30 days"])
+    when_full: Literal["manager", "next rep"] = Field("manager", examples=["next rep"])
+
+
 class MissingFieldsShape(Shape):
     """The keys under `missing_fields:`."""
 
@@ -76,6 +83,7 @@ class RoutingDefinition:
     rules: tuple[RoutingRule, ...]
     missing_fields: MissingFieldPolicy
     one_rep_per_company: timedelta | None
+    keeps_company_rep: bool
     needs_fit: bool = False
     overlaps_allowed: bool = False
 
@@ -89,17 +97,20 @@ def read_routing(node: Node, team: Team, context: ParseContext) -> RoutingDefini
     if part is not None and not allowed:
         _check_territories(list_items(part), rules, context)
     missing = _missing_fields(node.part("missing_fields"), team, context)
-    window = _one_rep_per_company(node.part("one_rep_per_company"), context)
-    return RoutingDefinition(rules, missing, window, any(uses_fit(rule.when) for rule in rules), allowed)
+    window, keeps = _one_rep_per_company(node.part("one_rep_per_company"), context)
+    return RoutingDefinition(rules, missing, window, keeps, any(uses_fit(rule.when) for rule in rules), allowed)
 
 
-def _one_rep_per_company(node: Node | None, context: ParseContext) -> timedelta | None:
-    """Return for how long a company keeps its rep: a duration, or None for `no`."""
+def _one_rep_per_company(node: Node | None, context: ParseContext) -> tuple[timedelta | None, bool]:
+    """Return for how long a company keeps its rep, None for `no`, and whether also if that rep is full."""
     if node is None or node.value in (False, "no"):
-        return None if node is not None else _COMPANY_KEEPS_REP
+        return None if node is not None else _COMPANY_KEEPS_REP, True
+    if isinstance(node.value, dict):
+        shape = read_shape(CompanyShape, node, context, "`one_rep_per_company`")
+        return (shape.window, shape.when_full == "manager") if shape is not None else (_COMPANY_KEEPS_REP, True)
     with Reporting(node, context):
-        return read_positive_span(node.value)
-    return _COMPANY_KEEPS_REP
+        return read_positive_span(node.value), True
+    return _COMPANY_KEEPS_REP, True
 
 
 def _rules(node: Node, team: Team, context: ParseContext) -> list[RoutingRule]:

@@ -157,6 +157,7 @@ class RoutingRequest:
     which the wait is over. *rotation_counts* counts the picks of pools. *is_customer*: the lead itself is one.
     *company_rep* talks to *company_lead*, another lead of the same company, or did until lately.
     *owner_wait* limits how long it waits for one rep's capacity, whatever the rules say; None for no limit.
+    *keeps_company_rep*: if *company_rep* has none by then, the deputy or a manager decides, and not the next rule.
     """
 
     fields: FieldValues = field(default_factory=dict)
@@ -173,6 +174,7 @@ class RoutingRequest:
     company_rep: str | None = None
     company_lead: int = 0
     owner_wait: timedelta | None = None
+    keeps_company_rep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ class RoutingResult:
 
 
 class _RuleResult(NamedTuple):
-    """The result of one rule; *final* ends the evaluation."""
+    """The result of one rule; *final* ends the evaluation. *is_full*: its rep has no capacity, and the wait is over."""
 
     reason: str
     rep: str | None = None
@@ -207,6 +209,7 @@ class _RuleResult(NamedTuple):
     final: bool = False
     rotation_key: str = ""
     missing_field: str = ""
+    is_full: bool = False
 
 
 def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
@@ -290,8 +293,7 @@ def _assign(rule: RoutingRule, target: Target, request: RoutingRequest, plan: Ro
         case CompanyRep():
             if request.company_rep is None:
                 return _RuleResult("")  # as for most leads: nothing to say
-            role = f"talks to lead {request.company_lead} of the same company"
-            return _assign_to_rep(rule, request.company_rep, role, request, plan)
+            return _assign_to_company_rep(rule, request.company_rep, request, plan)
         case NamedAccounts(reps=reps):
             named = next((reps[one] for one in _domains(request) if one in reps), None)
             if named is None:
@@ -324,6 +326,24 @@ def _assign_to_account_owner(rule: RoutingRule, request: RoutingRequest, plan: R
     if not account.owner:
         return _RuleResult(f"account {account.id} has no owner ({match.reason})")
     return _assign_to_rep(rule, account.owner, f"owns account {account.id} ({match.reason})", request, plan)
+
+
+def _assign_to_company_rep(rule: RoutingRule, rep_id: str, request: RoutingRequest, plan: RoutingPlan) -> _RuleResult:
+    """Give the lead to the rep who talks to its company, or their deputy; a manager decides if both are full."""
+    role = f"talks to lead {request.company_lead} of the same company"
+    result = _assign_to_rep(rule, rep_id, role, request, plan)
+    if not (result.is_full and request.keeps_company_rep):
+        return result
+    deputy = plan.reps.get(plan.reps[rep_id].deputy or "")
+    if deputy is not None and deputy.id not in request.declined_by:
+        availability = request.availability.get(deputy.id, DEFAULT_AVAILABILITY)
+        capacity = availability.away_reason or _describe_capacity(deputy, availability)
+        explanation = f"{result.reason}; {deputy.id} is the deputy, {capacity}"
+        if availability.available and has_capacity(deputy, availability):
+            return _RuleResult(explanation, deputy.id, final=True)
+        result = result._replace(reason=explanation)
+    explanation = f"{result.reason}; a manager decides, so that no second rep begins to talk to this company"
+    return _RuleResult(explanation, queue=Queue.MANAGER_DECISION, final=True)
 
 
 def _assign_to_rep(
@@ -362,7 +382,7 @@ def _assign_if_capacity(
     )
     limits = [wait for wait in (rule.max_wait, request.owner_wait) if wait is not None]
     if limits and request.waited >= min(limits):
-        return _RuleResult(f"{explanation}, {capacity_reason}, the maximum wait is over")
+        return _RuleResult(f"{explanation}, {capacity_reason}, the maximum wait is over", is_full=True)
     return _RuleResult(f"{explanation}, {capacity_reason}: it waits", final=True)
 
 

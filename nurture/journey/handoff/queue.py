@@ -11,6 +11,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.callback import CALLBACK_RULE
+from nurture.domain.planning.program import ToQueue
 from nurture.domain.policy.policy import RejectReason
 from nurture.domain.policy.queues import REVIEW_INTERVAL
 from nurture.domain.routing.priority import QueuePriority
@@ -130,6 +131,9 @@ def _route_and_offer(
             offer_reason = OfferReason(rule, handoff_reason, "; ".join(routed.reasons), attempt, priority, one.hot)
             offer_to_rep(transitions, ctx.holidays, lead, rep, offer_id, offer_reason)
             events["offered"] += 1
+        elif routed.queue == Queue.MANAGER_DECISION:
+            transitions.move_to(lead, ToQueue(Queue.MANAGER_DECISION), "; ".join(routed.reasons))
+            events["needs a person"] += 1
         elif routed.queue == Queue.NO_REP and attempt > 1:
             recyclable.append(lead)
             events["recycled"] += 1

@@ -111,7 +111,9 @@ class Router:
             self.team,
             self.round_robin_counts,
             lead.view.lead.is_customer,
-            *((talk.rep, talk.lead_id) if talk is not None else ()),
+            company_rep=talk.rep if talk is not None else None,
+            company_lead=talk.lead_id if talk is not None else 0,
+            keeps_company_rep=talk is not None and self.policy.keeps_company_rep,
         )
 
     def _fit(self, fields: Mapping[str, FieldValue]) -> str:

@@ -62,6 +62,49 @@ def test_two_people_of_a_company_go_to_one_rep_in_one_batch_and_later(ctx: AppCo
     assert replay(ctx, None).differences == []
 
 
+FULL = {
+    "one_rep_per_company: no": "one_rep_per_company: 30 days",
+    "capacity: 5": "capacity: 1",
+    "accept_within: 1 day": """tiers:
+  - {name: demo, rules: [ready], wait: 30 minutes, accept: {take_back: 1 day}}
+accept_within: 1 day""",
+}
+AFTER = timedelta(minutes=30)
+
+
+def _second_person(db: Database, folder: Path, **replaced: str) -> tuple[AppContext, int]:
+    """Return a lead whose company's rep, Ana, is full with the first person of it, after its wait of 30 minutes."""
+    ctx = make_context(db, folder, rules=_rules(FULL | replaced))
+    _, second = _ready(ctx, "lea@warm.example", "max@warm.example")
+    assert custody(ctx, second) == ("queue", "hand-off")
+    run_at(ctx, START + AFTER)
+    assert replay(ctx, None).differences == []
+    return ctx, second
+
+
+def test_a_manager_decides_about_a_second_person_whose_company_s_rep_is_full(db: Database, tmp_path: Path) -> None:
+    ctx, second = _second_person(db, tmp_path)
+    assert custody(ctx, second) == ("queue", "manager-decision")
+    assert rows(ctx, "SELECT rep FROM offer") == [("ana",)]
+    line = next(one for one in explain.explain(ctx, second, START + AFTER).history if one.ref == "manager-decision")
+    assert "1 of 1 today, the maximum wait is over; a manager decides, so that no second rep begins" in line.reason
+
+
+def test_the_deputy_of_a_full_rep_talks_to_the_second_person_of_the_company(db: Database, tmp_path: Path) -> None:
+    deputy = {"email: ana@house.example, capacity: 1": "email: ana@house.example, deputy: ben, capacity: 1"}
+    ctx, second = _second_person(db, tmp_path, **deputy)
+    assert _reps(ctx, [second]) == ["ben"]
+    assert "ben is the deputy, 0 of 1 today" in str(
+        one(ctx, "SELECT routing_reason FROM offer WHERE lead_id = :id", id=second)
+    )
+
+
+def test_the_next_rep_talks_to_the_second_person_if_the_policy_says_so(db: Database, tmp_path: Path) -> None:
+    shared = {"one_rep_per_company: no": "one_rep_per_company: {for: 30 days, when_full: next rep}"}
+    ctx, second = _second_person(db, tmp_path, **shared)
+    assert _reps(ctx, [second]) == ["ben"]
+
+
 def test_the_brief_names_the_colleague_and_the_rep(ctx: AppContext) -> None:
     first, second = _ready(ctx, "lea@warm.example", "max@warm.example", full_name="Lea & Max")
     offer = one(ctx, "SELECT id FROM offer WHERE lead_id = :id", id=second)

@@ -138,7 +138,7 @@ def _route_and_offer(
             recyclable.append(lead)
             events["recycled"] += 1
         else:
-            events[_move_to_queue(lead, transitions, batch_router, routed, entries[one.lead_id])] += 1
+            events[_move_to_queue(ctx, lead, transitions, batch_router, routed, entries[one.lead_id])] += 1
     recycle_unanswered(tx, transitions, recyclable, "no rep is left to offer it to")
     won = transitions.changes.write(tx, now)
     batch_router.write(tx, won)
@@ -170,7 +170,12 @@ def _excludes_rep(reason: str, reasons: Mapping[str, RejectReason]) -> bool:
 
 
 def _move_to_queue(
-    lead: LeadSnapshot, transitions: LeadTransitions, batch_router: Router, routed: RoutingResult, since: datetime
+    ctx: AppContext,
+    lead: LeadSnapshot,
+    transitions: LeadTransitions,
+    batch_router: Router,
+    routed: RoutingResult,
+    since: datetime,
 ) -> str:
     """Move a lead, which waits since *since*, to the queue where a person decides, or to wait for a missing field."""
     assert routed.queue is not None
@@ -184,10 +189,10 @@ def _move_to_queue(
         missing_field = batch_router.require_field(lead, routed)
         due, next_action = missing_field.due_at, f"wait for {routed.missing_field}"
         transitions.changes.new_messages += lead_question.build_question_messages(
-            batch_router.ctx, lead, transitions.definitions, missing_field, transitions.now
+            ctx, lead, transitions.definitions, missing_field, transitions.now
         )
     rule, now = policy.queues.rule_for(routed.queue), transitions.now
-    reminder = rule and rule.reminder_at(since, queue_calendar(policy, batch_router.ctx.holidays, now))
+    reminder = rule and rule.reminder_at(since, queue_calendar(policy, ctx.holidays, now))
     due = min(due, reminder) if reminder and reminder > now else due
     moved = transitions.set_custody(lead, Custodian.QUEUE, routed.queue, next_action, due)
     detail = {"candidates": list(routed.candidate_ids)} if routed.candidate_ids else None

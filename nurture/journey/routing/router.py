@@ -36,11 +36,10 @@ from nurture.runtime.context import AppContext
 class Router:
     """Route one batch. It counts its own assignments, so that the next lead of the batch sees them.
 
-    *excluded_reps* are the reps who must not have a lead again, by lead id. *field_names* are the fields named in
-    rules; *needs_fit* is whether any rule tests the fit.
+    It reads and writes nothing by itself. *excluded_reps* are the reps who must not have a lead again, by lead id.
+    *field_names* are the fields named in rules; *needs_fit* is whether any rule tests the fit.
     """
 
-    ctx: AppContext
     policy: Policy
     now: datetime
     account_index: AccountIndex
@@ -53,8 +52,8 @@ class Router:
     talks: CompanyTalks
     missing_fields: Mapping[int, Sequence[MissingField]]
     round_robin_counts: dict[str, dict[str, int]]
-    field_names: tuple[str, ...]
-    needs_fit: bool
+    field_names: tuple[str, ...] = field(init=False)
+    needs_fit: bool = field(init=False)
     serialized_team: dict[str, list[Any]] = field(init=False)
     fit_rules: list[tuple[str, CompiledCondition]] = field(init=False)
     decided: list[RoutingDecision] = field(default_factory=list)
@@ -66,6 +65,8 @@ class Router:
     def __post_init__(self) -> None:
         self.serialized_team = {rep: list(one) for rep, one in self.team.items()}
         self.fit_rules = [(rule.letter, compile_condition(rule.when)) for rule in self.policy.fit]
+        self.field_names = _fields_in_rules(self.policy.routing)
+        self.needs_fit = any(uses_fit(rule.when) for rule in self.policy.routing)
 
     @property
     def plan(self) -> RoutingPlan:
@@ -214,7 +215,6 @@ def make_router(
     window = policy.one_rep_per_company
     talks = CompanyTalks() if window is None else CompanyTalks.load(tx, capacity.now - window)
     return Router(
-        ctx,
         policy,
         capacity.now,
         load_index(ctx.account_index, tx),
@@ -230,8 +230,6 @@ def make_router(
             dict,
             store.load_round_robin_counts(tx, _round_robin_keys(policy.routing_plan, team, capacity.off_duty_reps())),
         ),
-        _fields_in_rules(policy.routing),
-        any(uses_fit(rule.when) for rule in policy.routing),
     )
 
 

@@ -67,7 +67,7 @@ class OutcomeRows:
         *,
         deals: bool = False,
     ) -> None:
-        """Open *path*; with *deals* it may also be an export of deals, as CRMs write them."""
+        """Open *path*, which must have the *required* fields; with *deals* also an export of deals of a CRM."""
         mapping = mapping or ColumnMapping()
         kinds = (_DEALS, _KIND) if deals else (_KIND,)
         self.file = open_rows(path, header_test("lead", kinds, mapping), reading=reading)
@@ -99,16 +99,15 @@ class OutcomeRows:
             indexes["outcome"], self._is_stage = indexes["deal_status"], True
         if "outcome" not in indexes and "is_won" in indexes:
             indexes["outcome"], self._is_stage = indexes["is_won"], True
-        needed = ("lead", *required)
-        missing = [name for name in needed if name not in indexes]
+        missing = [name for name in required if name not in indexes]
         if missing:
-            optional = ", ".join(name for name in OUTCOME_FIELDS if name not in needed)
+            optional = ", ".join(name for name in OUTCOME_FIELDS if name not in required)
             raise FileUnreadable(
-                f"{path} has no column {missing[0]!r}. Its header must contain {', '.join(needed)}, and may contain "
+                f"{path} has no column {missing[0]!r}. Its header must contain {', '.join(required)}, and may contain "
                 f"{optional}. A mapping file can name the columns: `columns: {{Deal Phase: outcome}}`."
             )
         mapped = {self.file.header[index]: name for name, index in indexes.items()}
-        mapped |= {self.file.header[indexes[name]]: name for name in needed}
+        mapped |= {self.file.header[indexes[name]]: name for name in required}
         return found._replace(indexes=indexes, mapped=mapped)
 
     def __iter__(self) -> Iterator[tuple[OutcomeRow, FileRow] | BadRow]:
@@ -116,9 +115,10 @@ class OutcomeRows:
 
     def _parse_row(self, line: int, values: Mapping[str, str]) -> OutcomeRow:
         faults = []
-        if not values["lead"]:
+        lead = values.get("lead", "")
+        if not lead and "lead" in self._columns:
             faults.append("the row names no lead; write its id, email address or external id")
-        found = list(dict.fromkeys(address.lower() for address in _ADDRESS.findall(values["lead"])))
+        found = list(dict.fromkeys(address.lower() for address in _ADDRESS.findall(lead)))
         dates: dict[str, datetime | None] = {}
         for name, read in self._readers.items():
             try:
@@ -132,7 +132,7 @@ class OutcomeRows:
             faults.append(str(error))
         return OutcomeRow(
             line,
-            found[0] if found else values["lead"],
+            found[0] if found else lead,
             self._outcome(values)[:_MAX_LENGTH],
             amount,
             dates.get("closed_at") or dates.get("lost_at"),

@@ -239,7 +239,7 @@ def _write_durably(path: Path, content: str) -> None:
 def _read_outcomes(path: Path, now: datetime) -> tuple[list[RemoteRecord], list[str]]:
     records: list[RemoteRecord] = []
     problems: list[str] = []
-    rows = OutcomeRows(path, ())
+    rows = OutcomeRows(path, ("lead",))
     with rows.file:
         for row in rows:
             if isinstance(row, BadRow):

@@ -89,7 +89,7 @@ def import_outcomes(
         result.conflicts += verdicts["conflict"]
         return bad
 
-    rows = OutcomeRows(path, ("outcome",), options.get("reading"), columns, deals=True)
+    rows = OutcomeRows(path, ("lead", "outcome"), options.get("reading"), columns, deals=True)
     with rows.file as file:
         result.mapped, result.unmapped = rows.columns.mapped, rows.columns.unmapped
         ImportRun("outcomes", file, file.header, rows, write, result).execute(ctx.database, now, **options)

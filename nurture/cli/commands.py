@@ -96,6 +96,7 @@ COMMANDS: Final = {
     "reports sales": "sales_report:sales",
     "reports speed": "reports:report_speed",
     "reports queues": "reports:report_queues",
+    "reports leaks": "leaks:leaks",
     "reports deliverability": "deliverability:show_deliverability",
     "delivery run": "delivery:run_deliver",
     "delivery stop": "delivery:stop_delivery",

@@ -14,7 +14,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from flows.environment import CLIENT_SECRET, SERVER_SECRET
 from nurture.errors import Misconfigured
 from nurture.files import make_folder, open_private
 
@@ -25,7 +24,9 @@ START_TIMEOUT: Final = 120.0
 STOP_TIMEOUT: Final = 2.5
 """Seconds that each child may take to stop; three children stay below ten seconds."""
 
-_SECRET_OWNER: Final = {SERVER_SECRET: "prefect", CLIENT_SECRET: "flows"}
+SERVER_SECRET: Final = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - the name of a variable
+CLIENT_SECRET: Final = "PREFECT_API_AUTH_STRING"  # noqa: S105
+_SECRET_OWNER: Final = {SERVER_SECRET: "prefect", CLIENT_SECRET: "loop"}
 
 
 class ChildProcesses:
@@ -39,8 +40,11 @@ class ChildProcesses:
     def start(self, name: str) -> None:
         """Start one of flows.children. The previous log is kept with the suffix .1.
 
-        The child gets only the secret that it needs; the web child gets none.
+        The child gets only the secret that it needs; the web child gets none. One that ended is started anew.
         """
+        ended = self._running.pop(name, None)
+        if ended is not None:
+            _end(ended)
         make_folder(self._logs)
         log = self.log(name)
         if log.exists():
@@ -64,13 +68,23 @@ class ChildProcesses:
         """Return the log file of a child."""
         return self._logs / f"{name}.log"
 
+    def describe_end(self, name: str) -> str | None:
+        """Return how a child has ended, None while it runs: by which signal, or with its last line."""
+        child = self._running[name]
+        code = child.poll()
+        if code is None:
+            return None
+        if code < 0:
+            with suppress(ValueError):
+                return f"was ended by {signal.Signals(-code).name}"
+        lines = self.log(name).read_text("utf-8", "replace").strip().splitlines()
+        return f"has ended with code {code}: {lines[-1].strip() if lines else 'its log is empty'}"
+
     def require_alive(self) -> None:
-        """Raise Misconfigured, with the last line of its log, if a child has exited."""
-        for name, child in self._running.items():
-            if child.poll() is not None:
-                lines = self.log(name).read_text("utf-8", "replace").strip().splitlines()
-                last_line = lines[-1].strip() if lines else "its log is empty"
-                raise Misconfigured(f"The process {name!r} has exited: {last_line}\nIts log is {self.log(name)}.")
+        """Raise Misconfigured if a child has ended."""
+        for name in self._running:
+            if (end := self.describe_end(name)) is not None:
+                raise Misconfigured(f"The process {name!r} {end}\nIts log is {self.log(name)}.")
 
     def stop(self) -> None:
         """Terminate the children, the last started first; kill those that do not stop, with their process groups."""
@@ -79,11 +93,16 @@ class ChildProcesses:
             child.terminate()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(STOP_TIMEOUT)
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            assert child.stdin is not None
-            child.stdin.close()
+            _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child, and what is left of its process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert child.stdin is not None
+    child.stdin.close()
 
 
 def wait_until_ready(
@@ -94,7 +113,7 @@ def wait_until_ready(
     Raises Misconfigured if a child exits, or there is no response within START_TIMEOUT.
     """
     began = time.monotonic()
-    while not _is_ready(url):
+    while not is_served(url):
         waited = time.monotonic() - began
         on_wait(waited)
         if wait(0.2):
@@ -138,7 +157,8 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _is_ready(url: str) -> bool:
+def is_served(url: str) -> bool:
+    """Return whether *url*, of one of our own servers, answers with success."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback server
             return bool(answer.status == 200)

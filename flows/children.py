@@ -1,4 +1,4 @@
-"""Entry points of the child processes of `nurture up`: `python -m flows.children prefect|flows|web`.
+"""Entry points of the child processes of `nurture up`: `python -m flows.children prefect|loop|web`.
 
 Standard input is a pipe from the parent. It closes when the parent ends, even by a kill; then the child stops.
 """
@@ -21,30 +21,21 @@ def prefect_server() -> None:
     serve()
 
 
-def flow_runner() -> None:
-    """Register the flows with their schedules, and run them."""
-    from prefect import get_client, serve  # noqa: PLC0415 - the other children do not need it
+def stage_loop() -> None:
+    """Run the stages when something is due, and show in Prefect what they do."""
+    from flows.loop import run_loop  # noqa: PLC0415 - the other children do not need it
 
-    from flows.deployments import build_deployments, with_interval  # noqa: PLC0415
-    from flows.setup import clear_stale_runs, ensure_limit  # noqa: PLC0415
-    from nurture.settings import Settings  # noqa: PLC0415
-
-    with get_client(sync_client=True) as client:
-        clear_stale_runs(client)
-        ensure_limit(client)
-    schedule = with_interval(Settings.read().sweep_seconds)
-    serve(*build_deployments(schedule), pause_on_shutdown=False, print_starting_message=False, limit=4)
+    run_loop()
 
 
 def web_server() -> None:
-    """Serve the web application."""
+    """Serve the web application. The loop does what it makes due."""
     from nurture.app import open_app  # noqa: PLC0415
     from nurture.mail.providers.registry import open_webhooks  # noqa: PLC0415
     from nurture.web.app import create_app  # noqa: PLC0415
-    from nurture.web.background import run_in_background  # noqa: PLC0415
     from nurture.web.server import serve as serve_web  # noqa: PLC0415
 
-    with open_app(live=True) as app, run_in_background(app.ctx, app.clock):
+    with open_app(live=True) as app:
         serve_web(
             create_app(app.ctx, app.clock, webhooks=open_webhooks(app.settings)),
             app.settings.web_host,
@@ -53,7 +44,7 @@ def web_server() -> None:
         )
 
 
-CHILDREN: Final = {"prefect": prefect_server, "flows": flow_runner, "web": web_server}
+CHILDREN: Final = {"prefect": prefect_server, "loop": stage_loop, "web": web_server}
 
 
 def _exit_with_parent() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -14,6 +15,9 @@ from flows.shards import TASK_RUNNER, Counts, log_counts, open_shard_app, run_na
 from nurture.journey.delivery.run import deliver
 from nurture.outbox import messages
 from nurture.runtime.context import AppContext
+
+SLOT_LEASE: Final = 60.0
+"""Seconds after which the slot of a worker that died is free again."""
 
 
 def track_progress(shard: int, ctx: AppContext, now: datetime) -> Callable[[], None]:
@@ -41,7 +45,7 @@ def deliver_shard(shard: int, at: str | None) -> Counts:
     """Send due messages in batches until none is due. SENDER_LIMIT limits the concurrent senders."""
     with open_shard_app(at) as app:
         shown = track_progress(shard, app.ctx, app.clock.now())
-        with concurrency(SENDER_LIMIT, strict=True):
+        with concurrency(SENDER_LIMIT, strict=True, lease_duration=SLOT_LEASE):
             done = deliver(app.ctx, app.clock, shown)
         shown()  # the other shards have sent the rest by now
         if done.refusal:

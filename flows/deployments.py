@@ -1,15 +1,8 @@
-"""The schedules of `nurture up`. prefect.yaml has the same ones for work pools."""
+"""The flows and their schedules on work pools, as in prefect.yaml, and the names of what `nurture up` deploys."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from prefect.deployments.runner import RunnerDeployment
+from typing import Final
 
 WORK_POOL: Final = "nurture"
 """The work pool of prefect.yaml."""
@@ -17,16 +10,21 @@ WORK_POOL: Final = "nurture"
 SENDER_LIMIT: Final = "nurture-senders"
 """The global concurrency limit of shards that send mail, across all machines."""
 
-_DEFAULT_INTERVAL: Final = 300
+LOOP_DEPLOYMENT: Final = "loop"
+"""The deployment of each stage on the Prefect server of `nurture up`."""
+
+TAG: Final = "nurture"
+"""The tag of every deployment."""
+
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class FlowSchedule:
-    """The schedule of one flow, in UTC, with at most one concurrent run.
+    """The schedule of one flow, in UTC. Runs may overlap: claims in the database decide who does what.
 
     *entrypoint* is module.function. It runs every *interval* seconds, *offset* seconds after the full interval,
-    or as *cron* says. *grace_seconds* is how long a run may take to start.
+    or as *cron* says. At most *run_limit* runs at once; *grace_seconds* is how long a run may take to start.
     """
 
     entrypoint: str
@@ -35,6 +33,7 @@ class FlowSchedule:
     interval: int = 0
     offset: int = 0
     cron: str = ""
+    run_limit: int = 4
     grace_seconds: int = 120
 
     @property
@@ -56,49 +55,3 @@ SCHEDULE: Final = (
 
 Delivery runs more often: messages of a dead worker are released within a minute, including their lease.
 """
-
-
-def with_interval(interval: int) -> tuple[FlowSchedule, ...]:
-    """Return the schedule with another interval in seconds; the stages keep their order and proportional offsets.
-
-    Delivery keeps its own interval, unless *interval* is shorter.
-    """
-    return tuple(
-        _with_interval(one, interval if one.interval == _DEFAULT_INTERVAL else min(interval, one.interval))
-        for one in SCHEDULE
-    )
-
-
-def _with_interval(one: FlowSchedule, interval: int) -> FlowSchedule:
-    return replace(one, interval=interval, offset=one.offset * interval // one.interval) if one.interval else one
-
-
-def build_deployments(schedule: Iterable[FlowSchedule]) -> list[RunnerDeployment]:
-    """Return the deployments for Prefect's `serve`."""
-    return [_build_deployment(one) for one in schedule]
-
-
-def _build_deployment(one: FlowSchedule) -> RunnerDeployment:
-    from prefect import Flow  # noqa: PLC0415 - the table above is read without Prefect
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy  # noqa: PLC0415
-    from prefect.deployments.runner import RunnerDeployment  # noqa: PLC0415
-    from prefect.schedules import Cron, Interval  # noqa: PLC0415
-    from prefect.types.entrypoint import EntrypointType  # noqa: PLC0415
-
-    module, _, function = one.entrypoint.rpartition(".")
-    flow: Flow[..., object] = getattr(import_module(module), function)
-    schedule = (
-        Interval(timedelta(seconds=one.interval), anchor_date=one.anchor, timezone="UTC", slug=one.slug)
-        if one.interval
-        else Cron(one.cron, timezone="UTC", slug=one.slug)
-    )
-    return RunnerDeployment.from_flow(
-        flow,
-        name=one.name,
-        schedules=[schedule],
-        tags=["nurture"],
-        concurrency_limit=ConcurrencyLimitConfig(
-            limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW, grace_period_seconds=one.grace_seconds
-        ),
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )

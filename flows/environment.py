@@ -9,12 +9,23 @@ from typing import Final
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from flows.child_processes import CLIENT_SECRET, SERVER_SECRET
 from nurture.errors import Misconfigured
 from nurture.settings import Settings
 from nurture.settings_model import ENV_PREFIX, variable_name
 
 DAYS_KEPT: Final = 14
-"""Days for which `nurture up`'s Prefect server keeps flow runs, about 4,300 a day."""
+"""Days for which `nurture up`'s Prefect server keeps flow runs: 24 a day, and those that did something."""
+
+_SERVICES: Final = "PREFECT_SERVER_SERVICES_"
+_IDLE_SERVICES: Final = (
+    "CANCELLATION_CLEANUP_LOOP_SECONDS",
+    "CLEANUP_RECONCILER_LOOP_SECONDS",
+    "PAUSE_EXPIRATIONS_LOOP_SECONDS",
+    "REPOSSESSOR_LOOP_SECONDS",
+    "SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS",
+)
+"""Services of the server that would otherwise look every 5 to 20 seconds for work that hardly ever exists here."""
 
 _DEFAULTS: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -23,11 +34,14 @@ _DEFAULTS: Final = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(DAYS_KEPT * 86_400),
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # smaller ones lock out other writers
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+    **dict.fromkeys((_SERVICES + name for name in _IDLE_SERVICES), "60"),
+    _SERVICES + "FOREMAN_ENABLED": "false",  # for workers of work pools, of which there is none
+    _SERVICES + "LATE_RUNS_ENABLED": "false",  # the loop looks for runs every 20 seconds
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT30S",
+    "MALLOC_ARENA_MAX": "2",  # the C library of Linux keeps less memory that its threads no longer use
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # the server keeps the rest
 }
 
-SERVER_SECRET: Final = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - the name of a variable
-CLIENT_SECRET: Final = "PREFECT_API_AUTH_STRING"  # noqa: S105
 _ORIGINS: Final = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"
 _PREFERRED_NAMES: Final = {
     "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": _ORIGINS,
@@ -35,6 +49,11 @@ _PREFERRED_NAMES: Final = {
     "PREFECT_UI_API_URL": "PREFECT_SERVER_UI_API_URL",
 }
 """Aliases of settings that we also set, and the name that Prefect reads first."""
+_PREFERRED_PREFIXES: Final = {
+    "PREFECT_API_SERVICES_": _SERVICES,
+    "PREFECT_EVENTS_": "PREFECT_SERVER_EVENTS_",
+}
+"""The same for the first part of names."""
 
 _DATABASE: Final = ("CONNECTION_URL", "DRIVER", "HOST", "PORT", "USER", "NAME", "PASSWORD")
 _FORBIDDEN: Final = frozenset(
@@ -80,7 +99,7 @@ def prefect_settings(environment_variables: Mapping[str, str]) -> dict[str, str]
 def _lock_settings(home: Path, port: int, operator_settings: dict[str, str]) -> dict[str, str]:
     """Return the operator's variables plus those that allow only our children to call the server."""
     # Prefect reads names in any case, and of two aliases the preferred one.
-    names = {_PREFERRED_NAMES.get(name.upper(), name.upper()): name for name in sorted(operator_settings, reverse=True)}
+    names = {_preferred_name(name.upper()): name for name in sorted(operator_settings, reverse=True)}
     operator = {preferred: operator_settings[name] for preferred, name in names.items()}
     origin = f"http://127.0.0.1:{port}"
     secret = operator.get(SERVER_SECRET) or f"nurture:{token_urlsafe(24)}"
@@ -107,6 +126,14 @@ def _lock_settings(home: Path, port: int, operator_settings: dict[str, str]) -> 
     if conflicts:
         raise Misconfigured(_conflict_message(sorted(names[name] for name in conflicts), port))
     return {"PREFECT_SERVER_UI_API_URL": "/api"} | operator | required | {_ORIGINS: ",".join([origin, *origins])}
+
+
+def _preferred_name(name: str) -> str:
+    """Return the name under which Prefect looks first for the setting *name*."""
+    for alias, preferred in _PREFERRED_PREFIXES.items():
+        if name.startswith(alias):
+            return preferred + name.removeprefix(alias)
+    return _PREFERRED_NAMES.get(name, name)
 
 
 def _normalize_boolean(value: str) -> str:

@@ -21,6 +21,7 @@ from nurture.clock import parse_time
 from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.errors import ClockWentBackwards, InvalidDefinitions, Misconfigured, format_error_chain
+from nurture.journey.leads.due_queries import find_due_stages
 from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 from nurture.versions import require_installed
@@ -39,6 +40,8 @@ MAX_SHARDS: Final = 16
 TASK_RUNNER: Final[TaskRunner[PrefectFuture[Any]]] = ThreadPoolTaskRunner(  # type: ignore[assignment]
     max_workers=MAX_SHARDS
 )
+_CLAIMING: Final = frozenset({"intake", "advance", "deliver"})
+"""Stages that only claim due rows; the others also ask a mailbox or a CRM, or keep hours."""
 _TRANSIENT_SQLSTATES: Final = (
     "08",
     "40",
@@ -91,7 +94,13 @@ def redact_errors(shard: Callable[ShardArgs, Result]) -> Callable[ShardArgs, Res
 
 
 async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: str | None) -> Counts:
-    """Run *shards* of *stage* in parallel, add up their counts, and publish them as a table."""
+    """Run *shards* of *stage* in parallel, add up their counts, and publish them as a table.
+
+    A run with nothing to claim ends at once, without tasks and without a table.
+    """
+    if at is None and stage.name in _CLAIMING and not await asyncio.to_thread(_is_due, stage.name):
+        get_run_logger().info("nothing was due")
+        return {}
     done = await gather(stage, shards, at)
     total: Counter[str] = Counter()
     for counts in done:
@@ -144,6 +153,15 @@ def run_name() -> str:
     scheduled_for: datetime | None = flow_run.scheduled_start_time
     when = at or (f"{scheduled_for:%Y-%m-%d %H:%M:%S}" if scheduled_for else "now")
     return f"{flow_run.flow_name} {when}"
+
+
+def _is_due(stage: str) -> bool:
+    """Return whether something is due for *stage*, or that cannot be told: then its task says why."""
+    try:
+        with open_context(None) as (ctx, now), ctx.database.read() as tx:
+            return stage in find_due_stages(tx, now)
+    except Exception:  # noqa: BLE001 - the task meets the same error, redacts it and is retried if it is transient
+        return True
 
 
 def _usable_shards(shards: int) -> int:

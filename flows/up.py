@@ -1,34 +1,31 @@
-"""Run everything on one machine as one process tree: Prefect's server, the flows, the web pages."""
+"""Run everything on one machine as one process tree: the web pages, the loop of the stages, Prefect's server."""
 
 import fcntl
 import json
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Final
+from tempfile import TemporaryFile
+from typing import IO, Any, NoReturn
 
-from rich.console import Console
-
-from flows.child_processes import ChildProcesses, free_port, is_free, require_auth, wait_until_ready
-from flows.environment import SERVER_SECRET, build_environment
+from flows.child_processes import SERVER_SECRET, free_port, is_free
+from flows.environment import build_environment
+from flows.supervisor import Plan
 from nurture.app import open_app
 from nurture.errors import AlreadyRunning, Misconfigured
 from nurture.files import make_folder, open_private, write_private
 from nurture.operations.check_internal import ROOT_WARNING
-from nurture.runtime.stop_signals import stop_on_signal
 from nurture.settings import Settings
 
 LOCK_FILE = "up.lock"
 
-_CONSOLE: Final = Console(stderr=True, highlight=False)
-
 
 @contextmanager
-def hold_lock(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
-    """Hold the lock of *home*; yield a function that records the URLs in the lock file.
+def hold_lock(home: Path) -> Iterator[IO[str]]:
+    """Hold the lock of *home*; yield the lock file, for `write_owner`.
 
     The operating system releases the lock when its owner ends in any way; a leftover file blocks nobody.
     Raises AlreadyRunning, naming the owner and its addresses.
@@ -39,14 +36,15 @@ def hold_lock(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not `filelock`: the file names the owner
         except BlockingIOError:
             raise AlreadyRunning(_already_running_text(file)) from None
-        _write_owner(file, {})
+        write_owner(file, {})
         try:
-            yield lambda urls: _write_owner(file, urls)
+            yield file
         finally:
             file.truncate(0)
 
 
-def _write_owner(file: IO[str], urls: Mapping[str, str]) -> None:
+def write_owner(file: IO[str], urls: Mapping[str, str]) -> None:
+    """Record this process and its URLs in the lock file."""
     file.truncate(0)
     json.dump({"pid": os.getpid(), "urls": dict(urls)}, file)
     file.flush()
@@ -66,57 +64,49 @@ def _already_running_text(file: IO[str]) -> str:
 
 
 def up(settings: Settings) -> None:
-    """Run everything until SIGINT, SIGTERM or SIGHUP, then stop it within 10 seconds. Main thread only.
+    """Check and prepare everything, and become the supervisor of the processes. Main thread only; does not return.
 
-    Raises AlreadyRunning, InvalidState for a database in virtual time, Misconfigured if a process does not start.
+    Raises AlreadyRunning, InvalidState for a database in virtual time, Misconfigured for settings that do not work.
     """
     home = settings.state_dir
-    with hold_lock(home) as write_urls, stop_on_signal(signal.SIGHUP) as stop:
+    with hold_lock(home) as lock:
+        sys.stderr.write("Preparing the database ...\n")
         with open_app(settings, live=True, upgrade=True):
             pass
         port = free_port(settings.prefect_port)
         _require_free(settings.web_host, settings.web_port)
         urls = {"Pages": f"http://{settings.web_host}:{settings.web_port}", "Prefect": f"http://127.0.0.1:{port}"}
-        write_urls(urls)
+        write_owner(lock, urls)
         variables = build_environment(settings, home, port)
-        children = ChildProcesses(home, variables)
         sign_in = home / "sign-in"
         write_private(sign_in, variables[SERVER_SECRET] + "\n")
-        try:
-            if _start(children, urls, stop):
-                _print_urls(settings, urls, sign_in)
-            while not stop.wait(0.5):
-                children.require_alive()
-        finally:
-            sign_in.unlink(missing_ok=True)
-            _CONSOLE.print("Stopping ...")
-            children.stop()
-    _CONSOLE.print("Stopped.")
+        plan = Plan(
+            home=str(home),
+            environment=variables,
+            urls=urls,
+            lines=list(_describe(settings, sign_in)),
+            sign_in=str(sign_in),
+            lock=lock.fileno(),
+        )
+        _become_supervisor(plan, home)
 
 
-def _start(children: ChildProcesses, urls: Mapping[str, str], stop: threading.Event) -> bool:
-    children.start("prefect")
-    children.start("web")
-    with _CONSOLE.status("Prefect starts") as status:
-
-        def show_wait(waited: float) -> None:
-            status.update(f"Prefect starts: {waited:.0f} s; the first time takes half a minute")
-
-        if not wait_until_ready(f"{urls['Prefect']}/api/health", children, stop.wait, show_wait):
-            return False
-    require_auth(f"{urls['Prefect']}/api")
-    children.start("flows")
-    return True
+def _become_supervisor(plan: Plan, home: Path) -> NoReturn:
+    """Replace this program; the lock stays held. The plan has a secret, so it goes through a file without a name."""
+    with TemporaryFile("w+", encoding="utf-8", dir=home) as file:
+        json.dump(asdict(plan), file)
+        file.seek(0)
+        for handle in (file.fileno(), plan.lock):
+            os.set_inheritable(handle, True)
+        os.execv(sys.executable, [sys.executable, "-m", "flows.supervisor", str(file.fileno())])  # noqa: S606
 
 
-def _print_urls(settings: Settings, urls: Mapping[str, str], sign_in: Path) -> None:
-    for name, url in urls.items():
-        _CONSOLE.print(f"{name + ':':<9}{url}")
-    _CONSOLE.print(f"Sign in: to Prefect's pages with what `cat {sign_in}` prints", soft_wrap=True)
-    _CONSOLE.print(f"Flows:   every {settings.sweep_seconds} s, the audit at 02:15 UTC")
+def _describe(settings: Settings, sign_in: Path) -> Iterator[str]:
+    yield f"Sign in: to Prefect's pages with what `cat {sign_in}` prints"
+    yield f"Stages:  when something is due, at the latest every {settings.sweep_seconds} s; the audit at 02:15 UTC"
     if os.geteuid() == 0:
-        _CONSOLE.print(f"Warning: {ROOT_WARNING}", style="yellow", soft_wrap=True)
-    _CONSOLE.print("Ctrl-C stops everything.")
+        yield f"Warning: {ROOT_WARNING}"
+    yield "Ctrl-C stops everything."
 
 
 def _require_free(host: str, port: int) -> None:

@@ -151,7 +151,8 @@ class CommonSettings(SettingsModel):
         default=300,
         ge=5,
         le=86_400,
-        description="How often `nurture up` runs each stage, in seconds; email is sent every 30.",
+        description="How often `nurture up` runs each stage at least, in seconds; delivery every 30. "
+        "What is due is done at once.",
     )
     batch_size: int = Field(
         default=2_000, ge=1, le=10_000, description="How many leads one transaction of a run handles."

@@ -30,7 +30,7 @@ def demo(
 
 
 def up() -> None:
-    """Run everything on this machine: Prefect, scheduled flows, web pages. Ctrl-C stops it."""
+    """Run everything on this machine: the web pages, the stages, Prefect. Ctrl-C stops it."""
     from flows.up import up as start  # noqa: PLC0415 - the other commands never load Prefect
 
     start(Settings.read())

@@ -27,6 +27,7 @@ from tests.bench import (
     reaudiencing,
     replies,
     routing,
+    running,
     signalling,
     starting,
     webhooks,
@@ -52,6 +53,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "routing": routing.measure,
     "signals": signalling.measure,
     "start": starting.measure,
+    "up": running.measure,
     "webhooks": webhooks.measure,
     "workbooks": workbooks.measure,
 }

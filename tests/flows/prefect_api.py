@@ -59,6 +59,15 @@ def until(holds: Callable[[], Any], seconds: float) -> Any:
     return answer
 
 
+def is_served(url: str) -> bool:
+    """Return whether *url* answers with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
 def any_port() -> int:
     """Return a free loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -8,7 +8,8 @@ from prefect.settings import Settings as PrefectSettings
 from prefect.settings.base import PrefectBaseSettings
 from pydantic import AliasChoices, SecretStr
 
-from flows.environment import CLIENT_SECRET, SERVER_SECRET, build_environment
+from flows.child_processes import CLIENT_SECRET, SERVER_SECRET
+from flows.environment import build_environment
 from nurture.errors import Misconfigured
 from nurture.settings import Settings
 

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from flows.up import LOCK_FILE, hold_lock
+from flows.up import LOCK_FILE, hold_lock, write_owner
 from nurture.errors import AlreadyRunning
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from flows.up import hold_lock
-with hold_lock(Path(sys.argv[1])) as write_urls:
-    write_urls({"Pages": "http://127.0.0.1:8025"})
+from flows.up import hold_lock, write_owner
+with hold_lock(Path(sys.argv[1])) as lock:
+    write_owner(lock, {"Pages": "http://127.0.0.1:8025"})
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 def test_a_second_start_names_the_running_one_and_its_address(tmp_path: Path) -> None:
-    with hold_lock(tmp_path) as note:
-        note({"Pages": "http://127.0.0.1:8025", "Prefect": "http://127.0.0.1:4200"})
+    with hold_lock(tmp_path) as lock:
+        write_owner(lock, {"Pages": "http://127.0.0.1:8025", "Prefect": "http://127.0.0.1:4200"})
         with pytest.raises(AlreadyRunning) as refused, hold_lock(tmp_path):
             pass
     assert f"process {os.getpid()}" in str(refused.value)

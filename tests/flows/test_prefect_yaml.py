@@ -14,7 +14,8 @@ from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 from ruamel.yaml import YAML
 
-from flows.deployments import SCHEDULE, WORK_POOL, with_interval
+from flows.deployments import SCHEDULE, WORK_POOL
+from nurture.journey.stage_loop import DELIVERY_PACE
 from nurture.outbox.lease_queue import LEASE
 
 pytestmark = pytest.mark.quick
@@ -110,9 +111,9 @@ def test_a_schedule_is_in_utc_and_has_a_slug_of_its_own(deployment: dict[str, An
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=_id)
-def test_a_run_that_finds_another_one_running_is_cancelled(deployment: dict[str, Any]) -> None:
+def test_no_stage_has_a_single_slot_that_a_dead_worker_could_keep(deployment: dict[str, Any]) -> None:
     assert deployment["concurrency_limit"] == {
-        "limit": 1,
+        "limit": 4,
         "collision_strategy": "CANCEL_NEW",
         "grace_period_seconds": 120,
     }
@@ -128,7 +129,7 @@ def test_every_flow_is_deployed() -> None:
     assert {deployment["entrypoint"] for deployment in DEPLOYMENTS} == defined
 
 
-def test_up_runs_the_same_schedules() -> None:
+def test_the_table_of_schedules_is_that_of_prefect_yaml() -> None:
     deployed = [
         (
             one["entrypoint"],
@@ -137,6 +138,7 @@ def test_up_runs_the_same_schedules() -> None:
             schedule.get("interval", 0),
             schedule.get("cron", ""),
             schedule.get("anchor_date"),
+            one["concurrency_limit"]["limit"],
             one["concurrency_limit"]["grace_period_seconds"],
         )
         for one in DEPLOYMENTS
@@ -150,6 +152,7 @@ def test_up_runs_the_same_schedules() -> None:
             one.interval,
             one.cron,
             one.anchor.isoformat() if one.interval else None,
+            one.run_limit,
             one.grace_seconds,
         )
         for one in SCHEDULE
@@ -157,16 +160,7 @@ def test_up_runs_the_same_schedules() -> None:
     assert deployed == served
 
 
-def test_another_interval_keeps_the_order_of_the_stages() -> None:
-    quick = [one for one in with_interval(20) if one.interval]
-    assert [one.interval for one in quick] == [20] * len(quick)
-    stages = [one.offset for one in quick if "deliver" not in one.entrypoint]
-    assert stages == sorted(set(stages))
-    assert max(one.offset for one in quick) < 20
-    assert with_interval(300) == SCHEDULE
-
-
 def test_leases_of_a_dead_worker_are_found_within_a_minute() -> None:
-    for pace in (5, 300, 86_400):
-        (deliver,) = (one for one in with_interval(pace) if "deliver" in one.entrypoint)
-        assert timedelta(seconds=deliver.interval) + LEASE <= timedelta(minutes=1)
+    (deliver,) = (one for one in SCHEDULE if "deliver" in one.entrypoint)
+    assert timedelta(seconds=deliver.interval) + LEASE <= timedelta(minutes=1)
+    assert timedelta(seconds=DELIVERY_PACE) + LEASE <= timedelta(minutes=1)

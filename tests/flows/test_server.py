@@ -22,10 +22,10 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from flows import setup
-from flows.child_processes import ChildProcesses, wait_until_ready
+from flows.child_processes import CLIENT_SECRET, ChildProcesses, wait_until_ready
 from flows.demo_runs import run_flows_in
 from flows.deployments import SCHEDULE, SENDER_LIMIT, WORK_POOL
-from flows.environment import CLIENT_SECRET, build_environment
+from flows.environment import build_environment
 from flows.setup import clear_stale_runs
 from nurture.app import open_app
 from nurture.db.engine import Database
@@ -170,7 +170,7 @@ def test_all_flows_deploy_unattended_and_a_worker_runs_one(world: World, client:
     assert set(deployed) == {f"{one.name} {one.entrypoint}" for one in SCHEDULE}
     for one in deployed.values():
         assert len(one["schedules"]) == 1
-        assert one["global_concurrency_limit"]["limit"] == 1
+        assert one["global_concurrency_limit"]["limit"] == 4
         assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
         assert one["work_pool_name"] == WORK_POOL
     advance = next(one for one in deployed.values() if one["entrypoint"].startswith("flows.advance."))

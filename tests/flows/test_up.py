@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -22,10 +22,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from flows.deployments import with_interval
+from flows.records import ASK_SECONDS
 from flows.up import up
 from nurture.app import open_app
-from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
@@ -33,7 +32,7 @@ from nurture.errors import InvalidState
 from nurture.files import find_exposed
 from nurture.publishing.publish import publish
 from nurture.settings import Settings
-from tests.flows.prefect_api import Api, any_port, ask, until
+from tests.flows.prefect_api import Api, any_port, ask, is_served, until
 from tests.journey.builders import START, add_lead, sample_rules
 
 START_UP = "from flows.up import up; from nurture.settings import Settings; up(Settings.read())"
@@ -43,9 +42,6 @@ cors_allowed_origins = "*"
 csrf_protection_enabled = false
 """
 ANY_ID = "3f2c6f4e-9f0b-4a55-8a52-0d7f0c1f7f11"
-READY_WITHIN = 22
-"""Seconds in which Prefect's server and the flows start on an idle machine."""
-
 custody = table(lead_tables.Custody)
 
 
@@ -54,7 +50,7 @@ class Started:
     """A running `nurture up` and its folder."""
 
     folder: Path
-    program: subprocess.Popen[str]
+    program: subprocess.Popen[bytes]
     environment: dict[str, str]
     database: Database
     lead: int
@@ -72,23 +68,38 @@ class Started:
         secret = (self.folder / ".nurture" / "sign-in").read_text().strip()
         return Api(f"http://127.0.0.1:{self.port}/api", secret)
 
+    def said(self) -> str:
+        """Return what it printed on standard error."""
+        return (self.folder / "up.log").read_text("utf-8")
+
+    def child(self, name: str) -> int:
+        """Return the process id of a child, 0 if it does not run."""
+        end = b"\0" + name.encode() + b"\0"
+        found = [pid for pid in self.tree() if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(end)]
+        return found[0] if found else 0
+
+    def kill(self, name: str) -> None:
+        """Kill a child, and wait until another one runs in its place."""
+        killed = self.child(name)
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: self.child(name) not in (0, killed), 30)
+        assert f"The process {name!r} was ended by SIGKILL. It starts again in" in self.said()
+
+    def add_lead(self) -> int:
+        """Add a lead that intake puts on a track; return its id."""
+        settings = Settings(database_url=SecretStr(str(self.database.url)), maildir=self.folder / "maildir")
+        with open_app(settings, live=True) as app:
+            return add_lead(app.ctx, at=app.clock.now(), title="head of sales")
+
+    def custodian(self, lead: int) -> str:
+        """Return who has a lead."""
+        with self.database.read() as tx:
+            return str(tx.execute(select(custody.c.kind).where(custody.c.lead_id == lead)).scalar_one())
+
     def tree(self) -> list[int]:
         """Return its child processes, found by the variables in their environment."""
         mark = f"NURTURE_WEB_PORT={self.environment['NURTURE_WEB_PORT']}".encode()
         return [int(one.name) for one in Path("/proc").glob("[0-9]*") if mark in _environ(one)]
-
-
-def _sweep_interval(now: datetime) -> int:
-    """Return an interval at which new leads are processed soon after the start, and not again at once.
-
-    Each run is a process that imports Prefect; a start that is too slow for the first round gets the next.
-    """
-
-    def waits(every: int) -> float:
-        (intake,) = [one for one in with_interval(every) if one.entrypoint.startswith("flows.intake.")]
-        return (intake.anchor - now) / timedelta(seconds=1) % every
-
-    return min(range(40, 70), key=lambda every: abs(waits(every) - READY_WITHIN))
 
 
 def _environ(folder: Path) -> list[bytes]:
@@ -106,40 +117,68 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_WEB_PORT": str(any_port()),
         "NURTURE_PREFECT_PORT": str(any_port()),
-        "NURTURE_SWEEP_SECONDS": str(_sweep_interval(RealClock().now())),
     }
     settings = Settings(database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir")
     with open_app(settings, upgrade=True, live=True) as app:
         now = app.clock.now()
         publish(app.ctx, sample_rules(), now)
         lead = add_lead(app.ctx, at=now, title="head of sales")
-    program = subprocess.Popen(
-        [sys.executable, "-c", START_UP], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    with (folder / "up.log").open("wb") as log:
+        program = subprocess.Popen([sys.executable, "-c", START_UP], cwd=folder, env=environment, stderr=log)
     database = Database(settings.database_url.get_secret_value())
     try:
         yield Started(folder, program, environment, database, lead)
     finally:
         program.kill()
-        program.communicate()
+        program.wait()
         database.close()
 
 
-def test_a_lead_moves_and_a_schedule_fires(started: Started) -> None:
-    def is_on_track() -> bool:
-        assert started.program.poll() is None
-        with started.database.read() as tx:
-            wanted = select(custody.c.kind).where(custody.c.lead_id == started.lead)
-            return bool(tx.execute(wanted).scalar_one() == "track")
+def test_a_lead_moves_and_prefect_shows_the_round(started: Started) -> None:
+    until(lambda: started.custodian(started.lead) == "track", 60)
 
-    until(is_on_track, 240)
-
-    def completed() -> bool:
-        with suppress(OSError):  # the pages may classify the lead before Prefect's server answers
-            return bool(ask(started.api, "/flow_runs/count", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}}))
+    def shown() -> bool:
+        with suppress(OSError):  # the lead is classified before Prefect's server answers
+            runs = ask(started.api, "/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}})
+            return any(run["deployment_id"] for run in runs)
         return False
 
-    until(completed, 300)
+    started.add_lead()  # the first one may have moved before the server answered
+    until(shown, 240)
+
+
+def test_what_is_waited_for_is_said_without_a_terminal(started: Started) -> None:
+    said = until(lambda: "Ctrl-C" in started.said() and started.said(), 60)
+    assert "Starting the pages, the loop and Prefect's server" in said
+    assert said.index("Pages:   http") < said.index("Ctrl-C")
+    assert f"Prefect: http://127.0.0.1:{started.port}" in said
+
+
+def test_a_stage_runs_on_request_and_rests_while_its_deployment_is_paused(started: Started) -> None:
+    def deployment(flow: str) -> dict[str, Any]:
+        [found] = ask(started.api, "/deployments/filter", flows={"name": {"any_": [flow]}})
+        return dict(found)
+
+    intake = until(lambda: ask(started.api, "/deployments/count") == 8 and deployment("intake"), 60)
+
+    def pause(*, paused: bool) -> None:
+        path = f"/deployments/{intake['id']}"
+        assert started.api.call("PATCH", path, {"paused": paused}, **started.api.csrf())[0] == 204
+
+    pause(paused=True)
+    until(lambda: deployment("intake")["paused"], 10)
+    time.sleep(ASK_SECONDS + 2)  # until the loop has looked
+    waiting = started.add_lead()
+    run = ask(started.api, f"/deployments/{deployment('hand-off')['id']}/create_flow_run", name="asked for")
+
+    def state() -> str:
+        [found] = ask(started.api, "/flow_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+        return str(found["state_name"])
+
+    until(lambda: state() == "Completed", 60)
+    assert started.custodian(waiting) == "intake"
+    pause(paused=False)
+    until(lambda: started.custodian(waiting) == "track", 90)
 
 
 @pytest.mark.parametrize("origin", [{}, {"Origin": "https://evil.example"}])
@@ -240,8 +279,7 @@ def test_all_files_of_a_start_are_private(started: Started) -> None:
 
 
 def test_the_pages_are_served(started: Started) -> None:
-    with urllib.request.urlopen(f"{started.pages}/healthz", timeout=5) as answer:
-        assert answer.status == 200
+    assert is_served(f"{started.pages}/healthz")
 
 
 def test_prefect_keeps_its_own_database_and_listens_on_this_machine_only(started: Started) -> None:
@@ -265,12 +303,26 @@ def test_a_second_start_names_the_address_of_the_first_and_fails(started: Starte
     assert started.pages in second.stderr
 
 
+def test_the_pages_live_on_while_prefect_is_dead_and_each_dead_child_comes_back(started: Started) -> None:
+    started.kill("prefect")
+    assert is_served(f"{started.pages}/healthz")
+    lead = started.add_lead()
+    until(lambda: started.custodian(lead) == "track", 30)  # the loop goes on without Prefect
+    started.kill("web")
+    until(lambda: is_served(f"{started.pages}/healthz"), 60)
+    started.kill("loop")
+    lead = started.add_lead()
+    until(lambda: started.custodian(lead) == "track", 90)
+    until(lambda: is_served(f"{started.api.url}/health"), 120)
+    assert started.program.poll() is None
+
+
 def test_an_interrupt_stops_everything_within_ten_seconds(started: Started) -> None:
     assert len(started.tree()) >= 4
     started.program.send_signal(signal.SIGINT)
-    _, stderr = started.program.communicate(timeout=10)
-    assert started.program.returncode == 0, stderr
-    assert "Stopped." in stderr
+    started.program.wait(timeout=10)
+    assert started.program.returncode == 0, started.said()
+    assert "Stopped." in started.said()
     assert started.tree() == []
     assert not (started.folder / ".nurture" / "sign-in").exists()
 

@@ -1,14 +1,18 @@
-"""Find when a sweep next has something to do: for a virtual clock, and for the replay after a restore."""
+"""Find what is due: for the loop of `nurture up`, for a virtual clock, and for the replay after a restore."""
 
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, Table, bindparam, exists, func, or_, select
 
+from nurture.db.tables.crm import crm_record
 from nurture.db.tables.delivery import message
+from nurture.db.tables.inbound import inbound_mail, raw_batch
 from nurture.db.tables.leads import custody
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
+from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Queue
 
 
@@ -31,3 +35,49 @@ def _next_due_query(custodians: tuple[Custodian, ...], recipient: str | None) ->
     planned = select(func.min(message.c.send_at, type_=message.c.send_at.type)).where(message.c.state == "planned")
     queries.append(planned if recipient is None else planned.where(message.c.recipient == recipient))
     return select(*[one.scalar_subquery() for one in queries])
+
+
+def find_due_stages(tx: Transaction, now: datetime) -> frozenset[str]:
+    """Return the names of the stages for which something is due at *now* (UTC): one statement of index probes.
+
+    What only a call to a mailbox or a CRM could tell is not among it.
+    """
+    found = tx.execute(_due_stages_query(), {"now": now}).mappings().one()
+    return frozenset(str(name) for name, is_due in found.items() if is_due)
+
+
+@cache
+def _due_stages_query() -> Select[Any]:
+    now = bindparam("now", type_=UtcDateTime())
+
+    def held_by(*custodians: Custodian) -> list[ColumnElement[bool]]:
+        return [exists().where(custody.c.kind == one.value, custody.c.due_at <= now) for one in custodians]
+
+    def in_outbox(outbox: Table, *unknown: str) -> list[ColumnElement[bool]]:
+        return [
+            exists().where(_is_in(outbox, "planned"), outbox.c.send_at <= now),
+            exists().where(_is_in(outbox, "claimed", "sending"), outbox.c.lease_until < now),
+            exists().where(_is_in(outbox, *unknown), outbox.c.state == "unknown"),
+        ]
+
+    waiting: list[ColumnElement[bool]] = [
+        exists().where(signal.c.applied_at.is_(None)),
+        exists().where(raw_batch.c.processed_at.is_(None), raw_batch.c.error.is_(None)),
+        exists().where(inbound_mail.c.error.is_(None)),
+    ]
+    due: dict[str, list[ColumnElement[bool]]] = {
+        "signals": waiting,
+        "intake": held_by(Custodian.INTAKE, Custodian.RESTING),
+        "advance": held_by(Custodian.TRACK),
+        "hand-off": held_by(Custodian.OFFER, Custodian.REP, Custodian.QUEUE),
+        "crm": in_outbox(crm_record, "unknown", "rejected"),
+        "deliver": in_outbox(message, "unknown"),
+    }
+    return select(*[or_(*probes).label(name) for name, probes in due.items()])
+
+
+def _is_in(outbox: Table, *states: str) -> ColumnElement[bool]:
+    """Return a condition with literal states, as in the partial indexes; with bound values SQLite scans the table."""
+    if len(states) == 1:
+        return outbox.c.state == bindparam(None, states[0], literal_execute=True)
+    return outbox.c.state.in_(bindparam(None, states, expanding=True, literal_execute=True))

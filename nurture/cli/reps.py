@@ -17,6 +17,7 @@ def list_reps(json: JsonOption = False) -> None:
     """List the policy's reps: availability, deputy, capacity, open hand-offs and leave."""
     with open_app() as app:
         found = roster.load_roster(app.ctx, app.clock.now())
+        managers = roster.list_leaves(app.ctx, app.clock.now())
     rows = [
         (
             one.id,
@@ -34,6 +35,12 @@ def list_reps(json: JsonOption = False) -> None:
     counts = ("offers", "leads", "to do", "working")
     columns = ("id", "name", "today", "new today", *counts, "leave")
     print_table(columns, rows, found, json=json, right=counts)
+    if not json:
+        reps = {one.id for one in found}
+        for each in managers:
+            if each.rep not in reps:
+                deputy = f"; {each.deputy} is the deputy" if each.deputy else ""
+                out.print(f"{each.rep} is away from {each.first_day} to {each.last_day}{deputy}.")
 
 
 def link(rep: Annotated[str, typer.Argument(help="The id of the rep or manager.")], json: JsonOption = False) -> None:
@@ -61,14 +68,14 @@ def revoke(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: Json
 
 
 def leave(
-    rep: Annotated[str, typer.Argument(help="The rep's id.")],
+    rep: Annotated[str, typer.Argument(help="The id of the rep or manager.")],
     first: Annotated[str, typer.Argument(help="The first day away, such as 2026-12-20.")],
     last: Annotated[str | None, typer.Argument(help="The last day away; default: FIRST.")] = None,
     deputy: Annotated[str | None, typer.Option(help="The deputy's id; default: the policy's deputy.")] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the leave that begins on FIRST.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Record a rep's leave. Meanwhile new leads go to the deputy, or to the next routing rule."""
+    """Record leave. A rep's new leads go to the deputy, or to the next rule; a manager's mail goes to the deputy."""
     first_day = parse_date(first)
     last_day = parse_date(last) if last is not None else first_day
     with open_app() as app:

@@ -12,6 +12,7 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Manager
 from nurture.errors import NotFound
 from nurture.journey.handoff import workspace_queries
+from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.manager_page import TeamLead, describe_team_leads
 from nurture.journey.handoff.rep_emails import compose_for_rep
 from nurture.journey.leads.changeset import NewMessage
@@ -64,6 +65,7 @@ class Digests:
     ctx: AppContext
     policy: Policy
     late: Mapping[str, Sequence[TeamLead]]
+    cover: Cover
 
     @classmethod
     def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
@@ -76,7 +78,7 @@ class Digests:
         for offer, one in zip(offers, describe_team_leads(offers, policy, now), strict=True):
             if one.breach:
                 late[team[offer.rep] or ""].append(one)
-        return cls(ctx, policy, late)
+        return cls(ctx, policy, late, Cover.load(tx, policy, now))
 
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
         """Compose the digest of one manager. Raises NotFound if the policy names the manager no more."""
@@ -84,11 +86,12 @@ class Digests:
         if manager is None:
             raise NotFound(f"There is no manager {message.rep!r} in the policy. Name one in sales/policy.yaml.")
         template = self.ctx.definitions.internal_email(tx, self.policy.version, _TEMPLATE_NAME, _TEMPLATE)
+        to = self.cover.manager(self.policy, manager)
         values = {
-            "manager": {"id": manager.id, "name": manager.name},
+            "manager": {"id": manager.id, "name": to.name},
             "late": [defang_values(one._asdict()) for one in self.late[manager.id]],
         }
-        email = compose_for_rep(self.ctx, self.policy, message, manager, template, values)
+        email = compose_for_rep(self.ctx, self.policy, message, manager, template, values, to=to)
         return email._replace(named_leads=[one.lead_id for one in self.late[manager.id]])
 
 

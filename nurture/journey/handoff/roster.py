@@ -7,7 +7,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.lead import REROUTED_QUEUES
 from nurture.domain.planning import calendar
 from nurture.domain.policy.policy import Policy
-from nurture.domain.policy.team import Rep
+from nurture.domain.policy.team import Manager, Rep
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries, workspace_queries
 from nurture.journey.handoff.workspace_queries import NO_WORKLOAD
@@ -69,22 +69,25 @@ def load_roster(ctx: AppContext, now: datetime) -> list[RosterEntry]:
 
 
 def add_leave(ctx: AppContext, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> None:
-    """Store a leave of a rep, who gets no leads on these days.
+    """Store a leave of a rep, who gets no leads on these days, or of a manager, whose mail goes to the deputy.
 
-    Raises NotFound for an unknown rep, InvalidState for an invalid period.
+    Raises NotFound for an unknown person, InvalidState for an invalid period.
     """
     if last < first:
         raise InvalidState(f"The leave ends on {last}, before it begins on {first}. Give the first day first.")
     with ctx.database.write() as tx:
         policy = ctx.definitions.current(tx).policy
-        rep_found = require_rep(policy, rep)
-        if deputy is not None:
+        person = _require_person(policy, rep)
+        if deputy is not None and isinstance(person, Rep):
             require_rep(policy, deputy)
+        elif deputy is not None:
+            _require_person(policy, deputy)
         if deputy == rep:
-            raise InvalidState(f"{rep} cannot be their own deputy. Name another rep.")
+            raise InvalidState(f"{rep} cannot be their own deputy. Name another person.")
         _check_overlap(tx, rep, first, last)
         routing_queries.add_leave(tx, rep, first, last, deputy, now)
-        begins = calendar.start_of_day(first, rep_found.hours.zone)
+        hours = person.hours if isinstance(person, Rep) else policy.business_hours
+        begins = calendar.start_of_day(first, hours.zone)
         queries.schedule_checks(tx, [rep], max(begins, now))
 
 
@@ -103,6 +106,21 @@ def require_rep(policy: Policy, rep_id: str) -> Rep:
         known = ", ".join(one.id for one in policy.reps)
         raise NotFound(f"There is no rep {rep_id!r} in the policy. Reps: {known}.")
     return rep
+
+
+def _require_person(policy: Policy, id_: str) -> Rep | Manager:
+    """Return the rep or manager of this id. Raises NotFound if the policy names none."""
+    person = policy.rep(id_) or policy.team.find_person(id_)
+    if person is None:
+        known = ", ".join(dict.fromkeys([*(one.id for one in policy.reps), *policy.team.manager_ids]))
+        raise NotFound(f"There is no rep or manager {id_!r} in the policy. Known: {known}.")
+    return person
+
+
+def list_leaves(ctx: AppContext, now: datetime) -> list[LeaveRow]:
+    """Return the leave of everybody, today and later."""
+    with ctx.database.read() as tx:
+        return list(routing_queries.load_leaves(tx, now.date(), (now + _LEAVE_HORIZON).date()))
 
 
 def _check_overlap(tx: Transaction, rep: str, first: date, last: date) -> None:

@@ -1,7 +1,9 @@
 """Compose SLA emails: a reminder to the rep, an escalation to the manager."""
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Self
 
 from nurture.db.transaction import Transaction
 from nurture.definitions.policy.sla import ESCALATE, REMIND
@@ -9,6 +11,7 @@ from nurture.domain.lead import Custodian
 from nurture.domain.policy.business_hours import EscalationAction
 from nurture.domain.policy.team import Rep
 from nurture.errors import NotFound
+from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.escalation import (
     FOLLOW_UP,
     NEXT_TOUCH,
@@ -21,6 +24,7 @@ from nurture.journey.leads.changeset import OfferRow
 from nurture.mail.rendering.inert_text import defang_links
 from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
+from nurture.runtime.context import AppContext
 from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 
 ALLOWED_VARIABLES: Final = frozenset(
@@ -37,6 +41,14 @@ _LINKS: Final = {"accept_url": public_links.ACCEPT, "reject_url": public_links.R
 class SlaEmails(OfferEmails):
     """The SLA emails of a batch, composed by the policy in force, which has the template and the people."""
 
+    cover: Cover = field(default_factory=Cover)
+
+    @classmethod
+    def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
+        """Read the offers of *batch*, and who is away."""
+        shared = OfferEmails.load(ctx, tx, batch, now)
+        return cls(ctx, now, shared.policy, shared.offers, Cover.load(tx, shared.policy, now))
+
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
         """Compose one SLA email."""
         offer = self.find_offer(message)
@@ -50,13 +62,14 @@ class SlaEmails(OfferEmails):
         urls = dict.fromkeys(_LINKS, "") | urls
         is_claimed = offer.rule == CLAIMED_BY_REP  # its label speaks to the rep
         why = offer.handoff_reason if is_claimed else describe_why_now(offer, self.policy, (), self.now)
+        stand_in = self.cover.manager(self.policy, manager) if manager is not None else None
         values = {
             "offer": {"id": offer.id, "reason": defang_links(why), **urls},
-            "manager": {"name": manager.name if manager is not None else ""},
+            "manager": {"name": stand_in.name if stand_in is not None else ""},
             "sla": self._sla_values(message, offer, rep),
         }
         template = self.ctx.definitions.sales_email(tx, self.policy.version, ESCALATE if is_escalation else REMIND)
-        to = manager if is_escalation else rep
+        to = stand_in if is_escalation else rep
         return compose_for_rep(self.ctx, self.policy, message, rep, template, values, to=to, links=links)
 
     def _sla_values(self, message: DueMessage, offer: OfferRow, rep: Rep) -> dict[str, object]:

@@ -13,6 +13,7 @@ from nurture.domain.planning.planner import OfferToSales, decide
 from nurture.domain.policy.business_hours import WorkCalendar
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.queues import REVIEW_INTERVAL
+from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.waiting import queries as waiting_queries
 from nurture.journey.handoff.waiting.emails import plan_emails
 from nurture.journey.handoff.waiting.lists import queue_calendar
@@ -37,6 +38,7 @@ class _Clocks:
     calendar: WorkCalendar
     entries: Mapping[int, datetime]
     reasons: Mapping[int, str]
+    cover: Cover
     recipients: dict[str, int] = field(default_factory=dict)
 
     def reminder_at(self, lead: LeadSnapshot) -> datetime | None:
@@ -48,7 +50,7 @@ class _Clocks:
         """Notify the owner of the lead's queue, and the deputy if it has waited too long."""
         rule, at = self.policy.queues.rule_for(lead.ref), self.reminder_at(lead)
         if rule is not None and at is not None:
-            self.recipients |= dict.fromkeys(rule.recipients(late=at <= now), lead.view.lead.id)
+            self.recipients |= dict.fromkeys(self.cover.recipients(rule, late=at <= now), lead.view.lead.id)
 
 
 def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
@@ -61,7 +63,8 @@ def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str
         policy = transitions.definitions.policy
         ids = [row.lead_id for row in rows]
         entries, reasons = waiting_queries.load_entries(tx, ids), waiting_queries.load_reasons(tx, ids)
-        clocks = _Clocks(policy, queue_calendar(policy, ctx.holidays, now), entries, reasons)
+        calendar = queue_calendar(policy, ctx.holidays, now)
+        clocks = _Clocks(policy, calendar, entries, reasons, Cover.load(tx, policy, now))
         claimed = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
         events = Counter(_check_lead(lead, transitions, clocks) for lead in claimed)
         transitions.changes.new_messages += build_confirmations(ctx, tx, claimed, transitions.definitions, now)

@@ -13,6 +13,7 @@ from nurture.domain.planning.program import ToClosed
 from nurture.domain.policy.policy import Policy, RejectReason, Resume
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries
+from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.offer import OfferReason, offer_to_rep
 from nurture.journey.handoff.recycle import recycle_leads
 from nurture.journey.handoff.roster import require_rep
@@ -75,16 +76,20 @@ def decide_waiting(
             raise InvalidState(f"Lead {lead_id} waits in no queue that you decide about; nothing was changed.")
         transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
         if not decision.as_operator:
-            decision = replace(decision, by=_require_decider(transitions.definitions.policy, lead.ref, decision.by))
+            policy = transitions.definitions.policy
+            decision = replace(
+                decision, by=_require_decider(policy, lead.ref, decision.by, Cover.load(tx, policy, now))
+            )
         _carry_out(ctx, tx, transitions, lead, decision)
         transitions.changes.write(tx, now)
     return lead.ref
 
 
-def _require_decider(policy: Policy, queue: str, by: str) -> str:
+def _require_decider(policy: Policy, queue: str, by: str, cover: Cover) -> str:
     """Return the id of the person *by*, given by id, name or address, who may decide about leads in *queue*."""
     rule = policy.queues.rule_for(queue)
-    allowed = dict.fromkeys((*(rule.recipients(late=True) if rule else ()), *policy.team.manager_ids))
+    of_queue = (*rule.recipients(late=True), *cover.recipients(rule, late=True)) if rule is not None else ()
+    allowed = dict.fromkeys((*of_queue, *policy.team.manager_ids))
     people = [person for id_ in allowed if (person := policy.team.find_person(id_)) is not None]
     wanted = by.strip().casefold()
     for person in people:

@@ -14,6 +14,7 @@ from nurture.domain.policy.business_hours import WorkCalendar
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Manager, Rep
 from nurture.errors import NotFound
+from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.rep_emails import compose_for_rep
 from nurture.journey.handoff.waiting import queries as waiting_queries
 from nurture.journey.handoff.waiting.lists import WaitingList, describe_leads, load_waiting, queue_calendar
@@ -70,11 +71,14 @@ def plan_morning_emails(ctx: AppContext, now: datetime) -> int:
         if not policy.queues.people or not is_open(calendar.window, calendar.zone, calendar.days_off, now):
             return 0
         day = str(to_local(now, calendar.zone).date())
-        keys = {person: f"{WAITING_KIND}:{person}:{day}" for person in policy.queues.people}
+        cover = Cover.load(tx, policy, now)
+        rules = (*policy.queues.rules.values(), *([policy.queues.default] if policy.queues.default else []))
+        people = {person for rule in rules for person in cover.recipients(rule, late=True)}
+        keys = {person: f"{WAITING_KIND}:{person}:{day}" for person in people}
         planned = waiting_queries.find_planned(tx, list(keys.values()))
         if planned >= set(keys.values()):
             return 0
-        anchors = _anchors(tx, policy, calendar, now)
+        anchors = _anchors(tx, policy, cover, calendar, now)
     new = {person: lead_id for person, lead_id in anchors.items() if keys[person] not in planned}
     if new:
         with ctx.database.write() as tx:
@@ -82,7 +86,7 @@ def plan_morning_emails(ctx: AppContext, now: datetime) -> int:
     return len(new)
 
 
-def _anchors(tx: Transaction, policy: Policy, calendar: WorkCalendar, now: datetime) -> dict[str, int]:
+def _anchors(tx: Transaction, policy: Policy, cover: Cover, calendar: WorkCalendar, now: datetime) -> dict[str, int]:
     """Return everybody who is to be notified of leads that wait, with one of these leads."""
     found: dict[str, int] = {}
     queues = waiting_queries.list_queues(tx)
@@ -92,7 +96,7 @@ def _anchors(tx: Transaction, policy: Policy, calendar: WorkCalendar, now: datet
         if rule is not None:
             is_late = entered_at <= late_since[queue]
             if is_late or queue != Queue.HAND_OFF:  # the others may be offered in this very sweep
-                found |= dict.fromkeys(set(rule.recipients(late=is_late)) - found.keys(), lead_id)
+                found |= dict.fromkeys(set(cover.recipients(rule, late=is_late)) - found.keys(), lead_id)
     return found
 
 

@@ -12,6 +12,7 @@ from nurture.domain.policy.business_hours import WorkCalendar
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.queues import QueueRule
 from nurture.journey.handoff import queries as handoff_queries
+from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.lead_profile import (
     MAX_EARLIER_OFFERS,
     describe_earlier_offer,
@@ -88,11 +89,16 @@ def queue_calendar(policy: Policy, holidays: Holidays, now: datetime) -> WorkCal
 def load_waiting(
     tx: Transaction, policy: Policy, holidays: Holidays, now: datetime, *, person: str | None, limit: int
 ) -> WaitingList:
-    """Return what waits, in a constant number of statements: for *person*, as owner or deputy; None for all."""
+    """Return what waits, in a constant number of statements: for *person*, as owner, deputy or stand-in; None: all."""
     calendar = queue_calendar(policy, holidays, now)
     rules = {name: policy.queues.rule_for(name) for name in waiting_queries.list_queues(tx)}
     if person is not None:
-        rules = {name: rule for name, rule in rules.items() if rule and person in rule.recipients(late=True)}
+        cover = Cover.load(tx, policy, now)
+        rules = {
+            name: rule
+            for name, rule in rules.items()
+            if rule and person in (*rule.recipients(late=True), *cover.recipients(rule, late=True))
+        }
     late_since = dict.fromkeys(rules, now) | policy.queues.late_since(rules, now, calendar)
     counts = waiting_queries.count_leads(tx, list(late_since.items()))
     queues = [WaitingQueue(name, rules[name], counts[name], late_since[name]) for name in sorted(counts)]

@@ -81,7 +81,7 @@ def build_environment(
     others = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", ENV_PREFIX))}
     return (
         others
-        | _nurture_variables(settings)
+        | nurture_variables(settings)
         | _DEFAULTS
         | _lock_settings(home, port, prefect_settings(operator_environment))
     )
@@ -150,7 +150,7 @@ def _conflict_message(names: list[str], port: int) -> str:
     )
 
 
-def _nurture_variables(settings: Settings) -> dict[str, str]:
+def nurture_variables(settings: Settings) -> dict[str, str]:
     """Return the settings as variables, with absolute paths: flow runs may start in another folder."""
     texts = {variable_name(name): _text(value) for name, value in settings if value is not None}
     url = make_url(settings.database_url.get_secret_value())

@@ -211,10 +211,11 @@ def _open_clock(database: Database, provider: str, at: datetime | None, *, live:
     if mode == "virtual":
         if live:
             raise InvalidState(
-                f"The database {database.name} lives in virtual time: a demo or a simulation made it. "
+                f"The database {database.name} lives in virtual time: a demo or a practice made it. "
                 "Name another database in NURTURE_DATABASE_URL for real work."
             )
-        _require_local_provider(database, provider, "lives in virtual time: a demo or a simulation made it")
+        _require_local_provider(database, provider, "lives in virtual time: a demo or a practice made it")
+        database.skip_sync()
         clock = VirtualClock(clock_row.read_virtual_now(database))
         if at is not None:
             clock.advance_to(at)
@@ -223,6 +224,7 @@ def _open_clock(database: Database, provider: str, at: datetime | None, *, live:
         if mode is None:  # before it is bound: it stays as new as it is
             _require_local_provider(database, provider, "is new, and would live in virtual time for good")
         clock_row.bind_mode(database, "virtual", at)
+        database.skip_sync()
         return VirtualClock(at)
     real = RealClock()
     clock_row.bind_mode(database, "live", real.now())

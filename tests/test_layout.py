@@ -41,7 +41,6 @@ SQL_EXCEPTIONS = {
     "nurture/journey/preferences/unsubscribe.py": "reads one row",
     "nurture/publishing/preview.py": "reads one row",
     "nurture/reporting/webinar.py": "one report with one statement",
-    "nurture/simulation/behavior.py": "reads the emails that simulated leads received",
     "nurture/simulation/engine.py": "writes simulated leads into a separate database",
 }
 BANNED = frozenset({"process", "manager", "handler", "util", "utils", "helper", "helpers", "data", "common", "misc"})

@@ -24,6 +24,7 @@ from nurture.cli.output import (
     print_json,
     print_table,
 )
+from nurture.cli.reactions import ClicksOption, RepliesOption, read_script
 from nurture.clock import RealClock, parse_time
 from nurture.definitions.folder import SENDING, Sources, read_folder, scan_folder
 from nurture.definitions.read_all import load, read
@@ -278,6 +279,8 @@ def simulate(
     field: Annotated[
         list[str] | None, typer.Option(help="A field, such as title='Head of Planning'. May be repeated.")
     ] = None,
+    clicks: ClicksOption = None,
+    replies: RepliesOption = None,
     templates: TemplatesOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -288,7 +291,8 @@ def simulate(
             recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
         fields, zone, country = ({**recipient.fields, **fields}, zone or recipient.zone, country or recipient.country)
     begins = parse_time(start) if start else RealClock().now().replace(second=0, microsecond=0)
-    calendar = run_simulation(read_folder(templates_folder(templates)), track, begins, days, fields, zone, country)
+    sources, script = read_folder(templates_folder(templates)), read_script(clicks, replies)
+    calendar = run_simulation(sources, track, begins, days, fields, zone, country, script)
     if json:
         print_json(calendar)
         return
@@ -296,7 +300,8 @@ def simulate(
     title = f"{track}, from {format_local_time(begins, calendar.zone)}, {days} days ({calendar.zone})"
     out.print(make_table(("when", "event", "reason"), rows, title=title, whole=("when",)))
     touches = sum(day.is_email for day in calendar.days)
-    out.print(f"\n{touches} emails in {days} days if the lead does not react.")
+    does = "as scripted" if script else "not at all"
+    out.print(f"\n{pluralize(touches, 'email')} in {pluralize(days, 'day')} if the lead reacts {does}.")
     if not country:
         out.print("[dim]No public holidays: the lead's country is not known. Name it with --country.[/]")
 

@@ -10,25 +10,18 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from pydantic import SecretStr
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
 
 from nurture.app import App, open_app
 from nurture.cli import reports
-from nurture.cli.demo_folder import demo_folder
 from nurture.cli.leads import print_lead_import
 from nurture.cli.output import format_counts, make_table, out
-from nurture.definitions.folder import read_folder
-from nurture.journey.intake import import_file
-from nurture.journey.run_once import RunResult, run_once
-from nurture.mail.providers.registry import DEFAULT_PROVIDER
-from nurture.publishing.publish import publish
+from nurture.cli.practice import run_with_bar
 from nurture.reporting import audit, sales, tracks, webinar
 from nurture.settings import Settings
-from nurture.simulation import engine
+from nurture.simulation import world
 from nurture.simulation.behavior import BehaviorModel
+from nurture.simulation.world_folder import DATABASE, REJECTED, WorldDescription, new_world
 
 if TYPE_CHECKING:
     from flows.demo_runs import PrefectServer
@@ -38,29 +31,33 @@ START: Final = datetime(2026, 3, 6, 9, tzinfo=UTC)
 
 SEED: Final = "webinar"
 SOURCE: Final = "webinar"
-STEP: Final = timedelta(minutes=30)
+PORT: Final = 8027
 FLOW_DAYS: Final = 2
-_MAILBOX: Final = "mail"
 
 
 def run(folder: Path, days: int, *, flows: bool) -> None:
-    """Run the demo in *folder*, whose old contents are deleted, and print the results. Raises InvalidState."""
-    settings = _demo_settings(folder)
+    """Run the demo in *folder*, whose old contents are deleted, and print the results. Raises InvalidState.
+
+    The demo is a practice world with the webinar's registrants.
+    """
+    description = WorldDescription(SEED, START.isoformat(), str(Settings.read().templates.absolute()), PORT)
+    settings = world.world_settings(folder, description)
     began = perf_counter()
-    with demo_folder(folder), _start_prefect(settings, wanted=flows) as server:
+    until = START + timedelta(days=days)
+    with new_world(folder, description, replace=True), _start_prefect(settings, wanted=flows) as server:
         with open_app(settings, at=START, upgrade=True) as app:
-            publish(app.ctx, read_folder(settings.templates), START)
-            _import_webinar(app, folder)
-            run_once(app.ctx, START)
+            webinar_file = settings.templates / "examples" / "webinar.csv"
+            print_lead_import(world.fill_world(app.ctx, folder, description, webinar_file, source=SOURCE))
             _print_heading("1. Registrants, and where they went")
             _print_funnel(app)
             behavior = BehaviorModel(app.ctx, SEED, START)
-            simulated_until = _advance_clock(app, behavior, days - (FLOW_DAYS if flows else 0))
+            simulated_until = until - timedelta(days=FLOW_DAYS if flows else 0)
+            run_with_bar(app, behavior, START, simulated_until)
         if server is not None:
-            simulated_until = _run_flow_days(server, simulated_until, START + timedelta(days=days))
+            _run_flow_days(server, simulated_until, until)
     with open_app(settings) as app:
-        _print_results(app, simulated_until)
-        _print_next_steps(folder, settings, perf_counter() - began)
+        _print_results(app, until)
+        _print_next_steps(folder, perf_counter() - began)
 
 
 def _start_prefect(settings: Settings, *, wanted: bool) -> AbstractContextManager[PrefectServer | None]:
@@ -75,30 +72,9 @@ def _start_prefect(settings: Settings, *, wanted: bool) -> AbstractContextManage
     return run_server(settings)
 
 
-def _demo_settings(folder: Path) -> Settings:
-    database = folder / "nurture.db"
-    # Set every setting, so that none comes from the environment: a demo has no API key and mails nobody.
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
-    overrides = {
-        "database_url": SecretStr(f"sqlite:///{database}"),
-        "maildir": folder / _MAILBOX,
-        "spool": folder / "spool",
-        "crm_folder": folder / "crm",
-        "provider": DEFAULT_PROVIDER,
-        "templates": Settings.read().templates,
-    }
-    return Settings(**defaults | overrides)
-
-
 def _print_heading(text: str) -> None:
     out.print()
     out.print(Rule(f"[bold]{text}[/]", align="left", style="dim"))
-
-
-def _import_webinar(app: App, folder: Path) -> None:
-    file = app.settings.templates / "examples" / "webinar.csv"
-    report_path = folder / "webinar.bad-rows.csv"
-    print_lead_import(import_file.import_file(app.ctx, file, START, source=SOURCE, report=report_path))
 
 
 def _print_funnel(app: App) -> None:
@@ -121,35 +97,12 @@ def _print_funnel(app: App) -> None:
     out.print(make_table(("leads", "here", "article", ""), rows, right=("here", "article")))
 
 
-def _advance_clock(app: App, behavior: BehaviorModel, days: int) -> datetime:
-    until = START + timedelta(days=days)
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[day]}"),
-        TimeElapsedColumn(),
-        console=out,
-        transient=True,
-    )
-    with bars as progress:
-        task = progress.add_task(f"{days} days on the virtual clock", total=days, day="")
-
-        def on_step(now: datetime, _: RunResult) -> None:
-            progress.update(task, completed=(now - START).days, day=f"{now:%d %b %Y}")
-
-        return engine.run_simulation(
-            app.ctx, START, until, advance_world=behavior.advance_to, on_round=on_step, min_step=STEP
-        )
-
-
-def _run_flow_days(server: PrefectServer, simulated_until: datetime, until: datetime) -> datetime:
+def _run_flow_days(server: PrefectServer, simulated_until: datetime, until: datetime) -> None:
     """Run the last days as Prefect flow runs."""
-    days = [until - timedelta(days=day) for day in reversed(range(FLOW_DAYS))]
-    times = [at for at in days if at > simulated_until]
+    times = [simulated_until + timedelta(days=day + 1) for day in range((until - simulated_until).days)]
     _print_heading("2. The last days, as Prefect flow runs")
     rows = [(run.at, run.flow, run.name, run.state, f"{run.seconds:.1f} s") for run in server.run(times)]
     out.print(make_table(("virtual time (UTC)", "flow", "run", "state", "took"), rows, right=("took",)))
-    return times[-1] if times else simulated_until
 
 
 def _print_results(app: App, now: datetime) -> None:
@@ -195,20 +148,17 @@ def _print_results(app: App, now: datetime) -> None:
     reports.print_audit(audit.run_audit(app.ctx, now))
 
 
-def _print_next_steps(folder: Path, settings: Settings, seconds: float) -> None:
-    mailbox = folder / _MAILBOX
-    mails = sum(1 for _ in (mailbox / "new").iterdir())
-    brief = next(iter(sorted((mailbox / "html").glob("brief*"))), None)
+def _print_next_steps(folder: Path, seconds: float) -> None:
+    mails = world.list_mails(folder)
+    brief = next(iter(world.list_mails(folder, ("brief",))), None)
     _print_heading(f"Done in {seconds:.0f} s")
-    out.print(f"  {mails:,} emails   {mailbox}/new/*.eml; as HTML: {mailbox}/html/")
+    out.print(f"  {len(mails):,} emails   {folder}/{world.MAIL}/new/*.eml; as HTML: {folder}/{world.MAIL}/html/")
     if brief is not None:
         out.print(f"  a brief        {brief}", soft_wrap=True)
-    out.print(f"  rejected rows  {folder}/webinar.bad-rows.csv")
-    out.print(f"  the database   {folder}/nurture.db")
+    out.print(f"  rejected rows  {folder}/{REJECTED}")
+    out.print(f"  the database   {folder}/{DATABASE}")
     out.print("\nTry next:")
-    prefix = f"NURTURE_DATABASE_URL=sqlite:///{folder}/nurture.db .venv/bin/nurture"
-    if Settings.read().provider != settings.provider:
-        prefix = f"NURTURE_PROVIDER={settings.provider} {prefix}"
-    for command in ("explain 17", "handoffs list", "reports tracks", "reports audit"):
-        out.print(f"  [bold]{escape(prefix)} {command}[/]", soft_wrap=True)
+    for command in ("do explain 17", "do handoffs list", "do reports tracks", "run 7 days"):
+        name, _, rest = command.partition(" ")
+        out.print(f"  [bold].venv/bin/nurture practice {name} --folder {folder} {rest}[/]", soft_wrap=True)
     out.print("  [bold].venv/bin/nurture simulate webinar-attended --zone Europe/Berlin[/]", soft_wrap=True)

@@ -70,7 +70,7 @@ def read_virtual_now(db: Database) -> datetime:
     with db.read() as tx:
         row = tx.execute(select(clock.c.mode, clock.c.seen_at)).one_or_none()
     if row is None or row.mode != "virtual":
-        raise InvalidState(f"The database {db.name} has no virtual clock. Create one that has with `nurture demo`.")
+        raise InvalidState(f"The database {db.name} has no virtual clock. Make one with `nurture practice start`.")
     seen_at: datetime = row.seen_at
     return seen_at
 
@@ -126,12 +126,12 @@ def read_server_time(tx: Transaction) -> datetime:
 def _wrong_mode_message(db: Database, bound: str) -> str:
     if bound == "virtual":
         return (
-            f"The database {db.name} has a virtual clock: a demo or a simulation created it. "
+            f"The database {db.name} has a virtual clock: a demo or a practice created it. "
             "Name another database in NURTURE_DATABASE_URL for real work."
         )
     return (
         f"The database {db.name} is live: its emails go to real people at real times. "
-        "Name another database in NURTURE_DATABASE_URL for demos and simulations."
+        "Name another database in NURTURE_DATABASE_URL for demos and practice."
     )
 
 

@@ -109,6 +109,16 @@ class Database:
             with _pragma(connection, "foreign_keys", inside="OFF", after="ON"), connection.begin():
                 yield Transaction(connection, self)
 
+    def skip_sync(self) -> None:
+        """Leave commits to the operating system: they outlive this process, but not a power failure."""
+        if self.file is None:
+            return
+        self.engine.dispose()
+
+        @event.listens_for(self.engine, "connect")
+        def _skip(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA synchronous = OFF")
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

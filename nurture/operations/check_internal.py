@@ -75,7 +75,7 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
         clock_state = clock_row.read_installation(tx)
         skew = timedelta() if tx.is_sqlite else abs(clock_row.read_server_time(tx) - setup.clock.now())
     if clock_state is not None and clock_state.mode == "virtual":
-        found = f"virtual: a demo or a simulation is at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
+        found = f"virtual: a demo or a practice is at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
         if setup.is_live:
             found += f", so commands refuse to use it while NURTURE_PROVIDER is {setup.settings.provider}"
             return [CheckResult("clock", "failed", found, f"{_OTHER_DATABASE} {_DEMO_DATABASE}")]

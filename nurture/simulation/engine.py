@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import insert, select
@@ -12,13 +12,17 @@ from sqlalchemy import insert, select
 from nurture.db import clock_row, schema
 from nurture.db.engine import Database
 from nurture.db.metadata import metadata
+from nurture.db.tables.delivery import message
+from nurture.db.tables.inbound import reply
 from nurture.db.tables.leads import custody, journal
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 from nurture.definitions.folder import Sources
 from nurture.domain.consent.statements import grant
 from nurture.domain.delivery.receipts import Accepted, Receipt
 from nurture.domain.lead import Custodian
 from nurture.domain.planning import calendar as calendar_times
+from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.leads import consent_queries, due_queries
 from nurture.journey.leads.transitions import TAKEN_OVER
@@ -27,8 +31,10 @@ from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
+from nurture.simulation.behavior import NO_REACTIONS, BehaviorModel, ScriptedReaction, require_emails
 
 MAX_ROUNDS_PER_TIMESTAMP = 50
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SWEPT_CUSTODIANS: Final = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER, Custodian.QUEUE, Custodian.RESTING)
 
 
@@ -72,10 +78,13 @@ def run_simulation(
 
     *advance_world(now)* performs simulated reactions up to *now* (it may record signals) and returns the time
     of its next one. It is called before each round, so that nothing is sent to a lead that has just left, and
-    after it. *min_step* is the shortest step: due times closer together share a round.
+    after it. Due times within one *min_step* share a round at its end: so it does not matter whether the time until
+    *until* is run at once or in parts. The clock is advanced first: a run that was killed repeats its last round.
     """
     now = start
     while True:
+        with ctx.database.write() as tx:
+            clock_row.advance_to(tx, now)
         if advance_world is not None:
             advance_world(now)
         for _ in range(MAX_ROUNDS_PER_TIMESTAMP):
@@ -89,10 +98,16 @@ def run_simulation(
         candidates = [timestamp for timestamp in (find_next_due(ctx), next_event) if timestamp is not None]
         if not candidates:
             return now
-        next_at = max(min(candidates), now + min_step)
+        next_at = _end_of_step(min(candidates), now, min_step) if min_step else max(min(candidates), now)
         if next_at > until:
             return now
-        now = max(next_at, now)
+        now = next_at
+
+
+def _end_of_step(due_at: datetime, now: datetime, step: timedelta) -> datetime:
+    """Return the end of the step in which *due_at* is, after *now*. Steps count from the epoch."""
+    steps = -((_EPOCH - due_at) // step)  # rounds up
+    return _EPOCH + max(steps, (now - _EPOCH) // step + 1) * step
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +137,12 @@ def simulate(
     fields: Mapping[str, Any] | None = None,
     zone: str = "",
     country: str = "",
+    script: Sequence[ScriptedReaction] = (),
 ) -> SimulatedCalendar:
-    """Simulate one lead that enters *track* at *start* (UTC), in a database in memory.
+    """Simulate one lead that enters *track* at *start* (UTC) and follows *script*, in a database in memory.
 
-    Raises NotFound for an unknown track, InvalidDefinitions for invalid sources, InvalidState for an unknown zone.
+    Raises NotFound for an unknown track or email, InvalidDefinitions for invalid sources, InvalidState for an unknown
+    zone.
     """
     try:
         calendar_times.to_local(start, zone or "UTC")
@@ -141,7 +158,9 @@ def simulate(
             if track not in programs:
                 raise NotFound(f"There is no track {track}. Use one of: {', '.join(sorted(programs))}.")
             _insert_lead(tx, track, programs[track].first_step, fields or {}, zone, country, start)
-        run_simulation(ctx, start, start + timedelta(days=days))
+            require_emails(script, programs.values())
+        behavior = BehaviorModel(ctx, "simulation", start, NO_REACTIONS, None, script)
+        run_simulation(ctx, start, start + timedelta(days=days), advance_world=behavior.advance_to if script else None)
         with database.read() as tx:
             return SimulatedCalendar(track, zone or programs[track].zone_fallback, _list_events(tx))
 
@@ -187,8 +206,13 @@ def _list_events(tx: Transaction) -> list[SimulatedEvent]:
         if event == "touch":
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
             days += [SimulatedEvent(at, f"email {action[3]}", reason, is_email=True) for action in actions]
-        elif event in ("left", TAKEN_OVER):
+        elif event in ("left", "moved", TAKEN_OVER):
             days.append(SimulatedEvent(at, f"moves to {ref}", reason))
-        elif event in ("skipped", "hand_off", "offered", "error", "recycled", "closed"):
+        elif event in ("skipped", "hand_off", "paused", "offered", "error", "recycled", "closed"):
             days.append(SimulatedEvent(at, event.replace("_", " "), reason if event != "error" else json.dumps(reason)))
-    return days
+    clicks = select(signal.c.occurred_at, signal.c.step).where(signal.c.kind == SignalKind.CLICKED.value)
+    did = [SimulatedEvent(at, f"clicks {step}", "as scripted") for at, step in tx.execute(clicks.order_by(signal.c.id))]
+    answers = select(reply.c.sent_at, message.c.step, reply.c.kind).join(message, message.c.id == reply.c.message_id)
+    for at, step, kind in tx.execute(answers.order_by(reply.c.id)):
+        did.append(SimulatedEvent(at, f"replies to {step}", f"as scripted; read as: {kind.replace('_', ' ')}"))
+    return sorted([*did, *days], key=lambda day: day.at)  # what the lead did comes before its effect

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from nurture.definitions.folder import read_folder
+from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidDefinitions, NotFound
+from nurture.simulation.behavior import ScriptedReaction
 from nurture.simulation.engine import SimulatedCalendar, simulate
 
 pytestmark = pytest.mark.quick
@@ -111,3 +113,20 @@ def test_the_calendar_says_what_the_cap_moved_and_what_that_moved() -> None:
     moved = "c, due on Monday 7 December, moved to Tuesday 8 December: already 2 emails in 7 days; 2 later steps count"
     assert reasons["email c"].startswith(moved)
     assert [day.at.day for day in calendar.days if day.is_email][:5] == [1, 4, 8, 14, 16]
+
+
+def test_a_lead_does_what_it_is_scripted_and_the_track_answers() -> None:
+    script = [
+        ScriptedReaction("01-recording"),
+        ScriptedReaction("02-checklist", SignalKind.REPLIED, "Not interested, thanks."),
+    ]
+    calendar = simulate(read_folder(TEMPLATES), "webinar-attended", MONDAY, 30, script=script)
+    assert [day.title for day in calendar.days] == [
+        "email 01-recording",
+        "clicks 01-recording",
+        "email 02-checklist",
+        "replies to 02-checklist",
+        "moves to discarded",
+    ]
+    with pytest.raises(NotFound, match="Did you mean `01-recording`"):
+        simulate(read_folder(TEMPLATES), "webinar-attended", MONDAY, 30, script=[ScriptedReaction("01-recordng")])

@@ -1,0 +1,86 @@
+"""What simulated people react to: emails that they got, offers that they were made, leads that wait for a decision."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import or_, select, update
+
+from nurture.db.row_values import row_columns
+from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import offer
+from nurture.db.tables.leads import address, custody, lead
+from nurture.db.transaction import Transaction
+from nurture.domain.lead import Custodian
+from nurture.outbox import crm_records, messages
+
+
+class Touch(NamedTuple):
+    """An email of a track that was sent."""
+
+    id: int
+    lead_id: int
+    enrollment_id: int | None
+    track: str | None
+    step: str
+    email: str
+    accepted_at: datetime
+
+
+class HeldOffer(NamedTuple):
+    """An offer that is open, or accepted by a rep who still has the lead."""
+
+    id: int
+    lead_id: int
+    rep: str
+    tier: str | None
+    state: str
+    offered_at: datetime
+    answered_at: datetime | None
+    followed_up_at: datetime | None
+
+
+class WaitingLead(NamedTuple):
+    """A lead in a queue that a manager decides about."""
+
+    lead_id: int
+    ref: str
+    since: datetime
+
+
+def load_touches(tx: Transaction, since: datetime) -> list[Touch]:
+    """Return the touches that were accepted at or after *since*, in the order in which they were planned."""
+    query = select(*row_columns(Touch, message)).where(message.c.kind == "touch", message.c.accepted_at >= since)
+    return [Touch._make(row) for row in tx.execute(query.order_by(message.c.id))]
+
+
+def load_held_offers(tx: Transaction) -> list[HeldOffer]:
+    """Return the open offers, and the accepted ones whose rep still has the lead, in order."""
+    held = (offer.c.state == "accepted") & (custody.c.kind == Custodian.REP.value) & (custody.c.ref == offer.c.rep)
+    query = (
+        select(*row_columns(HeldOffer, offer))
+        .join(custody, custody.c.lead_id == offer.c.lead_id)
+        .where(custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value)), or_(offer.c.state == "offered", held))
+    )
+    return [HeldOffer._make(row) for row in tx.execute(query.order_by(offer.c.id))]
+
+
+def load_waiting(tx: Transaction, queues: Collection[str]) -> list[WaitingLead]:
+    """Return the leads in *queues*, in order."""
+    query = select(*row_columns(WaitingLead, custody)).where(
+        custody.c.kind == Custodian.QUEUE.value, custody.c.ref.in_(queues)
+    )
+    return [WaitingLead._make(row) for row in tx.execute(query.order_by(custody.c.lead_id))]
+
+
+def requeue_leased(tx: Transaction) -> None:
+    """Plan again what a run held that was killed; the maildir and the CRM files hold each record once."""
+    for queue in (messages.QUEUE, crm_records.QUEUE):
+        held = update(queue.table).where(queue.table.c.state.in_(("claimed", "sending")))
+        tx.execute(held.values(state="planned", claimed_at=None, lease_token=None, lease_until=None))
+
+
+def load_addresses(tx: Transaction, lead_ids: Collection[int]) -> dict[int, str]:
+    """Return the email address of each of these leads that has one."""
+    query = select(lead.c.id, address.c.email).join(address, address.c.id == lead.c.address_id)
+    return dict(tx.execute(query.where(lead.c.id.in_(lead_ids))).tuples().all())

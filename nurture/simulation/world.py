@@ -1,0 +1,115 @@
+"""A practice world: a database, mail and CRM files of its own, on a virtual clock. Nothing in it reaches outside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+
+from nurture.crm.registry import DEFAULT_CRM
+from nurture.db import clock_row
+from nurture.definitions.folder import read_folder
+from nurture.journey.intake.import_file import LeadImportResult, import_file
+from nurture.journey.run_once import RunResult, run_once
+from nurture.mail.providers.registry import DEFAULT_PROVIDER
+from nurture.publishing.publish import publish
+from nurture.runtime.context import AppContext
+from nurture.settings import Settings
+from nurture.settings_model import ENV_PREFIX, variable_name
+from nurture.simulation import engine, queries
+from nurture.simulation.behavior import BehaviorModel
+from nurture.simulation.population import write_leads
+from nurture.simulation.world_folder import DATABASE, LEADS, REJECTED, WorldDescription
+
+STEP: Final = timedelta(minutes=30)
+"""The step of a world's clock: what falls due within one is done together at its end."""
+
+MAIL: Final = "mail"
+_OWN_SETTINGS: Final = frozenset({"templates", "web_host", "web_port"})
+"""The settings of the environment that a world uses, or is told by its own options."""
+
+
+def world_settings(folder: Path, description: WorldDescription) -> Settings:
+    """Return the settings of the world in *folder*: none comes from the environment, so that it mails nobody."""
+    folder = folder.absolute()
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
+    overrides = {
+        "database_url": SecretStr(f"sqlite:///{folder / DATABASE}"),
+        "maildir": folder / MAIL,
+        "spool": folder / "spool",
+        "crm_folder": folder / "crm",
+        "journal_dir": folder / ".nurture",
+        "provider": DEFAULT_PROVIDER,
+        "crm": DEFAULT_CRM,
+        "templates": Path(description.templates),
+        "web_port": description.port,
+        "base_url": f"http://127.0.0.1:{description.port}",
+    }
+    return Settings(**defaults | overrides)
+
+
+def ignored_settings() -> list[str]:
+    """Return the variables of the environment that a practice world does not use."""
+    used = {variable_name(name) for name in _OWN_SETTINGS}
+    known = {variable_name(name) for name in Settings.model_fields} - used
+    return sorted(name for name, value in os.environ.items() if name.startswith(ENV_PREFIX) and value and name in known)
+
+
+def round_up(at: datetime) -> datetime:
+    """Return the end of the step of a world's clock that *at* is in."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch - (epoch - at) // STEP * STEP
+
+
+def fill_world(
+    ctx: AppContext,
+    folder: Path,
+    description: WorldDescription,
+    leads: Path | None,
+    *,
+    count: int = 0,
+    source: str | None = None,
+    mapping: Path | None = None,
+) -> LeadImportResult:
+    """Publish the templates, and bring in the leads of a file, or as many as *count* that fit the templates.
+
+    Raises InvalidDefinitions, or FileUnreadable.
+    """
+    at = datetime.fromisoformat(description.started_at)
+    publish(ctx, read_folder(Path(description.templates)), at)
+    if leads is None:
+        leads = folder / LEADS
+        with ctx.database.read() as tx:
+            definitions, fields = ctx.definitions.current(tx), ctx.definitions.declared_fields(tx)
+        write_leads(leads, definitions, fields, count, description.seed, at.date())
+    imported = import_file(ctx, leads, at, mapping=mapping, source=source, report=folder / REJECTED)
+    run_once(ctx, at)
+    return imported
+
+
+def run_world(
+    ctx: AppContext,
+    behavior: BehaviorModel,
+    until: datetime,
+    on_round: Callable[[datetime, RunResult], None] | None = None,
+) -> None:
+    """Advance the world to *until*, which is the end of a step. A run that was killed may be repeated.
+
+    No other process may run the world meanwhile.
+    """
+    now = clock_row.read_virtual_now(ctx.database)
+    with ctx.database.write() as tx:
+        queries.requeue_leased(tx)
+    engine.run_simulation(ctx, now, until, advance_world=behavior.advance_to, on_round=on_round, min_step=STEP)
+    with ctx.database.write() as tx:
+        clock_row.advance_to(tx, until)
+
+
+def list_mails(folder: Path, prefixes: Sequence[str] = ("",)) -> list[Path]:
+    """Return the emails of a world as HTML, the newest last, whose name begins with one of *prefixes*."""
+    mails = [path for path in (folder / MAIL / "html").glob("*.html") if path.name.startswith(tuple(prefixes))]
+    return sorted(mails, key=lambda path: path.stat().st_mtime_ns)

@@ -21,6 +21,9 @@ from nurture.settings import STARTER_TEMPLATES, Settings
 MAX_ROWS: Final = 50
 """Rows of a list that the terminal shows; a CSV file has all."""
 
+_LEFT_OUT: Final = frozenset({"file", "status", "first touch", "policy"})
+"""Columns of a list for which a terminal has no room."""
+
 
 def leaks(
     files: Annotated[list[Path], typer.Argument(help="Exports of leads or contacts, and of deals: CSV, Excel, JSON.")],
@@ -82,10 +85,11 @@ def print_report(found: LeakReport, *, show_lists: bool) -> None:
         _print_section(section)
     for each in found.lists if show_lists else ():
         title = f"{each.title} ({len(each.rows):,})"
-        out.print(make_table(each.columns, each.rows[:MAX_ROWS], title=title))
-        if len(each.rows) > MAX_ROWS:
-            out.print(f"The first {MAX_ROWS} of {len(each.rows):,}; --csv FILE writes all.")
-        out.print()
+        kept = [at for at, name in enumerate(each.columns) if name not in _LEFT_OUT]
+        rows = [[row[at] for at in kept] for row in each.rows[:MAX_ROWS]]
+        out.print(make_table([each.columns[at] for at in kept], rows, title=title))
+        first = f"The first {MAX_ROWS} of {len(each.rows):,}. " if len(each.rows) > MAX_ROWS else ""
+        out.print(f"[dim]{first}--csv FILE writes all rows and columns.[/]\n")
 
 
 def _print_section(section: Section) -> None:

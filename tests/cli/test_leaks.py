@@ -29,7 +29,7 @@ def leaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_one_command_reports_in_an_empty_folder_and_leaves_nothing_behind(leaks: CliSession) -> None:
     printed = leaks.ok("reports", "leaks", CONTACTS, DEALS, *AT).out
-    assert "Nobody touched 6 of 12 leads" in printed
+    assert "Nobody touched 6 of 12 leads (50.0 %)." in printed
     assert "--win-rate" in printed
     assert "@" not in printed.replace("contact's email", "")
     assert list(leaks.folder.iterdir()) == []

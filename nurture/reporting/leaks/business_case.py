@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from nurture.errors import InvalidState
 from nurture.formats.numbers import read_amount
-from nurture.reporting.leaks.facts import NOBODY, DealFacts, Ending, LeadFacts, Touch
+from nurture.reporting.leaks.facts import DealFacts, Ending, LeadFacts, Touch, index_leads
 
 CONFIDENCE: Final = 0.95
 _Z: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -135,14 +135,9 @@ def find_worked(leads: Sequence[LeadFacts], deals: Sequence[DealFacts]) -> Worke
 
 def _leads_with_won_deals(leads: Sequence[LeadFacts], deals: Sequence[DealFacts]) -> list[LeadFacts] | None:
     """Return the leads of won deals, the first one that each deal names; None if no deal names a lead of the files."""
-    by_key: dict[int, LeadFacts] = {}
-    names = Counter(one.name for one in leads)
-    for lead in leads:
-        for key in (lead.address, lead.external_id, lead.name if names[lead.name] == 1 else NOBODY):
-            if key != NOBODY:
-                by_key.setdefault(key, lead)
-    found = ((deal, next((by_key[one] for one in deal.leads if one in by_key), None)) for deal in deals)
-    named = [(deal, lead) for deal, lead in found if lead is not None]
+    positions = index_leads(leads)
+    found = ((deal, next((positions[one] for one in deal.leads if one in positions), None)) for deal in deals)
+    named = [(deal, leads[position]) for deal, position in found if position is not None]
     if not named:
         return None
     return list({(lead.file, lead.line): lead for deal, lead in named if deal.outcome == "won"}.values())

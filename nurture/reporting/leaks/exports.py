@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Final, NamedTuple
 
 from nurture.domain.fields import Fields
@@ -30,6 +31,7 @@ from nurture.reporting.leaks.facts import (
     OwnerKind,
     Touch,
     hash_lead,
+    index_leads,
     make_facts,
 )
 from nurture.reporting.leaks.replay import PolicyReplay
@@ -98,21 +100,30 @@ def read_exports(paths: Sequence[Path], replay: PolicyReplay, declared: Fields, 
     found = Exports()
     with gc_paused():
         for number, path in enumerate(paths):
-            if is_deals(path):
+            rows = open_rows(path, _is_header)
+            if is_deals(rows.header):
+                rows.close()
                 _read_deals(found, number, path)
             else:
-                _read_leads(found, number, path, replay, declared, now)
+                _read_leads(found, number, _to_leads(rows, declared, now), replay)
     if not any(one.kind == LEADS for one in found.files):
         raise FileUnreadable(f"{', '.join(map(str, paths))}: no file holds leads; add the export of leads or contacts")
     if len(found.files) > 1:
         found.leads = _merge_copies(found.leads)
+        _mark_worked(found)
     return found
 
 
-def is_deals(path: Path) -> bool:
-    """Return whether the file at *path* lists deals: a stage with an amount, a closing date or a deal's name."""
-    with open_rows(path, _is_header) as rows:
-        header = rows.header
+def _mark_worked(found: Exports) -> None:
+    """Mark leads whom a deal names as worked, whatever their own row says."""
+    positions = index_leads(found.leads)
+    for position in {positions[key] for deal in found.deals for key in deal.leads if key in positions}:
+        if found.leads[position].touch is not Touch.RECORDED:
+            found.leads[position] = found.leads[position]._replace(touch=Touch.BY_STATUS)
+
+
+def is_deals(header: Sequence[str]) -> bool:
+    """Return whether a file with these columns lists deals: a stage with an amount, a closing date or a deal's name."""
     found = find_columns(header, "deal_column").keys() | find_columns(header, "outcome_column").keys()
     has_stage = bool(found & {"outcome", "deal_status", "is_won", "status"})
     names_people = any((match_field(name, None) or ("",))[0] in _PERSON for name in header)
@@ -134,11 +145,14 @@ def _is_header(line: Sequence[str]) -> bool:
 
 def open_lead_rows(path: Path, declared: Fields, now: datetime) -> tuple[LeadFile, TouchColumns]:
     """Open the file at *path* as leads, and its columns of touches; the caller closes it. Raises FileUnreadable."""
-    rows = open_rows(path, _is_header)
+    return _to_leads(open_rows(path, _is_header), declared, now)
+
+
+def _to_leads(rows: CsvRows, declared: Fields, now: datetime) -> tuple[LeadFile, TouchColumns]:
     try:
         touches = TouchColumns(rows, now, _dated_columns(rows))
         mapping = ColumnMapping(declared={**declared, **touches.declared})
-        return LeadFile(rows, make_plan(rows.header, mapping, str(path)), mapping), touches
+        return LeadFile(rows, make_plan(rows.header, mapping, str(rows.path)), mapping), touches
     except BaseException:
         rows.close()
         raise
@@ -171,10 +185,10 @@ def _read_touch(row: LeadRow, touches: TouchColumns) -> TouchReading | None:
     return found
 
 
-def _read_leads(found: Exports, number: int, path: Path, replay: PolicyReplay, declared: Fields, now: datetime) -> None:
-    file, touches = open_lead_rows(path, declared, now)
+def _read_leads(found: Exports, number: int, opened: tuple[LeadFile, TouchColumns], replay: PolicyReplay) -> None:
+    file, touches = opened
     with file:
-        export = ExportFile(path, LEADS, file.plan.system or "")
+        export = ExportFile(file.path, LEADS, file.plan.system or "")
         used = {one.column: one.field for one in file.plan.columns if not one.field.startswith("touch_column_")}
         export.columns, export.not_counted = {**used, **touches.names}, touches.not_counted
         has_owner = "owner" in export.fields
@@ -186,15 +200,17 @@ def _read_leads(found: Exports, number: int, path: Path, replay: PolicyReplay, d
             export.rejected += bad
             export.people += len(good)
             export.rows += bad + sum(len(one.row.parts or (one,)) for one in good)
-            decided = {one.line: one for one in replay.decide([one.row for one in good], path.name, file.webinar_at)}
+            decided = {
+                one.line: one for one in replay.decide([one.row for one in good], file.path.name, file.webinar_at)
+            }
             for one in good:
                 touch = one.touch if touches.has_touches or (one.touch and one.touch.owner_active is False) else None
                 facts = make_facts(number, one.row, touch, is_converted=is_converted, has_owner=has_owner)
                 place = decided.get(one.row.line)
                 if place is not None:
                     facts = facts._replace(
-                        place=place.place,
-                        rule=place.rule,
+                        place=intern(place.place),  # few texts, many leads
+                        rule=intern(place.rule),
                         blocked=place.blocked,
                         rep=place.rep,
                         territory=place.territory,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cache, lru_cache
+from sys import intern
 from typing import Final, NamedTuple
 
 from nurture.formats.lead_row import LeadRow
@@ -29,7 +32,7 @@ class Touch(StrEnum):
     """What the files say about contact with a lead. Each lead has one; together they are all leads."""
 
     RECORDED = "touched, with a date or a count"
-    BY_STATUS = "worked or won by its status, no touch recorded"
+    BY_STATUS = "worked or won by its status or a deal, no touch recorded"
     GIVEN_UP = "given up or put off by its status, no touch recorded"
     NEVER = "never touched"
     UNKNOWN = "not known"
@@ -122,7 +125,7 @@ def make_facts(
         _hash("name", name if is_whole else ""),
         _hash("person", f"{name}\n{company}" if is_whole and company else ""),
         _hash("company", company),
-        (row.owner or "").strip(),
+        intern((row.owner or "").strip()),
         _owner_kind(row, touch, has_owner=has_owner),
         row.created_at,
         _touch(row, touch, ending),
@@ -136,6 +139,17 @@ def hash_lead(kind: str, text: str | None) -> int:
     """Return the hash of an "address", an "id" or a "name" that a deal gives, as `LeadFacts` has it."""
     plain = " ".join(fold_letters(text or "").split()) if kind == "name" else text
     return _hash(kind, plain)
+
+
+def index_leads(leads: Sequence[LeadFacts]) -> dict[int, int]:
+    """Return the position of each lead by what a deal may name: its address, its id, its name if no other has it."""
+    found: dict[int, int] = {}
+    names = Counter(one.name for one in leads)
+    for position, lead in enumerate(leads):
+        for key in (lead.address, lead.external_id, lead.name if names[lead.name] == 1 else NOBODY):
+            if key != NOBODY:
+                found.setdefault(key, position)
+    return found
 
 
 def _hash(kind: str, text: str | None) -> int:

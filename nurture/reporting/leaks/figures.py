@@ -62,7 +62,7 @@ class FirstTouches(NamedTuple):
 
 
 class OwnerFigures(NamedTuple):
-    """Open leads by who owns them. *leads* are all open ones, *unlisted* those of owners who are no reps of the policy.
+    """Open leads by owner: those of files that name owners. *unlisted* are of owners who are no reps of the policy.
 
     *misplaced* belong to other reps by a territory of the policy. None for what cannot be computed.
     """
@@ -191,7 +191,9 @@ def measure_first_touches(leads: Sequence[LeadFacts]) -> FirstTouches:
 
 def count_owners(lists: LeadLists, policy: Policy | None, *, has_owner: bool, has_territories: bool) -> OwnerFigures:
     """Return open leads by their owner. *policy* is one's own, None for the example that comes with nurture."""
-    leads = [one for one in lists.exports.leads if one.ending is Ending.OPEN]
+    leads = [
+        one for one in lists.exports.leads if one.ending is Ending.OPEN and one.owner_kind is not OwnerKind.UNKNOWN
+    ]
     if not has_owner:
         return OwnerFigures(len(leads), None, None, None, None, None)
     known = policy.reps_by_label if policy is not None else {}

@@ -19,6 +19,7 @@ from nurture.journey.intake.fold import fold_file
 from nurture.reporting.leaks.business_case import WorkedLeads, find_worked
 from nurture.reporting.leaks.exports import DEALS, Exports, open_lead_rows
 from nurture.reporting.leaks.facts import NOBODY, DealFacts, Ending, LeadFacts, OwnerKind, Touch
+from nurture.runtime.batches import gc_paused
 
 HAND_OFF: Final = f"{Custodian.QUEUE} {Queue.HAND_OFF}"
 DISCARDED: Final = f"{Custodian.CLOSED} discarded"
@@ -173,7 +174,8 @@ def read_list(lists: LeadLists, name: str, declared: Fields) -> ListedRows:
     if name == WON_DEALS:
         return ListedRows(name, LISTS[name], DEAL_COLUMNS, list(_read_deals(lists)))
     chosen = {(one.file, one.line): one for one in lists.select(name)}
-    return ListedRows(name, LISTS[name], LEAD_COLUMNS, list(_read_leads(lists, chosen, declared)))
+    with gc_paused():
+        return ListedRows(name, LISTS[name], LEAD_COLUMNS, list(_read_leads(lists, chosen, declared)))
 
 
 def _read_leads(

@@ -14,6 +14,7 @@ from nurture.domain.lead import Custodian, Lead, Queue, Timeline
 from nurture.domain.planning.lead_view import Enrollment, LeadView, Position
 from nurture.domain.planning.planner import OfferToSales, decide
 from nurture.domain.policy.policy import Policy
+from nurture.domain.policy.policy_impact import matching_criteria
 from nurture.domain.policy.team import Rep
 from nurture.domain.routing import routing
 from nurture.domain.routing.round_robin import RepAvailability
@@ -131,6 +132,8 @@ class PolicyReplay:
             stay = Enrollment(1, new.track, new.entered_at, position)
             view = replace(view, custodian=Custodian.TRACK, enrollment=stay)
             program = self._definitions.programs[new.track]
+            if not any(matching_criteria(self._policy, view, self._now)):  # spares the plan of its first touch
+                return place, rule
         elif not view.is_parked:
             return place, rule
         decision = decide(view, program, self._definitions.entries, self._policy, self._now)

@@ -39,8 +39,8 @@ class Gap:
 class LeakReport:
     """What leaks, by the files. Each lead counts once. *by_status*: so many are untouched by their status alone.
 
-    *own_policy*: the policy is not the example that comes with nurture. None for what cannot be computed; *gaps* say
-    why. *lists* are the lists asked for.
+    *undated* leaked leads have no date on which they came in. *own_policy*: the policy is not the example that comes
+    with nurture. None for what cannot be computed; *gaps* say why. *lists* are the lists asked for.
     """
 
     at: datetime
@@ -55,6 +55,7 @@ class LeakReport:
     by_age: tuple[UntouchedRow, ...]
     by_owner: tuple[UntouchedRow, ...]
     leaked: int
+    undated: int
     lead_days: int | None
     first_touches: FirstTouches | None
     owners: OwnerFigures
@@ -108,6 +109,7 @@ def report_leaks(
         figures.count_by_age(chosen),
         figures.count_by_owner(chosen),
         len(leaked),
+        sum(one.created_at is None for one in leaked),
         figures.count_lead_days(chosen) if has_created else None,
         times if has_created else None,
         owners,

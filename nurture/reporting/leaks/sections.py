@@ -117,8 +117,10 @@ def _case(report: LeakReport) -> Section:
         *case.missing,
         "Lists: leaked (the leads), worked and won (the win rate), " + WON_DEALS + " (the deal value).",
     ]
-    if report.lead_days is None and report.leaked:
-        remarks.insert(0, "No file says when a lead came in: leads that came in today count as leaked too.")
+    if report.undated:
+        remarks.insert(
+            0, f"{report.undated:,} of them have no date on which they came in; they count however new they are."
+        )
     return Section("Business case", lead_in, (), tables, remarks)
 
 
@@ -155,8 +157,9 @@ def _untouched(report: LeakReport) -> Section:
         for touch, count in report.touches.items()
     ]
     known = total - unknown
-    lead_in = f"Nobody touched {report.untouched:,} of {known:,} leads of which the files say it"
-    lead_in += f" ({format_percent(report.untouched / known)})." if known else "."
+    lead_in = f"Nobody touched {report.untouched:,} of {known:,} leads"
+    lead_in += f" ({format_percent(report.untouched / known)})" if known else ""
+    lead_in += f"; of {unknown:,} more the files do not say." if unknown else "."
     if report.lead_days is not None:
         lead_in += f" The leaked ones have waited {report.lead_days:,} days together."
     remarks = []
@@ -250,7 +253,7 @@ def _replay(report: LeakReport) -> Section:
         Share("not ready: onto a track", found.nurture, total, "nurture", "elsewhere at least 50 %"),
         Share("no buyer: discarded, with the reason", found.discard, total, "discard", "elsewhere 25 %"),
     ]
-    columns = ("Place", "All leads", "Never touched", "May be mailed", "No consent known", "Refused mail", "No address")
+    columns = ("Place", "All leads", "Never touched", "May be mailed", "No consent", "Refused mail", "No address")
     tables = [FigureTable(columns, [_place_row(one) for one in found.places])]
     if found.rules:
         tables.append(FigureTable(("Never touched, by the rule that decided", "Leads"), found.rules))
@@ -280,7 +283,7 @@ def _gaps(report: LeakReport) -> Section:
 
 def _files(report: LeakReport) -> Section:
     rows = [
-        (file.path.name, file.kind, file.system or "-", file.rows, file.people or "-", file.rejected)
+        (file.path.name, file.kind, file.system or "other", file.rows, file.people or "", file.rejected)
         for file in report.files
     ]
     columns = ("File", "Holds", "System", "Rows", "Leads", "Unreadable rows")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +12,7 @@ from random import Random
 from statistics import median
 from typing import Any, Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -123,6 +125,46 @@ def test_figures_equal_a_slow_count_over_the_rows(tmp_path: Path, rows: list[dic
     assert report.leaked == _count_leaked(rows)
 
 
+_DEAL = st.tuples(
+    st.sampled_from(["Closed Won", "Closed Lost", "Contract Sent"]),
+    st.none() | st.integers(1, 90_000),
+    st.lists(st.integers(0, 14), max_size=3),
+)
+
+
+@settings(max_examples=25, derandomize=True)
+@given(rows=st.lists(_ROW, min_size=10, max_size=15), deals=st.lists(_DEAL, min_size=1, max_size=8))
+def test_the_business_case_equals_a_slow_computation(
+    tmp_path: Path, rows: list[dict[str, Any]], deals: list[tuple[str, int | None, list[int]]]
+) -> None:
+    _write(path := tmp_path / "leads.csv", rows)
+    emails = [f"p{number}@firm{row['company']}.example" for number, row in enumerate(rows)]
+    known = dict(enumerate(emails))
+    lines = []
+    for at, (stage, amount, of) in enumerate(deals):
+        people = ";".join(known.get(one, f"x{one}@x.example") for one in of)
+        lines.append(f"Deal {at},{stage},{'' if amount is None else amount},{people}")
+    (other := tmp_path / "deals.csv").write_text(
+        "\n".join(["Deal Name,Deal Stage,Amount,Contact Email", *lines]) + "\n", "utf-8"
+    )
+    case = make_report(path, other).case
+    amounts = [amount for stage, amount, _ in deals if stage == "Closed Won" and amount]
+    assert (case.deal_value is None) is (not amounts)
+    if case.deal_value is not None:
+        assert case.deal_value.value.mid == pytest.approx(sum(amounts) / len(amounts))
+    named = [(stage, next((one for one in of if one in known), None)) for stage, _, of in deals]
+    if any(lead is not None for _, lead in named):
+        won = {lead for stage, lead in named if stage == "Closed Won"} - {None}
+        dealt = {one for _, _, of in deals for one in of if one in known}
+        touched = {at for at, row in enumerate(rows) if not _is_untouched(row)} | dealt
+        worked = {at for at in touched if rows[at]["status"] != "Customer"} | won
+        assert (case.win_rate is None) is (not worked)
+        if case.win_rate is not None:
+            assert case.win_rate.value.mid == pytest.approx(len(won) / len(worked))
+            assert case.wins is not None
+            assert case.wins.mid == pytest.approx(_count_leaked(rows, dealt) * len(won) / len(worked))
+
+
 def _check_ages(found: Any, rows: list[dict[str, Any]]) -> None:
     for one in found:
         digits = [int(word) for word in one.name.split() if word.isdigit()]
@@ -164,9 +206,11 @@ def _check_duplicates(found: Any, rows: list[dict[str, Any]]) -> None:
     assert found.companies == sum(len(list(group)) > 1 for _, group in groupby(owned, lambda pair: pair[0]))
 
 
-def _count_leaked(rows: list[dict[str, Any]]) -> int:
-    touched = {(row["person"], row["company"]) for row in rows if not _is_untouched(row)}
-    overdue = [row for row in rows if _is_untouched(row) and (row["age"] is None or row["age"] >= 7)]
+def _count_leaked(rows: list[dict[str, Any]], dealt: Collection[int] = ()) -> int:
+    numbered = list(enumerate(rows))
+    touched = {(row["person"], row["company"]) for at, row in numbered if at in dealt or not _is_untouched(row)}
+    untouched = [row for at, row in numbered if at not in dealt and _is_untouched(row)]
+    overdue = [row for row in untouched if row["age"] is None or row["age"] >= 7]
     kept = {(row["person"], row["company"]) for row in overdue if not _discards(row)}
     return len(kept - touched)
 

@@ -12,6 +12,7 @@ from prefect.concurrency.sync import concurrency
 
 from flows.deployments import SENDER_LIMIT
 from flows.shards import TASK_RUNNER, Counts, log_counts, open_shard_app, run_name, run_shards, shard_task
+from nurture.journey.broadcasts.plan import plan_due
 from nurture.journey.delivery.run import deliver
 from nurture.outbox import messages
 from nurture.runtime.context import AppContext
@@ -42,8 +43,9 @@ def _count_due(ctx: AppContext, now: datetime) -> int:
 
 @shard_task("deliver", minutes=60)
 def deliver_shard(shard: int, at: str | None) -> Counts:
-    """Send due messages in batches until none is due. SENDER_LIMIT limits the concurrent senders."""
+    """Plan due broadcasts, and send due messages in batches. SENDER_LIMIT limits the concurrent senders."""
     with open_shard_app(at) as app:
+        plan_due(app.ctx, app.clock.now())
         shown = track_progress(shard, app.ctx, app.clock.now())
         with concurrency(SENDER_LIMIT, strict=True, lease_duration=SLOT_LEASE):
             done = deliver(app.ctx, app.clock, shown)

@@ -87,9 +87,12 @@ def _print_problems(folder: Path, problems: Sequence[Problem], counts: Sequence[
         out.print(f"[bold red]{count} problem{'s' if count > 1 else ''}[/]")
         return
     rules = load(read_folder(folder))
-    emails = sum(len(track.emails) for track in rules.tracks.values())
+    emails = sum(len(one.emails) for one in (*rules.tracks.values(), *rules.broadcasts.values()))
+    broadcasts = f", {pluralize(len(rules.broadcasts), 'broadcast')}" if rules.broadcasts else ""
     warnings = f", {len(problems)} warning{'s' if len(problems) > 1 else ''}" if problems else ""
-    out.print(f"[green]No problems[/]{warnings} in {len(rules.tracks)} tracks, {emails} emails and the policy.")
+    out.print(
+        f"[green]No problems[/]{warnings} in {len(rules.tracks)} tracks{broadcasts}, {emails} emails and the policy."
+    )
 
 
 def _check_pages(sources: Sources) -> list[Problem]:
@@ -176,7 +179,7 @@ def fields(templates: TemplatesOption = None, json: JsonOption = False) -> None:
 
 
 def _parse_email_name(text: str) -> tuple[str, str]:
-    track, slash, email = text.partition("/")
+    track, slash, email = text.rpartition("/")
     if not slash or not email:
         raise NotFound(f"{text!r} is not an email. Write TRACK/EMAIL, such as webinar-attended/01-recording.")
     return track, email.removesuffix(".md")

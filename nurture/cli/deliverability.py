@@ -20,6 +20,7 @@ from nurture.journey.delivery.send_checks import RECHECK_AFTER
 from nurture.journey.delivery.unknown import PendingResolution
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.outbox.circuit_breakers import Breaker
+from nurture.outbox.messages import MARKETING
 from nurture.runtime import quarantine
 from nurture.settings_model import is_local
 
@@ -46,7 +47,7 @@ def list_unknown_messages(json: JsonOption = False) -> None:
 
 def _print_unknown_message(one: PendingResolution, now: datetime) -> None:
     message = one.message
-    if message.kind == "touch":
+    if message.kind in MARKETING:
         what = (
             f"{message.track}/{message.step} to lead {message.lead_id}, {message.email or 'whose address was erased'}"
         )
@@ -94,11 +95,11 @@ def resolve(
 
 
 def _describe_resolution(one: UnknownMessage, now: datetime, *, sent: bool) -> str:
-    name = f"({one.track}/{one.step}, lead {one.lead_id})" if one.kind == "touch" else f"({one.send_key})"
+    name = f"({one.track}/{one.step}, lead {one.lead_id})" if one.kind in MARKETING else f"({one.send_key})"
     if sent:
         then = ": its track continues from there" if one.kind == "touch" else ""
         return f"{name} counts as sent at {format_cell(one.called_at)} UTC{then}."
-    if one.kind != "touch":
+    if one.kind not in MARKETING:
         return f"{name} is sent again with the next delivery, if the offer is still open."
     if now >= one.called_at + UNKNOWN_COUNTS_AS_SENT_AFTER:
         return f"{name} counts as not sent. If its track has moved on, it is cancelled."

@@ -14,8 +14,9 @@ from nurture.cli.deliverability import print_breaker
 from nurture.cli.output import JsonOption, format_cell, out, pluralize, print_json
 from nurture.clock import Clock, RealClock
 from nurture.db import clock_row
-from nurture.domain.delivery.stops import ALL_TRACKS, StopAction, start_command
+from nurture.domain.delivery.stops import ALL_TRACKS, StopAction, name_stopped, start_command
 from nurture.errors import InvalidState
+from nurture.journey.broadcasts.plan import plan_due
 from nurture.journey.delivery import circuit_breakers, stopping
 from nurture.journey.delivery.run import DeliverySummary, deliver
 from nurture.journey.delivery.stopping import StopResult
@@ -59,6 +60,7 @@ def _deliver_once(app: App, clock: Clock, stop: Event, *, watch: bool, json: boo
     """Send the messages that are due, and print the counts; in watch mode only if there are any."""
     with app.database.write() as tx:
         clock_row.advance_to(tx, clock.now())
+    plan_due(app.ctx, clock.now())
     done = deliver(app.ctx, clock, should_stop=stop.is_set)
     if done.refusal:
         raise InvalidState(done.refusal)
@@ -109,14 +111,14 @@ def stop_track(name: _Track, reason: _Reason, json: JsonOption = False) -> None:
     """Stop the mail of a track at once. Its leads wait; hand-offs that they ask for go on."""
     with open_app() as app:
         found = stopping.stop(app.ctx, name, reason, current_user(), app.clock.now())
-    _print(found, json=json)
+    print_stop(found, json=json)
 
 
 def start_track(name: _Track, reason: _OptionalReason = "", json: JsonOption = False) -> None:
     """Start a stopped or retired track again. At most the next email of each lead is due."""
     with open_app() as app:
         found = stopping.start(app.ctx, name, reason, current_user(), app.clock.now())
-    _print(found, json=json)
+    print_stop(found, json=json)
 
 
 def retire_track(
@@ -128,7 +130,7 @@ def retire_track(
     """Stop a track for good: nobody enters, and its leads continue on another track."""
     with open_app() as app:
         found = stopping.retire(app.ctx, name, move_to, reason, current_user(), app.clock.now())
-    _print(found, json=json)
+    print_stop(found, json=json)
 
 
 def stop_delivery(
@@ -139,23 +141,24 @@ def stop_delivery(
     """Stop all mail to leads at once, with --all also briefs, reminders and notices to sales."""
     with open_app() as app:
         found = stopping.stop(app.ctx, ALL_TRACKS, reason, current_user(), app.clock.now(), to_sales=to_sales)
-    _print(found, json=json)
+    print_stop(found, json=json)
 
 
 def start_delivery(reason: _OptionalReason = "", json: JsonOption = False) -> None:
     """Start mail again after `nurture delivery stop`; tracks that are stopped by themselves stay stopped."""
     with open_app() as app:
         found = stopping.start(app.ctx, ALL_TRACKS, reason, current_user(), app.clock.now())
-    _print(found, json=json)
+    print_stop(found, json=json)
 
 
-def _print(found: StopResult, *, json: bool) -> None:
+def print_stop(found: StopResult, *, json: bool) -> None:
+    """Print a stop or a start, and the messages that it concerns."""
     if json:
         print_json({**found.stop._asdict(), "planned": found.planned, "sending": found.sending})
         return
     stop = found.stop
     if stop.action is StopAction.START:
-        what = f"Track {stop.track}" if stop.track else "Mail"
+        what = name_stopped(stop.track).capitalize() or "Mail"
         out.print(
             Text(
                 f"{what} is started. {pluralize(found.planned, 'planned email')} may go; send windows, caps and limits "

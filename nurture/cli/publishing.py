@@ -13,7 +13,7 @@ from rich.markup import escape
 from nurture.app import open_app
 from nurture.cli.arguments import TemplatesOption, parse_date, templates_folder
 from nurture.cli.output import JsonOption, err, make_table, out, pluralize, print_json, print_result, print_table
-from nurture.definitions.folder import read_folder
+from nurture.definitions.folder import BROADCASTS, read_folder
 from nurture.domain.lead import Custodian, Queue
 from nurture.errors import InvalidDefinitions
 from nurture.journey.tracks.forecast import EMAIL
@@ -21,6 +21,7 @@ from nurture.publishing import approval, policy_check, policy_diff, track_versio
 from nurture.publishing import publish as publishing
 from nurture.publishing.effects import Change, Effect, Effects
 from nurture.publishing.publish import PublicationPlan, PublishedChange
+from nurture.runtime.published import BROADCAST
 
 _LABELS = {"sending": "the sending limits", "fields": "the declared fields"}
 
@@ -38,7 +39,7 @@ DryRunOption = Annotated[
 def publish(
     tracks: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TRACK", help="Tracks to publish alone. Default: everything that changed."),
+        typer.Argument(metavar="TRACK", help="Tracks, or broadcasts/NAME, to publish alone. Default: everything."),
     ] = None,
     templates: TemplatesOption = None,
     dry_run: DryRunOption = False,
@@ -118,6 +119,9 @@ def _print_plan(plan: PublicationPlan, *, dry_run: bool, take_in: bool) -> None:
             out.print(f"    {_describe_fits(change, taken_in=take_in)}")
         if change.activation:
             _print_approval(change)
+        if change.kind == BROADCAST and not dry_run:
+            name = change.name.removeprefix(BROADCASTS)
+            out.print(f"    it goes out after `nurture broadcasts send {name}`; first with --dry-run", soft_wrap=True)
     if plan.effects is not None:
         _print_effects(plan.effects, [one.name for one in plan.changes])
 

@@ -34,10 +34,12 @@ class Lock(IntEnum):
     """Offers to reps, which depend on round robin and capacity."""
     SIGNALS = 5
     """Applying signals and setting their verdicts."""
-    STOPS = 6
+    BROADCASTS = 6
+    """Releases of broadcasts, and planning their messages."""
+    STOPS = 7
     """Stops and starts of mail. Workers that are about to send, or decide about leads, share it: so no call begins
     after a stop is committed, and a start wakes every lead that waits for it."""
-    SENDING = 7
+    SENDING = 8
     """Counts of email per sender domain."""
 
 

@@ -17,6 +17,7 @@ from nurture.definitions.snippets import find_snippets
 from nurture.definitions.utm import read_utm
 from nurture.definitions.values import Address, Between, Days, Line, Name, Span, Text, Zone
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
+from nurture.domain.consent.suppression import normalize_ref
 from nurture.domain.planning.calendar import Window
 from nurture.domain.planning.frequency_cap import FrequencyCap
 from nurture.domain.planning.program import Sender
@@ -47,6 +48,10 @@ class Defaults:
     utm: Mapping[str, str] = field(default_factory=dict)
     language: str = "en"
     """The language of emails whose file names no other."""
+
+    def caps_for(self, topic: str, own: FrequencyCap | None = None) -> tuple[FrequencyCap, ...]:
+        """Return the general cap, that of *topic*, and the *own* one of a track."""
+        return tuple(filter(None, (self.cap, self.topic_caps.get(normalize_ref(topic)), own)))
 
 
 class DefaultsShape(Shape):

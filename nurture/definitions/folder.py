@@ -17,9 +17,17 @@ CONFIRM: Final = "handoff/confirm.md"
 SENDING: Final = "sending.yaml"
 FIELDS: Final = "fields.yaml"
 CRM: Final = "sales/crm.yaml"
-_FOLDERS: Final = ("tracks", "layouts", "snippets", "handoff", "sales")
+TRACKS: Final = "tracks/"
+BROADCASTS: Final = "broadcasts/"
+"""The folder of the broadcasts. A broadcast is known by its path: `broadcasts/NAME`, which no track can be called."""
+_FOLDERS: Final = ("tracks", "broadcasts", "layouts", "snippets", "handoff", "sales")
 _ENCODING: Final = "Save the file again with the encoding UTF-8"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".md", ".mjml"})
+
+
+def email_folder(track: str) -> str:
+    """Return the folder of a track, or of a broadcast (`broadcasts/NAME`), with a slash at its end."""
+    return f"{track}/" if track.startswith(BROADCASTS) else f"{TRACKS}{track}/"
 
 
 def read_folder(path: str | Path) -> Sources:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from nurture.definitions.brand import Brand, check_brand_names
+from nurture.definitions.broadcasts import read_broadcast
 from nurture.definitions.cap_checks import check_caps
 from nurture.definitions.caps import check_capped_topics
 from nurture.definitions.crm_status import read_crm_statuses
@@ -15,14 +16,25 @@ from nurture.definitions.destinations import check_track_references
 from nurture.definitions.email_front_matter import check_front_matter, email_layout, layouts_in
 from nurture.definitions.field_checks import add_set_fields, check_dates, check_field_conditions, check_ties
 from nurture.definitions.fields import read_fields
-from nurture.definitions.folder import BRIEF, CRM, DEFAULTS, FIELDS, POLICY, SENDING, Sources
+from nurture.definitions.folder import (
+    BRIEF,
+    BROADCASTS,
+    CRM,
+    DEFAULTS,
+    FIELDS,
+    POLICY,
+    SENDING,
+    TRACKS,
+    Sources,
+    email_folder,
+)
 from nurture.definitions.languages import split_language
 from nurture.definitions.policy.policy import read_policy
 from nurture.definitions.policy.queues import check_queues
 from nurture.definitions.program_compiler import tracks_reached
 from nurture.definitions.sending_limits import read_sending_rules
 from nurture.definitions.snippets import ExpandedText, expand_emails, used_snippets
-from nurture.definitions.tracks import FOLDER, ParsedTrack, read_track, track_names
+from nurture.definitions.tracks import ParsedTrack, names_in, read_track
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.delivery.sending_limits import SendingRules
 from nurture.domain.fields import Fields
@@ -31,7 +43,7 @@ from nurture.domain.planning.program import Email, Program
 from nurture.domain.policy.crm_status import CrmStatusMap
 from nurture.domain.policy.policy import Policy
 from nurture.domain.problems import Problem, faults
-from nurture.errors import InvalidDefinitions, NotFound
+from nurture.errors import InvalidDefinitions, NotFound, suggest
 
 _ENGLISH = re.compile(r'<mjml lang="en"')
 
@@ -40,7 +52,7 @@ __all__ = ["ProjectDefinitions", "TrackDefinition", "check", "find_policy_mismat
 
 @dataclass(frozen=True)
 class TrackDefinition:
-    """One track: its emails (Markdown with its snippets, by name), the layout of each, and a digest of everything."""
+    """A track or broadcast: its emails (Markdown with snippets, by name), their layouts, a digest of everything."""
 
     name: str
     emails: Mapping[str, str]
@@ -64,6 +76,8 @@ class ProjectDefinitions:
 
     sources: Sources = field(repr=False)
     tracks: Mapping[str, TrackDefinition]
+    broadcasts: Mapping[str, TrackDefinition]
+    """By path: `broadcasts/NAME`."""
     defaults: Defaults
     layouts: Mapping[str, str] = field(repr=False)
     """MJML by name, with the values of the brand."""
@@ -93,11 +107,18 @@ class ProjectDefinitions:
             raise NotFound(f"these definitions have no {POLICY}. Load the whole folder, or the published policy.")
         return replace(self.unversioned_policy, version=version)
 
-    def sources_of(self, track: str) -> Sources:
-        """Return only the texts that a published version of *track* needs."""
-        if track not in self.tracks:
-            raise NotFound(f"there is no track {track}. Tracks: {', '.join(sorted(self.tracks))}.")
-        return _sources_of(self.sources, self.emails, f"{FOLDER}{track}/", set(self.tracks[track].layouts.values()))
+    def definition(self, name: str) -> TrackDefinition:
+        """Return the track, or the broadcast (`broadcasts/NAME`), of this name. Raises NotFound."""
+        known = {**self.tracks, **self.broadcasts}
+        if name not in known:
+            what = "broadcast" if name.startswith(BROADCASTS) else "track"
+            raise NotFound(f"There is no {what} {name.removeprefix(BROADCASTS)}. {suggest(name, known)}")
+        return known[name]
+
+    def sources_of(self, name: str) -> Sources:
+        """Return only the texts that a published version of a track or broadcast needs."""
+        layouts = set(self.definition(name).layouts.values())
+        return _sources_of(self.sources, self.emails, email_folder(name), layouts)
 
     def source_of(self, path: str) -> Sources:
         """Return the one file of which a publication consists: sending.yaml or fields.yaml."""
@@ -156,11 +177,13 @@ def _read_once(
     emails = expand_emails(sources, defaults.brand.signature, context)
     layouts = _brand_layouts(sources, defaults.brand, defaults.language, context)
     texts = {**sources, **{path: one.text for path, one in emails.items()}}
-    names = track_names(sources)
-    found = {name: read_track(name, texts, defaults, context) for name in names}
-    read = {name: track for name, track in found.items() if track is not None}
+    names = names_in(TRACKS, sources)
+    read = _not_none({name: read_track(name, texts, defaults, context) for name in names})
+    paths = [f"{BROADCASTS}{name}" for name in names_in(BROADCASTS, sources)]
+    broadcasts = _not_none({path: read_broadcast(path, texts, defaults, context) for path in paths})
     policy = _policy(sources, read, defaults, context, complete=complete)
-    senders = {defaults.sender.email, *(track.program.sender.email for track in read.values())}
+    both = {**read, **broadcasts}
+    senders = {defaults.sender.email, *(track.program.sender.email for track in both.values())}
     sending = read_sending_rules(sources, context, senders if complete else None)
     crm = read_crm_statuses(sources, policy.reject_reasons if policy is not None else None, context)
     if complete:
@@ -170,7 +193,7 @@ def _read_once(
             check_queues(policy, context)
             _check_back_pressure(policy, [track.program for track in read.values()], context)
         programs = {name: track.program for name, track in read.items()}
-        check_capped_topics(programs.values(), context)
+        check_capped_topics((one.program for one in both.values()), context)
         if not faults(context.problems):
             for track in read.values():
                 check_caps(track.program, track.node, context)
@@ -185,6 +208,7 @@ def _read_once(
     definitions = ProjectDefinitions(
         sources=sources,
         tracks={name: _track(name, track, sources, emails) for name, track in read.items()},
+        broadcasts={name: _track(name, one, sources, emails) for name, one in broadcasts.items()},
         defaults=defaults,
         layouts=layouts,
         brief=texts.get(BRIEF, ""),
@@ -198,6 +222,10 @@ def _read_once(
         sending_digest=_digest(_only(sources, SENDING)) if SENDING in sources else "",
     )
     return definitions, tuple(sorted(set(context.problems)))
+
+
+def _not_none(found: Mapping[str, ParsedTrack | None]) -> dict[str, ParsedTrack]:
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _brand_layouts(sources: Sources, brand: Brand, language: str, context: ParseContext) -> dict[str, str]:
@@ -258,8 +286,7 @@ def _email_steps(programs: Iterable[Program]) -> set[str]:
 
 
 def _track(name: str, track: ParsedTrack, sources: Sources, emails: Mapping[str, ExpandedText]) -> TrackDefinition:
-    folder = f"{FOLDER}{name}/"
-    used = _sources_of(sources, emails, folder, set(track.layouts.values()))
+    used = _sources_of(sources, emails, email_folder(name), set(track.layouts.values()))
     return TrackDefinition(name, track.emails, track.layouts, _digest(used), track.program)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nurture.definitions.email_front_matter import read_front_matter
-from nurture.definitions.folder import Sources
+from nurture.definitions.folder import BROADCASTS, TRACKS, Sources
 from nurture.definitions.languages import split_language
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.errors import suggest
@@ -38,9 +38,9 @@ def find_snippets(sources: Sources) -> dict[str, str]:
 
 
 def expand_emails(sources: Sources, signature: str, context: ParseContext) -> dict[str, ExpandedText]:
-    """Return each email of tracks and of handoff/ with its snippets, by path; report those that do not exist.
+    """Return each email of tracks, broadcasts and handoff/ with its snippets, by path; report those that do not exist.
 
-    Emails of tracks end with the snippet *signature*, unless they include it themselves or name another.
+    Emails to leads end with the snippet *signature*, unless they include it themselves or name another.
     """
     every = find_snippets(sources)
     known = {name: file for name, file in every.items() if not split_language(name)[1]}
@@ -53,7 +53,9 @@ def expand_emails(sources: Sources, signature: str, context: ParseContext) -> di
     expanded = {
         path: expand(path, text)
         for path, text in sources.items()
-        if path.startswith(("tracks/", "handoff/")) and path.endswith(".md") and not path.endswith("/README.md")
+        if path.startswith((TRACKS, BROADCASTS, "handoff/"))
+        and path.endswith(".md")
+        and not path.endswith("/README.md")
     }
     used = used_snippets(expanded.values())
     for name, path in sorted(every.items()):
@@ -75,8 +77,8 @@ def _is_snippet(path: str) -> bool:
 
 
 def _sign(path: str, text: str, signature: str, known: Mapping[str, str], context: ParseContext) -> str:
-    """Add the tag of the signature to an email of a track. `signature: no` in the front matter leaves it out."""
-    default = signature if path.startswith("tracks/") else ""
+    """Add the tag of the signature to an email to leads. `signature: no` in the front matter leaves it out."""
+    default = signature if path.startswith((TRACKS, BROADCASTS)) else ""
     line, name = (read_front_matter(text) or {}).get("signature", (1, default))
     if name not in ("", "no", *known):
         instead = suggest(name, known, f"Write the file {SNIPPETS}{name}.md.")

@@ -9,24 +9,20 @@ from pydantic import Field
 
 from nurture.definitions.caps import read_track_cap
 from nurture.definitions.conditions import KnownEmails, read_condition
-from nurture.definitions.defaults import Defaults, override_sender, read_sending
+from nurture.definitions.defaults import Defaults
 from nurture.definitions.destinations import PREVIOUS, read_track_destination
-from nurture.definitions.email_front_matter import check_front_matter, email_layout, is_call_to_action, read_piece
-from nurture.definitions.folder import Sources
-from nurture.definitions.languages import check_languages, read_languages, split_language
+from nurture.definitions.email_files import check_email_files, emails_in, read_layouts, read_program_defaults
+from nurture.definitions.folder import Sources, email_folder
 from nurture.definitions.program_compiler import ProgramCompiler, check_moved_steps, check_program, email_steps
 from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.steps import Step, StepReader, every_step
-from nurture.definitions.utm import read_utm
 from nurture.definitions.values import Line, Name, Spread, read_name, read_span
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
-from nurture.domain.consent.suppression import normalize_ref
 from nurture.domain.lead import Closing
 from nurture.domain.planning.conditions import AllOf, Condition
 from nurture.domain.planning.program import Exit, ExitKind, Program, ReEntry, ToClosed, ToTrack, TrackDestination
 from nurture.errors import suggest
 
-FOLDER: Final = "tracks/"
 _FALLBACK_DESTINATION: Final = ToClosed(Closing.UNREACHABLE, "")
 
 
@@ -73,18 +69,18 @@ class ParsedTrack:
     node: Node
 
 
-def track_names(sources: Sources) -> list[str]:
-    """Return the names of the folders below tracks/."""
-    return sorted({path.split("/")[1] for path in sources if path.startswith(FOLDER) and path.count("/") >= 2})
+def names_in(folder: str, sources: Sources) -> list[str]:
+    """Return the names of the folders below *folder*, such as tracks/."""
+    return sorted({path.split("/")[1] for path in sources if path.startswith(folder) and path.count("/") >= 2})
 
 
 def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseContext) -> ParsedTrack | None:
     """Read the track in the folder *name*; None if track.yaml cannot be read. Problems are added to *context*."""
-    node = _read_yaml(name, sources, context)
+    node = read_main_file(f"{email_folder(name)}track.yaml", sources, context)
     if node is None:
         return None
     shape = read_shape(TrackShape, node, context, "the track")
-    _check_name(name, node, context)
+    check_name(name, node, "the track", context)
     _check_days(shape, node, context)
     finally_ = _finally(name, node, context)
     before = len(context.problems)
@@ -101,12 +97,15 @@ def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseCo
     if len(context.problems) == before and shape is not None:
         check_program(instructions, steps, context)
         check_moved_steps(shape.moved_to, node.part("moved_to") or node, tree.ids, context)
-    audience = _audience(node, context)
+    audience = read_audience(node, context)
     exits = _exits(name, audience, end, known_emails, node, context)
-    emails = _emails(name, sources)
-    _check_emails(name, steps, emails, context, has_unreadable_steps=unread)
-    check_languages(f"{FOLDER}{name}/", emails, defaults.language, context)
-    sending = read_sending(node.part("send"), defaults.sending, context)
+    folder = email_folder(name)
+    emails = emails_in(folder, sources)
+    sent = _check_emails(folder, steps, emails, context)
+    if unread or any(step.verb == "email" and step.shape is None for step in every_step(steps)):
+        sent = set(emails)
+    unsent = "no step of track.yaml sends this email", "Add a step `- email: {}`, or remove the file."
+    check_email_files(folder, emails, sent, unsent, defaults, context)
     topic = shape.topic if shape else ""
     cap, exempt = read_track_cap(name, node.part("cap"), context)
     program = Program(
@@ -115,46 +114,30 @@ def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseCo
         instructions=instructions,
         audience=audience,
         re_entry=_re_entry(node, context),
-        sender=override_sender(node.part("sender"), defaults.sender, context),
-        window=sending.window,
-        grace=sending.grace,
-        caps=tuple(filter(None, (defaults.cap, defaults.topic_caps.get(normalize_ref(topic)), cap))),
+        caps=defaults.caps_for(topic, cap),
         exempt=exempt,
-        zone_fallback=sending.zone_fallback,
-        fallbacks={field.name: field.fallback for field in context.fields.values() if field.fallback},
-        calls_to_action=_calls_to_action(name, emails, context),
         exits=exits,
         for_customers=shape is not None and shape.for_ == "customers",
-        utm=read_utm(node.part("utm"), defaults.utm, context),
-        language=defaults.language,
-        languages=read_languages(emails),
-        pieces=_pieces(name, emails, context),
+        **read_program_defaults(folder, emails, node, defaults, context),
         **_plain_values(shape),
     )
-    return ParsedTrack(program, emails, _layouts(name, emails, defaults, sources, context), node)
+    return ParsedTrack(program, emails, read_layouts(folder, emails, defaults, sources, context), node)
 
 
-def _layouts(
-    name: str, emails: Mapping[str, str], defaults: Defaults, sources: Sources, context: ParseContext
-) -> dict[str, str]:
-    return {
-        email: email_layout(f"{FOLDER}{name}/{email}.md", text, defaults.layout, sources, context)
-        for email, text in emails.items()
-    }
-
-
-def _read_yaml(name: str, sources: Sources, context: ParseContext) -> Node | None:
-    file = f"{FOLDER}{name}/track.yaml"
+def read_main_file(file: str, sources: Sources, context: ParseContext) -> Node | None:
+    """Return the YAML file of a track or of a broadcast; None, with the problem reported, if it cannot be read."""
     if file in sources:
         return read_yaml(file, sources[file], context)
     what, instead = "this file is missing", "Write it, or remove the folder."
     if file.removesuffix(".yaml") + ".yml" in sources:
-        instead = "Rename track.yml to track.yaml."
+        name = file.rpartition("/")[2]
+        instead = f"Rename {name.removesuffix('.yaml')}.yml to {name}."
     context.add_problem(Node(file, 1, None), what, instead)
     return None
 
 
-def _check_name(name: str, node: Node, context: ParseContext) -> None:
+def check_name(name: str, node: Node, what: str, context: ParseContext) -> None:
+    """Report a folder that no name can be, and a `name:` that is not that of the folder; *what* has it."""
     with Reporting(node, context, "the folder's name"):
         read_name(name)
         if name == PREVIOUS:
@@ -162,7 +145,7 @@ def _check_name(name: str, node: Node, context: ParseContext) -> None:
     given = node.value.get("name")
     if isinstance(given, str) and given != name:
         context.add_problem(
-            node.parts["name"], f"the track is named `{given}`, but its folder `{name}`", f"Write `name: {name}`."
+            node.parts["name"], f"{what} is named `{given}`, but its folder `{name}`", f"Write `name: {name}`."
         )
 
 
@@ -181,17 +164,13 @@ def _finally(name: str, node: Node, context: ParseContext) -> TrackDestination |
     return to
 
 
-def _audience(node: Node, context: ParseContext) -> Condition | None:
+def read_audience(node: Node, context: ParseContext) -> Condition | None:
+    """Read `audience`: which leads a track or a broadcast takes; None without one."""
     inner = node.part("audience")
     if inner is None:
         return None
     known_emails = KnownEmails(None, unavailable_reason="an audience is evaluated before any email is sent")
     return read_condition(inner, known_emails, context)
-
-
-def _calls_to_action(name: str, emails: Mapping[str, str], context: ParseContext) -> frozenset[str]:
-    files = {email: f"{FOLDER}{name}/{email}.md" for email in emails}
-    return frozenset(email for email, text in emails.items() if is_call_to_action(files[email], text, context))
 
 
 def _plain_values(shape: TrackShape | None) -> dict[str, Any]:
@@ -200,11 +179,6 @@ def _plain_values(shape: TrackShape | None) -> dict[str, Any]:
         return {"goal": "", "priority": 0}
     names = ("goal", "priority", "spread", "per_hour", "topic", "takes_over", "starts_on", "ends_on")
     return {"moved_steps": dict(shape.moved_to), **{name: getattr(shape, name) for name in names}}
-
-
-def _pieces(name: str, emails: Mapping[str, str], context: ParseContext) -> dict[str, str]:
-    pieces = {email: read_piece(f"{FOLDER}{name}/{email}.md", text, context) for email, text in emails.items()}
-    return {email: piece for email, piece in pieces.items() if piece}
 
 
 def _exits(
@@ -255,33 +229,15 @@ def _days_after(given: str) -> int:
     return read_span(given.removeprefix("after ")).days
 
 
-def _emails(name: str, sources: Sources) -> dict[str, str]:
-    folder = f"{FOLDER}{name}/"
-    return {
-        path.removeprefix(folder).removesuffix(".md"): text
-        for path, text in sorted(sources.items())
-        if path.startswith(folder) and path.endswith(".md") and path != f"{folder}README.md"
-    }
-
-
-def _check_emails(
-    name: str, steps: list[Step], emails: Mapping[str, str], context: ParseContext, *, has_unreadable_steps: bool
-) -> None:
-    has_unreadable_steps = has_unreadable_steps or any(
-        step.verb == "email" and step.shape is None for step in every_step(steps)
-    )
+def _check_emails(folder: str, steps: list[Step], emails: Mapping[str, str], context: ParseContext) -> set[str]:
+    """Report steps whose email has no file; return the emails of all steps."""
     used: set[str] = set()
     for step in every_step(steps):
         if step.verb != "email" or step.shape is None:
             continue
         for email in step.shape.email:
             if email not in emails and email not in used:
-                what = f"there is no email file `{email}.md` in {FOLDER}{name}/"
+                what = f"there is no email file `{email}.md` in {folder}"
                 context.add_problem(step.node.parts["email"], what, suggest(email, emails, "Write the file."))
             used.add(email)
-    for email, text in emails.items():
-        file = f"{FOLDER}{name}/{email}.md"
-        if split_language(email)[0] not in used and not has_unreadable_steps:
-            instead = f"Add a step `- email: {email}`, or remove the file."
-            context.add_problem(Node(file, 1, None), "no step of track.yaml sends this email", instead)
-        check_front_matter(file, text, context)
+    return used

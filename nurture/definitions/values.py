@@ -1,7 +1,7 @@
 """Parse values: durations, delays, send windows, zones, addresses, names."""
 
 import re
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -149,6 +149,25 @@ def read_date(given: Any) -> date:
         raise InvalidValue(f"`{given}` is not a date", "Write year-month-day, for example `2026-01-15`.") from None
 
 
+def read_local_time(given: Any) -> datetime:
+    """Read "2027-03-02 10:00": a day with a time of day, without a zone; the YAML reader may have parsed it."""
+    example = "Write a day and a time, for example `2027-03-02 10:00`."
+    try:
+        found = given if isinstance(given, datetime) else datetime.fromisoformat(normalized(given).upper())
+    except ValueError:
+        raise InvalidValue(f"`{given}` is not a time", example) from None
+    if found.tzinfo is not None:
+        raise InvalidValue(f"`{given}` has an offset", "Write the local time, and the zone as `zone:`.")
+    if ":" not in str(given):
+        raise InvalidValue(f"`{given}` has no time of day", example)
+    return found
+
+
+def read_zone_or_lead(given: Any) -> str:
+    """Read an IANA time zone name; "" for `lead`, the zone of each lead."""
+    return "" if given == "lead" else read_zone(given)
+
+
 def read_address(given: Any) -> str:
     """Read an email address."""
     if not isinstance(given, str) or not _ADDRESS.fullmatch(given):
@@ -200,6 +219,8 @@ WaitTime = Annotated[Delay, PlainValidator(read_delay)]
 Days = Annotated[frozenset[int], PlainValidator(read_days)]
 Between = Annotated[tuple[time, time], PlainValidator(read_between)]
 Zone = Annotated[str, PlainValidator(read_zone)]
+ZoneOrLead = Annotated[str, PlainValidator(read_zone_or_lead)]
+LocalTime = Annotated[datetime, PlainValidator(read_local_time)]
 Day = Annotated[date, PlainValidator(read_date)]
 Address = Annotated[str, PlainValidator(read_address)]
 Name = Annotated[str, PlainValidator(read_name)]

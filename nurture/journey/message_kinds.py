@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from nurture.journey.broadcasts.broadcast_email import BROADCAST_KIND
 from nurture.journey.handoff.brief_emails import BRIEF, NOTICE
 from nurture.journey.handoff.digest_emails import DIGEST
 from nurture.journey.handoff.reply_forwarding import FORWARDED_REPLY
@@ -13,7 +14,16 @@ from nurture.journey.tracks.consent_confirmation import CONFIRMATION_KIND
 from nurture.journey.tracks.touch_email import TOUCH
 from nurture.runtime.message_kinds import MessageKind
 
-MESSAGE_KINDS: Final[Mapping[str, MessageKind]] = {
-    kind.name: kind
-    for kind in (TOUCH, CONFIRMATION_KIND, QUESTION, BRIEF, NOTICE, SLA_EMAIL, DIGEST, FORWARDED_REPLY, WAITING_EMAIL)
-}
+_KINDS: Final = (
+    TOUCH,
+    BROADCAST_KIND,
+    CONFIRMATION_KIND,
+    QUESTION,
+    BRIEF,
+    NOTICE,
+    SLA_EMAIL,
+    DIGEST,
+    FORWARDED_REPLY,
+    WAITING_EMAIL,
+)
+MESSAGE_KINDS: Final[Mapping[str, MessageKind]] = {kind.name: kind for kind in _KINDS}

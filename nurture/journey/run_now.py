@@ -6,6 +6,7 @@ from typing import Final
 
 from nurture.clock import Clock
 from nurture.domain.lead import Custodian
+from nurture.journey.broadcasts.plan import plan_batch
 from nurture.journey.delivery.run import deliver
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.leads.due_queries import find_next_due
@@ -30,7 +31,9 @@ def has_due(ctx: AppContext, now: datetime) -> bool:
 
 def process_due(ctx: AppContext, clock: Clock) -> int:
     """Process the leads and the messages that are due, at most one batch of each; return how many there were."""
-    return process_due_leads(ctx, clock.now()) + _send_due(ctx, clock)
+    leads = process_due_leads(ctx, clock.now())
+    planned = plan_batch(ctx, clock.now()).leads if not quarantine.is_on(ctx, clock.now()) else 0
+    return leads + planned + _send_due(ctx, clock)
 
 
 def process_due_leads(ctx: AppContext, now: datetime) -> int:

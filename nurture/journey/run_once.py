@@ -7,6 +7,7 @@ from datetime import datetime
 
 from nurture.clock import Clock, VirtualClock
 from nurture.db import clock_row
+from nurture.journey.broadcasts.plan import PlanResult, plan_due
 from nurture.journey.crm_sync.pull import pull
 from nurture.journey.crm_sync.push import push
 from nurture.journey.delivery.run import DeliverySummary, deliver
@@ -30,6 +31,7 @@ class RunResult:
     """The leads that the policy closed."""
     advanced: AdvanceResult = field(default_factory=AdvanceResult)
     handed_off: Counter[str] = field(default_factory=Counter)
+    broadcasts: PlanResult = field(default_factory=PlanResult)
     delivered: DeliverySummary = field(default_factory=DeliverySummary)
     crm: Counter[str] = field(default_factory=Counter)
 
@@ -50,6 +52,7 @@ def run_once(ctx: AppContext, now: datetime, clock: Clock | None = None) -> RunR
         classified=classify(ctx, now),
         advanced=advance(ctx, now),
         handed_off=hand_off(ctx, now),
+        broadcasts=plan_due(ctx, now),
         delivered=deliver(ctx, clock),
         crm=push(ctx, clock) + pull(ctx, clock.now()).counts,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from nurture.clock import Clock
+from nurture.journey.broadcasts.plan import plan_due
 from nurture.journey.crm_sync.pull import pull
 from nurture.journey.crm_sync.push import push
 from nurture.journey.delivery.run import deliver
@@ -40,12 +41,18 @@ def sync_crm(ctx: AppContext, clock: Clock, should_stop: ShouldStop) -> Counter[
     return pushed + Counter(read.counts) + unclear
 
 
+def send_mail(ctx: AppContext, clock: Clock, should_stop: ShouldStop) -> Counter[str]:
+    """Plan due broadcasts, and send due messages."""
+    planned = plan_due(ctx, clock.now())
+    return Counter({"broadcast emails": planned.planned}) + deliver(ctx, clock, should_stop=should_stop).states
+
+
 STAGES: Final[Mapping[str, RunStage]] = {
     "signals": apply_signals,
     "intake": lambda ctx, clock, _: classify(ctx, clock.now()),
     "advance": lambda ctx, clock, _: advance(ctx, clock.now()).events,
     "hand-off": lambda ctx, clock, _: hand_off(ctx, clock.now()),
     "crm": sync_crm,
-    "deliver": lambda ctx, clock, should_stop: deliver(ctx, clock, should_stop=should_stop).states,
+    "deliver": send_mail,
 }
 """By name, which is also the name of its flow."""

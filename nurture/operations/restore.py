@@ -27,6 +27,7 @@ from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import ToQueue
 from nurture.domain.policy.business_hours import EscalationAction
 from nurture.errors import FileUnreadable, InvalidState, Misconfigured
+from nurture.journey.broadcasts.plan import plan_due
 from nurture.journey.consent import opt_in, statements, suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.erasure import erase
@@ -296,7 +297,7 @@ def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:
     at = since
     while True:
         for _ in range(MAX_ROUNDS_PER_TIMESTAMP):
-            moved = enroll.classify(ctx, at).total() + advance.advance(ctx, at).leads
+            moved = enroll.classify(ctx, at).total() + advance.advance(ctx, at).leads + plan_due(ctx, at).leads
             if not _count_as_sent(ctx, at) and not moved:
                 break
         with ctx.database.read() as tx:

@@ -22,6 +22,11 @@ TO_LEAD: Final = "lead"
 """Recipient of the messages to which every send check applies."""
 
 TO_REP: Final = "rep"
+TOUCH: Final = "touch"
+BROADCAST: Final = "broadcast"
+MARKETING: Final = (TOUCH, BROADCAST)
+"""Kinds of the emails that definitions write: those of tracks and of broadcasts."""
+
 CONFIRMATION: Final = "confirmation"
 """Kind of the messages to leads that count for no frequency cap. Their `step` is the id of the address they ask."""
 
@@ -190,8 +195,10 @@ def count_due(tx: Transaction, now: datetime) -> int:
     return tx.execute(query).scalar_one()
 
 
-def list_counted_since(tx: Transaction, lead_ids: Sequence[int], since: datetime) -> list[tuple[int, CountedEmail]]:
-    """Return the emails after *since* that count for caps, with their leads: sent, perhaps sent, or claimed."""
+def list_counted_since(
+    tx: Transaction, lead_ids: Sequence[int], since: datetime
+) -> list[tuple[int, str, CountedEmail]]:
+    """Return the emails after *since* that count for caps, with lead and kind: sent, perhaps sent, or claimed."""
     chosen = tx.ids("chosen", list(set(lead_ids)))
     query = (
         select(*(message.c[name] for name in ("lead_id", "accepted_at", "state_at", "kind", "track", "topic")))
@@ -203,10 +210,11 @@ def list_counted_since(tx: Transaction, lead_ids: Sequence[int], since: datetime
             or_(message.c.accepted_at > since, message.c.state_at > since),
         )
     )
-    return [
-        (lead_id, CountedEmail(accepted_at or state_at, *((track or "", topic or "") if kind == "touch" else ())))
-        for lead_id, accepted_at, state_at, kind, track, topic in tx.execute(query)
-    ]
+    found = []
+    for lead_id, accepted_at, state_at, kind, track, topic in tx.execute(query):
+        place = (track or "", topic or "") if kind in MARKETING else ()
+        found.append((lead_id, kind, CountedEmail(accepted_at or state_at, *place)))
+    return found
 
 
 RESEND_WINDOW: Final = timedelta(days=1)

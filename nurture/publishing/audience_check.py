@@ -42,12 +42,13 @@ def count_audiences(ctx: AppContext, sources: Sources, now: datetime) -> list[Au
     """
     definitions = load(sources)
     policy = definitions.policy(0)
-    programs = [(name, track.program(0)) for name, track in sorted(definitions.tracks.items())]
+    both = {**definitions.tracks, **definitions.broadcasts}
+    programs = [(name, track.program(0)) for name, track in sorted(both.items())]
     audiences = [(AudienceCount(name), program.audience, dates_used(program)) for name, program in programs]
     for view, _ in open_leads(ctx, now, lambda _: None):
         context = policy.evaluation_context(view, since=view.lead.signals_since)
         for count, audience, dates in audiences:
-            if definitions.tracks[count.track].unversioned.for_customers != view.lead.is_customer:
+            if both[count.track].unversioned.for_customers != view.lead.is_customer:
                 continue
             count.no_dates.update(
                 name for name in dates if has_value(view.lead.fields.get(name)) and find_date(view.lead, name) is None

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from nurture.definitions.email_front_matter import read_front_matter
-from nurture.definitions.folder import Sources, read_folder, write_texts
+from nurture.definitions.folder import TRACKS, Sources, read_folder, write_texts
 from nurture.definitions.schema_check import InvalidValue
-from nurture.definitions.tracks import FOLDER, track_names
+from nurture.definitions.tracks import names_in
 from nurture.definitions.values import read_name
 from nurture.domain.problems import Problem
 from nurture.errors import InvalidState, NotFound, suggest
@@ -35,7 +35,7 @@ def copy_track(sources: Sources, origin: str, name: str) -> Copy:
     Leads, versions and send keys hang on the name of a track, so that those of the copy are its own.
     """
     _check_name(name)
-    tracks, folder, target = track_names(sources), f"{FOLDER}{origin}/", f"{FOLDER}{name}/"
+    tracks, folder, target = names_in(TRACKS, sources), f"{TRACKS}{origin}/", f"{TRACKS}{name}/"
     if f"{folder}track.yaml" not in sources:
         raise NotFound(f"There is no track {origin}. {suggest(origin, tracks, _LIST)}")
     if name in tracks:
@@ -54,17 +54,17 @@ def copy_track(sources: Sources, origin: str, name: str) -> Copy:
 def copy_email(sources: Sources, origin: str, target: str) -> Copy:
     """Copy an email, TRACK/EMAIL, with all its languages. Raises NotFound and InvalidState."""
     origin, (track, _, name) = origin.removesuffix(".md"), target.removesuffix(".md").partition("/")
-    if f"{FOLDER}{origin}.md" not in sources:
-        emails = [path.removeprefix(FOLDER).removesuffix(".md") for path in sources if path.endswith(".md")]
+    if f"{TRACKS}{origin}.md" not in sources:
+        emails = [path.removeprefix(TRACKS).removesuffix(".md") for path in sources if path.endswith(".md")]
         raise NotFound(f"There is no email {origin}. {suggest(origin, emails, 'Write TRACK/EMAIL.')}")
-    if track not in track_names(sources):
-        raise NotFound(f"There is no track {track}. {suggest(track, track_names(sources), _LIST)}")
+    if track not in names_in(TRACKS, sources):
+        raise NotFound(f"There is no track {track}. {suggest(track, names_in(TRACKS, sources), _LIST)}")
     _check_name(name)
-    if f"{FOLDER}{track}/{name}.md" in sources:
+    if f"{TRACKS}{track}/{name}.md" in sources:
         raise InvalidState(f"There is an email {track}/{name} already. Choose another name.")
-    languages = re.compile(rf"{re.escape(FOLDER + origin)}((?:\.[A-Za-z_-]+)?\.md)")
+    languages = re.compile(rf"{re.escape(TRACKS + origin)}((?:\.[A-Za-z_-]+)?\.md)")
     found = [(path, match[1]) for path in sources if (match := languages.fullmatch(path))]
-    files = {f"{FOLDER}{track}/{name}{suffix}": sources[path] for path, suffix in found}
+    files = {f"{TRACKS}{track}/{name}{suffix}": sources[path] for path, suffix in found}
     return _finish(sources, files, [_describe_subjects(files, origin)])
 
 

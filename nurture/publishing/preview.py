@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from nurture.db.tables.leads import address, lead
-from nurture.definitions.folder import Sources
+from nurture.definitions.folder import Sources, email_folder
 from nurture.definitions.read_all import load
 from nurture.domain.lead import full_name
 from nurture.domain.planning.content import utm_parameters
@@ -63,13 +63,11 @@ def load_recipient(ctx: AppContext, lead_id: int, now: datetime) -> Recipient:
 def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> ComposedEmail:
     """Compose *email* of *track* for *to*. Raises NotFound, InvalidDefinitions, CompositionFailed."""
     definitions = load(sources)
-    track_definition = definitions.tracks.get(track)
-    if track_definition is None:
-        raise NotFound(f"There is no track {track}. The tracks are: {', '.join(sorted(definitions.tracks))}.")
+    track_definition = definitions.definition(track)
     program = track_definition.program(0)
     language = choose_language(program, email, to.fields, to.country)
     file = f"{email}.{language}" if language else email
-    path = f"tracks/{track}/{file}.md"
+    path = f"{email_folder(track)}{file}.md"
     if file not in track_definition.emails:
         raise NotFound(f"Track {track} has no email {email}. It has: {', '.join(sorted(track_definition.emails))}.")
     text = definitions.emails[path]

@@ -7,15 +7,17 @@ from functools import lru_cache
 
 from nurture.db.transaction import Transaction
 from nurture.definitions import read_all
-from nurture.definitions.folder import CONFIRM, Sources
+from nurture.definitions.folder import BROADCASTS, CONFIRM, TRACKS, Sources, email_folder
 from nurture.definitions.folder import SENDING as SENDING_FILE
 from nurture.definitions.policy.queues import WAITING
 from nurture.definitions.policy.sla import ESCALATE, REMIND
 from nurture.definitions.program_compiler import tracks_reached
 from nurture.definitions.read_all import ProjectDefinitions
+from nurture.domain.planning.broadcasts import first_start
 from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem, faults
 from nurture.errors import InvalidDefinitions, InvalidState, NotFound, suggest
+from nurture.journey.broadcasts import queries as broadcast_queries
 from nurture.journey.handoff import sla_emails
 from nurture.journey.handoff.waiting import emails as waiting_emails
 from nurture.journey.leads import enrollment_queries, stop_queries
@@ -31,7 +33,7 @@ from nurture.publishing.lead_survey import require_no_overlaps
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.publication_queries import POLICY
-from nurture.runtime.published import FIELDS, SENDING
+from nurture.runtime.published import BROADCAST, FIELDS, SENDING
 
 _OFFER_VARIABLES = """
 id rule reason routing_reason fit fit_reason score no_email_reason bant call_on activities replies reasons expires_on
@@ -101,9 +103,8 @@ def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, .
     loaded, problems = read_all.read(sources)
     for path, email in sorted(loaded.emails.items()):
         source = EmailSource(path, email.text, origins=email.origins)
-        if path.startswith("tracks/"):
-            track = loaded.tracks.get(path.split("/")[1])
-            problems += _check_touch_email(source, loaded, track.program(0) if track else None)
+        if path.startswith((TRACKS, BROADCASTS)):
+            problems += _check_touch_email(source, loaded)
         else:
             mjml = loaded.layouts.get(get_layout_name(source))
             known, required = _template_variables(path)
@@ -116,7 +117,7 @@ def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, .
 def _find_repeated_subjects(sources: Sources) -> Iterator[Problem]:
     first: dict[tuple[str, str], str] = {}
     for path, text in sorted(sources.items()):
-        if path.startswith("tracks/") and path.endswith(".md"):
+        if path.startswith((TRACKS, BROADCASTS)) and path.endswith(".md"):
             folder, _, name = path.rpartition("/")
             subject = parse_email(EmailSource(path, text))[0].subject
             other = first.setdefault((folder, subject.text.casefold()), name)
@@ -136,19 +137,19 @@ def _template_variables(path: str) -> tuple[frozenset[str], frozenset[str]]:
     return sla_emails.ALLOWED_VARIABLES if path in (REMIND, ESCALATE) else BRIEF_VARIABLES, frozenset()
 
 
-def _check_touch_email(source: EmailSource, loaded: ProjectDefinitions, program: Program | None) -> list[Problem]:
-    track, email = source.name.removesuffix(".md").split("/")[1:3]
-    known_layouts = loaded.tracks[track].layouts if track in loaded.tracks else {}
-    layout = known_layouts.get(email) or get_layout_name(source)
+def _check_touch_email(source: EmailSource, loaded: ProjectDefinitions) -> list[Problem]:
+    track, _, email = source.name.removesuffix(".md").removeprefix(TRACKS).rpartition("/")
+    found = {**loaded.tracks, **loaded.broadcasts}.get(track)
+    layout = (found.layouts if found is not None else {}).get(email) or get_layout_name(source)
     if layout not in loaded.layouts:
         return []  # `read_all.read` reports the missing layout
     mjml = loaded.layouts[layout]
     known = touch_email.KNOWN_VARIABLES | loaded.field_names
     compiled, problems = compile_and_check(source, mjml, known, touch_email.REQUIRED_VARIABLES)
-    if compiled is None or program is None:
+    if compiled is None or found is None:
         return problems
     piece = Piece(f"layouts/{layout}.mjml", 1, mjml)
-    return problems + check_email_rendering(EmailUnderTest(source, piece, compiled, program, loaded.fields))
+    return problems + check_email_rendering(EmailUnderTest(source, piece, compiled, found.program(0), loaded.fields))
 
 
 def publish(
@@ -160,7 +161,7 @@ def publish(
     dry_run: bool = False,
     take_in: bool | None = None,
 ) -> list[PublishedChange]:
-    """Publish the changed tracks, policy and sending rules, or the tracks *only*; return the changes.
+    """Publish the changed tracks, broadcasts, policy and sending rules, or those named in *only*; return the changes.
 
     With *take_in*, a new or changed audience takes leads over from other tracks that fit it already, set by set;
     without it, these enter only after it was once false for them. If *take_in* is given, the audiences of *only* are
@@ -187,7 +188,7 @@ def preview_effects(
 
 
 def load_publishable(sources: Sources, only: Collection[str]) -> ProjectDefinitions:
-    """Return the definitions of a folder, reduced to the tracks *only* if any are named."""
+    """Return the definitions of a folder, reduced to the tracks and broadcasts *only* if any are named."""
     problems = [one for one in faults(check_definitions(sources)) if not only or _concerns(one, only)]
     if problems:
         raise InvalidDefinitions(problems)
@@ -195,22 +196,26 @@ def load_publishable(sources: Sources, only: Collection[str]) -> ProjectDefiniti
         return read_all.load(sources)
     loaded = read_all.read(sources)[0]
     for name in only:
-        if name not in loaded.tracks:
-            raise NotFound(f"There is no track {name} in the folder. {suggest(name, loaded.tracks)}")
-    return reduce_to_tracks(loaded, only)
+        if name not in loaded.tracks and name not in loaded.broadcasts:
+            known = {**loaded.tracks, **loaded.broadcasts}
+            raise NotFound(f"There is no track {name} in the folder. {suggest(name, known)}")
+    return reduce_to(loaded, only)
 
 
-def reduce_to_tracks(loaded: ProjectDefinitions, only: Collection[str]) -> ProjectDefinitions:
-    """Return only these tracks of *loaded*, without the policy and what else is published by itself."""
-    tracks = {name: loaded.tracks[name] for name in only}
-    only_tracks = replace(loaded, tracks=tracks, unversioned_policy=None)
-    return replace(only_tracks, policy_digest="", sending_digest="", fields_digest="")
+def reduce_to(loaded: ProjectDefinitions, only: Collection[str]) -> ProjectDefinitions:
+    """Return *only* these tracks and broadcasts, without the policy and what else is published by itself."""
+    tracks, broadcasts = (
+        {name: one for name, one in found.items() if name in only} for found in (loaded.tracks, loaded.broadcasts)
+    )
+    reduced = replace(loaded, tracks=tracks, broadcasts=broadcasts, unversioned_policy=None)
+    return replace(reduced, policy_digest="", sending_digest="", fields_digest="")
 
 
 def _concerns(problem: Problem, only: Collection[str]) -> bool:
-    """Return whether a problem is in one of the tracks *only*, or in a file that all tracks use."""
-    folder, _, rest = problem.file.partition("/")
-    return rest.partition("/")[0] in only if folder == "tracks" else folder not in ("sales", "handoff", SENDING_FILE)
+    """Return whether a problem is in one of *only*, or in a file that all tracks and broadcasts use."""
+    if problem.file.startswith((TRACKS, BROADCASTS)):
+        return problem.file.startswith(tuple(map(email_folder, only)))
+    return problem.file.partition("/")[0] not in ("sales", "handoff", SENDING_FILE)
 
 
 def publish_loaded(
@@ -223,6 +228,10 @@ def publish_loaded(
         _insert_versions(tx, loaded, changed, now)
         _activate_policies(tx, loaded, changed, now)
         _wake(tx, changed, now)
+        for one in changed:
+            if one.kind == BROADCAST:
+                due_at = first_start(loaded.broadcasts[one.name].program(one.version))
+                broadcast_queries.reschedule(tx, one.name, due_at)
     return plan.changes
 
 
@@ -307,6 +316,7 @@ def find_unpublished(ctx: AppContext, sources: Sources, only: Collection[str]) -
     """Return what else than the tracks *only* differs from its published version, as far as it can be read."""
     loaded = read_all.read(sources)[0]
     digests = {("track", name): track.digest for name, track in loaded.tracks.items() if name not in only}
+    digests |= {(BROADCAST, name): one.digest for name, one in loaded.broadcasts.items() if name not in only}
     digests |= {(POLICY, POLICY): loaded.policy_digest, (SENDING, SENDING): loaded.sending_digest}
     digests[FIELDS, FIELDS] = loaded.fields_digest
     with ctx.database.read() as tx:
@@ -353,12 +363,14 @@ def _find_changes(
                 "track", name, old.version if old else None, program.version, sum(leads_on_steps.values()), moved
             )
         )
-    digests = {POLICY: loaded.policy_digest, SENDING: loaded.sending_digest, FIELDS: loaded.fields_digest}
-    for kind, digest in digests.items():
-        old = published.get((kind, kind))
+    digests = {(BROADCAST, name): one.digest for name, one in sorted(loaded.broadcasts.items())}
+    digests |= {(POLICY, POLICY): loaded.policy_digest, (SENDING, SENDING): loaded.sending_digest}
+    digests[FIELDS, FIELDS] = loaded.fields_digest
+    for (kind, name), digest in digests.items():
+        old = published.get((kind, name))
         if digest and (old is None or old.digest != digest):
             version = old.version if old else 0
-            change = PublishedChange(kind, kind, version or None, version + 1)
+            change = PublishedChange(kind, name, version or None, version + 1)
             if kind == POLICY:
                 policy = loaded.policy(version + 1)
                 activation = approval.decide_activation(ctx, tx, policy)
@@ -399,7 +411,7 @@ def _insert_versions(
             digest = loaded.sending_digest if change.kind == SENDING else loaded.fields_digest
             files = loaded.source_of(_SINGLE_FILES[change.kind])
         else:
-            digest, files = loaded.tracks[change.name].digest, loaded.sources_of(change.name)
+            digest, files = loaded.definition(change.name).digest, loaded.sources_of(change.name)
         rows.append((change.kind, change.name, change.version, digest, dict(files)))
     publication_queries.insert_versions(tx, rows, now)
 

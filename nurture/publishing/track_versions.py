@@ -8,7 +8,7 @@ from nurture.db.transaction import Transaction
 from nurture.definitions import read_all
 from nurture.definitions.read_all import ProjectDefinitions
 from nurture.errors import InvalidState, NotFound, suggest
-from nurture.publishing.publish import PublicationPlan, PublishedChange, plan_effects, publish_loaded, reduce_to_tracks
+from nurture.publishing.publish import PublicationPlan, PublishedChange, plan_effects, publish_loaded, reduce_to
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
 
@@ -70,7 +70,7 @@ def _load(tx: Transaction, track: str, version: int) -> ProjectDefinitions:
             raise _unknown(tx, track)
         raise NotFound(f"Track {track} has no version {version}. It has: {', '.join(versions)}.")
     loaded = read_all.load(publication_queries.load_sources(tx, row.id), complete=False)
-    return reduce_to_tracks(loaded, [track])
+    return reduce_to(loaded, [track])
 
 
 def _unknown(tx: Transaction, track: str) -> NotFound:

@@ -18,6 +18,7 @@ from nurture.db.types import UtcDateTime
 from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Custodian, Queue
 from nurture.journey.handoff.waiting.queries import ENTERED, JOIN_PRIORITY
 from nurture.journey.intake.match import ADDRESS_EVENT
+from nurture.outbox.messages import MARKETING, TOUCH
 
 MOST_IDS: Final = 20
 STUCK_AFTER: Final = timedelta(days=1)
@@ -26,7 +27,6 @@ OVERDUE_AFTER: Final = timedelta(hours=1)
 _HAND_OFF: Final = Queue.HAND_OFF.value
 _QUEUES_OF_ENROLLED: Final = (_HAND_OFF, Queue.MISSING_FIELD.value, Queue.ACCOUNT_AMBIGUOUS.value)
 """Queues on the way to a rep, who may send the lead back to its track."""
-_TOUCH: Final = "touch"
 
 
 class FindingCount(NamedTuple):
@@ -175,7 +175,7 @@ def _touch_off_track() -> Select[Any]:
         select(message.c.lead_id)
         .outerjoin(custody, custody.c.lead_id == message.c.lead_id)
         .where(
-            message.c.kind == _TOUCH,
+            message.c.kind == TOUCH,
             message.c.state.in_(("planned", "claimed")),
             or_(custody.c.lead_id.is_(None), custody.c.kind != Custodian.TRACK.value, custody.c.ref != message.c.track),
         )
@@ -219,7 +219,7 @@ def _leads_without_recent_touch(since: datetime) -> Select[Any]:
     touched_since = case((lead.c.touch_interval_days.is_not(None), slower), else_=usual)
     was_touched = exists().where(
         message.c.lead_id == custody.c.lead_id,
-        message.c.kind == _TOUCH,
+        message.c.kind.in_(MARKETING),
         or_(
             message.c.accepted_at >= touched_since,
             and_(message.c.state == "unknown", message.c.state_at >= touched_since),

@@ -18,6 +18,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.decision import HoldReason
 from nurture.journey.intake.upsert import SOURCE as IMPORT_SOURCE
+from nurture.outbox.messages import BROADCAST, MARKETING
 from nurture.reporting.ledger_queries import days_between, hour_of, week_of
 
 # Excluded: the journal uses these two events for leads that leave, not for leads that are held.
@@ -116,16 +117,25 @@ def list_custody_moves(tx: Transaction, since: datetime) -> list[CustodyMove]:
 
 
 def messages_by_step(tx: Transaction) -> dict[StepKey, tuple[int, int, int]]:
-    """Return the numbers of touches sent, cancelled, and sent past a cap, by step."""
+    """Return the numbers of touches sent, cancelled, and sent past a cap, by step of a track or broadcast."""
     sent = func.count(message.c.accepted_at)
     off = func.sum(case((message.c.state == "cancelled", 1), else_=0))
     past = func.count(case((message.c.past_cap, message.c.accepted_at)))
     query = (
         select(message.c.track, message.c.step, sent, off, past)
-        .where(message.c.kind == "touch")
+        .where(message.c.kind.in_(MARKETING))
         .group_by(message.c.track, message.c.step)
     )
     return {(row[0] or "", row[1]): (row[2], row[3], row[4]) for row in tx.execute(query)}
+
+
+def broadcast_messages(tx: Transaction) -> list[tuple[str, str, str | None, bool, int]]:
+    """Return (broadcast, state, reason, whether it was sent, number) of the messages of all broadcasts."""
+    was_sent = message.c.accepted_at.is_not(None)
+    names = (message.c.track, message.c.state, case((was_sent, None), else_=message.c.reason), was_sent)
+    labeled = select(*(one.label(f"part_{place}") for place, one in enumerate(names)))
+    rows = labeled.where(message.c.kind == BROADCAST).subquery()
+    return list(tx.execute(select(*rows.c, func.count()).group_by(*rows.c)).tuples())
 
 
 def holds_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
@@ -261,10 +271,10 @@ def leads_by_custody(tx: Transaction, source: str | None) -> dict[tuple[str, str
 
 
 def touches_by_week(tx: Transaction) -> tuple[list[WeekRow], Mapping[str, int]]:
-    """Return the touches of each week and track, and the number of leads touched in each week."""
+    """Return the touches of each week and track or broadcast, and the number of leads touched in each week."""
     # One expression object in SELECT and GROUP BY: PostgreSQL treats two equal ones with parameters as different.
     week, track = week_of(tx, message.c.accepted_at), func.coalesce(message.c.track, "")
-    sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
+    sent = and_(message.c.kind.in_(MARKETING), message.c.accepted_at.is_not(None))
     touches = select(week, track, func.count()).where(sent).group_by(week, track).order_by(week)
     leads_touched = select(week, func.count(distinct(message.c.lead_id))).where(sent).group_by(week)
     rows = [WeekRow._make(row) for row in tx.execute(touches)]
@@ -274,7 +284,7 @@ def touches_by_week(tx: Transaction) -> tuple[list[WeekRow], Mapping[str, int]]:
 def touches_by_hour(tx: Transaction) -> dict[str, int]:
     """Return the touches of each clock hour (UTC, ISO text) in which any were sent."""
     hour = hour_of(tx, message.c.accepted_at)
-    sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
+    sent = and_(message.c.kind.in_(MARKETING), message.c.accepted_at.is_not(None))
     return dict(tx.execute(select(hour, func.count()).where(sent).group_by(hour)).tuples().all())
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
+from nurture.definitions.folder import BROADCASTS
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Email, Program
 from nurture.domain.signals import SignalVerdict
@@ -150,7 +151,8 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
         handed_off = queries.handed_off_by_step(tx)
         definitions = ctx.definitions.find_current(tx)
     programs = definitions.programs if definitions is not None else {}
-    step_keys = {*messages, *holds, *enrolled, *signals, *ends, *handed_off, *_emails(programs)}
+    known = {*messages, *holds, *enrolled, *signals, *ends, *handed_off, *_emails(programs)}
+    step_keys = {key for key in known if not key[0].startswith(BROADCASTS)}
     emails = {*_emails(programs), *messages}
     return [
         StepReport(

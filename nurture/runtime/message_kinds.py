@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -39,12 +39,26 @@ class Composer(Protocol):
         ...
 
 
+class Review(NamedTuple):
+    """Why a due message is cancelled, or with *until* (UTC) held until then."""
+
+    reason: str
+    until: datetime | None = None
+
+
+def _no_review(
+    _ctx: AppContext, _tx: Transaction, _batch: Sequence[DueMessage], _now: datetime
+) -> Mapping[int, Review]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class MessageKind:
     """A kind of message in the outbox.
 
     *load* reads what the messages of a batch need, in a constant number of statements. *withdrawal_reason* returns why
-    a due message is not to be sent any more, "" if it is; then it is cancelled. A message that *asks_consent* needs no
+    a due message is not to be sent any more, "" if it is; then it is cancelled; *review* does so for a batch of due
+    messages by id, where that takes a look at their leads. A message that *asks_consent* needs no
     basis, and waits for no send window and no frequency cap. Of the due mail of one lead, the highest *priority* goes
     first; what then exceeds a cap is moved.
     """
@@ -54,3 +68,4 @@ class MessageKind:
     withdrawal_reason: Callable[[DueMessage], str] = lambda _message: ""
     asks_consent: bool = False
     priority: int = 0
+    review: Callable[[AppContext, Transaction, Sequence[DueMessage], datetime], Mapping[int, Review]] = _no_review

@@ -17,7 +17,7 @@ POLICY: Final = "policy"
 
 
 class PublishedVersion(NamedTuple):
-    """A published version; *kind* is track, policy or sending."""
+    """A published version; *kind* is track, broadcast, policy, sending or fields."""
 
     id: int
     kind: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nurture.db.transaction import Transaction
-from nurture.definitions.folder import BRIEF
+from nurture.definitions.folder import BRIEF, BROADCASTS, email_folder
 from nurture.domain.delivery.sending_limits import SendingRules
 from nurture.errors import NotFound
 from nurture.runtime import publication_queries
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SENDING = "sending"
 """Kind, and only name, of the published sending rules."""
+
+BROADCAST = "broadcast"
+"""Kind of the published broadcasts; their names are `broadcasts/NAME`."""
 
 FIELDS = "fields"
 """Kind, and only name, of the published declared fields."""
@@ -83,9 +86,14 @@ class PublishedDefinitions:
         return current
 
     def program(self, tx: Transaction, track: str, version: int) -> Program:
-        """Return one version of a track."""
+        """Return one version of a track or broadcast."""
         known = self._programs.get((track, version))
-        return known or self._program(tx, self._require_version(tx, "track", track, version))
+        return known or self._program(tx, self._require_version(tx, _kind_of(track), track, version))
+
+    def newest_broadcasts(self, tx: Transaction, names: Collection[str]) -> dict[str, Program]:
+        """Return the newest versions of these broadcasts (`broadcasts/NAME`), as far as they are published."""
+        rows = publication_queries.load_newest_versions(tx)
+        return {row.name: self._program(tx, row) for row in rows if row.kind == BROADCAST and row.name in names}
 
     def email(
         self,
@@ -96,17 +104,17 @@ class PublishedDefinitions:
         tracking: LinkTracking | None = None,
         language: str = "",
     ) -> CompiledEmail:
-        """Return a compiled email of one version of a track; *tracking* rewrites its links to our redirect.
+        """Return a compiled email of one version of a track or broadcast. *tracking* redirects its links.
 
         *language* is one of those that the email has besides the default.
         """
         key = ("track", track, version, name, tracking)
         if (*key, language) not in self._emails:
-            row = self._require_version(tx, "track", track, version)
+            row = self._require_version(tx, _kind_of(track), track, version)
             from nurture.domain.planning.content import utm_parameters  # noqa: PLC0415 - where emails are composed
 
             definitions = self._load_definitions(tx, row)
-            found = definitions.tracks[track]
+            found = definitions.definition(track)
             known: dict[str, str] = {}
             if tracking is not None:
                 from nurture.runtime import link_queries  # noqa: PLC0415 - where emails are composed
@@ -117,7 +125,7 @@ class PublishedDefinitions:
                 layout = definitions.layouts[found.layouts[file]]
                 counted = None if tracking is None else replace(tracking, known_destinations=tuple(known))
                 utm = utm_parameters(found.unversioned, name)
-                compiled = _compile(f"tracks/{track}/{file}.md", found.emails[file], layout, counted, utm)
+                compiled = _compile(f"{email_folder(track)}{file}.md", found.emails[file], layout, counted, utm)
                 known = dict(zip(compiled.destinations, compiled.names, strict=True)) | known
                 names = tuple(known[url] for url in compiled.destinations)
                 self._emails[*key, one] = replace(compiled, names=names)
@@ -207,7 +215,7 @@ class PublishedDefinitions:
     def _program(self, tx: Transaction, row: PublishedVersion) -> Program:
         key = (row.name, row.version)
         if key not in self._programs:
-            self._programs[key] = self._load_definitions(tx, row).tracks[row.name].program(row.version)
+            self._programs[key] = self._load_definitions(tx, row).definition(row.name).program(row.version)
         return self._programs[key]
 
     def _policy(self, tx: Transaction, row: PublishedVersion) -> Policy:
@@ -221,6 +229,10 @@ class PublishedDefinitions:
 
             self._sending_rules[row.version] = sending_limits.load_sending(publication_queries.load_sources(tx, row.id))
         return self._sending_rules[row.version]
+
+
+def _kind_of(track: str) -> str:
+    return BROADCAST if track.startswith(BROADCASTS) else "track"
 
 
 def _compile(

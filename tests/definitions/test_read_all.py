@@ -121,7 +121,7 @@ def test_the_published_policy_loads_from_its_own_files() -> None:
 
 
 def test_a_track_that_does_not_exist_is_named() -> None:
-    with pytest.raises(NotFound, match=r"no track helo\. Tracks: hello"):
+    with pytest.raises(NotFound, match=r"no track helo\. Did you mean `hello`"):
         load(bundle()).sources_of("helo")
 
 

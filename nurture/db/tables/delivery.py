@@ -1,4 +1,4 @@
-"""Messages to send, and sending pauses."""
+"""Messages to send, broadcasts, and sending pauses."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -15,9 +15,10 @@ class Message(Model, table=True):
 
     *kind* names a registered message kind. *email* is the template, or the name of the notifier that is the recipient.
     *reply_id* is the reply that it forwards; no foreign key, because replies refer to messages, and are erased.
-    *topic*, in normal form, is what a touch is about; *past_cap*: a cap would have held a touch, but it is exempt.
-    *held_by* is "stop" while a stop of mail holds it, and until it is looked at after the start. *is_ambiguous*: its
-    address may not exist, or the server may refuse us; a later refusal of the same kind decides.
+    *track* is that of a touch, or `broadcasts/NAME`. *topic*, in normal form, is what these are about; *past_cap*: a
+    cap would have held a touch, but it is exempt. *held_by* is "stop" while a stop of mail holds it, and until it is
+    looked at after the start. *is_ambiguous*: its address may not exist, or the server may refuse us; a later refusal
+    of the same kind decides.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -75,6 +76,23 @@ class MessageMention(Model, table=True):
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id", primary_key=True, index=True)
 
 
+class Broadcast(Model, table=True):
+    """The newest release of a broadcast; *track* is `broadcasts/NAME`, as in its messages.
+
+    It is planned from *due_at* on, for leads in the order of their ids: up to *last_lead_id* that is done.
+    """
+
+    __table_args__: ClassVar[Any] = (Index("ix_broadcast_due", "due_at", **index_where("planned_at is null")),)
+
+    track: str = Field(primary_key=True)
+    released_at: datetime = timestamp()
+    released_by: str
+    topic: str = ""
+    due_at: datetime = timestamp()
+    last_lead_id: int = Field(default=0, sa_type=Id, nullable=False)
+    planned_at: datetime | None = timestamp(null=True)
+
+
 class CircuitBreaker(Model, table=True):
     """A sending pause: a provider that is down or refuses us, a sender domain whose email bounces.
 
@@ -123,5 +141,6 @@ class MailStop(Model, table=True):
 
 message = table(Message)
 message_mention = table(MessageMention)
+broadcast = table(Broadcast)
 circuit_breaker = table(CircuitBreaker)
 mail_stop = table(MailStop)

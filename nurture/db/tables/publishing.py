@@ -11,7 +11,7 @@ from nurture.db.types import Id, Json, generated_id
 
 
 class Publication(Model, table=True):
-    """An immutable version of a track, the policy or the sending rules, with its files."""
+    """An immutable version of a track, a broadcast, the policy or the sending rules, with its files."""
 
     __table_args__: ClassVar[Any] = (UniqueConstraint("kind", "name", "version"),)
 

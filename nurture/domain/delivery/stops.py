@@ -21,7 +21,7 @@ class StopAction(StrEnum):
 
 
 class Stop(NamedTuple):
-    """The newest decision about *track*, or about all mail for ALL_TRACKS. *at* is UTC.
+    """The newest decision about *track* (a track, or `broadcasts/NAME`), or about all mail for ALL_TRACKS. *at* is UTC.
 
     *move_to* is the track that takes the leads of a retired one.
     """
@@ -35,7 +35,7 @@ class Stop(NamedTuple):
 
     def __str__(self) -> str:
         """Describe what is stopped, since when, by whom and why."""
-        what = f"track {self.track}" if self.track else "all mail to leads"
+        what = name_stopped(self.track) or "all mail to leads"
         state = f"retired; its leads move to {self.move_to}" if self.action is StopAction.RETIRE else "stopped"
         if self.action is StopAction.STOP_ALL:
             what = "all mail, also to sales,"
@@ -57,4 +57,11 @@ def find_stop(stops: Stops, track: str | None, *, to_lead: bool) -> Stop | None:
 
 def start_command(stop: Stop) -> str:
     """Return the command that ends *stop*."""
-    return f"nurture tracks start {stop.track}" if stop.track else "nurture delivery start"
+    kind, _, name = name_stopped(stop.track).partition(" ")
+    return f"nurture {kind}s start {name}" if name else "nurture delivery start"
+
+
+def name_stopped(track: str) -> str:
+    """Return what a stop of *track* concerns: "track NAME" or "broadcast NAME", "" for all mail."""
+    folder, slash, name = track.rpartition("/")
+    return f"{folder.removesuffix('s')} {name}" if slash else f"track {track}" if track else ""

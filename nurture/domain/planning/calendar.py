@@ -87,6 +87,18 @@ class Delay:
             _require_naive(self.at, "at")
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a broadcast is sent: *when*, and *not_after* which it is not sent any more.
+
+    Both are local times of *zone*; "" is the zone of each lead.
+    """
+
+    when: datetime
+    not_after: datetime
+    zone: str = ""
+
+
 class Opening(NamedTuple):
     """One opening of a window, *end* exclusive; *day* is the local day on which the window opened."""
 

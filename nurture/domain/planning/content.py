@@ -32,6 +32,6 @@ def once_pieces(program: Program) -> frozenset[str]:
 
 def utm_parameters(program: Program, email: str) -> tuple[tuple[str, str], ...]:
     """Return the utm parameters of the links in *email*."""
-    values = {"campaign": program.track, "content": email, **program.utm} if program.utm else {}
+    values = {"campaign": program.name, "content": email, **program.utm} if program.utm else {}
     names = ("source", "medium", "campaign", "content", "term")
     return tuple((f"utm_{name}", values[name]) for name in names if name in values)

@@ -11,7 +11,7 @@ _HOUR: Final = timedelta(hours=1)
 class CountedEmail(NamedTuple):
     """An email that counts for the caps, and when it was sent or is planned.
 
-    *topic* is in normal form; *track* and *topic* are "" for an email that is no touch.
+    *topic* is in normal form; *track* and *topic* are "" for an email of neither a track nor a broadcast.
     """
 
     at: datetime

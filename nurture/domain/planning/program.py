@@ -10,7 +10,7 @@ from typing import Final, assert_never
 
 from nurture.domain.consent.suppression import normalize_ref
 from nurture.domain.lead import Closing, FieldValue
-from nurture.domain.planning.calendar import Delay, Window, start_of_day
+from nurture.domain.planning.calendar import Delay, Schedule, Window, start_of_day
 from nurture.domain.planning.conditions import Condition, leaves
 from nurture.domain.planning.date_conditions import DateCondition
 from nurture.domain.planning.dates import DateOffset
@@ -226,7 +226,7 @@ class ReEntry:
 
 @dataclass(frozen=True)
 class Program:
-    """One published version of a track.
+    """One published version of a track; with a *schedule*, of a broadcast: its *track* is then `broadcasts/NAME`.
 
     *caps* are the general one, then those of its topic and of the track itself. *exempt* is why only the last holds its
     emails, "" if all do.
@@ -272,6 +272,7 @@ class Program:
     languages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pieces: Mapping[str, str] = field(default_factory=dict)
     """The piece of content that an email sends, where it names one; several emails may send the same."""
+    schedule: Schedule | None = None
     index: Mapping[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -281,6 +282,11 @@ class Program:
             if not isinstance(instruction, Jump | NextRound)
         }
         object.__setattr__(self, "index", index)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the track or of the broadcast."""
+        return self.track.rpartition("/")[2]
 
     @property
     def for_whom(self) -> str:

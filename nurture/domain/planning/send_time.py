@@ -114,6 +114,12 @@ def describe_move(
     return f"moved to {format_day(send.at, zone, now)}: {why}"
 
 
+def name_cause(send: SendTime, otherwise: str) -> str:
+    """Return what an email waits for last, without days: a cap, or the send window; *otherwise* if neither."""
+    caused = [str(one.cause) for one in send.moves if one.cause is not None]
+    return caused[-1] if caused else "the send window" if send.moves else otherwise
+
+
 def format_day(at: datetime, zone: str, now: datetime) -> str:
     """Format a time as a day in *zone*, with the year if it is not that of *now*."""
     return format_date(calendar.to_local(at, zone).date(), now.year)

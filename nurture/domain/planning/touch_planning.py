@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from nurture.domain.planning import calendar
 from nurture.domain.planning.content import choose_email
@@ -17,7 +17,7 @@ from nurture.domain.planning.decision import (
     format_minute,
 )
 from nurture.domain.planning.frequency_cap import latest_release
-from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER, Position, Touch, TouchState
+from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER, LeadView, Position, Touch, TouchState
 from nurture.domain.planning.program import Email
 from nurture.domain.planning.send_time import (
     Move,
@@ -129,16 +129,32 @@ def _plan_touch(email: Email, position: Position, context: DecisionContext) -> D
     return Decision((send,), position, context.earliest_wake(opens_at + UNKNOWN_COUNTS_AS_SENT_AFTER), reason)
 
 
-def _hold_call_to_action(step: str, position: Position, context: DecisionContext) -> Decision | None:
+class CallToActionHold(NamedTuple):
+    """What an email that asks to talk to sales waits for, and until when; *cause* says it without names and days."""
+
+    kind: HoldReason
+    until: datetime
+    reason: str
+    cause: str
+
+
+def hold_call_to_action(view: LeadView, now: datetime) -> CallToActionHold | None:
     """Hold an email that asks to talk while reps are full, or while sales talks to somebody else of the company."""
-    full_until, colleague = context.view.reps_full_until, context.view.colleague_with_sales
-    if full_until is not None and context.now < full_until:
-        reason = f"{step} is a call to action, and reps are full until {format_minute(full_until)}"
-        return context.hold(position, HoldReason.REPS_FULL, full_until, reason)
+    full_until, colleague = view.reps_full_until, view.colleague_with_sales
+    if full_until is not None and now < full_until:
+        reason = f"reps are full until {format_minute(full_until)}"
+        return CallToActionHold(HoldReason.REPS_FULL, full_until, reason, "reps are full")
     if colleague:
-        reason = f"{step} is a call to action, and lead {colleague} of the same company is with sales"
-        return context.hold(position, HoldReason.ACCOUNT_HOLD, context.now + ACCOUNT_HOLD_CHECK, reason)
+        reason, until = f"lead {colleague} of the same company is with sales", now + ACCOUNT_HOLD_CHECK
+        return CallToActionHold(HoldReason.ACCOUNT_HOLD, until, reason, "a colleague is with sales")
     return None
+
+
+def _hold_call_to_action(step: str, position: Position, context: DecisionContext) -> Decision | None:
+    held = hold_call_to_action(context.view, context.now)
+    if held is None:
+        return None
+    return context.hold(position, held.kind, held.until, f"{step} is a call to action, and {held.reason}")
 
 
 def _describe(email: Email, due: datetime, planned: SendTime, context: DecisionContext) -> tuple[str, str]:

@@ -176,6 +176,7 @@ class TargetIndex:
         definitions = ctx.definitions.find_current(tx)
         programs = definitions.programs if definitions is not None else {}
         topics = [*suppression_queries.list_refs(tx, SuppressionScope.TOPIC), *(one.topic for one in programs.values())]
+        topics += suppression_queries.list_broadcast_topics(tx)
         tracks = [*suppression_queries.list_refs(tx, SuppressionScope.TRACK), *programs]
         return cls(
             {normalize_ref(one): one for one in topics if one}, {normalize_ref(one): one for one in tracks if one}

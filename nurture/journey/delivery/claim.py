@@ -22,7 +22,15 @@ from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import PROBE_AFTER
 from nurture.outbox.lease_queue import LEASE, CheckpointObserver, heartbeat, ignore_checkpoint
-from nurture.outbox.messages import QUEUE, TO_NOTIFIER, DeliveryResult, DueMessage, lock_due, write_results
+from nurture.outbox.messages import (
+    BROADCAST,
+    QUEUE,
+    TO_NOTIFIER,
+    DeliveryResult,
+    DueMessage,
+    lock_due,
+    write_results,
+)
 from nurture.runtime import link_queries, public_links, quarantine
 from nurture.runtime.context import AppContext
 from nurture.runtime.message_kinds import ComposedMessage, Composer
@@ -210,7 +218,7 @@ def apply_outcomes_and_wake(
     """
     if not outcomes:
         return
-    leads = {one.id: one.lead_id for one in claimed}
-    finished_leads = [leads[outcome.id] for outcome in outcomes if outcome.state in _FINAL_STATES]
+    leads = {one.id: one.lead_id for one in claimed if one.kind != BROADCAST}  # no track waits for a broadcast
+    finished_leads = [leads[one.id] for one in outcomes if one.state in _FINAL_STATES and one.id in leads]
     signal_queries.make_due(tx, finished_leads, now)
     write_results(tx, outcomes, token, now, claimed)

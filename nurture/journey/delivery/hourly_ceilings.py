@@ -10,7 +10,8 @@ from nurture.domain.planning import calendar
 from nurture.domain.planning.program import Program, draw
 from nurture.domain.planning.send_time import format_day
 from nurture.journey.delivery import queries
-from nurture.outbox.messages import DeliveryResult, DueMessage
+from nurture.journey.delivery.results import defer_until
+from nurture.outbox.messages import MARKETING, DeliveryResult, DueMessage
 from nurture.runtime.context import AppContext
 
 _HOUR: Final = timedelta(hours=1)
@@ -38,7 +39,7 @@ def defer_beyond_ceilings(
     for touches in touches_by_domain.values():
         kept = []
         for one in touches:
-            program = limited.get(one.track or "") if one.kind == "touch" else None
+            program = limited.get(one.track or "") if one.kind in MARKETING else None
             if program is not None:
                 left[program.track] -= 1
             if program is not None and left[program.track] < 0:
@@ -58,4 +59,4 @@ def _defer(ctx: AppContext, message: DueMessage, program: Program, planned: int,
     opens_at = calendar.next_open(*place, next_hour)
     until = calendar.after_open_time(*place, opens_at, timedelta(minutes=minutes))
     reason = f"moved to {format_day(until, zone, now)}: {program.track} sends {per_hour} emails an hour at most"
-    return DeliveryResult(message.id, "planned", reason, until, message.expires_at + (until - now))
+    return defer_until(message, reason, until, now)

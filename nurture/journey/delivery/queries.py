@@ -12,6 +12,7 @@ from nurture.db.tables.delivery import circuit_breaker as breaker
 from nurture.db.tables.delivery import message
 from nurture.db.tables.leads import address, lead
 from nurture.db.transaction import Transaction
+from nurture.outbox.messages import MARKETING
 
 _RELEASED_BY_OPERATOR: Final = breaker.c.released_at.is_not(None) & breaker.c.until.is_(None)
 
@@ -69,7 +70,7 @@ def count_by_track_locked(
     sent = (message.c.sender_domain.in_(domains), message.c.claimed_at >= hour)
     parts = [
         select(message.c.track.label("track"), literal(is_planned).label("is_planned")).where(
-            message.c.kind == "touch", message.c.track.in_(tracks), *where
+            message.c.kind.in_(MARKETING), message.c.track.in_(tracks), *where
         )
         for is_planned, where in ((0, sent), (1, (message.c.state == "planned",)))
     ]

@@ -16,22 +16,26 @@ from nurture.domain.delivery.stops import STOP_REVIEW_INTERVAL, find_stop
 from nurture.domain.lead import Lead
 from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.domain.planning.program import Email, Program
-from nurture.domain.planning.send_time import describe_move, earliest_send_time
+from nurture.domain.planning.send_time import describe_move, earliest_send_time, name_cause
 from nurture.domain.planning.touch_timing import date_due_at, latest_time
 from nurture.errors import NurtureError
 from nurture.journey.delivery import queries as sent_mail
 from nurture.journey.delivery.hourly_ceilings import defer_beyond_ceilings
+from nurture.journey.delivery.results import TOO_LATE, cancel, defer_until, hold_or_cancel, hold_until
 from nurture.journey.leads import consent_queries, stop_queries, suppression_queries
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
-from nurture.outbox.messages import TO_LEAD, DeliveryResult, DueMessage
+from nurture.outbox.messages import BROADCAST, MARKETING, TO_LEAD, DeliveryResult, DueMessage
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
 from nurture.runtime.redact import redact
 
 RECHECK_AFTER: Final = timedelta(minutes=15)
 """When to check messages again whose sender domain is paused until a person resumes it."""
+
+Programs = Mapping[tuple[str | None, int | None], Program | str]
+"""The program of each track version, or the error that prevents reading it."""
 
 
 @dataclass
@@ -57,12 +61,15 @@ def check_before_send(
     touches = [one for one in due_messages if one.recipient == TO_LEAD]
     histories = _load_histories(tx, touches)
     programs = _load_programs(ctx.definitions, tx, touches)
-    counted = _load_counted_emails(tx, touches, programs, now)
+    counted, in_air = _load_counted_emails(tx, touches, programs, now)
+    reviews = _review(ctx, tx, due_messages, now)
     stopped = _Stopped(ctx.definitions, tx)
     decision = SendDecision()
     touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
-    for one in sorted(due_messages, key=lambda one: -_priority(ctx, one)):
-        outcome = _withdraw(ctx, one, now) or stopped.result(one, now)
+    for one in sorted(due_messages, key=lambda one: _rank(ctx, one, programs)):
+        outcome = _withdraw(ctx, one, now) or stopped.result(one, now) or reviews.get(one.id)
+        if outcome is None and one.kind in MARKETING:
+            outcome = in_air.hold(one, now)
         if outcome is None and one.recipient == TO_LEAD:
             program = programs[one.track, one.track_version]
             permission = _permission(ctx, one, program, histories, now)
@@ -71,6 +78,7 @@ def check_before_send(
                 one = one._replace(consent_basis=permission.basis)  # noqa: PLW2901 - the basis for this topic
                 if not ctx.message_kinds[one.kind].asks_consent:
                     counted[one.lead_id].append(_count(one, program, now))
+                in_air.add(one)
                 domain = sender_domain(program)
                 touches_by_domain[domain].append(one)
                 decision.sender_domains[one.id] = domain
@@ -85,13 +93,51 @@ def check_before_send(
     return decision
 
 
-def _priority(ctx: AppContext, message: DueMessage) -> int:
-    kind = ctx.message_kinds.get(message.kind)
-    return kind.priority if kind is not None else 0
+def _rank(ctx: AppContext, message: DueMessage, programs: Programs) -> tuple[int, int]:
+    """Return the place of a message among the due mail of its lead: by its kind, then by its track or broadcast."""
+    kind, program = ctx.message_kinds.get(message.kind), programs.get((message.track, message.track_version))
+    own = program.priority if isinstance(program, Program) else 0
+    return -(kind.priority if kind is not None else 0), -own
 
 
 def _count(message: DueMessage, program: Program, now: datetime) -> CountedEmail:
-    return CountedEmail(now, program.track, program.topic_key) if message.kind == "touch" else CountedEmail(now)
+    return CountedEmail(now, program.track, program.topic_key) if message.kind in MARKETING else CountedEmail(now)
+
+
+@dataclass
+class _InAir:
+    """The kinds of marketing emails on their way, by lead: a broadcast keeps RECHECK_AFTER from the other ones."""
+
+    kinds: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, message: DueMessage) -> None:
+        if message.kind in MARKETING:
+            self.kinds[message.lead_id].add(message.kind)
+
+    def hold(self, message: DueMessage, now: datetime) -> DeliveryResult | None:
+        on_way = self.kinds.get(message.lead_id)
+        if not on_way or BROADCAST not in {message.kind, *on_way}:
+            return None
+        until = min(now + RECHECK_AFTER, message.expires_at)
+        reason = "held: another email to this lead is on its way"
+        return hold_until(message, reason, until) if until > now else cancel(message, TOO_LATE)
+
+
+def _review(
+    ctx: AppContext, tx: Transaction, due_messages: Sequence[DueMessage], now: datetime
+) -> dict[int, DeliveryResult]:
+    """Return the results of the messages that their kinds cancel or hold after a look at their leads."""
+    by_kind: dict[str, list[DueMessage]] = defaultdict(list)
+    for one in due_messages:
+        by_kind[one.kind].append(one)
+    known = {one.id: one for one in due_messages}
+    results = {}
+    for name, batch in by_kind.items():
+        kind = ctx.message_kinds.get(name)
+        for id_, found in kind.review(ctx, tx, batch, now).items() if kind is not None else ():
+            held = found.until is not None and hold_or_cancel(known[id_], f"held: {found.reason}", found.until, now)
+            results[id_] = held or cancel(known[id_], found.reason)
+    return results
 
 
 def _withdraw(ctx: AppContext, message: DueMessage, now: datetime) -> DeliveryResult | None:
@@ -101,6 +147,8 @@ def _withdraw(ctx: AppContext, message: DueMessage, now: datetime) -> DeliveryRe
         reason = f"error: this version has no message kind {message.kind}; run the version that planned the message"
         return hold_until(message, reason, now + RECHECK_AFTER)
     reason = kind.withdrawal_reason(message)
+    if not reason and message.kind == BROADCAST and now > message.expires_at:
+        reason = f"{TOO_LATE}: {'stopped' if message.held_by == stop_queries.STOP else 'not sent in time'}"
     return cancel(message, reason) if reason else None
 
 
@@ -150,9 +198,9 @@ def recheck_send_windows(
         if isinstance(program, Program) and (moved := _check_dates(ctx, one, program, now)) is not None:
             closed[one.id] = moved
         elif now > one.expires_at:
-            closed[one.id] = cancel(one, "too_late")
+            closed[one.id] = cancel(one, TOO_LATE)
         elif isinstance(program, Program) and (later := _find_delay(ctx, one, program, (), now)) is not None:
-            closed[one.id] = _hold_or_cancel(one, *later, now)
+            closed[one.id] = hold_or_cancel(one, *later, now)
     return closed
 
 
@@ -169,21 +217,6 @@ def recheck_permissions(
 def sender_domain(program: Program) -> str:
     """Return the domain whose sender reputation this track's mail affects."""
     return sending_limits.normalize_domain(program.sender.email.rpartition("@")[2])
-
-
-def cancel(message: DueMessage, reason: str) -> DeliveryResult:
-    """Return the result of a message that will never be sent."""
-    return DeliveryResult(message.id, "cancelled", reason)
-
-
-def hold_until(message: DueMessage, reason: str, until: datetime) -> DeliveryResult:
-    """Return the result of a message that is checked again at *until* (UTC)."""
-    return DeliveryResult(message.id, "planned", reason, until)
-
-
-def defer_until(message: DueMessage, reason: str, until: datetime, now: datetime) -> DeliveryResult:
-    """Return the result of a message deferred to *until* (UTC) by a limit; its grace period grows by the same time."""
-    return DeliveryResult(message.id, "planned", reason, until, message.expires_at + (until - now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +253,6 @@ def _refusal_reason(permission: MailPermission) -> str:
     return f"suppressed: {permission.refusal.source}" if permission.refusal is not None else permission.reason
 
 
-Programs = Mapping[tuple[str | None, int | None], Program | str]
-"""The program of each track version, or the error that prevents reading it."""
-
-
 def _load_programs(definitions: PublishedDefinitions, tx: Transaction, touches: Sequence[DueMessage]) -> Programs:
     found: dict[tuple[str | None, int | None], Program | str] = {}
     for one in touches:
@@ -238,15 +267,19 @@ def _load_programs(definitions: PublishedDefinitions, tx: Transaction, touches: 
 
 def _load_counted_emails(
     tx: Transaction, touches: Sequence[DueMessage], programs: Programs, now: datetime
-) -> dict[int, list[CountedEmail]]:
-    """Return the emails of each lead that count for caps, as far back as the longest cap or touch interval."""
+) -> tuple[dict[int, list[CountedEmail]], _InAir]:
+    """Return the emails of each lead that count for caps, as far back as they reach, and those on their way."""
     known = [program for program in programs.values() if isinstance(program, Program)]
     paces = (timedelta(days=one.touch_interval_days or 0) for one in touches)
     lookback = max((*(cap.per for program in known for cap in program.caps), *paces), default=timedelta())
     counted: dict[int, list[CountedEmail]] = defaultdict(list)
-    for lead_id, email in messages.list_counted_since(tx, [one.lead_id for one in touches], now - lookback):
+    in_air = _InAir()
+    since, ids = now - max(lookback, RECHECK_AFTER), [one.lead_id for one in touches]
+    for lead_id, kind, email in messages.list_counted_since(tx, ids, since):
         counted[lead_id].append(email)
-    return counted
+        if email.at > now - RECHECK_AFTER and kind in MARKETING:
+            in_air.kinds[lead_id].add(kind)
+    return counted, in_air
 
 
 def _check_touch(
@@ -263,7 +296,7 @@ def _check_touch(
     if isinstance(program, Program) and (moved := _check_dates(ctx, message, program, now)) is not None:
         return moved
     if now > message.expires_at:
-        return cancel(message, "too_late")
+        return cancel(message, TOO_LATE)
     if isinstance(program, str):
         return hold_until(message, f"error: {program}", now + RETRY_AFTER_ERROR)
     if not permission.allowed:
@@ -272,7 +305,7 @@ def _check_touch(
         later = _find_delay(ctx, message, program, counted, now)
     except Exception as error:  # noqa: BLE001 - recorded on the message, and tried again until its grace period ends
         return hold_until(message, f"error: {redact(error, message.fields, message.address)}", now + RETRY_AFTER_ERROR)
-    return _hold_or_cancel(message, *later, now) if later is not None else None
+    return hold_or_cancel(message, *later, now) if later is not None else None
 
 
 def _check_dates(ctx: AppContext, message: DueMessage, program: Program, now: datetime) -> DeliveryResult | None:
@@ -286,13 +319,7 @@ def _check_dates(ctx: AppContext, message: DueMessage, program: Program, now: da
     if due is not None and due > now:
         return hold_until(message, "held: its date moved", now + RECHECK_AFTER)
     over_at = latest_time(email, program, lead)
-    return cancel(message, "too_late") if over_at is not None and over_at <= now else None
-
-
-def _hold_or_cancel(message: DueMessage, reason: str, until: datetime, now: datetime) -> DeliveryResult:
-    if until > message.expires_at and message.held_by == stop_queries.STOP:
-        return defer_until(message, reason, until, now)  # the stop took its time, so nothing is skipped
-    return hold_until(message, reason, until) if until <= message.expires_at else cancel(message, "too_late")
+    return cancel(message, TOO_LATE) if over_at is not None and over_at <= now else None
 
 
 def _find_delay(
@@ -309,10 +336,12 @@ def _find_delay(
         holidays=holidays,
         counted=counted,
         touch_interval=timedelta(days=message.touch_interval_days) if message.touch_interval_days else None,
-        step=message.step if message.kind == "touch" else "",
+        step=message.step if message.kind in MARKETING else "",
     )
     if send.at <= now:
         return None
+    if message.kind == BROADCAST and send.at > message.expires_at:
+        return name_cause(send, "the lead is paused"), send.at
     move = describe_move(send, now, program, message.zone, holidays, now, otherwise="the lead is paused")
     return move or "held for its send window or a frequency cap", send.at
 
@@ -340,7 +369,7 @@ def _apply_domain_limits(
         pause = active_pauses[domain]
         until = max(pause.until or now, now + RECHECK_AFTER)
         reason = f"held: mail from {domain} is paused: {pause.reason}"
-        decision.held_back += [_hold_or_cancel(one, reason, until, now) for one in touches_by_domain[domain]]
+        decision.held_back += [hold_or_cancel(one, reason, until, now) for one in touches_by_domain[domain]]
     sendable = {domain: touches for domain, touches in touches_by_domain.items() if domain not in active_pauses}
     limited = [domain for domain in sendable if _is_limited(rules.for_domain(domain))]
     sent_counts = sent_mail.count_sent_locked(tx, limited, now)

@@ -1,21 +1,25 @@
-"""Stop, start and retire tracks; stop and start all mail. Each decision is kept with who, when and why."""
+"""Stop and start tracks, broadcasts and all mail; retire tracks. Each decision is kept with who, when and why."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from nurture.db import locks
 from nurture.db.locks import Lock
 from nurture.db.transaction import Transaction
+from nurture.definitions.folder import BROADCASTS
 from nurture.domain.delivery.stops import ALL_TRACKS, Stop, StopAction, Stops, start_command
 from nurture.domain.planning.content import emails_of
 from nurture.domain.planning.program import Program
 from nurture.domain.planning.touch_timing import MIN_TIME_TO_SEND
 from nurture.errors import InvalidState, NotFound, suggest
+from nurture.journey.broadcasts import queries as broadcast_queries
 from nurture.journey.leads import enrollment_queries, stop_queries
 from nurture.journey.tracks import take_in
 from nurture.outbox.messages import TO_LEAD, TO_NOTIFIER, TO_REP
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import BROADCAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class StopResult:
 
 
 def stop(ctx: AppContext, track: str, reason: str, by: str, now: datetime, *, to_sales: bool = False) -> StopResult:
-    """Stop the mail of *track*, with ALL_TRACKS all mail to leads, with *to_sales* all mail.
+    """Stop the mail of *track* (or `broadcasts/NAME`), with ALL_TRACKS all mail to leads, with *to_sales* all mail.
 
     No provider call begins after this is committed. Raises NotFound for a track that is not published, InvalidState
     without a reason, or if it is stopped already.
@@ -52,7 +56,7 @@ def retire(ctx: AppContext, track: str, move_to: str, reason: str, by: str, now:
     Raises NotFound for a track that is not published, InvalidState if *move_to* cannot take the leads.
     """
     with ctx.database.write() as tx:
-        stops = _lock_stops(tx, track, move_to)
+        stops = _lock_stops(tx, track, move_to, kinds=("track",))
         if track in stops and stops[track].move_to:
             raise InvalidState(f"Retired already: {stops[track]}. To change that: `{start_command(stops[track])}`.")
         if move_to == track or (move_to in stops and stops[move_to].move_to):
@@ -68,9 +72,9 @@ def retire(ctx: AppContext, track: str, move_to: str, reason: str, by: str, now:
 def start(ctx: AppContext, track: str, reason: str, by: str, now: datetime) -> StopResult:
     """End the stop of *track*, or for ALL_TRACKS that of all mail. At most the next email of each lead is due.
 
-    Planned touches are sent in the newest version of their track, as send windows, caps and limits allow. The leads
-    that *track* would have taken over meanwhile become due, set by set. Raises NotFound for a track that is not
-    published, and InvalidState if it is not stopped.
+    Planned emails are sent in the newest version of their track or broadcast, as send windows, caps and limits allow.
+    The leads that *track* would have taken over meanwhile become due, set by set. Raises NotFound for a track that is
+    not published, and InvalidState if it is not stopped.
     """
     with ctx.database.write() as tx:
         stops = _lock_stops(tx, track)
@@ -78,30 +82,35 @@ def start(ctx: AppContext, track: str, reason: str, by: str, now: datetime) -> S
             listed = "; ".join(map(str, stops.values())) or "nothing is"
             raise InvalidState(f"{f'Track {track}' if track else 'All mail'} is not stopped. Stopped now: {listed}.")
         current = ctx.definitions.find_current(tx)
-        programs = current.programs if current is not None else {}
+        programs = dict(current.programs) if current is not None else {}
+        programs |= ctx.definitions.newest_broadcasts(tx, [track] if track else broadcast_queries.list_planned(tx))
         enrollment_queries.make_tracks_due(tx, [track] if track else None, now)
         for program in programs.values() if not track else [programs[track]]:
-            _renew_touches(tx, program, now)
+            _renew_planned(tx, program, now)
         stop_queries.make_held_due(tx, now)
         result = _record(tx, Stop(track, StopAction.START, reason.strip(), by, now))
-        if track and current is not None:
+        if track and current is not None and track in current.programs:
             take_in.wake_fitting_leads(ctx, tx, track, current, now)
         return result
 
 
-def _lock_stops(tx: Transaction, *tracks: str) -> Stops:
-    """Wait for the workers that are about to call; return the active stops. Raises NotFound for an unknown track."""
-    published = {row.name for row in publication_queries.load_newest_versions(tx) if row.kind == "track"}
+def _lock_stops(tx: Transaction, *tracks: str, kinds: Collection[str] = ("track", BROADCAST)) -> Stops:
+    """Wait for the workers that are about to call; return the active stops.
+
+    Raises NotFound for a track, or broadcast, that is not published.
+    """
+    published = {row.name for row in publication_queries.load_newest_versions(tx) if row.kind in kinds}
     for track in tracks:
         if track not in (ALL_TRACKS, *published):
-            raise NotFound(f"No track {track} is published. {suggest(track, published)}")
+            what = "broadcast" if track.startswith(BROADCASTS) else "track"
+            raise NotFound(f"No {what} {track.removeprefix(BROADCASTS)} is published. {suggest(track, published)}")
     locks.acquire(tx, Lock.STOPS)
     return stop_queries.load_stops(tx)
 
 
-def _renew_touches(tx: Transaction, program: Program, now: datetime) -> None:
-    expires_at = now + max(program.grace, MIN_TIME_TO_SEND)
-    stop_queries.renew_touches(tx, program.track, program.version, emails_of(program), now, expires_at)
+def _renew_planned(tx: Transaction, program: Program, now: datetime) -> None:
+    expires_at = None if program.schedule is not None else now + max(program.grace, MIN_TIME_TO_SEND)
+    stop_queries.renew_planned(tx, program.track, program.version, emails_of(program), now, expires_at)
 
 
 def _record(tx: Transaction, stop: Stop) -> StopResult:

@@ -49,7 +49,7 @@ def default_resolution(message: UnknownMessage, resend_after: timedelta | None) 
     """Return what happens to an unknown message under the sending rules if nobody resolves it."""
     if resend_after is not None and message.provider != messages.PRESUMED_SENT:
         return PendingResolution(message, "resend", message.called_at + resend_after)
-    if message.kind == "touch":
+    if message.kind in messages.MARKETING:
         return PendingResolution(message, "count_as_sent", message.called_at + UNKNOWN_COUNTS_AS_SENT_AFTER)
     return PendingResolution(message, "hold", None)
 

@@ -17,6 +17,7 @@ from nurture.db.tables.leads import identity
 from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 from nurture.journey.leads.reply_queries import REPLY_COLUMNS, ReplyRecord
+from nurture.outbox.messages import MARKETING
 
 
 class Activity(NamedTuple):
@@ -84,7 +85,7 @@ def load_touches(tx: Transaction, lead_ids: Collection[int], limit: int) -> Mapp
     total, first_at = func.count().over(partition_by=of_lead), func.min(at, type_=at.type).over(partition_by=of_lead)
     columns = row_columns(SentTouch, message, at=at, total=total, first_at=first_at)
     order = (at.desc(), message.c.id.desc())
-    was_sent = (message.c.kind == "touch", at.is_not(None))
+    was_sent = (message.c.kind.in_(MARKETING), at.is_not(None))
     return _load_first(tx, SentTouch, columns, lead_ids, order, limit, *was_sent)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Table, bindparam, exists, func, or_, select
 
 from nurture.db.tables.crm import crm_record
-from nurture.db.tables.delivery import message
+from nurture.db.tables.delivery import broadcast, message
 from nurture.db.tables.inbound import inbound_mail, raw_batch
 from nurture.db.tables.leads import custody
 from nurture.db.tables.signals import signal
@@ -17,7 +17,7 @@ from nurture.domain.lead import Custodian, Queue
 
 
 def find_next_due(tx: Transaction, custodians: tuple[Custodian, ...], recipient: str | None = None) -> datetime | None:
-    """Return when the next lead of *custodians* or planned message is due, None if never.
+    """Return when the next lead of *custodians*, broadcast or planned message is due, None if never.
 
     Of leads in queues, only those in the hand-off queue count: people work the others. *recipient* None means any.
     """
@@ -34,7 +34,8 @@ def _next_due_query(custodians: tuple[Custodian, ...], recipient: str | None) ->
         queries.append(first.where(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value))
     planned = select(func.min(message.c.send_at, type_=message.c.send_at.type)).where(message.c.state == "planned")
     queries.append(planned if recipient is None else planned.where(message.c.recipient == recipient))
-    return select(*[one.scalar_subquery() for one in queries])
+    begins = select(func.min(broadcast.c.due_at, type_=broadcast.c.due_at.type)).where(broadcast.c.planned_at.is_(None))
+    return select(*[one.scalar_subquery() for one in (*queries, begins)])
 
 
 def find_due_stages(tx: Transaction, now: datetime) -> frozenset[str]:
@@ -71,7 +72,10 @@ def _due_stages_query() -> Select[Any]:
         "advance": held_by(Custodian.TRACK),
         "hand-off": held_by(Custodian.OFFER, Custodian.REP, Custodian.QUEUE),
         "crm": in_outbox(crm_record, "unknown", "rejected"),
-        "deliver": in_outbox(message, "unknown"),
+        "deliver": [
+            exists().where(broadcast.c.planned_at.is_(None), broadcast.c.due_at <= now),
+            *in_outbox(message, "unknown"),
+        ],
     }
     return select(*[or_(*probes).label(name) for name, probes in due.items()])
 

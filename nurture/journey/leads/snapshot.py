@@ -29,7 +29,7 @@ from nurture.journey.leads.custody import lock_leads
 from nurture.journey.leads.enrollment_queries import load_exclusions
 from nurture.journey.leads.stop_queries import load_stops
 from nurture.journey.leads.suppression_queries import load_suppressions
-from nurture.outbox.messages import CONFIRMATION, REPLANNABLE, TO_LEAD
+from nurture.outbox.messages import BROADCAST, CONFIRMATION, MARKETING, REPLANNABLE, TO_LEAD, TOUCH
 
 ENGAGEMENT_COLUMNS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
 """The columns of the score, one per half-life, in the order of the policy."""
@@ -321,10 +321,12 @@ def _touches(
         elif touch_state is TouchState.CANCELLED and reason in REPLANNABLE:
             touch_state = TouchState.RECALLED
         at = send_at if touch_state in _NOT_SENT_YET else accepted_at or state_at
-        if kind == "touch":
+        if kind == TOUCH:
             touches[enrollment_id].append(Touch(step, visit, touch_state, at))
+        if kind == BROADCAST and touch_state is TouchState.PLANNED:
+            continue  # it may still expire: tracks count it once it is sent
         if kind != CONFIRMATION and touch_state not in _NEVER_SENT:
-            counted[lead_id].append(CountedEmail(at, track, topic or "") if kind == "touch" else CountedEmail(at))
+            counted[lead_id].append(CountedEmail(at, track, topic or "") if kind in MARKETING else CountedEmail(at))
     return touches, counted
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import func, select, update
 from nurture.db.tables.delivery import mail_stop, message
 from nurture.db.transaction import Transaction
 from nurture.domain.delivery.stops import Stop, StopAction, Stops
+from nurture.outbox.messages import MARKETING
 
 STOP: Final = "stop"
 """What holds messages whose mail is stopped, and touches that a start made due until they are looked at."""
@@ -37,19 +38,20 @@ def count_messages(tx: Transaction, state: str, track: str | None, recipients: C
     return tx.execute(query if track is None else query.where(message.c.track == track)).scalar_one()
 
 
-def renew_touches(
-    tx: Transaction, track: str, version: int, emails: Collection[str], now: datetime, expires_at: datetime
+def renew_planned(
+    tx: Transaction, track: str, version: int, emails: Collection[str], now: datetime, expires_at: datetime | None
 ) -> None:
-    """Make the planned touches of *track* due, in *version*; cancel those whose email is not in it.
+    """Make the planned emails of *track* due, in *version*; cancel those whose email is not in it.
 
-    They may be sent until *expires_at*, or longer if their send window opens later.
+    They may be sent until *expires_at*, or longer if their send window opens later; None leaves their time as it is.
     """
-    touches = update(message).where(_IS_PLANNED, message.c.kind == "touch", message.c.track == track)
-    renewed = {"track_version": version, "send_at": now, "expires_at": expires_at}
-    why = {"reason": f"stopped: until {now}", "held_by": STOP}
-    tx.execute(touches.where(message.c.email.in_(emails)).values({**renewed, **why}))
+    planned = update(message).where(_IS_PLANNED, message.c.kind.in_(MARKETING), message.c.track == track)
+    renewed = {"track_version": version, "send_at": now, "reason": f"stopped: until {now}", "held_by": STOP}
+    if expires_at is not None:
+        renewed["expires_at"] = expires_at
+    tx.execute(planned.where(message.c.email.in_(emails)).values(renewed))
     superseded = {"state": "cancelled", "state_at": now, "reason": "superseded"}
-    tx.execute(touches.where(message.c.email.not_in(emails)).values(superseded))
+    tx.execute(planned.where(message.c.email.not_in(emails)).values(superseded))
 
 
 def make_held_due(tx: Transaction, now: datetime) -> None:

@@ -12,6 +12,7 @@ from nurture.db.row_values import Columns
 from nurture.db.suppression_journal import ERASED as ERASE
 from nurture.db.suppression_journal import JournalLine
 from nurture.db.tables.consent import suppression
+from nurture.db.tables.delivery import broadcast
 from nurture.db.tables.intake import import_file
 from nurture.db.tables.leads import address, custody, lead
 from nurture.db.tables.signals import signal
@@ -236,6 +237,11 @@ def load_opt_outs_by_evidence(tx: Transaction, evidence: str) -> list[tuple[int,
         .order_by(suppression.c.id)
     )
     return [(address_id, _log_entry(*logged)) for address_id, *logged in tx.execute(statement)]
+
+
+def list_broadcast_topics(tx: Transaction) -> list[str]:
+    """Return the topics of all released broadcasts."""
+    return sorted(tx.execute(select(broadcast.c.topic).where(broadcast.c.topic != "").distinct()).scalars())
 
 
 def list_refs(tx: Transaction, scope: SuppressionScope) -> list[str]:

@@ -14,6 +14,7 @@ from nurture.db.tables.leads import lead
 from nurture.db.tables.outcomes import outcome, outcome_report
 from nurture.db.tables.tracks import enrollment
 from nurture.db.transaction import Transaction
+from nurture.outbox.messages import MARKETING
 
 
 class OutcomeReportRow(NamedTuple):
@@ -156,7 +157,7 @@ def load_outcome_details(tx: Transaction, closing: str | None, limit: int) -> li
     until = outcome.c.recorded_at
     newest_offer = _newest_id(offer, lambda one: one.c.offered_at <= until)
     newest_enrollment = _newest_id(enrollment, lambda one: one.c.entered_at <= until)
-    newest_touch = _newest_id(message, lambda one: (one.c.kind == "touch") & (one.c.accepted_at <= until))
+    newest_touch = _newest_id(message, lambda one: (one.c.kind.in_(MARKETING)) & (one.c.accepted_at <= until))
     query = (
         select(
             *row_columns(

@@ -214,14 +214,15 @@ def _opt_in(ctx: AppContext, token: TokenRecord, target: SuppressionTarget, now:
 def _topics(
     definitions: PublishedDefinitions, tx: Transaction, suppressions: Sequence[ActiveSuppression]
 ) -> list[Topic]:
-    """Return the topics of published tracks, and topics no longer published that the lead opted out of."""
+    """Return the topics of published tracks and released broadcasts, and others that the lead opted out of."""
     current = definitions.find_current(tx)
     programs = list(current.programs.values()) if current is not None else []
+    topics = [*(one.topic for one in programs), *suppression_queries.list_broadcast_topics(tx)]
     opted_out = {normalize_ref(one.ref): one.ref for one in suppressions if one.scope is SuppressionScope.TOPIC}
     stopped_elsewhere = {
         normalize_ref(one.ref)
         for one in suppressions
         if one.scope is SuppressionScope.TOPIC and not is_reader_opt_out(one)
     }
-    names = opted_out | {normalize_ref(one.topic): one.topic for one in programs if one.topic}
+    names = opted_out | {normalize_ref(one): one for one in topics if one}
     return [Topic(names[key], key not in opted_out, key in stopped_elsewhere) for key in sorted(names)]

@@ -231,7 +231,7 @@ def touch_values(
             "postal_address": program.sender.postal_address,
         },
         "track": {
-            "name": program.track,
+            "name": program.name,
             "goal": program.goal,
             "consent_reason": words["agreed" if consent_basis == "consent" else "interested"],
         },

@@ -22,6 +22,7 @@ _KIND: Final = "outcome_column"
 _DEALS: Final = "deal_column"
 _ADDRESS: Final = re.compile(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+\.\w+")
 _DATES: Final = ("closed_at", "lost_at", "touched_at", "changed_at")
+_FLAGS: Final = ("is_won", "is_lost", "is_closed")
 _MAX_LENGTH: Final = 500
 
 
@@ -147,9 +148,11 @@ class OutcomeRows:
         )
 
     def _outcome(self, values: Mapping[str, str]) -> str:
-        for flag, outcome in (("is_won", "won"), ("is_lost", "lost")):
-            if read_words("flag").get(values.get(flag, "").casefold()) == "yes":
-                return outcome
+        flags = {name: read_words("flag").get(values.get(name, "").casefold()) for name in _FLAGS}
+        if flags["is_won"] == "yes":
+            return "won"
+        if flags["is_lost"] == "yes" or (flags["is_closed"] == "yes" and flags["is_won"] == "no"):
+            return "lost"
         if map_status(values.get("deal_status", "")) in (LeadStatus.WON, LeadStatus.LOST):
             return values["deal_status"]  # Pipedrive has a stage as well, which a closed deal keeps
         is_flag = "is_won" in values and self._columns["is_won"] == self._columns.get("outcome")

@@ -111,14 +111,14 @@ def _parse_report(
     if row.faults:
         raise ValueError("; ".join(row.faults))
     closing = parse_closing(row.outcome, meanings)
-    if closing is None and not row.is_stage and not _is_open(row.outcome, meanings):
+    if closing is None and not row.is_stage and not is_open_stage(row.outcome, meanings):
         known = ", ".join(one.value for one in Closing)
         raise ValueError(f"{row.outcome[:60]!r} is not an outcome; use one of {known}")
     # Of several people whom a deal names, the first that is a lead stands for it, so that it counts once.
     lead = next((lead for lead in (row.lead, *row.other_leads) if len(found.get(lead, ())) == 1), row.lead)
     lead_id = find.require_one(lead, found)
     if closing is None:
-        if not _is_open(row.outcome, meanings):
+        if not is_open_stage(row.outcome, meanings):
             unknown[row.outcome[:60]] += 1
         return None
     at = row.closed_at
@@ -145,7 +145,8 @@ def parse_closing(text: str, meanings: Mapping[str, str]) -> Closing | None:
     return _CLOSINGS.get(status) if status is not None else None
 
 
-def _is_open(text: str, meanings: Mapping[str, str]) -> bool:
+def is_open_stage(text: str, meanings: Mapping[str, str]) -> bool:
+    """Return whether the word in a file is known for a deal that is still open; *meanings* as in `parse_closing`."""
     word = normalize_name(_AROUND_STAGE.sub(" ", text))
     is_known = not word or word in words_by_name("open_stage") or map_status(text) not in (None, *_CLOSINGS)
     return is_known or meanings.get(text.strip().casefold()) == _OPEN

@@ -22,7 +22,7 @@ from nurture.formats.outcome_file import OutcomeRows
 from nurture.formats.rejected_rows import BadRow
 from nurture.formats.row_plan import make_plan
 from nurture.journey.intake.fold import fold_file
-from nurture.journey.outcomes.import_file import parse_closing
+from nurture.journey.outcomes.import_file import is_open_stage, parse_closing
 from nurture.reporting.leaks.facts import (
     NOBODY,
     DealFacts,
@@ -107,7 +107,10 @@ def read_exports(paths: Sequence[Path], replay: PolicyReplay, declared: Fields, 
             else:
                 _read_leads(found, number, _to_leads(rows, declared, now), replay)
     if not any(one.kind == LEADS for one in found.files):
-        raise FileUnreadable(f"{', '.join(map(str, paths))}: no file holds leads; add the export of leads or contacts")
+        raise FileUnreadable(
+            f"{', '.join(map(str, paths))}: no file holds leads; add the export of leads or contacts. A file with a "
+            "status and an amount and without first names counts as deals: leave the amount out of an export of leads"
+        )
     if len(found.files) > 1:
         found.leads = _merge_copies(found.leads)
         _mark_worked(found)
@@ -245,6 +248,8 @@ def _read_deals(found: Exports, number: int, path: Path) -> None:
             row, cells = one
             closing = parse_closing(row.outcome, {})
             outcome = "won" if closing == "won" else "lost" if closing is not None else "open"
+            if closing is None and not is_open_stage(row.outcome, {}):
+                export.unknown[row.outcome] += 1
             said = cells.cells[index].strip().upper() if index >= 0 else ""
             leads = tuple(hash_lead(*each) for each in _names(row.lead, row.other_leads))
             found.deals.append(DealFacts(number, row.line, outcome, row.amount, said, leads))

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from nurture.domain.lead import Custodian
 from nurture.reporting.leaks.business_case import BusinessCase, Input, Range
-from nurture.reporting.leaks.exports import ExportFile
+from nurture.reporting.leaks.exports import DEALS, ExportFile
 from nurture.reporting.leaks.facts import Touch
 from nurture.reporting.leaks.figures import FirstTouches, OwnerFigures, PlaceRow, UntouchedRow
 from nurture.reporting.leaks.lists import WON_DEALS
@@ -300,5 +300,6 @@ def _file_remarks(file: ExportFile) -> Iterator[str]:
     if file.unknown:
         common = [(word, count) for word, count in file.unknown.most_common(_MAX_UNKNOWN) if count >= _MIN_UNKNOWN]
         words = ", ".join(f"{word!r} ({count:,})" for word, count in common) or "all of them rare"
-        yield f"{file.path.name}: {len(file.unknown):,} status words are not known, and say nothing here: {words}"
+        meaning = "stages are not known and count as open" if file.kind == DEALS else "status words are not known"
+        yield f"{file.path.name}: {len(file.unknown):,} {meaning}: {words}"
     yield from (f"{file.path.name}: {note}" for note in file.notes)

@@ -19,6 +19,7 @@ _FIRST, _LAST, _COUNT, _OWNER_ACTIVE = "first_touch", "last_touch", "touches", "
 _NO_TOUCH: Final = "no_touch"
 _RECORDED: Final = frozenset({_FIRST, _LAST, _COUNT})
 _NO_VALUES: Final = frozenset({"never", "no activity", "no activities", "nie", "jamais", "nunca", "mai"})
+_MIN_DIGITS: Final = 4
 _CLOCK_TOLERANCE: Final = timedelta(days=1)
 
 
@@ -98,7 +99,8 @@ class TouchColumns:
                 count = self._read_count(index, text)
                 touched, is_clear = touched or bool(count), is_clear and count is not None
             elif (at := self._read_time(index, text)) is None:
-                is_clear = False
+                is_dated = sum(map(str.isdigit, text)) >= _MIN_DIGITS  # some day, whichever comes first in 03/04/2026
+                touched, is_clear = touched or is_dated, is_clear and is_dated
             elif at > self._latest:
                 planned = True
             else:

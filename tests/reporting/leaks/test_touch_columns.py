@@ -29,7 +29,8 @@ def _read(folder: Path, header: str, *rows: str) -> tuple[TouchColumns, list[Tou
         ("Last Activity", "3/22/2026", True), ("Last Contacted", "", False), ("Last Contacted", "never", False),
         ("Number of times contacted", "0", False), ("Number of times contacted", "2", True),
         ("Person - Done activities", "1", True), ("Last Activity", "2027-03-01", False),
-        ("Last Activity", "soon", None), ("Erstkontakt", "5. März 2026", True), ("Last Contacted", "0000-00-00", False),
+        ("Last Activity", "soon", None), ("Last Activity", "03/04/2026", True),
+        ("Erstkontakt", "5. März 2026", True), ("Last Contacted", "0000-00-00", False),
     ],
 )  # fmt: skip
 def test_a_cell_says_whether_a_lead_was_touched(tmp_path: Path, header: str, cell: str, touched: bool | None) -> None:

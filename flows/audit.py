@@ -8,14 +8,21 @@ from prefect.events import emit_event
 from prefect.states import Failed
 
 from flows.shards import Counts, gather, open_context, publish_table, run_name, shard_task
+from nurture.db import last_rounds
 from nurture.reporting.audit import AuditReport, run_audit
 
 
 @shard_task("audit", minutes=30)
 def audit_shard(shard: int, at: str | None) -> AuditReport:
-    """Run the audit. It only reads."""
+    """Run the audit, and record how it ended."""
     with open_context(at) as (ctx, now):
         result = run_audit(ctx, now)
+        with ctx.database.write() as tx:
+            if result.ok:
+                last_rounds.note_success(tx, last_rounds.LEDGER, now)
+            else:
+                kinds = ", ".join(one.kind for one in result.findings)
+                last_rounds.note_failure(tx, last_rounds.LEDGER, now, kinds or f"residual {result.total.residual}")
     found = sum(one.count for one in result.findings)
     line = "shard %d: %d leads, residual %d, findings %d"
     get_run_logger().info(line, shard, result.total.leads, result.total.residual, found)

@@ -33,11 +33,13 @@ def web_server() -> None:
     from nurture.app import open_app  # noqa: PLC0415
     from nurture.mail.providers.registry import open_webhooks  # noqa: PLC0415
     from nurture.web.app import create_app  # noqa: PLC0415
+    from nurture.web.auth import Watching  # noqa: PLC0415
+    from nurture.web.background import alert_in_background  # noqa: PLC0415
     from nurture.web.server import serve as serve_web  # noqa: PLC0415
 
-    with open_app(live=True) as app:
+    with open_app(live=True) as app, alert_in_background(app.ctx, app.clock, app.settings):
         serve_web(
-            create_app(app.ctx, app.clock, webhooks=open_webhooks(app.settings)),
+            create_app(app.ctx, app.clock, webhooks=open_webhooks(app.settings), watching=Watching.of(app.settings)),
             app.settings.web_host,
             app.settings.web_port,
             trusted=app.settings.proxies,

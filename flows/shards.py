@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from nurture.app import App, open_app
 from nurture.clock import parse_time
-from nurture.db import clock_row
+from nurture.db import clock_row, last_rounds
 from nurture.db.engine import Database
 from nurture.errors import ClockWentBackwards, InvalidDefinitions, Misconfigured, format_error_chain
 from nurture.journey.leads.due_queries import find_due_stages
@@ -136,7 +136,14 @@ def open_shard_app(at: str | None) -> Iterator[App]:
     with open_app(at=parse_time(at) if at else None) as app:
         with app.database.write() as tx:
             clock_row.advance_to(tx, app.clock.now())
-        yield app
+        try:
+            yield app
+        except Exception as error:
+            with suppress(Exception), app.database.write() as tx:
+                last_rounds.note_failure(tx, flow_run.flow_name or "", app.clock.now(), format_error_chain(error))
+            raise
+        with app.database.write() as tx:
+            last_rounds.note_success(tx, flow_run.flow_name or "", app.clock.now())
 
 
 def log_counts(shard: int, counts: Mapping[str, int]) -> Counts:

@@ -184,6 +184,14 @@ def _make_notifiers(settings: Settings) -> Mapping[str, Provider]:
     return {name: AppriseNotifier(name, url) for name, url in settings.notify_urls.items()}
 
 
+def make_alert_notifiers(settings: Settings) -> Sequence[Provider]:
+    """Return what tells the operator of problems."""
+    from nurture.mail.notifiers.apprise_notifier import AppriseNotifier  # noqa: PLC0415
+
+    urls = enumerate(settings.alert_urls, 1)
+    return [AppriseNotifier(f"alert {number}", url, "NURTURE_ALERT") for number, url in urls]
+
+
 def load_message_kinds() -> Mapping[str, MessageKind]:
     """Return every kind of message that can be sent, by name."""
     from nurture.journey.message_kinds import MESSAGE_KINDS  # noqa: PLC0415

@@ -33,6 +33,7 @@ FILE_SUFFIX: Final = "_FILE"
 
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _NAMED_URL: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
+_URL: Final = re.compile(r"[A-Za-z][\w+.-]*://\S+")
 _MAX_DOMAIN_LENGTH: Final = 200  # an address has at most 254 characters
 
 
@@ -133,6 +134,16 @@ class CommonSettings(SettingsModel):
         "such as `slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C`; any Apprise URL. `notify:` in the policy names them. "
         "The URLs are secret.",
     )
+    alert: SecretStr | None = Field(
+        default=None,
+        description="Where the operator is told what stops mail, replies or hand-offs, and when it is over: "
+        "Apprise URLs, separated by spaces. The URLs are secret.",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="The bearer token with which `/metrics` and `/health/ready` may be read from other machines; "
+        "without it only from this one.",
+    )
     crm: str = Field(
         default=DEFAULT_CRM,
         description=f"The CRM of sales: {_CRM_NAMES}. `csv` exchanges files in a folder, without API calls.",
@@ -227,6 +238,19 @@ class CommonSettings(SettingsModel):
                 "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C"
             )
         return value
+
+    @field_validator("alert")
+    @classmethod
+    def _check_alert(cls, value: SecretStr | None) -> SecretStr | None:
+        urls = (value.get_secret_value() if value else "").split()
+        if not all(_URL.fullmatch(one) for one in urls):
+            raise ValueError("it must list Apprise URLs, such as slack://TOKEN_A/TOKEN_B/TOKEN_C")
+        return value
+
+    @property
+    def alert_urls(self) -> list[SecretStr]:
+        """Return the URLs by which the operator is told."""
+        return [SecretStr(one) for one in (self.alert.get_secret_value() if self.alert else "").split()]
 
     @property
     def notify_urls(self) -> dict[str, SecretStr]:

@@ -10,8 +10,8 @@ from rich.markup import escape
 from nurture.app import open_app
 from nurture.cli.arguments import current_user
 from nurture.cli.output import JsonOption, err, format_cell, out, pluralize, print_json, print_result, print_table
-from nurture.clock import parse_time
-from nurture.db import schema
+from nurture.clock import RealClock, parse_time
+from nurture.db import last_rounds, schema
 from nurture.db.backup import create_backup
 from nurture.db.engine import Database
 from nurture.errors import InvalidState
@@ -32,6 +32,8 @@ def backup(
         if database.is_sqlite and not database.is_missing:
             schema.require_current(database)
         done = create_backup(database, file)
+        with database.write() as tx:
+            last_rounds.note_success(tx, last_rounds.BACKUP, RealClock().now())
     finally:
         database.close()
     if json:

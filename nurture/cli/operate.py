@@ -46,7 +46,8 @@ def serve(
 ) -> None:
     """Serve the web application without the flows: links in mail, webhooks, the API. Ctrl-C stops it."""
     from nurture.web.app import create_app  # noqa: PLC0415
-    from nurture.web.background import run_in_background  # noqa: PLC0415 - the other commands do without
+    from nurture.web.auth import Watching  # noqa: PLC0415
+    from nurture.web.background import alert_in_background, run_in_background  # noqa: PLC0415
     from nurture.web.server import serve as serve_pages  # noqa: PLC0415
 
     with open_app(live=True) as app:
@@ -57,8 +58,10 @@ def serve(
             url = f"http://{f'[{where}]' if ':' in where else where}:{bound_port}"
             print_result({"url": url}, f"Listening on {url}. Ctrl-C stops.", json=json)
 
-        web_app = create_app(app.ctx, app.clock, webhooks=open_webhooks(app.settings))
-        with run_in_background(app.ctx, app.clock):
+        web_app = create_app(
+            app.ctx, app.clock, webhooks=open_webhooks(app.settings), watching=Watching.of(app.settings)
+        )
+        with run_in_background(app.ctx, app.clock), alert_in_background(app.ctx, app.clock, app.settings):
             serve_pages(web_app, where, wanted, trusted=app.settings.proxies, on_listening=print_url)
 
 

@@ -7,13 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Final
 
 from nurture.clock import Clock
-from nurture.db import clock_row
+from nurture.db import clock_row, last_rounds
+from nurture.errors import format_error_chain
 from nurture.journey.leads.due_queries import find_due_stages
 from nurture.journey.stages import STAGES, RunStage
 from nurture.runtime.context import AppContext
@@ -146,7 +147,11 @@ class StageLoop:
             with self._ctx.database.write() as tx:
                 clock_row.advance_to(tx, self._clock.now())
             counts = worker.run(self._ctx, self._clock, self._stop.is_set)
+            with self._ctx.database.write() as tx:
+                last_rounds.note_success(tx, worker.name, self._clock.now())
         except Exception as error:  # noqa: BLE001 - the next round tries again; whoever waits gets the error
+            with suppress(Exception), self._ctx.database.write() as tx:
+                last_rounds.note_failure(tx, worker.name, self._clock.now(), format_error_chain(error))
             begun.result.set_exception(error)
             return None
         begun.result.set_result(counts)

@@ -293,6 +293,7 @@ CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("replies", check_inbound.check_replies),
     ("sales email", check_inbound.check_sales_email),
     ("CRM", check_crm),
+    ("activity", check_inbound.check_activity),
     ("events", check_inbound.check_unapplied_events),
     ("unread mail", check_inbound.check_unread_mail),
     ("erasure requests", check_inbound.check_erasure_requests),

@@ -4,14 +4,21 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
+from nurture.db import last_rounds
 from nurture.journey.engagement import inbound_mail_queries, provider_event_queries
 from nurture.journey.intake.api import queries as api_queries
 from nurture.journey.leads import consent_queries, reply_queries
+from nurture.journey.stages import STAGES
 from nurture.mail.inbound.imap import Inbox, InboxUnavailable
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.providers.spec import INBOUND_PATH
+from nurture.operations import problem_queries
 from nurture.operations.doctor import CheckResult, CheckState, DoctorContext
+from nurture.operations.problems import find_problems
 from nurture.settings import Settings
+
+_REPORTED_HERE: Final = ("late:", "mail-stuck", "audit", "backup", "disk")
+"""Problems that no other check reports."""
 
 _LOOKBACK: Final = timedelta(days=7)
 _MAX_SHOWN: Final = 5
@@ -46,6 +53,21 @@ def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
         except InboxUnavailable as error:
             return [CheckResult("replies", worse, error.reason.rstrip("."), error.remedy)]
     return [CheckResult("replies", "ok", f"replies to {domain} are read from {' and '.join(mailboxes)}")]
+
+
+def check_activity(setup: DoctorContext) -> Sequence[CheckResult]:
+    """Say when the stages last ran, and when the last event and reply came; warn of what problems tell."""
+    now, pace = setup.clock.now(), timedelta(seconds=setup.settings.sweep_seconds)
+    with setup.read_database() as tx:
+        rounds = last_rounds.load_all(tx)
+        problems = find_problems(tx, now, pace, setup.settings.state_dir.parent)
+        event, reply = problem_queries.find_last_event(tx), problem_queries.find_last_reply(tx)
+    ran = [one.succeeded_at for name, one in rounds.items() if name in STAGES and one.succeeded_at is not None]
+    times = {"all stages ran": min(ran, default=None), "event": event, "reply": reply}
+    shown = ", ".join(f"{what} {f'{at:%Y-%m-%d %H:%M} UTC' if at else 'never'}" for what, at in times.items())
+    results = [CheckResult("activity", "ok", f"last: {shown}")]
+    reported = [one for one in problems if one.key.startswith(_REPORTED_HERE)]
+    return results + [CheckResult("activity", "warning", one.message, one.remedy) for one in reported]
 
 
 def check_unread_mail(setup: DoctorContext) -> Sequence[CheckResult]:

@@ -7,19 +7,18 @@ import anyio
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from nurture import __version__
 from nurture.clock import Clock
-from nurture.db import clock_row
 from nurture.errors import DatabaseUnavailable, NotFound
 from nurture.journey.engagement.click_buffer import ClickRecorder
 from nurture.mail.providers.registry import OpenWebhooks
 from nurture.runtime.context import AppContext
-from nurture.web import errors, routes
+from nurture.web import errors, routes, status
 from nurture.web.api import endpoints, openapi
 from nurture.web.api.signal_batcher import SignalBatcher
-from nurture.web.auth import Site, SiteDep, authorize
+from nurture.web.auth import Site, Watching, authorize
 from nurture.web.background import EventWorker
 from nurture.web.errors import WebError
 from nurture.web.public import clicks, link_pages, preference_center
@@ -30,15 +29,6 @@ from nurture.web.throttling import Allowance, RateLimiter, TokenRateLimits
 from nurture.web.webhooks import MAX_CONCURRENT_BATCHES, MAX_ON_DISK, DiskBudget, receive_events, receive_mail
 
 RouteFunction = Callable[..., Response | Awaitable[Response]]
-
-
-def health(site: SiteDep) -> JSONResponse:
-    """Return whether the database is available."""
-    try:
-        clock_row.read_mode(site.ctx.database)
-    except DatabaseUnavailable:
-        return JSONResponse({"status": "unavailable", "database": "unusable"}, status_code=503)
-    return JSONResponse({"status": "ok", "database": "ok"})
 
 
 _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]] = (
@@ -57,8 +47,11 @@ _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]]
     (routes.CONFIRM, link_pages.show_consent, link_pages.show_consent),
     (routes.QUEUES, queues.show_queues, queues.submit_decision),
     (routes.INBOUND, None, receive_mail),
-    (routes.HEALTH, health, None),
-    (routes.HEALTHZ, health, None),
+    (routes.HEALTH, status.health, None),
+    (routes.HEALTHZ, status.health, None),
+    (routes.LIVE, status.live, None),
+    (routes.READY, status.ready, None),
+    (routes.METRICS, status.metrics, None),
     (routes.OPENAPI, endpoints.show_openapi, None),
     (routes.DOCS, endpoints.show_docs, None),
 )
@@ -70,13 +63,14 @@ def create_app(
     clock: Clock,
     *,
     webhooks: OpenWebhooks | None = None,
+    watching: Watching | None = None,
     allowances: Mapping[str, Allowance] = routes.ALLOWANCES,
     token_rate_limits: TokenRateLimits | None = None,
 ) -> FastAPI:
     """Return the application. It opens the database on the first request.
 
-    *webhooks* are the webhooks of providers that are open, by default none. *allowances* limit each group of
-    routes, *token_rate_limits* the items that an API token posts in an hour.
+    *webhooks* are the webhooks of providers that are open, by default none; *watching* is what `/metrics` needs.
+    *allowances* limit each group of routes, *token_rate_limits* the items that an API token posts in an hour.
     """
     templates = Templates()
     app = FastAPI(
@@ -98,6 +92,7 @@ def create_app(
         SignalBatcher(ctx, clock),
         token_rate_limits or TokenRateLimits(ctx),
         webhooks or OpenWebhooks(),
+        watching or Watching(),
     )
     for path, get_endpoint, post_endpoint in _ROUTES:
         if get_endpoint is not None:

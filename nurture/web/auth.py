@@ -1,7 +1,9 @@
 """Authorize requests. A route that is not in the table `routes.ACCESS` is refused."""
 
+import hmac
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, Final, Self
 
 import anyio
 from fastapi import Depends, Request
@@ -16,13 +18,30 @@ from nurture.mail.providers.registry import OpenWebhooks
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.link_queries import TokenRecord
+from nurture.settings import Settings
 from nurture.web import errors
 from nurture.web.api.signal_batcher import SignalBatcher
 from nurture.web.background import EventWorker
 from nurture.web.errors import WebError
-from nurture.web.routes import ACCESS, ApiRoute, LinkRoute, PublicRoute, RepRoute, WebhookRoute
+from nurture.web.routes import ACCESS, ApiRoute, LinkRoute, PublicRoute, RepRoute, StatusRoute, WebhookRoute
 from nurture.web.templates import Templates
 from nurture.web.throttling import RateLimiter, TokenRateLimits
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What machines that watch us need: the *token* that they present ("": none), and the *pace* of the stages."""
+
+    token: str = ""
+    pace: timedelta = timedelta(minutes=5)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return what the settings say."""
+        token = settings.metrics_token.get_secret_value() if settings.metrics_token is not None else ""
+        return cls(token, timedelta(seconds=settings.sweep_seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +56,12 @@ class Site:
     signal_batcher: SignalBatcher
     token_rate_limits: TokenRateLimits
     webhooks: OpenWebhooks
+    watching: Watching
+
+    @property
+    def pace(self) -> timedelta:
+        """Return the time between two rounds of a stage."""
+        return self.watching.pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +105,8 @@ def authorize(request: Request, site: Annotated[Site, Depends(get_site)]) -> Pri
         return None
     if isinstance(policy, WebhookRoute) and request.path_params["provider"] in getattr(site.webhooks, policy.webhooks):
         return None
+    if isinstance(policy, StatusRoute) and _may_see_status(request, site.watching.token):
+        return None
     if isinstance(policy, ApiRoute):
         return _authenticate_program(request, site, policy)
     token = request.path_params.get("token", "")
@@ -93,6 +120,16 @@ def authorize(request: Request, site: Annotated[Site, Depends(get_site)]) -> Pri
         if rep is not None:
             return RepVisitor(token, rep)
     raise HTTPException(404)
+
+
+def _may_see_status(request: Request, token: str) -> bool:
+    """Return whether a request presents *token*, or comes from this machine and not through a proxy."""
+    given = request.headers.get("authorization", "").partition(" ")[2].strip()
+    if token and hmac.compare_digest(given.encode(), token.encode()):
+        return True
+    host = request.client.host if request.client is not None else ""
+    forwarded = {"forwarded", "x-forwarded-for"} & set(request.headers)
+    return host in _LOOPBACK and not forwarded
 
 
 def _authenticate_program(request: Request, site: Site, policy: ApiRoute) -> Caller:

@@ -1,21 +1,30 @@
 """Work beside the web server: what falls due within a second, such as a delay in minutes, and provider events."""
 
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Event, Lock, Thread
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from nurture.app import make_alert_notifiers
 from nurture.clock import Clock
 from nurture.errors import NurtureError
 from nurture.journey.engagement import provider_events
 from nurture.journey.run_now import MAX_LEADS, has_due, process_due
+from nurture.operations.alerts import tell_by, update_alerts
+from nurture.operations.problems import find_problems
 from nurture.runtime.context import AppContext
+from nurture.settings import Settings
 
 POLL_SECONDS: Final = 0.5
 """Seconds between two polls; a poll reads one entry of three indexes."""
+
+WATCH_SECONDS: Final = 60.0
+"""Seconds between two looks for problems."""
 
 BACKLOG_PAUSE: Final = 5.0
 """Seconds to wait after a full batch, or if what is due may not be processed: it is left to the scheduled runs."""
@@ -50,6 +59,35 @@ def _poll(ctx: AppContext, clock: Clock, stop: Event) -> None:
             # Log only the type: a database error's message repeats the statement's values.
             _LOG.warning("background_run_failed", extra={"error": type(error).__name__})
             pause = BACKLOG_PAUSE
+
+
+@contextmanager
+def alert_in_background(ctx: AppContext, clock: Clock, settings: Settings) -> Iterator[None]:
+    """Tell the operator of problems while the block runs, if the settings say by what; they are looked for anew
+    every WATCH_SECONDS. It runs beside the pages, which outlive the stages.
+    """
+    if not settings.alert_urls or not clock.is_live:
+        yield
+        return
+    tell = tell_by(make_alert_notifiers(settings), clock.now, settings.base_url or socket.gethostname())
+    pace, stop = timedelta(seconds=settings.sweep_seconds), Event()
+
+    def watch() -> None:
+        while not stop.wait(WATCH_SECONDS):
+            try:
+                with ctx.database.read() as tx:
+                    problems = find_problems(tx, clock.now(), pace, settings.state_dir.parent)
+                update_alerts(ctx.database, problems, tell, clock.now())
+            except Exception as error:  # noqa: BLE001 - the next look tries again; this thread must survive
+                _LOG.warning("alerts_not_updated: %s", type(error).__name__)
+
+    thread = Thread(target=watch, name="nurture-alerts", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(POLL_SECONDS)  # it may be waiting for an answer
 
 
 class EventWorker:

@@ -69,6 +69,13 @@ class PublicRoute(RoutePolicy):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusRoute(RoutePolicy):
+    """Open to this machine, and to who presents the token of NURTURE_METRICS_TOKEN."""
+
+    group: str = LINKS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRoute(RoutePolicy):
     """Open to a program with an API token of *scope* or *alternative_scope*, checked before the body is read."""
 
@@ -115,6 +122,9 @@ QUEUES: Final = f"/{public_links.PATHS[public_links.QUEUES]}/{{token}}"
 INBOUND: Final = INBOUND_PATH
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # the usual name in container orchestrators
+LIVE: Final = "/health/live"
+READY: Final = "/health/ready"
+METRICS: Final = "/metrics"
 SIGNALS: Final = "/api/signals"
 LEADS: Final = "/api/leads"
 OUTCOMES: Final = "/api/outcomes"
@@ -139,6 +149,9 @@ ACCESS: Final[Mapping[str, RoutePolicy]] = {
     INBOUND: WebhookRoute(methods=WRITE_METHODS, max_bytes=MAX_MAIL_BYTES, group=INBOUND_MAIL, webhooks="inbound"),
     HEALTH: PublicRoute(methods=READ_METHODS),
     HEALTHZ: PublicRoute(methods=READ_METHODS),
+    LIVE: PublicRoute(methods=READ_METHODS),
+    READY: StatusRoute(methods=READ_METHODS),
+    METRICS: StatusRoute(methods=READ_METHODS),
     SIGNALS: ApiRoute(scope=TokenScope.SIGNALS, alternative_scope=TokenScope.SUPPRESSIONS),
     LEADS: ApiRoute(scope=TokenScope.LEADS),
     OUTCOMES: ApiRoute(scope=TokenScope.OUTCOMES),

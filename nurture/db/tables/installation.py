@@ -34,3 +34,28 @@ class Clock(Model, table=True):
 
 
 clock = table(Clock)
+
+
+class LastRound(Model, table=True):
+    """When the last rounds of a stage, or of another repeated task, ended well and badly. *error* names types only."""
+
+    name: str = Field(primary_key=True)
+    succeeded_at: datetime | None = timestamp(null=True)
+    failed_at: datetime | None = timestamp(null=True)
+    error: str = ""
+
+
+last_round = table(LastRound)
+
+
+class Alert(Model, table=True):
+    """A problem that lasts: since when, when it was last seen, and when the operator was reported, null if not yet."""
+
+    key: str = Field(primary_key=True)
+    description: str
+    since: datetime = timestamp()
+    seen_at: datetime = timestamp()
+    reported_at: datetime | None = timestamp(null=True)
+
+
+alert = table(Alert)

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 
+from nurture.db import last_rounds
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.address import normalize_address
@@ -128,8 +129,12 @@ def poll_inbox(ctx: AppContext, now: datetime) -> ReplyResult:
             with ctx.inbox.open_folder() as folder:
                 for stored in _store_new_mails(ctx, ctx.inbox.name, folder, now):
                     total = total.add(ReplyResult(stored)).add(process_pending(ctx, now))
+            with ctx.database.write() as tx:
+                last_rounds.note_success(tx, last_rounds.INBOX, now)
         except (InboxUnavailable, InboxFull) as error:
-            _log.warning("inbox_unusable", extra={"reason": str(error)})
+            _log.warning("inbox_unusable: %s", error)
+            with ctx.database.write() as tx:
+                last_rounds.note_failure(tx, last_rounds.INBOX, now, str(error))
     return total.add(process_pending(ctx, now))
 
 

@@ -40,10 +40,11 @@ class AppriseNotifier:
 
     max_concurrency = 1
 
-    def __init__(self, target: str, url: SecretStr) -> None:
+    def __init__(self, target: str, url: SecretStr, setting: str = "NURTURE_NOTIFY") -> None:
+        """Take the URL of *target*, and the *setting* that errors name."""
         self.target = target
         self.name = f"{NOTIFIER_PREFIX}{target}"
-        self._url = url
+        self._url, self._setting = url, setting
         self._plugin: NotifyBase | None = None
         self._lock = Lock()  # apprise plugins are not thread-safe
         self._paused_until: datetime | None = None
@@ -90,7 +91,7 @@ class AppriseNotifier:
     def _load_plugin(self) -> NotifyBase:
         """Parse the URL once, on first use: importing apprise takes a second."""
         if self._plugin is None:
-            self._plugin = _build_plugin(self.target, self._url)
+            self._plugin = _build_plugin(self.target, self._url, self._setting)
         return self._plugin
 
     def _receipt_for_failure(self, captured: _LogCapture, now: datetime) -> Receipt:
@@ -104,7 +105,7 @@ class AppriseNotifier:
             return NotSent(f"the rate limit of {self.target} is reached", now + RETRY_AFTER, blocks_all=True)
         if captured.status in _CONTENT_ERROR_STATUSES:
             return Rejected(f"{self.target} refused the text: status {captured.status}")
-        reason = f"{self.target} refuses the request: status {captured.status}. Correct its URL in NURTURE_NOTIFY"
+        reason = f"{self.target} refuses the request: status {captured.status}. Correct its URL in {self._setting}"
         return NotSent(reason, now + MISCONFIGURED_RETRY_AFTER, blocks_all=True)
 
     def _pause_and_return_unknown(self, reason: str, now: datetime) -> Unknown:
@@ -113,7 +114,7 @@ class AppriseNotifier:
         return Unknown(f"{self.target} gave no clear outcome: {reason}")
 
 
-def _build_plugin(target: str, url: SecretStr) -> NotifyBase:
+def _build_plugin(target: str, url: SecretStr, setting: str) -> NotifyBase:
     for logger in map(logging.getLogger, _VERBOSE_LOGGERS):
         if logger.getEffectiveLevel() < logging.INFO:
             logger.setLevel(logging.INFO)
@@ -125,7 +126,7 @@ def _build_plugin(target: str, url: SecretStr) -> NotifyBase:
         plugin = Apprise.instantiate(url.get_secret_value(), asset=asset)
     if plugin is None:
         raise Misconfigured(
-            f"NURTURE_NOTIFY has a URL for {target} that apprise cannot read. "
+            f"{setting} has a URL for {target} that apprise cannot read. "
             f"Write for example {target}=slack://TOKEN_A/TOKEN_B/TOKEN_C."
         )
     return plugin

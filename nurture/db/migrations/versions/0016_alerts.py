@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nurture.db.migrations.ddl import table, text, timestamp
 
-revision = "0015_alerts"
-down_revision = "0014_rollups"
+revision = "0016_alerts"
+down_revision = "0015_broadcast"
 
 
 def upgrade() -> None:

@@ -1,5 +1,6 @@
 """Find leads that nobody worked, in exports of a CRM: `nurture reports leaks`. Needs no database."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
@@ -7,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.markup import escape
 
-from nurture.cli.output import JsonOption, make_table, out, print_json
+from nurture.cli.output import JsonOption, err, make_table, out, print_json
 from nurture.clock import RealClock, parse_time
 from nurture.errors import InvalidState
 from nurture.files import open_private, require_own_file, write_private
@@ -51,15 +52,16 @@ def leaks(
         parse_range(deal_value) if deal_value else None,
         currency,
     )
-    found = report_leaks(
-        files,
-        Settings.read().templates,
-        next(folder for folder in STARTER_TEMPLATES if folder.is_dir()),
-        parse_time(at) if at else RealClock().now(),
-        after=timedelta(days=after),
-        given=given,
-        lists=list_ or (),
-    )
+    with err.status("Reading the files, and asking the policy about each lead") if err.is_terminal else nullcontext():
+        found = report_leaks(
+            files,
+            Settings.read().templates,
+            next(folder for folder in STARTER_TEMPLATES if folder.is_dir()),
+            parse_time(at) if at else RealClock().now(),
+            after=timedelta(days=after),
+            given=given,
+            lists=list_ or (),
+        )
     written = []
     if html is not None:
         from nurture.web.sales.leaks_page import render_leaks_page  # noqa: PLC0415 - only --html needs the pages

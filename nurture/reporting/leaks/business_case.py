@@ -50,7 +50,7 @@ class BusinessCase:
     and no lead's chance to be won.
     """
 
-    leads: int
+    leads: int | None
     win_rate: Input | None
     deal_value: Input | None
     currency: str
@@ -60,7 +60,9 @@ class BusinessCase:
     @property
     def wins(self) -> Range | None:
         """Return how many of the leads would be won at the rate of those that were worked."""
-        return self.win_rate.value.times(Range(*[float(self.leads)] * 3)) if self.win_rate is not None else None
+        if self.win_rate is None or self.leads is None:
+            return None
+        return self.win_rate.value.times(Range(*[float(self.leads)] * 3))
 
     @property
     def value(self) -> Range | None:
@@ -144,7 +146,7 @@ def _leads_with_won_deals(leads: Sequence[LeadFacts], deals: Sequence[DealFacts]
 
 
 def make_case(
-    leaked: int, leads: Sequence[LeadFacts], deals: Sequence[DealFacts], given: GivenInputs | None = None
+    leaked: int | None, leads: Sequence[LeadFacts], deals: Sequence[DealFacts], given: GivenInputs | None = None
 ) -> BusinessCase:
     """Return the business case of *leaked* leads."""
     given = given or GivenInputs()

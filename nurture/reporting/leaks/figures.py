@@ -149,7 +149,7 @@ def count_by_owner(lists: LeadLists) -> tuple[UntouchedRow, ...]:
     groups: defaultdict[str, list[LeadFacts]] = defaultdict(list)
     labels: dict[str, str] = {}
     for one in lists.exports.leads:
-        label = one.owner or "(no owner)"
+        label = one.owner or ("(not known)" if one.owner_kind is OwnerKind.UNKNOWN else "(no owner)")
         groups[labels.setdefault(label.casefold(), label)].append(one)
     rows = sorted((_untouched(name, group, lists) for name, group in groups.items()), key=_largest_first)
     shown, rest = rows[:MAX_OWNERS], rows[MAX_OWNERS:]

@@ -50,11 +50,11 @@ class LeakReport:
     after: timedelta
     leads: int
     touches: dict[Touch, int]
-    untouched: int
+    untouched: int | None
     by_status: int
     by_age: tuple[UntouchedRow, ...]
     by_owner: tuple[UntouchedRow, ...]
-    leaked: int
+    leaked: int | None
     undated: int
     lead_days: int | None
     first_touches: FirstTouches | None
@@ -92,6 +92,8 @@ def report_leaks(
     own = sources[POLICY] != _policy_text(shipped)
     has_owner, has_created = exports.some_leads_have("owner"), exports.some_leads_have("created_at")
     untouched, leaked = chosen.select("never-touched"), chosen.select("leaked")
+    touches = figures.count_touches(exports.leads)
+    is_known = touches[Touch.UNKNOWN] < len(exports.leads)
     times = figures.measure_first_touches(exports.leads) if exports.some_leads_have("first_touch") else None
     owners = figures.count_owners(
         chosen, policy if own else None, has_owner=has_owner, has_territories=own and replay.has_territories
@@ -103,19 +105,19 @@ def report_leaks(
         own,
         after,
         len(exports.leads),
-        figures.count_touches(exports.leads),
-        len(untouched),
+        touches,
+        len(untouched) if is_known else None,
         sum(one.by_status for one in untouched),
         figures.count_by_age(chosen),
         figures.count_by_owner(chosen),
-        len(leaked),
+        len(leaked) if is_known else None,
         sum(one.created_at is None for one in leaked),
-        figures.count_lead_days(chosen) if has_created else None,
+        figures.count_lead_days(chosen) if has_created and is_known else None,
         times if has_created else None,
         owners,
         figures.count_duplicates(chosen),
         figures.count_places(chosen, policy),
-        make_case(len(leaked), exports.leads, exports.deals, given),
+        make_case(len(leaked) if is_known else None, exports.leads, exports.deals, given),
         tuple(_find_gaps(exports, own=own, has_territories=replay.has_territories)),
         tuple(read_list(chosen, name, declared) for name in lists),
     )

@@ -103,7 +103,9 @@ def format_span(hours: float) -> str:
 def _case(report: LeakReport) -> Section:
     case, days = report.case, report.after.days
     unit = f" {case.currency}" if case.currency else ""
-    if case.value is not None and case.wins is not None:
+    if case.leads is None:
+        lead_in = f"How many leads leaked {UNKNOWN}: no file says which leads somebody touched."
+    elif case.value is not None and case.wins is not None:
         lead_in = (
             f"{case.leads:,} leads leaked. Won at the rate of those that were worked, they are worth between "
             f"{case.value.low:,.0f} and {case.value.high:,.0f}{unit}, {case.value.mid:,.0f}{unit} in the middle."
@@ -126,7 +128,7 @@ def _case(report: LeakReport) -> Section:
 
 def _case_rows(case: BusinessCase, days: int) -> Iterator[Sequence[object]]:
     overdue = f"never touched for more than {days} days, not discarded by the policy, each person once; --after"
-    yield ("leaked leads", *[f"{case.leads:,}"] * 3, overdue)
+    yield ("leaked leads", *["-" if case.leads is None else f"{case.leads:,}"] * 3, overdue)
     yield _input_row("x win rate", case.win_rate, "--win-rate", format_percent)
     yield _input_row("x deal value", case.deal_value, "--deal-value", _format_amount)
     yield _result_row("= leads won", case.wins, lambda value: f"{value:,.1f}")
@@ -157,13 +159,15 @@ def _untouched(report: LeakReport) -> Section:
         for touch, count in report.touches.items()
     ]
     known = total - unknown
-    lead_in = f"Nobody touched {report.untouched:,} of {known:,} leads"
-    lead_in += f" ({format_percent(report.untouched / known)})" if known else ""
-    lead_in += f"; of {unknown:,} more the files do not say." if unknown else "."
+    if report.untouched is None:
+        lead_in = f"It {UNKNOWN}: no file says by a column or by a status which leads somebody touched."
+    else:
+        lead_in = f"Nobody touched {report.untouched:,} of {known:,} leads ({format_percent(report.untouched / known)})"
+        lead_in += f"; of {unknown:,} more the files do not say." if unknown else "."
     if report.lead_days is not None:
         lead_in += f" The leaked ones have waited {report.lead_days:,} days together."
     remarks = []
-    if report.by_status:
+    if report.untouched is not None and report.by_status:
         recorded = report.untouched - report.by_status
         remarks.append(
             f"{report.by_status:,} are untouched by their status alone, as their file records no touches; "
@@ -181,6 +185,8 @@ def _untouched(report: LeakReport) -> Section:
             [_untouched_row(one) for one in report.by_owner],
         ),
     ]
+    if report.untouched is None:
+        return Section("Never touched", lead_in, (), (), remarks)
     return Section("Never touched", lead_in, shares, tables, remarks)
 
 
@@ -265,6 +271,11 @@ def _replay(report: LeakReport) -> Section:
     if found.unrouted:
         remarks.append(f"{found.unrouted:,} ready leads find no rep by the routing rules.")
     lead_in = f"If the {total:,} untouched leads were imported today, {whose} would do this with them:"
+    if not total:
+        shares = []
+        lead_in = (
+            f"No lead is known to be untouched. With all leads {whose} would do this, if they were imported today:"
+        )
     return Section("What the policy would do", lead_in, shares, tables, remarks)
 
 

@@ -12,8 +12,9 @@ from nurture.reporting.leaks.business_case import GivenInputs, Range
 from nurture.reporting.leaks.facts import Touch
 from nurture.reporting.leaks.figures import FirstTouches, OwnerFigures
 from nurture.reporting.leaks.lists import LISTS
+from nurture.reporting.leaks.sections import make_sections
 from tests.formats.workbooks import write_workbook
-from tests.reporting.leaks.builders import FILES, make_report, write_templates
+from tests.reporting.leaks.builders import FILES, SHIPPED, make_report, write_templates
 
 CONTACTS, DEALS = FILES / "hubspot-contacts.csv", FILES / "hubspot-deals.csv"
 LEADS, PEOPLE = FILES / "salesforce-leads.csv", FILES / "pipedrive-people.csv"
@@ -94,6 +95,20 @@ def test_without_a_column_of_touches_the_status_decides_and_the_report_says_so(t
     assert any("judged by the status alone" in one for one in figures)
     assert report.lead_days is None
     assert report.owners.wrong is None
+
+
+def test_a_file_that_says_nothing_of_touches_gives_no_number_of_untouched_leads(tmp_path: Path) -> None:
+    (file := tmp_path / "leads.csv").write_text("Email,Name\na@a1.example,Ana Lima\n", "utf-8")
+    report = make_report(file, given=GivenInputs(Range(0.1, 0.1, 0.1), Range(1, 1, 1)))
+    assert (report.untouched, report.leaked, report.lead_days, report.case.value) == (None, None, None, None)
+    assert [section.lead_in.count("cannot be computed") for section in make_sections(report)[:4]] == [1, 1, 1, 1]
+
+
+def test_a_webinar_of_250_is_sorted_as_intake_sorts_it() -> None:
+    places = {one.place: one.leads for one in make_report(SHIPPED / "examples/webinar.csv").replay.places}
+    assert places == {
+        "queue hand-off": 21, "track webinar-attended": 42, "track webinar-no-show": 125, "closed discarded": 62,
+    }  # fmt: skip
 
 
 def test_what_also_changes_by_edits_is_no_touch(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -14,13 +15,14 @@ import pytest
 
 from nurture.domain.signals import SignalKind
 from nurture.journey.handoff import follow_up, responses, roster
+from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
 from nurture.journey.handoff.waiting.lists import load_waiting
 from nurture.reporting.audit import run_audit
 from nurture.reporting.queues import report_queues
 from nurture.runtime.context import AppContext
 from tests.journey.builders import run_at, sample_rules
-from tests.journey.observe import add_leads, record_signal
+from tests.journey.observe import add_leads, record_signal, write
 from tests.stories.test_sales_month import _chance
 from tests.stories.world import context_in_memory, rows
 
@@ -62,7 +64,8 @@ def ctx() -> Iterator[AppContext]:
     policy = rules["sales/policy.yaml"]
     old = policy[policy.index("reps:") : policy.index("accept_within")]
     queues = next(line for line in policy.splitlines(keepends=True) if line.startswith("queues:"))
-    rules["sales/policy.yaml"] = policy.replace(old, PEOPLE.lstrip("\n")).replace(queues, "")
+    policy = policy.replace(old, PEOPLE.lstrip("\n")).replace(queues, "")
+    rules["sales/policy.yaml"] = policy.replace("one_rep_per_company: no", "one_rep_per_company: 30 days")
     made = context_in_memory(START, rules)
     yield made
     made.database.close()
@@ -105,12 +108,13 @@ def _whoever_waits_too_long_is_known_to_somebody(ctx: AppContext, now: datetime)
     with ctx.database.read() as tx:
         policy = ctx.definitions.current(tx).policy
         found = load_waiting(tx, policy, ctx.holidays, now, person=None, limit=LEADS)
+        cover = Cover.load(tx, policy, now)
     mails = [row for row in rows(ctx, "message") if row.kind == "waiting" and row.accepted_at is not None]
     late = [one for one in found.leads if found.is_late(one)]
     for one in late:
         rule = policy.queues.rule_for(one.queue)
         assert rule is not None
-        whom = rule.recipients(late=True)
+        whom = {*rule.recipients(late=True), *cover.recipients(rule, late=True)}
         assert any(mail.rep in whom and one.entered_at <= mail.planned_at <= now for mail in mails), one
     return len(late)
 
@@ -133,35 +137,89 @@ def _only_people_send_hot_leads_to_tracks(ctx: AppContext, hot: set[int]) -> int
 
 
 def _arrive(ctx: AppContext) -> list[int]:
-    """Add the leads of six weeks: most asked for a demo, some reply later."""
+    """Add the leads of six weeks: most asked for a demo, some reply. Three weeks after each, a colleague comes."""
     found: list[int] = []
     for week in range(6):
         found += add_leads(ctx, LEADS // 6, at=START + 7 * week * DAY, demo_requested=week % 3 < 2, title="Head")
+    mail = f"'p' || id || '@c' || (id % {len(found) // 2}) || '.example'"
+    write(ctx, f"UPDATE address SET email = {mail}, normalized = {mail}")
     return found
+
+
+def _every_lead_with_a_rep_has_a_next_touch(ctx: AppContext, now: datetime) -> int:
+    """Assert that each lead of a rep is due at some time, and not long ago; return how many there are."""
+    held = [row for row in rows(ctx, "custody") if row.kind == "rep"]
+    for row in held:
+        assert row.due_at is not None, row
+        assert row.due_at > now - 3 * DAY, row
+        assert row.next_action, row
+    return len(held)
+
+
+def _two_people_of_a_company_have_one_rep(ctx: AppContext) -> int:
+    """Assert that no second rep was offered a lead while one talks to its company; return how often that counted.
+
+    Unless that rep is on leave, declined the lead or did not answer, or a person gave it to another rep.
+    """
+    company = {row.id: row.address_id % (LEADS // 6 * 3) for row in rows(ctx, "lead")}
+    offers = rows(ctx, "offer")
+    shared = 0
+    for one in offers:
+        talks = [
+            each
+            for each in offers
+            if company[each.lead_id] == company[one.lead_id]
+            and each.lead_id != one.lead_id
+            and each.state == "accepted"
+            and each.answered_at is not None
+            and each.answered_at < one.offered_at <= (each.ended_at or one.offered_at)
+        ]
+        declined = {each.rep for each in offers if each.lead_id == one.lead_id and each.id < one.id}
+        for talk in talks:
+            shared += 1
+            excused = "lena gave it to" in one.routing_reason or "is on leave" in one.routing_reason
+            assert one.rep == talk.rep or talk.rep in declined or excused, (one, talk)
+    return shared
 
 
 def test_in_sixty_days_no_hot_lead_is_lost_and_nobody_waits_unknown(ctx: AppContext) -> None:
     leads = _arrive(ctx)
     roster.add_leave(ctx, "rep03", date(2026, 1, 12), date(2026, 1, 23), "rep04", START)
     roster.add_leave(ctx, "rep07", date(2026, 1, 19), date(2026, 1, 21), None, START)
-    late = 0
+    roster.add_leave(ctx, "lena", date(2026, 1, 26), date(2026, 2, 6), "omar", START)
+    late = touched = 0
     for now in _times():
         for lead in leads if now.time() == HOURS[1] else ():
             if _chance(lead, now.date(), "replies") < 0.01:
                 record_signal(ctx, lead, SignalKind.REPLIED, now)
         run_at(ctx, now)
         late += _whoever_waits_too_long_is_known_to_somebody(ctx, now)
+        touched += _every_lead_with_a_rep_has_a_next_touch(ctx, now)
         if now.weekday() < 5:
             _reps_act(ctx, now + timedelta(minutes=20))
             _managers_act(ctx, now + timedelta(minutes=40))
     hot = {row.lead_id for row in rows(ctx, "queue_priority") if row.hot}
     assert _only_people_send_hot_leads_to_tracks(ctx, hot) > 3
     assert late > 0, "nobody waited for too long: the story tells nothing"
+    assert touched > 0
+    assert _two_people_of_a_company_have_one_rep(ctx) > 0
+    _print_figures(ctx, now, late)
     assert {one.queue for one in report_queues(ctx, now, DAYS * DAY) if one.left} >= {"hand-off", "manager-decision"}
     assert [one.kind for one in run_audit(ctx, now).findings if one.is_violation] == []
     states = {offer.state for offer in rows(ctx, "offer")}
     assert states >= {"accepted", "rejected", "expired"}
     _every_lead_has_one_custodian(ctx)
+
+
+def _print_figures(ctx: AppContext, now: datetime, late: int) -> None:
+    """Print what a sales leader asks about these days; pytest shows it with -s."""
+    print(f"\n{len(rows(ctx, 'lead'))} leads, {len(REPS)} reps, {len(MANAGERS)} managers, {DAYS} days")
+    print("offers:", dict(Counter(offer.state for offer in rows(ctx, "offer"))))
+    print("leads are now:", dict(Counter(row.kind for row in rows(ctx, "custody"))))
+    print(f"waited too long, counted at each of the day's times, and always listed to somebody: {late}")
+    print("two people of a company with sales at once:", _two_people_of_a_company_have_one_rep(ctx))
+    for queue in report_queues(ctx, now, DAYS * DAY):
+        print(f"  {queue.queue}: {queue.left} left, median {queue.median_hours} hours, {queue.late} late")
 
 
 def _every_lead_has_one_custodian(ctx: AppContext) -> None:

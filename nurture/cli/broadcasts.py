@@ -33,10 +33,7 @@ def list_broadcasts(json: JsonOption = False) -> None:
     """List the published broadcasts: when each goes out, on which topic, and whether it is released."""
     with open_app() as app:
         found = reporting.report_broadcasts(app.ctx)
-    rows = [
-        (one.name, one.version, one.state, one.when, one.zone or "of each lead", one.not_after, one.topic)
-        for one in found
-    ]
+    rows = [(one.name, one.version, one.state, one.when, one.zone or "lead", one.not_after, one.topic) for one in found]
     columns = ("broadcast", "version", "state", "when", "zone", "not after", "topic")
     empty = "No broadcast is published. Write templates/broadcasts/NAME/, then run `nurture publish`."
     print_table(columns, rows, found, json=json, right=("version",), empty=empty)
@@ -88,7 +85,7 @@ def send(name: _Name, dry_run: DryRunOption = False, json: JsonOption = False) -
     if json:
         print_json({"broadcast": name, "version": found.program.version, **found.release._asdict()})
         return
-    _print_released(name, found)
+    _print_released(name, found, is_due=found.release.due_at <= now)
 
 
 def _print_counts(found: BroadcastCounts) -> None:
@@ -107,14 +104,15 @@ def _print_counts(found: BroadcastCounts) -> None:
             out.print(f"{count:>7,} {label}: {escape(reason)}")
 
 
-def _print_released(name: str, found: Released) -> None:
+def _print_released(name: str, found: Released, *, is_due: bool) -> None:
     schedule = found.program.schedule
     assert schedule is not None
     zone = schedule.zone or "the zone of each lead"
     verb = "is released" if found.is_new else "was released before"
+    asked = "at the next run" if is_due else f"on {format_cell(found.release.due_at)} UTC"
     out.print(
         f"{name}, version {found.program.version}, {verb}: {format_cell(schedule.when)} in {zone}, and not after "
-        f"{format_cell(schedule.not_after)}. Its audience is asked on {format_cell(found.release.due_at)} UTC.",
+        f"{format_cell(schedule.not_after)}. Its audience is asked {asked}.",
         soft_wrap=True,
     )
     out.print(f"[dim]To stop it: nurture broadcasts stop {name} --reason WHY[/]")
@@ -147,10 +145,8 @@ def report(json: JsonOption = False) -> None:
     rows = [
         (
             one.name,
-            one.state,
             one.sent,
             one.waiting,
-            one.held.total(),
             one.expired.total(),
             one.left_out.total() + one.withdrawn.total(),
             one.clicked,
@@ -159,5 +155,5 @@ def report(json: JsonOption = False) -> None:
         )
         for one in found
     ]
-    columns = ("broadcast", "state", "sent", "waiting", "held", "expired", "left out", "clicked", "replied", "unsub.")
-    print_table(columns, rows, found, json=json, right=columns[2:], empty="No broadcast is published.")
+    columns = ("broadcast", "sent", "waiting", "expired", "left out", "clicked", "replied", "unsub.")
+    print_table(columns, rows, found, json=json, right=columns[1:], empty="No broadcast is published.")

@@ -172,32 +172,34 @@ def leads(
     track: Annotated[str | None, typer.Option(help="Only leads on this track.")] = None,
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
     queue: Annotated[str | None, typer.Option(help="Only leads in this queue, such as account-ambiguous.")] = None,
+    find: Annotated[str, typer.Option(help="Only leads with these words in name, company or address.")] = "",
+    sort: Annotated[str, typer.Option(help="due, name, company or newest.")] = "due",
+    page: Annotated[int, typer.Option(min=1, help="The next rows: 2 shows those after the first `--limit`.")] = 1,
     limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> None:
-    """List leads: who has custody, what happens next and when."""
+    """List leads: who they are, who has custody, what happens next and when."""
+    chosen: dict[str, Any] = {"custodian": custodian, "track": track, "source": source, "queue": queue}
+    first = (page - 1) * limit
     with open_app() as app:
-        found = list_leads(
-            app.ctx, app.clock.now(), custodian=custodian, track=track, source=source, queue=queue, limit=limit
-        )
+        now = app.clock.now()
+        found = list_leads(app.ctx, now, **chosen, find=find, order=sort, offset=first, limit=limit + 1)
+    shown, has_more = found[:limit], len(found) > limit
     rows = [
         (
             each.id,
-            each.name,
-            each.company,
-            f"{each.custodian} {each.ref}",
-            _truncate(each.next_action),
+            f"{', '.join(filter(None, (each.name, each.company)))} {each.email}".strip(),
+            " ".join(filter(None, (each.custodian, each.ref, each.step and f"at {each.step}"))),
+            each.next_action,
             each.due_at,
             each.engagement,
         )
-        for each in found
+        for each in shown
     ]
-    columns = ("id", "name", "company", "custodian", "next action", "due (UTC)", "score")
-    print_table(columns, rows, found, json=json, right=("id", "score"))
-
-
-def _truncate(text: str, max_length: int = 46) -> str:
-    return text if len(text) <= max_length else f"{text[: max_length - 1].rstrip()}…"
+    columns = ("id", "lead", "custodian", "next action", "due (UTC)", "score")
+    print_table(columns, rows, shown, json=json, right=("id", "score"), empty="No lead is like that.")
+    if has_more and not json:
+        out.print(f"[dim]More: --page {page + 1}[/]")
 
 
 def signal(

@@ -78,6 +78,23 @@ SALES_QUEUES: Final = frozenset({Queue.AMBIGUOUS, *ROUTED_QUEUES, Queue.MANAGER_
 """Queues of leads that are with sales, or for which a person or an answer is awaited first."""
 
 
+def describe_custody(custodian: Custodian, queue: str) -> str:
+    """Return for what a lead waits that is on no track and not closed. *queue* names its queue, "" for none."""
+    match custodian:
+        case Custodian.OFFER:
+            return "a rep has been asked, and has not answered yet"
+        case Custodian.REP:
+            return "a rep has it"
+        case Custodian.QUEUE if queue == Queue.HAND_OFF:
+            return "waits for a rep with capacity"
+        case Custodian.QUEUE if queue == Queue.MISSING_FIELD:
+            return "waits for a field without which no rep can be chosen"
+        case Custodian.QUEUE:
+            return f"waits for a person in the queue {queue}"
+        case _:
+            return "not classified yet; the next sweep does"
+
+
 class PausedBy(StrEnum):
     """Who or what paused email to a lead; SEVERAL if one extended the pause of another."""
 

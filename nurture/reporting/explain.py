@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from nurture.db import locks
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.permission import NO_BASIS, MailPermission, may_mail
-from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, full_name, is_parked
+from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, describe_custody, full_name, is_parked
 from nurture.domain.scoring.bant import BANT_FIELDS, TIMELINE, BantValue, find_bant_value
 from nurture.errors import NotFound
 from nurture.formats.lead_row import UNCLEAR_CONSENT
@@ -71,6 +71,8 @@ class LeadExplanation:
     due_at: datetime | None
     readiness: str
     first_contact_at: datetime
+    zone: str
+    """The time zone of the lead, "" if it is unknown."""
     enrollment: CurrentEnrollment | None
     suspended: tuple[str, ...]
     """The tracks that others interrupted, each with its step and the day; the last one continues first."""
@@ -127,6 +129,7 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             due_at=record.due_at,
             readiness=record.readiness,
             first_contact_at=record.first_contact_at,
+            zone=record.zone,
             enrollment=_current_enrollment(rows[0]) if rows else None,
             suspended=tuple(
                 f"{one.enrollment.track}, step {one.enrollment.position.step}, interrupted on {one.left_at.date()}"
@@ -263,15 +266,11 @@ def _hold_status(ctx: AppContext, tx: Transaction, row: SnapshotRow, now: dateti
 
 
 def _off_track_reason(row: SnapshotRow) -> tuple[str, str]:
-    match row.kind:
-        case Custodian.CLOSED:
-            return "closed", f"closed as {row.ref}"
-        case Custodian.INTAKE:
-            return "intake", "not classified yet; the next sweep does"
-        case Custodian.QUEUE if row.ref != Queue.HAND_OFF:
-            return "queue", f"waits for a person in the queue {row.ref}"
-        case _:
-            return "with_sales", f"custodian is {row.kind}"
+    kind = Custodian(row.kind)
+    if kind is Custodian.CLOSED:
+        return "closed", f"closed as {row.ref}"
+    is_with_sales = kind in (Custodian.OFFER, Custodian.REP) or row.ref == Queue.HAND_OFF
+    return "with_sales" if is_with_sales else kind.value, describe_custody(kind, row.ref)
 
 
 _HOLD_NAMES: Final = {
@@ -304,7 +303,7 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
         ("owner", explanation.owner),
         ("since", explanation.since),
         ("next", explanation.next_action),
-        ("due (UTC)", explanation.due_at),
+        ("due", explanation.due_at),
         ("escalation", ", ".join(map(_describe_step, explanation.escalation_steps))),
         ("noted", "; ".join(explanation.notes)),
         ("on track", where),

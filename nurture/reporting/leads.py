@@ -8,20 +8,22 @@ from nurture.domain.lead import Custodian, full_name
 from nurture.domain.scoring.scoring import Points
 from nurture.errors import NotFound, suggest
 from nurture.journey.leads import history_queries
-from nurture.journey.leads.history_queries import LeadRecord
+from nurture.journey.leads.history_queries import LIST_ORDERS, LeadRecord
 from nurture.runtime.context import AppContext
 
 
 @dataclass(frozen=True, slots=True)
 class LeadRow:
-    """One lead, its custodian and its next action; *due_at* None means never."""
+    """One lead, its custodian and its next action; *due_at* None means never. *step* is that of its track."""
 
     id: int
     name: str
+    email: str
     company: str
     source: str
     custodian: str
     ref: str
+    step: str
     next_action: str
     due_at: datetime | None
     engagement: float
@@ -35,28 +37,39 @@ def list_leads(
     track: str | None = None,
     source: str | None = None,
     queue: str | None = None,
+    find: str = "",
+    order: str = "due",
+    offset: int = 0,
     limit: int = 50,
 ) -> list[LeadRow]:
-    """Return leads, earliest due first. Raises NotFound for an unknown custodian."""
+    """Return leads whose name, company or address contains all words of *find*, by default earliest due first.
+
+    Raises NotFound for an unknown custodian or order.
+    """
     known = [kind.value for kind in Custodian]
     if custodian is not None and custodian not in known:
         raise NotFound(f"There is no custodian {custodian!r}.", suggest(custodian, known))
+    if order not in LIST_ORDERS:
+        raise NotFound(f"Leads cannot be sorted by {order!r}.", suggest(order, LIST_ORDERS))
+    chosen = {"custodian": custodian, "track": track, "source": source, "queue": queue}
     with ctx.database.read() as tx:
-        rows = history_queries.list_leads(tx, custodian=custodian, track=track, source=source, queue=queue, limit=limit)
+        rows = history_queries.list_leads(tx, **chosen, words=find.split(), order=order, offset=offset, limit=limit)
         points = load_points(ctx, tx)
     return [
         LeadRow(
             row.id,
             full_name(row.fields),
+            row.email or "",
             str(row.fields.get("company") or ""),
             row.source,
             row.kind or "nobody",
             row.ref or "",
+            step,
             row.next_action or "",
             row.due_at,
             row.score_at(points, now),
         )
-        for row in rows
+        for row, step in rows
     ]
 
 

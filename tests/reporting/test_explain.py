@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -62,7 +63,7 @@ def test_a_lead_on_a_track_is_explained_with_its_step_its_hold_and_its_history(c
         ("advance", "touch"),
     ]
     by_event = {(line.stage, line.event): line for line in seen.history}
-    assert by_event["touch", "accepted"].reason == "01-hello of welcome, version 1"
+    assert by_event["touch", "sent"].reason == "01-hello of welcome, version 1"
     assert by_event["signal", "clicked"].ref == "welcome, 01-hello"
     assert [line.at for line in seen.history] == sorted(line.at for line in seen.history)
     assert dict(summary(seen))["on track"] == "welcome, step wait-for-click"
@@ -140,7 +141,7 @@ def test_a_closed_lead_shows_how_it_ended_and_who_had_it(ctx: AppContext) -> Non
     close_lead(ctx, lead, Closing.WON, START + DAY, amount=1200.0, source="crm")
     by_event = {(line.stage, line.event): line for line in explain(ctx, lead, START + DAY).history}
     assert by_event["outcome", "won"].ref == "1,200.00"
-    assert by_event["brief", "accepted"].reason == "brief to ana"
+    assert by_event["brief", "sent"].reason == "brief to ana"
 
 
 def test_a_lead_that_nobody_keeps_is_explained_without_an_error(ctx: AppContext) -> None:
@@ -213,3 +214,31 @@ def test_leads_are_listed_with_who_is_due_first_at_the_top_and_closed_ones_last(
     assert [row.id for row in list_leads(ctx, START, limit=1)] == [head]
     with pytest.raises(NotFound, match="Did you mean `track`"):
         list_leads(ctx, START, custodian="trak")
+
+
+def test_leads_are_found_by_the_words_of_name_company_and_address_sorted_and_paged(ctx: AppContext) -> None:
+    people = {"jo1": ("Jo", "Berg", "Hartmann"), "jo2": ("Jo", "Berg", "Arndt"), "ann": ("Ann", "Zu_ber%g", "Hartmann")}
+    ids = {
+        key: add_lead(
+            ctx, email=f"{key}@people.example", first_name=first, last_name=last, company=company, title="Head"
+        )
+        for key, (first, last, company) in people.items()
+    }
+    run_at(ctx, START)
+
+    def found(**chosen: Any) -> list[str]:
+        return [next(key for key in ids if ids[key] == row.id) for row in list_leads(ctx, START, **chosen)]
+
+    assert found(find="berg") == ["jo1", "jo2"]
+    assert found(find="HARTMANN berg") == ["jo1"]
+    assert found(find="people.example") == ["jo1", "jo2", "ann"]
+    assert found(find="%") == found(find="_") == ["ann"]
+    assert found(order="company") == ["jo2", "jo1", "ann"]
+    assert found(order="name") == ["jo1", "jo2", "ann"]
+    assert found(order="newest") == ["ann", "jo2", "jo1"]
+    assert found(order="newest", offset=1, limit=1) == ["jo2"]
+    assert [(row.email, row.step) for row in list_leads(ctx, START, find="arndt")] == [
+        ("jo2@people.example", "01-hello")
+    ]
+    with pytest.raises(NotFound, match="Did you mean `name`"):
+        list_leads(ctx, START, order="nam")

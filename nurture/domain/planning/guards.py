@@ -7,7 +7,7 @@ from datetime import datetime
 
 from nurture.domain.consent.permission import MailPermission
 from nurture.domain.delivery.stops import STOP_REVIEW_INTERVAL, StopAction
-from nurture.domain.lead import Custodian, Queue
+from nurture.domain.lead import Custodian, Queue, describe_custody
 from nurture.domain.planning.callback import hold_for_callback
 from nurture.domain.planning.conditions import earliest
 from nurture.domain.planning.criteria import evaluate_requests
@@ -56,7 +56,7 @@ def with_sales(context: DecisionContext) -> Decision | None:
     """Hold while a rep has the lead or an open offer of it."""
     if context.view.custodian is Custodian.TRACK or context.view.is_parked:
         return None
-    return hold(context.view, HoldReason.WITH_SALES, None, f"custodian is {context.view.custodian.value}")
+    return hold(context.view, HoldReason.WITH_SALES, None, describe_custody(context.view.custodian, context.view.queue))
 
 
 # 3. Requests

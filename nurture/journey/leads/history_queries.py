@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.consent import suppression
@@ -13,6 +13,7 @@ from nurture.db.tables.delivery import message
 from nurture.db.tables.leads import address, custody, identity, journal, lead
 from nurture.db.tables.outcomes import outcome
 from nurture.db.tables.signals import signal
+from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.statements import describe_statement
 from nurture.domain.scoring import scoring
@@ -21,6 +22,9 @@ from nurture.journey.leads.consent_queries import load_statements
 from nurture.journey.leads.snapshot import stored_engagement
 
 MAX_NEAR_MATCHES: Final = 1_000
+_NAME_FIELDS: Final = ("last_name", "first_name")
+_MESSAGE_EVENTS: Final = {"accepted": "sent"}
+"""What is shown of a message in a state that other events have, too: a rep accepts a lead."""
 
 
 class LeadRecord(NamedTuple):
@@ -92,6 +96,9 @@ def load_lead_records(tx: Transaction, lead_ids: Collection[int]) -> dict[int, L
     return {row[0]: LeadRecord._make(row) for row in rows}
 
 
+LIST_ORDERS: Final = ("due", "name", "company", "newest")
+
+
 def list_leads(
     tx: Transaction,
     *,
@@ -99,10 +106,28 @@ def list_leads(
     track: str | None = None,
     source: str | None = None,
     queue: str | None = None,
+    words: Sequence[str] = (),
+    order: str = "due",
+    offset: int = 0,
     limit: int,
-) -> list[LeadRecord]:
-    """Return leads, the ones that are due first at the top, closed ones last."""
-    statement = _select_records().order_by(custody.c.due_at.asc().nulls_last(), lead.c.id).limit(limit)
+) -> list[tuple[LeadRecord, str]]:
+    """Return leads whose name, company or address contains all *words*, each with its step, "" without any.
+
+    By *order*, one of LIST_ORDERS: the ones that are due first at the top, and closed ones last.
+    """
+    name, company = ([lead.c.fields[key].as_string() for key in keys] for keys in (_NAME_FIELDS, ("company",)))
+    orders: dict[str, list[ColumnElement[Any]]] = {
+        "due": [custody.c.due_at.asc().nulls_last()],
+        "name": [func.lower(func.coalesce(one, "")) for one in name],
+        "company": [func.lower(func.coalesce(one, "")) for one in (*company, *name)],
+        "newest": [lead.c.id.desc()],
+    }
+    is_active = and_(enrollment.c.lead_id == lead.c.id, IS_ACTIVE)
+    statement = _select_records().add_columns(enrollment.c.step).outerjoin(enrollment, is_active)
+    statement = statement.order_by(*orders[order], lead.c.id).offset(offset).limit(limit)
+    for word in words:
+        shown = (*name, *company, address.c.email)
+        statement = statement.where(or_(*(one.icontains(word, autoescape=True) for one in shown)))
     if custodian is not None:
         statement = statement.where(custody.c.kind == custodian)
     if track is not None:
@@ -111,7 +136,7 @@ def list_leads(
         statement = statement.where(custody.c.kind == "queue", custody.c.ref == queue)
     if source is not None:
         statement = statement.where(lead.c.source == source)
-    return [LeadRecord._make(row) for row in tx.execute(statement)]
+    return [(LeadRecord._make(row[:-1]), row[-1] or "") for row in tx.execute(statement)]
 
 
 def load_history(tx: Transaction, lead_id: int, address_id: int | None) -> list[HistoryEvent]:
@@ -146,7 +171,9 @@ def _message_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
         to = f" to {row.rep}" if row.rep else ""
         reason = f": {row.reason}" if row.reason else ""
         at = row.send_at if row.state == "planned" else row.accepted_at or row.state_at
-        events.append(HistoryEvent(at, row.kind, row.state, f"{label}{to}{reason}", row.send_key))
+        events.append(
+            HistoryEvent(at, row.kind, _MESSAGE_EVENTS.get(row.state, row.state), f"{label}{to}{reason}", row.send_key)
+        )
     return events
 
 

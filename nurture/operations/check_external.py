@@ -204,7 +204,7 @@ def check_pages(setup: DoctorContext) -> Sequence[CheckResult]:
     """Request our own pages at their public URL, as a lead who unsubscribes does."""
     base = setup.settings.base_url
     if base is None:
-        found = "no public URL is set: leads can unsubscribe only by reply"
+        found = "no public URL is set: leads unsubscribe only by reply, and reps cannot answer a hand-off by themselves"
         remedy = "Set NURTURE_BASE_URL; large mailbox providers require one-click unsubscribe."
         return [CheckResult("pages", "warning", found, remedy)]
     worse: CheckState = "failed" if setup.is_live else "warning"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from html.parser import HTMLParser
 from typing import Final
 
@@ -20,6 +21,7 @@ _UNSAFE_STYLE: Final = re.compile(
 _IGNORED_CHARACTERS: Final = re.compile(r"[\x00-\x20\u200b-\u200f\u2060\ufeff]")
 
 
+@lru_cache(maxsize=128)
 def always_prints(source: str, name: str) -> bool:
     """Return whether the Jinja text *source* prints the dotted *name* for any values."""
     return _body_prints(TEXT.parse(source).body, name)

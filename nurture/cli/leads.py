@@ -172,7 +172,7 @@ def leads(
     track: Annotated[str | None, typer.Option(help="Only leads on this track.")] = None,
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
     queue: Annotated[str | None, typer.Option(help="Only leads in this queue, such as account-ambiguous.")] = None,
-    find: Annotated[str, typer.Option(help="Only leads with these words in name, company or address.")] = "",
+    words: Annotated[str, typer.Option("--find", help="Only leads with these words in name, company or address.")] = "",
     sort: Annotated[str, typer.Option(help="due, name, company or newest.")] = "due",
     page: Annotated[int, typer.Option(min=1, help="The next rows: 2 shows those after the first `--limit`.")] = 1,
     limit: LimitOption = 50,
@@ -183,7 +183,7 @@ def leads(
     first = (page - 1) * limit
     with open_app() as app:
         now = app.clock.now()
-        found = list_leads(app.ctx, now, **chosen, find=find, order=sort, offset=first, limit=limit + 1)
+        found = list_leads(app.ctx, now, **chosen, find=words, order=sort, offset=first, limit=limit + 1)
     shown, has_more = found[:limit], len(found) > limit
     rows = [
         (

@@ -207,7 +207,7 @@ def _list_events(tx: Transaction) -> list[SimulatedEvent]:
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
             days += [SimulatedEvent(at, f"email {action[3]}", reason, is_email=True) for action in actions]
         elif event in ("left", "moved", TAKEN_OVER):
-            days.append(SimulatedEvent(at, f"moves to {ref}", reason))
+            days.append(SimulatedEvent(at, "is classified again" if ref == "return" else f"moves to {ref}", reason))
         elif event in ("skipped", "hand_off", "paused", "offered", "error", "recycled", "closed"):
             days.append(SimulatedEvent(at, event.replace("_", " "), reason if event != "error" else json.dumps(reason)))
     clicks = select(signal.c.occurred_at, signal.c.step).where(signal.c.kind == SignalKind.CLICKED.value)

@@ -48,6 +48,14 @@ def test_an_attendee_who_does_nothing() -> None:
     assert [name for _, name in _emails(shown)[5:8]] == ["01-one-idea", "02-story", "03-when-do-you-decide"]
 
 
+def test_who_has_no_track_to_go_back_to_is_classified_again() -> None:
+    rules = dict(read_folder(TEMPLATES))
+    path = "tracks/webinar-attended/track.yaml"
+    rules[path] = rules[path].replace("finally: keep-warm", "finally: previous")
+    titles = [day.title for day in simulate(rules, "webinar-attended", MONDAY, 60).days]
+    assert "is classified again" in titles
+
+
 def test_an_attendee_from_finance_reads_what_it_costs() -> None:
     shown = _simulated("webinar-attended", 20, title="CFO")
     assert _emails(shown)[2] == ("03-16 13:00", "03-what-it-costs")

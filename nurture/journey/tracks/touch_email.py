@@ -10,6 +10,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.fields import MissingText
 from nurture.domain.lead import Custodian, full_name, has_value
 from nurture.domain.planning.program import Program, Sender
+from nurture.errors import NurtureError
 from nurture.formats.languages import language_code, main_language
 from nurture.journey.consent import open_tracking_queries
 from nurture.journey.tracks.owner_sender import Contact, load_owners
@@ -30,6 +31,9 @@ from nurture.runtime.published import Definitions
 REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address"})
 """Variables that every touch must use."""
 
+OWNER: Final = "lead.owner"
+"""In an email the name of the lead's rep; without one, what its field `owner` says."""
+
 KNOWN_VARIABLES: Final = frozenset(
     {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.consent_reason"}
     | {"unsubscribe_url", "preferences_url", *LAYOUT_VARIABLES}
@@ -48,6 +52,11 @@ class TouchTemplate:
     reply_to: Address | None = None
     language: str = ""
     """The language of the email, "" for the default of its track."""
+
+    @property
+    def asks_for_owner(self) -> bool:
+        """Return whether the email is sent in the name of the lead's rep, or names it."""
+        return self.program.sender.owner or OWNER in self.compiled.variables
 
     def from_rep(self, rep: Address) -> Self:
         """Return it in the name of *rep*. The address stays: only its domain may send, and takes bounces."""
@@ -76,6 +85,10 @@ def choose_language(program: Program, email: str, fields: Mapping[str, Any], cou
     return wanted if wanted in languages else ""
 
 
+_TemplateKey = tuple[str, int, str, str]
+"""Track, version, email and language."""
+
+
 @dataclass(frozen=True)
 class Touches:
     """What the touches of a batch share: their templates, the reps, and who agreed to open tracking."""
@@ -83,36 +96,47 @@ class Touches:
     ctx: AppContext
     open_tracked_leads: Collection[int]
     owners: Mapping[int, Address] = field(default_factory=dict)
-    """The rep of each lead whose track sends in the name of its rep."""
+    """The rep of each lead whose email asks for it."""
     templates: dict[tuple[object, ...], TouchTemplate] = field(default_factory=dict)
 
     @classmethod
     def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
-        """Read reps, and who agreed to open tracking. Templates are read when they are needed, once per batch."""
-        tracks = {(one.track or "", one.track_version or 0) for one in batch}
-        by_owner = {key for key in tracks if ctx.definitions.program(tx, *key).sender.owner}
-        of_owners = [one for one in batch if (one.track, one.track_version) in by_owner]
+        """Read reps as far as an email asks for them, and who agreed to open tracking. Templates are read once."""
+        found = cls(ctx, ())
+        of_owners = [one for one in batch if found.asks_for_owner(tx, one)]
         contacts = [Contact(one.lead_id, one.address or "", one.fields) for one in of_owners]
         owners = load_owners(ctx, tx, contacts, now) if contacts else {}
         if ctx.tracking is None:
-            return cls(ctx, (), owners)
-        return cls(ctx, open_tracking_queries.filter_consenting(tx, [one.lead_id for one in batch]), owners)
+            return replace(found, owners=owners)
+        consenting = open_tracking_queries.filter_consenting(tx, [one.lead_id for one in batch])
+        return replace(found, open_tracked_leads=consenting, owners=owners)
 
-    def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
-        """Compose one touch."""
+    def asks_for_owner(self, tx: Transaction, message: DueMessage) -> bool:
+        """Return whether the email of *message* needs the rep of its lead."""
+        try:
+            return self.load_template(tx, message)[1].asks_for_owner
+        except NurtureError:  # composing it says why, and holds this message alone
+            return False
+
+    def load_template(self, tx: Transaction, message: DueMessage) -> tuple[_TemplateKey, TouchTemplate]:
+        """Return the template of *message*, in the language of its lead, with its key in `templates`."""
         track, version = message.track or "", message.track_version or 0
         program = self.ctx.definitions.program(tx, track, version)
         language = choose_language(program, message.email, message.fields, message.country)
         key = track, version, message.email, language
         if key not in self.templates:
             self.templates[key] = load_template(self.ctx, tx, *key)
-        track_opens = message.lead_id in self.open_tracked_leads
-        template = self.templates[key]
-        rep = self.owners.get(message.lead_id) if template.program.sender.owner else None
-        if rep is not None and (*key, rep) not in self.templates:
-            self.templates[*key, rep] = template.from_rep(rep)
-        template = template if rep is None else self.templates[*key, rep]
-        return compose_touch(self.ctx, template, message, track_opens=track_opens)
+        return key, self.templates[key]
+
+    def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
+        """Compose one touch."""
+        key, template = self.load_template(tx, message)
+        track_opens, owner = message.lead_id in self.open_tracked_leads, self.owners.get(message.lead_id)
+        if owner is not None and template.program.sender.owner:
+            if (*key, owner) not in self.templates:
+                self.templates[*key, owner] = template.from_rep(owner)
+            template = self.templates[*key, owner]
+        return compose_touch(self.ctx, template, message, track_opens=track_opens, owner=owner)
 
 
 def withdrawal_reason(message: DueMessage) -> str:
@@ -127,10 +151,16 @@ TOUCH: Final = MessageKind("touch", Touches.load, withdrawal_reason)
 
 
 def compose_touch(
-    ctx: AppContext, template: TouchTemplate, message: DueMessage, *, track_opens: bool = False
+    ctx: AppContext,
+    template: TouchTemplate,
+    message: DueMessage,
+    *,
+    track_opens: bool = False,
+    owner: Address | None = None,
 ) -> ComposedMessage:
-    """Compose a touch; *track_opens* is whether the lead agreed to open tracking."""
+    """Compose a touch; *track_opens* is whether the lead agreed to open tracking, *owner* its rep if it is known."""
     program, language = template.program, template.language
+    message = message if owner is None else message._replace(fields={**message.fields, "owner": owner.name})
     links, envelope, values = address_lead(ctx, program, template.sender, message, message.step, language)
     if template.reply_to is not None and not ctx.reply_domain:
         envelope = replace(envelope, reply_to=template.reply_to)

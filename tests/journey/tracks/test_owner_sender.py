@@ -67,6 +67,22 @@ def test_the_name_and_the_reply_address_are_those_of_the_rep_and_the_address_sta
     assert "Ben, 1 Harbour Lane" in mia.get_body(("plain",)).get_content()  # type: ignore[union-attr]
 
 
+def test_an_email_names_the_rep_of_the_lead_and_has_words_for_a_lead_without(db: Database, tmp_path: Path) -> None:
+    rules = _rules(sender="")
+    hello = "tracks/welcome/01-hello.md"
+    rules[hello] = rules[hello].replace("subject: Hello", "subject: '{{ lead.owner or \"we\" }}'", 1)
+    ctx = make_context(db, tmp_path, rules=rules)
+    add_account(ctx, "acme.example", "ben")
+    add_lead(ctx, title="Head of stock", email="mia@acme.example", owner="ana")
+    add_lead(ctx, title="Head of stock", email="lia@other.example", owner="ana@house.example")
+    add_lead(ctx, title="Head of stock", email="kim@third.example", owner="Somebody Else")
+    add_lead(ctx, title="Head of stock", email="noor@fourth.example")
+    run_at(ctx, START, START + 2 * HOUR, SENT)
+    names = {name: str(sent_to(tmp_path, name)["Subject"]) for name in ("mia", "lia", "kim", "noor")}
+    assert names == {"mia": "Ben", "lia": "Ana", "kim": "Somebody Else", "noor": "we"}
+    assert str(sent_to(tmp_path, "mia")["From"]) == "Ada <ada@house.example>"
+
+
 def test_with_a_reply_domain_a_reply_still_comes_to_its_message_and_then_to_the_rep(
     ctx: AppContext, tmp_path: Path
 ) -> None:

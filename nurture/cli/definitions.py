@@ -219,41 +219,58 @@ def preview(
 def _compose(email: str, lead: str | None, templates: Path | None) -> ComposedEmail:
     track, name = _parse_email_name(email)
     sources = read_folder(templates_folder(templates))
+    return previews.render_preview(sources, track, name, _load_recipient(lead))
+
+
+def _load_recipient(lead: str | None) -> previews.Recipient:
     if lead is None:
-        return previews.render_preview(sources, track, name, previews.SAMPLE_RECIPIENT)
+        return previews.SAMPLE_RECIPIENT
     with open_app() as app:
-        recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
-    return previews.render_preview(sources, track, name, recipient)
+        return previews.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
 
 
 def test(
-    email: Annotated[str, typer.Argument(help="TRACK/EMAIL, such as webinar-attended/01-recording.")],
+    email: Annotated[str, typer.Argument(help="TRACK/EMAIL, such as webinar-attended/01-recording; TRACK for all.")],
     to: Annotated[str, typer.Option(help="Your own address.")],
     lead: Annotated[str | None, typer.Option(help="Render the email for this lead.")] = None,
     templates: TemplatesOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Send one email to yourself through the configured provider. No lead and no track is changed.
+    """Send one email, or all of a track, to yourself through the configured provider. No lead is changed.
 
-    The exit code is 0 only if the provider accepted the email.
+    The exit code is 0 only if the provider accepted each email.
     """
-    composed = _compose(email, lead, templates)
+    if "/" in email:
+        composed = [_compose(email, lead, templates)]
+    else:
+        composed = previews.render_track(read_folder(templates_folder(templates)), email, _load_recipient(lead))
     with open_app(upgrade=True) as app:
-        shown = previews.readdress(composed, to, app.ctx.reply_domain, RealClock().now())
-        (receipt,) = app.ctx.provider.send([shown], RealClock().now())
+        now = RealClock().now()
+        shown = [previews.readdress(one, to, app.ctx.reply_domain, now) for one in composed]
+        receipts = app.ctx.provider.send(shown, now)
         name, settings = app.ctx.provider.name, app.settings
-    failure = _receipt_error(receipt, name, to)
-    if json:
-        reason = None if isinstance(receipt, Accepted) else receipt.reason
-        print_json({"provider": name, "receipt": type(receipt).__name__, "to": to, "reason": reason})
-        if failure is not None:
-            raise typer.Exit(failure.exit_code)
-        return
-    if failure is not None:
-        raise failure
+    failures = [_receipt_error(receipt, name, to) for receipt in receipts]
     folder = PROVIDERS[name].folder
     where = f", into {folder(settings)}" if folder is not None else ""
-    out.print(f"{type(receipt).__name__} by {name}{where}: {escape(shown.subject)}")
+    if json:
+        reports = [
+            {
+                "provider": name,
+                "receipt": type(receipt).__name__,
+                "to": to,
+                "reason": None if isinstance(receipt, Accepted) else receipt.reason,
+            }
+            for receipt in receipts
+        ]
+        print_json(reports[0] if "/" in email else reports)
+    else:
+        for one, receipt, failure in zip(shown, receipts, failures, strict=True):
+            if failure is None:
+                out.print(f"{type(receipt).__name__} by {name}{where}: {escape(one.subject)}")
+    for failure in filter(None, failures):
+        if json:
+            raise typer.Exit(failure.exit_code)
+        raise failure
 
 
 def _receipt_error(receipt: Receipt, provider: str, to: str) -> NurtureError | None:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from nurture.db.tables.leads import address, lead
 from nurture.definitions.folder import Sources, email_folder
+from nurture.definitions.languages import split_language
 from nurture.definitions.read_all import load
 from nurture.domain.lead import full_name
 from nurture.domain.planning.content import utm_parameters
@@ -84,7 +85,15 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> C
         to=Address(full_name(to.fields), to.email),
         reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
     )
-    return compose(compiled, touch_values(to.fields, program, mailto, to.consent_basis, "", language), envelope)
+    fields = to.fields if to.owner is None else {**to.fields, "owner": to.owner.name}
+    return compose(compiled, touch_values(fields, program, mailto, to.consent_basis, "", language), envelope)
+
+
+def render_track(sources: Sources, track: str, to: Recipient) -> list[ComposedEmail]:
+    """Compose all emails of *track* for *to*, each in one language, by name. Raises as `render_preview`."""
+    definition = load(sources).tracks.get(track)
+    emails = {split_language(email)[0] for email in definition.emails} if definition is not None else {""}
+    return [render_preview(sources, track, email, to) for email in sorted(emails)]
 
 
 def readdress(email: ComposedEmail, to: str, reply_domain: str, now: datetime) -> ComposedEmail:

@@ -54,6 +54,18 @@ def test_an_accepted_message_is_a_success(cli: CliSession) -> None:
         assert len(server.accepted) == 2
 
 
+def test_all_emails_of_a_track_are_sent_and_each_has_its_receipt(cli: CliSession) -> None:
+    with smtp_server() as server:
+        _by_smtp(cli, f"smtp://127.0.0.1:{server.port}")
+        shown = cli.ok("tracks", "test", "welcome", "--to", "me@house.example").out.splitlines()
+        assert [line.partition("[test] ")[2] for line in shown] == ["Hello", "More"]
+        assert len(server.accepted) == 2
+        server.script_faults("RCPT", "550 5.1.1 nobody of this name")
+        payload = cli.run("tracks", "test", "welcome", "--to", "me@house.example", "--json")
+        assert (payload.code, [one["receipt"] for one in payload.json]) == (4, ["Rejected", "Accepted"])
+    assert "There is no track welcom" in cli.fails("tracks", "test", "welcom", "--to", "me@house.example").err
+
+
 def test_a_test_email_has_the_envelope_of_real_email(cli: CliSession) -> None:
     with smtp_server() as server:
         _by_smtp(cli, f"smtp://127.0.0.1:{server.port}")

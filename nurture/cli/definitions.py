@@ -30,6 +30,7 @@ from nurture.definitions.folder import SENDING, Sources, read_folder, scan_folde
 from nurture.definitions.read_all import load, read
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.domain.delivery.stops import ALL_TRACKS, Stops
+from nurture.domain.lead import Custodian
 from nurture.domain.problems import Problem, faults
 from nurture.errors import InvalidDefinitions, InvalidState, Misconfigured, NotFound, NurtureError
 from nurture.files import make_folder, write_private
@@ -43,6 +44,7 @@ from nurture.publishing import preview as previews
 from nurture.publishing import publish as publishing
 from nurture.publishing.audience_check import AudienceCount, count_audiences
 from nurture.reporting.field_queries import list_fields
+from nurture.reporting.queries import leads_by_custody
 from nurture.settings import Settings
 from nurture.simulation.engine import simulate as run_simulation
 
@@ -103,19 +105,22 @@ def _check_pages(sources: Sources) -> list[Problem]:
 
 
 def tracks(templates: TemplatesOption = None, json: JsonOption = False) -> None:
-    """List the tracks in templates/: priority, number of emails, goal, and whether they are stopped."""
+    """List the tracks in templates/: priority, emails, the leads on it, goal, and whether they are stopped."""
     rules = load(read_folder(templates_folder(templates)))
-    stops = _load_stops()
-    rows: list[tuple[object, ...]] = [
-        (name, track.program(0).priority, len(track.emails), track.program(0).goal, str(stops.get(name, "")))
-        for name, track in sorted(rules.tracks.items())
-    ]
-    rows += [(name, None, None, "", str(stop)) for name, stop in stops.items() if name and name not in rules.tracks]
-    columns = ("track", "priority", "emails", "goal", "stopped")
+    stops, leads = _load_stops(), _count_leads()
+    rows: list[tuple[object, ...]] = []
+    for name, track in sorted(rules.tracks.items()):
+        program, on_it = track.program(0), leads.get(name, 0) if leads else None
+        rows.append((name, program.priority, len(track.emails), on_it, program.goal, str(stops.get(name, ""))))
+    gone = [(name, stop) for name, stop in stops.items() if name and name not in rules.tracks]
+    rows += [(name, None, None, leads.get(name, 0), "", str(stop)) for name, stop in gone]
+    columns = ("track", "priority", "emails", "leads", "goal", "stopped")
     data = [dict(zip(columns, row, strict=True)) for row in rows]
-    print_table(columns, rows, data, json=json, right=("priority", "emails"))
+    print_table(columns, rows, data, json=json, right=("priority", "emails", "leads"))
     if ALL_TRACKS in stops:
         err.print(f"[yellow]{escape(str(stops[ALL_TRACKS]))}[/]")
+    if empty := [name for name in sorted(rules.tracks) if leads and name not in leads]:
+        err.print(f"[yellow]Nobody is on {escape(', '.join(empty))}: `nurture check --leads` counts who would fit.[/]")
     for line in _load_content_left():
         err.print(f"[yellow]{escape(line)}[/]")
 
@@ -142,6 +147,14 @@ def copy(
         out.print(f"  {escape(note)}")
     _print_found(folder, found.problems)
     out.print("Next: change the copy, then `nurture check` and `nurture publish`.")
+
+
+def _count_leads() -> dict[str, int]:
+    """Return how many leads are on each track now; nothing without a database, or without leads on any."""
+    with suppress(NurtureError), open_app() as app, app.database.read() as tx:
+        counts = leads_by_custody(tx, None)
+        return {ref: count for (kind, ref), count in counts.items() if kind == Custodian.TRACK}
+    return {}
 
 
 def _load_content_left() -> list[str]:

@@ -250,6 +250,10 @@ def test_all_mail_is_stopped_and_started(due: CliSession) -> None:
     stopped = due.ok("delivery", "stop", "--all", "--reason", "wrong sender", "--json").json
     assert (stopped["track"], stopped["action"], stopped["reason"]) == ("", "stop_all", "wrong sender")
     assert "all mail, also to sales, is stopped" in due.ok("tracks", "list").err
+    assert {one["track"]: one["leads"] for one in due.ok("tracks", "list", "--json").json} == {"keep": 1, "welcome": 1}
+    assert "Nobody is on" not in due.ok("tracks", "list").err
+    due.ok("tracks", "copy", "welcome", "hello")
+    assert "Nobody is on hello: `nurture check --leads` counts who would fit." in due.ok("tracks", "list").err
     assert "nurture delivery start" in due.fails("delivery", "stop", "--all", "--reason", "again").err
     assert due.ok("delivery", "start", "--json").json["action"] == "start"
 

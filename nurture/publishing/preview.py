@@ -91,8 +91,7 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> C
 
 def render_track(sources: Sources, track: str, to: Recipient) -> list[ComposedEmail]:
     """Compose all emails of *track* for *to*, each in one language, by name. Raises as `render_preview`."""
-    definition = load(sources).tracks.get(track)
-    emails = {split_language(email)[0] for email in definition.emails} if definition is not None else {""}
+    emails = {split_language(email)[0] for email in load(sources).definition(track).emails}
     return [render_preview(sources, track, email, to) for email in sorted(emails)]
 
 

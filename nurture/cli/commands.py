@@ -106,6 +106,7 @@ COMMANDS: Final = {
     "reports touches": "reports:report_touches",
     "reports links": "reports:report_links",
     "reports wins": "reports:report_wins",
+    "reports measures": "measures_report:measures",
     "reports sales": "sales_report:sales",
     "reports speed": "reports:report_speed",
     "reports queues": "reports:report_queues",

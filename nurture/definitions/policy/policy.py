@@ -9,6 +9,7 @@ from pydantic import Field
 from nurture.definitions.conditions import ALWAYS, KnownEmails, read_condition
 from nurture.definitions.destinations import read_destination
 from nurture.definitions.folder import POLICY, Sources
+from nurture.definitions.policy.agreement import read_agreement
 from nurture.definitions.policy.priority import read_priority
 from nurture.definitions.policy.queues import read_queues
 from nurture.definitions.policy.replies import read_replies
@@ -62,6 +63,7 @@ class PolicyShape(Shape):
     follow_up_within: PositiveSpan = Field(examples=["2 days"])
     max_silence: PositiveSpan = Field(examples=["60 days"])
     next_touch_within: Any = Field(None, examples=["{followed up: 21 days, in talks: 45 days}"])
+    agreement: Any = Field(None, examples=["{review_on: 2026-07-15, sales: {R18: at least 90 %}}"])
     reject_reasons: Any = Field(examples=["{not-now: {label: Not now, then: resume, cool_off: 60 days}}"])
     on_expiry: Any = Field(examples=["{then: resume, cool_off: 7 days}"])
 
@@ -168,6 +170,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
         queues=read_queues(node, team, sources, context),
         replies=read_replies(node.part("replies"), context),
         priority=read_priority(node.part("priority"), hand_off_rules, letters, context),
+        agreement=read_agreement(node.part("agreement"), context),
     )
 
 

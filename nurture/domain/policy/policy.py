@@ -14,6 +14,7 @@ from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.missing_fields import fields_used
 from nurture.domain.planning.program import Destination, Sender
 from nurture.domain.planning.requests import CriterionKind, request_kinds, request_part
+from nurture.domain.policy.agreement import Agreement
 from nurture.domain.policy.business_hours import SlaPolicy, WorkCalendar
 from nurture.domain.policy.crm_status import SalesStatus
 from nurture.domain.policy.queues import NOTIFIED_AT_ONCE, REVIEW_INTERVAL, QueuePolicy
@@ -147,6 +148,8 @@ class Policy:
     """Which hand-offs have another speed than `sla`; the first that takes a hand-off decides."""
     queues: QueuePolicy = field(default_factory=QueuePolicy)
     """Who works the leads in queues, and how soon."""
+    agreement: Agreement | None = None
+    """What marketing and sales owe each other, as limits on measures."""
     sender: Sender = field(default_factory=lambda: Sender("", "", ""))
     """The sender of email to reps and managers."""
 

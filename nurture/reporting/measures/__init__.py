@@ -1,0 +1,1 @@
+"""Measures: the figure of every requirement, with its definition, trend and leads."""

@@ -31,6 +31,7 @@ run
 leads suppress mia@people.example
 leads suppressions export out/optouts.csv
 reports sales --csv sales.csv --html sales.html
+reports measures --csv measures.csv --html measures.html
 preview webinar-attended/01-recording --output shown
 admin tokens create website --scope leads:write"""
 LEADS = (

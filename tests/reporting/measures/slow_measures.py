@@ -130,7 +130,7 @@ class SlowMeasures:
         def reached(one: Handoff) -> bool:
             return one.taken is not None and (one.taken.followed_up_at is not None or one.won)
 
-        def told(one: Handoff) -> bool:
+        def was_given_back(one: Handoff) -> bool:
             return within(one.rejected, 7) and not within(one.touched, 7)
 
         def never(one: Handoff) -> bool:
@@ -142,7 +142,7 @@ class SlowMeasures:
         def ignored(one: Handoff) -> bool:
             return all(offer.state in ("expired", "lapsed") and not offer.followed_up_at for offer in one.offers)
 
-        unknown = sum(map(told, old[7]))
+        unknown = sum(map(was_given_back, old[7]))
         return {
             "R1": (sum(map(wrong, of)), len(of), 0),
             "R4": (sum(known(one, 7) for one in old[7]), len(old[7]), 0),

@@ -100,6 +100,10 @@ INSERT INTO signal (lead_id, kind, occurred_at, recorded_at, natural_key, verdic
 SELECT id, 'deciding', time(at), time(at), 'deciding:' || id, 'human', '', date(at + 86400 * (30 + won), 'unixepoch'),
   'form', time(at) FROM plan WHERE won % 20 = 0;
 
+INSERT INTO signal (lead_id, kind, occurred_at, recorded_at, natural_key, verdict, verdict_reason, source, applied_at)
+SELECT id, CASE WHEN place % 2 THEN 'attended' ELSE 'registered' END, time(at), time(at), 'event:' || id, 'human', '',
+  'webinar', time(at) FROM plan WHERE click < 200;
+
 INSERT INTO missing_field (lead_id, field, rule, requested_at, due_at, filled_at, filled_by)
 SELECT id, 'country', 'dach', time(at), time(at + 259200), CASE WHEN won < 600 THEN time(at + 86400) END,
   CASE WHEN won < 600 THEN 'lead' END FROM plan WHERE place BETWEEN 20 AND 39;

@@ -40,9 +40,13 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Rows to count. *listed* has the same columns, but a row per fact where *sql* has counts of them."""
+    """Rows to count. *listed* has the same columns, but a row per fact where *sql* has counts of them.
+
+    *grouped* are the columns, in classes, by which rows are counted before any condition is looked at.
+    """
 
     sql: str
+    grouped: tuple[str, ...] = ()
     listed: str = ""
     independent: bool = False
 

@@ -22,11 +22,12 @@ Parameters = Mapping[str, Any]
 """`now`, and what the policy says: lists of names, and the capacities of reps as JSON."""
 
 _NUMBER: Final = "CAST({} AS double precision)"
-_MACRO: Final = re.compile(r"\b(days|days_until|month|day|lookup)\(([^(),]+)(?:, ([^(),]+))?\)")
+_MACRO: Final = re.compile(r"\b(days|days_until|month_start|month|day|lookup)\(([^(),]+)(?:, ([^(),]+))?\)")
 _SQLITE: Final = {
     "days": "((unixepoch({1}) - unixepoch({0})) / 86400.0)",
     "days_until": "((unixepoch({1}) - unixepoch({0})) / 86400.0)",
     "month": "substr({0}, 1, 7)",
+    "month_start": "substr({0}, 1, 7)",
     "day": "substr({0}, 1, 10)",
     "lookup": "json_extract({0}, '$.\"' || {1} || '\"')",
 }
@@ -35,6 +36,7 @@ _POSTGRES: Final = {
     "days_until": "(CAST(extract(epoch FROM CAST({1} AS date)) - floor(extract(epoch FROM {0})) AS double precision)"
     " / 86400)",
     "month": "to_char({0}, 'YYYY-MM')",
+    "month_start": "date_trunc('month', {0})",
     "day": "CAST({0} AS date)",
     "lookup": "CAST(CAST({0} AS jsonb) ->> {1} AS integer)",
 }
@@ -138,7 +140,13 @@ def _counting(facts: Facts, measures: Sequence[Measure]) -> str:
                 "SELECT v, sum(n) OVER (ORDER BY v) AS upto, sum(n) OVER () AS total FROM ("
                 f"SELECT {one.value} AS v, n FROM f WHERE {one.whole}) AS valued WHERE v IS NOT NULL) AS ranked"
             )
-    return f"WITH f AS MATERIALIZED ({facts.sql}) " + " UNION ALL ".join(selects)
+    counted = facts.sql
+    if facts.grouped:
+        places = ", ".join(str(place) for place in range(3, 3 + len(facts.grouped)))
+        counted = (
+            f"SELECT 0 AS lead_id, count(*) AS n, {', '.join(facts.grouped)} FROM ({counted}) AS r GROUP BY {places}"
+        )
+    return f"WITH f AS MATERIALIZED ({counted}) " + " UNION ALL ".join(selects)
 
 
 def _part(facts: Facts, measure: Measure) -> str:

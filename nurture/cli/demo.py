@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from rich.rule import Rule
 
 from nurture.app import App, open_app
-from nurture.cli import reports
 from nurture.cli.leads import print_lead_import
 from nurture.cli.output import format_counts, make_table, out
 from nurture.cli.practice import run_with_bar
+from nurture.cli.reports import overview
 from nurture.reporting import audit, sales, tracks, webinar
 from nurture.settings import Settings
 from nurture.simulation import world
@@ -143,9 +143,9 @@ def _print_results(app: App, now: datetime) -> None:
     if len(offers) > len(shown):
         out.print(f"[dim]and {len(offers) - len(shown)} more: nurture handoffs list[/]")
     _print_heading("5. Touches per week")
-    reports.print_touches(tracks.touches_per_week(app.ctx))
+    overview.print_touches(tracks.touches_per_week(app.ctx))
     _print_heading("6. Audit: every lead has one custodian")
-    reports.print_audit(audit.run_audit(app.ctx, now))
+    overview.print_audit(audit.run_audit(app.ctx, now))
 
 
 def _print_next_steps(folder: Path, seconds: float) -> None:

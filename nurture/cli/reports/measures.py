@@ -11,7 +11,7 @@ import typer
 
 from nurture.app import open_app
 from nurture.cli.output import JsonOption, make_table, out, print_json, print_table
-from nurture.cli.sales_report import format_percent
+from nurture.cli.reports.sales import format_percent
 from nurture.errors import InvalidState
 from nurture.files import open_private, require_own_file, write_private
 from nurture.formats.csv_writer import CsvWriter

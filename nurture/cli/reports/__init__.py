@@ -1,0 +1,1 @@
+"""Commands of `nurture reports`, a file for each large one."""

@@ -140,13 +140,13 @@ def _counting(facts: Facts, measures: Sequence[Measure]) -> str:
                 "SELECT v, sum(n) OVER (ORDER BY v) AS upto, sum(n) OVER () AS total FROM ("
                 f"SELECT {one.value} AS v, n FROM f WHERE {one.whole}) AS valued WHERE v IS NOT NULL) AS ranked"
             )
-    counted = facts.sql
+    rows_sql = facts.sql
     if facts.grouped:
         places = ", ".join(str(place) for place in range(3, 3 + len(facts.grouped)))
-        counted = (
-            f"SELECT 0 AS lead_id, count(*) AS n, {', '.join(facts.grouped)} FROM ({counted}) AS r GROUP BY {places}"
+        rows_sql = (
+            f"SELECT 0 AS lead_id, count(*) AS n, {', '.join(facts.grouped)} FROM ({rows_sql}) AS r GROUP BY {places}"
         )
-    return f"WITH f AS MATERIALIZED ({counted}) " + " UNION ALL ".join(selects)
+    return f"WITH f AS MATERIALIZED ({rows_sql}) " + " UNION ALL ".join(selects)
 
 
 def _part(facts: Facts, measure: Measure) -> str:

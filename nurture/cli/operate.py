@@ -107,13 +107,15 @@ def run_stages(
 
 
 def stage_counts(done: RunResult) -> dict[str, int | dict[str, int]]:
-    """Return the counts of a run per stage."""
+    """Return the counts of a run per stage; those of broadcasts only if one was planned."""
+    planned = {"planned": done.broadcasts.planned, "left out": done.broadcasts.left_out.total()}
     return {
         "signals": done.signals_applied,
         "classified": dict(done.classified),
         "advanced": dict(done.advanced.events),
         "handed_off": dict(done.handed_off),
         "crm": dict(done.crm),
+        **({"broadcasts": planned} if done.broadcasts.was_due else {}),
         "delivered": {state: count for state, count in done.delivered.states.items() if count},
     }
 

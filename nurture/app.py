@@ -57,20 +57,26 @@ class App:
 
 @contextmanager
 def open_app(
-    settings: Settings | None = None, *, at: datetime | None = None, live: bool = False, upgrade: bool = False
+    settings: Settings | None = None,
+    *,
+    at: datetime | None = None,
+    live: bool = False,
+    pages: bool = False,
+    upgrade: bool = False,
 ) -> Iterator[App]:
     """Open the app on the database that the settings name, and close it again.
 
     The database decides the clock: a live one has the real one, a virtual one stands where it was left
-    (*at* moves it forward; *live* refuses it). *upgrade* creates or upgrades the tables first. What reaches
-    outside is built when it is first used, with *live* at once, so that its faults stop the start.
+    (*at* moves it forward; *live* refuses it; *pages* follows it while other processes move it). *upgrade* creates or
+    upgrades the tables first. What reaches outside is built when it is first used, with *live* or *pages* at once, so
+    that its faults stop the start.
 
     Raises:
         Misconfigured: a setting that the provider or the CRM needs is missing.
         InvalidState: the clock is of the other kind, or virtual while the provider mails real people.
     """
     settings = settings or Settings.read()
-    if live:
+    if live or pages:
         require_installed()
     database = Database(settings.database_url.get_secret_value())
     database.tighten()
@@ -79,13 +85,13 @@ def open_app(
             schema.upgrade(database)
         else:
             schema.require_current(database)
-        clock = _open_clock(database, settings.provider, at, live=live)
+        clock = _open_clock(database, settings.provider, at, live=live, pages=pages)
         durable = isinstance(clock, RealClock)  # a demo's mail may be lost with the power
         if durable and (database.file is not None or not database.is_sqlite):
             database.machine = make_machine(database, settings.journal_dir, clock)
         with ExitStack() as opened:
             ctx = _make_context(settings, database, opened, durable=durable)
-            if live:
+            if live or pages:
                 ctx.open_all()
             if _names_outside(settings, durable=durable):
                 with suppress(Misconfigured):  # who sends says so; pages and opt-outs go on
@@ -214,7 +220,7 @@ def crm_factory(settings: Settings) -> Callable[[], Crm] | None:
     return partial(spec.build, settings)
 
 
-def _open_clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:
+def _open_clock(database: Database, provider: str, at: datetime | None, *, live: bool, pages: bool) -> Clock:
     mode = clock_row.read_mode(database)
     if mode == "virtual":
         if live:
@@ -224,6 +230,8 @@ def _open_clock(database: Database, provider: str, at: datetime | None, *, live:
             )
         _require_local_provider(database, provider, "lives in virtual time: a demo or a practice made it")
         database.skip_sync()
+        if pages:
+            return clock_row.StoredClock(database)
         clock = VirtualClock(clock_row.read_virtual_now(database))
         if at is not None:
             clock.advance_to(at)

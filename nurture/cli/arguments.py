@@ -31,6 +31,14 @@ SheetOption = Annotated[
 EncodingOption = Annotated[
     str | None, typer.Option(help="The encoding of a text file, such as utf-8, cp1250 or mac_roman; default: guessed.")
 ]
+ClicksOption = Annotated[
+    list[str] | None,
+    typer.Option("--clicks", help="An email whose button is clicked an hour after it came. May be repeated."),
+]
+RepliesOption = Annotated[
+    list[str] | None,
+    typer.Option("--replies", help="An answer to an email, as EMAIL:TEXT; it is read like any reply. May be repeated."),
+]
 TemplatesOption = Annotated[
     Path | None, typer.Option("--templates", help="The folder of definitions; default NURTURE_TEMPLATES.")
 ]

@@ -93,6 +93,7 @@ COMMANDS: Final = {
     "practice start": "practice:start",
     "practice run": "practice:run",
     "practice show": "practice:show",
+    "practice serve": "practice:serve",
     "practice do": "practice:do",
     "practice delete": "practice:delete",
     "policy check": "publishing:check_policy",

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import TemplatesOption, templates_folder
+from nurture.cli.arguments import ClicksOption, RepliesOption, TemplatesOption, templates_folder
 from nurture.cli.output import (
     JsonOption,
     err,
@@ -24,7 +24,6 @@ from nurture.cli.output import (
     print_json,
     print_table,
 )
-from nurture.cli.reactions import ClicksOption, RepliesOption, read_script
 from nurture.clock import RealClock, parse_time
 from nurture.definitions.folder import SENDING, Sources, read_folder, scan_folder
 from nurture.definitions.read_all import load, read
@@ -47,6 +46,7 @@ from nurture.reporting.field_queries import list_fields
 from nurture.reporting.queries import leads_by_custody
 from nurture.settings import Settings
 from nurture.simulation.engine import simulate as run_simulation
+from nurture.simulation.script import read_script
 
 
 def check(

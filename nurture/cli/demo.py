@@ -17,6 +17,7 @@ from nurture.cli.leads import print_lead_import
 from nurture.cli.output import format_counts, make_table, out
 from nurture.cli.practice import run_with_bar
 from nurture.cli.reports import overview
+from nurture.crm.registry import DEFAULT_CRM
 from nurture.reporting import audit, sales, tracks, webinar
 from nurture.settings import Settings
 from nurture.simulation import world
@@ -40,7 +41,9 @@ def run(folder: Path, days: int, *, flows: bool) -> None:
 
     The demo is a practice world with the webinar's registrants.
     """
-    description = WorldDescription(SEED, START.isoformat(), str(Settings.read().templates.absolute()), PORT)
+    description = WorldDescription(
+        SEED, START.isoformat(), str(Settings.read().templates.absolute()), PORT, DEFAULT_CRM
+    )
     settings = world.world_settings(folder, description)
     began = perf_counter()
     until = START + timedelta(days=days)
@@ -157,6 +160,8 @@ def _print_next_steps(folder: Path, seconds: float) -> None:
         out.print(f"  a brief        {brief}", soft_wrap=True)
     out.print(f"  rejected rows  {folder}/{REJECTED}")
     out.print(f"  the database   {folder}/{DATABASE}")
+    out.print("\nOpen its pages, on virtual time and without mail:")
+    out.print(f"  [bold].venv/bin/nurture practice serve --folder {folder}[/]", soft_wrap=True)
     out.print("\nTry next:")
     for command in ("do explain 17", "do handoffs list", "do reports tracks", "run 7 days"):
         name, _, rest = command.partition(" ")

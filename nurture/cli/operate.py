@@ -10,7 +10,6 @@ from nurture.app import open_app
 from nurture.cli.output import JsonOption, format_counts, out, pluralize, print_error, print_json, print_result
 from nurture.clock import parse_time
 from nurture.journey.run_once import RunResult, run_once
-from nurture.mail.providers.registry import open_webhooks
 from nurture.settings import Settings
 
 _MOVES_SHOWN: Final = 6
@@ -45,24 +44,10 @@ def serve(
     json: JsonOption = False,
 ) -> None:
     """Serve the web application without the flows: links in mail, webhooks, the API. Ctrl-C stops it."""
-    from nurture.web.app import create_app  # noqa: PLC0415
-    from nurture.web.auth import Watching  # noqa: PLC0415
-    from nurture.web.background import alert_in_background, run_in_background  # noqa: PLC0415
-    from nurture.web.server import serve as serve_pages  # noqa: PLC0415
+    from nurture.cli.serving import serve_app  # noqa: PLC0415 - the other commands do without
 
-    with open_app(live=True) as app:
-        where = host or app.settings.web_host
-        wanted = app.settings.web_port if port is None else port
-
-        def print_url(bound_port: int) -> None:
-            url = f"http://{f'[{where}]' if ':' in where else where}:{bound_port}"
-            print_result({"url": url}, f"Listening on {url}. Ctrl-C stops.", json=json)
-
-        web_app = create_app(
-            app.ctx, app.clock, webhooks=open_webhooks(app.settings), watching=Watching.of(app.settings)
-        )
-        with run_in_background(app.ctx, app.clock), alert_in_background(app.ctx, app.clock, app.settings):
-            serve_pages(web_app, where, wanted, trusted=app.settings.proxies, on_listening=print_url)
+    with open_app(pages=True) as app:
+        serve_app(app, host, port, json=json)
 
 
 def init(

@@ -15,16 +15,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nurture.app import App, open_app
-from nurture.cli.arguments import MappingOption, TemplatesOption, templates_folder
+from nurture.cli.arguments import ClicksOption, MappingOption, RepliesOption, TemplatesOption, templates_folder
 from nurture.cli.leads import print_lead_import
 from nurture.cli.output import JsonOption, err, format_counts, make_table, out, pluralize, print_json, print_result
-from nurture.cli.reactions import ClicksOption, RepliesOption, read_rates, read_script
 from nurture.clock import RealClock, parse_time
 from nurture.db import clock_row
 from nurture.definitions.schema_check import InvalidValue
 from nurture.definitions.values import read_positive_span
 from nurture.errors import InvalidState
+from nurture.journey.handoff import workspace_links
 from nurture.journey.leads.find import find_lead
+from nurture.journey.routing.availability import is_active
 from nurture.journey.run_once import RunResult
 from nurture.reporting import tracks
 from nurture.settings import Settings
@@ -32,6 +33,7 @@ from nurture.settings_model import ENV_PREFIX
 from nurture.simulation import world
 from nurture.simulation.behavior import BehaviorModel, require_emails
 from nurture.simulation.sales_behavior import ANSWERS, AS_USUAL, SalesRates
+from nurture.simulation.script import read_rates, read_script
 from nurture.simulation.world_folder import (
     WorldDescription,
     clear_world,
@@ -81,7 +83,7 @@ def start(
         out.print(f"[dim]A practice world mails nobody and ignores {', '.join(ignored)}.[/]")
     print_lead_import(done)
     out.print(f"\nThe practice world is in {escape(str(folder))}, at {_format(begins)}. No mail leaves it.")
-    _print_next(folder, "run 30 days", "show")
+    _print_next(folder, "run 30 days", "show", "serve")
 
 
 @contextmanager
@@ -196,7 +198,34 @@ def show(folder: FolderOption = FOLDER, json: JsonOption = False) -> None:
     out.print(f"\n{pluralize(len(mails), 'email')} as sent, to open in a browser or a mail program:")
     for mail in mails[-_MAILS_SHOWN:]:
         out.print(f"  {escape(str(mail))}", soft_wrap=True)
-    _print_next(folder, "run 7 days", "do explain 1")
+    _print_next(folder, "run 7 days", "serve", "do explain 1")
+
+
+def serve(folder: FolderOption = FOLDER, json: JsonOption = False) -> None:
+    """Open the pages of a practice world on this machine, on its virtual time. Ctrl-C stops it."""
+    from nurture.cli.serving import serve_app  # noqa: PLC0415 - the other commands do without
+
+    with open_world(folder) as description, open_app(world.world_settings(folder, description), pages=True) as app:
+        if not json:
+            out.print(f"It is {_format(app.clock.now())} in the practice world in {escape(str(folder))}.")
+            for person, link in _people_links(app):
+                out.print(f"  {escape(person):<12} {link}", soft_wrap=True)
+            mails = world.list_mails(folder, ("touch", "brief"))
+            out.print(f"The links in its {pluralize(len(mails), 'email')} work too, such as in:")
+            for mail in mails[-_MAILS_SHOWN:]:
+                out.print(f"  {escape(str(mail))}", soft_wrap=True)
+            _print_next(folder, "run 1 day")
+        serve_app(app, json=json)
+
+
+def _people_links(app: App) -> Iterator[tuple[str, str]]:
+    """Yield the managers and reps who have a page, each with a new link to it."""
+    now = app.clock.now()
+    with app.database.read() as tx:
+        policy = app.ctx.definitions.current(tx).policy
+    people = [*(one.id for one in policy.team.managers), *(one.id for one in policy.reps if is_active(one, now.date()))]
+    for person in dict.fromkeys(people):
+        yield person, workspace_links.create(app.ctx, person, now).url(app.ctx.base_url)
 
 
 def delete(folder: FolderOption = FOLDER, json: JsonOption = False) -> None:

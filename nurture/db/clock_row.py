@@ -75,6 +75,24 @@ def read_virtual_now(db: Database) -> datetime:
     return seen_at
 
 
+class StoredClock:
+    """The virtual clock of a database as it stands there: another process may move it. Waiting does not."""
+
+    is_live = False
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def now(self) -> datetime:
+        """Return the current time of the virtual clock, aware, in UTC."""
+        return read_virtual_now(self._db)
+
+    def wait(self, until: datetime, max_wait: timedelta) -> bool:
+        """Return whether *until* has come."""
+        del max_wait
+        return until <= self.now()
+
+
 def bind_mode(db: Database, mode: Mode, now: datetime) -> None:
     """Bind *db* to *mode* if it is new, and advance its clock to *now*.
 

@@ -120,6 +120,7 @@ class BehaviorModel:
     script_since: datetime | None = None
     _queue: list[tuple[datetime, int, _Reaction]] = field(default_factory=list)
     _newest_accepted_at: datetime | None = None
+    _advanced_to: datetime | None = None
     _touch_ids: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -138,13 +139,17 @@ class BehaviorModel:
 
     def advance_to(self, now: datetime) -> datetime | None:
         """Do what is due at *now*, all signals in one write; return the time of the next reaction, None if never."""
-        self._schedule_reactions(now)
+        is_news = self._advanced_to in (None, now)  # a call at a later time comes before the round of that time
+        self._advanced_to = now
+        if is_news:
+            self._schedule_reactions(now)
         due: list[_Reaction] = []
         while self._queue and self._queue[0][0] <= now:
             due.append(heapq.heappop(self._queue)[2])
-        signals.record(self.ctx, [self._to_signal(one, now) for one in due if not one.text], now)
+        if did := [self._to_signal(one, now) for one in due if not one.text]:
+            signals.record(self.ctx, did, now)
         self._send_replies([one for one in due if one.text], now)
-        answers_at = self._sales.advance_to(now) if self._sales is not None else None
+        answers_at = self._sales.advance_to(now, look=is_news) if self._sales is not None else None
         times = [*(at for at, _, _ in self._queue[:1]), *([answers_at] if answers_at is not None else [])]
         return min(times, default=None)
 

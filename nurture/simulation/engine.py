@@ -72,6 +72,7 @@ def run_simulation(
     *,
     advance_world: Callable[[datetime], datetime | None] | None = None,
     on_round: Callable[[datetime, RunResult], None] | None = None,
+    run_round: Callable[[AppContext, datetime], RunResult] = run_once,
     min_step: timedelta = timedelta(),
 ) -> datetime:
     """Run each due time from *start* to *until*; return the last one.
@@ -88,7 +89,7 @@ def run_simulation(
         if advance_world is not None:
             advance_world(now)
         for _ in range(MAX_ROUNDS_PER_TIMESTAMP):
-            done = run_once(ctx, now)
+            done = run_round(ctx, now)
             if on_round is not None:
                 on_round(now, done)
             next_due = find_next_due(ctx)

@@ -74,22 +74,30 @@ class SalesBehavior:
     seed: str
     rates: SalesRates
     purchase_time: PurchaseTime
+    _actions: list[_Action] = field(default_factory=list)
     _times: dict[tuple[object, ...], datetime | None] = field(default_factory=dict)
 
-    def advance_to(self, now: datetime) -> datetime | None:
-        """Do what is due at *now*; return the time of the next action, None if there is none."""
+    def advance_to(self, now: datetime, *, look: bool = True) -> datetime | None:
+        """Do what is due at *now*; return the time of the next action, None if there is none.
+
+        Without *look* nothing has happened since the last call.
+        """
+        if look:
+            self._actions = self._find_actions()
+        for _, act in sorted((one for one in self._actions if one[0] <= now), key=lambda one: one[0]):
+            with suppress(InvalidState):  # the offer has expired, or the lead was withdrawn, closed or decided about
+                act(now)
+        return min((at for at, _ in self._actions if at > now), default=None)
+
+    def _find_actions(self) -> list[_Action]:
         with self.ctx.database.read() as tx:
             policy = self.ctx.definitions.current(tx).policy
             offers = queries.load_held_offers(tx)
             waiting = queries.load_waiting(tx, DECIDED_QUEUES)
-        actions = [
+        return [
             *(action for one in offers for action in self._next_actions(policy, one)),
             *(action for one in waiting for action in self._decision(policy, one)),
         ]
-        for _, act in sorted((one for one in actions if one[0] <= now), key=lambda one: one[0]):
-            with suppress(InvalidState):  # the offer has expired, or the lead was withdrawn, closed or decided about
-                act(now)
-        return min((at for at, _ in actions if at > now), default=None)
 
     def _draw(self, *occasion: object) -> float:
         return draw(self.seed, *occasion)

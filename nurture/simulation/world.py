@@ -10,11 +10,13 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from nurture.crm.registry import DEFAULT_CRM
+from nurture.clock import VirtualClock
 from nurture.db import clock_row
 from nurture.definitions.folder import read_folder
 from nurture.journey.intake.import_file import LeadImportResult, import_file
+from nurture.journey.leads import due_queries
 from nurture.journey.run_once import RunResult, run_once
+from nurture.journey.stages import STAGES
 from nurture.mail.providers.registry import DEFAULT_PROVIDER
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
@@ -28,7 +30,9 @@ from nurture.simulation.world_folder import DATABASE, LEADS, REJECTED, WorldDesc
 STEP: Final = timedelta(minutes=30)
 """The step of a world's clock: what falls due within one is done together at its end."""
 
+FULL_ROUND_EVERY: Final = timedelta(hours=6)
 MAIL: Final = "mail"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN_SETTINGS: Final = frozenset({"templates", "web_host", "web_port"})
 """The settings of the environment that a world uses, or is told by its own options."""
 
@@ -44,7 +48,7 @@ def world_settings(folder: Path, description: WorldDescription) -> Settings:
         "crm_folder": folder / "crm",
         "journal_dir": folder / ".nurture",
         "provider": DEFAULT_PROVIDER,
-        "crm": DEFAULT_CRM,
+        "crm": description.crm,
         "templates": Path(description.templates),
         "web_port": description.port,
         "base_url": f"http://127.0.0.1:{description.port}",
@@ -61,8 +65,7 @@ def ignored_settings() -> list[str]:
 
 def round_up(at: datetime) -> datetime:
     """Return the end of the step of a world's clock that *at* is in."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch - (epoch - at) // STEP * STEP
+    return _EPOCH - (_EPOCH - at) // STEP * STEP
 
 
 def fill_world(
@@ -104,9 +107,35 @@ def run_world(
     now = clock_row.read_virtual_now(ctx.database)
     with ctx.database.write() as tx:
         queries.requeue_leased(tx)
-    engine.run_simulation(ctx, now, until, advance_world=behavior.advance_to, on_round=on_round, min_step=STEP)
+    engine.run_simulation(
+        ctx, now, until, advance_world=behavior.advance_to, on_round=on_round, run_round=DueStages(), min_step=STEP
+    )
     with ctx.database.write() as tx:
         clock_row.advance_to(tx, until)
+
+
+class DueStages:
+    """Run the stages for which something is due, as the loop of `nurture up` does, and all of them every six hours.
+
+    The hand-off runs each time: deputies, lists and the capacity of reps depend on the hour.
+    """
+
+    def __init__(self) -> None:
+        self._period: int | None = None
+
+    def __call__(self, ctx: AppContext, now: datetime) -> RunResult:
+        """Run what is due at *now*; the result names what was done if all stages ran."""
+        period = (now - _EPOCH) // FULL_ROUND_EVERY
+        if period != self._period:
+            self._period = period
+            return run_once(ctx, now)
+        clock = VirtualClock(now)
+        for name, run in STAGES.items():
+            with ctx.database.read() as tx:
+                due = due_queries.find_due_stages(tx, now)
+            if name in due or name == "hand-off":
+                run(ctx, clock, lambda: False)
+        return RunResult()
 
 
 def list_mails(folder: Path, prefixes: Sequence[str] = ("",)) -> list[Path]:

@@ -10,6 +10,7 @@ from os import walk
 from pathlib import Path
 from typing import IO, Any, Final
 
+from nurture.crm.registry import NO_CRM
 from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, NotFound, NurtureError
@@ -37,7 +38,7 @@ _OWN_PATHS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class WorldDescription:
-    """What a world was made with: its *seed*, when it began (ISO, UTC), its templates, and the port of its pages.
+    """What a world was made with: its *seed*, when it began (ISO, UTC), its templates, the port of its pages, its CRM.
 
     *until* is how far the last run is to go: one that was interrupted continues to there.
     """
@@ -46,6 +47,7 @@ class WorldDescription:
     started_at: str
     templates: str
     port: int
+    crm: str = NO_CRM
     until: str | None = None
 
 

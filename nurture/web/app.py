@@ -72,7 +72,7 @@ def create_app(
     *webhooks* are the webhooks of providers that are open, by default none; *watching* is what `/metrics` needs.
     *allowances* limit each group of routes, *token_rate_limits* the items that an API token posts in an hour.
     """
-    templates = Templates()
+    templates = Templates(clock)
     app = FastAPI(
         title="nurture",
         version=__version__,

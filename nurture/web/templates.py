@@ -11,6 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
+from nurture.clock import Clock
+
 _PAGES: Final = Path(__file__).parent / "pages"
 
 _ERROR_PAGES: Final[Mapping[int, str]] = {
@@ -27,7 +29,8 @@ _ERROR_PAGES: Final[Mapping[int, str]] = {
 class Templates:
     """The templates in pages/ and their shared stylesheet."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        """Load the templates. Pages on a virtual *clock* have a bar that shows its time."""
         style = (_PAGES / "style.css").read_text(encoding="utf-8")
         self.style_hash = "sha256-" + b64encode(sha256(style.encode()).digest()).decode()
         self._pages = Environment(
@@ -40,10 +43,12 @@ class Templates:
         )
         self._pages.globals["style"] = Markup(style)  # noqa: S704 - our own file
         self._pages.filters.update(day=_format_day)
+        self._clock = clock
 
     def render(self, name: str, **values: object) -> str:
         """Return a page as HTML."""
-        return self._pages.get_template(name).render(**values)
+        virtual_now = self._clock.now() if self._clock is not None and not self._clock.is_live else None
+        return self._pages.get_template(name).render(virtual_now=virtual_now, **values)
 
     def response(
         self, name: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: object

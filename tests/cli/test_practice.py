@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -122,3 +125,29 @@ def test_a_world_is_deleted_with_its_folder_but_not_with_what_others_put_there(c
     cli.ok("practice", "delete")
     assert not (cli.folder / "practice").exists()
     assert "no practice world" in cli.fails("practice", "run", "1", "day").err
+
+
+def test_pages_are_served_on_virtual_time_and_mails_link_to_them(cli: CliSession) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    _start(cli, "--port", port)
+    command = [sys.executable, "-c", "from nurture.cli import main; main()", "practice", "serve"]
+    with subprocess.Popen(command, cwd=cli.folder, env=dict(os.environ), stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            assert serving.stdout is not None
+            printed = []
+            for line in serving.stdout:
+                printed.append(line)
+                if "Listening" in line:
+                    break
+            link = next(word for line in printed for word in line.split() if "/i/" in word)
+            assert link.startswith(f"http://127.0.0.1:{port}/i/")
+            assert "Monday 2 March 2026, 09:00 UTC" in urlopen(link, timeout=60).read().decode()
+            cli.ok("practice", "run", "2", "days")
+            assert "Wednesday 4 March 2026, 09:00 UTC" in urlopen(link, timeout=60).read().decode()
+            assert "in use" in cli.fails("practice", "delete").err
+            brief = next((cli.folder / "practice" / "mail" / "html").glob("brief*")).read_text("utf-8")
+            assert f"http://127.0.0.1:{port}/a/" in brief
+        finally:
+            serving.send_signal(signal.SIGINT)

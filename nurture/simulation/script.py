@@ -1,22 +1,12 @@
-"""Parse the script of simulated leads, for `nurture simulate` and `nurture practice run`."""
+"""Parse what simulated leads do, for `nurture simulate` and `nurture practice run`."""
 
 from collections.abc import Collection, Iterable
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState
 from nurture.simulation.behavior import NO_REACTIONS, USUAL_REACTIONS, LeadRates, ReactionRates, ScriptedReaction
 
-ClicksOption = Annotated[
-    list[str] | None,
-    typer.Option("--clicks", help="An email whose button is clicked an hour after it came. May be repeated."),
-]
-RepliesOption = Annotated[
-    list[str] | None,
-    typer.Option("--replies", help="An answer to an email, as EMAIL:TEXT; it is read like any reply. May be repeated."),
-]
 _RATES: Final = {"click": "click", "reply": "reply", "date": "state_date", "unsubscribe": "unsubscribe"}
 
 

@@ -40,10 +40,12 @@ def test_a_stored_lead_is_previewed_with_its_own_fields_and_nothing_is_written(d
     assert all_rows(ctx) == before
 
 
-def test_an_unknown_name_lists_the_known_ones(sqlite_db: Database, tmp_path: Path) -> None:
+def test_an_unknown_name_is_corrected_or_lists_the_known_ones(sqlite_db: Database, tmp_path: Path) -> None:
     ctx: AppContext = make_context(sqlite_db, tmp_path)
-    with pytest.raises(NotFound, match="keep, welcome"):
+    with pytest.raises(NotFound, match="Did you mean `welcome`"):
         render_preview(sample_rules(), "welcom", "01-hello", SAMPLE_RECIPIENT)
+    with pytest.raises(NotFound, match="keep, welcome"):
+        render_preview(sample_rules(), "spring", "01-hello", SAMPLE_RECIPIENT)
     with pytest.raises(NotFound, match="01-hello, 02-more"):
         render_preview(sample_rules(), "welcome", "01-hallo", SAMPLE_RECIPIENT)
     with pytest.raises(NotFound, match="no lead 5"):

@@ -186,9 +186,17 @@ def names_email(name: str) -> bool:
     return bool((_words("channel", "email") | _words("channel", "marketing")) & set(plain_words(name).split()))
 
 
+def names_mailing(name: str) -> bool:
+    """Return whether the column *name* speaks of email, a list or its members, so that "removed" is an opt-out."""
+    return names_email(name) or bool(_words("mailing_word") & set(plain_words(name).split()))
+
+
 @lru_cache(maxsize=_MAX_CACHED)
-def read_status(text: str, *, weak: bool = True) -> str | None:
-    """Return the refusal that a status names, None if it names none. *weak*: also words such as "cleaned"."""
+def read_status(text: str, *, weak: bool = True, whole: bool = False) -> str | None:
+    """Return the refusal that a status names, None if it names none.
+
+    *weak*: also words such as "cleaned". *whole*: only texts of the vocabulary, not other texts with such a word.
+    """
     if len(text) > MAX_SHORT:
         return None
     plain = plain_words(text)
@@ -197,7 +205,7 @@ def read_status(text: str, *, weak: bool = True) -> str | None:
         return None
     if found := _texts("status").get(joined) or (_texts("status_weak").get(joined) if weak else None):
         return found
-    if joined in _texts("allowed") or joined in _texts("undecided") or _is_other_channel(plain):
+    if whole or joined in _texts("allowed") or joined in _texts("undecided") or _is_other_channel(plain):
         return None
     negated = plain.split()[0] in _words("no")
     return None if negated else _find_stem("stem", joined)

@@ -21,7 +21,7 @@ from nurture.formats.opt_outs import (
     Reading,
     is_date_like,
     may_refuse,
-    names_email,
+    names_mailing,
     names_reason,
     names_status,
     read_refusal,
@@ -90,11 +90,12 @@ class PermissionReader:
         self._refusals = [one for one in columns if one.field in REFUSALS or one.field == SUBSCRIBED]
         self._consents = [one for one in columns if one.field == "consent_basis"]
         self._statuses = [(one.index, True, True) for one in columns if one.field == "status"]
-        self._statuses += [(index, False, names_email(name)) for index, name in plan.custom if names_status(name)]
+        self._statuses += [(index, False, names_mailing(name)) for index, name in plan.custom if names_status(name)]
+        self._states = [one.index for one in plan.columns if one.field == "region" and names_status(one.column)]
         self._unclear = plan.unclear
         self._dates = dates
         others = (index for index, *_ in (*self._statuses, *self._unclear))
-        self._indexes = sorted({*others, *(one.index for one in columns)})
+        self._indexes = sorted({*others, *self._states, *(one.index for one in columns)})
         self._cache: dict[tuple[str, ...], Permission] = {}
         self.noted: Counter[Note] = Counter()
 
@@ -126,6 +127,9 @@ class PermissionReader:
         for index, is_status, weak in self._statuses:
             text = cells[index].strip()
             if text and (says := read_status(text, weak=weak and not (is_status and map_status(text)))):
+                found.refuse(says)
+        for index in self._states:  # "State" is a region, or the state of a subscription
+            if says := read_status(cells[index].strip(), whole=True):
                 found.refuse(says)
         _decide_consent(found, consents)
         for index, name, kind in self._unclear:

@@ -83,7 +83,7 @@ def refuses(lead: LeadRow) -> bool:
         ("Liste Status", "gelöscht"),
         ("Statut", "NPAI"),
         ("Descadastrado em", "2026-01-02"),
-        ("Не рассылать", "да"),
+        ("Не рассылать", "да"),  # noqa: RUF001 - Russian
         ("Разрешена рассылка", "нет"),
     ],
 )

@@ -1,13 +1,14 @@
 """Recognize what a person answers: phrases of all languages, see `phrase_patterns`, and learned words."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import islice
 from typing import Final, NamedTuple
 
 from nurture.domain.replies import ReplyClass
-from nurture.mail.inbound.learned_words import read_words
+from nurture.mail.inbound.learned_meaning import weigh
+from nurture.mail.inbound.learned_words import find_telling_words
 from nurture.mail.inbound.phrase_patterns import PhraseIndex, Sentence, load_list, load_rules, normalize
 
 _PRIORITY: Final = (
@@ -54,20 +55,28 @@ _MIN_WORDS: Final = 5
 _LETTERS_PER_WORD: Final = 2
 """Letters that count as a word in scripts without spaces."""
 
-_UNLIKELY: Final = -0.8
-"""The learned score below which words of an opt-out are for a person."""
+_SURE: Final = 0.65
+_SURE_EXCEPTED: Final = 0.95
+"""The probabilities from which a reply is an opt-out, and with words of an exception."""
 
-_SURE: Final = {ReplyClass.POSSIBLE_OPT_OUT: 0.2}
-_SURE_WITHOUT_PHRASE: Final = 0.4
-_SURE_EXCEPTION: Final = 1.0
-"""The learned scores from which a reply is an opt-out, with a weak sign, without, and with words of an exception."""
+_MAX_RISK: Final = {ReplyClass.WANTS_TO_TALK: 0.08, ReplyClass.QUESTION: 0.05, ReplyClass.UNCLEAR: 0.02}
+_MAX_RISK_COLD: Final = 0.3
+"""The probabilities of an opt-out from which a person decides, by the class that is likely otherwise."""
 
-_QUEUED: Final = -0.1
-_QUEUED_EXCEPTION: Final = 0.9
-"""The learned scores from which a reply waits for a person, and with words of an exception; others are handed off."""
+_MIN_WORDLESS: Final = 0.5
+"""The probability from which a reply without words of any class is shown as a possible opt-out, not as unclear."""
 
-_SURE_REFUSAL: Final = -0.25
-"""The learned score from which a reply that would be handed off is a refusal."""
+_MAX_REFUSAL: Final = 0.15
+"""The probability of a refusal from which a reply is not handed off."""
+
+_SURE_CLASS: Final = 0.6
+"""The probability from which a class counts that no phrase has."""
+
+_EXCEPTED: Final = f"unless {ReplyClass.NO_MAIL}"
+_HAS_WORDS: Final = f"means {ReplyClass.POSSIBLE_OPT_OUT}"
+_CLAIMS: Final = frozenset(f"means {one}" for one in _ABOVE_ONLY)
+_OF_PROGRAMS: Final = (ReplyClass.ABSENCE, ReplyClass.AUTOMATIC)
+"""Classes that need other signs than words."""
 
 _NO_SPACES: Final = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")
 
@@ -81,35 +90,88 @@ class Meaning(NamedTuple):
 
 def find_meaning(above: str, full: str, subject: str = "") -> Meaning:
     """Return the meaning of a person's own text: *above* the quotation, and in *full*."""
-    meaning, is_sure = _find_by_phrases(above, full, subject)
-    kind, evidence = meaning
-    if is_sure:
-        return meaning
-    opt_out = read_words(above, ReplyClass.NO_MAIL)
-    words = f"reads like an opt-out: '{opt_out.words}'"
-    if kind in _ABOVE_ONLY:
-        return meaning if opt_out.score >= _UNLIKELY else Meaning(ReplyClass.POSSIBLE_OPT_OUT, evidence)
-    sure, queued = _SURE.get(kind, _SURE_WITHOUT_PHRASE), _QUEUED
-    if _exceptions(ReplyClass.NO_MAIL).find(Sentence.of(above[:_MAX_LENGTH])):
-        sure, queued = _SURE_EXCEPTION, _QUEUED_EXCEPTION
-    if opt_out.score >= sure:
-        return Meaning(ReplyClass.NO_MAIL, words)
-    if kind not in (*_HANDED_OFF, ReplyClass.UNCLEAR):
-        return meaning
-    if opt_out.score >= queued:
-        return Meaning(ReplyClass.POSSIBLE_OPT_OUT, words)
-    refusal = read_words(above, ReplyClass.NOT_INTERESTED)
-    if refusal.score >= _SURE_REFUSAL:
-        return Meaning(ReplyClass.NOT_INTERESTED, f"reads like a refusal: '{refusal.words}'")
-    return meaning
+    found = _find_by_phrases(above, full, subject)
+    kind, evidence = found.meaning
+    if found.is_sure:
+        return found.meaning
+    likely = decide(weigh(above, found.signs), found.signs)
+    if likely in (ReplyClass.NO_MAIL, ReplyClass.POSSIBLE_OPT_OUT):
+        if kind in _ABOVE_ONLY:
+            return Meaning(kind if likely is ReplyClass.NO_MAIL else likely, evidence)
+        words = evidence or f"reads like an opt-out: '{find_telling_words(above, ReplyClass.NO_MAIL)}'"
+        return Meaning(likely, words)
+    if likely is ReplyClass.UNCLEAR_SHORT or (likely is ReplyClass.UNCLEAR and count_words(full) < _MIN_WORDS):
+        return Meaning(ReplyClass.UNCLEAR_SHORT, "")
+    return found.meaning if likely is kind else Meaning(likely, f"reads like '{find_telling_words(above, likely)}'")
 
 
-def _find_by_phrases(above: str, full: str, subject: str) -> tuple[Meaning, bool]:
-    """Return the meaning by phrases, and whether learned words cannot change it."""
+def decide(chances: Mapping[ReplyClass, float], signs: frozenset[str]) -> ReplyClass:
+    """Return the class of a reply by the probabilities of classes and the signs that phrases found.
+
+    Whoever may have refused is not handed off: the more a class heats, the less risk it bears. What learned words
+    alone say must be likely to have an effect; else a person reads it.
+    """
+    refused = chances[ReplyClass.NO_MAIL]
+    is_claimed = not signs.isdisjoint(_CLAIMS)
+    is_excepted = _EXCEPTED in signs and not is_claimed
+    if refused >= (_SURE_EXCEPTED if is_excepted else _SURE):
+        return ReplyClass.NO_MAIL
+    likely = max(chances, key=lambda one: chances[one] if one is not ReplyClass.NO_MAIL else 0.0)
+    if is_excepted:
+        if refused >= _MAX_RISK_COLD:
+            return ReplyClass.UNCLEAR_SHORT
+    elif _HAS_WORDS in signs and likely in (ReplyClass.QUESTION, ReplyClass.UNCLEAR):
+        return ReplyClass.POSSIBLE_OPT_OUT
+    elif refused >= _MAX_RISK.get(likely, _MAX_RISK_COLD):
+        is_thin = f"means {ReplyClass.UNCLEAR}" in signs and refused < _MIN_WORDLESS
+        return ReplyClass.UNCLEAR_SHORT if is_thin else ReplyClass.POSSIBLE_OPT_OUT
+    if likely in _MAX_RISK:
+        is_refused = chances[ReplyClass.NOT_INTERESTED] >= _MAX_REFUSAL
+        return ReplyClass.UNCLEAR_SHORT if is_refused else likely
+    needed = 0.0 if f"means {likely}" in signs else _SURE_CLASS
+    return likely if likely not in _OF_PROGRAMS and chances[likely] >= needed else ReplyClass.UNCLEAR_SHORT
+
+
+class _ByPhrases(NamedTuple):
+    """The meaning by phrases, whether nothing can change it, and the names of all signs that they found."""
+
+    meaning: Meaning
+    is_sure: bool
+    signs: frozenset[str]
+
+
+def find_signs(above: str, full: str, subject: str = "") -> frozenset[str]:
+    """Return the names of the signs that phrases found, which learned weights are for."""
+    return _find_by_phrases(above, full, subject).signs
+
+
+def _find_by_phrases(above: str, full: str, subject: str) -> _ByPhrases:
     found: dict[ReplyClass, str] = {}
+    signs: set[str] = set()
     below = _find_rules(full, below=True) if full != above else ()
-    for reply_class, evidence in (*_find_alone(above, subject), *_find_rules(above), *_find_clauses(above), *below):
-        found.setdefault(reply_class, evidence)
+    sources = {
+        "alone": _find_alone(above, subject),
+        "rule": _find_rules(above),
+        "clause": _find_clauses(above),
+        "below": below,
+    }
+    for source, meanings in sources.items():
+        for reply_class, evidence in meanings:
+            found.setdefault(reply_class, evidence)
+            signs.add(f"{source} {reply_class}")
+    sentence = Sentence.of(above[:_MAX_LENGTH])
+    signs.update(f"unless {one}" for one in _KINDS if _exceptions(one).find(sentence))
+    weak, half = _find_weak_sign(above), _find_possible_opt_out(above)
+    signs.update(name for name, one in (("weak", weak), ("half", half)) if one)
+    meaning, is_sure = _rank(found, above, weak or half)
+    if meaning.reply_class is ReplyClass.UNCLEAR and _QUESTION.search(full[:_MAX_LENGTH]):
+        meaning = Meaning(ReplyClass.QUESTION, "a question mark")
+    signs.add(f"means {meaning.reply_class}")
+    return _ByPhrases(meaning, is_sure, frozenset(signs))
+
+
+def _rank(found: dict[ReplyClass, str], above: str, weak: str) -> tuple[Meaning, bool]:
+    """Return the first of the meanings, and whether nothing can change it."""
     for reply_class in _PRIORITY:
         if reply_class in found:
             evidence = found[reply_class]
@@ -117,12 +179,7 @@ def _find_by_phrases(above: str, full: str, subject: str) -> tuple[Meaning, bool
             if conflict:
                 return Meaning(ReplyClass.POSSIBLE_OPT_OUT, conflict), reply_class is ReplyClass.NO_MAIL
             return Meaning(reply_class, evidence), reply_class in _ABOVE_ONLY and evidence.startswith("only")
-    conflict = _find_weak_sign(above) or _find_possible_opt_out(above)
-    if conflict:
-        return Meaning(ReplyClass.POSSIBLE_OPT_OUT, conflict), False
-    if _QUESTION.search(full[:_MAX_LENGTH]):
-        return Meaning(ReplyClass.QUESTION, "a question mark"), False
-    return Meaning(ReplyClass.UNCLEAR if count_words(full) >= _MIN_WORDS else ReplyClass.UNCLEAR_SHORT, ""), False
+    return Meaning(ReplyClass.POSSIBLE_OPT_OUT if weak else ReplyClass.UNCLEAR, weak), False
 
 
 def find_left_company(text: str) -> str:

@@ -78,7 +78,7 @@ def test_an_ambiguous_return_date_is_none(text: str) -> None:
 
 def test_a_person_who_mentions_a_return_date_is_a_reply() -> None:
     assert read(mail("I am back on 3 March, call me then")).kind is ReplyClass.WANTS_TO_TALK
-    assert read(mail("I am back on 3 March and read it then")).kind is ReplyClass.UNCLEAR
+    assert read(mail("I am back on 3 March and read it then")).kind is ReplyClass.UNCLEAR_SHORT  # for a person
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_person_who_mentions_a_return_date_is_a_reply() -> None:
 )
 def test_automatic_mail_is_recognized_by_its_headers(headers: dict[str, str]) -> None:
     assert read(mail("We have got your message", **headers)).kind is ReplyClass.AUTOMATIC
-    assert read(mail("We have got your message", Auto_Submitted="no")).kind is ReplyClass.UNCLEAR
+    assert read(mail("We have got your message", Auto_Submitted="no")).kind is ReplyClass.UNCLEAR_SHORT
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_a_calendar_part_is_an_invitation_or_an_answer(method: str, kind: ReplyC
         ("No thank you, not interested.", ReplyClass.NOT_INTERESTED),
         ("What does it cost?", ReplyClass.QUESTION),
         ("Ok, hm", ReplyClass.UNCLEAR_SHORT),
-        ("I am not in charge any more, please write to Ann Lee.", ReplyClass.UNCLEAR),
+        ("I am not in charge any more, please write to Ann Lee.", ReplyClass.WRONG_PERSON),
         ("Please do not unsubscribe me, I want to keep reading.", ReplyClass.UNCLEAR),
         ("We cannot stop thinking about this. Please call me.", ReplyClass.WANTS_TO_TALK),
     ],

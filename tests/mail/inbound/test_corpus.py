@@ -6,9 +6,10 @@ from functools import cache
 
 import pytest
 
+from nurture.domain.replies import ReplyClass
 from tests.mail.inbound.corpus_scores import MAIN_LANGUAGES, Judged, judge, score
 
-not_yet = pytest.mark.xfail(strict=True, reason="the phrases do not generalize enough yet")
+not_yet = pytest.mark.xfail(strict=True, reason="new texts of some languages miss the aims")
 
 
 @cache
@@ -25,7 +26,17 @@ def test_nearly_every_opt_out_is_found_and_nearly_nothing_else(half: str) -> Non
     assert {name: one.recall for name, one in by_language.items() if one.recall < 0.9} == {}
 
 
-@pytest.mark.parametrize(("half", "most"), [("open", 0.01), ("held_back", 0.05)])
+def test_opt_outs_on_new_texts_are_precise_and_the_rest_waits_for_a_person() -> None:
+    """The figures of the held-back half, without room to get worse."""
+    found = score(judged("held_back"))
+    assert found.precision >= 0.975
+    assert found.recall >= 0.945
+    held = {ReplyClass.POSSIBLE_OPT_OUT, ReplyClass.UNCLEAR_SHORT}
+    opt_outs = [one for one in judged("held_back") if one.expected == ReplyClass.NO_MAIL]
+    assert sum(one.is_right or one.found in held for one in opt_outs) >= 0.985 * len(opt_outs)
+
+
+@pytest.mark.parametrize(("half", "most"), [("open", 0.005), ("held_back", 0.005)])
 def test_few_opt_outs_are_handed_off(half: str, most: float) -> None:
     found = score(judged(half))
     assert found.hot <= most * found.opt_outs

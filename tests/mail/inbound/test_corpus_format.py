@@ -27,8 +27,8 @@ def _entries(path: Path) -> list[dict[str, str]]:
     return entries
 
 
-def test_both_halves_have_only_files_of_languages() -> None:
-    assert {path.parent.name for path in FILES} == {"open", "held_back"}
+def test_all_parts_have_only_files_of_languages() -> None:
+    assert {path.parent.name for path in FILES} == {"open", "calibration", "held_back"}
     assert {path.stem for path in HELD_BACK} >= MAIN
     assert len(HELD_BACK) >= 33
 

@@ -30,6 +30,7 @@ KINDS = {
     *("not_interested", "not_now", "wants_to_talk"),
     *("question", "words", "unless", "alone", "polite", "automatic_subject", "automatic", "absence", "receipt_subject"),
     *("back", "back_after", "until", "until_after", "next_year", "joining", "name_follows", "spaces", "borders"),
+    "concepts",
 }
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from nurture.db.engine import Database
 from nurture.formats.lead_row import LeadRow
 from nurture.formats.status_mapping import ConsentBasis
+from nurture.journey.handoff import responses
 from nurture.journey.intake.import_file import import_rows
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.publishing.publish import publish
@@ -22,8 +23,9 @@ from nurture.reporting import explain
 from tests.journey.builders import run_at, sample_rules
 from tests.journey.handoff.briefing import briefed, mailed
 from tests.web.browser import IS_FAINT, chromium
+from tests.web.sales.test_queues import queues_path
 from tests.web.serving import serve_in_thread
-from tests.web.world import World
+from tests.web.world import NOW, World
 
 WIDTHS = (390, 1000)
 
@@ -275,6 +277,19 @@ def test_the_pages_of_reps_have_a_dark_mode(page: Page, sqlite_world: World) -> 
     ):
         page.goto(path)
         _fits(page)
+
+
+def test_the_page_of_queues_shows_long_notes_and_its_decisions_at_any_width(page: Page, sqlite_world: World) -> None:
+    note = "Ask for Jo van der Meulen-Brinkhuizen-Oosterwijk. " * 6
+    responses.reject(sqlite_world.ctx, int(sqlite_world.custodian("dana")[1]), "please-check", NOW, note=note)
+    page.goto(queues_path(sqlite_world))
+    expect(page.get_by_text("Ana gave it back: Please check: Ask for Jo")).to_be_visible()
+    _fits(page)
+    page.get_by_text("Decide", exact=True).click()
+    _fits(page)
+    _press(page, "Discard: Dana Miller")
+    expect(page.get_by_text("Write the reason")).to_be_visible()
+    _fits(page)
 
 
 def test_the_longest_brief_fits_one_page_and_any_screen(browser: Browser, sqlite_db: Database, tmp_path: Path) -> None:

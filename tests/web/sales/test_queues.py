@@ -20,6 +20,11 @@ from tests.web.world import BASE, NOW, World, advance_clock
 def path(world: World) -> str:
     """Return the page of ana's queues: she gave Dana back, and got an email about it the next morning."""
     responses.reject(world.ctx, int(world.custodian("dana")[1]), "please-check", NOW, note="A <b>second</b> Dana?")
+    return queues_path(world)
+
+
+def queues_path(world: World) -> str:
+    """Return the path in the email that ana gets the next morning about what waits."""
     run_once.run_once(world.ctx, NOW + timedelta(days=1))
     advance_clock(world, days=1)
     mail = world.value("SELECT max(id) FROM message WHERE kind = 'waiting' AND rep = 'ana' AND state = 'accepted'")

@@ -25,7 +25,7 @@ POLL_SECONDS: Final = 0.5
 DELIVERY_PACE: Final = 30.0
 """Seconds after which delivery runs at the latest: messages of a dead worker go within a minute, with their lease."""
 
-BLOCKED_PAUSE: Final = 30.0
+BLOCKED_PAUSE: Final = 5.0
 """Seconds for which a stage is not woken by what it could not do anything about, such as mail of a paused provider."""
 
 FIRST_RETRY: Final = 5.0
@@ -68,8 +68,11 @@ class StageWorker:
         if self.name in due and now >= self.blocked_until and not self.is_paused:
             self.wake.set()
 
-    def note_end(self, counts: Counter[str] | None, *, was_due: bool) -> None:
-        """Set when the next round begins: *counts* are those of the last one, None if it failed."""
+    def note_end(self, counts: Counter[str] | None, *, still_due: bool) -> None:
+        """Set when the next round begins: *counts* are those of the last one, None if it failed.
+
+        *still_due*: something is due that the last round left as it is.
+        """
         now = time.monotonic()
         self.next_at, self.blocked_until = now + self.pace, 0.0
         if counts is None:
@@ -77,7 +80,7 @@ class StageWorker:
             self.failures, self.blocked_until = min(self.failures + 1, 16), self.next_at
             return
         self.failures = 0
-        if was_due and not counts.total():
+        if still_due and not counts.total():
             self.blocked_until = now + BLOCKED_PAUSE
 
 
@@ -131,7 +134,7 @@ class StageLoop:
 
     def _work(self, worker: StageWorker, on_start: Callable[[Round], None]) -> None:
         while True:
-            was_due = worker.wake.wait(max(worker.next_at - time.monotonic(), 0.0))
+            worker.wake.wait(max(worker.next_at - time.monotonic(), 0.0))
             worker.wake.clear()
             if self._stop.is_set():
                 return
@@ -140,7 +143,16 @@ class StageLoop:
                 continue
             begun = worker.requested.pop(0) if worker.requested else Round(worker.name)
             on_start(begun)
-            worker.note_end(self._run(worker, begun), was_due=was_due)
+            counts = self._run(worker, begun)
+            # Ask again: it may have been woken by what its last round was just doing.
+            worker.note_end(counts, still_due=counts is not None and not counts.total() and self._is_due(worker.name))
+
+    def _is_due(self, name: str) -> bool:
+        try:
+            with self._ctx.database.read() as tx:
+                return name in find_due_stages(tx, self._clock.now())
+        except Exception:  # noqa: BLE001 - the next round says why
+            return True
 
     def _run(self, worker: StageWorker, begun: Round) -> Counter[str] | None:
         try:

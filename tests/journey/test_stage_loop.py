@@ -135,6 +135,18 @@ def test_a_stage_that_fails_does_not_stop_the_others_and_its_round_has_the_error
         assert running.loop.workers["intake"].request().result.result(LIMIT).total() == 0
 
 
+def test_work_that_arrives_while_a_stage_is_busy_or_was_woken_for_nothing_does_not_wait(ctx: AppContext) -> None:
+    running = _Running(ctx)
+    with running.loop.running(running.rounds.put, LIMIT):
+        running.after_the_first_round_of_each()
+        intake = running.loop.workers["intake"]
+        for _ in range(3):
+            assert intake.request().result.result(LIMIT).total() == 0
+            assert intake.blocked_until == 0.0
+            add_lead(ctx, title="Head")
+            assert running.next_with_counts("intake") == {"nurture": 1}
+
+
 def _worker() -> StageWorker:
     return StageWorker("deliver", lambda *_: Counter(), PACE)
 
@@ -142,10 +154,10 @@ def _worker() -> StageWorker:
 def test_a_failing_stage_is_tried_again_ever_later_and_at_most_at_its_pace() -> None:
     worker, pauses = _worker(), []
     for _ in range(20):
-        worker.note_end(Counter(), was_due=False)
+        worker.note_end(Counter(), still_due=False)
         normal = worker.next_at
         worker.failures = len(pauses)
-        worker.note_end(None, was_due=True)
+        worker.note_end(None, still_due=True)
         pauses.append(round(PACE - (normal - worker.next_at)))
     assert pauses[:3] == [FIRST_RETRY, 2 * FIRST_RETRY, 4 * FIRST_RETRY]
     assert pauses == sorted(pauses)
@@ -154,13 +166,13 @@ def test_a_failing_stage_is_tried_again_ever_later_and_at_most_at_its_pace() -> 
 
 def test_a_stage_that_could_do_nothing_about_what_is_due_is_not_woken_at_once_again() -> None:
     worker = _worker()
-    worker.note_end(Counter(accepted=0), was_due=True)
+    worker.note_end(Counter(accepted=0), still_due=True)
     worker.wake_if_due(frozenset({"deliver"}), worker.blocked_until - 1)
     assert not worker.wake.is_set()
     worker.wake_if_due(frozenset({"deliver"}), worker.blocked_until)
     assert worker.wake.is_set()
     worker.wake.clear()
-    worker.note_end(Counter(accepted=1), was_due=True)
+    worker.note_end(Counter(accepted=1), still_due=True)
     worker.wake_if_due(frozenset({"deliver"}), 0.0)
     assert worker.wake.is_set()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -18,6 +18,7 @@ from nurture.cli.output import format_counts, make_table, out
 from nurture.cli.practice import run_with_bar
 from nurture.cli.reports import overview
 from nurture.crm.registry import DEFAULT_CRM
+from nurture.journey.handoff import roster
 from nurture.reporting import audit, sales, tracks, webinar
 from nurture.settings import Settings
 from nurture.simulation import world
@@ -34,6 +35,11 @@ SEED: Final = "webinar"
 SOURCE: Final = "webinar"
 PORT: Final = 8027
 FLOW_DAYS: Final = 2
+LEAVE: Final = (
+    ("yuki", date(2026, 4, 7), date(2026, 4, 17), None),
+    ("lena", date(2026, 7, 20), date(2026, 7, 31), "mara"),
+)
+"""Who is away, and the deputy where the policy names none."""
 
 
 def run(folder: Path, days: int, *, flows: bool) -> None:
@@ -49,8 +55,12 @@ def run(folder: Path, days: int, *, flows: bool) -> None:
     until = START + timedelta(days=days)
     with new_world(folder, description, replace=True), _start_prefect(settings, wanted=flows) as server:
         with open_app(settings, at=START, upgrade=True) as app:
-            webinar_file = settings.templates / "examples" / "webinar.csv"
-            print_lead_import(world.fill_world(app.ctx, folder, description, webinar_file, source=SOURCE))
+            examples = settings.templates / "examples"
+            leads, accounts = examples / "webinar.csv", examples / "accounts.csv"
+            imported = world.fill_world(app.ctx, folder, description, leads, source=SOURCE, accounts=accounts)
+            print_lead_import(imported)
+            for person, first, last, deputy in LEAVE:
+                roster.add_leave(app.ctx, person, first, last, deputy, START)
             _print_heading("1. Registrants, and where they went")
             _print_funnel(app)
             behavior = BehaviorModel(app.ctx, SEED, START)

@@ -41,7 +41,7 @@ class HeldOffer(NamedTuple):
 
 
 class WaitingLead(NamedTuple):
-    """A lead in a queue that a manager decides about."""
+    """A lead in a queue whose owner decides about it."""
 
     lead_id: int
     ref: str
@@ -65,10 +65,10 @@ def load_held_offers(tx: Transaction) -> list[HeldOffer]:
     return [HeldOffer._make(row) for row in tx.execute(query.order_by(offer.c.id))]
 
 
-def load_waiting(tx: Transaction, queues: Collection[str]) -> list[WaitingLead]:
-    """Return the leads in *queues*, in order."""
+def load_waiting(tx: Transaction, other_queues: Collection[str]) -> list[WaitingLead]:
+    """Return the leads in all queues but *other_queues*, in order."""
     query = select(*row_columns(WaitingLead, custody)).where(
-        custody.c.kind == Custodian.QUEUE.value, custody.c.ref.in_(queues)
+        custody.c.kind == Custodian.QUEUE.value, custody.c.ref.not_in(other_queues)
     )
     return [WaitingLead._make(row) for row in tx.execute(query.order_by(custody.c.lead_id))]
 

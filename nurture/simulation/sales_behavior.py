@@ -25,8 +25,11 @@ REPS_CALL_WITHIN: Final = timedelta(hours=8)
 GIVES_UP_AFTER: Final = timedelta(days=90)
 """When a rep reports a lead as lost that has not bought."""
 
-DECIDED_QUEUES: Final = (Queue.MANAGER_DECISION.value, "wrong-person", "needs-a-look")
-"""The queues that managers empty."""
+UNDECIDED_QUEUES: Final = (Queue.HAND_OFF.value, Queue.MISSING_FIELD.value)
+"""The queues in which a rep's capacity or an answer is awaited, and no person; their owners empty all others."""
+
+UNMAILED_QUEUES: Final = (Queue.SUPPRESSED, Queue.NO_CONSENT_BASIS, Queue.NO_ADDRESS)
+"""The queues of leads that may not be mailed: their owners let them go."""
 
 DECISIONS: Final = ((0.55, DecisionKind.ASSIGN), (0.85, DecisionKind.NURTURE), (1.0, DecisionKind.DISCARD))
 """What managers decide about leads that nobody answered: cumulative shares."""
@@ -93,7 +96,7 @@ class SalesBehavior:
         with self.ctx.database.read() as tx:
             policy = self.ctx.definitions.current(tx).policy
             offers = queries.load_held_offers(tx)
-            waiting = queries.load_waiting(tx, DECIDED_QUEUES)
+            waiting = queries.load_waiting(tx, UNDECIDED_QUEUES)
         return [
             *(action for one in offers for action in self._next_actions(policy, one)),
             *(action for one in waiting for action in self._decision(policy, one)),
@@ -171,17 +174,19 @@ class SalesBehavior:
         record_outcomes(self.ctx, [report], "simulated", now)
 
     def _decision(self, policy: Policy, one: WaitingLead) -> Iterator[_Action]:
-        """Yield what a manager decides about a lead that came to them."""
-        rule = policy.queues.rule_for(Queue.MANAGER_DECISION)
+        """Yield what the owner of a queue decides about a lead in it, within the time of the queue."""
+        rule = policy.queues.rule_for(one.ref)
         if rule is None or not policy.reps:
             return
         value = self._draw(one.lead_id, one.since, "decides")
-        share = 0.1 + 1.1 * value**2
+        share = 0.1 + 0.8 * value**2
         at = self._remembered(
             (one.lead_id, one.since), lambda: self._in_working_time(policy, rule.owner, one.since, rule.within, share)
         )
         assert at is not None
         kind = next(kind for limit, kind in DECISIONS if self._draw(one.lead_id, one.since, "kind") < limit)
+        if one.ref in UNMAILED_QUEUES:
+            kind = DecisionKind.DISCARD
         rep = policy.reps[int(len(policy.reps) * self._draw(one.lead_id, one.since, "whom"))].id
         decision = Decision(kind, rule.owner, rep, "decided in the weekly meeting")
         yield at, lambda now: decide_waiting(self.ctx, one.lead_id, decision, now)

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from nurture.clock import VirtualClock
 from nurture.db import clock_row
 from nurture.definitions.folder import read_folder
+from nurture.journey.accounts.import_file import import_accounts
 from nurture.journey.intake.import_file import LeadImportResult, import_file
 from nurture.journey.leads import due_queries
 from nurture.journey.run_once import RunResult, run_once
@@ -77,13 +78,18 @@ def fill_world(
     count: int = 0,
     source: str | None = None,
     mapping: Path | None = None,
+    accounts: Path | None = None,
 ) -> LeadImportResult:
     """Publish the templates, and bring in the leads of a file, or as many as *count* that fit the templates.
+
+    The file *accounts* names companies that reps own already.
 
     Raises InvalidDefinitions, or FileUnreadable.
     """
     at = datetime.fromisoformat(description.started_at)
     publish(ctx, read_folder(Path(description.templates)), at)
+    if accounts is not None:
+        import_accounts(ctx, accounts, at)
     if leads is None:
         leads = folder / LEADS
         with ctx.database.read() as tx:

@@ -162,9 +162,11 @@ def test_each_track_asks_once_when_the_lead_decides(rules: ProjectDefinitions) -
         assert len(asking) == 1, track.name
 
 
-def test_three_reps_share_the_work_and_each_reason_has_a_destination(rules: ProjectDefinitions) -> None:
+def test_three_reps_and_a_partner_share_the_work_and_each_reason_has_a_destination(rules: ProjectDefinitions) -> None:
     policy = rules.policy(1)
-    assert len(policy.reps) == 3
+    assert [rep.id for rep in policy.reps if rep.partner] == ["ida"]
+    assert set(policy.team.pools["everyone"].reps) == {"mara", "tomas", "yuki"}
+    assert [rule.name for rule in policy.routing if rule.territory] == ["nordics", "dach"]
     assert all(reason.label for reason in policy.reject_reasons.values())
     assert policy.accept_within == timedelta(days=1)
 

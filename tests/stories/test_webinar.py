@@ -51,7 +51,7 @@ def play(folder: Path, days: int = DAYS) -> Story:
     imported = import_file(ctx, file, START, source="webinar", report=bad)
     run_once(ctx, START)
     arrived = webinar.report_webinar(ctx, "webinar")
-    model = BehaviorModel(ctx, "spring", START)
+    model = BehaviorModel(ctx, "may", START)
     until = START + timedelta(days=days)
     end = engine.run_simulation(ctx, START, until, advance_world=model.advance_to, min_step=timedelta(minutes=30))
     return Story(ctx, imported, arrived, end)

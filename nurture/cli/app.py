@@ -75,7 +75,7 @@ def load(path: str) -> click.Command:
 def _help_of(target: str) -> str:
     """Return the docstring of a command, read from its source: importing takes a second."""
     module, function = target.split(":")
-    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+    source = Path(__file__).parent.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return ast.get_docstring(node) or ""

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from flows.environment import build_environment
-from nurture.cli import demo
 from nurture.db import clock_row
 from nurture.db.engine import Database
+from nurture.simulation.world import world_settings
 from tests.cli.conftest import CliSession
 from tests.doubles.sendgrid import KEY, SendGridDouble
 from tests.doubles.sendgrid_events import Signer
+from tests.simulation.worlds import DESCRIPTION
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ def test_the_demo_fills_its_own_maildir_while_a_real_provider_is_exported(
     mails = list((cli.folder / "pretend/mail/new").iterdir())
     assert len(mails) > 100
     assert not any("nurture.example.com" in mail.read_text() for mail in mails[:5])
-    assert "NURTURE_PROVIDER=maildir NURTURE_DATABASE_URL=sqlite:///pretend/nurture.db" in printed
+    assert ".venv/bin/nurture practice do --folder pretend reports tracks" in printed
+    assert "webinar-attended" in cli.ok("practice", "do", "--folder", "pretend", "leads", "list", "--json").out
+    assert sendgrid.accepted() == []
 
 
 @pytest.mark.parametrize("command", ["run", "explain 1", "leads list", "delivery run", "run --at 2026-01-07T09:00"])
@@ -62,9 +65,8 @@ def test_no_secret_of_this_machine_reaches_the_demo(cli: CliSession) -> None:
     }
     for name, value in exported.items():
         cli.environment.setenv(f"NURTURE_{name}", value)
-    settings = demo._demo_settings(cli.folder / "pretend")
+    settings = world_settings(cli.folder / "pretend", DESCRIPTION)
     assert settings.provider == "maildir"
-    assert settings.templates == cli.templates
     children = build_environment(settings, cli.folder, 4_300)
     assert children["NURTURE_PROVIDER"] == "maildir"
     assert not any(value in text for text in children.values() for value in [KEY, "hunter2"])

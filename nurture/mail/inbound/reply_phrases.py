@@ -55,7 +55,7 @@ _MIN_WORDS: Final = 5
 _LETTERS_PER_WORD: Final = 2
 """Letters that count as a word in scripts without spaces."""
 
-_SURE: Final = 0.65
+_SURE: Final = 0.6
 _SURE_EXCEPTED: Final = 0.95
 """The probabilities from which a reply is an opt-out, and with words of an exception."""
 
@@ -67,13 +67,15 @@ _MIN_WORDLESS: Final = 0.5
 """The probability from which a reply without words of any class is shown as a possible opt-out, not as unclear."""
 
 _MAX_REFUSAL: Final = 0.15
-"""The probability of a refusal from which a reply is not handed off."""
+_MAX_REFUSAL_ASKED: Final = 0.5
+"""The probabilities of a refusal from which a reply is not handed off, and one with a phrase that wants to talk."""
 
 _SURE_CLASS: Final = 0.6
 """The probability from which a class counts that no phrase has."""
 
 _EXCEPTED: Final = f"unless {ReplyClass.NO_MAIL}"
 _HAS_WORDS: Final = f"means {ReplyClass.POSSIBLE_OPT_OUT}"
+_WANTS_TO_TALK: Final = f"means {ReplyClass.WANTS_TO_TALK}"
 _CLAIMS: Final = frozenset(f"means {one}" for one in _ABOVE_ONLY)
 _OF_PROGRAMS: Final = (ReplyClass.ABSENCE, ReplyClass.AUTOMATIC)
 """Classes that need other signs than words."""
@@ -109,26 +111,28 @@ def decide(chances: Mapping[ReplyClass, float], signs: frozenset[str]) -> ReplyC
     """Return the class of a reply by the probabilities of classes and the signs that phrases found.
 
     Whoever may have refused is not handed off: the more a class heats, the less risk it bears. What learned words
-    alone say must be likely to have an effect; else a person reads it.
+    alone say must be likely to have an effect; else a person reads it. Against a phrase that wants to talk they never
+    opt anybody out.
     """
     refused = chances[ReplyClass.NO_MAIL]
     is_claimed = not signs.isdisjoint(_CLAIMS)
     is_excepted = _EXCEPTED in signs and not is_claimed
     if refused >= (_SURE_EXCEPTED if is_excepted else _SURE):
-        return ReplyClass.NO_MAIL
+        return ReplyClass.POSSIBLE_OPT_OUT if _WANTS_TO_TALK in signs else ReplyClass.NO_MAIL
     likely = max(chances, key=lambda one: chances[one] if one is not ReplyClass.NO_MAIL else 0.0)
     if is_excepted:
         if refused >= _MAX_RISK_COLD:
             return ReplyClass.UNCLEAR_SHORT
-    elif _HAS_WORDS in signs and likely in (ReplyClass.QUESTION, ReplyClass.UNCLEAR):
+    elif _HAS_WORDS in signs and likely in _MAX_RISK:
         return ReplyClass.POSSIBLE_OPT_OUT
     elif refused >= _MAX_RISK.get(likely, _MAX_RISK_COLD):
         is_thin = f"means {ReplyClass.UNCLEAR}" in signs and refused < _MIN_WORDLESS
         return ReplyClass.UNCLEAR_SHORT if is_thin else ReplyClass.POSSIBLE_OPT_OUT
     if likely in _MAX_RISK:
-        is_refused = chances[ReplyClass.NOT_INTERESTED] >= _MAX_REFUSAL
+        limit = _MAX_REFUSAL_ASKED if _WANTS_TO_TALK in signs else _MAX_REFUSAL
+        is_refused = chances[ReplyClass.NOT_INTERESTED] >= limit
         return ReplyClass.UNCLEAR_SHORT if is_refused else likely
-    needed = 0.0 if f"means {likely}" in signs else _SURE_CLASS
+    needed = 0.0 if f"means {likely}" in signs else _SURE_EXCEPTED if is_excepted else _SURE_CLASS
     return likely if likely not in _OF_PROGRAMS and chances[likely] >= needed else ReplyClass.UNCLEAR_SHORT
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.replies import ReplyClass
+from nurture.domain.replies import DEFAULT_ACTIONS, ReplyAction, ReplyClass
 from nurture.mail.inbound.classify import ClassifiedMail, classify_mail
 from nurture.mail.inbound.html_to_text import html_to_text
 from nurture.mail.inbound.message import parse_fields, parse_mail
@@ -361,3 +361,40 @@ def test_a_reply_names_a_day_and_a_person() -> None:
         read(mail("Wrong person, please contact Eve Young (eve@other.example).")).contact
         == "Eve Young <eve@other.example>"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please send me more information.",
+        "Could you please send me the brochure?",
+        "I am interested.",
+        "We are interested",
+        "Interested",
+        "Yes please, call me",
+        "Schicken Sie mir bitte ein Angebot",
+        "Pouvez-vous m'envoyer la brochure ?",
+        "Estoy interesada.",
+        "Proszę o więcej informacji",
+        "詳しい資料を送ってください。",
+    ],
+)
+def test_a_plain_request_is_handed_off(text: str) -> None:
+    assert DEFAULT_ACTIONS[read(mail(text)).kind] is ReplyAction.HAND_OFF
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please don't call me.",
+        "Please do not call me again, thanks",
+        "No calls please",
+        "I do not want to talk to sales",
+        "We are not interested",
+        "Bitte rufen Sie mich nicht an",
+        "Ne m'appelez plus",
+        "No me llame",
+    ],
+)
+def test_who_wants_no_call_is_not_handed_off(text: str) -> None:
+    assert DEFAULT_ACTIONS[read(mail(text)).kind] is not ReplyAction.HAND_OFF

@@ -25,7 +25,7 @@ RENEWED, RED, RECOVERS, YELLOW = 5, 9, 12, 15
 OWNER: Final = "olga"
 TEAM: Final = {
     "managers": "  - {id: olga, name: Olga Weiss, email: olga@larkfield.example, capacity: 8, manager: lena}",
-    "routing": "pools: {everyone: {reps: [mara, tomas, yuki]}}",
+    "routing": "  everyone: {reps: [mara, tomas, yuki]}",
     "on_expiry": "  settled: {label: Settled with the customer, then: resume}",
 }
 """Olga looks after customers; the others sell to new ones."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import pytest
@@ -17,6 +17,7 @@ from sqlalchemy import event, text
 from nurture.db.engine import Database
 from nurture.db.locks import _FIRST, Lock, acquire
 from nurture.domain.lead import Closing
+from nurture.journey.broadcasts import release
 from nurture.journey.consent import opt_in, suppression
 from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.engagement import signals
@@ -86,9 +87,22 @@ def watched(database: Database) -> Iterator[Order]:
         event.remove(database.engine, name, listener)
 
 
+BROADCAST: Final = {
+    "broadcasts/spring/broadcast.yaml": f"""
+name: spring
+audience: {{field: company, exists: yes}}
+topic: Webinars
+when: {NOW + HOUR:%Y-%m-%d %H:%M}
+zone: UTC
+not_after: {NOW + DAY:%Y-%m-%d %H:%M}
+""",
+    "broadcasts/spring/invitation.md": "---\nsubject: Spring\npreheader: News\n---\nHello.\n",
+}
+
+
 @pytest.fixture
 def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
-    rules = sample_rules()
+    rules = sample_rules() | BROADCAST
     rules["tracks/welcome/01-hello.md"] += "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
     rules["sending.yaml"] = "default: {per_hour: 1000}\n"
     ctx = make_context(postgres_db, tmp_path, rules=rules)
@@ -117,6 +131,7 @@ def test_every_use_case_keeps_the_order(ctx: AppContext, tmp_path: Path) -> None
     with watched(ctx.database) as order:
         lead = create_full_history(ctx, tmp_path)
         bring_everything(ctx, tmp_path)
+        release.release(ctx, "spring", "mara", NOW)
         run_at(ctx, NOW + 2 * HOUR)
         given, back, other, *_ = [id_ for (id_,) in rows(ctx, "SELECT id FROM offer WHERE state = 'offered'")]
         responses.accept(ctx, given, NOW + 3 * HOUR)
@@ -129,7 +144,7 @@ def test_every_use_case_keeps_the_order(ctx: AppContext, tmp_path: Path) -> None
         outcomes.record_outcomes(ctx, reports, "crm", NOW + 4 * HOUR)
         policy = sample_rules()["sales/policy.yaml"].replace("accept_within: 1 day", "accept_within: 2 days")
         changed = {"sales/policy.yaml": policy, "sending.yaml": "default: {per_hour: 1000}\n"}
-        publish_approved(ctx, sample_rules() | changed, NOW + 5 * HOUR)
+        publish_approved(ctx, sample_rules() | BROADCAST | changed, NOW + 5 * HOUR)
         suppression.suppress(ctx, ["a7@people.example", "new@people.example"], NOW + 5 * HOUR)
         opt_in.opt_in(ctx, "a7@people.example", ALL_MAIL, "asked for it on the phone", NOW + 6 * HOUR)
         close_lead(ctx, reports[1].lead_id, Closing.WON, NOW + 6 * HOUR)

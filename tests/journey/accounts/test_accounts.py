@@ -218,7 +218,7 @@ def test_leave_is_added_once_listed_and_removed(ctx: AppContext) -> None:
 @pytest.mark.parametrize(
     ("rep", "days", "deputy", "message"),
     [
-        ("zoe", (5, 9), None, "no rep 'zoe' in the policy. Reps: ana, ben"),
+        ("zoe", (5, 9), None, "no rep or manager 'zoe' in the policy. Known: ana, ben"),
         ("ana", (5, 9), "zoe", "no rep 'zoe' in the policy"),
         ("ana", (5, 9), "ana", "cannot be their own deputy"),
         ("ana", (9, 5), None, "before it begins"),

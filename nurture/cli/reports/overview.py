@@ -1,6 +1,7 @@
 """Commands of `nurture reports`: the audit, tracks, funnel, touches, links and wins."""
 
 from datetime import timedelta
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -67,34 +68,31 @@ def report_tracks(json: JsonOption = False) -> None:
     """Show per step of each track: sent, held, clicked, replied, unsubscribed, exited; and who reached a goal."""
     with open_app() as app:
         found, goals = reporting.report_tracks(app.ctx), reporting.report_goals(app.ctx)
-    rows = [
-        (
-            each.track,
-            each.step,
-            each.sent,
-            sum(each.holds.values()),
-            each.waiting,
-            each.clicked,
-            each.replied,
-            each.unsubscribed,
-            sum(each.exits.values()),
-            each.handed_off,
-        )
-        for each in found
-    ]
+    columns = ("step", "sent", "held", "here now", "clicked", "replied", "unsub.", "exited", "handed off")
+    if json:
+        print_json({"steps": found, "goals": goals})
+        return
+    if not found:
+        out.print("Nothing yet.")
+    for track, of_track in groupby(found, key=lambda each: each.track):
+        out.print(make_table(columns, map(_step_row, of_track), title=f"\n{track}", right=columns[1:]))
     past_cap = [each for each in found if each.past_cap]
-    columns = ("track", "step", "sent", "held", "here now", "clicked", "replied", "unsub.", "exited", "handed off")
-    print_table(columns, rows, {"steps": found, "goals": goals}, json=json, right=columns[2:])
-    if past_cap and not json:
+    if past_cap:
         steps = ", ".join(f"{each.past_cap:,} of {each.track}/{each.step}" for each in past_cap)
         out.print(f"\nSent past a cap, because they are exempt: {escape(steps)}", soft_wrap=True)
-    if goals and not json:
+    if goals:
         goal_columns = ("track", "version", "enrolled", "here now", "reached goal", "share", "exited")
         goal_rows = [
             (one.track, one.version, one.enrolled, one.here_now, one.reached_goal, f"{one.share:.1%}", one.exited)
             for one in goals
         ]
         out.print(make_table(goal_columns, goal_rows, title="\nGoals", right=goal_columns[1:]))
+
+
+def _step_row(step: reporting.StepReport) -> tuple[object, ...]:
+    held, exited = sum(step.holds.values()), sum(step.exits.values())
+    counts = (step.waiting, step.clicked, step.replied, step.unsubscribed, exited, step.handed_off)
+    return step.step, step.sent, held, *counts
 
 
 def report_funnel(

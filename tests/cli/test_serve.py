@@ -15,6 +15,7 @@ import pytest
 from nurture.db import clock_row
 from nurture.db.engine import Database
 from tests.cli.conftest import CliSession
+from tests.doubles.sendgrid import KEY
 from tests.journey.builders import START
 
 NURTURE = str(Path(sys.executable).with_name("nurture"))
@@ -39,8 +40,20 @@ def test_it_prints_its_address_and_stops_cleanly(cli: CliSession, number: signal
             server.kill()
 
 
-def test_a_database_in_virtual_time_is_not_served(cli: CliSession) -> None:
+def test_a_database_in_virtual_time_is_not_served_with_a_real_provider(cli: CliSession) -> None:
     database = Database(os.environ["NURTURE_DATABASE_URL"])
     clock_row.bind_mode(database, "virtual", START)
     database.close()
-    assert "virtual time" in cli.fails("admin", "serve", "--port", "0").err
+    cli.environment.setenv("NURTURE_PROVIDER", "sendgrid")
+    cli.environment.setenv("NURTURE_SENDGRID_KEY", KEY)
+    ended = subprocess.run(
+        [NURTURE, "admin", "serve", "--port", "0"],
+        cwd=cli.folder,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 4
+    assert "virtual time" in ended.stderr

@@ -302,7 +302,7 @@ def test_an_answer_after_a_decision_ends_the_request(ctx: AppContext) -> None:
     assert custody(ctx, lead) == ("queue", "manager-decision")
     week = NOW + HOUR + 8 * DAY
     run_at(ctx, week)
-    decide_waiting(ctx, lead, Decision(DecisionKind.ASSIGN, "lena", rep="ana"), week)
+    decide_waiting(ctx, lead, Decision(DecisionKind.ASSIGN, "ana", rep="ana"), week)
     offer = one(ctx, "SELECT id FROM offer WHERE state = 'offered'")
     responses.reject(ctx, offer, "not-now", week + HOUR)
     run_at(ctx, week + DAY, week + 40 * DAY)

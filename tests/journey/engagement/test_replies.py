@@ -103,7 +103,7 @@ def test_copies_of_an_answer_count_once(ctx: AppContext, lead: int, tmp_path: Pa
 def test_a_colleague_who_answers_counts_for_the_lead_and_is_named_only_with_the_words(
     ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
-    answer = "I take this over from her. What does it cost?"
+    answer = "I take this over from her. Please call me."
     process_replies(ctx, mail(answer, to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>"))
     assert rows(ctx, "SELECT sender FROM reply") == [("kim@people.example",)]
     assert rows(ctx, "SELECT value FROM signal WHERE kind = 'replied'") == [("other sender",)]

@@ -9,14 +9,14 @@ import typer
 from rich.markup import escape
 
 from nurture.cli.output import JsonOption, err, make_table, out, print_json
+from nurture.cli.reports.files import open_csv, print_written, write_page
 from nurture.clock import RealClock, parse_time
 from nurture.errors import InvalidState
-from nurture.files import open_private, require_own_file, write_private
-from nurture.formats.csv_writer import CsvWriter
 from nurture.reporting.leaks.business_case import GivenInputs, parse_range
 from nurture.reporting.leaks.lists import LISTS, ListedRows
 from nurture.reporting.leaks.report import DEFAULT_AFTER, LeakReport, report_leaks
-from nurture.reporting.leaks.sections import Section, Share, format_percent, is_number, make_sections
+from nurture.reporting.leaks.sections import Section, Share, is_number, make_sections
+from nurture.reporting.wording import format_percent
 from nurture.settings import STARTER_TEMPLATES, Settings
 
 MAX_ROWS: Final = 50
@@ -62,23 +62,17 @@ def leaks(
             given=given,
             lists=list_ or (),
         )
-    written = []
     if html is not None:
         from nurture.web.sales.leaks_page import render_leaks_page  # noqa: PLC0415 - only --html needs the pages
 
-        page = render_leaks_page(found)
-        require_own_file(html, page.partition("<style>")[0])
-        write_private(html, page)
-        written.append(html)
+        write_page(html, render_leaks_page(found))
     if csv_file is not None:
         write_lists(csv_file, found.lists)
-        written.append(csv_file)
     if json:
         print_json(found)
         return
     print_report(found, show_lists=csv_file is None)
-    for file in written:
-        out.print(f"Written to {escape(str(file))}.")
+    print_written(html, csv_file)
 
 
 def print_report(found: LeakReport, *, show_lists: bool) -> None:
@@ -121,9 +115,7 @@ def _share_cells(one: Share) -> tuple[str, ...]:
 
 def write_lists(file: Path, lists: tuple[ListedRows, ...]) -> None:
     """Write *lists* one below the other, each row with the name of its list."""
-    require_own_file(file, "list,")
-    with open_private(file, encoding="utf-8", newline="") as opened:
-        writer = CsvWriter(opened)
+    with open_csv(file, "list,") as writer:
         columns: object = None
         for each in lists:
             if each.columns != columns:

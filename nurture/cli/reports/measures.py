@@ -11,13 +11,12 @@ import typer
 
 from nurture.app import open_app
 from nurture.cli.output import JsonOption, make_table, out, print_json, print_table
-from nurture.cli.reports.sales import format_percent
+from nurture.cli.reports.files import print_written, write_csv, write_page
 from nurture.errors import InvalidState
-from nurture.files import open_private, require_own_file, write_private
-from nurture.formats.csv_writer import CsvWriter
 from nurture.reporting.measures import report
 from nurture.reporting.measures.definitions import Measure
 from nurture.reporting.measures.report import PAGE, Figure, MeasureReport
+from nurture.reporting.wording import format_percent
 
 _CSV_COLUMNS = ("measure", "name", "version", "table", "row", "part", "whole", "unknown", "value")
 
@@ -48,19 +47,16 @@ def measures(
             return
         found = report.report_measures(app.ctx, app.clock.now(), row)
     if csv_file is not None:
-        _write_csv(csv_file, found)
+        write_csv(csv_file, _CSV_COLUMNS, _csv_rows(found))
     if html is not None:
         from nurture.web.sales.measures_page import render_measures_page  # noqa: PLC0415 - only --html needs the pages
 
-        text = render_measures_page(found)
-        require_own_file(html, text.partition("<style>")[0])
-        write_private(html, text)
+        write_page(html, render_measures_page(found))
     if json:
         print_json({"at": found.at, "measures": [_to_dict(one) for one in found.figures]})
         return
     _print_figures(found, detailed=row is not None)
-    for file in (one for one in (csv_file, html) if one is not None):
-        out.print(f"Written to {file}.")
+    print_written(csv_file, html)
 
 
 def _to_dict(figure: Figure) -> dict[str, Any]:
@@ -130,14 +126,6 @@ def _share(part: int, whole: int) -> float | None:
 
 def _describe_spread(one: Figure) -> str:
     return f"{one.spread.p50:,.1f} / {one.spread.p95:,.1f} {one.measure.unit}" if one.spread is not None else ""
-
-
-def _write_csv(file: Path, found: MeasureReport) -> None:
-    require_own_file(file, ",".join(_CSV_COLUMNS))
-    with open_private(file, encoding="utf-8", newline="") as opened:
-        writer = CsvWriter(opened)
-        writer.write_row(_CSV_COLUMNS)
-        writer.write_rows(_csv_rows(found))
 
 
 def _csv_rows(found: MeasureReport) -> Iterator[tuple[object, ...]]:

@@ -10,9 +10,11 @@ import typer
 from nurture.app import open_app
 from nurture.cli.arguments import parse_date
 from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
-from nurture.files import open_private, require_own_file, write_private
-from nurture.formats.csv_writer import CsvWriter
+from nurture.cli.reports.files import print_written, write_csv, write_page
 from nurture.reporting.sales import SalesReport, report_sales
+from nurture.reporting.wording import format_percent
+
+_CSV_COLUMNS = ("table", "row", "figure", "value")
 
 
 def sales(
@@ -28,24 +30,16 @@ def sales(
     with open_app() as app:
         found = report_sales(app.ctx, app.clock.now(), first, last, source)
     if csv_file is not None:
-        _write_csv(csv_file, found)
+        write_csv(csv_file, _CSV_COLUMNS, _csv_rows(found))
     if html is not None:
         from nurture.web.sales.report_page import render_sales_page  # noqa: PLC0415 - only --html needs the pages
 
-        page = render_sales_page(found)
-        require_own_file(html, page.partition("<style>")[0])
-        write_private(html, page)
+        write_page(html, render_sales_page(found))
     if json:
         print_json(_report_to_dict(found))
         return
     _print_report(found)
-    for file in filter(None, (csv_file, html)):
-        out.print(f"Written to {file}.")
-
-
-def format_percent(share: float | None) -> str:
-    """Return a share as a percentage, "-" for None."""
-    return "-" if share is None else f"{share * 100:.1f} %"
+    print_written(csv_file, html)
 
 
 def format_hours(hours: float) -> str:
@@ -135,15 +129,6 @@ def _print_months(found: SalesReport) -> None:
     ]
     columns = ("month", "hand-offs", "accepted", "contacted", "closed in 30 days", "won")
     out.print(make_table(columns, rows, right=columns[1:]), "")
-
-
-def _write_csv(file: Path, found: SalesReport) -> None:
-    columns = ("table", "row", "figure", "value")
-    require_own_file(file, ",".join(columns))
-    with open_private(file, encoding="utf-8", newline="") as opened:
-        writer = CsvWriter(opened)
-        writer.write_row(columns)
-        writer.write_rows(_csv_rows(found))
 
 
 def _csv_rows(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:

@@ -13,6 +13,7 @@ from nurture.reporting.leaks.facts import Touch
 from nurture.reporting.leaks.figures import FirstTouches, OwnerFigures, PlaceRow, UntouchedRow
 from nurture.reporting.leaks.lists import WON_DEALS
 from nurture.reporting.leaks.report import LeakReport
+from nurture.reporting.wording import format_percent
 
 UNKNOWN: Final = "cannot be computed"
 _MINUTES_BELOW: Final = 2  # hours
@@ -81,11 +82,6 @@ def make_sections(report: LeakReport) -> list[Section]:
         _gaps(report),
         _files(report),
     ]
-
-
-def format_percent(share: float | None) -> str:
-    """Return a share as a percentage."""
-    return "-" if share is None else f"{share * 100:.1f} %"
 
 
 def is_number(cell: object) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from nurture.reporting.leaks.report import LeakReport
-from nurture.reporting.leaks.sections import format_percent, is_number, make_sections
+from nurture.reporting.leaks.sections import is_number, make_sections
+from nurture.reporting.wording import format_percent
 from nurture.web.templates import Templates
 
 MAX_ROWS: Final = 500

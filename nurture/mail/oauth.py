@@ -7,7 +7,6 @@ server lets it use the mailbox.
 
 import json
 import os
-from base64 import b64encode
 from pathlib import Path
 from threading import Lock
 from time import monotonic
@@ -84,10 +83,6 @@ class AccessTokens:
         self._lock = Lock()
         self._token: SecretStr | None = None
         self._renew_at = 0.0  # of the monotonic clock
-
-    def initial_response(self, user: str) -> str:
-        """Return the client's response of XOAUTH2 for *user*, in base64. Raises SignInFailed and Misconfigured."""
-        return b64encode(self.response(user)).decode()
 
     def response(self, user: str) -> bytes:
         """Return the client's response of XOAUTH2 for *user*. Raises SignInFailed and Misconfigured."""

@@ -105,20 +105,24 @@ class WebhookRoute(RoutePolicy):
     webhooks: Literal["events", "inbound"]
 
 
-ACCEPT: Final = f"/{public_links.PATHS[public_links.ACCEPT]}/{{token}}"
-REJECT: Final = f"/{public_links.PATHS[public_links.REJECT]}/{{token}}"
-REASSIGN: Final = f"/{public_links.PATHS[public_links.REASSIGN]}/{{token}}"
-CALL_BACK_LATER: Final = f"/{public_links.PATHS[public_links.CALL_BACK_LATER]}/{{token}}"
+def _link_path(purpose: str, end: str = "") -> str:
+    return f"/{public_links.PATHS[purpose]}/{{token}}{end}"
+
+
+ACCEPT: Final = _link_path(public_links.ACCEPT)
+REJECT: Final = _link_path(public_links.REJECT)
+REASSIGN: Final = _link_path(public_links.REASSIGN)
+CALL_BACK_LATER: Final = _link_path(public_links.CALL_BACK_LATER)
 WORKSPACE: Final = f"/{workspace_links.PATH}/{{token}}"
 WORKSPACE_OFFER: Final = f"/{workspace_links.PATH}/{{token}}/{{number}}"
-UNSUBSCRIBE: Final = f"/{public_links.PATHS[public_links.UNSUBSCRIBE]}/{{token}}"
-CLICK: Final = f"/{public_links.PATHS[public_links.CLICK]}/{{token}}/{{number}}"
-OPEN: Final = f"/{public_links.PATHS[public_links.OPEN]}/{{token}}.gif"
+UNSUBSCRIBE: Final = _link_path(public_links.UNSUBSCRIBE)
+CLICK: Final = _link_path(public_links.CLICK, "/{number}")
+OPEN: Final = _link_path(public_links.OPEN, ".gif")
 EVENTS: Final = EVENTS_PATH
-PREFERENCES: Final = f"/{public_links.PATHS[public_links.PREFERENCES]}/{{token}}"
-QUESTION: Final = f"/{public_links.PATHS[public_links.QUESTION]}/{{token}}"
-CONFIRM: Final = f"/{public_links.PATHS[public_links.CONFIRM]}/{{token}}"
-QUEUES: Final = f"/{public_links.PATHS[public_links.QUEUES]}/{{token}}"
+PREFERENCES: Final = _link_path(public_links.PREFERENCES)
+QUESTION: Final = _link_path(public_links.QUESTION)
+CONFIRM: Final = _link_path(public_links.CONFIRM)
+QUEUES: Final = _link_path(public_links.QUEUES)
 INBOUND: Final = INBOUND_PATH
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # the usual name in container orchestrators

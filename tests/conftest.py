@@ -1,4 +1,4 @@
-"""Provide databases for tests: SQLite files and a real PostgreSQL, clean for each test."""
+"""Provide databases for tests, clean for each test (SQLite files and a real PostgreSQL), and a browser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -18,6 +19,9 @@ from nurture.db.engine import Database
 from tests.doc_examples import run_in_folder
 from tests.postgres import ReusedDatabase, postgres
 from tests.sqlite import replace_database, without_fsync
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PURE_FOLDERS = ("tests/domain/", "tests/definitions/", "tests/journey/accounts/match/")
 """Folders of tests without a database; `make quick` runs them all."""
@@ -199,3 +203,12 @@ def run_script(
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return partial(run_in_folder, tmp_path, monkeypatch=monkeypatch, capsys=capsys)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a module."""
+    from tests.web.browser import chromium
+
+    with chromium() as running:
+        yield running

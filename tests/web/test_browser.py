@@ -22,7 +22,7 @@ from nurture.publishing.publish import publish
 from nurture.reporting import explain
 from tests.journey.builders import run_at, sample_rules
 from tests.journey.handoff.briefing import briefed, mailed
-from tests.web.browser import IS_FAINT, chromium
+from tests.web.browser import IS_FAINT
 from tests.web.sales.test_queues import queues_path
 from tests.web.serving import serve_in_thread
 from tests.web.world import NOW, World
@@ -42,13 +42,6 @@ _FAINT = f"""() => {{ {IS_FAINT}
     const read = "h1, h2, h3, p, small, label, legend, summary, button, a, dt, dd, li, .state, .when";
     return [...document.querySelectorAll(read)].filter(isFaint).map(one => one.outerHTML);
 }}"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(params=WIDTHS, ids=lambda width: f"{width}px")

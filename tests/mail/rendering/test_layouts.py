@@ -15,7 +15,7 @@ from nurture.errors import InvalidDefinitions
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource, check_email, compile_email
 from nurture.mail.rendering.render import compose
 from tests.mail.build import BARE, LAYOUTS, composed, envelope, values
-from tests.web.browser import IS_FAINT, chromium
+from tests.web.browser import IS_FAINT
 
 PICTURE = "image: https://img.example.com/a.png\nimage_alt: A & B\n"
 TABLE = "| Question | Answer |\n|---|--:|\n| Who? | {{ lead.company | upper }} |\n| When \\| where? | *Now* |"
@@ -94,12 +94,6 @@ def test_a_tag_that_spans_columns_is_refused() -> None:
 )  # fmt: skip
 def test_a_layout_gets_what_it_shows(front: str, layout: str, problem: str) -> None:
     assert [one for one in _problems(front, layout) if "unknown name" not in one] == [problem]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")], ids=str)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from playwright.sync_api import Browser
 
 from nurture.web.sales.leaks_page import render_leaks_page
 from tests.reporting.leaks.builders import FILES, make_report
-from tests.web.browser import IS_FAINT, chromium
+from tests.web.browser import IS_FAINT
 
 EXPORTS = FILES / "hubspot-contacts.csv", FILES / "hubspot-deals.csv"
 _PEOPLE = re.compile(r"[\w.]+@[\w.]+\.example|Souza|Okafor|Martin|Kovacs|Ricci|Dahl")
@@ -19,13 +18,6 @@ _FAINT = f"""() => {{ {IS_FAINT}
     const read = "h1, h2, p, th, td, li, strong, code";
     return [...document.querySelectorAll(read)].filter(isFaint).map(one => one.outerHTML);
 }}"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
-    with chromium() as running:
-        yield running
 
 
 def test_the_page_names_leads_only_in_lists_that_were_asked_for() -> None:

@@ -66,7 +66,7 @@ class CompanyShape(Shape):
     """The keys under `one_rep_per_company:`."""
 
     window: PositiveSpan = Field(alias="for", examples=["30 days"])
-    when_full: Literal["manager", "next rep"] = Field("manager", examples=["next rep"])
+    when_unavailable: Literal["manager", "next rep"] = Field("manager", examples=["next rep"])
 
 
 class MissingFieldsShape(Shape):
@@ -102,12 +102,12 @@ def read_routing(node: Node, team: Team, context: ParseContext) -> RoutingDefini
 
 
 def _one_rep_per_company(node: Node | None, context: ParseContext) -> tuple[timedelta | None, bool]:
-    """Return for how long a company keeps its rep, None for `no`, and whether also if that rep is full."""
+    """Return for how long a company keeps its rep, None for `no`, and whether also if that rep is unavailable."""
     if node is None or node.value in (False, "no"):
         return None if node is not None else _COMPANY_KEEPS_REP, True
     if isinstance(node.value, dict):
         shape = read_shape(CompanyShape, node, context, "`one_rep_per_company`")
-        return (shape.window, shape.when_full == "manager") if shape is not None else (_COMPANY_KEEPS_REP, True)
+        return (shape.window, shape.when_unavailable == "manager") if shape is not None else (_COMPANY_KEEPS_REP, True)
     with Reporting(node, context):
         return read_positive_span(node.value), True
     return _COMPANY_KEEPS_REP, True

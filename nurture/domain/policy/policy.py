@@ -135,7 +135,7 @@ class Policy:
     one_rep_per_company: timedelta | None = timedelta(days=30)
     """For how long the people of a company go to the rep who talks, or talked, to one of them; None: not at all."""
     keeps_company_rep: bool = True
-    """Whether a lead whose company's rep is full for too long goes to the deputy or a manager, not to the next rep."""
+    """Whether a lead that its company's rep cannot take goes to the deputy or a manager, not to the next rep."""
     overlaps_allowed: bool = False
     """Whether two territories may claim one lead; the first gets it."""
     missing_fields: MissingFieldPolicy = field(default_factory=MissingFieldPolicy)

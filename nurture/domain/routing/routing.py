@@ -157,7 +157,7 @@ class RoutingRequest:
     which the wait is over. *rotation_counts* counts the picks of pools. *is_customer*: the lead itself is one.
     *company_rep* talks to *company_lead*, another lead of the same company, or did until lately.
     *owner_wait* limits how long it waits for one rep's capacity, whatever the rules say; None for no limit.
-    *keeps_company_rep*: if *company_rep* has none by then, the deputy or a manager decides, and not the next rule.
+    *keeps_company_rep*: if *company_rep* cannot take it, the deputy does or a manager decides, and not the next rule.
     """
 
     fields: FieldValues = field(default_factory=dict)
@@ -201,7 +201,7 @@ class RoutingResult:
 
 
 class _RuleResult(NamedTuple):
-    """The result of one rule; *final* ends the evaluation. *is_full*: its rep has no capacity, and the wait is over."""
+    """The result of one rule; *final* ends the evaluation."""
 
     reason: str
     rep: str | None = None
@@ -209,7 +209,6 @@ class _RuleResult(NamedTuple):
     final: bool = False
     rotation_key: str = ""
     missing_field: str = ""
-    is_full: bool = False
 
 
 def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
@@ -329,12 +328,13 @@ def _assign_to_account_owner(rule: RoutingRule, request: RoutingRequest, plan: R
 
 
 def _assign_to_company_rep(rule: RoutingRule, rep_id: str, request: RoutingRequest, plan: RoutingPlan) -> _RuleResult:
-    """Give the lead to the rep who talks to its company, or their deputy; a manager decides if both are full."""
+    """Give the lead to the rep who talks to its company, or their deputy; a manager decides if neither can take it."""
     role = f"talks to lead {request.company_lead} of the same company"
     result = _assign_to_rep(rule, rep_id, role, request, plan)
-    if not (result.is_full and request.keeps_company_rep):
+    if result.final or not request.keeps_company_rep or rep_id not in plan.reps:
         return result
-    deputy = plan.reps.get(plan.reps[rep_id].deputy or "")
+    is_present = request.availability.get(rep_id, DEFAULT_AVAILABILITY).available  # else deputies were tried already
+    deputy = plan.reps.get(plan.reps[rep_id].deputy or "") if is_present else None
     if deputy is not None and deputy.id not in request.declined_by:
         availability = request.availability.get(deputy.id, DEFAULT_AVAILABILITY)
         capacity = availability.away_reason or _describe_capacity(deputy, availability)
@@ -382,7 +382,7 @@ def _assign_if_capacity(
     )
     limits = [wait for wait in (rule.max_wait, request.owner_wait) if wait is not None]
     if limits and request.waited >= min(limits):
-        return _RuleResult(f"{explanation}, {capacity_reason}, the maximum wait is over", is_full=True)
+        return _RuleResult(f"{explanation}, {capacity_reason}, the maximum wait is over")
     return _RuleResult(f"{explanation}, {capacity_reason}: it waits", final=True)
 
 

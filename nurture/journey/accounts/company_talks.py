@@ -19,10 +19,11 @@ CompanyKey = tuple[str, int | str]
 
 
 class CompanyTalk(NamedTuple):
-    """A lead whose rep talks to its company, or did until lately."""
+    """A lead whose rep talks to its company, or did until lately; not *is_binding*: never answered its offer."""
 
     lead_id: int
     rep: str
+    is_binding: bool = True
 
 
 @dataclass
@@ -38,13 +39,13 @@ class CompanyTalks:
         for row in talk_queries.load_talks(tx, ended_since):
             keys = company_keys(row.email, row.fields.get("website"), row.account_id)
             for key in keys:
-                talks.by_company[key].append(CompanyTalk(row.lead_id, row.rep))
+                talks.by_company[key].append(CompanyTalk(row.lead_id, row.rep, row.is_binding))
         return talks
 
     def find(self, lead_id: int, keys: Iterable[CompanyKey]) -> CompanyTalk | None:
-        """Return the first talk with another lead of the company with one of *keys*."""
-        talks = (one for key in keys for one in self.by_company.get(key, ()))
-        return next((one for one in talks if one.lead_id != lead_id), None)
+        """Return the first talk with another lead of the company with one of *keys*: a binding one if there is any."""
+        talks = [one for key in keys for one in self.by_company.get(key, ()) if one.lead_id != lead_id]
+        return next((one for one in talks if one.is_binding), talks[0] if talks else None)
 
     def add(self, talk: CompanyTalk, keys: Iterable[CompanyKey]) -> None:
         """Note that a rep is about to talk to a lead, so that the next one of its batch goes to the same rep."""

@@ -18,12 +18,13 @@ _HOLDER = case((custody.c.kind == Custodian.REP.value, custody.c.ref), else_=off
 
 
 class TalkRow(NamedTuple):
-    """A lead that *rep* has or was offered (*is_open*), or until *at*."""
+    """A lead that *rep* has or was offered (*is_open*), or until *at*; not *is_binding*: without ever answering."""
 
     lead_id: int
     rep: str
     is_open: bool
     at: datetime
+    is_binding: bool
     email: str | None
     fields: dict[str, Any]
     account_id: int | None
@@ -51,22 +52,31 @@ def load_talks(tx: Transaction, ended_since: datetime | None) -> list[TalkRow]:
             _HOLDER.label("rep"),
             literal(1).label("is_open"),
             custody.c.since.label("at"),
+            literal(1).label("is_binding"),
         )
         .outerjoin(offer, is_offer)
         .where(custody.c.kind.in_(_WITH_SALES), _HOLDER.is_not(None))
     )
     if ended_since is not None:
         columns = (offer.c.lead_id, offer.c.rep, literal(0))
-        ended = select(*columns, offer.c.ended_at).where(offer.c.ended_at >= ended_since)
+        ended = select(*columns, offer.c.ended_at, literal(1)).where(offer.c.ended_at >= ended_since)
         theirs = offer.c.reason.is_(None) | offer.c.reason.not_in(WRONG_OWNER_REASONS)
-        answered = select(*columns, offer.c.answered_at).where(
+        is_answered = case((offer.c.state == "rejected", 1), else_=0)
+        answered = select(*columns, offer.c.answered_at, is_answered).where(
             offer.c.offered_at >= ended_since, offer.c.state.in_(("rejected", "expired")), offer.c.ended_at.is_(None)
         )
         found = union_all(found, ended.where(offer.c.state != "reassigned", theirs), answered.where(theirs))
     one = found.subquery()
     query = (
         select(
-            one.c.lead_id, one.c.rep, one.c.is_open, one.c.at, address.c.email, lead.c.fields, lead_account.c.account_id
+            one.c.lead_id,
+            one.c.rep,
+            one.c.is_open,
+            one.c.at,
+            one.c.is_binding,
+            address.c.email,
+            lead.c.fields,
+            lead_account.c.account_id,
         )
         .join(lead, lead.c.id == one.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
@@ -74,7 +84,7 @@ def load_talks(tx: Transaction, ended_since: datetime | None) -> list[TalkRow]:
         .where(lead.c.erased_at.is_(None))
         .order_by(one.c.is_open.desc(), one.c.at.desc(), one.c.lead_id)
     )
-    return [TalkRow(row[0], row[1], bool(row[2]), *row[3:]) for row in tx.execute(query)]
+    return [TalkRow(row[0], row[1], bool(row[2]), row[3], bool(row[4]), *row[5:]) for row in tx.execute(query)]
 
 
 def load_companies(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, CompanyRow]:

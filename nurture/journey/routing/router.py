@@ -114,7 +114,7 @@ class Router:
             lead.view.lead.is_customer,
             company_rep=talk.rep if talk is not None else None,
             company_lead=talk.lead_id if talk is not None else 0,
-            keeps_company_rep=talk is not None and self.policy.keeps_company_rep,
+            keeps_company_rep=talk is not None and talk.is_binding and self.policy.keeps_company_rep,
         )
 
     def _fit(self, fields: Mapping[str, FieldValue]) -> str:

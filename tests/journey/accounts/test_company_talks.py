@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
-from nurture.journey.handoff import responses
+from nurture.journey.handoff import responses, roster
 from nurture.journey.handoff.offer_page import load_offer_details
 from nurture.journey.routing.replay import replay
 from nurture.reporting import explain
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, close_lead, make_context, run_at, sample_rules
+from tests.journey.builders import START, add_lead, close_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.observe import custody, one, record_signal, recorded_statements, rows
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -100,9 +100,85 @@ def test_the_deputy_of_a_full_rep_talks_to_the_second_person_of_the_company(db: 
 
 
 def test_the_next_rep_talks_to_the_second_person_if_the_policy_says_so(db: Database, tmp_path: Path) -> None:
-    shared = {"one_rep_per_company: no": "one_rep_per_company: {for: 30 days, when_full: next rep}"}
+    shared = {"one_rep_per_company: no": "one_rep_per_company: {for: 30 days, when_unavailable: next rep}"}
     ctx, second = _second_person(db, tmp_path, **shared)
     assert _reps(ctx, [second]) == ["ben"]
+
+
+SHARED = {"one_rep_per_company: 30 days": "one_rep_per_company: {for: 30 days, when_unavailable: next rep}"}
+DEPUTY = {"email: ana@house.example, capacity: 50": "email: ana@house.example, deputy: ben, capacity: 50"}
+REROUTED = {
+    "accept_within: 1 day": """tiers:
+  - {name: demo, rules: [ready], accept: {take_back: 1 day, reroute: 2}}
+accept_within: 1 day"""
+}
+DECLINED = "but ana declined it or did not answer"
+
+
+def _second_person_refused(db: Database, folder: Path, *, answers: bool, **replaced: str) -> tuple[AppContext, int]:
+    """Return the second of two people offered to Ana, who leaves that offer unanswered, or both, if not *answers*."""
+    ctx = make_context(db, folder, rules=_rules(ONE_VOICE | REROUTED | replaced))
+    first, second = _ready(ctx, "lea@warm.example", "max@warm.example")
+    assert _reps(ctx, [first, second]) == ["ana", "ana"]
+    if answers:
+        responses.accept(ctx, one(ctx, "SELECT id FROM offer WHERE lead_id = :id", id=first), START + HOUR)
+    run_at(ctx, START + DAY + HOUR)
+    assert replay(ctx, None).differences == []
+    return ctx, second
+
+
+def test_a_manager_decides_about_a_second_person_that_the_company_s_rep_left_unanswered(
+    db: Database, tmp_path: Path
+) -> None:
+    ctx, second = _second_person_refused(db, tmp_path, answers=True)
+    assert custody(ctx, second) == ("queue", "manager-decision")
+    line = next(one for one in explain.explain(ctx, second, START + 3 * DAY).history if one.ref == "manager-decision")
+    assert f"{DECLINED}; a manager decides, so that no second rep begins" in line.reason
+
+
+def test_the_deputy_of_a_rep_who_did_not_answer_talks_to_the_second_person(db: Database, tmp_path: Path) -> None:
+    ctx, second = _second_person_refused(db, tmp_path, answers=True, **DEPUTY)
+    assert _reps(ctx, [second]) == ["ben"]
+    reason = one(ctx, "SELECT routing_reason FROM offer WHERE lead_id = :id ORDER BY id DESC LIMIT 1", id=second)
+    assert f"{DECLINED}; ben is the deputy, 0 of 50 today" in str(reason)
+
+
+def test_the_next_rep_gets_what_the_company_s_rep_did_not_answer_if_the_policy_says_so(
+    db: Database, tmp_path: Path
+) -> None:
+    ctx, second = _second_person_refused(db, tmp_path, answers=True, **SHARED)
+    assert _reps(ctx, [second]) == ["ben"]
+
+
+def test_a_rep_who_answered_no_offer_of_a_company_keeps_nobody_of_it(db: Database, tmp_path: Path) -> None:
+    ctx, second = _second_person_refused(db, tmp_path, answers=False)
+    assert _reps(ctx, [second]) == ["ben"]
+
+
+def test_a_second_person_whose_company_s_rep_is_on_leave_goes_to_the_deputy_or_a_manager(ctx: AppContext) -> None:
+    (first,) = _ready(ctx, "lea@warm.example")
+    assert _reps(ctx, [first]) == ["ana"]
+    responses.accept(ctx, one(ctx, "SELECT id FROM offer"), START)
+    for day, deputy in ((1, None), (8, "ben")):
+        roster.add_leave(ctx, "ana", (START + day * DAY).date(), (START + day * DAY).date(), deputy, START)
+    second, third = _ready(ctx, "max@warm.example", after=DAY) + _ready(ctx, "ina@warm.example", after=8 * DAY)
+    assert custody(ctx, second) == ("queue", "manager-decision")
+    assert _reps(ctx, [third]) == ["ben"]
+    line = next(one for one in explain.explain(ctx, second, START + DAY).history if one.ref == "manager-decision")
+    assert ", and has no deputy; a manager decides" in line.reason
+    assert replay(ctx, None).differences == []
+
+
+def test_a_second_person_goes_to_the_next_rep_if_the_company_s_rep_left_for_good(ctx: AppContext) -> None:
+    (first,) = _ready(ctx, "lea@warm.example")
+    responses.accept(ctx, one(ctx, "SELECT id FROM offer"), START)
+    close_lead(ctx, first, Closing.LOST, START + DAY, reason="no")
+    rules = _rules(ONE_VOICE)
+    lines = [line for line in rules["sales/policy.yaml"].splitlines() if "id: ana" not in line]
+    rules["sales/policy.yaml"] = "\n".join(lines).replace("owner: ana", "owner: ben")
+    publish_approved(ctx, rules, START + DAY)
+    (second,) = _ready(ctx, "max@warm.example", after=2 * DAY)
+    assert _reps(ctx, [first, second]) == ["ana", "ben"]
 
 
 def test_the_brief_names_the_colleague_and_the_rep(ctx: AppContext) -> None:

@@ -1,4 +1,4 @@
-"""Score the classifier on the labeled corpus: `corpus/open` and `corpus/held_back`, one file per language."""
+"""Score the classifier on a folder of the labeled corpus, as `open`, `held_back` or `held_back_2`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Scores(NamedTuple):
 
 
 def judge(half: str) -> list[Judged]:
-    """Classify every entry of a half of the corpus."""
+    """Classify every entry of a half of the corpus, the name of a folder in `corpus`."""
     return [
         Judged(path.stem, entry["class"], _classify(entry), entry["text"])
         for path in sorted((CORPUS / half).glob("*.yaml"))

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 WORK_POOL: Final = "nurture"
 """The work pool of prefect.yaml."""
@@ -37,6 +38,16 @@ class FlowSchedule:
     grace_seconds: int = 120
 
     @property
+    def flow(self) -> str:
+        """Return the name of the flow, which is that of its module."""
+        return self.entrypoint.split(".")[-2]
+
+    def load(self) -> Any:
+        """Import the flow."""
+        module, _, function = self.entrypoint.rpartition(".")
+        return getattr(import_module(module), function)
+
+    @property
     def anchor(self) -> datetime:
         """Return the time from which intervals are counted."""
         return _EPOCH + timedelta(seconds=self.offset)
@@ -50,6 +61,7 @@ SCHEDULE: Final = (
     FlowSchedule("flows.crm.sync_crm", "every-5-minutes", "five-minutes", interval=300, offset=120),
     FlowSchedule("flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", interval=30, offset=15),
     FlowSchedule("flows.audit.audit_ledger", "nightly", "nightly", cron="15 2 * * *"),
+    FlowSchedule("flows.cleanup.delete_old_data", "nightly", "nightly", cron="45 2 * * *"),
 )
 """The stages in a lead's order, 30 seconds apart, so that a lead passes all of them in one round.
 

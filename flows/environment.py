@@ -14,9 +14,6 @@ from nurture.errors import Misconfigured
 from nurture.settings import Settings
 from nurture.settings_model import ENV_PREFIX, variable_name
 
-DAYS_KEPT: Final = 14
-"""Days for which `nurture up`'s Prefect server keeps flow runs: 24 a day, and those that did something."""
-
 _SERVICES: Final = "PREFECT_SERVER_SERVICES_"
 _IDLE_SERVICES: Final = (
     "CANCELLATION_CLEANUP_LOOP_SECONDS",
@@ -31,7 +28,6 @@ _DEFAULTS: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(DAYS_KEPT * 86_400),
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",  # smaller ones lock out other writers
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     **dict.fromkeys((_SERVICES + name for name in _IDLE_SERVICES), "60"),
@@ -83,6 +79,7 @@ def build_environment(
         others
         | nurture_variables(settings)
         | _DEFAULTS
+        | {_SERVICES + "DB_VACUUM_RETENTION_PERIOD": str(settings.keep_runs * 86_400)}
         | _lock_settings(home, port, prefect_settings(operator_environment))
     )
 

@@ -23,7 +23,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow_async
 from prefect.states import Pending
 
-from flows.deployments import LOOP_DEPLOYMENT, TAG
+from flows.deployments import LOOP_DEPLOYMENT, SCHEDULE, TAG
 from flows.setup import clear_stale_runs
 from flows.shards import publish_table, redact_errors
 from nurture.clock import RealClock
@@ -46,8 +46,8 @@ RETRY_SECONDS: Final = 5.0
 """Seconds until an unreachable server is asked again."""
 
 SUMMARY: Final = "summary"
-AUDIT: Final = "audit"
-_CRONS: Final = {SUMMARY: "0 * * * *", AUDIT: "15 2 * * *"}
+_NIGHTLY: Final = {one.flow: one for one in SCHEDULE if one.cron}
+_CRONS: Final = {SUMMARY: "0 * * * *"} | {name: one.cron for name, one in _NIGHTLY.items()}
 """When Prefect's scheduler starts the flows that are no stage, in UTC."""
 
 _LOG: Final = logging.getLogger(__name__)
@@ -188,10 +188,9 @@ class RoundRecorder:
             return await _publish(name, dict(await _outcome(asyncio.wrap_future(begun.result))))
 
         try:
-            if name == AUDIT:
-                from flows.audit import audit_ledger  # noqa: PLC0415 - once a night
-
-                await run_flow_async(audit_ledger, flow_run=run, parameters={}, return_type="state")
+            if name in _NIGHTLY:
+                flow = _NIGHTLY[name].load()
+                await run_flow_async(flow, flow_run=run, parameters={}, return_type="state")
             else:
                 await _run_as(name, self._summarize if name == SUMMARY else one_round, run)
         except Exception as error:  # noqa: BLE001 - as above

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -23,6 +23,7 @@ from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext, Erasure
 from nurture.runtime.lazy_fields import Deferred
+from nurture.runtime.retention import Retention
 from nurture.settings import Settings
 from nurture.settings_model import is_local
 from nurture.versions import require_installed
@@ -139,6 +140,7 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
         honeypot=settings.honeypot,
         spool=settings.spool,
         reply_domain=settings.reply_domain or "",
+        retention=_make_retention(settings),
         inbox=Deferred(partial(_make_inbox, settings.imap_url, settings.imap_oauth))
         if settings.imap_url is not None
         else None,
@@ -147,6 +149,11 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
         message_kinds=Deferred(load_message_kinds),
         erasures=Deferred(_load_erasures),
     )
+
+
+def _make_retention(settings: Settings) -> Retention:
+    days = (settings.keep_raw_events, settings.keep_events, settings.keep_replies, settings.keep_journal)
+    return Retention(*(timedelta(days=kept) if kept else None for kept in days))
 
 
 def _names_outside(settings: Settings, *, durable: bool) -> bool:

@@ -72,6 +72,9 @@ def _default_templates() -> Path:
     return next((folder for folder in (local_templates, *STARTER_TEMPLATES) if folder.is_dir()), local_templates)
 
 
+_ZERO_IS_FOREVER: Final = "0 keeps them forever."
+
+
 class CommonSettings(SettingsModel):
     """The settings that belong to no provider and no CRM."""
 
@@ -164,6 +167,30 @@ class CommonSettings(SettingsModel):
         le=86_400,
         description="How often `nurture up` runs each stage at least, in seconds; delivery every 30. "
         "What is due is done at once.",
+    )
+    keep_raw_events: int = Field(
+        default=7, ge=0, description=f"Days for which bodies of webhook batches are kept. {_ZERO_IS_FOREVER}"
+    )
+    keep_events: int = Field(
+        default=400,
+        ge=0,
+        description="Days for which events of the provider, and requests of clicks and opens, are kept; their effects "
+        f"stay. {_ZERO_IS_FOREVER}",
+    )
+    keep_replies: int = Field(
+        default=730,
+        ge=0,
+        description="Days for which the text of a reply is kept; its class, and the opt-out that it was, stay. "
+        f"{_ZERO_IS_FOREVER}",
+    )
+    keep_journal: int = Field(
+        default=1_825,
+        ge=0,
+        description="Days for which the journal keeps what the planner decided about a lead that stayed where it was; "
+        f"who had a lead, hand-offs and consent stay. {_ZERO_IS_FOREVER}",
+    )
+    keep_runs: int = Field(
+        default=14, ge=1, description="Days for which the Prefect server of `nurture up` keeps flow runs and events."
     )
     batch_size: int = Field(
         default=2_000, ge=1, le=10_000, description="How many leads one transaction of a run handles."

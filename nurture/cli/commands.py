@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "simulate": "definitions:simulate",
     "explain": "explain:explain",
     "doctor": "doctor:doctor",
+    "cleanup": "cleanup:cleanup",
     "version": "operate:version",
     "leads list": "leads:leads",
     "leads score": "scoring:score",

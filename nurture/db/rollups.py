@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from nurture.db.tables.delivery import message
+from nurture.db.tables.installation import clock
 from nurture.db.tables.leads import journal, lead
 from nurture.db.tables.rollups import daily_count, stage_interval
 from nurture.db.transaction import Transaction
@@ -184,25 +185,31 @@ class RollupDifference(NamedTuple):
 def recount(tx: Transaction) -> list[RollupDifference]:
     """Count all facts again, correct the counts that differ, and return how many did. Needs a write transaction.
 
-    Workers wait at the end of their transactions until this one ends.
+    Workers wait at the end of their transactions until this one ends. Days of which a cleanup deleted entries of the
+    journal keep their counts.
     """
     if not tx.is_sqlite:
         tx.execute(text("LOCK TABLE daily_count, stage_interval IN EXCLUSIVE MODE"))
-    return [_correct(tx, daily_count, _daily_facts(tx)), _correct(tx, stage_interval, _interval_facts(tx))]
+    since = tx.execute(select(clock.c.journal_since)).scalar()
+    first_day = date.min if since is None else _day(since)
+    return [_correct(tx, daily_count, _daily_facts(tx), first_day), _correct(tx, stage_interval, _interval_facts(tx))]
 
 
-def _correct(tx: Transaction, stored: Table, facts: Select[Any] | CompoundSelect[Any]) -> RollupDifference:
+def _correct(
+    tx: Transaction, stored: Table, facts: Select[Any] | CompoundSelect[Any], first_day: date = date.min
+) -> RollupDifference:
+    """Correct the rows of *stored* from *first_day* on."""
     keys = [column for column in stored.primary_key if column.name != "shard"]
     numbers = [column for column in stored.c if not column.primary_key]
     sums = select(*keys, *(func.sum(one).label(one.name) for one in numbers)).group_by(*keys)
     right, kept = (
-        {tuple(row[: len(keys)]): tuple(map(int, row[len(keys) :])) for row in tx.execute(query)}
-        for query in (facts, sums)
+        {tuple(row[: len(keys)]): tuple(map(int, row[len(keys) :])) for row in tx.execute(query) if row[0] >= first_day}
+        for query in (facts, sums.where(stored.c.day >= first_day))
     )
     nothing = (0,) * len(numbers)
     count = sum(right.get(key, nothing) != kept.get(key, nothing) for key in right.keys() | kept.keys())
     if count:
-        tx.execute(delete(stored))
+        tx.execute(delete(stored).where(stored.c.day >= first_day))
         names = tuple(column.name for column in stored.c)
         tx.insert(stored, names, [(*key, 0, *found) for key, found in sorted(right.items())])
     return RollupDifference(stored.name, count)

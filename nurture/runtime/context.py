@@ -15,6 +15,7 @@ from nurture.domain.planning.calendar import Holidays
 from nurture.outbox.lease_queue import BEAT_INTERVAL
 from nurture.runtime.lazy_fields import Deferred, DeferredField, StampedCache
 from nurture.runtime.published import PublishedDefinitions
+from nurture.runtime.retention import Retention
 
 if TYPE_CHECKING:
     from nurture.crm.base import Crm
@@ -54,9 +55,10 @@ class AppContext:
     another installation's. *batch_size*: leads per sweep transaction. *beat_interval*: time between heartbeats.
     *track_clicks*: rewrite links in email to our redirect; *honeypot*: add a link that no reader sees. *spool*:
     folder for signals that arrive while the database is busy. *reply_domain*: domain of `reply+TOKEN@` addresses,
-    "" if replies are not routed to us; *inbox*: mailbox to read them from. *notifiers*: by name; None sends notices
-    through *provider*, as on a virtual clock. *message_kinds*: what can be sent, by name. *erasures*: what
-    stages do about erased leads. *mail_reader*: parses inbound email in a separate process.
+    "" if replies are not routed to us; *inbox*: mailbox to read them from. *retention*: how long data is kept.
+    *notifiers*: by name; None sends notices through *provider*, as on a virtual clock. *message_kinds*: what can be
+    sent, by name. *erasures*: what stages do about erased leads. *mail_reader*: parses inbound email in a separate
+    process.
 
     What reaches outside is given as a value, or as a `Deferred` that builds it when it is first used.
     """
@@ -74,6 +76,7 @@ class AppContext:
     honeypot: bool = True
     spool: Path = Path("spool")
     reply_domain: str = ""
+    retention: Retention = field(default_factory=Retention)
     inbox: DeferredField[Inbox | None] = DeferredField(None)
     crm: DeferredField[Crm | None] = DeferredField(None)
     notifiers: DeferredField[Mapping[str, Provider] | None] = DeferredField(None)

@@ -67,10 +67,8 @@ json = partial(_columns, Json)
 def append_only(table: str, reason: str, *, erasable: Sequence[str] = ()) -> None:
     """Reject updates and deletes of rows of *table*, except emptying its *erasable* columns."""
     message = f"{table} is append-only: {reason}"
-    update_operation = "UPDATE"
+    update_operation = _update_of_others(table, erasable)
     if erasable:
-        columns = [column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)]
-        update_operation += f" OF {', '.join(name for name in columns if name not in erasable)}"
         has_text = " OR ".join(f"coalesce(CAST(NEW.{name} AS text), '') <> ''" for name in erasable)
         reject_changes(f"{table}_no_text_change", f"UPDATE OF {', '.join(erasable)} ON {table}", message, when=has_text)
     if op.get_context().dialect.name == "sqlite":
@@ -78,6 +76,34 @@ def append_only(table: str, reason: str, *, erasable: Sequence[str] = ()) -> Non
         reject_changes(f"{table}_no_delete", f"DELETE ON {table}", message)
     else:
         reject_changes(f"{table}_append_only", f"DELETE OR TRUNCATE OR {update_operation} ON {table}", message)
+
+
+def allow_deleting(table: str, message: str, *, when: str, erasable: Sequence[str]) -> None:
+    """Let rows of an append-only table be deleted for which *when*, a condition on OLD, holds."""
+    kept = f"NOT coalesce({when}, false)"
+    if op.get_context().dialect.name == "sqlite":
+        op.execute(f"DROP TRIGGER {table}_no_delete")
+        reject_changes(f"{table}_no_delete", f"DELETE ON {table}", message, when=kept)
+        return
+    op.execute(f"DROP TRIGGER {table}_append_only ON {table}")
+    op.execute(
+        f"CREATE TRIGGER {table}_append_only BEFORE TRUNCATE OR {_update_of_others(table, erasable)} ON {table} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
+    )
+    op.execute(
+        f"CREATE FUNCTION {table}_no_delete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {kept} THEN "
+        f"RAISE EXCEPTION '{message}' USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN OLD; END $$"
+    )
+    op.execute(
+        f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_no_delete()"
+    )
+
+
+def _update_of_others(table: str, erasable: Sequence[str]) -> str:
+    if not erasable:
+        return "UPDATE"
+    columns = [column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)]
+    return f"UPDATE OF {', '.join(name for name in columns if name not in erasable)}"
 
 
 def reject_changes(name: str, operation: str, message: str, *, when: str | None = None) -> None:

@@ -16,7 +16,7 @@ class Clock(Model, table=True):
     *installation_id* is in every email and distinguishes ours from another installation's with the same message ids.
     *salt* is the secret key of hashes of personal data and never leaves the database. *generation* grows with
     everything that must not be repeated; *location* is where the database may send from. Both distinguish the
-    original from a copy or an older state.
+    original from a copy or an older state. *journal_since*: the journal is complete from then on; null: from the start.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -31,6 +31,7 @@ class Clock(Model, table=True):
     salt: str
     generation: int = Field(default=0, sa_type=Id, nullable=False)
     location: dict[str, Any] | None = Field(default=None, sa_type=Json, nullable=True)
+    journal_since: datetime | None = timestamp(null=True)
 
 
 clock = table(Clock)

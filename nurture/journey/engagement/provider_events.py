@@ -8,7 +8,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -46,8 +46,7 @@ from nurture.outbox.messages import TO_LEAD
 from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
 
-BODY_RETENTION: Final = timedelta(days=7)
-"""How long a raw batch is kept; it contains addresses. Its events contain none, and stay."""
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MAX_BATCHES: Final = 20
 _MAX_EVENTS: Final = 4_000
@@ -101,8 +100,9 @@ class ApplyResult:
 
 
 def process_pending(ctx: AppContext, now: datetime) -> ApplyResult:
-    """Apply pending batches, retry failed ones, and delete those past BODY_RETENTION."""
-    cutoff = now - BODY_RETENTION
+    """Apply pending batches, retry failed ones, and delete those past their retention; these contain addresses."""
+    kept = ctx.retention.raw_events
+    cutoff = _LONG_AGO if kept is None else now - kept
     with ctx.database.read() as tx:
         if provider_event_queries.is_idle(tx, cutoff):
             return ApplyResult()

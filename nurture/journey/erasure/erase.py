@@ -13,6 +13,7 @@ from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
+from nurture.db.vacuum import vacuum
 from nurture.domain.address import erasure_hash
 from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, Custodian
@@ -90,7 +91,7 @@ def _scrub_copies(ctx: AppContext) -> list[str]:
     copies = [f"backups and exports of {database.name} from before this erasure"]
     if not database.is_sqlite:
         return [*copies, "PostgreSQL: dead rows until VACUUM, the write-ahead log and replicas for longer"]
-    if not queries.vacuum(database):
+    if not vacuum(database):
         copies.append(
             f"free pages of {database.name}: stop all processes that use it and run `nurture leads erase` again"
         )

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from sqlite3 import OperationalError
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -24,7 +23,6 @@ from sqlalchemy import (
 )
 from sqlmodel import AutoString
 
-from nurture.db.engine import BUSY_TIMEOUT_MS, Database
 from nurture.db.metadata import metadata
 from nurture.db.tables.accounts import lead_account
 from nurture.db.tables.consent import consent_statement, open_tracking_consent, suppression
@@ -327,28 +325,3 @@ def list_crm_records(tx: Transaction, lead_ids: Sequence[int]) -> list[tuple[str
         for target, crm in ((crm_record, crm_record.c.provider), (crm_link, crm_link.c.crm))
     ]
     return sorted((row[0], row[1]) for row in tx.execute(union(*both)) if row[0])
-
-
-def vacuum(database: Database) -> bool:
-    """Remove copies of deleted rows from the SQLite file and its write-ahead log; return whether that succeeded.
-
-    Page splits leave copies of moved rows although `secure_delete` is on (measured: 1 in 100 rows), so the file is
-    rewritten. That fails if other connections block it or the disk is full.
-    """
-    if not database.is_sqlite:
-        return False
-    tx = database.engine.raw_connection()
-    cursor = tx.cursor()
-    try:
-        cursor.execute(f"PRAGMA busy_timeout = {_VACUUM_BUSY_TIMEOUT_MS}")
-        cursor.execute("VACUUM")
-        (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    except OperationalError:
-        return False
-    finally:
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        tx.close()
-    return not busy
-
-
-_VACUUM_BUSY_TIMEOUT_MS: Final = 2_000

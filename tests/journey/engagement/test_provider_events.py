@@ -387,7 +387,7 @@ def test_one_event_that_cannot_be_applied_costs_no_other(ctx: AppContext) -> Non
         == 2
     )
     assert sources(ctx) == ["complaint"]
-    provider_events.process_pending(ctx, LATER + provider_events.BODY_RETENTION + timedelta(days=1))
+    provider_events.process_pending(ctx, LATER + timedelta(days=7) + timedelta(days=1))
     assert rows(ctx, "SELECT error FROM raw_batch WHERE processed_at IS NULL") == [("IntegrityError",)]
     write(ctx, repair)
     assert provider_events.process_pending(ctx, LATER + timedelta(hours=1)).new == 1
@@ -397,9 +397,9 @@ def test_one_event_that_cannot_be_applied_costs_no_other(ctx: AppContext) -> Non
 def test_batches_are_stored_for_a_week_and_their_events_for_good(ctx: AppContext) -> None:
     receive_events(ctx, make_event(ctx, "delivered"))
     provider_events.receive(ctx, "sendgrid", encode_events([make_event(ctx, "open")]), LATER)
-    provider_events.process_pending(ctx, LATER + provider_events.BODY_RETENTION)
+    provider_events.process_pending(ctx, LATER + timedelta(days=7))
     assert one(ctx, "SELECT count(*) FROM raw_batch") == 2
-    provider_events.process_pending(ctx, LATER + provider_events.BODY_RETENTION + timedelta(seconds=1))
+    provider_events.process_pending(ctx, LATER + timedelta(days=7) + timedelta(seconds=1))
     assert one(ctx, "SELECT count(*) FROM raw_batch") == 0
     assert len(stored_events(ctx)) == 2
 

@@ -1,66 +1,23 @@
 """Run everything on one machine as one process tree: the web pages, the loop of the stages, Prefect's server."""
 
-import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, NoReturn
+from typing import NoReturn
 
 from flows.child_processes import SERVER_SECRET, free_port, is_free
 from flows.environment import build_environment
+from flows.lock import hold_lock, write_owner
 from flows.supervisor import Plan
 from nurture.app import open_app
-from nurture.errors import AlreadyRunning, Misconfigured
-from nurture.files import make_folder, open_private, write_private
+from nurture.errors import Misconfigured
+from nurture.files import write_private
 from nurture.operations.check_internal import ROOT_WARNING
 from nurture.settings import Settings
-
-LOCK_FILE = "up.lock"
-
-
-@contextmanager
-def hold_lock(home: Path) -> Iterator[IO[str]]:
-    """Hold the lock of *home*; yield the lock file, for `write_owner`.
-
-    The operating system releases the lock when its owner ends in any way; a leftover file blocks nobody.
-    Raises AlreadyRunning, naming the owner and its addresses.
-    """
-    make_folder(home)
-    with open_private(home / LOCK_FILE, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not `filelock`: the file names the owner
-        except BlockingIOError:
-            raise AlreadyRunning(_already_running_text(file)) from None
-        write_owner(file, {})
-        try:
-            yield file
-        finally:
-            file.truncate(0)
-
-
-def write_owner(file: IO[str], urls: Mapping[str, str]) -> None:
-    """Record this process and its URLs in the lock file."""
-    file.truncate(0)
-    json.dump({"pid": os.getpid(), "urls": dict(urls)}, file)
-    file.flush()
-
-
-def _already_running_text(file: IO[str]) -> str:
-    file.seek(0)
-    try:
-        owner: dict[str, Any] = json.loads(file.read())
-    except ValueError:
-        return "nurture is already running here."
-    where = "".join(f"\n  {name}: {url}" for name, url in owner["urls"].items())
-    return (
-        f"nurture is already running here, as process {owner['pid']}:{where or ' it is starting'}\n"
-        f"Stop it with Ctrl-C where it runs, or with `kill {owner['pid']}`."
-    )
 
 
 def up(settings: Settings) -> None:

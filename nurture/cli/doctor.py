@@ -59,8 +59,11 @@ def doctor(
 
 
 def _prefect_api_url(settings: Settings) -> str:
-    """Return the URL of Prefect's API: PREFECT_API_URL, or the server of `nurture up`."""
-    return os.environ.get("PREFECT_API_URL") or f"http://127.0.0.1:{settings.prefect_port}/api"
+    """Return the URL of Prefect's API: PREFECT_API_URL, or the server of `nurture up`, on whatever port it runs."""
+    from flows.lock import read_urls  # noqa: PLC0415 - the flows are above the commands' other imports
+
+    server = read_urls(settings.state_dir).get("Prefect") or f"http://127.0.0.1:{settings.prefect_port}"
+    return os.environ.get("PREFECT_API_URL") or f"{server}/api"
 
 
 def _print_findings(found: Sequence[CheckResult], provider: str, *, json: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from flows.lock import hold_lock, write_owner
 from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.mail.providers.base import Provider
@@ -168,6 +169,14 @@ def test_the_health_of_prefect_is_checked(live: CliSession, other_server: str) -
     assert _run_doctor(live)["Prefect"]["state"] == "warning"
     live.environment.setenv("PREFECT_API_URL", f"{other_server}/api")
     assert _run_doctor(live)["Prefect"]["state"] == "ok"
+
+
+def test_prefect_is_asked_where_nurture_up_runs_it(live: CliSession, other_server: str) -> None:
+    live.environment.delenv("PREFECT_API_URL")
+    with hold_lock(Settings.read().state_dir) as lock:
+        write_owner(lock, {"Prefect": other_server})
+        found = _run_doctor(live)["Prefect"]
+    assert (found["state"], other_server in found["message"]) == ("ok", True)
 
 
 def test_a_virtual_clock_fails_with_a_real_provider(seeded_cli: CliSession) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.up import LOCK_FILE, hold_lock, write_owner
+from flows.lock import LOCK_FILE, hold_lock, read_urls, write_owner
 from nurture.errors import AlreadyRunning
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from flows.up import hold_lock, write_owner
+from flows.lock import hold_lock, write_owner
 with hold_lock(Path(sys.argv[1])) as lock:
     write_owner(lock, {"Pages": "http://127.0.0.1:8025"})
     print("held", flush=True)
@@ -35,6 +35,18 @@ def test_a_second_start_names_the_running_one_and_its_address(tmp_path: Path) ->
 def test_a_second_start_is_refused_while_the_first_one_is_starting(tmp_path: Path) -> None:
     with hold_lock(tmp_path), pytest.raises(AlreadyRunning, match="it is starting"), hold_lock(tmp_path):
         pass
+
+
+def test_the_addresses_are_those_of_a_running_process_only(tmp_path: Path) -> None:
+    urls = {"Pages": "http://127.0.0.1:8025", "Prefect": "http://127.0.0.1:4201"}
+    assert read_urls(tmp_path) == {}
+    with hold_lock(tmp_path) as lock:
+        assert read_urls(tmp_path) == {}
+        write_owner(lock, urls)
+        assert read_urls(tmp_path) == urls
+        left = (tmp_path / LOCK_FILE).read_text("utf-8")
+    (tmp_path / LOCK_FILE).write_text(left, "utf-8")
+    assert read_urls(tmp_path) == {}
 
 
 def test_the_lock_is_free_after_a_clean_end(tmp_path: Path) -> None:

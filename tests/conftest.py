@@ -23,7 +23,7 @@ from tests.sqlite import replace_database, without_fsync
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-PURE_FOLDERS = ("tests/domain/", "tests/definitions/", "tests/journey/accounts/match/")
+PURE_FOLDERS = ("tests/domain/", "tests/definitions/", "tests/journey/ownership/match/")
 """Folders of tests without a database; `make quick` runs them all."""
 
 # The time of an example depends on the machine's load. Examples share a test's folder on purpose.

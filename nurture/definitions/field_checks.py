@@ -9,11 +9,12 @@ from nurture.definitions.folder import FIELDS as FILE
 from nurture.definitions.values import DAYS_OF_WEEK
 from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.fields import COMPUTED, FieldDefinition, Fields, FieldType
-from nurture.domain.lead import FieldValue
+from nurture.domain.lead import OWNER, FieldValue
 from nurture.domain.planning.comparisons import Comparison, to_number
 from nurture.domain.planning.conditions import AnyOf, Condition
 from nurture.domain.planning.dates import FIRST_CONTACT, parse_date
 from nurture.domain.planning.program import Program, SetField
+from nurture.domain.policy.policy import Policy
 from nurture.domain.problems import Problem, faults
 from nurture.errors import InvalidDefinitions, suggest
 from nurture.formats.lead_row import FIELDS
@@ -74,6 +75,16 @@ def check_field_conditions(fields: Fields, context: ParseContext) -> None:
             field = fields[condition.name]
             for message, suggestion in dict.fromkeys(_find_mismatches(field, condition.comparison, values)):
                 context.warn(node, message, suggestion)
+
+
+def check_owner_names(policy: Policy, context: ParseContext) -> None:
+    """Warn about each condition that names a rep by id or address: `owner` is the name of the rep."""
+    for node, condition in context.field_conditions:
+        if condition.name == OWNER and condition.comparison is not Comparison.CONTAINS:
+            for value in condition.value if isinstance(condition.value, tuple) else (condition.value,):
+                rep = policy.reps_by_label.get(str(value).casefold())
+                if rep is not None and rep.name.casefold() != str(value).casefold():
+                    context.warn(node, f"`owner` is the name of a rep, and never `{value}`", f"Write `{rep.name}`.")
 
 
 def _find_mismatches(

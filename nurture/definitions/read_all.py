@@ -14,7 +14,13 @@ from nurture.definitions.crm_status import read_crm_statuses
 from nurture.definitions.defaults import Defaults, read_defaults
 from nurture.definitions.destinations import check_track_references
 from nurture.definitions.email_front_matter import check_front_matter, email_layout, layouts_in
-from nurture.definitions.field_checks import add_set_fields, check_dates, check_field_conditions, check_ties
+from nurture.definitions.field_checks import (
+    add_set_fields,
+    check_dates,
+    check_field_conditions,
+    check_owner_names,
+    check_ties,
+)
 from nurture.definitions.fields import read_fields
 from nurture.definitions.folder import (
     BRIEF,
@@ -191,6 +197,7 @@ def _read_once(
         _check_cycles(read, context)
         if policy is not None:
             check_queues(policy, context)
+            check_owner_names(policy, context)
             _check_back_pressure(policy, [track.program for track in read.values()], context)
         programs = {name: track.program for name, track in read.items()}
         check_capped_topics((one.program for one in both.values()), context)

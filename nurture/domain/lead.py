@@ -12,6 +12,9 @@ MAX_TOUCH_INTERVAL_DAYS: Final = 60
 FieldValue = str | int | float | bool | None
 FieldValues = Mapping[str, FieldValue]
 
+OWNER: Final = "owner"
+"""The field that names the lead's rep: computed where that is known, else as it came in."""
+
 
 def has_value(value: FieldValue) -> bool:
     """Return whether a field is known: neither None nor blank."""
@@ -144,7 +147,8 @@ class Lead:
     they were then, except those that a file changed since (*restated*). *call_on*:
     the lead asked to be called on that day. *touch_interval*: it asked for at most one touch in this time, None
     for as often as its track allows. *paused_at* is when the pause was requested, *paused_by* who requested it.
-    *first_contact_at* is when it first came in, or the date that its source gives for that.
+    *first_contact_at* is when it first came in, or the date that its source gives for that. *owner* is the name of its
+    rep, "" if that is unknown, or no condition asks for it.
     """
 
     id: int
@@ -162,6 +166,12 @@ class Lead:
     touch_interval: timedelta | None = None
     first_contact_at: datetime | None = None
     is_customer: bool = False
+    owner: str = ""
+
+    @property
+    def condition_fields(self) -> FieldValues:
+        """Return the fields as conditions see them: `owner` names its rep, if that is known."""
+        return {**self.fields, OWNER: self.owner} if self.owner else self.fields
 
 
 def full_name(fields: Mapping[str, object]) -> str:

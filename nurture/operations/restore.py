@@ -68,7 +68,7 @@ def reoffer_handoffs(
     rows = snapshot.load_rows(tx, leads)
     opened = handoff_queries.load_open_offers(tx, leads)
     new_expiries = []
-    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
+    for lead in snapshot.load_snapshots(ctx, tx, definitions, rows, now):
         offer = opened.get(lead.view.lead.id)
         if choice == "leave":
             transitions.move_to(lead, ToQueue(QUEUE), _LEFT_REASON)

@@ -13,6 +13,7 @@ from nurture.domain.planning.program import dates_used
 from nurture.domain.policy.policy_wording import describe_condition
 from nurture.publishing.lead_survey import open_leads
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import Definitions
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ def count_audiences(ctx: AppContext, sources: Sources, now: datetime) -> list[Au
     both = {**definitions.tracks, **definitions.broadcasts}
     programs = [(name, track.program(0)) for name, track in sorted(both.items())]
     audiences = [(AudienceCount(name), program.audience, dates_used(program)) for name, program in programs]
-    for view, _ in open_leads(ctx, now, lambda _: None):
+    for view, _ in open_leads(ctx, Definitions(dict(programs), policy), now, lambda _: None):
         context = policy.evaluation_context(view, since=view.lead.signals_since)
         for count, audience, dates in audiences:
             if both[count.track].unversioned.for_customers != view.lead.is_customer:

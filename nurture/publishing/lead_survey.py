@@ -9,6 +9,7 @@ from nurture.domain.policy.policy_impact import PolicyImpact
 from nurture.errors import InvalidState
 from nurture.journey.leads import snapshot
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import Definitions
 
 ProgressCallback = Callable[[int], None]
 
@@ -18,18 +19,20 @@ def survey_leads(
 ) -> PolicyImpact:
     """Evaluate *policy* for every open lead, in batches."""
     survey = PolicyImpact(policy)
-    for view, country in open_leads(ctx, now, on_progress):
+    for view, country in open_leads(ctx, Definitions({}, policy), now, on_progress):
         survey.add_lead(view, country, now)
     return survey
 
 
-def open_leads(ctx: AppContext, now: datetime, on_progress: ProgressCallback) -> Iterator[tuple[LeadView, str]]:
-    """Yield every open lead and its country, read in batches; *on_progress* gets the size of each."""
+def open_leads(
+    ctx: AppContext, definitions: Definitions, now: datetime, on_progress: ProgressCallback
+) -> Iterator[tuple[LeadView, str]]:
+    """Yield every open lead, as *definitions* look at it, and its country; *on_progress* gets the size of a batch."""
     last = 0
     while True:
         with ctx.database.read() as tx:
             rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
-            snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+            snapshots = snapshot.load_snapshots(ctx, tx, definitions, rows, now)
         yield from ((lead.view, row.country) for row, lead in zip(rows, snapshots, strict=True))
         on_progress(len(rows))
         if len(rows) < ctx.batch_size:

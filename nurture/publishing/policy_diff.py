@@ -13,6 +13,7 @@ from nurture.publishing import approval
 from nurture.publishing.lead_survey import ProgressCallback, open_leads
 from nurture.publishing.policy_check import read_policy
 from nurture.runtime.context import AppContext
+from nurture.runtime.published import Definitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def _verdict_changes(
     tallies: dict[tuple[str, str, str], Tally] = defaultdict(Tally)
     changed = leads = 0
     is_same = approval.comparable_policy(old) == approval.comparable_policy(new)
-    for view, country in () if is_same else open_leads(ctx, now, on_progress):
+    for view, country in () if is_same else open_leads(ctx, Definitions({}, new), now, on_progress):
         before, after = evaluate_lead(old, view, country, now), evaluate_lead(new, view, country, now)
         leads += 1
         if before != after:

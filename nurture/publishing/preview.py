@@ -14,8 +14,7 @@ from nurture.definitions.read_all import load
 from nurture.domain.lead import full_name
 from nurture.domain.planning.content import utm_parameters
 from nurture.errors import NotFound
-from nurture.journey.tracks.owner_sender import Contact, load_owners
-from nurture.journey.tracks.touch_email import choose_language, sender_address, touch_values
+from nurture.journey.tracks.touch_email import choose_language, load_owner_addresses, sender_address, touch_values
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import EmailSource, compile_email
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
@@ -55,10 +54,9 @@ def load_recipient(ctx: AppContext, lead_id: int, now: datetime) -> Recipient:
         if row is None:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         published = ctx.definitions.find_current(tx) is not None
-        contact = Contact(lead_id, row.email or "", row.fields)
-        owner = load_owners(ctx, tx, [contact], now).get(lead_id) if published else None
+        owners = load_owner_addresses(ctx, tx, {lead_id: row.fields}, now) if published else {}
     email = row.email or "no-address@example.com"
-    return Recipient(email, row.fields, row.zone, row.country, row.consent_basis or "", owner)
+    return Recipient(email, row.fields, row.zone, row.country, row.consent_basis or "", owners.get(lead_id))
 
 
 def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> ComposedEmail:

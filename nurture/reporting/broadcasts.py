@@ -134,12 +134,13 @@ def _count_reached(ctx: AppContext, program: Program, now: datetime) -> int:
     total, last = 0, 0
     while True:
         with ctx.database.read() as tx:
-            policy = ctx.definitions.current(tx).policy
+            definitions = ctx.definitions.current(tx).with_program(program)
             sent = broadcast_queries.list_sent_after(tx, program.track, last, ctx.batch_size)
             rows = snapshot.load_rows(tx, sent, lock=False)
-            views = [one.view for one in snapshot.load_snapshots(tx, rows, now, ctx.holidays)]
+            views = [one.view for one in snapshot.load_snapshots(ctx, tx, definitions, rows, now)]
         total += sum(
-            broadcasts.reached_goal(Recipient(view, program, policy, sent[view.lead.id]), now) for view in views
+            broadcasts.reached_goal(Recipient(view, program, definitions.policy, sent[view.lead.id]), now)
+            for view in views
         )
         if len(sent) < ctx.batch_size:
             return total

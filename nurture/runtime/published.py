@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from nurture.db.transaction import Transaction
 from nurture.definitions.folder import BRIEF, BROADCASTS, email_folder
 from nurture.domain.delivery.sending_limits import SendingRules
+from nurture.domain.lead import OWNER
 from nurture.errors import NotFound
 from nurture.runtime import publication_queries
 from nurture.runtime.batches import gc_paused
@@ -43,6 +45,21 @@ class Definitions:
     policy: Policy
     sending: SendingRules = field(default_factory=SendingRules)
     """The built-in rules if none were published."""
+
+    @cached_property
+    def asks_for_owner(self) -> bool:
+        """Return whether a condition of a track or of the policy compares the owner of leads."""
+        from nurture.domain.planning.missing_fields import fields_used  # noqa: PLC0415 - where leads are decided about
+        from nurture.domain.planning.program import conditions_of  # noqa: PLC0415
+
+        policy = self.policy
+        rules = [[one.when for one in part] for part in (policy.readiness, policy.criteria, policy.fit, policy.routing)]
+        conditions = chain(*rules, *map(conditions_of, self.programs.values()))
+        return any(OWNER in fields_used(when) for when in conditions)
+
+    def with_program(self, program: Program) -> Definitions:
+        """Return these definitions with one more track, such as a broadcast."""
+        return replace(self, programs={**self.programs, program.track: program})
 
     @cached_property
     def entries(self) -> Entries:

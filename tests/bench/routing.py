@@ -8,10 +8,10 @@ from pathlib import Path
 from sqlalchemy import text
 
 from nurture.definitions.folder import read_folder
-from nurture.journey.accounts import queries as accounts_queries
-from nurture.journey.accounts.queries import NewAccount
 from nurture.journey.handoff.queue import offer_all
 from nurture.journey.leads import snapshot
+from nurture.journey.ownership import queries as accounts_queries
+from nurture.journey.ownership.queries import NewAccount
 from nurture.journey.routing import capacity as routing_capacity
 from nurture.journey.routing.replay import replay
 from nurture.journey.routing.router import make_router
@@ -19,7 +19,7 @@ from nurture.runtime.batches import gc_paused
 from nurture.runtime.context import AppContext
 from tests.bench import seed_data
 from tests.bench.figures import Figure, Skipped, measure_time
-from tests.journey.accounts.match.labeled_leads import labeled_set, score
+from tests.journey.ownership.match.labeled_leads import labeled_set, score
 
 LEADS = 100_000
 BATCH = 2_000
@@ -102,7 +102,7 @@ def _route(made: AppContext, ids: list[int]) -> None:
         page = ids[begin : begin + BATCH]
         with made.database.write() as tx:
             found = snapshot.load_rows(tx, page)
-            leads = snapshot.load_snapshots(tx, found, seed_data.START, made.holidays)
+            leads = snapshot.load_snapshots(made, tx, None, found, seed_data.START)
             capacity = routing_capacity.load_capacity(made, tx, policy, seed_data.START)
             routes = make_router(made, tx, policy, page, capacity, {})
             for lead in leads:

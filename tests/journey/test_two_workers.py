@@ -58,7 +58,7 @@ def test_a_lead_that_is_closed_while_a_sweep_enrolls_it_leaves_its_new_track(
     with database.write() as tx:
         found = snapshot.claim_due(tx, [Custodian.INTAKE], START, 10)
         transitions = LeadTransitions(ctx.definitions.current(tx), START, "enroll")
-        (claimed,) = snapshot.load_snapshots(tx, found, START, ctx.holidays)
+        (claimed,) = snapshot.load_snapshots(ctx, tx, None, found, START)
         enroll.enroll_by_audience(claimed, transitions, "fits")
         closing = start_waiting(ctx, other, lambda: close_lead(ctx, lead, Closing.WON, START))
         transitions.changes.write(tx, START)

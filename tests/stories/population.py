@@ -93,7 +93,7 @@ def open_leads(ctx: AppContext, now: datetime) -> list[CountryLead]:
     """Return every lead that is not closed, with its country."""
     with ctx.database.read() as tx:
         found = snapshot.load_open_rows_after(tx, 0, 1_000_000)
-        snapshots = snapshot.load_snapshots(tx, found, now, ctx.holidays)
+        snapshots = snapshot.load_snapshots(ctx, tx, None, found, now)
         snapshots = with_received(tx, snapshots, ctx.definitions.current(tx).programs, on_any_track=True)
     return [(lead, row.country) for lead, row in zip(snapshots, found, strict=True)]
 

@@ -267,7 +267,7 @@ def _evaluate_any_of(parts: tuple[Condition, ...], context: EvaluationContext, a
 
 def _evaluate_field(condition: FieldCondition, view: LeadView) -> ConditionResult:
     """Compare a field; a match against a list names only the option that matched."""
-    actual = view.lead.fields.get(condition.name)
+    actual = view.lead.condition_fields.get(condition.name)
     met = matches(condition.comparison, actual, condition.value)
     options = condition.value if isinstance(condition.value, tuple) else (condition.value,)
     if met and len(options) > 1 and condition.comparison is not Comparison.NOT_IN:

@@ -73,7 +73,7 @@ class Entries:
         for needed, needing in self._evidence_tests.items():
             if known.isdisjoint(needed):
                 mask &= ~needing
-        fields = view.lead.fields
+        fields = view.lead.condition_fields
         for name in self._field_tests:
             value = fields.get(name)
             key = name, value.__class__, value

@@ -48,7 +48,7 @@ def matching_routing_rules(policy: Policy, view: LeadView, country: str) -> Iter
 
     *country* is its ISO code, "" if unknown. Rules for account owners are left out.
     """
-    fields = {**view.lead.fields, "country": country or view.lead.fields.get("country")}
+    fields = {**view.lead.condition_fields, "country": country or view.lead.fields.get("country")}
     context = policy.evaluation_context(LeadView(Lead(view.lead.id, fields), Custodian.QUEUE, None))
     for rule in policy.routing:
         if isinstance(rule.target, ToRep | ToPool):
@@ -77,7 +77,7 @@ def evaluate_lead(policy: Policy, view: LeadView, country: str, now: datetime) -
     return PolicyEvaluation(
         "" if ready is None else f"{ready.name}: {describe_value(ready.then)}",
         "stays on its track" if offered is None else f"handed off: {offered.name}",
-        policy.grade(view.lead.fields)[0],
+        policy.grade(view.lead.condition_fields)[0],
         f"waits for {missing}" if missing else "nobody" if rule is None else describe_value(rule.target),
     )
 

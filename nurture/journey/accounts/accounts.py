@@ -6,12 +6,12 @@ from typing import Final
 
 from nurture.domain.lead import Custodian, Queue
 from nurture.errors import NotFound
-from nurture.journey.accounts import queries
-from nurture.journey.accounts.index_cache import load_index
-from nurture.journey.accounts.queries import AccountLink, AccountRow
-from nurture.journey.leads import snapshot
-from nurture.journey.leads.queries import load_fields, load_origins
+from nurture.journey.leads import signal_queries, snapshot
+from nurture.journey.leads.queries import load_fields
 from nurture.journey.leads.transitions import LeadTransitions
+from nurture.journey.ownership import queries
+from nurture.journey.ownership.lead_accounts import LeadAccounts
+from nurture.journey.ownership.queries import AccountLink, AccountRow
 from nurture.runtime.context import AppContext
 
 _ACCOUNT_QUEUES: Final = frozenset({Queue.ACCOUNT_AMBIGUOUS, Queue.ACCOUNT_OWNER_UNAVAILABLE})
@@ -56,22 +56,17 @@ def list_accounts(ctx: AppContext, name_filter: str = "") -> list[AccountDetails
 def find_assignment(ctx: AppContext, lead_id: int) -> AccountAssignment:
     """Return the stored account assignment of a lead, or else what matches now."""
     with ctx.database.read() as tx:
-        link = queries.load_links(tx, [lead_id]).get(lead_id)
-        counts = queries.count_leads(tx)
-        if link is not None:
-            ids = [link.account_id] if link.account_id is not None else []
-            rows = queries.load_accounts(tx, ids)
-            own = _details(rows[ids[0]], counts.get(ids[0], 0)) if ids else None
-            return AccountAssignment(lead_id, link.reason, link.method == "manual", own, ())
-        origin = load_origins(tx, [lead_id]).get(lead_id)
-        email = origin.email if origin is not None else None
-        match = load_index(ctx.account_index, tx).match_lead(email, load_fields(tx, lead_id))
+        accounts, counts = LeadAccounts.load(ctx.account_index, tx, [lead_id]), queries.count_leads(tx)
+        match = accounts.find(lead_id, load_fields(tx, lead_id))
+        stored = accounts.leads.get(lead_id)
+        link = stored.link if stored is not None else None
         matched = [match.account] if match.account is not None else list(match.candidates)
         rows = queries.load_accounts(tx, [one.id for one in matched])
     candidates = tuple(_details(rows[one.id], counts.get(one.id, 0)) for one in matched)
+    confirmed = link is not None and link.method == "manual"
     if match.account is not None:
-        return AccountAssignment(lead_id, match.reason, False, candidates[0], ())
-    return AccountAssignment(lead_id, match.reason, False, None, candidates)
+        return AccountAssignment(lead_id, match.reason, confirmed, candidates[0], ())
+    return AccountAssignment(lead_id, match.reason, confirmed, None, candidates)
 
 
 def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: datetime) -> None:
@@ -86,7 +81,7 @@ def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: d
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
-        (lead,) = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+        (lead,) = snapshot.load_snapshots(ctx, tx, transitions.definitions, rows, now)
         reason = f"account {account_id}" if account_id is not None else "no account"
         queries.replace_link(tx, AccountLink(lead_id, account_id, "manual", "assigned manually", now))
         custody_change = None
@@ -96,6 +91,7 @@ def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: d
             lead, "account", f"assigned manually: {reason}", custody_change, ref=str(account_id or "")
         )
         transitions.changes.write(tx, now)
+        signal_queries.make_reowned_due(tx, [lead_id], (), now)
 
 
 def _details(row: AccountRow, count: int) -> AccountDetails:

@@ -11,8 +11,8 @@ from nurture.domain.lead import FieldValues
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
 from nurture.journey.accounts import talk_queries
-from nurture.journey.accounts.match.domains import company_domain, site_domain
 from nurture.journey.leads.snapshot import LeadSnapshot, leads_on
+from nurture.journey.ownership.match.domains import company_domain, site_domain
 
 CompanyKey = tuple[str, int | str]
 """An account or a domain; a free mail domain, or one that many companies share, is none."""

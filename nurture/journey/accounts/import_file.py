@@ -17,14 +17,16 @@ from nurture.formats.column_mapping import ColumnMapping, bind_columns, header_t
 from nurture.formats.columns import normalize_name, words_by_name
 from nurture.formats.csv_reader import FileRow, open_rows, parse_rows
 from nurture.formats.rejected_rows import BadRow
-from nurture.journey.accounts import queries
-from nurture.journey.accounts.match.domains import company_domain, is_own_domain, registrable_domain
-from nurture.journey.accounts.match.names import parse_name
-from nurture.journey.accounts.queries import AccountRow, NewAccount
+from nurture.journey.accounts import owner_changes
 from nurture.journey.accounts.same_company import UNNAMED, KnownAccounts
 from nurture.journey.leads import signal_queries
+from nurture.journey.ownership import queries
+from nurture.journey.ownership.match.domains import company_domain, is_own_domain, registrable_domain
+from nurture.journey.ownership.match.names import parse_name
+from nurture.journey.ownership.queries import AccountRow, NewAccount
 from nurture.runtime.context import AppContext
 from nurture.runtime.import_run import ImportOptions, ImportResult, ImportRun
+from nurture.runtime.published import PublishedDefinitions
 
 _COLUMNS: Final = "account_column"
 _FIELDS: Final = ("id", "name", "domains", "owner", "kind", "parent")
@@ -67,7 +69,7 @@ def import_accounts(
                 "`columns: {Firm: name}`."
             )
         accounts = _AccountImport(
-            index_key(source or columns.source or UNNAMED), load_rep_ids(ctx), columns.meanings, now
+            index_key(source or columns.source or UNNAMED), ctx.definitions, load_rep_ids(ctx), columns.meanings, now
         )
         accounts.result.mapped, accounts.result.unmapped = bound.mapped, bound.unmapped
         rows = parse_rows(file, bound.indexes, accounts.parse)
@@ -87,8 +89,16 @@ def load_rep_ids(ctx: AppContext) -> dict[str, str]:
 
 
 class _AccountImport:
-    def __init__(self, source: str, rep_ids: Mapping[str, str], kinds: Mapping[str, str], now: datetime) -> None:
+    def __init__(
+        self,
+        source: str,
+        definitions: PublishedDefinitions,
+        rep_ids: Mapping[str, str],
+        kinds: Mapping[str, str],
+        now: datetime,
+    ) -> None:
         self.result = ImportResult(source)
+        self._definitions = definitions
         self._rep_ids, self._kinds = rep_ids, kinds
         self._now = now
         self._seen: set[tuple[str, ...]] = set()
@@ -130,7 +140,9 @@ class _AccountImport:
     def write(self, tx: Transaction, batch: Sequence[_ParsedAccount]) -> Iterable[BadRow]:
         """Insert and update the accounts of the file."""
         acquire(tx, Lock.INTAKE)
-        notes = [_write(tx, batch, self.result, self._now)]
+        published = self._definitions.find_current(tx)  # accounts may be imported before it is
+        asks_for_owner = published is not None and published.asks_for_owner
+        notes = [_write(tx, batch, self.result, self._now, asks_for_owner=asks_for_owner)]
         if unknown := sorted({one.owner for one in batch} - set(self._rep_ids.values()) - {""}):
             some = f"{', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}"
             notes.append(f"Owners who are not reps in the policy get no leads: {some}.")
@@ -150,9 +162,12 @@ def _shown(texts: Counter[str]) -> str:
     return f"{some}{', ...' if len(texts) > _MAX_SHOWN else ''}"
 
 
-def _write(tx: Transaction, parsed: Sequence[_ParsedAccount], result: ImportResult, now: datetime) -> str:
+def _write(
+    tx: Transaction, parsed: Sequence[_ParsedAccount], result: ImportResult, now: datetime, *, asks_for_owner: bool
+) -> str:
     """Write the accounts; return a remark on owners that another source names otherwise."""
-    known = KnownAccounts(queries.load_all(tx), result.source)
+    before = queries.load_all(tx)
+    known = KnownAccounts(before, result.source)
     new, changed, other_owners = [], [], []
     placed: list[tuple[_ParsedAccount, tuple[str, str]]] = []
     for one in parsed:
@@ -176,7 +191,8 @@ def _write(tx: Transaction, parsed: Sequence[_ParsedAccount], result: ImportResu
     result.unchanged = len(parsed) - len(new) - len(changed)
     _write_parents(tx, result.source, placed, now)
     if new or changed:
-        signal_queries.make_queues_due(tx, REROUTED_QUEUES, now)
+        owned = owner_changes.find_leads(tx, before, queries.load_all(tx)) if asks_for_owner else []
+        signal_queries.make_reowned_due(tx, owned, REROUTED_QUEUES, now)
     if not other_owners:
         return ""
     return f"Accounts keep the owner that another source named: {', '.join(other_owners[:_MAX_SHOWN])}."

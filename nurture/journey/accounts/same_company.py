@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from nurture.domain.plain_text import index_key
-from nurture.journey.accounts.match.names import parse_name
-from nurture.journey.accounts.queries import AccountRow
+from nurture.journey.ownership.match.names import parse_name
+from nurture.journey.ownership.queries import AccountRow
 
 UNNAMED: Final = "file"
 """The source of files whose system is not named: an id there may be the number of a row."""

@@ -79,8 +79,8 @@ def _plan_next(ctx: AppContext, tx: Transaction, release: Release, now: datetime
     program = ctx.definitions.newest_broadcasts(tx, [release.track])[release.track]
     rows = snapshot.load_open_rows_after(tx, release.last_lead_id, ctx.batch_size)
     ids = [row.lead_id for row in rows]
-    leads = snapshot.load_snapshots(tx, snapshot.load_rows(tx, ids), now, ctx.holidays)
     definitions = ctx.definitions.current(tx)
+    leads = snapshot.load_snapshots(ctx, tx, definitions.with_program(program), snapshot.load_rows(tx, ids), now)
     candidates = list(find_candidates(tx, leads, program, definitions, release.released_at, now))
     planned = [_new_message(one, program, now) for one in candidates]
     queries.write_messages(tx, planned)

@@ -115,9 +115,10 @@ def load_with_holds(
     ctx: AppContext, tx: Transaction, rows: list[snapshot.SnapshotRow], program: Program, now: datetime
 ) -> list[snapshot.LeadSnapshot]:
     """Return the leads of *rows* with what holds an email that asks to talk to sales, if that of *program* does."""
-    policy = ctx.definitions.current(tx).policy
+    definitions = ctx.definitions.current(tx).with_program(program)
+    policy = definitions.policy
     full_until = snapshot.load_full_until(tx, policy, [program], now)
-    leads = snapshot.load_snapshots(tx, rows, now, ctx.holidays, full_until)
+    leads = snapshot.load_snapshots(ctx, tx, definitions, rows, now, full_until)
     return mark_colleagues(tx, policy, {program.track: program}, leads, on_any_track=bool(program.calls_to_action))
 
 

@@ -171,7 +171,7 @@ def reclassify(
     if not returned:
         return
     transitions = LeadTransitions(ctx.definitions.current(tx), now, "opt_in")
-    for lead in snapshot.load_snapshots(tx, returned, now, ctx.holidays):
+    for lead in snapshot.load_snapshots(ctx, tx, transitions.definitions, returned, now):
         custody_change = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", now)
         transitions.add_journal_entry(lead, "returned", reason, custody_change, ref="return")
     transitions.changes.write(tx, now)

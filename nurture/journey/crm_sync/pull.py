@@ -181,7 +181,7 @@ class _PageApplier:
         transitions = LeadTransitions(self.ctx.definitions.current(self.tx), self.now, "crm")
         works: list[WorkElsewhere] = []
         follow_ups: list[FollowUp] = []
-        for lead in snapshot.load_snapshots(self.tx, rows, self.now, self.ctx.holidays):
+        for lead in snapshot.load_snapshots(self.ctx, self.tx, transitions.definitions, rows, self.now):
             lead_id = lead.view.lead.id
             one, link, before = seen[lead_id], links[lead_id], previous.get(lead_id)
             meaning = self.status_mapping.map_status(one.crm_status)
@@ -289,7 +289,7 @@ class _PageApplier:
             if row.kind in (Custodian.REP, Custodian.OFFER)
         ]
         transitions = LeadTransitions(self.ctx.definitions.current(self.tx), self.now, "crm")
-        claimed = snapshot.load_snapshots(self.tx, rows, self.now, self.ctx.holidays)
+        claimed = snapshot.load_snapshots(self.ctx, self.tx, transitions.definitions, rows, self.now)
         recycled = [
             (lead, self.policy.reject_reasons[reason_by_lead[lead.view.lead.id]])
             for lead in claimed

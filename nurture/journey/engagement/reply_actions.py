@@ -78,7 +78,7 @@ def apply_actions(
         return
     signal_queries.make_due(tx, sorted(paused | resumed), now)
     transitions = LeadTransitions(definitions, now, "signals")
-    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
+    for lead in snapshot.load_snapshots(ctx, tx, definitions, rows, now):
         lead_id = lead.view.lead.id
         if lead_id in paused:
             pause = pauses[lead_id]

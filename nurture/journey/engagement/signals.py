@@ -12,7 +12,6 @@ from nurture.db.transaction import Transaction
 from nurture.domain.consent.suppression import source_for_signal
 from nurture.domain.lead import Custodian
 from nurture.domain.plain_text import index_key
-from nurture.domain.planning.calendar import Holidays
 from nurture.domain.scoring import scoring as scoring_scoring
 from nurture.domain.scoring.scoring import Points
 from nurture.domain.signals import SUPPRESSING_KINDS, Signal, SignalKind, SignalVerdict
@@ -131,7 +130,7 @@ def apply_signals_batch(ctx: AppContext, now: datetime, limit: int) -> int:
         follow_up.record_replies(ctx, tx, replies, now)
         reengaging = REENGAGING_KINDS | definitions.policy.request_signals
         lead_ids = [one.lead_id for one in signals if SignalKind(one.kind) in reengaging]
-        _return_to_intake(ctx.holidays, tx, lead_ids, LeadTransitions(definitions, now, "signals"))
+        _return_to_intake(ctx, tx, lead_ids, LeadTransitions(definitions, now, "signals"))
         signal_queries.mark_applied(tx, [one.id for one in signals], now)
     return len(signals)
 
@@ -203,16 +202,14 @@ def _to_opt_out(signal: NewSignal | UnappliedSignal, address_id: int) -> OptOut:
     return OptOut(address_id, source, at=signal.occurred_at, evidence=signal.verdict_reason or None)
 
 
-def _return_to_intake(
-    holidays: Holidays, tx: Transaction, lead_ids: Sequence[int], transitions: LeadTransitions
-) -> None:
+def _return_to_intake(ctx: AppContext, tx: Transaction, lead_ids: Sequence[int], transitions: LeadTransitions) -> None:
     """Return closed leads that show new interest to intake, to be classified again."""
     returning = signal_queries.find_reactivatable(tx, lead_ids) if lead_ids else []
     if not returning:
         return
     leads_queries.reset_accepted_engagement(tx, returning)
     rows = snapshot.load_rows(tx, returning)
-    for lead in snapshot.load_snapshots(tx, rows, transitions.now, holidays):
+    for lead in snapshot.load_snapshots(ctx, tx, transitions.definitions, rows, transitions.now):
         moved = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", transitions.now)
         transitions.add_journal_entry(lead, "returned", "new interest after the lead was closed", moved, ref="return")
     transitions.changes.write(tx, transitions.now)

@@ -110,7 +110,7 @@ def _close_leads(ctx: AppContext, tx: Transaction, lead_ids: Sequence[int], now:
     rows = snapshot.load_rows(tx, lead_ids)
     for erase_leads in ctx.erasures:
         erase_leads(tx, lead_ids, now)
-    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
+    for lead in snapshot.load_snapshots(ctx, tx, transitions.definitions, rows, now):
         if lead.view.custodian is Custodian.CLOSED:
             transitions.add_journal_entry(lead, "erased", _REASON, None)
         else:

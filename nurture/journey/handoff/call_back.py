@@ -57,7 +57,7 @@ def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int
         rep = definitions.policy.rep(rep_id)
         if not rows or rep is None:
             raise NotFound(f"There is no lead {lead_id} or no rep {rep_id}.")
-        lead = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0]
+        lead = snapshot.load_snapshots(ctx, tx, definitions, rows, now)[0]
         if lead.view.custodian is not Custodian.TRACK:
             raise InvalidState(f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}.")
         transitions = LeadTransitions(definitions, now, "handoff")  # capacity is not checked: the rep asked for it

@@ -89,7 +89,7 @@ def record_follow_ups(ctx: AppContext, tx: Transaction, follow_ups: Sequence[Fol
         return 0
     rows = [row for row in snapshot.load_rows(tx, lead_ids) if row.kind == Custodian.REP]
     transitions = LeadTransitions(ctx.definitions.current(tx), now, "follow up")
-    for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
+    for lead in snapshot.load_snapshots(ctx, tx, transitions.definitions, rows, now):
         follow_up, offer = by_lead[lead.view.lead.id], accepted[lead.view.lead.id]
         _set_next_touch(ctx, transitions, lead, _with_contact(offer, follow_up))
         transitions.add_journal_entry(

@@ -32,7 +32,7 @@ def offer_to_rep(
 ) -> None:
     """Offer *lead* to *rep* as hand-off *offer_id*, which must be reserved."""
     policy, now, enrollment = transitions.definitions.policy, transitions.now, lead.view.enrollment
-    tier = policy.tier_of(reason.rule, lead.view.lead.fields)
+    tier = policy.tier_of(reason.rule, lead.view.lead.condition_fields)
     tier_name = tier.name if tier is not None else None
     escalation = answer_escalation(policy, holidays, rep.id, tier_name, now)
     expires_at = next(step.due_at for step in escalation if step.action is EscalationAction.TAKE_BACK)

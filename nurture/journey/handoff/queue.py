@@ -101,7 +101,7 @@ def _route_and_offer(
     transitions = LeadTransitions(definitions, now, "handoff")
     ids = [one.lead_id for one in queued]
     rows = {row.lead_id: row for row in snapshot.load_rows(tx, ids, lock=False)}
-    claimed = snapshot.load_snapshots(tx, [rows[id_] for id_ in ids], now, ctx.holidays)
+    claimed = snapshot.load_snapshots(ctx, tx, definitions, [rows[id_] for id_ in ids], now)
     past_offers = queries.load_past_offers(tx, ids)
     batch_router = make_router(
         ctx, tx, definitions.policy, ids, capacity, _excluded_reps(definitions.policy.reject_reasons, past_offers)
@@ -115,7 +115,7 @@ def _route_and_offer(
     recyclable: list[LeadSnapshot] = []
     for lead, one in zip(claimed, queued, strict=True):
         rule, handoff_reason = handoff_reasons.get(one.lead_id, ("", "handed off"))
-        owner_wait = definitions.policy.owner_wait(rule, lead.view.lead.fields)
+        owner_wait = definitions.policy.owner_wait(rule, lead.view.lead.condition_fields)
         request, routed = batch_router.route(lead, {} if one.hot else off_duty, owner_wait)
         if routed.is_waiting:
             waiting_ids.append(one.lead_id)

@@ -147,5 +147,5 @@ def lock_offer(
         verb = "had" if one.state in ("expired", "lapsed") else "was"
         over = ", and the lead has left the rep since" if one.state == "accepted" in states else ""
         raise InvalidState(f"Hand-off {offer_id} {verb} already {one.state}{when}{over}; nothing was changed.")
-    claimed = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+    claimed = snapshot.load_snapshots(ctx, tx, definitions, rows, now)
     return one, claimed[0], LeadTransitions(definitions, now, "handoff")

@@ -238,7 +238,7 @@ def _sweep_due(
         team = load_availability(tx, definitions.policy.reps, now, ctx.holidays)
         sweep = _Sweep(ctx, LeadTransitions(definitions, now, "handoff"), team)
         offers = load_offers(tx, [row.lead_id for row in rows])
-        for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays):
+        for lead in snapshot.load_snapshots(ctx, tx, definitions, rows, now):
             escalate(sweep, lead, offers.get(lead.view.lead.id))
         sweep.write(tx)
     return sweep.events

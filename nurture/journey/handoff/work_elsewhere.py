@@ -42,7 +42,7 @@ def accept_elsewhere(ctx: AppContext, tx: Transaction, works: Sequence[WorkElsew
     transitions = LeadTransitions(ctx.definitions.current(tx), now, "crm")
     moved = [one for id_, one in offers.items() if by_lead[one.lead_id].rep != one.rep]
     new_ids = dict(zip((one.id for one in moved), tx.reserve_ids("offer", len(moved)), strict=True))
-    for lead in snapshot.load_snapshots(tx, [rows[id_] for id_ in by_lead], now, ctx.holidays):
+    for lead in snapshot.load_snapshots(ctx, tx, transitions.definitions, [rows[id_] for id_ in by_lead], now):
         work = by_lead[lead.view.lead.id]
         offer = _accepted(offers[work.offer_id], work, new_ids.get(work.offer_id), now)
         if offer.id != work.offer_id:

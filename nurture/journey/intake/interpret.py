@@ -17,8 +17,8 @@ from nurture.domain.policy.queues import REVIEW_INTERVAL
 from nurture.domain.signals import SignalKind
 from nurture.formats.lead_row import STORED_FIELDS, LeadRow
 from nurture.formats.status_mapping import ConsentBasis, LeadStatus
-from nurture.journey.accounts.match.names import fold_letters
 from nurture.journey.leads.transitions import REST_ACTIONS
+from nurture.journey.ownership.match.names import fold_letters
 
 IdentityKey = tuple[str, str]
 """Identity of a lead in another system: (source, external id)."""

@@ -18,11 +18,11 @@ from nurture.domain.lead import Custodian, FieldValue, Queue, Resting
 from nurture.domain.scoring import bant
 from nurture.domain.signals import SignalKind
 from nurture.formats.lead_row import LeadRow
-from nurture.journey.accounts.match.names import fold_letters
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.intake import interpret
 from nurture.journey.intake.fold import count_verdicts, fold_rows
 from nurture.journey.intake.interpret import CustodyDecision, IdentityKey, Origin, RowSignal, normalize_key
+from nurture.journey.ownership.match.names import fold_letters
 
 _EVIDENCE: Final = ConsentStatement._fields.index("evidence")
 _CONSENT_QUEUES: Final = frozenset({Queue.NO_ADDRESS, Queue.NO_CONSENT_BASIS, Queue.SUPPRESSED})

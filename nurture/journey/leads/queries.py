@@ -11,7 +11,6 @@ from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import address, custody, identity, lead
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import PausedBy
-from nurture.domain.planning.callback import CALLBACK_RULE
 
 
 def reset_engagement(tx: Transaction, lead_ids: Sequence[int], now: datetime, *, clear_dates: bool = True) -> None:
@@ -173,17 +172,3 @@ def load_fields(tx: Transaction, lead_id: int) -> dict[str, Any]:
     """Return the fields of a lead with its country code; empty if there is no such lead."""
     row = tx.execute(select(lead.c.fields, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
     return {} if row is None else {**row.fields, **({"country": row.country} if row.country else {})}
-
-
-def load_former_owners(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, str]:
-    """Return the rep of each lead's newest accepted offer or callback promise, by lead id."""
-    chosen = tx.ids("chosen", lead_ids)
-    newest = (
-        select(func.max(offer.c.id).label("id"))
-        .join(chosen, chosen.c.id == offer.c.lead_id)
-        .where(or_(offer.c.state == "accepted", offer.c.reason == CALLBACK_RULE))
-        .group_by(offer.c.lead_id)
-        .subquery()
-    )
-    query = select(offer.c.lead_id, offer.c.rep).join(newest, newest.c.id == offer.c.id)
-    return dict(tx.execute(query).tuples().all())

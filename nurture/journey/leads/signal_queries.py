@@ -193,4 +193,19 @@ def find_latest_touches(tx: Transaction, pairs: Sequence[tuple[int, str]]) -> di
 
 def make_queues_due(tx: Transaction, queues: Sequence[str], now: datetime) -> None:
     """Make the leads of these queues due now."""
-    bring_forward(tx, now, (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues))
+    make_reowned_due(tx, (), queues, now)
+
+
+def make_reowned_due(tx: Transaction, lead_ids: Sequence[int], queues: Sequence[str], now: datetime) -> None:
+    """Make the leads of *queues* due now, and of those with another owner the ones that it may concern.
+
+    These are on a track, at rest, or wait for a rep. One statement locks all of them in the order of their ids.
+    """
+    kind, ref = custody.c.kind, custody.c.ref
+    concerned = or_(
+        kind == Custodian.TRACK.value,
+        and_(kind == Custodian.RESTING.value, ref != Resting.LATER.value),
+        and_(kind == Custodian.QUEUE.value, ref == Queue.HAND_OFF.value),
+    )
+    reowned = custody.c.lead_id.in_(select(tx.ids("reowned", sorted(set(lead_ids))).c.id))
+    bring_forward(tx, now, or_(and_(kind == Custodian.QUEUE.value, ref.in_(queues)), and_(reowned, concerned)))

@@ -18,18 +18,21 @@ from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Timeline
-from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.domain.planning.lead_view import Enrollment, LeadView, PastStay, Position, Touch, TouchState
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
+from nurture.domain.policy.team import Rep
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.journey.leads.consent_queries import load_statements
 from nurture.journey.leads.custody import lock_leads
 from nurture.journey.leads.enrollment_queries import load_exclusions
 from nurture.journey.leads.stop_queries import load_stops
 from nurture.journey.leads.suppression_queries import load_suppressions
+from nurture.journey.ownership.owners import load_owners
 from nurture.outbox.messages import BROADCAST, CONFIRMATION, MARKETING, REPLANNABLE, TO_LEAD, TOUCH
+from nurture.runtime.context import AppContext
+from nurture.runtime.published import Definitions
 
 ENGAGEMENT_COLUMNS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
 """The columns of the score, one per half-life, in the order of the policy."""
@@ -194,9 +197,19 @@ def count_leads_by_rep(tx: Transaction) -> dict[str, int]:
 
 
 def load_snapshots(
-    tx: Transaction, rows: list[SnapshotRow], now: datetime, holidays: Holidays, full_until: datetime | None = None
+    ctx: AppContext,
+    tx: Transaction,
+    definitions: Definitions | None,
+    rows: list[SnapshotRow],
+    now: datetime,
+    full_until: datetime | None = None,
+    *,
+    with_owners: bool = False,
 ) -> list[LeadSnapshot]:
-    """Return the snapshot of each row, in the same order. *full_until*: see `LeadView`."""
+    """Return the snapshot of each row, in the same order. *full_until*: see `LeadView`.
+
+    The owners are read *with_owners* or if a condition of *definitions* asks for them; None: no condition is evaluated.
+    """
     if not rows:
         return []
     lead_ids = [row.lead_id for row in rows]
@@ -206,11 +219,15 @@ def load_snapshots(
     addresses = [row.address_id for row in rows if row.address_id is not None]
     suppressions, statements = load_suppressions(tx, addresses), load_statements(tx, addresses)
     stops = load_stops(tx)
+    owners: Mapping[int, Rep] = {}
+    if definitions is not None and (with_owners or definitions.asks_for_owner):
+        fields = {row.lead_id: row.fields for row in rows}
+        owners = load_owners(ctx.account_index, tx, definitions.policy, fields, now)
     snapshots = []
     for row in rows:
         key = row.lead_id
         view = LeadView(
-            _lead(row, holidays(row.country, now)),
+            _lead(row, ctx.holidays(row.country, now), owners.get(key)),
             _CUSTODIANS[row.kind],
             _enrollment(row),
             tuple(signals.get(key, ())),
@@ -241,7 +258,7 @@ def leads_on(
     return [one for one in leads if one.view.enrollment is not None and one.view.enrollment.track in tracks]
 
 
-def _lead(row: SnapshotRow, holidays: Collection[date]) -> Lead:
+def _lead(row: SnapshotRow, holidays: Collection[date], owner: Rep | None) -> Lead:
     timeline = None
     if row.decides_on is not None and row.decides_stated_at is not None:
         timeline = Timeline(row.decides_on, row.decides_stated_at)
@@ -261,6 +278,7 @@ def _lead(row: SnapshotRow, holidays: Collection[date]) -> Lead:
         touch_interval=timedelta(days=row.touch_interval_days) if row.touch_interval_days else None,
         first_contact_at=row.first_contact_at,
         is_customer=row.customer_since is not None,
+        owner=owner.name if owner is not None else "",
     )
 
 

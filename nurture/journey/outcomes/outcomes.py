@@ -69,7 +69,7 @@ def record_outcomes_in(
     missing = sorted(set(ids) - {row.lead_id for row in rows})
     if missing:
         raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
-    leads = {lead.view.lead.id: lead for lead in snapshot.load_snapshots(tx, rows, now, ctx.holidays)}
+    leads = {lead.view.lead.id: lead for lead in snapshot.load_snapshots(ctx, tx, None, rows, now)}
     keys = [_natural_key(one, source) for one in reports]
     merger = _OutcomeMerger(leads, queries.load_current_outcomes(tx, ids), queries.load_known_keys(tx, keys))
     verdicts = [merger.merge(one, key) for one, key in zip(reports, keys, strict=True)]
@@ -211,8 +211,8 @@ def resolve_contradiction(ctx: AppContext, report_id: int, *, accept: bool, by: 
                 f"There is no unresolved contradiction {report_id}. `nurture handoffs outcomes list` lists them."
             )
         one = found[0]
-        lead = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0]
         transitions = LeadTransitions(ctx.definitions.current(tx), now, "outcome")
+        lead = snapshot.load_snapshots(ctx, tx, transitions.definitions, rows, now)[0]
         if accept:
             _accept_report(tx, lead, one, transitions, by)
         else:

@@ -75,8 +75,8 @@ def save_answer(ctx: AppContext, token: TokenRecord, page: QuestionPage, value: 
         rows = snapshot.load_rows(tx, [token.lead_id])
         if not rows:
             raise NotFound(f"There is no lead {token.lead_id}; it may have been erased.")
-        (lead,) = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
         transitions = LeadTransitions(ctx.definitions.current(tx), now, "signals")
+        (lead,) = snapshot.load_snapshots(ctx, tx, transitions.definitions, rows, now)
         fields = {**lead.view.lead.fields, field: value}
         transitions.changes.field_updates.append(FieldUpdate(token.lead_id, fields))
         custody_change = None

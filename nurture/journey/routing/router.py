@@ -14,17 +14,16 @@ from nurture.domain.planning.missing_fields import fields_used, uses_fit
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import RotationMethod
 from nurture.domain.routing import routing
-from nurture.domain.routing.account import NO_MATCH, AccountMatch
+from nurture.domain.routing.account import AccountMatch
 from nurture.domain.routing.round_robin import DEFAULT_AVAILABILITY, RepAvailability, rotation_key
 from nurture.domain.routing.routing import RoutingPlan, RoutingRequest, RoutingResult, RoutingRule
-from nurture.journey.accounts import queries as accounts_queries
 from nurture.journey.accounts.company_talks import CompanyKey, CompanyTalk, CompanyTalks, company_keys
-from nurture.journey.accounts.index_cache import load_index, to_account
-from nurture.journey.accounts.match.domains import company_domain, site_domain
-from nurture.journey.accounts.match.index import AccountIndex
-from nurture.journey.accounts.queries import AccountLink
-from nurture.journey.leads.queries import Origin, load_former_owners, load_origins
+from nurture.journey.leads.queries import Origin, load_origins
 from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.ownership import queries as accounts_queries
+from nurture.journey.ownership.lead_accounts import LeadAccounts
+from nurture.journey.ownership.match.domains import company_domain, site_domain
+from nurture.journey.ownership.queries import AccountLink, load_former_owners
 from nurture.journey.routing import queries as store
 from nurture.journey.routing.capacity import RepCapacity
 from nurture.journey.routing.queries import MissingField, RoutingDecision
@@ -42,12 +41,10 @@ class Router:
 
     policy: Policy
     now: datetime
-    account_index: AccountIndex
+    accounts: LeadAccounts
     team: dict[str, RepAvailability]
     excluded_reps: Mapping[int, Collection[str]]
     origins: Mapping[int, Origin]
-    account_links: Mapping[int, AccountLink]
-    owner_matches: Mapping[int, AccountMatch]
     former_owners: Mapping[int, str]
     talks: CompanyTalks
     missing_fields: Mapping[int, Sequence[MissingField]]
@@ -91,8 +88,8 @@ class Router:
         """Return everything that the rules test about a lead."""
         id_ = lead.view.lead.id
         origin = self.origins.get(id_) or Origin(id_, None, "", self.now)
-        fields = {**lead.view.lead.fields, "country": origin.country or lead.view.lead.fields.get("country")}
-        match = self._match(id_, origin, fields)
+        fields = {**lead.view.lead.condition_fields, "country": origin.country or lead.view.lead.fields.get("country")}
+        match = self._match(id_, fields)
         account = match.account.id if match.account is not None else None
         self.companies[id_] = tuple(company_keys(origin.email, fields.get("website"), account))
         talk = self.talks.find(id_, self.companies[id_])
@@ -123,12 +120,9 @@ class Router:
                 return letter
         return WORST_FIT
 
-    def _match(self, lead_id: int, origin: Origin, fields: Mapping[str, FieldValue]) -> AccountMatch:
-        link = self.account_links.get(lead_id)
-        if link is not None:
-            return self.owner_matches.get(lead_id, NO_MATCH) if link.account_id is not None else _CONFIRMED_NO_ACCOUNT
-        found = self.account_index.match_lead(origin.email, fields)
-        if found.account is not None:
+    def _match(self, lead_id: int, fields: Mapping[str, FieldValue]) -> AccountMatch:
+        found = self.accounts.find(lead_id, fields)
+        if found.account is not None and not self.accounts.is_on_record(lead_id):
             self.new_links.append(AccountLink(lead_id, found.account.id, "matched", found.reason, self.now))
         return found
 
@@ -195,9 +189,6 @@ class Router:
         store.add_round_robin_counts(tx, rows)
 
 
-_CONFIRMED_NO_ACCOUNT = replace(NO_MATCH, reason="confirmed by hand: it belongs to no account")
-
-
 def make_router(
     ctx: AppContext,
     tx: Transaction,
@@ -211,18 +202,15 @@ def make_router(
     *capacity* was loaded under `Lock.OFFERS`, and is updated with each assignment.
     """
     team = capacity.team
-    linked = accounts_queries.load_links(tx, lead_ids)
     window = policy.one_rep_per_company
     talks = CompanyTalks() if window is None else CompanyTalks.load(tx, capacity.now - window)
     return Router(
         policy,
         capacity.now,
-        load_index(ctx.account_index, tx),
+        LeadAccounts.load(ctx.account_index, tx, lead_ids),
         team,
         excluded_reps,
         load_origins(tx, lead_ids),
-        linked,
-        _load_owner_matches(tx, linked),
         load_former_owners(tx, lead_ids),
         talks,
         store.load_missing_fields(tx, lead_ids),
@@ -231,16 +219,6 @@ def make_router(
             store.load_round_robin_counts(tx, _round_robin_keys(policy.routing_plan, team, capacity.off_duty_reps())),
         ),
     )
-
-
-def _load_owner_matches(tx: Transaction, linked: Mapping[int, AccountLink]) -> dict[int, AccountMatch]:
-    ids = [one.account_id for one in linked.values() if one.account_id is not None]
-    found = accounts_queries.load_accounts(tx, ids)
-    return {
-        lead_id: AccountMatch(to_account(found[one.account_id]), (), one.reason)
-        for lead_id, one in linked.items()
-        if one.account_id in found
-    }
 
 
 def _round_robin_keys(plan: RoutingPlan, team: Mapping[str, RepAvailability], off_duty: Collection[str]) -> list[str]:

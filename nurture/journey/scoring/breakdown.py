@@ -80,11 +80,12 @@ def score_breakdown(ctx: AppContext, lead_id: int, now: datetime) -> ScoreBreakd
     """Compute the score of a lead at *now* (UTC), without writing. Raises NotFound."""
     with ctx.database.read() as tx:
         locks.use_snapshot(tx)
-        policy = ctx.definitions.current(tx).policy
+        definitions = ctx.definitions.current(tx)
+        policy = definitions.policy
         rows = snapshot.load_rows(tx, [lead_id], lock=False)
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-        view = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0].view
+        view = snapshot.load_snapshots(ctx, tx, definitions, rows, now)[0].view
         records = queries.load_signals(tx, lead_id)
     lead, points = view.lead, policy.points
     lines = tuple(_score_line(record, policy, lead.signals_since, now) for record in records)

@@ -93,7 +93,8 @@ def load_for_planner(
     """
     policy, programs = definitions.policy, may_enter or definitions.programs
     full_until = snapshot.load_full_until(tx, policy, definitions.programs.values(), now)
-    leads = snapshot.load_snapshots(tx, rows, now, ctx.holidays, full_until)
+    asking = definitions if may_enter is None else replace(definitions, programs=may_enter)
+    leads = snapshot.load_snapshots(ctx, tx, asking, rows, now, full_until)
     leads = mark_colleagues(tx, policy, programs, leads, on_any_track=may_enter is not None)
     return with_received(tx, leads, programs, on_any_track=may_enter is not None)
 

@@ -47,7 +47,7 @@ def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
             return Counter()
         definitions = ctx.definitions.current(tx)
         transitions = LeadTransitions(definitions, now, "enroll")
-        snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+        snapshots = snapshot.load_snapshots(ctx, tx, definitions, rows, now)
         classified: list[tuple[int, str]] = []
         events: Counter[str] = Counter()
         for lead in snapshots:

@@ -4,10 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import OWNER, Custodian
 from nurture.domain.planning.conditions import Condition, evaluate
 from nurture.domain.planning.entry import may_enter_again
 from nurture.domain.planning.lead_view import TouchState
+from nurture.domain.planning.missing_fields import fields_used
 from nurture.domain.planning.program import Program, ToTrack
 from nurture.domain.policy.policy_wording import describe_condition
 from nurture.errors import InvalidState, NotFound, suggest
@@ -34,7 +35,7 @@ def enroll_where(
     Their own track is interrupted: `finally: previous` brings them back to their step. Run twice, it enrolls nobody
     again. Raises NotFound for a track that is not published, and InvalidState for one that is retired.
     """
-    found, last = EnrollmentCounts(track), 0
+    found, last, with_owners = EnrollmentCounts(track), 0, OWNER in fields_used(condition)
     while True:
         with ctx.database.read() if dry_run else ctx.database.write() as tx:
             definitions = ctx.definitions.current(tx)
@@ -48,7 +49,7 @@ def enroll_where(
             ids = [row.lead_id for row in rows]
             chosen = rows if dry_run else snapshot.load_rows(tx, ids)  # locked
             transitions, reason = LeadTransitions(definitions, now, "manual"), describe_condition(condition)
-            for lead in snapshot.load_snapshots(tx, chosen, now, ctx.holidays):
+            for lead in snapshot.load_snapshots(ctx, tx, definitions, chosen, now, with_owners=with_owners):
                 context = definitions.policy.evaluation_context(lead.view, since=lead.view.lead.signals_since)
                 if evaluate(condition, context, now).met:
                     _enroll(lead, program, transitions, f"enrolled by condition: {reason}", found)

@@ -34,7 +34,7 @@ def _locked_lead(
         rows = snapshot.load_rows(tx, [lead_id])
         if not rows:
             raise NotFound(f"There is no lead {lead_id}, or it was erased. `nurture leads list` lists them.")
-        lead = snapshot.load_snapshots(tx, rows, now, ctx.holidays)[0]
+        lead = snapshot.load_snapshots(ctx, tx, definitions, rows, now)[0]
         transitions = LeadTransitions(definitions, now, "manual")
         yield tx, lead, transitions
         transitions.changes.write(tx, now)

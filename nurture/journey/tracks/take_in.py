@@ -121,9 +121,10 @@ def _ask_known_leads(
     *renewed*: whether they were kept out of its track or not.
     """
     audiences, last = [Entries([one]) for one in asked], 0
+    definitions = Definitions(programs, policy)
     while audiences:
         rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
-        snapshots = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+        snapshots = snapshot.load_snapshots(ctx, tx, definitions, rows, now)
         yield [
             _ask(lead, audiences, programs, policy, now, renewed=renewed)
             for lead in snapshots

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Self
@@ -13,12 +14,12 @@ from nurture.domain.planning.program import Program, Sender
 from nurture.errors import NurtureError
 from nurture.formats.languages import language_code, main_language
 from nurture.journey.consent import open_tracking_queries
-from nurture.journey.tracks.owner_sender import Contact, load_owners
+from nurture.journey.ownership.owners import load_owners
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.layout_words import LAYOUT_VARIABLES, layout_words
 from nurture.mail.rendering.link_tracking import TrackedLinks
-from nurture.mail.rendering.render import Address, Envelope, compose
+from nurture.mail.rendering.render import Address, CompositionFailed, Envelope, compose
 from nurture.mail.rendering.utm import add_utm
 from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
@@ -39,6 +40,19 @@ KNOWN_VARIABLES: Final = frozenset(
     | {"unsubscribe_url", "preferences_url", *LAYOUT_VARIABLES}
 )
 """Variables that a touch may use, besides those of the lead."""
+
+
+def load_owner_addresses(
+    ctx: AppContext, tx: Transaction, leads: Mapping[int, Mapping[str, Any]], now: datetime
+) -> dict[int, Address]:
+    """Return name and address of the rep of each of *leads* (id: fields), as far as a header can hold them."""
+    found: dict[int, Address] = {}
+    policy = ctx.definitions.current(tx).policy if leads else None
+    owners = load_owners(ctx.account_index, tx, policy, leads, now) if policy is not None else {}
+    for lead_id, rep in owners.items():
+        with suppress(CompositionFailed):  # a name that no header can hold: the usual sender writes
+            found[lead_id] = Address(rep.name, rep.email)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +118,7 @@ class Touches:
         """Read reps as far as an email asks for them, and who agreed to open tracking. Templates are read once."""
         found = cls(ctx, ())
         of_owners = [one for one in batch if found.asks_for_owner(tx, one)]
-        contacts = [Contact(one.lead_id, one.address or "", one.fields) for one in of_owners]
-        owners = load_owners(ctx, tx, contacts, now) if contacts else {}
+        owners = load_owner_addresses(ctx, tx, {one.lead_id: one.fields for one in of_owners}, now)
         if ctx.tracking is None:
             return replace(found, owners=owners)
         consenting = open_tracking_queries.filter_consenting(tx, [one.lead_id for one in batch])

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from nurture.formats.lead_row import LeadRow
 from nurture.formats.status_mapping import LeadStatus, map_status
 from nurture.formats.tables import read_words
-from nurture.journey.accounts.match.domains import company_domain, site_domain
-from nurture.journey.accounts.match.names import fold_letters, parse_name
+from nurture.journey.ownership.match.domains import company_domain, site_domain
+from nurture.journey.ownership.match.names import fold_letters, parse_name
 from nurture.reporting.leaks.touch_columns import TouchReading
 
 NOBODY: Final = 0

@@ -23,13 +23,14 @@ from nurture.domain.signals import Signal, SignalKind
 from nurture.formats.lead_row import LeadRow
 from nurture.formats.status_mapping import ConsentBasis
 from nurture.journey.accounts.company_talks import CompanyTalks
-from nurture.journey.accounts.match.index import AccountIndex
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.intake.interpret import ALL_MAIL, Origin
 from nurture.journey.intake.match import KnownLeads, LeadPlan, match_rows
 from nurture.journey.leads.queries import Origin as RoutingOrigin
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import LeadTransitions
+from nurture.journey.ownership.lead_accounts import LeadAccounts
+from nurture.journey.ownership.match.index import AccountIndex
 from nurture.journey.routing.availability import is_active
 from nurture.journey.routing.router import Router
 from nurture.journey.tracks.enroll import classify_lead, is_discarded
@@ -175,7 +176,8 @@ class PolicyReplay:
         today = self._now.date()
         team = {rep.id: _availability(rep, today) for rep in self._policy.reps}
         counts: dict[str, dict[str, int]] = defaultdict(dict)
-        return Router(self._policy, self._now, AccountIndex([]), team, {}, {}, {}, {}, {}, CompanyTalks(), {}, counts)
+        accounts = LeadAccounts({}, AccountIndex([]))
+        return Router(self._policy, self._now, accounts, team, {}, {}, {}, CompanyTalks(), {}, counts)
 
 
 def count_days(reps: Mapping[str, int], policy: Policy) -> int:

@@ -33,7 +33,7 @@ def _transitions(ctx: AppContext, lead: int) -> Iterator[tuple[LeadTransitions, 
     now = START + HOUR
     with ctx.database.write() as tx:
         found = snapshot.load_rows(tx, [lead])
-        claimed = snapshot.load_snapshots(tx, found, now, ctx.holidays)[0]
+        claimed = snapshot.load_snapshots(ctx, tx, None, found, now)[0]
         transitions = LeadTransitions(ctx.definitions.current(tx), now, "test")
         yield transitions, claimed
         transitions.changes.write(tx, now)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from nurture.db.engine import Database
-from nurture.journey.accounts import queries as accounts_queries
-from nurture.journey.accounts.queries import NewAccount
 from nurture.journey.handoff import call_back, responses
 from nurture.journey.handoff import queue as handoff_queue
+from nurture.journey.ownership import queries as accounts_queries
+from nurture.journey.ownership.queries import NewAccount
 from nurture.journey.routing import queries as routing_queries
 from nurture.journey.routing.replay import replay
 from nurture.journey.tracks import enroll

@@ -99,7 +99,7 @@ def test_what_leads_have_had_is_read_in_one_statement_and_only_for_tracks_that_a
     live(ctx, 0, 12)
     with ctx.database.read() as tx:
         programs = ctx.definitions.current(tx).programs
-        loaded = snapshot.load_snapshots(tx, snapshot.load_rows(tx, leads, lock=False), START, ctx.holidays)
+        loaded = snapshot.load_snapshots(ctx, tx, None, snapshot.load_rows(tx, leads, lock=False), START)
         with recorded_statements(ctx.database) as statements:
             found = with_received(tx, loaded, programs)
             assert with_received(tx, loaded, {"keep": programs["welcome"]}) == loaded

@@ -57,7 +57,7 @@ def make_started(db: Database, tmp_path: Path, sources: dict[str, str]) -> AppCo
 def load(ctx: AppContext) -> list[CountryLead]:
     with ctx.database.read() as tx:
         rows = snapshot.load_open_rows_after(tx, 0, 1_000)
-        return [(lead, "") for lead in snapshot.load_snapshots(tx, rows, NOW, ctx.holidays)]
+        return [(lead, "") for lead in snapshot.load_snapshots(ctx, tx, None, rows, NOW)]
 
 
 def forecast_in_groups(ctx: AppContext) -> tuple[list[CountryLead], list[Forecast], int]:

@@ -65,7 +65,7 @@ def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str
         entries, reasons = waiting_queries.load_entries(tx, ids), waiting_queries.load_reasons(tx, ids)
         calendar = queue_calendar(policy, ctx.holidays, now)
         clocks = _Clocks(policy, calendar, entries, reasons, Cover.load(tx, policy, now))
-        claimed = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+        claimed = snapshot.load_snapshots(ctx, tx, transitions.definitions, rows, now)
         events = Counter(_check_lead(lead, transitions, clocks) for lead in claimed)
         transitions.changes.new_messages += build_confirmations(ctx, tx, claimed, transitions.definitions, now)
         transitions.changes.write(tx, now)

@@ -71,10 +71,10 @@ def decide_waiting(
         rows = snapshot.load_rows(tx, [lead_id])
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-        (lead,) = snapshot.load_snapshots(tx, rows, now, ctx.holidays)
+        transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
+        (lead,) = snapshot.load_snapshots(ctx, tx, transitions.definitions, rows, now)
         if lead.view.custodian is not Custodian.QUEUE or (queues is not None and lead.ref not in queues):
             raise InvalidState(f"Lead {lead_id} waits in no queue that you decide about; nothing was changed.")
-        transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
         if not decision.as_operator:
             policy = transitions.definitions.policy
             decision = replace(

@@ -8,8 +8,8 @@ from typing import Final
 from rapidfuzz import fuzz, process
 
 from nurture.domain.routing.account import NO_MATCH, Account, AccountMatch
-from nurture.journey.accounts.match.domains import company_domain, domain_label, is_own_domain, site_domain
-from nurture.journey.accounts.match.names import CompanyName, parse_name
+from nurture.journey.ownership.match.domains import company_domain, domain_label, is_own_domain, site_domain
+from nurture.journey.ownership.match.names import CompanyName, parse_name
 
 MIN_SIMILARITY: Final = 90.0
 """Percent of equal letters, words in any order: one typo in ten letters. Below that, different words match."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from nurture.domain.routing.account import Account
-from nurture.journey.accounts.match.domains import company_domain, registrable_domain
-from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
-from nurture.journey.accounts.match.names import parse_name
-from tests.journey.accounts.match.labeled_leads import Score, labeled_set, score
+from nurture.journey.ownership.match.domains import company_domain, registrable_domain
+from nurture.journey.ownership.match.index import AccountIndex, IndexedAccount
+from nurture.journey.ownership.match.names import parse_name
+from tests.journey.ownership.match.labeled_leads import Score, labeled_set, score
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from publicsuffixlist import PublicSuffixList
 from nurture.domain.address import normalize_address
 from nurture.formats.mail_domains import is_shared_domain
 from nurture.formats.tables import read_words
-from nurture.journey.accounts.match.names import parse_name
+from nurture.journey.ownership.match.names import parse_name
 
 _MAX_LENGTH: Final = 253
 

@@ -1,10 +1,12 @@
 """Cache of the account index, rebuilt only after an account changed."""
 
+from collections.abc import Iterable
+
 from nurture.db.transaction import Transaction
 from nurture.domain.routing.account import Account, AccountKind
-from nurture.journey.accounts import queries
-from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
-from nurture.journey.accounts.queries import AccountRow
+from nurture.journey.ownership import queries
+from nurture.journey.ownership.match.index import AccountIndex, IndexedAccount
+from nurture.journey.ownership.queries import AccountRow
 from nurture.runtime.lazy_fields import StampedCache
 
 
@@ -13,10 +15,14 @@ def load_index(cache: StampedCache[AccountIndex], tx: Transaction) -> AccountInd
     stamp = queries.load_version(tx)
 
     def build() -> AccountIndex:
-        rows = queries.load_all(tx) if stamp[0] else []
-        return AccountIndex([IndexedAccount(to_account(row), row.name, row.parent_id) for row in rows])
+        return build_index(queries.load_all(tx) if stamp[0] else [])
 
     return cache.get(stamp, build)
+
+
+def build_index(rows: Iterable[AccountRow]) -> AccountIndex:
+    """Return the index of these accounts."""
+    return AccountIndex([IndexedAccount(to_account(row), row.name, row.parent_id) for row in rows])
 
 
 def to_account(row: AccountRow) -> Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -10,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
-from nurture.journey.accounts import queries as accounts_queries
-from nurture.journey.accounts.queries import NewAccount
 from nurture.journey.engagement import replies
-from nurture.journey.tracks.owner_sender import Contact, load_owners
+from nurture.journey.ownership import queries as accounts_queries
+from nurture.journey.ownership.owners import load_owners
+from nurture.journey.ownership.queries import NewAccount
+from nurture.journey.tracks.touch_email import load_owner_addresses
 from nurture.mail.inbound.classify import classify_mail
 from nurture.mail.inbound.message import parse_mail
-from nurture.mail.rendering.render import Address
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import custody, recorded_statements
@@ -43,6 +44,13 @@ def add_account(ctx: AppContext, domain: str, owner: str) -> None:
     with ctx.database.write() as tx:
         new = NewAccount("crm", domain, domain, [domain], owner, "prospect", START, START)
         accounts_queries.insert_accounts(tx, [new])
+
+
+def owners_of(ctx: AppContext, leads: Mapping[int, Mapping[str, str]]) -> dict[int, str]:
+    with ctx.database.read() as tx:
+        policy = ctx.definitions.current(tx).policy
+        found = load_owners(ctx.account_index, tx, policy, leads, START)
+    return {lead: rep.name for lead, rep in found.items()}
 
 
 def sent_to(folder: Path, address: str) -> EmailMessage:
@@ -122,20 +130,20 @@ def test_the_owner_of_the_account_comes_first_and_who_has_left_sends_nothing(
     ctx = make_context(sqlite_db, tmp_path, rules=rules)
     if account:
         add_account(ctx, "acme.example", account)
-    with ctx.database.read() as tx:
-        found = load_owners(ctx, tx, [Contact(1, "mia@acme.example", fields)], START)
-    assert {id_: one.name for id_, one in found.items()} == ({1: expected} if expected else {})
+    lead = add_lead(ctx, email="mia@acme.example")
+    found = owners_of(ctx, {lead: fields})
+    assert found == ({lead: expected} if expected else {})
 
 
 def test_owners_cost_the_same_number_of_statements_for_any_number_of_leads(ctx: AppContext) -> None:
     add_account(ctx, "acme.example", "ben")
     counts = []
     for number in (2, 200):
-        contacts = [Contact(id_, f"a{id_}@acme.example", {}) for id_ in range(1, number + 1)]
-        with recorded_statements(ctx.database) as statements, ctx.database.read() as tx:
-            found = load_owners(ctx, tx, contacts, START)
+        leads = [add_lead(ctx, email=f"a{number}-{one}@acme.example") for one in range(number)]
+        with recorded_statements(ctx.database) as statements:
+            found = owners_of(ctx, {lead: {} for lead in leads})
         counts.append(len(statements))
-        assert found == dict.fromkeys(range(1, number + 1), Address("Ben", "ben@house.example"))
+        assert found == dict.fromkeys(leads, "Ben")
     assert counts[1] <= counts[0]
 
 
@@ -144,6 +152,5 @@ def test_a_rep_whose_name_no_header_can_hold_leaves_the_usual_sender(sqlite_db: 
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("name: Ben,", 'name: "Ben\\tB",')
     ctx = make_context(sqlite_db, tmp_path, rules=rules)
     with ctx.database.read() as tx:
-        contacts = [Contact(1, "a@x.example", {"owner": "ben"}), Contact(2, "b@x.example", {"owner": "ana"})]
-        found = load_owners(ctx, tx, contacts, START)
+        found = load_owner_addresses(ctx, tx, {1: {"owner": "ben"}, 2: {"owner": "ana"}}, START)
     assert {id_: one.name for id_, one in found.items()} == {2: "Ana"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 from nurture.domain.routing.account import Account, AccountKind
-from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
+from nurture.journey.ownership.match.index import AccountIndex, IndexedAccount
 
 FREE = ("gmail.com", "gmx.de", "hotmail.fr", "outlook.com", "qq.com", "yahoo.co.uk", "web.de", "mail.ru")
 OWNERS = ("ada", "ben", "cleo", "dan", "eva")

@@ -1,0 +1,1 @@
+"""Which account a lead belongs to, and which rep owns the lead."""

@@ -155,6 +155,16 @@ class CommonSettings(SettingsModel):
         default="127.0.0.1", description="The address on which the web application listens, behind your proxy."
     )
     web_port: int = Field(default=8025, ge=1, le=65_535, description="The TCP port of the web application.")
+    console: bool = Field(default=True, description="Serve the console as part of `nurture up`: yes or no.")
+    console_host: str = Field(
+        default="127.0.0.1", description="The address on which the console listens, behind your proxy."
+    )
+    console_port: int = Field(default=8026, ge=1, le=65_535, description="The TCP port of the console.")
+    console_url: str | None = Field(
+        default=None,
+        description="The public URL of the console, such as `https://console.example.com`. Without it only browsers "
+        "that reach it directly may use it.",
+    )
     trusted_proxies: str = Field(
         default="127.0.0.1,::1", description="The proxies whose `X-Forwarded-For` is trusted: addresses and networks."
     )
@@ -308,7 +318,7 @@ class CommonSettings(SettingsModel):
         beside = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else Path()
         return (beside / ".nurture").absolute()
 
-    @field_validator("base_url")
+    @field_validator("base_url", "console_url")
     @classmethod
     def _check_base_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -317,7 +327,7 @@ class CommonSettings(SettingsModel):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("it must look like https://nurture.example.com")
         if parts.scheme == "http" and not is_localhost(parts.hostname):
-            raise ValueError("it must begin with https://: mail programs reject other unsubscribe links")
+            raise ValueError("it must begin with https://: browsers and mail programs reject other links")
         return value.strip().rstrip("/")
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "docs/architecture.md",
     "docs/developers.md",
-    *(f"docs/adding-a-{what}.md" for what in ("provider", "crm", "step", "report")),
+    *(f"docs/adding-a-{what}.md" for what in ("provider", "crm", "step", "report", "console-page")),
     "CONTRIBUTING.md",
 )
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text("utf-8")

@@ -3,6 +3,7 @@
 from nurture.db.tables import (  # noqa: F401 - importing a file adds its tables to the metadata
     accounts,
     consent,
+    console,
     crm,
     delivery,
     handoff,

@@ -117,6 +117,12 @@ class TimeLimitedProtocol(H11Protocol):
         super().on_response_complete()
         self._update_header_timer()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Release the slot: from here on another protocol has the connection, and the application may refuse it."""
+        self.slots.remove(self)
+        self._cancel_header_timer()
+        super().handle_websocket_upgrade(event)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the slot, and cancel the timers."""
         self.slots.remove(self)

@@ -18,7 +18,7 @@ HSTS_SECONDS: Final = 365 * 24 * 3600
 
 _log: Final = logging.getLogger(__name__)
 
-_HEADERS: Final[Mapping[str, str]] = {
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",  # the URL holds the token: it must not leak to other sites
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -55,7 +55,7 @@ class RequestLimits:
         }
         self._log_rate = RateLimiter(1 / 60, 1)
         self._headers = {
-            **_HEADERS,
+            **SECURITY_HEADERS,
             **({"Strict-Transport-Security": f"max-age={HSTS_SECONDS}"} if secure else {}),
             "Content-Security-Policy": (
                 "default-src 'none'; base-uri 'none'; form-action 'self'; "

@@ -12,6 +12,7 @@ from nurture.errors import Misconfigured
 from nurture.runtime.stop_signals import stop_on_signal
 from nurture.web.connections import HEADER_TIMEOUT, ConnectionSlots, TimeLimitedProtocol, connection_capacity
 
+MAX_SOCKET_MESSAGE = 1_000_000  # bytes
 SHUTDOWN_SECONDS = 4  # seconds that running requests may take to finish
 
 
@@ -22,14 +23,17 @@ def serve(
     *,
     trusted: Sequence[str] = (),
     on_listening: Callable[[int], None] | None = None,
+    web_sockets: bool = False,
 ) -> None:
     """Serve *app* until SIGINT or SIGTERM, then finish running requests, release the port and return.
 
-    X-Forwarded-For and -Proto are used only from *trusted* addresses and networks. *on_listening* gets the port
-    as soon as connections are accepted. Call it in the main thread of a process.
+    *web_sockets*: *app* also serves web sockets, and has start-up and shutdown steps. X-Forwarded-For and -Proto are
+    used only from *trusted* addresses and networks. *on_listening* gets the port as soon as connections are
+    accepted. Call it in the main thread of a process.
     Raises Misconfigured if the port is taken.
     """
-    with stop_on_signal() as stop, run_in_thread(app, host, port, trusted) as (thread, bound_port):
+    running = run_in_thread(app, host, port, trusted, web_sockets=web_sockets)
+    with stop_on_signal() as stop, running as (thread, bound_port):
         if on_listening is not None:
             on_listening(bound_port)
         while thread.is_alive() and not stop.wait(1):
@@ -44,6 +48,8 @@ def run_in_thread(
     trusted: Sequence[str] = (),
     header_timeout: float = HEADER_TIMEOUT,
     max_connections: int = 0,
+    *,
+    web_sockets: bool = False,
 ) -> Iterator[tuple[threading.Thread, int]]:
     """Serve *app* in a thread while the block runs; yield the thread and the port (any free one for 0).
 
@@ -51,7 +57,7 @@ def run_in_thread(
     Raises Misconfigured if the port is taken.
     """
     with _listen(host, port) as listener:
-        server = _build_server(app, trusted, header_timeout, max_connections)
+        server = _build_server(app, trusted, header_timeout, max_connections, web_sockets=web_sockets)
         sockets = {"sockets": [listener]}
         thread = threading.Thread(target=server.run, kwargs=sockets, name="nurture-web", daemon=True)
         thread.start()
@@ -62,7 +68,9 @@ def run_in_thread(
             thread.join(SHUTDOWN_SECONDS * 2)
 
 
-def _build_server(app: FastAPI, trusted: Sequence[str], header_timeout: float, max_connections: int) -> uvicorn.Server:
+def _build_server(
+    app: FastAPI, trusted: Sequence[str], header_timeout: float, max_connections: int, *, web_sockets: bool
+) -> uvicorn.Server:
     protocol = type(
         "Protocol",
         (TimeLimitedProtocol,),
@@ -72,8 +80,9 @@ def _build_server(app: FastAPI, trusted: Sequence[str], header_timeout: float, m
         uvicorn.Config(
             app,
             http=protocol,
-            lifespan="off",
-            ws="none",
+            lifespan="on" if web_sockets else "off",
+            ws="websockets-sansio" if web_sockets else "none",
+            ws_max_size=MAX_SOCKET_MESSAGE,
             log_level="error",  # a warning per invalid request would let attackers fill the disk
             access_log=False,  # paths hold tokens
             proxy_headers=bool(trusted),

@@ -15,6 +15,11 @@ from nurture.clock import Clock
 
 _PAGES: Final = Path(__file__).parent / "pages"
 
+TOKENS: Final = _PAGES / "tokens.css"
+"""The colors, which the console shares."""
+
+_STYLES: Final = (TOKENS, _PAGES / "style.css")
+
 _ERROR_PAGES: Final[Mapping[int, str]] = {
     400: "bad-request.html",
     405: "not-allowed.html",
@@ -31,7 +36,7 @@ class Templates:
 
     def __init__(self, clock: Clock | None = None) -> None:
         """Load the templates. Pages on a virtual *clock* have a bar that shows its time."""
-        style = (_PAGES / "style.css").read_text(encoding="utf-8")
+        style = "".join(path.read_text(encoding="utf-8") for path in _STYLES)
         self.style_hash = "sha256-" + b64encode(sha256(style.encode()).digest()).decode()
         self._pages = Environment(
             loader=FileSystemLoader(_PAGES),

@@ -82,7 +82,7 @@ def triggers(tx: Transaction) -> set[tuple[str, str]]:
 
 
 def test_logs_and_custody_are_guarded_by_triggers_and_no_row_is_there_from_the_start(db: Database) -> None:
-    logs = {"journal", "suppression", "consent_statement", "publication", "approval", "mail_stop"}
+    logs = {"journal", "suppression", "consent_statement", "publication", "approval", "mail_stop", "console_action"}
     suffixes = ("_no_update", "_no_delete") if db.is_sqlite else ("_append_only",)
     with db.read() as tx:
         words = {(log, f"{log}_no_text_change") for log in ("journal", "suppression", "consent_statement")}

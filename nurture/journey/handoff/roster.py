@@ -77,11 +77,11 @@ def add_leave(ctx: AppContext, rep: str, first: date, last: date, deputy: str | 
         raise InvalidState(f"The leave ends on {last}, before it begins on {first}. Give the first day first.")
     with ctx.database.write() as tx:
         policy = ctx.definitions.current(tx).policy
-        person = _require_person(policy, rep)
+        person = require_person(policy, rep)
         if deputy is not None and isinstance(person, Rep):
             require_rep(policy, deputy)
         elif deputy is not None:
-            _require_person(policy, deputy)
+            require_person(policy, deputy)
         if deputy == rep:
             raise InvalidState(f"{rep} cannot be their own deputy. Name another person.")
         _check_overlap(tx, rep, first, last)
@@ -108,7 +108,7 @@ def require_rep(policy: Policy, rep_id: str) -> Rep:
     return rep
 
 
-def _require_person(policy: Policy, id_: str) -> Rep | Manager:
+def require_person(policy: Policy, id_: str) -> Rep | Manager:
     """Return the rep or manager of this id. Raises NotFound if the policy names none."""
     person = policy.rep(id_) or policy.team.find_person(id_)
     if person is None:

@@ -1,0 +1,1 @@
+"""The console: pages for marketers and sales, with users, roles and actions. Only `app` and below import NiceGUI."""

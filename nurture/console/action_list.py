@@ -1,0 +1,42 @@
+"""Every action of the console, by name."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
+from nurture.console.users import Role
+from nurture.domain.delivery.stops import ALL_TRACKS
+from nurture.journey.delivery import stopping
+
+_MARKETING: Final = frozenset({Role.ADMIN, Role.MARKETER})
+_REASON: Final = Field("reason", "Reason", FieldKind.LONG_TEXT)
+
+
+def _stop_mail(call: Call) -> str:
+    stopping.stop(call.ctx, ALL_TRACKS, call.values["reason"], call.by, call.now)
+    return "All mail to leads is stopped."
+
+
+def _start_mail(call: Call) -> str:
+    stopping.start(call.ctx, ALL_TRACKS, call.values["reason"], call.by, call.now)
+    return "Mail to leads is started."
+
+
+def _stop_track(call: Call) -> str:
+    stopping.stop(call.ctx, call.object, call.values["reason"], call.by, call.now)
+    return f"The track {call.object} is stopped."
+
+
+def _start_track(call: Call) -> str:
+    stopping.start(call.ctx, call.object, call.values["reason"], call.by, call.now)
+    return f"The track {call.object} is started."
+
+
+_ALL: Final = (
+    Action("stop_mail", "Stop all mail", _MARKETING, ObjectKind.MAIL, _stop_mail, (_REASON,), is_grave=True),
+    Action("start_mail", "Start mail", _MARKETING, ObjectKind.MAIL, _start_mail, (_REASON,)),
+    Action("stop_track", "Stop this track", _MARKETING, ObjectKind.TRACK, _stop_track, (_REASON,), is_grave=True),
+    Action("start_track", "Start this track", _MARKETING, ObjectKind.TRACK, _start_track, (_REASON,)),
+)
+
+ACTIONS: Final[Mapping[str, Action]] = {one.name: one for one in _ALL}

@@ -1,0 +1,43 @@
+"""The log of actions in the console, and what decides whether an object is a user's own."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from nurture.db.tables.console import console_action as entry
+from nurture.db.tables.console import console_user as user
+from nurture.db.tables.leads import custody
+from nurture.db.transaction import Transaction
+
+
+class ActionRecord(NamedTuple):
+    """An action of the log: who asked for it, on which object, and whether it was done."""
+
+    at: datetime
+    login: str
+    action: str
+    object: str
+    outcome: str
+
+
+def add_action(tx: Transaction, at: datetime, user_id: int, name: str, target: str, outcome: str) -> None:
+    """Write an action to the log."""
+    tx.insert(entry, ("at", "user_id", "action", "object", "outcome"), [(at, user_id, name, target, outcome)])
+
+
+def list_actions(tx: Transaction, limit: int, *, before: int | None = None) -> list[ActionRecord]:
+    """Return the newest actions, those of ids below *before* only."""
+    statement = select(entry.c.at, user.c.login, entry.c.action, entry.c.object, entry.c.outcome).join(
+        user, user.c.id == entry.c.user_id
+    )
+    if before is not None:
+        statement = statement.where(entry.c.id < before)
+    return [ActionRecord._make(row) for row in tx.execute(statement.order_by(entry.c.id.desc()).limit(limit))]
+
+
+def is_with_person(tx: Transaction, lead_id: int, person: str, kinds: Sequence[str]) -> bool:
+    """Return whether the lead is in the custody of *person*, in one of these *kinds* of custody."""
+    of_person = (custody.c.lead_id == lead_id, custody.c.ref == person, custody.c.kind.in_(kinds))
+    return tx.execute(select(custody.c.lead_id).where(*of_person)).first() is not None

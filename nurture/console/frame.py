@@ -1,0 +1,99 @@
+"""The frame of every page: head, search box, navigation, theme, and the place for the page's content."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from nicegui import ui
+from nicegui.element import Element
+
+from nurture.console import components
+from nurture.console.page import Page
+from nurture.console.sessions import User
+from nurture.web.templates import TOKENS
+
+Pages = Sequence[Page[Any]]
+
+THEMES: Final = {"": "As the system", "light": "Light", "dark": "Dark"}
+_FOLDER: Final = Path(__file__).parent
+
+
+@cache
+def _style(theme: str) -> str:
+    """Return the style of a theme; "" follows the system, as the public pages do."""
+    tokens = TOKENS.read_text("utf-8")
+    light, _, dark = tokens.partition("@media (prefers-color-scheme: dark)")
+    if theme == "dark":
+        own = dark.strip().removeprefix("{").rstrip().removesuffix("}")
+        tokens = f"{light}{own}:root {{ color-scheme: dark }}\n"
+    elif theme == "light":
+        tokens = f"{light}:root {{ color-scheme: light }}\n"
+    return tokens + (_FOLDER / "console.css").read_text("utf-8")
+
+
+@cache
+def _script() -> str:
+    return (_FOLDER / "console.js").read_text("utf-8")
+
+
+class Places(NamedTuple):
+    """Where a page draws: its content, and what an action has just done, which screen readers announce."""
+
+    content: Element
+    status: Element
+
+
+def draw(title: str, user: User, pages: Pages, path: str, theme: str, practice: datetime | None) -> Places:
+    """Draw the frame and return its places. *practice* is the time of a virtual clock."""
+    theme = theme if theme in THEMES else ""
+    ui.page_title(f"{title} - nurture")
+    ui.add_head_html(f"<style>{_style(theme)}</style><script>{_script()}</script>")
+    ui.dark_mode({"light": False, "dark": True}.get(theme))
+    components.link("Skip to the content", "#content", "skip")
+    if practice is not None:
+        with components.block("practice", "p"):
+            components.write("strong", "Practice")
+            components.write("span", f" {practice:%A} {practice.day} {practice:%B %Y, %H:%M} UTC. No mail leaves it.")
+    with components.block("top", "header"):
+        components.link("nurture", "/", "brand")
+        _draw_search()
+        _draw_account(user, path, theme)
+    with components.block("navigation", "nav") as navigation:
+        navigation.props["aria-label"] = "Pages"
+        here = path.partition("?")[0]
+        for page in pages:
+            if page.navigation and user.role in page.roles:
+                drawn = components.link(page.navigation, page.path)
+                if page.path == here:
+                    drawn.props["aria-current"] = "page"
+    page_slot = ui.context.client.content.parent_slot
+    if page_slot is not None:
+        page_slot.parent.props("role=presentation")  # Quasar's page would be a second <main>
+    with ui.element("main").props("id=content tabindex=-1"):
+        components.heading(title, 1)
+        status = ui.element("div").classes("status").props("role=status")
+        return Places(ui.element("div").classes("content"), status)
+
+
+def _draw_search() -> None:
+    with ui.element("form").classes("search").props("action=/leads method=get role=search"):
+        field = ui.element("input").props("type=search name=find autocomplete=off maxlength=200")
+        field.props["aria-label"] = "Search people and companies"
+        field.props["placeholder"] = "Name, company or address"
+
+
+def _draw_account(user: User, path: str, theme: str) -> None:
+    with components.block("account", "details"):
+        components.write("summary", user.login)
+        with components.block("menu"):
+            components.paragraph(user.role.replace("_", " "), "soft")
+            for value, label in THEMES.items():
+                href = f"/theme/{value or 'auto'}?next={quote(path, safe='')}"
+                drawn = components.link(label, href)
+                if value == theme:
+                    drawn.props["aria-current"] = "true"
+            with ui.element("form").props("action=/sign-out method=post"):
+                components.write("button", "Sign out", "quiet").props("type=submit")

@@ -1,0 +1,179 @@
+"""Draw one page for one viewer: the frame, the page's data, its buttons, and what is shown when something fails."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from nicegui import ui
+from nicegui.events import GenericEventArguments
+from starlette.requests import Request
+
+from nurture.console import actions, components, frame, sessions
+from nurture.console.action_list import ACTIONS
+from nurture.console.actions import Action, Field, FieldKind, Refused, SignedOut
+from nurture.console.guard import USER
+from nurture.console.page import Page, PageRequest
+from nurture.console.sessions import User
+from nurture.console.site import THEME_COOKIE, Site
+from nurture.errors import DatabaseUnavailable, NotFound, NurtureError, format_error_chain
+
+T = TypeVar("T")
+
+_SUBMIT: Final = "(event) => { event.preventDefault(); emit(Object.fromEntries(new FormData(event.target))) }"
+_log: Final = logging.getLogger(__name__)
+
+
+class View:
+    """One page as one viewer sees it. Pages draw with it in `render`, and call nothing else that reads or acts."""
+
+    def __init__(self, site: Site, page: Page[Any], request: Request) -> None:
+        self._site = site
+        self._page = page
+        self._path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        self._theme = request.cookies.get(THEME_COOKIE, "")
+        self.user: User = request.scope[USER]
+        self.values: Mapping[str, str] = {**request.query_params, **request.path_params}
+        self._places: frame.Places | None = None
+
+    async def show(self, pages: frame.Pages) -> int:
+        """Draw the page; return the status of the response."""
+        status, data = 200, None
+        if self.user.role not in self._page.roles:
+            status = 403
+        else:
+            status, data = await self._load()
+        now = await self._site.in_thread(self._site.clock.now)
+        practice = None if self._site.clock.is_live else now
+        self._places = frame.draw(self._page.title, self.user, pages, self._path, self._theme, practice)
+        with self._places.content:
+            self._render(status, data)
+        return status
+
+    async def reload(self, done: str = "") -> None:
+        """Read the data again, and draw the page's content anew; *done* is what the viewer has just done."""
+        status, data = await self._load()
+        if self._places is None:
+            return
+        for place in self._places:
+            place.clear()
+        with self._places.content:
+            self._render(status, data)
+        if done:
+            with self._places.status:
+                components.notice(done, "success")
+
+    async def _load(self) -> tuple[int, Any]:
+        try:
+            return 200, await self._site.in_thread(self._read)
+        except SignedOut:
+            return 401, None
+        except NotFound as error:
+            return 404, error.reason
+        except (Refused, DatabaseUnavailable) as error:
+            return (403 if isinstance(error, Refused) else 503), None
+
+    def _read(self) -> Any:
+        """Read the session again, and then the page's data. Runs in a thread."""
+        site = self._site
+        with site.database.read() as tx:
+            user = sessions.find_user(tx, self.user.session, site.real_now())
+        if user is None:
+            raise SignedOut
+        if user.role not in self._page.roles:
+            raise Refused
+        return self._page.load(PageRequest(site.ctx, user, self.values, site.clock.now()))
+
+    def _render(self, status: int, data: Any) -> None:
+        match status:
+            case 200:
+                self._page.render(self, data)
+            case 401:
+                components.notice("Your session has ended.", "problem")
+                components.link("Sign in again", f"/sign-in?next={quote(self._path)}", "button")
+            case 403:
+                components.notice("Your role does not show this page. An admin can change your role.", "warning")
+            case 404:
+                components.notice(data or "There is nothing at this address.", "warning")
+            case _:
+                components.notice("The database does not answer. Nothing was changed. Reload in a minute.", "problem")
+
+    def action_button(
+        self, name: str, target: str, label: str = "", choices: Mapping[str, tuple[str, ...]] = {}
+    ) -> None:
+        """Draw the button of an action on the object *target*, if the viewer's role allows the action.
+
+        *choices* are the options of fields that depend on the data. The button opens a dialog with the action's
+        fields; the server checks role and object when it is confirmed.
+        """
+        action = ACTIONS[name]
+        if not actions.may_see_action(action, self.user):
+            return
+        button = components.write("button", label or action.label, "grave" if action.is_grave else "quiet")
+        button.props("type=button")
+        button.on("click", lambda: self._open_dialog(action, target, label or action.label, choices))
+
+    def _open_dialog(self, action: Action, target: str, label: str, choices: Mapping[str, tuple[str, ...]]) -> None:
+        with ui.dialog(value=True) as dialog, components.block("dialog"):
+            dialog.on("hide", dialog.delete)
+            components.heading(label)
+            with ui.element("form") as form:
+                for field in action.fields:
+                    _draw_field(field, choices.get(field.name, field.choices))
+                problem = components.block("problems")
+                with components.block("buttons"):
+                    confirm = components.write("button", label, "grave" if action.is_grave else "")
+                    confirm.props("type=submit")
+                    components.write("button", "Cancel", "quiet").props("type=button").on("click", dialog.close)
+
+        async def submit(event: GenericEventArguments) -> None:
+            values = event.args if isinstance(event.args, dict) else {}
+            confirm.props("disabled")
+            try:
+                done = await self.perform(action, target, values)
+            except SignedOut:
+                ui.navigate.to(f"/sign-in?next={quote(self._path)}")
+            except NurtureError as error:
+                confirm.props(remove="disabled")
+                with problem as shown:
+                    shown.clear()
+                    components.notice(str(error), "problem")
+            else:
+                dialog.close()
+                await self.reload(done)
+
+        form.on("submit", submit, js_handler=_SUBMIT)
+
+    async def perform(self, action: Action, target: str, values: Mapping[str, Any]) -> str:
+        """Carry out an action in a thread; return what was done. Raises NurtureError: SignedOut, Refused and others."""
+        site = self._site
+        texts = {str(name): value for name, value in values.items() if isinstance(value, str)}
+        try:
+            return await site.in_thread(
+                lambda: actions.perform(
+                    site.ctx, action, self.user.session, target, texts, site.clock.now(), site.real_now()
+                )
+            )
+        except NurtureError:
+            raise
+        except Exception as error:  # noqa: BLE001 - no message may reach the viewer
+            _log.error("action_failed %s: %s", action.name, format_error_chain(error))
+            raise NurtureError("Something went wrong, and nothing was changed.", "It was logged. Try again.") from None
+
+
+def _draw_field(field: Field, choices: tuple[str, ...]) -> None:
+    identifier = f"field-{field.name}"
+    components.write("label", field.label).props["for"] = identifier
+    match field.kind:
+        case FieldKind.CHOICE:
+            with ui.element("select") as drawn:
+                for choice in choices:
+                    components.write("option", choice).props["value"] = choice
+        case FieldKind.LONG_TEXT:
+            drawn = ui.element("textarea").props(f"rows=3 maxlength={actions.MAX_VALUE_LENGTH}")
+        case _:
+            kind = "date" if field.kind is FieldKind.DATE else "text"
+            drawn = ui.element("input").props(f"type={kind} maxlength={actions.MAX_VALUE_LENGTH}")
+    drawn.props["id"], drawn.props["name"] = identifier, field.name
+    if field.required:
+        drawn.props("required")

@@ -1,0 +1,108 @@
+"""The console in a real browser: sign in, the pages, and the actions of each role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from nurture.clock import RealClock
+from nurture.console import users
+from nurture.console.site import COOKIE
+from nurture.domain.delivery.stops import ALL_TRACKS
+from nurture.journey.leads import stop_queries
+from tests.console.world import PASSWORD, ConsoleWorld
+from tests.web.browser import IS_FAINT
+
+_FAINT = f"""() => {{ {IS_FAINT}
+    return [...document.querySelectorAll("h1, h2, h3, p, label, summary, button, a, dt, dd, th, td, span")]
+        .filter(one => one.getClientRects().length && isFaint(one)).map(one => one.outerHTML);
+}}"""
+
+
+@contextmanager
+def _tab(browser: Browser, world: ConsoleWorld, width: int = 1280, login: str = "", **options: str) -> Iterator[Page]:
+    """Provide a tab; requests to other hosts and errors of scripts fail the test."""
+    context = browser.new_context(base_url=world.url, viewport={"width": width, "height": 800}, **options)  # type: ignore[arg-type]
+    if login:
+        context.add_cookies([{"name": COOKIE, "value": world.token(login), "url": world.url}])
+    context.set_default_timeout(20_000)
+    tab = context.new_page()
+    problems: list[str] = []
+    tab.on("request", lambda sent: problems.append(sent.url) if world.url.partition("//")[2] not in sent.url else None)
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    yield tab
+    context.close()
+    assert [one for one in problems if not one.startswith("data:")] == []
+
+
+def test_a_user_signs_in_and_out_with_the_form(browser: Browser, world: ConsoleWorld) -> None:
+    with _tab(browser, world) as tab:
+        tab.goto("/")
+        expect(tab).to_have_url(f"{world.url}/sign-in")
+        tab.get_by_label("login").fill("viewer")
+        tab.get_by_label("Password").fill(PASSWORD)
+        tab.get_by_role("button", name="Sign in").click()
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Today")
+        tab.get_by_text("viewer", exact=True).first.click()
+        tab.get_by_role("button", name="Sign out").click()
+        expect(tab).to_have_url(f"{world.url}/sign-in")
+        tab.goto("/")
+        expect(tab).to_have_url(f"{world.url}/sign-in")
+
+
+def test_an_invitation_leads_to_a_password_and_the_first_page(browser: Browser, world: ConsoleWorld) -> None:
+    invitation = users.add_user(world.ctx.database, "new@firm.example", "marketer", "", RealClock().now())
+    with _tab(browser, world, 390) as tab:
+        tab.goto(invitation.url(world.url))
+        for label in ("Password", "The same again"):
+            tab.get_by_label(label, exact=True).fill("short")
+        assert tab.get_by_label("Password", exact=True).evaluate("one => one.validity.tooShort")
+        for label in ("Password", "The same again"):
+            tab.get_by_label(label, exact=True).fill(PASSWORD)
+        tab.get_by_role("button", name="Save and sign in").click()
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Today")
+
+
+def test_a_marketer_stops_all_mail_with_a_reason_and_starts_it_again(browser: Browser, world: ConsoleWorld) -> None:
+    with _tab(browser, world, login="marketer") as tab:
+        tab.goto("/")
+        tab.get_by_role("button", name="Stop all mail").click()
+        dialog = tab.get_by_role("dialog")
+        dialog.get_by_label("Reason").fill("The wrong price is in it")
+        dialog.get_by_role("button", name="Stop all mail").click()
+        expect(tab.get_by_role("status")).to_contain_text("All mail to leads is stopped.")
+        with world.ctx.database.read() as tx:
+            stop = stop_queries.load_stops(tx)[ALL_TRACKS]
+        assert (stop.decided_by, stop.reason) == ("marketer (console)", "The wrong price is in it")
+        tab.get_by_role("button", name="Start mail").click()
+        dialog.get_by_label("Reason").fill("Mended")
+        dialog.get_by_role("button", name="Start mail").click()
+        expect(tab.get_by_role("button", name="Stop all mail")).to_be_visible()
+
+
+def test_a_viewer_sees_no_button_that_changes_anything(browser: Browser, world: ConsoleWorld) -> None:
+    with _tab(browser, world, login="viewer") as tab:
+        tab.goto("/")
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Today")
+        assert tab.locator("main").get_by_role("button").count() == 0
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_overflows_or_is_faint(browser: Browser, world: ConsoleWorld, width: int, theme: str) -> None:
+    with _tab(browser, world, width, "marketer", color_scheme=theme) as tab:
+        tab.goto("/")
+        expect(tab.get_by_role("heading", level=1)).to_have_count(1)
+        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert tab.evaluate(_FAINT) == []
+
+
+def test_a_chosen_theme_stays(browser: Browser, world: ConsoleWorld) -> None:
+    with _tab(browser, world, login="viewer") as tab:
+        tab.goto("/theme/dark?next=/")
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Today")
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 24, 31)"

@@ -1,0 +1,93 @@
+"""A console as a process of its own, on a world with leads, and users of every role."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from nurture.clock import RealClock
+from nurture.console import users
+from nurture.console.site import COOKIE
+from nurture.console.users import Role
+from nurture.db import schema
+from nurture.db.engine import Database
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+
+PASSWORD: Final = "a long enough password"
+_SERVE: Final = (str(Path(sys.executable).with_name("nurture")), "console", "--port", "0", "--json")
+
+
+@dataclass
+class ConsoleWorld:
+    """Leads *dana* on offer to ana, *erik* on offer to ben, *mia* on a track, *queued* in a queue; the console's *url*.
+
+    The user of each role has its name as login; *rep* is ana.
+    """
+
+    ctx: AppContext
+    ids: Mapping[str, int]
+    url: str = ""
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def token(self, login: str) -> str:
+        """Return the token of a session of the user."""
+        if login not in self.tokens:
+            token = users.sign_in(self.ctx.database, login, PASSWORD, RealClock().now())
+            assert token is not None
+            self.tokens[login] = token
+        return self.tokens[login]
+
+    def sign_in(self, login: str, password: str, **headers: str) -> httpx.Response:
+        form = {"login": login, "password": password}
+        return httpx.post(f"{self.url}/sign-in", data=form, headers={"Origin": self.url, **headers}, timeout=20)
+
+    def get(self, path: str, login: str) -> httpx.Response:
+        return httpx.get(self.url + path, cookies={COOKIE: self.token(login)}, timeout=20)
+
+
+def make_world(folder: Path) -> ConsoleWorld:
+    """Return the world in a new SQLite file in *folder*, without a console yet."""
+    database = Database(f"sqlite:///{folder / 'console.db'}")
+    schema.upgrade(database)
+    ctx = make_context(database, folder, rules=sample_rules())
+    ids = {
+        "dana": add_lead(ctx, email="dana@people.example", full_name="Dana Miller", demo_requested=True),
+        "erik": add_lead(ctx, email="erik@people.example", full_name="Erik Holm", demo_requested=True),
+        "mia": add_lead(ctx, email="mia@people.example", full_name="Mia <b>Wong</b>", title="Head of planning"),
+        "queued": add_lead(ctx, email="queued@people.example", full_name="Kim Poe", consent_basis=None),
+    }
+    run_at(ctx, START, START + timedelta(hours=2))
+    now = RealClock().now()
+    for role in Role:
+        rep = "ana" if role == Role.REP else ""
+        invitation = users.add_user(database, role.value.replace("_", "-"), role, rep, now)
+        users.accept_invitation(database, invitation.token, PASSWORD, now)
+    return ConsoleWorld(ctx, ids)
+
+
+@contextmanager
+def serve_console(world: ConsoleWorld, command: tuple[str, ...] = _SERVE, **environment: str) -> Iterator[ConsoleWorld]:
+    """Run the console on the world's database while the block runs."""
+    url = str(world.ctx.database.url.render_as_string(hide_password=False))
+    variables = {**os.environ, "NURTURE_DATABASE_URL": url, **environment}
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        try:
+            lines = list(iter(server.stdout.readline, b"}\n"))
+            said: dict[str, Any] = orjson.loads(b"".join(lines) + b"}")
+            world.url = f"http://127.0.0.1:{said['port']}"
+            yield world
+        finally:
+            server.terminate()
+            server.wait(20)

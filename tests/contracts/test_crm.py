@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -18,7 +19,7 @@ from nurture.crm.csv.crm import CsvFolderCrm
 from nurture.crm.hubspot.crm import HubSpotCrm
 from nurture.crm.salesforce.crm import SalesforceCrm
 from nurture.domain.delivery.receipts import Accepted, NotSent, Rejected, Unknown
-from tests.doubles.api_server import ApiDouble, Fault
+from tests.doubles.api_server import Answer, ApiDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble
 from tests.doubles.salesforce import CONSUMER_KEY, CONSUMER_SECRET, SalesforceDouble
 
@@ -262,6 +263,31 @@ def test_an_invalid_response_is_unknown_until_the_record_is_looked_up(
     (receipt,) = remote_backend.crm.upsert([ONE], NOW)
     assert isinstance(receipt, Unknown)
     assert bool(remote_backend.crm.look_up([ONE.key])) is after
+    assert isinstance(remote_backend.crm.upsert([ONE], NOW)[0], Accepted)
+    assert remote_backend.held(ONE.key) == 1
+
+
+_ODD_BODIES = {"nothing": None, "a page": "<html>no</html>", "an object": {}, "a list": [], "text": "x", "null": "null"}
+
+
+@pytest.mark.parametrize("body", _ODD_BODIES.values(), ids=_ODD_BODIES)
+def test_a_proxy_that_answers_instead_makes_the_crm_unavailable_and_no_write_accepted(
+    remote_backend: Backend, body: Any
+) -> None:
+    assert remote_backend.double is not None
+    remote_backend.crm.look_up([ONE.key])  # signs in
+    remote_backend.double.instead = Answer(200, body)
+    for read in (
+        lambda: remote_backend.crm.check(NOW),
+        lambda: remote_backend.crm.look_up([ONE.key]),
+        lambda: remote_backend.crm.fetch_changes("", 10, NOW),
+    ):
+        with pytest.raises(CrmUnavailable):
+            read()
+    assert not isinstance(remote_backend.crm.upsert([ONE], NOW)[0], Accepted)
+    remote_backend.double.instead = None
+    remote_backend.double.add_fault(Fault(what="status", status=200, body=body))
+    assert isinstance(remote_backend.crm.upsert([ONE], NOW)[0], Unknown)
     assert isinstance(remote_backend.crm.upsert([ONE], NOW)[0], Accepted)
     assert remote_backend.held(ONE.key) == 1
 

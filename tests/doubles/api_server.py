@@ -65,7 +65,10 @@ class ApiDouble:
     """An API on loopback: `with SalesforceDouble() as double:`; its API is at `double.url`.
 
     *effects* lists the effects of writes in order, whether or not the caller got a response. *lock* guards all state.
+    *instead* is what a proxy before it answers to every request.
     """
+
+    instead: Answer | None = None
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -125,6 +128,9 @@ class ApiDouble:
         call = _call(handler)
         with self.lock:
             self.calls.append((call.method, call.path))
+            if self.instead is not None:
+                self._send(handler, self.instead)
+                return
             fault = self._faults.popleft() if self._faults and self.writes(call) else None
             if fault is not None and fault.what == "expire":
                 self.expire()

@@ -37,6 +37,7 @@ _OWNERS_PAGE_SIZE: Final = 500
 _MISSING_PROPERTY: Final = (
     "Contacts have no property {name}. Create it in Settings, Properties, Contact properties: {how}."
 )
+_UNREADABLE: Final = "HubSpot's response lacks what HubSpot always sends; a proxy may have answered instead"
 _NO_OWNER: Final = "no HubSpot user has the rep's address, so the owner was not set"
 
 
@@ -99,10 +100,11 @@ class HubSpotCrm:
             after=position.get("after"),
         )
         response = self._request(lambda: self._search.do_search(request, _request_timeout=self._timeouts))
-        if not response.results:
+        contacts = _results(response, "id", "properties")
+        if not contacts:
             return ChangePage((), cursor)
         owners = self._load_owners()
-        records = [mapping.parse_record(one, owners) for one in response.results]
+        records = [mapping.parse_record(one, owners) for one in contacts]
         last = _to_milliseconds(records[-1].changed_at)
         after = response.paging.next.after if response.paging and response.paging.next else None
         if after is None:
@@ -116,7 +118,7 @@ class HubSpotCrm:
         """Return which custom properties are missing or misconfigured. Raises CrmUnavailable."""
         del now
         response = self._request(lambda: self._properties.get_all("contacts", _request_timeout=self._timeouts))
-        existing = {one.name: one for one in response.results}
+        existing = {one.name: one for one in _results(response, "name")}
         missing = list_missing(mapping.CUSTOM_PROPERTIES, existing, _MISSING_PROPERTY)
         if FIELDS.key in existing and not existing[FIELDS.key].has_unique_value:
             missing.append(
@@ -157,6 +159,8 @@ class HubSpotCrm:
             return unavailable.receipt
         except HTTPError as error:
             return _receipt_for_network_error(error)
+        except (TypeError, ValueError):
+            return Unknown(_UNREADABLE)
 
     def _create(self, record: HandoffRecord, owner: str | None, note: str) -> Receipt:
         payload = SimplePublicObjectInputForCreate(properties=mapping.full_record(record, owner), associations=[])
@@ -168,7 +172,7 @@ class HubSpotCrm:
                 raise
             linked = self._link_contact(existing, record, owner, note)
             return linked or Rejected(f"HubSpot deleted contact {existing}, that of {record.key}. Restore it there.")
-        return Accepted(str(created.id), note, ("", ""))
+        return Accepted(_written_id(created), note, ("", ""))
 
     def _link_contact(self, id_: str, record: HandoffRecord, owner: str | None, note: str) -> Receipt | None:
         """Write the key to an existing contact without one; None if it was deleted.
@@ -188,7 +192,7 @@ class HubSpotCrm:
 
     def _update(self, id_: str, properties: Mapping[str, str]) -> str:
         payload = SimplePublicObjectInput(properties=dict(properties))
-        return str(self._contacts.update(id_, payload, _request_timeout=self._timeouts).id)
+        return _written_id(self._contacts.update(id_, payload, _request_timeout=self._timeouts))
 
     def _find_by_key(self, key: str) -> Any:
         """Return the contact with *key*, or None. Unlike the search, this read does not lag."""
@@ -196,14 +200,17 @@ class HubSpotCrm:
 
     def _find_contact(self, id_: str, **more: Any) -> Any:
         """Return the contact of this id, or None if there is none. Raises CrmUnavailable."""
-        try:
-            return self._contacts.get_by_id(id_, **more, _request_timeout=self._timeouts)
-        except OpenApiException as error:
-            if _status_of(error) == 404:
-                return None
-            raise CrmUnavailable(_receipt_for_error(error, _NO_TIME).reason) from None
-        except HTTPError as error:
-            raise _unavailable(error) from None
+
+        def get() -> Any:
+            try:
+                found = self._contacts.get_by_id(id_, **more, _request_timeout=self._timeouts)
+            except OpenApiException as error:
+                if _status_of(error) == 404:
+                    return None
+                raise
+            return _require(found, "id", "properties")
+
+        return self._request(get)
 
     def _find_owner(self, email: str) -> str | None:
         wanted = email.casefold()
@@ -214,7 +221,7 @@ class HubSpotCrm:
             found: dict[str, str] = {}
             page = self._fetch_owner_page(None)
             while True:
-                found |= {str(one.id): one.email or "" for one in page.results}
+                found |= {str(one.id): one.email or "" for one in _results(page, "id")}
                 if not (page.paging and page.paging.next):
                     break
                 page = self._fetch_owner_page(page.paging.next.after)
@@ -238,6 +245,29 @@ class HubSpotCrm:
             raise CrmUnavailable(receipt.reason) from None
         except HTTPError as error:
             raise _unavailable(error) from None
+        except (TypeError, ValueError):
+            raise CrmUnavailable(_UNREADABLE) from None
+
+
+def _results(response: Any, *names: str) -> list[Any]:
+    """Return the objects of a list, each of which has *names*. Raises CrmUnavailable."""
+    found: list[Any] = _require(response, "results").results
+    return [_require(one, *names) for one in found]
+
+
+def _require(found: Any, *names: str) -> Any:
+    """Return *found* if it has *names*: an empty response is read as an object without any. Raises CrmUnavailable."""
+    if any(getattr(found, name, None) is None for name in names):
+        raise CrmUnavailable(_UNREADABLE)
+    return found
+
+
+def _written_id(written: Any) -> str:
+    """Return the id of a contact that was written. Raises ValueError if the response names none."""
+    id_ = getattr(written, "id", None)
+    if id_ is None:
+        raise ValueError(_UNREADABLE)
+    return str(id_)
 
 
 def _format_cursor(since: str, after: str = "") -> str:

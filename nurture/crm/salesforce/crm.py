@@ -67,6 +67,7 @@ class SalesforceCrm:
         self._timeouts = (connect_timeout, read_timeout)
         self._session = requests.Session()
         self._session.auth = _keep_authorization
+        self._session.hooks["response"].append(_require_object)
         self._api: Salesforce | None = None
         self._user_ids: dict[str, str | None] = {}
         self._owner_emails: dict[str, str] = {}
@@ -121,7 +122,7 @@ class SalesforceCrm:
     def check(self, now: datetime) -> Sequence[str]:
         """Return which custom fields are missing on Lead or misconfigured. Raises CrmUnavailable."""
         del now
-        description = self._request("sobjects/Lead/describe")
+        description = self._request("sobjects/Lead/describe", "fields")
         existing = {one["name"]: one for one in description["fields"]}
         missing = list_missing(mapping.CUSTOM_FIELDS, existing, _MISSING_FIELD)
         key = existing.get(FIELDS.key)
@@ -251,17 +252,17 @@ class SalesforceCrm:
         return self._owner_emails
 
     def _query(self, soql: str) -> list[Mapping[str, Any]]:
-        page = self._request("query/", {"q": soql})
+        page = self._request("query/", "records", "done", q=soql)
         rows: list[Mapping[str, Any]] = list(page["records"])
         while not page["done"]:
-            page = self._request(f"query/{page['nextRecordsUrl'].rpartition('/')[2]}")
+            page = self._request(f"query/{page['nextRecordsUrl'].rpartition('/')[2]}", "records", "done")
             rows += page["records"]
         return rows
 
-    def _request(self, path: str, params: dict[str, str] | None = None) -> Any:
-        """Send a read-only request. Raises CrmUnavailable."""
+    def _request(self, path: str, *names: str, **params: str) -> Any:
+        """Send a read-only request; return its object, which has *names*. Raises CrmUnavailable."""
         try:
-            return self._call(path, "GET", params=params)
+            found = self._call(path, "GET", params=params)
         except SalesforceError as error:
             codes = mapping.parse_error_codes(error.content)
             raise CrmUnavailable(
@@ -269,6 +270,9 @@ class SalesforceCrm:
             ) from None
         except requests.RequestException as error:
             raise CrmUnavailable(f"Salesforce cannot be reached ({type(error).__name__})") from None
+        if found is None or any(name not in found for name in names):
+            raise CrmUnavailable("Salesforce's response lacks what Salesforce always sends")
+        return found
 
     def _call(self, path: str, method: str, **options: Any) -> Any:
         """Call, and retry with a new token if the old one has expired: a refused call changed nothing."""
@@ -313,6 +317,14 @@ class SalesforceCrm:
 def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Keep the token: without this, requests replaces it by a login from ~/.netrc."""
     return request
+
+
+def _require_object(response: requests.Response, **_: Any) -> None:
+    """Refuse a successful response that is no JSON object: something between us and Salesforce made it."""
+    if response.status_code in (200, 201):
+        body = response.json()
+        if not isinstance(body, dict) or not body:
+            raise requests.exceptions.ContentDecodingError("not an object")
 
 
 class _AmbiguousMatch(Exception):

@@ -59,7 +59,7 @@ def start(
     count: Annotated[int, typer.Option(min=1, max=100_000, help="How many leads to make up without a file.")] = 250,
     at: Annotated[str | None, typer.Option(help="When the world begins (ISO, UTC). Default: now.")] = None,
     seed: Annotated[str, typer.Option(help="The same seed makes the same leads, who make the same choices.")] = "1",
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="The port of the world's pages.")] = 8026,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="The port of the world's pages.")] = 8028,
     folder: FolderOption = FOLDER,
     replace_world: Annotated[bool, typer.Option("--replace", help="Delete the world that is there.")] = False,
     templates: TemplatesOption = None,

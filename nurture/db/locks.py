@@ -3,10 +3,10 @@
 SQLite has a single writer and needs none. Each transaction takes locks in this order, and never one of an
 earlier kind after one of a later kind:
 
-1. the locks of `Lock`, in the order of the enum, except SENDING;
+1. the locks of `Lock`, in the order of the enum, except SENDING and WAITING_LISTS;
 2. leads, by their custody rows: all leads that the transaction writes about, in one statement and in the order
    of their ids (`custody.lock_leads`). A claim with `SKIP LOCKED` never waits and is allowed at any time;
-3. `Lock.SENDING`;
+3. `Lock.SENDING`; `Lock.WAITING_LISTS`;
 4. all other rows: those of locked leads (messages, offers, signals, addresses) in any order; those of no lead
    in the order of their keys, or with `SKIP LOCKED`.
 """
@@ -41,6 +41,8 @@ class Lock(IntEnum):
     after a stop is committed, and a start wakes every lead that waits for it."""
     SENDING = 8
     """Counts of email per sender domain."""
+    WAITING_LISTS = 9
+    """Planning the lists of what waits in queues: nobody gets two at once."""
 
 
 def acquire(tx: Transaction, lock: Lock) -> None:

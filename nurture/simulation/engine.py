@@ -35,7 +35,7 @@ from nurture.simulation.behavior import NO_REACTIONS, BehaviorModel, ScriptedRea
 
 MAX_ROUNDS_PER_TIMESTAMP = 50
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SWEPT_CUSTODIANS: Final = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER, Custodian.QUEUE, Custodian.RESTING)
+_SWEPT_CUSTODIANS: Final = tuple(one for one in Custodian if one is not Custodian.CLOSED)
 
 
 class DiscardingProvider:
@@ -57,10 +57,7 @@ class DiscardingProvider:
 
 
 def find_next_due(ctx: AppContext) -> datetime | None:
-    """Return when a sweep next has a lead or a message to process, None if never.
-
-    Leads with a rep, or in a queue that people work, are excluded: no sweep takes them.
-    """
+    """Return when a sweep next has a lead or a message to process, None if never; the clocks of queues and reps too."""
     with ctx.database.read() as tx:
         return due_queries.find_next_due(tx, _SWEPT_CUSTODIANS)
 

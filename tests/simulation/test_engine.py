@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from nurture.db.engine import Database
 from nurture.definitions.folder import read_folder
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidDefinitions, NotFound
+from nurture.journey.handoff import responses
 from nurture.simulation.behavior import ScriptedReaction
-from nurture.simulation.engine import SimulatedCalendar, simulate
+from nurture.simulation.engine import SimulatedCalendar, run_simulation, simulate
+from tests.journey.builders import add_lead, make_context
+from tests.journey.handoff.waiting.test_lists import waiting_rules
+from tests.journey.observe import events, one, rows
 
 pytestmark = pytest.mark.quick
 
@@ -138,3 +143,14 @@ def test_a_lead_does_what_it_is_scripted_and_the_track_answers() -> None:
     ]
     with pytest.raises(NotFound, match="Did you mean `01-recording`"):
         simulate(read_folder(TEMPLATES), "webinar-attended", MONDAY, 30, script=[ScriptedReaction("01-recordng")])
+
+
+def test_the_clocks_of_queues_and_of_reps_wake_the_simulation(sqlite_db: Database, tmp_path: Path) -> None:
+    ctx = make_context(sqlite_db, tmp_path, MONDAY, waiting_rules())
+    waits, asked = add_lead(ctx, email=None, at=MONDAY), add_lead(ctx, demo_requested=True, title="Head", at=MONDAY)
+    run_simulation(ctx, MONDAY, MONDAY)
+    responses.accept(ctx, one(ctx, "SELECT id FROM offer WHERE lead_id = :id", id=asked), MONDAY)
+    run_simulation(ctx, MONDAY, MONDAY + timedelta(days=14))
+    assert {rep for (rep,) in rows(ctx, "SELECT rep FROM message WHERE kind = 'waiting'")} >= {"ana", "lena"}
+    assert "reminder" in events(ctx, waits)
+    assert one(ctx, "SELECT state FROM offer WHERE lead_id = :id ORDER BY id LIMIT 1", id=asked) == "lapsed"

@@ -13,13 +13,13 @@ from nurture.db.tables.leads import custody
 from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
-from nurture.domain.lead import Custodian, Queue
+from nurture.domain.lead import Custodian
 
 
 def find_next_due(tx: Transaction, custodians: tuple[Custodian, ...], recipient: str | None = None) -> datetime | None:
     """Return when the next lead of *custodians*, broadcast or planned message is due, None if never.
 
-    Of leads in queues, only those in the hand-off queue count: people work the others. *recipient* None means any.
+    *recipient* None means any.
     """
     found = tx.execute(_next_due_query(custodians, recipient)).one()
     return min((due_at for due_at in found if due_at is not None), default=None)
@@ -29,9 +29,7 @@ def find_next_due(tx: Transaction, custodians: tuple[Custodian, ...], recipient:
 def _next_due_query(custodians: tuple[Custodian, ...], recipient: str | None) -> Select[Any]:
     # One kind per subquery and the filter on due_at match the partial index; otherwise SQLite scans all leads.
     first = select(func.min(custody.c.due_at, type_=custody.c.due_at.type)).where(custody.c.due_at.is_not(None))
-    queries = [first.where(custody.c.kind == one.value) for one in custodians if one is not Custodian.QUEUE]
-    if Custodian.QUEUE in custodians:
-        queries.append(first.where(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value))
+    queries = [first.where(custody.c.kind == one.value) for one in custodians]
     planned = select(func.min(message.c.send_at, type_=message.c.send_at.type)).where(message.c.state == "planned")
     queries.append(planned if recipient is None else planned.where(message.c.recipient == recipient))
     begins = select(func.min(broadcast.c.due_at, type_=broadcast.c.due_at.type)).where(broadcast.c.planned_at.is_(None))

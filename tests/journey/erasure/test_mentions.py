@@ -13,7 +13,8 @@ from nurture.domain.policy.team import Manager
 from nurture.journey.delivery import claim, run, send
 from nurture.journey.erasure import erase
 from nurture.journey.handoff.digest_emails import plan_digest
-from nurture.journey.handoff.waiting.emails import plan_emails
+from nurture.journey.handoff.waiting.emails import Notice, plan_emails
+from nurture.journey.handoff.waiting.lists import queue_calendar
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.erasure.test_erase import ADDRESS, DAY, HOUR, import_person, make_erasure_context
@@ -41,7 +42,8 @@ def _listed(ctx: AppContext, folder: Path) -> tuple[int, int]:
     found = {id_: one(ctx, "SELECT lead_id FROM identity WHERE external_id = :id", id=id_) for id_ in ("c-1", "c-4711")}
     write(ctx, "UPDATE custody SET kind = 'queue', ref = 'needs-a-look', version = version + 1")
     with ctx.database.write() as tx:
-        plan_emails(tx, {"ana": found["c-1"]}, "today", START)
+        policy = ctx.definitions.current(tx).policy
+        plan_emails(tx, {"ana": Notice(found["c-1"])}, queue_calendar(policy, ctx.holidays, START), START)
     return found["c-4711"], found["c-1"]
 
 

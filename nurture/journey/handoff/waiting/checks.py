@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from nurture.db.locks import Lock, acquire
 from nurture.domain.lead import REROUTED_QUEUES, Custodian, Queue, is_parked
 from nurture.domain.planning.conditions import earliest
 from nurture.domain.planning.entry import find_entry
@@ -15,7 +16,7 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.queues import REVIEW_INTERVAL
 from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.waiting import queries as waiting_queries
-from nurture.journey.handoff.waiting.emails import plan_emails
+from nurture.journey.handoff.waiting.emails import Notice, plan_emails
 from nurture.journey.handoff.waiting.lists import queue_calendar
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.snapshot import LeadSnapshot
@@ -32,25 +33,28 @@ REMIND_AFTER: Final = timedelta(days=1)
 
 @dataclass
 class _Clocks:
-    """The queues of one batch: their clocks, why leads are in them, and the people to notify, each with a lead."""
+    """The queues of one batch: their clocks, why leads are in them, and the people to notify, each of a lead."""
 
     policy: Policy
     calendar: WorkCalendar
     entries: Mapping[int, datetime]
     reasons: Mapping[int, str]
     cover: Cover
-    recipients: dict[str, int] = field(default_factory=dict)
+    notices: dict[str, Notice] = field(default_factory=dict)
 
     def reminder_at(self, lead: LeadSnapshot) -> datetime | None:
         """Return when owner and deputy are notified that a lead waits too long, None if nobody works its queue."""
         rule = self.policy.queues.rule_for(lead.ref)
         return rule.reminder_at(self.entries[lead.view.lead.id], self.calendar) if rule is not None else None
 
-    def notify(self, lead: LeadSnapshot, now: datetime) -> None:
-        """Notify the owner of the lead's queue, and the deputy if it has waited too long."""
+    def notify(self, lead: LeadSnapshot, now: datetime, since: datetime) -> None:
+        """Notify the owner of the lead's queue, and the deputy if it has waited too long, of what is so since then."""
         rule, at = self.policy.queues.rule_for(lead.ref), self.reminder_at(lead)
         if rule is not None and at is not None:
-            self.recipients |= dict.fromkeys(self.cover.recipients(rule, late=at <= now), lead.view.lead.id)
+            for person in self.cover.recipients(rule, late=at <= now):
+                known = self.notices.get(person)
+                if known is None or known.since is None or known.since < since:
+                    self.notices[person] = Notice(lead.view.lead.id, since)
 
 
 def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
@@ -59,6 +63,7 @@ def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str
         rows = snapshot.claim_due(tx, [Custodian.QUEUE], now, limit, without_ref=Queue.HAND_OFF)
         if not rows:
             return Counter()
+        acquire(tx, Lock.WAITING_LISTS)
         transitions = LeadTransitions(ctx.definitions.current(tx), now, "handoff")
         policy = transitions.definitions.policy
         ids = [row.lead_id for row in rows]
@@ -69,7 +74,7 @@ def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str
         events = Counter(_check_lead(lead, transitions, clocks) for lead in claimed)
         transitions.changes.new_messages += build_confirmations(ctx, tx, claimed, transitions.definitions, now)
         transitions.changes.write(tx, now)
-        plan_emails(tx, clocks.recipients, now.isoformat(timespec="minutes"), now)
+        plan_emails(tx, clocks.notices, calendar, now)
     return events
 
 
@@ -104,18 +109,19 @@ def _check_lead(lead: LeadSnapshot, transitions: LeadTransitions, clocks: _Clock
             lead, Custodian.QUEUE, lead.ref, f"choose the matching lead: {reason}", now + REMIND_AFTER
         )
         transitions.add_journal_entry(lead, "reminder", reason, None, ref=lead.ref)
-        clocks.notify(lead, now)
+        clocks.notify(lead, now, now)
         return "reminder"
     if reminder is not None and (lead.due_at or lead.since) <= reminder <= now:
-        clocks.notify(lead, now)  # once: the emails of each morning list late leads again
+        clocks.notify(lead, now, reminder)  # once: the emails of each morning list late leads again
     return _remind_or_retry(lead, transitions, due, clocks.reasons.get(lead.view.lead.id, ""))
 
 
 def _await_decision(lead: LeadSnapshot, transitions: LeadTransitions, clocks: _Clocks, due: datetime) -> str:
     """Notify the manager of a lead that only a person takes further."""
-    clocks.notify(lead, transitions.now)
+    is_new = lead.due_at is None or lead.due_at == lead.since
+    clocks.notify(lead, transitions.now, transitions.now if is_new else lead.due_at or lead.since)
     reason = clocks.reasons.get(lead.view.lead.id, "")
-    if lead.due_at == lead.since:
+    if is_new:
         transitions.set_custody(lead, Custodian.QUEUE, lead.ref, f"a manager decides: {reason}", due)
         return "notified"
     transitions.remind(lead, "decide", due, reason)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
+from nurture.db.locks import Lock, acquire
 from nurture.db.tables.delivery import message as messages
 from nurture.db.transaction import Transaction
 from nurture.definitions.policy.queues import WAITING
@@ -32,6 +33,9 @@ WAITING_KIND: Final = "waiting"
 
 _EXPIRE_AFTER: Final = timedelta(days=1)
 
+_CLOCKS_DIFFER: Final = timedelta(minutes=10)
+"""How much later another worker may have planned an email."""
+
 LISTED: Final = 20
 """How many leads an email lists."""
 
@@ -42,22 +46,44 @@ ALLOWED_VARIABLES: Final = frozenset(
 """The variables that the template may use."""
 
 
-def plan_emails(tx: Transaction, anchors: Mapping[str, int], key: str, now: datetime) -> None:
-    """Plan an email that lists what waits to each of these people; *anchors* names a lead of each list.
+class Notice(NamedTuple):
+    """Why somebody gets a list: a lead that waits, and since when that is to be said; None: a list of today will do."""
 
-    People who have one of the same *key*, or one that is not sent yet, get no other: it lists all when it is sent.
+    lead_id: int
+    since: datetime | None = None
+
+
+def plan_emails(tx: Transaction, notices: Mapping[str, Notice], calendar: WorkCalendar, now: datetime) -> int:
+    """Plan an email that lists what waits to each person in *notices*; return how many.
+
+    Call it under `Lock.WAITING_LISTS`. The first one within business hours is the list of that day. Nobody gets
+    another while one is not sent yet, as it lists all when it is sent, or if the list of the day is newer than
+    the notice.
     """
-    if not anchors:
-        return
-    notified = waiting_queries.find_people_with_unsent_list(tx, WAITING_KIND, now - _EXPIRE_AFTER, now)
-    rows = [
-        NewMessage.due_now(
-            f"{WAITING_KIND}:{person}:{key}", WAITING_KIND, TO_REP, lead, "waiting", now, now + _EXPIRE_AFTER
-        )._replace(rep=person)
-        for person, lead in sorted(anchors.items())
-        if person not in notified
-    ]
-    tx.insert(messages, NewMessage._fields, rows, unique_columns=["send_key"])
+    day = _business_day(calendar, now)
+    keys = {person: _day_key(person, day) for person in notices} if day else {}
+    of_today = waiting_queries.find_planned(tx, list(keys.values()))
+    unsent = waiting_queries.find_people_with_unsent_list(tx, WAITING_KIND, now - _EXPIRE_AFTER, now + _CLOCKS_DIFFER)
+    rows = []
+    for person, notice in sorted(notices.items()):
+        listed_at = of_today.get(keys.get(person, ""))
+        if person in unsent or (listed_at is not None and (notice.since is None or notice.since <= listed_at)):
+            continue
+        key = keys[person] if day and listed_at is None else _day_key(person, now.isoformat(timespec="minutes"))
+        expires_at = now + _EXPIRE_AFTER
+        planned = NewMessage.due_now(key, WAITING_KIND, TO_REP, notice.lead_id, "waiting", now, expires_at)
+        rows.append(planned._replace(rep=person))
+    return tx.insert(messages, NewMessage._fields, rows, unique_columns=["send_key"])
+
+
+def _business_day(calendar: WorkCalendar, now: datetime) -> str:
+    """Return the date of a time within business hours, else ""."""
+    is_now = is_open(calendar.window, calendar.zone, calendar.days_off, now)
+    return str(to_local(now, calendar.zone).date()) if is_now else ""
+
+
+def _day_key(person: str, day: str) -> str:
+    return f"{WAITING_KIND}:{person}:{day}"
 
 
 def plan_morning_emails(ctx: AppContext, now: datetime) -> int:
@@ -68,22 +94,23 @@ def plan_morning_emails(ctx: AppContext, now: datetime) -> int:
             return 0
         policy = current.policy
         calendar = queue_calendar(policy, ctx.holidays, now)
-        if not policy.queues.people or not is_open(calendar.window, calendar.zone, calendar.days_off, now):
+        day = _business_day(calendar, now)
+        if not policy.queues.people or not day:
             return 0
-        day = str(to_local(now, calendar.zone).date())
         cover = Cover.load(tx, policy, now)
         rules = (*policy.queues.rules.values(), *([policy.queues.default] if policy.queues.default else []))
         people = {person for rule in rules for person in cover.recipients(rule, late=True)}
-        keys = {person: f"{WAITING_KIND}:{person}:{day}" for person in people}
+        keys = {person: _day_key(person, day) for person in people}
         planned = waiting_queries.find_planned(tx, list(keys.values()))
-        if planned >= set(keys.values()):
+        if planned.keys() >= set(keys.values()):
             return 0
         anchors = _anchors(tx, policy, cover, calendar, now)
-    new = {person: lead_id for person, lead_id in anchors.items() if keys[person] not in planned}
-    if new:
-        with ctx.database.write() as tx:
-            plan_emails(tx, new, day, now)
-    return len(new)
+    new = {person: Notice(lead_id) for person, lead_id in anchors.items() if keys[person] not in planned}
+    if not new:
+        return 0
+    with ctx.database.write() as tx:
+        acquire(tx, Lock.WAITING_LISTS)
+        return plan_emails(tx, new, calendar, now)
 
 
 def _anchors(tx: Transaction, policy: Policy, cover: Cover, calendar: WorkCalendar, now: datetime) -> dict[str, int]:

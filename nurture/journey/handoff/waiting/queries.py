@@ -170,15 +170,16 @@ def find_recipient(tx: Transaction, message_id: int) -> Recipient | None:
     return Recipient(*row) if row is not None and row.rep else None
 
 
-def find_planned(tx: Transaction, send_keys: Sequence[str]) -> set[str]:
-    """Return those send keys that messages have already."""
+def find_planned(tx: Transaction, send_keys: Sequence[str]) -> dict[str, datetime]:
+    """Return when the messages with these send keys were planned, of those that there are."""
     keys = tx.rows("keys", {"key": String()}, [(one,) for one in send_keys])
-    return set(tx.execute(select(message.c.send_key).join(keys, keys.c.key == message.c.send_key)).scalars())
+    query = select(message.c.send_key, message.c.planned_at).join(keys, keys.c.key == message.c.send_key)
+    return dict(tx.execute(query).tuples().all())
 
 
-def find_people_with_unsent_list(tx: Transaction, kind: str, since: datetime, now: datetime) -> set[str]:
-    """Return the people for whom an email of this *kind* was due since *since*, and is not sent yet."""
+def find_people_with_unsent_list(tx: Transaction, kind: str, since: datetime, until: datetime) -> set[str]:
+    """Return the people for whom an email of this *kind* is due from *since* to *until*, and is not sent yet."""
     query = select(message.c.rep).where(
-        message.c.state == "planned", message.c.send_at.between(since, now), message.c.kind == kind
+        message.c.state == "planned", message.c.send_at.between(since, until), message.c.kind == kind
     )
     return {person for person in tx.execute(query).scalars() if person}

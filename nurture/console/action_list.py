@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
-from nurture.console.users import Role
+from nurture.console.lead_actions import LEAD_ACTIONS, MARKETING
 from nurture.domain.delivery.stops import ALL_TRACKS
 from nurture.journey.delivery import stopping
 
-_MARKETING: Final = frozenset({Role.ADMIN, Role.MARKETER})
 _REASON: Final = Field("reason", "Reason", FieldKind.LONG_TEXT)
 
 
@@ -33,10 +32,11 @@ def _start_track(call: Call) -> str:
 
 
 _ALL: Final = (
-    Action("stop_mail", "Stop all mail", _MARKETING, ObjectKind.MAIL, _stop_mail, (_REASON,), is_grave=True),
-    Action("start_mail", "Start mail", _MARKETING, ObjectKind.MAIL, _start_mail, (_REASON,)),
-    Action("stop_track", "Stop this track", _MARKETING, ObjectKind.TRACK, _stop_track, (_REASON,), is_grave=True),
-    Action("start_track", "Start this track", _MARKETING, ObjectKind.TRACK, _start_track, (_REASON,)),
+    Action("stop_mail", "Stop all mail", MARKETING, ObjectKind.MAIL, _stop_mail, (_REASON,), is_grave=True),
+    Action("start_mail", "Start mail", MARKETING, ObjectKind.MAIL, _start_mail, (_REASON,)),
+    Action("stop_track", "Stop this track", MARKETING, ObjectKind.TRACK, _stop_track, (_REASON,), is_grave=True),
+    Action("start_track", "Start this track", MARKETING, ObjectKind.TRACK, _start_track, (_REASON,)),
+    *LEAD_ACTIONS,
 )
 
 ACTIONS: Final[Mapping[str, Action]] = {one.name: one for one in _ALL}

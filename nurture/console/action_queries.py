@@ -1,6 +1,5 @@
 """The log of actions in the console, and what decides whether an object is a user's own."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -8,8 +7,10 @@ from sqlalchemy import select
 
 from nurture.db.tables.console import console_action as entry
 from nurture.db.tables.console import console_user as user
+from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import custody
 from nurture.db.transaction import Transaction
+from nurture.domain.lead import Custodian
 
 
 class ActionRecord(NamedTuple):
@@ -37,7 +38,12 @@ def list_actions(tx: Transaction, limit: int, *, before: int | None = None) -> l
     return [ActionRecord._make(row) for row in tx.execute(statement.order_by(entry.c.id.desc()).limit(limit))]
 
 
-def is_with_person(tx: Transaction, lead_id: int, person: str, kinds: Sequence[str]) -> bool:
-    """Return whether the lead is in the custody of *person*, in one of these *kinds* of custody."""
-    of_person = (custody.c.lead_id == lead_id, custody.c.ref == person, custody.c.kind.in_(kinds))
-    return tx.execute(select(custody.c.lead_id).where(*of_person)).first() is not None
+def is_with_person(tx: Transaction, lead_id: int, person: str) -> bool:
+    """Return whether a rep works the lead, or is offered it."""
+    works = select(custody.c.lead_id).where(
+        custody.c.lead_id == lead_id, custody.c.kind == Custodian.REP, custody.c.ref == person
+    )
+    offered = select(offer.c.lead_id).where(
+        offer.c.lead_id == lead_id, offer.c.rep == person, offer.c.state == "offered"
+    )
+    return tx.execute(works.union_all(offered)).first() is not None

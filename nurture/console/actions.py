@@ -13,6 +13,7 @@ from nurture.console.users import Role
 from nurture.db.engine import Database, OpenDatabase
 from nurture.db.transaction import Transaction
 from nurture.errors import InvalidState, NurtureError
+from nurture.journey.leads import find
 from nurture.runtime.context import AppContext
 
 MAX_VALUE_LENGTH: Final = 2_000
@@ -102,9 +103,10 @@ ObjectRule = Callable[[Transaction, User, str], bool]
 
 def _may_act_on_lead(tx: Transaction, user: User, target: str) -> bool:
     """Return whether the lead is the rep's own; the other roles may act on all."""
-    if not target.isdecimal() or len(target) > 18:  # a 64-bit id
+    lead_id = find.parse_id(target)
+    if lead_id is None:
         return False
-    return user.role != Role.REP or action_queries.is_with_person(tx, int(target), user.rep, ("offer", "rep"))
+    return user.role != Role.REP or action_queries.is_with_person(tx, lead_id, user.rep)
 
 
 def _may_act_on_track(_tx: Transaction, user: User, target: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import httpx
 import orjson
+from sqlalchemy import text
 
 from nurture.clock import RealClock
 from nurture.console import users
@@ -48,6 +49,23 @@ class ConsoleWorld:
             self.tokens[login] = token
         return self.tokens[login]
 
+    def new_user(self, login: str, role: Role, rep: str = "") -> str:
+        """Add a user with the common password; return the token of a session."""
+        now = RealClock().now()
+        invitation = users.add_user(self.ctx.database, login, role, rep, now)
+        users.accept_invitation(self.ctx.database, invitation.token, PASSWORD, now)
+        return self.token(login)
+
+    def rows(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
+        with self.ctx.database.read() as tx:
+            return [tuple(row) for row in tx.execute(text(sql), values)]
+
+    def state(self) -> list[tuple[Any, ...]]:
+        """Return what actions change: custody, pauses, stops and consent."""
+        tables = ("custody", "mail_stop", "consent_statement", "offer")
+        paused = self.rows("SELECT id, paused_until FROM lead ORDER BY id")
+        return [*paused, *(row for name in tables for row in self.rows(f"SELECT * FROM {name}"))]
+
     def sign_in(self, login: str, password: str, **headers: str) -> httpx.Response:
         form = {"login": login, "password": password}
         return httpx.post(f"{self.url}/sign-in", data=form, headers={"Origin": self.url, **headers}, timeout=20)
@@ -68,12 +86,10 @@ def make_world(folder: Path) -> ConsoleWorld:
         "queued": add_lead(ctx, email="queued@people.example", full_name="Kim Poe", consent_basis=None),
     }
     run_at(ctx, START, START + timedelta(hours=2))
-    now = RealClock().now()
+    world = ConsoleWorld(ctx, ids)
     for role in Role:
-        rep = "ana" if role == Role.REP else ""
-        invitation = users.add_user(database, role.value.replace("_", "-"), role, rep, now)
-        users.accept_invitation(database, invitation.token, PASSWORD, now)
-    return ConsoleWorld(ctx, ids)
+        world.new_user(role.value.replace("_", "-"), role, "ana" if role == Role.REP else "")
+    return world
 
 
 @contextmanager

@@ -40,8 +40,8 @@ def _locked_lead(
         transitions.changes.write(tx, now)
 
 
-def enroll(ctx: AppContext, lead_id: int, track: str, now: datetime) -> None:
-    """Enroll the lead in *track*.
+def enroll(ctx: AppContext, lead_id: int, track: str, now: datetime, *, by: str = MANUALLY) -> None:
+    """Enroll the lead in *track*; *by* says in the journal who asked for it.
 
     Raises InvalidState if it is with sales, may not be mailed, or is no customer and the track for customers, or the
     reverse.
@@ -70,15 +70,15 @@ def enroll(ctx: AppContext, lead_id: int, track: str, now: datetime) -> None:
         block = find_mailing_block(lead, now, transitions.definitions.programs[track])
         if block is not None:
             raise InvalidState(f"Lead {lead_id} may not be mailed on {track}: {block[1]}.")
-        transitions.move_to(lead, ToTrack(track), "enrolled manually", event="enrolled")
+        transitions.move_to(lead, ToTrack(track), f"enrolled {by}", event="enrolled")
 
 
-def remove_from_track(ctx: AppContext, lead_id: int, queue: str, now: datetime) -> None:
+def remove_from_track(ctx: AppContext, lead_id: int, queue: str, now: datetime, *, by: str = MANUALLY) -> None:
     """Move the lead from its track to a named queue for manual review."""
     with _locked_lead(ctx, lead_id, now) as (_, lead, transitions):
         if lead.view.custodian is not Custodian.TRACK:
             raise InvalidState(f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}.")
-        transitions.move_to(lead, ToQueue(queue), "removed manually", event="left")
+        transitions.move_to(lead, ToQueue(queue), f"removed {by}", event="left")
 
 
 def pause(

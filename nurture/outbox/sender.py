@@ -155,9 +155,12 @@ class Sender(ABC, Generic[Row]):
             reason = f"not called: more than {STALE_AFTER.seconds} s passed since the last check"
             return [NotSent(reason, now) for _ in rows]
         try:
-            return self.call(rows, now)
+            receipts = self.call(rows, now)
         except Exception as error:  # noqa: BLE001 - any of them may have been sent
             return [Unknown(f"{self.name} failed: {type(error).__name__}") for _ in rows]
+        if len(receipts) == len(rows):
+            return receipts
+        return [Unknown(f"{self.name} returned {len(receipts)} results for {len(rows)} of a call") for _ in rows]
 
     def _write_back_and_stamp(self, completed: _InFlightChunk | None, chunk: Sequence[Row]) -> Sequence[Row]:
         """Write back *completed*, and stamp what may go of *chunk*, in one transaction to wait for the disk once."""

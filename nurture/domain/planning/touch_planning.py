@@ -183,7 +183,7 @@ def _due_at(timing: TouchTiming, position: Position, context: DecisionContext) -
 def _spread(context: DecisionContext, email: Email, due: datetime) -> SendTime:
     """Return when the email may be sent, at the lead's own place if the track spreads it, or its first touch."""
     program, lead, step, span = context.program, context.view.lead, email.step, email.spread
-    if not span and not context.view.touches:
+    if not span and all(one.state is TouchState.RECALLED for one in context.view.touches):
         step, span = "", program.spread
     if not span:
         return _next_allowed(context, email, due)

@@ -363,7 +363,7 @@ class LeadTransitions:
     def set_priority(self, lead: LeadSnapshot, rule: str) -> None:
         """Set the lead's priority in the hand-off queue."""
         policy = self.definitions.policy
-        fit = policy.grade(lead.view.lead.fields)[0] if policy.priority.fit_points else ""
+        fit = policy.grade(lead.view.lead.condition_fields)[0] if policy.priority.fit_points else ""
         points, hot = policy.priority.points_for(rule, fit), rule in policy.priority.hot
         priority = QueuePriority(points, self.now, policy.priority.aging_interval, hot)
         self.changes.priority_updates.append(

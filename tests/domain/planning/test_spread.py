@@ -15,6 +15,7 @@ from nurture.domain.planning import calendar
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.decision import HoldReason
 from nurture.domain.planning.frequency_cap import FrequencyCap
+from nurture.domain.planning.lead_view import Touch, TouchState
 from nurture.domain.planning.planner import decide
 from nurture.domain.planning.program import draw
 from nurture.domain.planning.send_time import spread_send_time
@@ -111,6 +112,14 @@ def test_a_spread_step_is_spread_each_time_and_its_reason_says_so() -> None:
     assert moved.hold is HoldReason.NOT_DUE
     assert "spread over 5 days" in moved.reason
     assert START < moved.wake_at < START + 5 * DAY
+
+
+def test_a_first_touch_that_was_recalled_is_spread_again() -> None:
+    of = track(Mail(), window=ALWAYS, spread=3 * DAY)
+    recalled = (Touch("s0", 1, TouchState.RECALLED, START),)
+    again = [decided(of, number, touches=recalled) for number in range(30)]
+    assert again == [decided(of, number) for number in range(30)]
+    assert len({one.wake_at for one in again}) > 20
 
 
 def test_a_spread_email_still_fits_the_cap() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,17 @@ from pydantic import SecretStr
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
+from nurture.domain.delivery.receipts import Receipt
 from nurture.journey.delivery import run
 from nurture.journey.tracks import advance, enroll
 from nurture.mail.providers.sendgrid.provider import SendGridProvider
+from nurture.mail.rendering.render import ComposedEmail
 from nurture.reporting import explain
 from nurture.runtime.context import AppContext
 from tests.doubles.sendgrid import KEY, SendGridDouble
 from tests.journey.builders import START, add_lead, make_context, sample_rules
 from tests.journey.delivery.test_run import OPEN
-from tests.journey.observe import one, rows, write
+from tests.journey.observe import RecordingProvider, one, rows, write
 
 LOCAL = "a" * 64
 
@@ -102,6 +105,22 @@ def test_a_name_with_line_breaks_is_one_line_in_the_header(ctx: AppContext, doub
     (personal,) = sent.body["personalizations"] if sent.body else ()
     assert personal["to"][0]["name"] == "Ann Bcc: everybody@people.example Lee"
     assert set(personal) <= {"to", "headers"}
+
+
+class _ForgetfulProvider(RecordingProvider):
+    """Returns a receipt too few."""
+
+    def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
+        return super().send(batch, now)[1:]
+
+
+def test_a_call_with_too_few_results_leaves_its_messages_unknown_and_none_is_sent_again(ctx: AppContext) -> None:
+    leads = [_planned(ctx) for _ in range(3)]
+    ctx.provider = provider = _ForgetfulProvider()
+    for _ in range(2):
+        run.deliver(ctx, VirtualClock(OPEN))
+    assert {_outcome(ctx, lead) for lead in leads} == {("unknown", "post returned 2 results for 3 of a call")}
+    assert len(provider.sent) == 3
 
 
 def test_an_emoji_subject_goes_as_it_is(ctx: AppContext, double: SendGridDouble) -> None:

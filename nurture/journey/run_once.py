@@ -7,17 +7,11 @@ from datetime import datetime
 
 from nurture.clock import Clock, VirtualClock
 from nurture.db import clock_row
-from nurture.journey.broadcasts.plan import PlanResult, plan_due
-from nurture.journey.crm_sync.pull import pull
-from nurture.journey.crm_sync.push import push
-from nurture.journey.delivery.run import DeliverySummary, deliver
-from nurture.journey.engagement import provider_events, replies
-from nurture.journey.engagement.signals import apply_pending_signals
-from nurture.journey.handoff.sweep import hand_off
-from nurture.journey.intake.api import idempotency
+from nurture.journey.broadcasts.plan import PlanResult
+from nurture.journey.delivery.run import DeliverySummary
 from nurture.journey.intake.queries import ClosedLead, load_closed_by_policy
-from nurture.journey.tracks.advance import AdvanceResult, advance
-from nurture.journey.tracks.enroll import classify
+from nurture.journey.stages import STAGES
+from nurture.journey.tracks.advance import AdvanceResult
 from nurture.runtime.context import AppContext
 
 
@@ -43,18 +37,17 @@ def run_once(ctx: AppContext, now: datetime, clock: Clock | None = None) -> RunR
     """
     with ctx.database.write() as tx:
         clock_row.advance_to(tx, now)
-    clock = clock or VirtualClock(now)
-    idempotency.delete_expired(ctx, now)
+    at = clock or VirtualClock(now)
+    done = {name: stage.run(ctx, at, lambda: False) for name, stage in STAGES.items()}
+    broadcasts, delivered = done["deliver"]
     result = RunResult(
-        signals_applied=provider_events.process_pending(ctx, now).new
-        + replies.poll_inbox(ctx, now).new
-        + apply_pending_signals(ctx, now),
-        classified=classify(ctx, now),
-        advanced=advance(ctx, now),
-        handed_off=hand_off(ctx, now),
-        broadcasts=plan_due(ctx, now),
-        delivered=deliver(ctx, clock),
-        crm=push(ctx, clock) + pull(ctx, clock.now()).counts,
+        signals_applied=done["signals"].total(),
+        classified=done["intake"],
+        advanced=done["advance"],
+        handed_off=done["hand-off"],
+        broadcasts=broadcasts,
+        delivered=delivered,
+        crm=done["crm"],
     )
     if result.classified:
         with ctx.database.read() as tx:

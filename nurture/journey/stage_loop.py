@@ -16,7 +16,7 @@ from nurture.clock import Clock
 from nurture.db import clock_row, last_rounds
 from nurture.errors import format_error_chain
 from nurture.journey.leads.due_queries import find_due_stages
-from nurture.journey.stages import STAGES, RunStage
+from nurture.journey.stages import STAGES, Stage
 from nurture.runtime.context import AppContext
 
 POLL_SECONDS: Final = 0.5
@@ -47,7 +47,7 @@ class StageWorker:
     """The thread of one stage. *is_paused*: it does nothing unless it is asked for a round."""
 
     name: str
-    run: RunStage
+    stage: Stage
     pace: float
     is_paused: bool = False
     wake: Event = field(default_factory=Event)
@@ -93,7 +93,7 @@ class StageLoop:
         self._stop = Event()
         paces = {"deliver": min(pace, DELIVERY_PACE)}
         self.workers: Mapping[str, StageWorker] = {
-            name: StageWorker(name, run, paces.get(name, pace)) for name, run in STAGES.items()
+            name: StageWorker(name, stage, paces.get(name, pace)) for name, stage in STAGES.items()
         }
 
     @contextmanager
@@ -158,7 +158,7 @@ class StageLoop:
         try:
             with self._ctx.database.write() as tx:
                 clock_row.advance_to(tx, self._clock.now())
-            counts = worker.run(self._ctx, self._clock, self._stop.is_set)
+            done = worker.stage.run(self._ctx, self._clock, self._stop.is_set)
             with self._ctx.database.write() as tx:
                 last_rounds.note_success(tx, worker.name, self._clock.now())
         except Exception as error:  # noqa: BLE001 - the next round tries again; whoever waits gets the error
@@ -166,5 +166,6 @@ class StageLoop:
                 last_rounds.note_failure(tx, worker.name, self._clock.now(), format_error_chain(error))
             begun.result.set_exception(error)
             return None
+        counts = worker.stage.count(done)
         begun.result.set_result(counts)
         return counts

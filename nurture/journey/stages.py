@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from nurture.clock import Clock
-from nurture.journey.broadcasts.plan import plan_due
+from nurture.journey.broadcasts.plan import PlanResult, plan_due
 from nurture.journey.crm_sync.pull import pull
 from nurture.journey.crm_sync.push import push
-from nurture.journey.delivery.run import deliver
+from nurture.journey.delivery.run import DeliverySummary, deliver
 from nurture.journey.engagement import provider_events, replies
 from nurture.journey.engagement.signals import apply_pending_signals
 from nurture.journey.handoff.sweep import hand_off
@@ -22,8 +23,13 @@ from nurture.runtime.context import AppContext
 ShouldStop = Callable[[], bool]
 """Asked between two batches of calls to a provider or a CRM."""
 
-RunStage = Callable[[AppContext, Clock, ShouldStop], Counter[str]]
-"""Runs one stage until nothing is due, and returns how many of each thing it did."""
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage: *run* works until nothing is due, *count* says of its result how many of each thing it did."""
+
+    run: Callable[[AppContext, Clock, ShouldStop], Any]
+    count: Callable[[Any], Counter[str]] = Counter
 
 
 def apply_signals(ctx: AppContext, clock: Clock, _should_stop: ShouldStop) -> Counter[str]:
@@ -34,6 +40,16 @@ def apply_signals(ctx: AppContext, clock: Clock, _should_stop: ShouldStop) -> Co
     return Counter(events=events, replies=read, signals=apply_pending_signals(ctx, now))
 
 
+def send_mail(ctx: AppContext, clock: Clock, should_stop: ShouldStop) -> tuple[PlanResult, DeliverySummary]:
+    """Plan due broadcasts, and send due messages."""
+    return plan_due(ctx, clock.now()), deliver(ctx, clock, should_stop=should_stop)
+
+
+def _count_mail(done: tuple[PlanResult, DeliverySummary]) -> Counter[str]:
+    planned, delivered = done
+    return Counter({"broadcast emails": planned.planned}) + delivered.states
+
+
 def sync_crm(ctx: AppContext, clock: Clock, should_stop: ShouldStop) -> Counter[str]:
     """Push due hand-offs to the CRM, and pull what sales did."""
     pushed, read = push(ctx, clock, should_stop=should_stop), pull(ctx, clock.now())
@@ -41,18 +57,12 @@ def sync_crm(ctx: AppContext, clock: Clock, should_stop: ShouldStop) -> Counter[
     return pushed + Counter(read.counts) + unclear
 
 
-def send_mail(ctx: AppContext, clock: Clock, should_stop: ShouldStop) -> Counter[str]:
-    """Plan due broadcasts, and send due messages."""
-    planned = plan_due(ctx, clock.now())
-    return Counter({"broadcast emails": planned.planned}) + deliver(ctx, clock, should_stop=should_stop).states
-
-
-STAGES: Final[Mapping[str, RunStage]] = {
-    "signals": apply_signals,
-    "intake": lambda ctx, clock, _: classify(ctx, clock.now()),
-    "advance": lambda ctx, clock, _: advance(ctx, clock.now()).events,
-    "hand-off": lambda ctx, clock, _: hand_off(ctx, clock.now()),
-    "crm": sync_crm,
-    "deliver": send_mail,
+STAGES: Final[Mapping[str, Stage]] = {
+    "signals": Stage(apply_signals),
+    "intake": Stage(lambda ctx, clock, _: classify(ctx, clock.now())),
+    "advance": Stage(lambda ctx, clock, _: advance(ctx, clock.now()), lambda done: done.events),
+    "hand-off": Stage(lambda ctx, clock, _: hand_off(ctx, clock.now())),
+    "deliver": Stage(send_mail, _count_mail),
+    "crm": Stage(sync_crm),
 }
 """By name, which is also the name of its flow."""

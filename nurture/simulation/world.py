@@ -136,11 +136,11 @@ class DueStages:
             self._period = period
             return run_once(ctx, now)
         clock = VirtualClock(now)
-        for name, run in STAGES.items():
+        for name, stage in STAGES.items():
             with ctx.database.read() as tx:
                 due = due_queries.find_due_stages(tx, now)
             if name in due or name == "hand-off":
-                run(ctx, clock, lambda: False)
+                stage.run(ctx, clock, lambda: False)
         return RunResult()
 
 

@@ -18,7 +18,7 @@ from nurture.domain.signals import SignalKind
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.due_queries import find_due_stages
 from nurture.journey.stage_loop import FIRST_RETRY, Round, StageLoop, StageWorker
-from nurture.journey.stages import STAGES
+from nurture.journey.stages import STAGES, Stage
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.observe import custody, new_signal, record_signal, recorded_statements
@@ -148,7 +148,7 @@ def test_work_that_arrives_while_a_stage_is_busy_or_was_woken_for_nothing_does_n
 
 
 def _worker() -> StageWorker:
-    return StageWorker("deliver", lambda *_: Counter(), PACE)
+    return StageWorker("deliver", Stage(lambda *_: Counter()), PACE)
 
 
 def test_a_failing_stage_is_tried_again_ever_later_and_at_most_at_its_pace() -> None:

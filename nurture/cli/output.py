@@ -18,6 +18,7 @@ from rich.table import Table
 
 from nurture.domain.plain_text import replace_control_characters
 from nurture.domain.planning import calendar
+from nurture.reporting import wording
 
 if TYPE_CHECKING:
     from nurture.runtime.import_run import ImportResult
@@ -182,6 +183,9 @@ def format_local_time(at: datetime, zone: str) -> str:
     return f"{calendar.to_local(at, zone or 'UTC'):%a %d %b %Y %H:%M}"
 
 
+pluralize = wording.pluralize
+
+
 def has_display() -> bool:
     """Return whether a browser window can be opened."""
     return bool(os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"))
@@ -190,11 +194,6 @@ def has_display() -> bool:
 def format_counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
     """Return counts as one line, the largest first."""
     return ", ".join(f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count)
-
-
-def pluralize(count: int, thing: str) -> str:
-    """Return a count with its noun: 1 row, 2 rows."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def format_columns(done: ImportResult) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.row_values import row_columns
@@ -27,14 +27,9 @@ class AlertRow(NamedTuple):
 
 def count_due_mail(tx: Transaction, before: datetime) -> tuple[int, datetime | None]:
     """Return how many messages are due since *before*, and since when the first of them."""
-    due = message.c.state == "planned", message.c.send_at < before
+    due = message.c.state == literal("planned", literal_execute=True), message.c.send_at < before
     count, first = tx.execute(select(func.count(), func.min(message.c.send_at)).where(*due)).one()
     return count, first
-
-
-def count_unknown_mail(tx: Transaction) -> int:
-    """Return how many messages nobody knows the result of."""
-    return tx.execute(select(func.count()).where(message.c.state == "unknown")).scalar_one()
 
 
 def count_sent(tx: Transaction) -> int:

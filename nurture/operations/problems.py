@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from nurture.db import last_rounds
 from nurture.db.last_rounds import LastRound
 from nurture.db.transaction import Transaction
+from nurture.journey.delivery import queries as delivery_queries
 from nurture.journey.stages import STAGES
 from nurture.operations import problem_queries
 from nurture.outbox import circuit_breakers
@@ -97,7 +98,7 @@ def _find_stuck_mail(tx: Transaction, before: datetime) -> Iterator[Problem]:
 
 
 def _find_unknown_mail(tx: Transaction) -> Iterator[Problem]:
-    count = problem_queries.count_unknown_mail(tx)
+    count = delivery_queries.count_unknown(tx)
     if count:
         message = f"Messages of which nobody knows whether they were sent: {count}"
         yield Problem("unknown", message, "`nurture delivery messages` lists them and says what to do.")

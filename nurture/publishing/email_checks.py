@@ -47,7 +47,7 @@ _SAMPLE_DETAILS: Final = re.compile(r" for a lead (?:with only|with a long|whose
 _LINK_TAG: Final = re.compile(r"\]\([^)]*\{[{%]|(?:href|src)=.\{[{%]")
 _COMPARED: Final = re.compile(r"'(\S+)' not supported between")
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
-_LONG_VALUES: Final[Mapping[str, Any]] = {
+LONG_VALUES: Final[Mapping[str, Any]] = {
     "first_name": "Maximiliane-Charlotte",
     "last_name": "von Hohenstein-Wittgenstein",
     "title": "Senior Vice President, Supply Chain Planning and Operations",
@@ -105,7 +105,7 @@ def _samples(email_under_test: EmailUnderTest) -> tuple[_Sample, ...]:
     names, fallbacks = email_under_test.names, email_under_test.program.fallbacks
     missing = {name: MissingText(fallbacks.get(name, chr(_FIRST_MARK + index))) for index, name in enumerate(names)}
     types = {name: field.type for name, field in email_under_test.fields.items()}
-    long = {name: _VALUES_BY_TYPE.get(types.get(name), _LONG_TEXT) for name in names} | dict(_LONG_VALUES)
+    long = {name: _VALUES_BY_TYPE.get(types.get(name), _LONG_TEXT) for name in names} | dict(LONG_VALUES)
     hostile = {name: _VALUES_BY_TYPE.get(types.get(name), _HOSTILE_TEXT.format(name)) for name in names}
     hostile |= {"website": "JaVaScRiPt:alert(1)"}
     return (

@@ -289,11 +289,17 @@ _HOLD_NAMES: Final = {
 """What holds a lead, in words, by guard."""
 
 
+def describe_hold(hold: HoldStatus) -> str:
+    """Return in one sentence what the lead waits for, and why."""
+    if hold.guard:
+        return f"{_HOLD_NAMES.get(hold.guard, hold.guard.replace('_', ' '))}: {hold.reason}"
+    precedence = f"a request has precedence over {hold.skipped_guard}" if hold.skipped_guard else "nothing holds it"
+    return f"{precedence}: {hold.reason}"
+
+
 def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
     """Return the non-empty (name, value) pairs to show above the history, in display order."""
     enrollment, hold = explanation.enrollment, explanation.hold
-    held_by = _HOLD_NAMES.get(hold.guard, hold.guard.replace("_", " "))
-    no_hold_text = f"a request has precedence over {hold.skipped_guard}" if hold.skipped_guard else "nothing holds it"
     where = f"{enrollment.track}, step {enrollment.step}" if enrollment is not None else ""
     if enrollment is not None and enrollment.visit > 1:
         where += f", round {enrollment.visit}"
@@ -309,8 +315,7 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
         ("on track", where),
         ("entered", enrollment.entered_at if enrollment is not None else None),
         ("goes back to", "; ".join(explanation.suspended)),
-        ("held by", f"{held_by}: {hold.reason}" if hold.guard else ""),
-        ("now", "" if hold.guard else f"{no_hold_text}: {hold.reason}"),
+        ("held by" if hold.guard else "now", describe_hold(hold)),
         ("score", explanation.engagement),
         ("fit", f"{explanation.fit}: {explanation.fit_reason}" if explanation.fit else ""),
         *explanation.bant.items(),

@@ -1,5 +1,6 @@
 """The list of leads, and the current score and fit of a lead."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -54,7 +55,14 @@ def list_leads(
     chosen = {"custodian": custodian, "track": track, "source": source, "queue": queue}
     with ctx.database.read() as tx:
         rows = history_queries.list_leads(tx, **chosen, words=find.split(), order=order, offset=offset, limit=limit)
-        points = load_points(ctx, tx)
+        return describe_rows(ctx, tx, rows, now)
+
+
+def describe_rows(
+    ctx: AppContext, tx: Transaction, rows: Sequence[tuple[LeadRecord, str]], now: datetime
+) -> list[LeadRow]:
+    """Return what a list shows of leads, each with its step, in this order."""
+    points = load_points(ctx, tx)
     return [
         LeadRow(
             row.id,

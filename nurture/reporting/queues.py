@@ -15,7 +15,7 @@ from nurture.reporting import queries
 from nurture.runtime.context import AppContext
 
 DEFAULT_SPAN: Final = timedelta(days=30)
-_TO_HAND_OFF: Final = frozenset({"hand_off", "taken_back", "question_answered"})
+TO_HAND_OFF: Final = frozenset({"hand_off", "taken_back", "question_answered"})
 """Journal events whose `ref` is a rule, a rep or a field: the lead goes to the hand-off queue."""
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -90,7 +90,7 @@ def _stays(moves: list[queries.CustodyMove]) -> Iterator[_Stay]:
     for move in moves:
         if move.lead_id != lead_id:
             lead_id, queue = move.lead_id, ""
-        named = Queue.HAND_OFF if move.event in _TO_HAND_OFF else move.ref or ""
+        named = Queue.HAND_OFF if move.event in TO_HAND_OFF else move.ref or ""
         to = named if move.to == Custodian.QUEUE else ""
         if queue and to != queue and not (to in ROUTED_QUEUES and queue in ROUTED_QUEUES):
             yield _Stay(queue, routed_since if queue in ROUTED_QUEUES else since, move.at)

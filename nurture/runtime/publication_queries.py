@@ -99,6 +99,13 @@ def list_track_versions(tx: Transaction, track: str) -> list[tuple[int, datetime
     return [(version, at, sources) for version, at, sources in tx.execute(query)]
 
 
+def list_versions(tx: Transaction, kind: str, name: str) -> list[tuple[int, datetime]]:
+    """Return (version, time of publication) of every version, the newest first."""
+    query = select(publication.c.version, publication.c.published_at)
+    query = query.where(publication.c.kind == kind, publication.c.name == name)
+    return list(tx.execute(query.order_by(publication.c.version.desc())).tuples())
+
+
 def insert_approval(tx: Transaction, new_approval: Approval) -> bool:
     """Put a policy version in force; return False if it already was."""
     return tx.insert(approvals, Approval._fields, [new_approval], ignore_conflicts=True) == 1

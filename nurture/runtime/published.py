@@ -77,6 +77,7 @@ class PublishedDefinitions:
     _policies: dict[int, Policy] = field(default_factory=dict)
     _loaded: dict[int, ProjectDefinitions] = field(default_factory=dict)
     _emails: dict[tuple[object, ...], CompiledEmail] = field(default_factory=dict)
+    _subjects: dict[tuple[str, int], Mapping[str, str]] = field(default_factory=dict)
     _declared: dict[int, Fields] = field(default_factory=dict)
     _sending_rules: dict[int, SendingRules] = field(default_factory=dict)
     _current: tuple[tuple[PublishedVersion, ...], Definitions] | None = None
@@ -147,6 +148,17 @@ class PublishedDefinitions:
                 names = tuple(known[url] for url in compiled.destinations)
                 self._emails[*key, one] = replace(compiled, names=names)
         return self._emails[*key, language]
+
+    def subjects(self, tx: Transaction, track: str, version: int) -> Mapping[str, str]:
+        """Return the subject of each email of one version of a track, as it is written in its template."""
+        if (track, version) not in self._subjects:
+            from nurture.mail.rendering.email_file import EmailSource, parse_email  # noqa: PLC0415 - for pages
+
+            row = self._require_version(tx, _kind_of(track), track, version)
+            texts = self._load_definitions(tx, row).definition(track).emails
+            found = {name: parse_email(EmailSource(name, text))[0].subject.text for name, text in texts.items()}
+            self._subjects[track, version] = found
+        return self._subjects[track, version]
 
     def brief(self, tx: Transaction, version: int) -> CompiledEmail:
         """Return the compiled brief of one version of the policy."""

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from nurture.db import clock_row, last_rounds
 from nurture.db.transaction import Transaction
 from nurture.errors import DatabaseUnavailable
+from nurture.journey.delivery import queries as delivery_queries
 from nurture.journey.leads.due_queries import find_due_stages
 from nurture.journey.stages import STAGES
 from nurture.operations import problem_queries
@@ -69,7 +70,7 @@ def _collect(site: SiteDep, now: datetime) -> CollectorRegistry:
     with site.ctx.database.read() as tx:
         rounds = last_rounds.load_all(tx)
         due_mail, first_due = problem_queries.count_due_mail(tx, now)
-        unknown, sent = problem_queries.count_unknown_mail(tx), problem_queries.count_sent(tx)
+        unknown, sent = delivery_queries.count_unknown(tx), problem_queries.count_sent(tx)
         due_stages = find_due_stages(tx, now)
         problems = Counter(one["key"].partition(":")[0] for one in _find_problems(site, tx, now))
     since_round = Gauge(

@@ -1,9 +1,9 @@
 """Messages to send, broadcasts, and sending pauses."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, literal
 from sqlmodel import Field
 
 from nurture.db.tables.base import Model, index_where, table, timestamp
@@ -144,3 +144,6 @@ message_mention = table(MessageMention)
 broadcast = table(Broadcast)
 circuit_breaker = table(CircuitBreaker)
 mail_stop = table(MailStop)
+
+IS_UNKNOWN: Final = message.c.state == literal("unknown", literal_execute=True)
+"""Nobody knows whether it was sent; written as in `ix_message_unknown`, which SQLite does not use otherwise."""

@@ -1,9 +1,9 @@
 """Offers of leads to reps."""
 
 from datetime import date, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, literal
 from sqlmodel import Field
 
 from nurture.db.tables.base import NEVER_REUSE_IDS, Model, index_where, table, timestamp
@@ -73,3 +73,6 @@ class OfferRating(Model, table=True):
 
 offer = table(Offer)
 offer_rating = table(OfferRating)
+
+IS_OPEN: Final = offer.c.state == literal("offered", literal_execute=True)
+"""Nobody answered it; written as in `uq_offer_open`, without which SQLite does not use that index."""

@@ -1,9 +1,9 @@
 """What leads did."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import Index
+from sqlalchemy import Index, and_, text
 from sqlmodel import Field
 
 from nurture.db.tables.base import Model, index_where, table, timestamp
@@ -20,6 +20,11 @@ class Signal(Model, table=True):
         Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
         Index("ix_signal_click_filter_key", "click_filter_key", **index_where("click_filter_key is not null")),
         Index("ix_signal_unapplied", "id", **index_where("applied_at is null")),
+        Index(
+            "ix_signal_answers",
+            *("occurred_at", "kind", "track", "step", "lead_id", "verdict"),
+            **index_where("verdict = 'human' and kind in ('clicked', 'replied')"),
+        ),
     )
 
     id: int | None = generated_id()
@@ -42,3 +47,6 @@ class Signal(Model, table=True):
 
 
 signal = table(Signal)
+
+IS_ANSWER: Final = and_(text("signal.verdict = 'human'"), text("signal.kind in ('clicked', 'replied')"))
+"""A person clicked or replied; written as in `ix_signal_answers`, without which SQLite does not use that index."""

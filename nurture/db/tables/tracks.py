@@ -23,6 +23,12 @@ class Enrollment(Model, table=True):
             unique=True,
             **index_where("ended_at is null and suspended_at is null"),
         ),
+        Index(
+            "ix_enrollment_step",
+            *("track", "step", "lead_id", "suspended_at", "ended_at"),
+            **index_where("ended_at is null and suspended_at is null"),
+        ),
+        Index("ix_enrollment_ended_at", "ended_at", **index_where("ended_at is not null")),
         NEVER_REUSE_IDS,
     )
 

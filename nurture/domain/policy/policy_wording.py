@@ -6,7 +6,7 @@ from datetime import date, time, timedelta
 from enum import Enum
 from typing import Any, Final, assert_never
 
-from nurture.domain.planning.calendar import Window
+from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import (
     AllOf,
     AnyOf,
@@ -110,6 +110,15 @@ def describe_duration(value: timedelta) -> str:
             count = value // length
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return f"{value.total_seconds():g} seconds" if value else "none"
+
+
+def describe_delay(value: Delay) -> str:
+    """Return a delay in words, such as "3 days on Tuesday at 10:00"; "at once" for none."""
+    lengths = (value.hours, "hour"), (value.days, "day"), (value.business_days, "business day")
+    words = [f"{length:g} {unit}{'' if length == 1 else 's'}" for length, unit in lengths if length]
+    words += [f"on {DAYS[value.on]}"] if value.on is not None else []
+    words += [f"at {value.at:%H:%M}"] if value.at is not None else []
+    return " ".join(words) or "at once"
 
 
 def describe_window(value: Window) -> str:

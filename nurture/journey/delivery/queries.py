@@ -8,8 +8,8 @@ from sqlalchemy import case, func, literal, select, union_all
 
 from nurture.db.locks import Lock, acquire
 from nurture.db.row_values import row_columns
+from nurture.db.tables.delivery import IS_UNKNOWN, message
 from nurture.db.tables.delivery import circuit_breaker as breaker
-from nurture.db.tables.delivery import message
 from nurture.db.tables.leads import address, lead
 from nurture.db.transaction import Transaction
 from nurture.outbox.messages import MARKETING
@@ -139,8 +139,13 @@ _SELECT_UNKNOWN = (
     select(*row_columns(UnknownMessage, message, called_at=message.c.state_at, email=address.c.email))
     .join(lead, lead.c.id == message.c.lead_id)
     .outerjoin(address, address.c.id == lead.c.address_id)
-    .where(message.c.state == "unknown")
+    .where(IS_UNKNOWN)
 )
+
+
+def count_unknown(tx: Transaction) -> int:
+    """Return how many messages have an unknown delivery."""
+    return tx.execute(select(func.count()).where(IS_UNKNOWN)).scalar_one()
 
 
 def load_unknown(tx: Transaction) -> list[UnknownMessage]:

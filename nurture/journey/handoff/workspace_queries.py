@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, and_, case, func, literal, or_, select
+from sqlalchemy import Integer, and_, case, func, literal, or_, select, text
 
 from nurture.db.row_values import row_columns
-from nurture.db.tables.handoff import offer, offer_rating
+from nurture.db.tables.handoff import IS_OPEN, offer, offer_rating
 from nurture.db.tables.leads import address, custody, lead
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
@@ -185,9 +185,9 @@ def load_workloads(tx: Transaction, now: datetime) -> dict[str, RepWorkload]:
     """Return the workload of each rep that has any."""
     is_overdue = or_(offer.c.expires_at <= now, offer.c.escalation_level >= EscalationLevel.ESCALATED)
     of_offers = (
-        select(offer.c.rep, func.count(), _count_where(is_overdue))
-        .where(offer.c.state == "offered")
-        .group_by(offer.c.rep)
+        select(func.min(offer.c.rep), func.count(), _count_where(is_overdue))
+        .where(IS_OPEN)
+        .group_by(offer.c.rep + text("''"))  # else SQLite reads all offers, in the order of their reps
     )
     is_reminded = offer.c.followed_up_at.is_(None) & (offer.c.escalation_level >= EscalationLevel.FOLLOW_UP_REMINDED)
     has = (offer.c.lead_id == custody.c.lead_id) & (offer.c.rep == custody.c.ref) & (offer.c.state == "accepted")
@@ -199,9 +199,10 @@ def load_workloads(tx: Transaction, now: datetime) -> dict[str, RepWorkload]:
     )
     in_work = (
         select(offer.c.rep, func.count(), _count_where(offer.c.asked_at.is_not(None)))
-        .join(custody, and_(custody.c.lead_id == offer.c.lead_id, custody.c.ref == offer.c.rep))
+        .join(custody, and_(custody.c.lead_id + text("0") == offer.c.lead_id, custody.c.ref == offer.c.rep))
         .where(
             custody.c.kind == Custodian.REP.value,
+            custody.c.due_at.is_not(None),
             offer.c.state == "accepted",
             offer.c.ended_at.is_(None),
             offer.c.followed_up_at.is_not(None),

@@ -65,13 +65,20 @@ class LeadRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """One event of a lead's history, or one that is planned."""
+    """One event of a lead's history, or one that is planned.
+
+    *kind* is the table from which it comes: journal, message, signal, outcome, suppression or consent; *record_id* is
+    the id there of a message. *is_move*: the lead got another custodian.
+    """
 
     at: datetime
     stage: str
     event: str
     reason: str
     ref: str
+    kind: str = "journal"
+    record_id: int | None = None
+    is_move: bool = False
 
 
 def _select_records() -> Select[Any]:
@@ -94,6 +101,19 @@ def load_lead_records(tx: Transaction, lead_ids: Collection[int]) -> dict[int, L
     chosen = tx.ids("chosen", sorted(set(lead_ids)))
     rows = tx.execute(_select_records().join(chosen, chosen.c.id == lead.c.id))
     return {row[0]: LeadRecord._make(row) for row in rows}
+
+
+def _select_with_step() -> Select[Any]:
+    is_active = and_(enrollment.c.lead_id == lead.c.id, IS_ACTIVE)
+    return _select_records().add_columns(func.coalesce(enrollment.c.step, "")).outerjoin(enrollment, is_active)
+
+
+def load_list_rows(tx: Transaction, lead_ids: Sequence[int]) -> list[tuple[LeadRecord, str]]:
+    """Return these leads in this order, each with its step, "" without any."""
+    chosen = tx.ids("chosen", lead_ids)
+    rows = tx.execute(_select_with_step().join(chosen, chosen.c.id == lead.c.id))
+    found = {row[0]: (LeadRecord._make(row[:-1]), row[-1]) for row in rows}
+    return [found[lead_id] for lead_id in lead_ids if lead_id in found]
 
 
 LIST_ORDERS: Final = ("due", "name", "company", "newest")
@@ -122,9 +142,7 @@ def list_leads(
         "company": [func.lower(func.coalesce(one, "")) for one in (*company, *name)],
         "newest": [lead.c.id.desc()],
     }
-    is_active = and_(enrollment.c.lead_id == lead.c.id, IS_ACTIVE)
-    statement = _select_records().add_columns(enrollment.c.step).outerjoin(enrollment, is_active)
-    statement = statement.order_by(*orders[order], lead.c.id).offset(offset).limit(limit)
+    statement = _select_with_step().order_by(*orders[order], lead.c.id).offset(offset).limit(limit)
     for word in words:
         shown = (*name, *company, address.c.email)
         statement = statement.where(or_(*(one.icontains(word, autoescape=True) for one in shown)))
@@ -136,7 +154,7 @@ def list_leads(
         statement = statement.where(custody.c.kind == "queue", custody.c.ref == queue)
     if source is not None:
         statement = statement.where(lead.c.source == source)
-    return [(LeadRecord._make(row[:-1]), row[-1] or "") for row in tx.execute(statement)]
+    return [(LeadRecord._make(row[:-1]), row[-1]) for row in tx.execute(statement)]
 
 
 def load_history(tx: Transaction, lead_id: int, address_id: int | None) -> list[HistoryEvent]:
@@ -157,10 +175,11 @@ def load_history(tx: Transaction, lead_id: int, address_id: int | None) -> list[
 
 def _journal_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
     ref = func.coalesce(journal.c.ref, journal.c.step, "")
-    statement = select(journal.c.at, journal.c.stage, journal.c.event, journal.c.reason, ref)
-    return [
-        HistoryEvent(*row) for row in tx.execute(statement.where(journal.c.lead_id == lead_id).order_by(journal.c.id))
-    ]
+    statement = select(
+        journal.c.at, journal.c.stage, journal.c.event, journal.c.reason, ref, journal.c.custody_to.is_not(None)
+    )
+    rows = tx.execute(statement.where(journal.c.lead_id == lead_id).order_by(journal.c.id))
+    return [HistoryEvent(at, stage, event, reason, of, is_move=moves) for at, stage, event, reason, of, moves in rows]
 
 
 def _message_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
@@ -171,9 +190,8 @@ def _message_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
         to = f" to {row.rep}" if row.rep else ""
         reason = f": {row.reason}" if row.reason else ""
         at = row.send_at if row.state == "planned" else row.accepted_at or row.state_at
-        events.append(
-            HistoryEvent(at, row.kind, _MESSAGE_EVENTS.get(row.state, row.state), f"{label}{to}{reason}", row.send_key)
-        )
+        event = _MESSAGE_EVENTS.get(row.state, row.state)
+        events.append(HistoryEvent(at, row.kind, event, f"{label}{to}{reason}", row.send_key, "message", row.id))
     return events
 
 
@@ -188,7 +206,7 @@ def _signal_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
         pending_note = "" if row.applied_at is not None else ", not applied yet"
         where = ", ".join(part for part in (row.track, row.step, row.link) if part)
         description = f"{row.kind}{value}{verdict_note}, from {row.source}{pending_note}"
-        events.append(HistoryEvent(row.occurred_at, "signal", row.kind, description, where))
+        events.append(HistoryEvent(row.occurred_at, "signal", row.kind, description, where, "signal"))
     return events
 
 
@@ -201,6 +219,7 @@ def _outcome_events(tx: Transaction, lead_id: int) -> list[HistoryEvent]:
             row.closing,
             f"reported by {row.source} on {row.recorded_at:%Y-%m-%d}" + (f": {row.reason}" if row.reason else ""),
             f"{row.amount:,.2f}" if row.amount is not None else "",
+            "outcome",
         )
         for row in found
     ]
@@ -212,7 +231,7 @@ def _suppression_events(tx: Transaction, address_id: int) -> list[HistoryEvent]:
     for row in tx.execute(statement):
         evidence = f": {row.evidence}" if row.evidence else ""
         description = f"{row.scope}, by {row.source}{evidence}"
-        events.append(HistoryEvent(row.recorded_at, "suppression", row.action, description, row.ref))
+        events.append(HistoryEvent(row.recorded_at, "suppression", row.action, description, row.ref, "suppression"))
     return events
 
 
@@ -220,7 +239,7 @@ def _consent_events(tx: Transaction, address_id: int) -> list[HistoryEvent]:
     events = []
     for one in load_statements(tx, [address_id]).get(address_id, ()):
         description = describe_statement(one) + (f": {one.evidence}" if one.evidence else "")
-        events.append(HistoryEvent(one.recorded_at, "consent", one.event, description, one.ref))
+        events.append(HistoryEvent(one.recorded_at, "consent", one.event, description, one.ref, "consent"))
     return events
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, String, func, select, update
+from sqlalchemy import BigInteger, Integer, String, func, select, text, update
 
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import custody, lead
@@ -15,7 +15,8 @@ from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian, Queue
 from nurture.journey.leads.custody import bring_forward
 
-IN_HAND: Final = (offer.c.state.in_(("offered", "accepted")), offer.c.followed_up_at.is_(None))
+IN_HAND: Final = (text("offer.state in ('offered', 'accepted')"), offer.c.followed_up_at.is_(None))
+"""A rep has to answer or to contact; written as in `ix_offer_held_by_rep`, which SQLite does not use otherwise."""
 
 
 class LeaveRow(NamedTuple):
@@ -199,12 +200,8 @@ def load_rep_loads(tx: Transaction, days: Mapping[str, datetime]) -> dict[str, R
     newest_offer = newest_offer.order_by(offer.c.offered_at.desc(), offer.c.id.desc()).limit(1)
     newest_rows = tx.execute(select(day_starts.c.rep, newest_offer.scalar_subquery())).tuples()
     last_offers = {rep: number for rep, number in newest_rows if number is not None}
-    today_query = (
-        select(offer.c.rep, func.count())
-        .join(day_starts, day_starts.c.rep == offer.c.rep)
-        .where(offer.c.offered_at >= day_starts.c.at)
-        .group_by(offer.c.rep)
-    )
+    of_today = select(func.count()).where(offer.c.rep == day_starts.c.rep, offer.c.offered_at >= day_starts.c.at)
+    today_query = select(day_starts.c.rep, of_today.correlate(day_starts).scalar_subquery())
     offers_today: dict[str, int] = dict(tx.execute(today_query).tuples().all())
     open_query = select(offer.c.rep, func.count()).where(*IN_HAND).group_by(offer.c.rep)
     open_leads: dict[str, int] = dict(tx.execute(open_query).tuples().all())

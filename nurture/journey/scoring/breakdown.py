@@ -1,6 +1,6 @@
 """Explain a lead's score: each signal with its remaining points, and when the score falls below thresholds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -109,6 +109,17 @@ def score_breakdown(ctx: AppContext, lead_id: int, now: datetime) -> ScoreBreakd
         ),
         thresholds=tuple(_thresholds(engagement, policy)),
     )
+
+
+def score_curve(found: ScoreBreakdown, points: Points, times: Sequence[datetime]) -> list[float]:
+    """Return the score at each of *times*, of the signals that count at the time of the breakdown."""
+    counted = [(one, points.index_for(SignalKind(one.kind))) for one in found.lines if one.counts]
+    return [
+        _rounded(
+            sum(one.points * points.decay(slot, (at - one.at).total_seconds()) for one, slot in counted if one.at <= at)
+        )
+        for at in times
+    ]
 
 
 def _signal(record: SignalRecord) -> Signal:

@@ -1,0 +1,191 @@
+"""Find the ids of leads by filters, from the newest on, without reading all leads.
+
+A filter through which few leads pass is read from its own index; one through which many pass is asked of each lead,
+from the newest on, until the page is full.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, or_, select
+
+from nurture.db.tables.accounts import lead_account
+from nurture.db.tables.delivery import message
+from nurture.db.tables.leads import IN_QUEUE, address, custody, journal, lead
+from nurture.db.tables.signals import IS_ANSWER, signal
+from nurture.db.tables.tracks import IS_ACTIVE, enrollment
+from nurture.db.transaction import Transaction
+from nurture.domain.lead import SALES_QUEUES, Custodian
+
+WINDOW: Final = 100_000
+"""How many leads one search looks at: about 0.1 s."""
+
+MESSAGE_WINDOW: Final = 300_000
+"""Of how many of the newest messages the recipients are listed."""
+
+MAX_COUNT: Final = 10_000
+"""Up to how many leads are counted."""
+
+_FEW: Final = 50_000
+"""How many leads may pass a filter that is read from its own index."""
+
+_ESCAPED_IN_JSON: Final = frozenset('"\\')
+
+MAX_REFERENCED: Final = 20
+DID: Final = ("emailed", "clicked", "replied", "handed_off")
+_of_source: Final = lead.alias("of_source")
+_NAMES: Final = ("first_name", "last_name", "full_name", "company")
+
+
+@dataclass(frozen=True, slots=True)
+class LeadFilter:
+    """Which leads to list: those for which everything holds that is not empty.
+
+    *text* are words, each of which is in the name, the company or the address; `field:value` asks for a field, and an
+    id, an address or an external id finds its lead. *did* is one of DID, from *since* on; with *track* and *step* it is
+    of them, else these say where the lead is now. *waiting*: for sales, in a queue or as an open offer. *account* is
+    the id of a company.
+    """
+
+    text: str = ""
+    custodian: str = ""
+    track: str = ""
+    step: str = ""
+    queue: str = ""
+    source: str = ""
+    did: str = ""
+    since: datetime | None = None
+    waiting: bool = False
+    account: int | None = None
+
+
+class FoundIds(NamedTuple):
+    """The ids of one page. *is_dense*: more than a few leads pass the first filter."""
+
+    ids: Sequence[int]
+    next_before: int | None
+    is_partial: bool
+    is_dense: bool
+
+
+class _Filter(NamedTuple):
+    """The rows of a table that let leads through: the column with their ids, and the conditions."""
+
+    lead_id: ColumnElement[int]
+    where: tuple[ColumnElement[bool], ...]
+
+    def ids(self) -> Select[tuple[int]]:
+        return select(self.lead_id).where(*self.where)
+
+    def of_lead(self) -> ColumnElement[bool]:
+        return exists().where(self.lead_id == lead.c.id, *self.where)
+
+
+def find_ids(tx: Transaction, chosen: LeadFilter, before: int | None, limit: int) -> FoundIds:
+    """Return the ids of a page below *before*, the newest first."""
+    newest = tx.execute(select(func.coalesce(func.max(lead.c.id), 0))).scalar_one()
+    before = newest + 1 if before is None else before
+    filters = list(_filters(tx, chosen))
+    words = chosen.text.split()
+    is_dense = not filters or bool(words) or (not chosen.did and _passes_many(tx, filters[0]))
+    query = _select_leads(tx, filters, words, is_dense=is_dense).where(lead.c.id < before)
+    floor = before - WINDOW if words else 0
+    if floor > 0:
+        query = query.where(lead.c.id >= floor)
+    ids = list(tx.execute(query.order_by(lead.c.id.desc()).limit(limit + 1)).scalars())
+    if len(ids) > limit:
+        return FoundIds(ids[:limit], ids[limit - 1], False, is_dense)
+    is_partial = floor > 1
+    return FoundIds(ids, floor if is_partial else None, is_partial, is_dense)
+
+
+def count_leads(tx: Transaction, chosen: LeadFilter, found: FoundIds) -> int:
+    """Return how many leads pass, at most MAX_COUNT."""
+    ids = _select_leads(tx, list(_filters(tx, chosen)), (), is_dense=found.is_dense)
+    return tx.execute(select(func.count()).select_from(ids.limit(MAX_COUNT).subquery())).scalar_one()
+
+
+def _select_leads(
+    tx: Transaction, filters: Sequence[_Filter], words: Sequence[str], *, is_dense: bool
+) -> Select[tuple[int]]:
+    query = select(lead.c.id)
+    if words:
+        query = query.outerjoin(address, address.c.id == lead.c.address_id)
+        query = query.where(*(_has_word(tx, word) for word in words))
+    if is_dense:
+        return query.where(*(one.of_lead() for one in filters))
+    return query.where(lead.c.id.in_(filters[0].ids()), *(one.of_lead() for one in filters[1:]))
+
+
+def _passes_many(tx: Transaction, first: _Filter) -> bool:
+    some = first.ids().limit(_FEW + 1).subquery()
+    return tx.execute(select(func.count()).select_from(some)).scalar_one() > _FEW
+
+
+def _has_word(tx: Transaction, word: str) -> ColumnElement[bool]:
+    name, colon, value = word.partition(":")
+    if colon and name and value:
+        return _in_any(tx, value, [lead.c.fields[name].as_string()])
+    shown = [lead.c.fields[key].as_string() for key in _NAMES]
+    return or_(_contains(tx, address.c.email, word), _in_any(tx, word, shown))
+
+
+def _in_any(tx: Transaction, word: str, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    """Return whether one of *columns* contains *word*; the whole text is asked first, so that little JSON is parsed."""
+    contains = or_(*(_contains(tx, one, word) for one in columns))
+    if set(word) & _ESCAPED_IN_JSON:
+        return contains
+    return and_(_contains(tx, cast(lead.c.fields, Text), word), contains)
+
+
+def _contains(tx: Transaction, column: ColumnElement[Any], word: str) -> ColumnElement[bool]:
+    """Return whether *column* contains *word* in any case; LIKE of SQLite ignores the case of ASCII."""
+    return (column.contains if tx.is_sqlite else column.icontains)(word, autoescape=True)
+
+
+def _filters(tx: Transaction, chosen: LeadFilter) -> Iterator[_Filter]:
+    """Yield the filters, the one through which fewest leads pass as a rule first."""
+    if chosen.account is not None:
+        yield _Filter(lead_account.c.lead_id, (lead_account.c.account_id == chosen.account,))
+    if chosen.did:
+        yield _did(tx, chosen)
+    if chosen.waiting:
+        yield _Filter(custody.c.lead_id, (_WAITING,))
+    if chosen.queue:
+        yield _Filter(custody.c.lead_id, (IN_QUEUE, custody.c.ref == chosen.queue))
+    if chosen.track and not chosen.did:
+        is_at = (enrollment.c.step == chosen.step,) if chosen.step else ()
+        yield _Filter(enrollment.c.lead_id, (IS_ACTIVE, enrollment.c.track == chosen.track, *is_at))
+    if chosen.custodian:
+        has_due = () if chosen.custodian == Custodian.CLOSED.value else (custody.c.due_at.is_not(None),)
+        yield _Filter(custody.c.lead_id, (custody.c.kind == chosen.custodian, *has_due))
+    if chosen.source:
+        yield _Filter(_of_source.c.id, (_of_source.c.source == chosen.source,))
+
+
+_WAITING: Final = or_(
+    and_(IN_QUEUE, custody.c.ref.in_(SALES_QUEUES)),
+    and_(custody.c.kind == Custodian.OFFER.value, custody.c.due_at.is_not(None)),
+)
+
+
+def _did(tx: Transaction, chosen: LeadFilter) -> _Filter:
+    if chosen.did == "emailed":
+        first = tx.execute(select(func.coalesce(func.max(message.c.id), 0))).scalar_one() - MESSAGE_WINDOW
+        where = [message.c.id > first, message.c.kind == "touch", message.c.accepted_at.is_not(None)]
+        at, of = message.c.accepted_at, message
+    elif chosen.did == "handed_off":
+        where = [journal.c.custody_to.is_not(None), journal.c.event == "hand_off"]
+        at, of = journal.c.at, journal
+    else:
+        where = [IS_ANSWER, signal.c.kind == chosen.did]
+        at, of = signal.c.occurred_at, signal
+    if chosen.since is not None:
+        where.append(at >= chosen.since)
+    if chosen.track:
+        where.append(of.c.track == chosen.track)
+    if chosen.step:
+        where.append(of.c.step == chosen.step)
+    return _Filter(of.c.lead_id, tuple(where))

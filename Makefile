@@ -13,7 +13,7 @@ ifneq ($(OLIST),)
 export NURTURE_OLIST_DIR ?= $(abspath $(OLIST))
 endif
 
-.PHONY: demo test quick lint unit bench chaos lock audit clean
+.PHONY: demo test test-all quick lint unit bench chaos lock audit clean
 
 demo: $(READY)  ## Run the webinar example: 250 registrants, 180 days, in about a minute.
 	@$(BIN)/nurture demo
@@ -33,6 +33,18 @@ unit: $(READY)
 # marks with `pytest.mark.quick`. Mark the one that finds most of what breaks; PostgreSQL and the rest are for `make test`.
 quick: lint  ## Lint, types and the tests that find most, in about a minute.
 	$(BIN)/pytest -n 2 --dist loadfile -m quick -k "not postgres"
+
+# Each in an environment of its own, with what is locked. Needs uv.
+PYTHONS := 3.11 3.12 3.13 3.14
+test-all: lint  ## The tests on every supported Python that is here, or that uv can bring.
+	@set -e; for version in $(PYTHONS); do \
+	  if ! uv python find $$version >/dev/null 2>&1 && ! uv python install --quiet $$version >/dev/null 2>&1; then \
+	    echo "Python $$version: not here, skipped"; continue; fi; \
+	  echo "Python $$version"; there=build/python-$$version; \
+	  uv venv --quiet --clear --python $$version $$there; \
+	  VIRTUAL_ENV=$$there uv pip install --quiet --require-hashes --requirement requirements.lock; \
+	  VIRTUAL_ENV=$$there uv pip install --quiet --no-deps --no-build-isolation --editable .; \
+	  $$there/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS); done
 
 bench: $(READY)  ## Print how fast the engine is, beside a hand-written loop.
 	$(BIN)/python -m tests.bench

@@ -60,7 +60,9 @@ def load_measures() -> dict[str, Measure]:
 @cache
 def load_facts() -> dict[str, Facts]:
     """Return the facts by name."""
-    return {name: Facts(**one) for name, one in _read(_FACTS).items()}
+    rows = _read(_FACTS)
+    inner = rows["handoffs"]["sql"]
+    return {name: Facts(**one | {"sql": one["sql"].replace("{handoffs}", inner)}) for name, one in rows.items()}
 
 
 def _read(path: Path) -> Any:

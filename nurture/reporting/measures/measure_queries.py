@@ -6,23 +6,22 @@ The SQL comes from facts.yaml and measures.yaml, which are part of the program; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import orjson
 from sqlalchemy import String, TextClause, bindparam, select, text
 
 from nurture.db.tables.leads import IN_QUEUE, custody
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
-from nurture.reporting.measures.definitions import Facts, Measure, load_facts
+from nurture.reporting.measures.definitions import Facts, Measure
 
 Parameters = Mapping[str, Any]
-"""`now`, and what the policy says: lists of names, and the capacities of reps as JSON."""
+"""`now`, and what the policy says: lists of names, the capacities of reps as JSON, and `fit_0`, `fit_1`: fields."""
 
 _NUMBER: Final = "CAST({} AS double precision)"
-_MACRO: Final = re.compile(r"\b(days|days_until|month_start|month|day|lookup)\(([^(),]+)(?:, ([^(),]+))?\)")
+_MACRO: Final = re.compile(r"\b(days|days_until|month_start|month|day|lookup|fit_fields)\(([^(),]+)(?:, ([^(),]+))?\)")
 _SQLITE: Final = {
     "days": "((unixepoch({1}) - unixepoch({0})) / 86400.0)",
     "days_until": "((unixepoch({1}) - unixepoch({0})) / 86400.0)",
@@ -90,7 +89,7 @@ def count_measures(tx: Transaction, facts: Facts, measures: Sequence[Measure], v
     found: dict[str, tuple[list[MonthCount], list[GroupCount], list[Spread]]] = {
         one.id: ([], [], []) for one in measures
     }
-    for what, label, *numbers in tx.execute(_bound(tx, _counting(facts, measures), values), values):
+    for what, label, *numbers in tx.execute(_bound(tx, _counting(tx, facts, measures), values), values):
         if what == "month":
             for place, one in enumerate(measures):
                 part, whole, unknown = (int(number) for number in numbers[place * 3 : place * 3 + 3])
@@ -110,7 +109,7 @@ def count_measures(tx: Transaction, facts: Facts, measures: Sequence[Measure], v
     }
 
 
-def _counting(facts: Facts, measures: Sequence[Measure]) -> str:
+def _counting(tx: Transaction, facts: Facts, measures: Sequence[Measure]) -> str:
     """Return the statement: counts by month, then the groups and the spreads of the measures that have them."""
     width = len(measures) * 3
     sums = (
@@ -140,13 +139,21 @@ def _counting(facts: Facts, measures: Sequence[Measure]) -> str:
                 "SELECT v, sum(n) OVER (ORDER BY v) AS upto, sum(n) OVER () AS total FROM ("
                 f"SELECT {one.value} AS v, n FROM f WHERE {one.whole}) AS valued WHERE v IS NOT NULL) AS ranked"
             )
-    rows_sql = facts.sql
-    if facts.grouped:
-        places = ", ".join(str(place) for place in range(3, 3 + len(facts.grouped)))
-        rows_sql = (
-            f"SELECT 0 AS lead_id, count(*) AS n, {', '.join(facts.grouped)} FROM ({rows_sql}) AS r GROUP BY {places}"
-        )
+    rows_sql = _grouped(tx, facts) if facts.grouped else facts.sql
     return f"WITH f AS MATERIALIZED ({rows_sql}) " + " UNION ALL ".join(selects)
+
+
+def _grouped(tx: Transaction, facts: Facts) -> str:
+    """Return the facts, counted by their groups. SQLite sorts them: by one text 4.5 s for a million leads, else 5.9."""
+    if not tx.is_sqlite:
+        places = ", ".join(str(place) for place in range(3, 3 + len(facts.grouped)))
+        columns = ", ".join(facts.grouped)
+        return f"SELECT 0 AS lead_id, count(*) AS n, {columns} FROM ({facts.sql}) AS r GROUP BY {places}"
+    pairs = [(one.rpartition(" AS ")[0] or one, one.rpartition(" AS ")[2]) for one in facts.grouped]
+    columns = ", ".join(f"key ->> '$[{place}]' AS {name}" for place, (_, name) in enumerate(pairs))
+    key = ", ".join(sql for sql, _ in pairs)
+    keyed = f"SELECT json_array({key}) AS key, count(*) AS n FROM ({facts.sql}) AS r GROUP BY 1"
+    return f"SELECT 0 AS lead_id, n, {columns} FROM ({keyed}) AS keyed"
 
 
 def _part(facts: Facts, measure: Measure) -> str:
@@ -185,23 +192,20 @@ def list_queues(tx: Transaction) -> list[str]:
     return list(tx.execute(select(custody.c.ref).where(IN_QUEUE).distinct()).scalars())
 
 
-def list_won_handoffs(tx: Transaction) -> Iterator[tuple[str, dict[str, Any], int, int]]:
-    """Yield each hand-off: month, fields of the lead, human signals in the 90 days before, and 1 if it was won."""
-    statement = (
-        "SELECT month(f.at), lead.fields AS fields, (SELECT count(*) FROM signal WHERE signal.lead_id = f.lead_id "
-        "AND verdict = 'human' AND days(occurred_at, f.at) BETWEEN 0 AND 90), f.won "
-        f"FROM ({load_facts()['handoffs'].sql}) AS f JOIN lead ON lead.id = f.lead_id"
-    )
-    for month, fields, signals, won in tx.execute(_bound(tx, statement, _NO_POLICY), _NO_POLICY):
-        yield month, orjson.loads(fields) if isinstance(fields, str) else fields, signals, won
+def _fit_fields(tx: Transaction, values: Parameters) -> str:
+    """Return the macro for the fields of a lead that decide its fit: a JSON array, as text."""
+    names = sorted(name for name in values if name.startswith("fit_"))
+    build, pick = _FIT_FIELDS_SQLITE if tx.is_sqlite else _FIT_FIELDS_POSTGRES
+    return build.format(", ".join(pick.format(name) for name in names))
 
 
-_NO_POLICY: Final[Parameters] = {"now": datetime(2000, 1, 1, tzinfo=UTC)}
+_FIT_FIELDS_SQLITE: Final = ("json_array({})", "{{0}} -> ('$.\"' || :{} || '\"')")
+_FIT_FIELDS_POSTGRES: Final = ("CAST(jsonb_build_array({}) AS text)", "CAST({{0}} AS jsonb) -> CAST(:{} AS text)")
 
 
 def _bound(tx: Transaction, sql: str, values: Parameters) -> TextClause:
     """Return *sql* with the macros written out for the database, and the parameters that it names."""
-    macros = _SQLITE if tx.is_sqlite else _POSTGRES
+    macros = (_SQLITE if tx.is_sqlite else _POSTGRES) | {"fit_fields": _fit_fields(tx, values)}
     while _MACRO.search(sql):
         sql = _MACRO.sub(lambda found: macros[found[1]].format(found[2], found[3]), sql)
     if not tx.is_sqlite:

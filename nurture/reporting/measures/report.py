@@ -18,7 +18,7 @@ from nurture.domain.policy.agreement import Agreement
 from nurture.domain.policy.policy import Policy, ToSales
 from nurture.errors import InvalidState, NotFound, suggest
 from nurture.reporting.measures import measure_queries
-from nurture.reporting.measures.cells import win_rates
+from nurture.reporting.measures.cells import find_fit_fields, grade_groups
 from nurture.reporting.measures.definitions import Measure, load_facts, load_measures
 from nurture.reporting.measures.forecast import Cohort, forecast
 from nurture.reporting.measures.measure_queries import Counts, GroupCount, LeadOfMeasure, MonthCount, Spread
@@ -73,8 +73,6 @@ def report_measures(ctx: AppContext, now: datetime, row: str | None = None) -> M
         values = _parameters(tx, policy, now)
         for name, measures in by_facts.items():
             counts |= measure_queries.count_measures(tx, facts[name], measures, values)
-        if policy is not None and any(one.special == "cells" for one in chosen):
-            counts["R33"] = win_rates(tx, policy)
     return MeasureReport(now, tuple(_figure(one, counts, policy, now) for one in chosen))
 
 
@@ -134,6 +132,7 @@ def _parameters(tx: Transaction, policy: Policy | None, now: datetime) -> Mappin
         "discard_rules": [one.name for one in readiness if isinstance(one.then, ToClosed)],
         "enroll_rules": [one.name for one in readiness if not isinstance(one.then, ToSales | ToClosed)],
         "dated_rules": [CALLBACK_RULE, *(one.name for one in criteria if _is_dated(one.when))],
+        **{f"fit_{place:02}": name for place, name in enumerate(find_fit_fields(policy) if policy is not None else ())},
         "partners": [one.id for one in reps if one.partner],
         "unowned_queues": [one for one in queues if policy is None or policy.queues.rule_for(one) is None],
         "capacities": orjson.dumps(
@@ -156,6 +155,8 @@ def _figure(measure: Measure, counts: Mapping[str, Counts], policy: Policy | Non
     if measure.special == "forecast":
         notes = _forecast_notes(found.groups, now)
         found = found._replace(groups=())
+    if measure.special == "cells" and policy is not None:
+        found = found._replace(groups=grade_groups(policy, found.groups))
     part, whole, unknown = (sum(getattr(one, name) for one in found.months) for name in ("part", "whole", "unknown"))
     return Figure(measure, part, whole, unknown, found.months, found.groups, found.spread, notes)
 

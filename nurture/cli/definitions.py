@@ -42,6 +42,7 @@ from nurture.publishing import copies
 from nurture.publishing import preview as previews
 from nurture.publishing import publish as publishing
 from nurture.publishing.audience_check import AudienceCount, count_audiences
+from nurture.publishing.batch_check import find_batch_problems
 from nurture.reporting.field_queries import list_fields
 from nurture.reporting.queries import leads_by_custody
 from nurture.settings import Settings
@@ -58,6 +59,7 @@ def check(
     folder = templates_folder(templates)
     sources, unreadable = scan_folder(folder)
     problems = [*publishing.check_definitions(sources, unreadable), *_check_pages(sources)]
+    problems += find_batch_problems(sources, Settings.read())
     count = len(faults(problems))
     counts: list[AudienceCount] = []
     if leads and not count:

@@ -19,9 +19,11 @@ from nurture.errors import InvalidDefinitions
 from nurture.journey.tracks.forecast import EMAIL
 from nurture.publishing import approval, policy_check, policy_diff, track_versions
 from nurture.publishing import publish as publishing
+from nurture.publishing.batch_check import find_batch_problems
 from nurture.publishing.effects import Change, Effect, Effects
 from nurture.publishing.publish import PublicationPlan, PublishedChange
 from nurture.runtime.published import BROADCAST
+from nurture.settings import Settings
 
 _LABELS = {"sending": "the sending limits", "fields": "the declared fields"}
 
@@ -58,6 +60,8 @@ def publish(
     With --take-in or --new-only, a named track is asked for leads that fit it although it did not change.
     """
     sources, only = read_folder(templates_folder(templates)), tracks or []
+    if problems := list(find_batch_problems(sources, Settings.read())):
+        raise InvalidDefinitions(problems)
     with open_app(upgrade=True) as app:
         ctx, now = app.ctx, app.clock.now()
         if dry_run:

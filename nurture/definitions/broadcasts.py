@@ -49,6 +49,7 @@ class BroadcastShape(Shape):
     not_after: LocalTime | None = Field(None, examples=["2027-03-04 17:00"])
     spread: Spread = Field(timedelta(), examples=["2 hours"])
     per_hour: int | None = Field(None, ge=1, examples=["500"])
+    batch: bool = Field(False, examples=["yes"])
     sender: Any = Field(None, examples=["{name: Nora from Larkfield}"])
     send: Any = Field(None, examples=["{between: 09:00-17:00}"])
     utm: Any = Field(None, examples=["{campaign: spring-fair}"])
@@ -68,7 +69,7 @@ def read_broadcast(name: str, sources: Sources, defaults: Defaults, context: Par
     unsent = "broadcast.yaml names another email", "Write one broadcast for each email, or remove the file."
     check_email_files(folder, emails, {email} if email else set(emails), unsent, defaults, context)
     topic, plain = (shape.topic, shape) if shape is not None else ("", None)
-    names = ("goal", "priority", "topic", "spread", "per_hour")
+    names = ("goal", "priority", "topic", "spread", "per_hour", "batch")
     program = Program(
         track=name,
         version=0,

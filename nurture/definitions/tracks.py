@@ -43,6 +43,7 @@ class TrackShape(Shape):
     cap: Any = Field(None, examples=["{touches: 1, per: 3 days}"])
     spread: Spread = Field(timedelta(), examples=["3 days"])
     per_hour: int | None = Field(None, ge=1, examples=["50"])
+    batch: bool = Field(False, examples=["yes"])
     content: Literal["once", "any"] = Field("any", examples=["once"])
     utm: Any = Field(None, examples=["{campaign: spring-fair}"])
     steps: Any = Field(examples=["[{email: 01-thanks}]"])
@@ -177,7 +178,7 @@ def _plain_values(shape: TrackShape | None) -> dict[str, Any]:
     """Return the values of a program that are those of track.yaml."""
     if shape is None:
         return {"goal": "", "priority": 0}
-    names = ("goal", "priority", "spread", "per_hour", "topic", "takes_over", "starts_on", "ends_on")
+    names = ("goal", "priority", "spread", "per_hour", "topic", "takes_over", "starts_on", "ends_on", "batch")
     return {"moved_steps": dict(shape.moved_to), **{name: getattr(shape, name) for name in names}}
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from nurture.cli.app import app
 from nurture.cli.commands import COMMANDS, GROUPS
 from tests.cli.conftest import CliSession
+from tests.doubles.sendgrid_events import Signer
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -314,6 +315,25 @@ def test_check_warns_if_leads_are_to_confirm_and_there_are_no_pages(cli: CliSess
     assert (warning["file"], warning["is_warning"]) == ("sending.yaml", True)
     assert "NURTURE_BASE_URL is not set: these leads wait" in warning["message"]
     cli.environment.setenv("NURTURE_BASE_URL", "https://go.example.com")
+    assert cli.ok("check", "--json").json == []
+
+
+def test_batches_are_refused_where_the_provider_cannot_follow(cli: CliSession) -> None:
+    track = cli.folder / "rules/tracks/welcome/track.yaml"
+    track.write_text(f"{track.read_text()}batch: yes\n")
+    for variables, words in (
+        ({}, "needs a provider that takes many emails in one request, and maildir takes one"),
+        ({"NURTURE_PROVIDER": "sendgrid", "NURTURE_SENDGRID_KEY": "SG.x"}, "NURTURE_SENDGRID_WEBHOOK_KEY is not set"),
+    ):
+        for name, value in variables.items():
+            cli.environment.setenv(name, value)
+        refused = cli.run("check", "--json")
+        (problem,) = refused.json
+        assert (refused.code, problem["file"], problem["is_warning"]) == (2, "tracks/welcome/track.yaml", False)
+        assert track.read_text().splitlines()[problem["line"] - 1] == "batch: yes"
+        assert words in problem["message"]
+        assert words in " ".join(cli.run("publish").err.split())
+    cli.environment.setenv("NURTURE_SENDGRID_WEBHOOK_KEY", Signer().public)
     assert cli.ok("check", "--json").json == []
 
 

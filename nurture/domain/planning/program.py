@@ -273,6 +273,8 @@ class Program:
     pieces: Mapping[str, str] = field(default_factory=dict)
     """The piece of content that an email sends, where it names one; several emails may send the same."""
     schedule: Schedule | None = None
+    batch: bool = False
+    """Whether its emails may share requests to the provider."""
     index: Mapping[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Send claimed messages: the checks of mail before the call, and the results of its provider."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,6 +14,7 @@ from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt
 from nurture.journey.delivery import send_checks
 from nurture.journey.delivery.claim import ClaimedBatch, apply_outcomes_and_wake
 from nurture.journey.leads.custody import lock_leads
+from nurture.mail.providers.base import BatchProvider, Provider
 from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.lease_queue import LEASE, CheckpointObserver, ignore_checkpoint
@@ -53,9 +54,24 @@ def send_claimed(
         beat_interval=ctx.beat_interval,
         result=SendResult(consecutive_unknown=consecutive_unknown),
     )
-    result = sender.send(chunks(batch.claimed, max(1, ctx.provider.max_concurrency // IN_FLIGHT)))
+    result = sender.send(_chunks(batch, ctx.provider))
     result.states += Counter(planned=result.held)
     return result
+
+
+def _chunks(batch: ClaimedBatch, provider: Provider) -> Iterator[Sequence[DueMessage]]:
+    """Yield what *provider* is called with at once: as many messages as it sends in parallel, or one shared request."""
+    by_form: dict[Hashable, list[DueMessage]] = defaultdict(list)
+    for one in batch.claimed:
+        by_form[batch.emails[one.id].shared_form].append(one)
+    shared: list[Sequence[DueMessage]] = []
+    if isinstance(provider, BatchProvider):
+        groups = [rows for form, rows in by_form.items() if form is not None and len(rows) > 1]
+        shared = [rows for group in groups for rows in chunks(group, provider.max_batch)]
+    grouped = {one.id for rows in shared for one in rows}
+    single = [one for one in batch.claimed if one.id not in grouped]
+    yield from chunks(single, max(1, provider.max_concurrency // IN_FLIGHT))
+    yield from shared
 
 
 @dataclass(kw_only=True)

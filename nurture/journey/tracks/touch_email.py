@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, Self
 
 from nurture.db.transaction import Transaction
@@ -17,6 +18,7 @@ from nurture.journey.consent import open_tracking_queries
 from nurture.journey.ownership.owners import load_owners
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
+from nurture.mail.rendering.email_form import EmailForm, make_form
 from nurture.mail.rendering.layout_words import LAYOUT_VARIABLES, layout_words
 from nurture.mail.rendering.link_tracking import TrackedLinks
 from nurture.mail.rendering.render import Address, CompositionFailed, Envelope, compose
@@ -41,6 +43,9 @@ KNOWN_VARIABLES: Final = frozenset(
 )
 """Variables that a touch may use, besides those of the lead."""
 
+_SHARED_VARIABLES: Final = frozenset({"_language", "language", "words", "sender"})
+"""Variables with the same value in all touches of one template."""
+
 
 def load_owner_addresses(
     ctx: AppContext, tx: Transaction, leads: Mapping[int, Mapping[str, Any]], now: datetime
@@ -55,7 +60,7 @@ def load_owner_addresses(
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TouchTemplate:
     """What all touches of one email of one track version share. *reply_to* is the address of a rep, if one sends."""
 
@@ -66,6 +71,12 @@ class TouchTemplate:
     reply_to: Address | None = None
     language: str = ""
     """The language of the email, "" for the default of its track."""
+
+    @cached_property
+    def form(self) -> EmailForm | None:
+        """Return what its touches share in a request; None if each has a request of its own."""
+        values = touch_values({}, self.program, "", "", "", self.language)
+        return make_form(self.compiled, values, _SHARED_VARIABLES) if self.program.batch else None
 
     @property
     def asks_for_owner(self) -> bool:
@@ -178,7 +189,7 @@ def compose_touch(
     if template.reply_to is not None and not ctx.reply_domain:
         envelope = replace(envelope, reply_to=template.reply_to)
     tracked_links = _make_tracked_links(ctx.base_url, template.compiled, message, links, track_opens=track_opens)
-    email = compose(template.compiled, values, envelope, tracked_links)
+    email = compose(template.compiled, values, envelope, tracked_links, template.form)
     own_destinations = _own_destinations(template.compiled, tracked_links, message)
     return ComposedMessage(email, links, own_destinations, template.destinations)
 

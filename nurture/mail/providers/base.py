@@ -43,6 +43,16 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchProvider(Protocol):
+    """A provider whose `send` sends emails of one `ComposedEmail.shared_form` in one request."""
+
+    @property
+    def max_batch(self) -> int:
+        """Return how many emails share a request at most."""
+        ...
+
+
 class SuppressedAddress(NamedTuple):
     """An address that the provider suppresses. *at* is UTC, or None if the provider does not report it.
 

@@ -120,7 +120,8 @@ class ProviderSpec(IntegrationSpec[S]):
     """An email provider: its settings, how it is built, and what it posts to us.
 
     *name*: in NURTURE_PROVIDER, receipts and paths of webhooks. *build*(settings, durable) raises Misconfigured;
-    with *durable*, accepted email must survive a power failure. Its *folder* is None if it sends.
+    with *durable*, accepted email must survive a power failure. Its *folder* is None if it sends. *batches*: several
+    emails may share a request (see BatchProvider).
     """
 
     setting: ClassVar = "provider"
@@ -129,3 +130,4 @@ class ProviderSpec(IntegrationSpec[S]):
     hints: DoctorHints[S] = field(default_factory=DoctorHints)
     events: EventWebhook[S] | None = None
     inbound: InboundWebhook[S] | None = None
+    batches: bool = False

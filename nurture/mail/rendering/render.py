@@ -1,14 +1,15 @@
 """Compose an email for a lead from a compiled email and values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from jinja2 import TemplateError
 
 from nurture.errors import NurtureError
 from nurture.mail.rendering.compile import CompiledEmail
+from nurture.mail.rendering.email_form import EmailForm
 from nurture.mail.rendering.link_rules import UnsafeLink
 from nurture.mail.rendering.link_tracking import TrackedLinks
 
@@ -64,12 +65,20 @@ class Envelope:
     installation_id: str = ""
 
 
+class OwnValues(NamedTuple):
+    """What the bodies of an email add to their *form*, each value escaped for its body."""
+
+    form: EmailForm
+    html: Sequence[str]
+    text: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class ComposedEmail:
     """An email for a provider. *headers* excludes subject, addresses, date and message id.
 
     *return_path* is the address to which failed deliveries are reported, "" for the sender's. A provider that reports
-    them by itself ignores it.
+    them by itself ignores it. With *own_values*, it may share a request with others of its `shared_form`.
     """
 
     ref: str
@@ -83,16 +92,29 @@ class ComposedEmail:
     labels: tuple[str, ...] = ()
     installation_id: str = ""
     return_path: str = ""
+    own_values: OwnValues | None = None
+
+    @property
+    def shared_form(self) -> Hashable:
+        """Return what the emails of one request have in common; None for an email that shares none."""
+        if self.own_values is None:
+            return None
+        reply_to = (self.reply_to.name, self.reply_to.email.partition("@")[2]) if self.reply_to else None
+        return self.own_values.form, self.sender, reply_to, self.labels, self.installation_id
 
 
 def compose(
-    compiled: CompiledEmail, values: Mapping[str, object], envelope: Envelope, tracked_links: TrackedLinks | None = None
+    compiled: CompiledEmail,
+    values: Mapping[str, object],
+    envelope: Envelope,
+    tracked_links: TrackedLinks | None = None,
+    form: EmailForm | None = None,
 ) -> ComposedEmail:
     """Render *compiled* with *values*: plain nested dicts in which a missing field is "".
 
     `unsubscribe_url` in *values* (https: or mailto:) also becomes the List-Unsubscribe header. An email compiled
-    with tracking needs *tracked_links*, and adds the links of this lead to them. Raises CompositionFailed for
-    an unknown name or an unsafe link.
+    with tracking needs *tracked_links*, and adds the links of this lead to them. With the *form* of its template and
+    shared values, it may share a request. Raises CompositionFailed for an unknown name or an unsafe link.
     """
     if tracked_links is not None:
         values = {
@@ -103,8 +125,12 @@ def compose(
         }
     try:
         subject = compiled.subject.render(values)
-        html = compiled.html.render(values)
-        text = compiled.text.render(values)
+        own: OwnValues | None = None
+        if form is None:
+            html, text = compiled.html.render(values), compiled.text.render(values)
+        else:
+            own = OwnValues(form, form.html.find_values(values), form.text.find_values(values))
+            html, text = form.html.fill(own.html), form.text.fill(own.text)
     except (TemplateError, UnsafeLink, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         reason = str(error).rstrip(".")
         raise CompositionFailed(f"{compiled.name} cannot be composed for {envelope.ref}: {reason}.") from error
@@ -124,6 +150,7 @@ def compose(
         headers=_unsubscribe_headers(values.get("unsubscribe_url"), envelope.unsubscribe_mailto),
         labels=envelope.labels,
         installation_id=envelope.installation_id,
+        own_values=own if own is not None and text == text.strip() != "" else None,
     )
 
 

@@ -60,21 +60,33 @@ def encode_payload(email: ComposedEmail, account: Account) -> bytes:
 
 def build_payload(email: ComposedEmail, account: Account) -> dict[str, Any]:
     """Return the request for *email*. Raises InvalidPayload."""
+    personalization = build_personalization(email)
+    own = {name: personalization.pop(name) for name in ("subject", "custom_args")}
+    return build_message(email, account, [personalization]) | own
+
+
+def build_personalization(email: ComposedEmail) -> dict[str, Any]:
+    """Return what is particular to *email* in a request, without its body. Raises InvalidPayload."""
     if not email.subject.strip():
         raise InvalidPayload("the subject is empty")
     if CONTROL_CHARACTERS.search(email.subject):
         raise InvalidPayload("the subject contains a line break or control character")
     personalization: dict[str, Any] = {
-        "to": [_email_address("recipient", email.to, _strip_list_separators(email.to.name))]
+        "to": [_email_address("recipient", email.to, _strip_list_separators(email.to.name))],
+        "subject": email.subject,
+        "custom_args": {MESSAGE_ARG: format_message_arg(email)},
     }
     if email.headers:
         personalization["headers"] = _headers(email.headers)
+    return personalization
+
+
+def build_message(email: ComposedEmail, account: Account, personalizations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the request for *personalizations*; its sender and bodies are those of *email*. Raises InvalidPayload."""
     request: dict[str, Any] = {
-        "personalizations": [personalization],
+        "personalizations": personalizations,
         "from": _email_address("sender", email.sender, _ascii_sender_name(email.sender.name)),
-        "subject": email.subject,
         "content": _content(email),
-        "custom_args": {MESSAGE_ARG: format_message_arg(email)},
         "tracking_settings": _TRACKING_SETTINGS,
         "mail_settings": {"sandbox_mode": {"enable": account.sandbox}},
     }

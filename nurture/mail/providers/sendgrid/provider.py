@@ -1,4 +1,4 @@
-"""Send emails with SendGrid's Mail Send (v3), one request per email."""
+"""Send emails with SendGrid's Mail Send (v3): one request per email, or for up to 1,000 emails of one form."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,8 @@ from nurture.mail.providers.http_client import (
     parse_api_url,
     require_header_value,
 )
-from nurture.mail.providers.sendgrid.payload import Account, encode_payload
+from nurture.mail.providers.sendgrid.batches import MAX_PERSONALIZATIONS, encode_batch, group_emails
+from nurture.mail.providers.sendgrid.payload import Account
 from nurture.mail.providers.sendgrid.responses import (
     KEY_VARIABLE,
     URL_VARIABLE,
@@ -48,6 +49,7 @@ class SendGridProvider:
     """
 
     name = "sendgrid"
+    max_batch = MAX_PERSONALIZATIONS
 
     def __init__(
         self,
@@ -124,7 +126,7 @@ class SendGridProvider:
 
 
 class _Batch:
-    """A batch being sent by workers that share one iterator of emails."""
+    """A batch being sent by workers that share one iterator of requests."""
 
     def __init__(
         self, client: HttpClient, url: URL, account: Account, batch: Sequence[ComposedEmail], now: datetime
@@ -134,7 +136,7 @@ class _Batch:
         self._account = account
         self._batch = batch
         self._now = now
-        self._indexes: Iterator[int] = iter(range(len(batch)))
+        self._requests: Iterator[Sequence[int]] = iter(group_emails(batch))
         self._receipts: list[Receipt] = [NotSent("the batch stopped before this email")] * len(batch)
         self._stop_receipt: NotSent | None = None
         self._blocked_senders: dict[str, NotSent] = {}
@@ -150,15 +152,29 @@ class _Batch:
         return self._receipts
 
     async def _run_worker(self) -> None:
-        for index in self._indexes:
-            email = self._batch[index]
-            try:
-                content = encode_payload(email, self._account)
-            except InvalidPayload as error:
-                self._receipts[index] = Rejected(str(error))
-                continue
-            blocked = await self._wait_for_capacity() or self._blocked_senders.get(email.sender.email)
-            self._receipts[index] = blocked or await self._send_one(email, content)
+        for indexes in self._requests:
+            await self._send(indexes)
+
+    async def _send(self, indexes: Sequence[int]) -> None:
+        """Send the emails with *indexes* in one request; halve a request that is invalid or refused.
+
+        So an email that SendGrid refuses is refused alone.
+        """
+        emails = [self._batch[index] for index in indexes]
+        receipt: Receipt
+        try:
+            content = encode_batch(emails, self._account)
+        except InvalidPayload as error:
+            receipt = Rejected(str(error))
+        else:
+            blocked = await self._wait_for_capacity() or self._blocked_senders.get(emails[0].sender.email)
+            receipt = blocked or await self._call(emails[0], content)
+        if isinstance(receipt, Rejected) and len(indexes) > 1:
+            half = len(indexes) // 2
+            await asyncio.gather(self._send(indexes[:half]), self._send(indexes[half:]))
+            return
+        for index in indexes:
+            self._receipts[index] = receipt
 
     async def _wait_for_capacity(self) -> NotSent | None:
         """Wait until one more call may start; return why none may, if so."""
@@ -173,7 +189,7 @@ class _Batch:
                 return None
             await client.completed.wait()
 
-    async def _send_one(self, email: ComposedEmail, content: bytes) -> Receipt:
+    async def _call(self, email: ComposedEmail, content: bytes) -> Receipt:
         client = self._client
         client.in_flight += 1
         try:

@@ -121,6 +121,7 @@ SPEC: Final = ProviderSpec(
         bounces="SendGrid's Suppressions page",
         find_dry_run=_find_dry_run,
     ),
+    batches=True,
     events=EventWebhook(
         secret="sendgrid_webhook_key",  # noqa: S106 - a name
         source="SendGrid's signed Event Webhook",

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from math import ceil
 
 from nurture.db.transaction import Transaction
+from nurture.domain.code_names import readable
 from nurture.domain.planning import calendar
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.team import Rep
@@ -181,7 +182,7 @@ def _by_rule(found: Iterable[HandoffHistory], labels: Mapping[str, str]) -> tupl
     rows = (
         RuleStats(
             rule,
-            labels.get(rule, rule.replace("-", " ")),
+            labels.get(rule, readable(rule)),
             len(of),
             sum(one.accepted_offer is not None for one in of),
             sum(one.accepted_offer is None and one.offers[-1].state == "rejected" for one in of),

@@ -91,7 +91,7 @@ _RATE_DEFINITIONS: Final = (
         "contact not known",
         lambda one: one.was_only_answered_within(FOLLOW_UP_WINDOW),
         "",
-        "given back with a reason within 7 days; whether the rep contacted the lead is not told; excludes younger ones",
+        "given back with a reason within 7 days, and no contact is recorded; excludes younger ones",
         min_age=FOLLOW_UP_WINDOW,
     ),
     _RateDefinition(

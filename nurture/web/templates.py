@@ -12,6 +12,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from nurture.clock import Clock
+from nurture.domain.code_names import readable_title
 
 _PAGES: Final = Path(__file__).parent / "pages"
 
@@ -47,7 +48,7 @@ class Templates:
             auto_reload=False,
         )
         self._pages.globals["style"] = Markup(style)  # noqa: S704 - our own file
-        self._pages.filters.update(day=_format_day)
+        self._pages.filters.update(day=_format_day, readable_title=readable_title)
         self._clock = clock
 
     def render(self, name: str, **values: object) -> str:

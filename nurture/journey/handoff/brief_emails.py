@@ -9,7 +9,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.lead import full_name
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
-from nurture.journey.handoff.lead_profile import MAX_ACTIVITIES, LeadProfiles
+from nurture.journey.handoff.lead_profile import MAX_ACTIVITIES, LeadProfiles, describe_routing
 from nurture.journey.handoff.lead_profile_queries import load_activities
 from nurture.journey.handoff.rep_emails import OfferEmails, compose_for_rep, format_deadline, make_offer_links
 from nurture.journey.handoff.roster import require_rep
@@ -123,7 +123,7 @@ def _offer_values(offer: OfferRow, policy: Policy, rep: Rep) -> Mapping[str, obj
             "id": offer.id,
             "rule": offer.rule,
             "reason": offer.handoff_reason,
-            "routing_reason": offer.routing_reason,
+            "routing_reason": describe_routing(offer.routing_reason, policy),
             "expires_on": format_deadline(offer.expires_at, rep),
             "reasons": [{"code": each.code, "label": each.label} for each in policy.reject_reasons.values()],
         }

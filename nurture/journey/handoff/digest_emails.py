@@ -11,10 +11,11 @@ from nurture.domain.policy.business_hours import next_business_day_start
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Manager
 from nurture.errors import NotFound
-from nurture.journey.handoff import workspace_queries
+from nurture.journey.handoff import workspace_links, workspace_queries
 from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.manager_page import TeamLead, describe_team_leads
 from nurture.journey.handoff.rep_emails import compose_for_rep
+from nurture.journey.handoff.workspace_links import RepLink
 from nurture.journey.leads.changeset import NewMessage
 from nurture.journey.routing.capacity import working_time
 from nurture.mail.rendering.inert_text import defang_values
@@ -38,12 +39,17 @@ Hello {{ manager.name }},
 these leads of your team wait for longer than agreed, the one that has waited longest first:
 
 {% for one in late %}
-- **{{ one.name }}**{% if one.company %}, {{ one.company }}{% endif %}: {{ one.rep }}, {{ one.breach }}, due
+- **{{ one.name }}**{% if one.company %}, {{ one.company }}{% endif %}: {{ one.rep }}, {{ one.breach }}; next deadline
   {{ one.due }} (lead {{ one.lead_id }}, hand-off {{ one.offer_id }})
 {% endfor %}
 
-To give one to another rep, type `nurture handoffs reassign HAND-OFF REP`.
+{% if team_url %}
+[See your team](<{{ team_url }}> "button")
+{% else %}
 `nurture handoffs reps link {{ manager.id }}` makes a link to the page of your team.
+{% endif %}
+
+To give one to another rep: `nurture handoffs reassign HAND-OFF REP`.
 {% else %}
 what was late yesterday has been done since.
 {% endif %}
@@ -66,6 +72,8 @@ class Digests:
     policy: Policy
     late: Mapping[str, Sequence[TeamLead]]
     cover: Cover
+    links: Mapping[str, RepLink]
+    """A link to the page of each manager; none without a web address."""
 
     @classmethod
     def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
@@ -78,7 +86,8 @@ class Digests:
         for offer, one in zip(offers, describe_team_leads(offers, policy, now), strict=True):
             if one.breach:
                 late[team[offer.rep] or ""].append(one)
-        return cls(ctx, policy, late, Cover.load(tx, policy, now))
+        links = workspace_links.add_links(tx, sorted(managers), now) if ctx.base_url else {}
+        return cls(ctx, policy, late, Cover.load(tx, policy, now), links)
 
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
         """Compose the digest of one manager. Raises NotFound if the policy names the manager no more."""
@@ -89,6 +98,7 @@ class Digests:
         to = self.cover.manager(self.policy, manager)
         values = {
             "manager": {"id": manager.id, "name": to.name},
+            "team_url": self.links[manager.id].url(self.ctx.base_url) if manager.id in self.links else "",
             "late": [defang_values(one._asdict()) for one in self.late[manager.id]],
         }
         email = compose_for_rep(self.ctx, self.policy, message, manager, template, values, to=to)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from nurture.crm.base import Crm
 from nurture.db.transaction import Transaction
+from nurture.domain.code_names import readable
 from nurture.domain.consent.suppression import ActiveSuppression
 from nurture.domain.consent.suppression import describe_suppression as refusal
 from nurture.domain.lead import Lead, Timeline, full_name
@@ -16,10 +17,11 @@ from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
 from nurture.domain.replies import MACHINE_CLASSES, ReplyClass
 from nurture.domain.scoring import bant
+from nurture.domain.signals import SignalKind
 from nurture.journey.accounts.company_talks import CompanyTalk, find_colleagues
 from nurture.journey.handoff import lead_profile_queries
 from nurture.journey.handoff.lead_profile_queries import Activity, EarlierOffer, OwningAccount, SentTouch
-from nurture.journey.handoff.why_now import describe_why_now
+from nurture.journey.handoff.why_now import describe_why_now, read_decision_date
 from nurture.journey.leads import consent_queries, history_queries
 from nurture.journey.leads.changeset import OfferRow
 from nurture.journey.leads.history_queries import LeadRecord
@@ -150,6 +152,14 @@ def rep_name(policy: Policy, rep: str) -> str:
     return found.name if found is not None else rep
 
 
+def describe_routing(routing_reason: str, policy: Policy) -> str:
+    """Return why a rep got a lead, without the rules that did not apply, and with the names of reps."""
+    rules = "|".join(re.escape(one.name) for one in policy.routing_plan.rules)
+    last = re.split(rf"(?:^|; )(?:{rules}): ", routing_reason)[-1]
+    reps = "|".join(re.escape(one.id) for one in policy.reps)
+    return re.sub(rf"(?<![\w-])(?:{reps})(?![\w-])", lambda found: rep_name(policy, found[0]), last)
+
+
 def format_day(at: datetime | object) -> str:
     """Return a date as briefs show it."""
     return f"{at:%d %b %Y}"
@@ -171,7 +181,7 @@ def _no_email_reason(record: LeadRecord, suppressions: Sequence[ActiveSuppressio
 
 _ACTIVITY_LABELS: Final = {
     "changed": "changed in the CRM",
-    "deciding": "stated a decision date",
+    "deciding": "said when they decide",
     "replied": "replied",
     "requested_demo": "asked for a demo",
     "submitted": "filled in a form",
@@ -184,8 +194,10 @@ _ACTIVITY_LABELS: Final = {
 def _activity_values(activity: Activity) -> TemplateValues:
     label = _ACTIVITY_LABELS.get(activity.kind, activity.kind.replace("_", " "))
     if activity.step:
-        label += f" ({activity.step}{', ' + _one_line(activity.link) if activity.link else ''})"
-    description = f"{label}: {_one_line(activity.value)}" if activity.value else label
+        label += f" ({readable(activity.step)}{', ' + _one_line(activity.link) if activity.link else ''})"
+    decides = read_decision_date(activity.value) if activity.kind == SignalKind.DECIDING else None
+    value = f"by {format_day(decides)}" if decides is not None else activity.value
+    description = f"{label}: {_one_line(value)}" if value else label
     return {
         "on": format_day(activity.occurred_at),
         "description": description,
@@ -259,7 +271,7 @@ def _account_values(account: OwningAccount | None, policy: Policy) -> TemplateVa
 def _touch_values(touches: Sequence[SentTouch]) -> TemplateValues:
     if not touches:
         return {"count": 0, "since": "", "newest": []}
-    newest = [{"on": format_day(one.at), "track": one.track or "", "email": one.email} for one in touches]
+    newest = [{"on": format_day(one.at), "track": one.track or "", "email": readable(one.email)} for one in touches]
     return {"count": touches[0].total, "since": format_day(touches[0].first_at), "newest": newest}
 
 
@@ -267,6 +279,11 @@ def describe_earlier_offer(values: TemplateValues) -> str:
     """Return one earlier offer as a sentence: who had the lead, how it ended, and what the rep wrote."""
     said = "".join(f": {values[part]}" for part in ("reason", "note") if values[part])
     return f"{values['rep']} {values['outcome']}{said}" + (f" ({values['on']})" if values["on"] else "")
+
+
+def describe_lapse(reason: str | None) -> str:
+    """Return what the rep of an accepted lead did not do in time."""
+    return "did not say how it stands" if "say how it stands" in (reason or "") else "did not follow up"
 
 
 def earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues:
@@ -279,14 +296,15 @@ def earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues:
         "expired": "did not answer",
         "withdrawn": "was offered it",
         "reassigned": "passed it on",
-        "lapsed": "accepted it and did not follow up",
+        "lapsed": f"accepted it and {describe_lapse(offer.reason)}",
     }
+    has_reason = offer.reason != CALLBACK_RULE and offer.state not in ("reassigned", "lapsed")
     when = format_day(offer.answered_at) if offer.answered_at is not None else ""
     summary = "was asked to call later" if offer.reason == CALLBACK_RULE else labels.get(offer.state, offer.state)
     return {
         "on": when,
         "rep": rep_name(policy, offer.rep),
         "outcome": summary,
-        "reason": "" if offer.reason == CALLBACK_RULE or offer.state == "reassigned" else reason_text,
+        "reason": reason_text if has_reason else "",
         "note": _one_line(offer.note or ""),
     }

@@ -11,7 +11,7 @@ from nurture.domain.policy.team import Rep
 from nurture.errors import NotFound
 from nurture.journey.handoff import queries
 from nurture.journey.handoff.call_back import CALL_LATER, list_colleagues
-from nurture.journey.handoff.lead_profile import LeadProfiles, TemplateValues, format_day, rep_name
+from nurture.journey.handoff.lead_profile import LeadProfiles, TemplateValues, describe_routing, format_day, rep_name
 from nurture.journey.handoff.rep_emails import format_deadline
 from nurture.journey.handoff.responses import is_held
 from nurture.journey.leads.changeset import OfferRow
@@ -39,6 +39,7 @@ class OfferDetails:
     follow_up_within: timedelta
     zone: str
     why_now: str
+    why_this_rep: str
     contact: Mapping[str, str]
     in_hand: bool
     stands: str
@@ -69,6 +70,7 @@ def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDe
         policy.follow_up_within,
         rep.hours.zone,
         profiles.why_now_of(offer, offer_policy, now),
+        describe_routing(offer.routing_reason, offer_policy),
         profiles.contact_of(offer.lead_id),
         offer.state == "accepted" and is_held(offer, record.kind or "", record.ref or ""),
         _describe_work(offer),

@@ -1,12 +1,13 @@
 """Say in a sentence why a lead is handed off now: the label of its rule, and how long ago that happened."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from nurture.domain.planning.callback import CALLBACK_RULE
-from nurture.domain.planning.conditions import SignalCondition, leaves
+from nurture.domain.planning.conditions import DecidesWithin, SignalCondition, leaves
 from nurture.domain.policy.policy import Policy
+from nurture.domain.signals import SignalKind
 from nurture.journey.handoff.lead_profile_queries import Activity
 from nurture.journey.leads.changeset import OfferRow
 
@@ -41,7 +42,26 @@ def describe_why_now(offer: OfferRow, policy: Policy, activities: Sequence[Activ
         if isinstance(part, SignalCondition)
     }
     happened = next((one.occurred_at for one in activities if one.kind in kinds), None)
-    return f"{label[0].upper()}{label[1:]}" + (f" {format_ago(happened, now)}" if happened is not None else "")
+    day = _decision_date(offer, policy, activities)
+    since = f" {format_ago(happened, now)}" if happened is not None else f": by {day.day} {day:%B %Y}" if day else ""
+    return f"{label[0].upper()}{label[1:]}{since}"
+
+
+def _decision_date(offer: OfferRow, policy: Policy, activities: Sequence[Activity]) -> date | None:
+    """Return the date by which the lead says it decides, if its rule asks for one."""
+    rules = [one.when for one in policy.criteria if one.name == offer.rule]
+    if not any(isinstance(part, DecidesWithin) for when in rules for part in leaves(when)):
+        return None
+    stated = next((one.value for one in activities if one.kind == SignalKind.DECIDING), None)
+    return read_decision_date(stated)
+
+
+def read_decision_date(value: str | None) -> date | None:
+    """Return the date that a signal of a decision date carries, None if it carries none."""
+    try:
+        return date.fromisoformat((value or "")[:10])
+    except ValueError:
+        return None
 
 
 def format_ago(at: datetime, now: datetime) -> str:

@@ -12,7 +12,7 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
 from nurture.errors import InvalidState
 from nurture.journey.handoff import call_back, follow_up, queries, workspace_queries
-from nurture.journey.handoff.lead_profile import format_day
+from nurture.journey.handoff.lead_profile import describe_lapse, format_day
 from nurture.journey.handoff.rep_emails import format_deadline
 from nurture.journey.handoff.why_now import rule_label
 from nurture.journey.handoff.workspace_queries import AcceptedLead, FormerLead, OpenOffer
@@ -180,6 +180,8 @@ def _describe_end(former: FormerLead, policy: Policy) -> str:
         return f"you accepted it{when}"
     if former.reason == CALLBACK_RULE:
         return f"you were asked to call later{when}"
+    if former.state == "lapsed":
+        return f"you accepted it{when}, and {describe_lapse(former.reason)} in time"
     reason = policy.reject_reasons.get(former.reason or "")
     return f"you gave it back{when}" + (f" ({reason.label})" if reason is not None else "")
 

@@ -1,9 +1,11 @@
 """Create, check and revoke the secret links to reps' workspaces."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from typing import Final, NamedTuple
 
+from nurture.db.transaction import Transaction
 from nurture.errors import Misconfigured
 from nurture.journey.handoff import workspace_link_queries
 from nurture.journey.handoff.roster import require_rep
@@ -48,9 +50,15 @@ def create(ctx: AppContext, rep: str, now: datetime) -> RepLink:
             require_rep(policy, rep)
         if not ctx.base_url:
             raise Misconfigured("Pages have no public address. Set NURTURE_BASE_URL.")
-        link = RepLink(token_urlsafe(16), rep)
-        workspace_link_queries.add(tx, [(digest(link.token), rep, now, now + LINK_LIFETIME)])
-    return link
+        return add_links(tx, [rep], now)[rep]
+
+
+def add_links(tx: Transaction, people: Iterable[str], now: datetime) -> dict[str, RepLink]:
+    """Create and store a link to the page of each of these reps and managers, with one statement."""
+    links = {one: RepLink(token_urlsafe(16), one) for one in people}
+    rows = [(digest(link.token), rep, now, now + LINK_LIFETIME) for rep, link in links.items()]
+    workspace_link_queries.add(tx, rows)
+    return links
 
 
 def find_rep(ctx: AppContext, token: str, now: datetime) -> str | None:

@@ -12,8 +12,11 @@ import pytest
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.domain.delivery.receipts import Accepted
+from nurture.domain.signals import SignalKind
 from nurture.journey.delivery import claim
 from nurture.journey.delivery.run import deliver
+from nurture.journey.handoff import responses
+from nurture.journey.handoff.offer_page import load_offer_details
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.tracks.enroll import classify
 from nurture.mail.providers.maildir.provider import MaildirProvider
@@ -23,7 +26,7 @@ from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.handoff.briefing import briefed, mailed
 from tests.journey.handoff.test_sla_sweep import MONDAY, escalation_rules
-from tests.journey.observe import RecordingProvider, one, recorded_statements, rows
+from tests.journey.observe import RecordingProvider, one, record_signal, recorded_statements, rows
 
 
 def _text(mail: str) -> str:
@@ -39,7 +42,7 @@ def test_a_brief_shows_reason_activities_replies_and_profile(db: Database, tmp_p
         "Dana Miller-Westerhoff, Head of demand planning and distribution",
         "until Tuesday 6 January 2026, 09:00 (Europe/Berlin)",
         "ready: demo_requested is yes",
-        "04 Jan 2026: clicked (01-hello): www[.]evil.example",
+        "04 Jan 2026: clicked (hello): www[.]evil.example",
         "Reply 0: see hxxp://evil.example/x",
         "You looked at what we sent on 04 Jan 2026. What caught your interest?",
         "Budget: EUR 60,000 this year (test, 05 Jan 2026)",
@@ -49,7 +52,7 @@ def test_a_brief_shows_reason_activities_replies_and_profile(db: Database, tmp_p
         "Fit A (employees at least 200), score 0.0",
         "Account: Acme Group, prospect, of Ben",
         "01 Jan 2026: Ben gave it back: Not now. Noted: Ask Jo; see hxxp://evil.example",
-        "Our emails: 9 since 27 Dec 2025, last 00-letter-about-planning (welcome, 04 Jan 2026)",
+        "Our emails: 9 since 27 Dec 2025, last letter about planning (04 Jan 2026)",
     ):
         assert part.replace("score 0.0", "score ") in body_text, part
     for absent in ("robots.txt", "Reply 2", "http://evil", "www.evil"):
@@ -168,3 +171,23 @@ def test_a_brief_shows_every_field_and_nothing_for_a_missing_one(sqlite_db: Data
     hand_off(ctx, START)
     deliver(ctx, VirtualClock(START))
     assert "Stand: hot; see www[.]evil.example; ." in _text(mailed(tmp_path, "new"))
+
+
+def test_a_brief_says_when_the_lead_decides_and_why_this_rep_in_words(sqlite_db: Database, tmp_path: Path) -> None:
+    rules = sample_rules()
+    soon = "name: decides-soon\n"
+    rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(soon, f"{soon}    label: decides soon\n")
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
+    lead = add_lead(ctx, title="Head", full_name="Dana Miller")
+    run_at(ctx, START)
+    record_signal(ctx, lead, SignalKind.DECIDING, START + timedelta(hours=1), "2026-02-20")
+    run_at(ctx, START + timedelta(hours=1))
+    responses.reject(ctx, one(ctx, "SELECT id FROM offer"), "wrong-person", START + timedelta(hours=2))
+    record_signal(ctx, lead, SignalKind.DECIDING, START + timedelta(days=9), "2026-02-21")
+    run_at(ctx, START + timedelta(days=9))
+    newest = one(ctx, "SELECT max(id) FROM offer")
+    details = load_offer_details(ctx, newest, START + timedelta(days=9))
+    assert details.why_now == "Decides soon: by 21 February 2026"
+    assert details.why_this_rep.startswith("pool everyone, Ana declined it or did not answer, round robin: Ben is next")
+    activities = [one["description"] for one in details.profile["activities"]]  # type: ignore[index, union-attr]
+    assert activities[0] == "said when they decide: by 21 Feb 2026"

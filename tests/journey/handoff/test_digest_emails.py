@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 
 from nurture.db.engine import Database
-from nurture.journey.handoff import responses
+from nurture.journey.handoff import responses, workspace_links
 from nurture.runtime.context import AppContext
 from tests.journey.builders import add_lead, make_context, run_at
 from tests.journey.handoff.test_sla_sweep import DAY, HOUR, MONDAY, PEOPLE, escalation_rules
@@ -45,6 +46,18 @@ def test_what_is_late_comes_in_one_email_on_the_next_business_day(db: Database, 
     assert "Erik Holm: Ben, answer overdue, escalated" in " ".join(text.replace("*", "").split())
     assert "hand-off 2" in text
     assert rows(ctx, "SELECT kind, count(*) FROM message WHERE rep = 'lena' GROUP BY kind") == [("digest", 1)]
+
+
+def test_a_digest_links_to_the_page_of_the_team(sqlite_db: Database, tmp_path: Path) -> None:
+    ctx = _context(sqlite_db, tmp_path)
+    ctx.base_url = "https://go.example.com"
+    add_lead(ctx, demo_requested=True, full_name="Dana Miller", at=MONDAY)
+    morning = MONDAY + DAY - HOUR
+    run_at(ctx, MONDAY, MONDAY + 4 * HOUR, MONDAY + 5 * HOUR, morning)
+    text = next(text for subject, text in _mails(tmp_path) if subject.startswith("Late leads"))
+    token = re.search(r"https://go[.]example[.]com/i/([\w-]+)", text)
+    assert token is not None
+    assert workspace_links.find_rep(ctx, token[1], morning) == "lena"
 
 
 def test_a_hot_lead_is_escalated_at_once(sqlite_db: Database, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_page_shows_what_waits_and_viewing_changes_nothing(world: World, pat
     assert page.status_code == 200
     assert "1 lead, 0 for too long." in page.text
     assert "Acme &amp; Sons &lt;Ltd&gt;" in page.text
-    assert re.search("in needs-a-look since Monday 5 January 2026, 12:00", page.text)
+    assert re.search("in Needs a look since Monday 5 January 2026, 12:00", page.text)
     assert "Ana gave it back: Please check: A &lt;b&gt;second&lt;/b&gt; Dana? (05 Jan 2026)" in page.text
     assert world.all_rows() == before
 

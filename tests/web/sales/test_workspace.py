@@ -34,7 +34,7 @@ def test_the_workspace_shows_open_offers_and_viewing_changes_nothing(world: Worl
     before = world.all_rows()
     page = world.client.get(_workspace_path(world))
     assert page.status_code == 200
-    assert "1 to answer, 0 to follow up, 0 former leads on tracks." in page.text
+    assert "1 to answer, 0 to follow up, 0 in work, 0 former leads on tracks." in page.text
     assert "Dana Miller" in page.text
     assert "Acme &amp; Sons &lt;Ltd&gt;" in page.text
     assert "Answer by Tuesday 6 January 2026, 08:00 (UTC)" in page.text

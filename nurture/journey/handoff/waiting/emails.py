@@ -165,7 +165,7 @@ def _list_values(found: WaitingList, policy: Policy, person: Rep | Manager, page
             "more": max(found.count - len(found.leads), 0),
             "queues": [
                 {
-                    "name": one.name,
+                    "name": one.title,
                     "description": one.description,
                     "count": one.counts.waiting,
                     "late": one.counts.late,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from nurture.db.transaction import Transaction
+from nurture.domain.code_names import readable_title
 from nurture.domain.lead import SALES_QUEUES, Queue, name_in_list
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.business_hours import WorkCalendar
@@ -27,7 +28,7 @@ from nurture.journey.routing.capacity import working_time
 
 QUEUE_REASONS: Final[Mapping[str, str]] = {
     Queue.HAND_OFF: "ready, and no rep has capacity",
-    Queue.MANAGER_DECISION: "asked for contact or is hot, and no rep answered, or its company's rep is full",
+    Queue.MANAGER_DECISION: "asked for contact or is hot, and no rep answered, or its company's rep cannot take it",
     Queue.NO_REP: "ready, and no rule gives a rep",
     Queue.ACCOUNT_AMBIGUOUS: "belongs to one of several accounts",
     Queue.ACCOUNT_OWNER_UNAVAILABLE: "of a customer whose owner cannot take it",
@@ -50,6 +51,11 @@ class WaitingQueue:
     rule: QueueRule | None
     counts: QueueCounts
     late_since: datetime
+
+    @property
+    def title(self) -> str:
+        """Return the name as people read it."""
+        return readable_title(self.name)
 
     @property
     def description(self) -> str:
@@ -123,7 +129,7 @@ def describe_leads(found: WaitingList, zone: str) -> list[dict[str, object]]:
             "id": one.lead_id,
             "name": name_in_list(one.fields),
             "company": str(one.fields.get("company") or ""),
-            "queue": one.queue,
+            "queue": readable_title(one.queue),
             "since": format_time(one.entered_at, zone),
             "late": found.is_late(one),
             "hot": bool(one.hot),

@@ -192,7 +192,7 @@ def test_the_owner_of_queues_gets_one_list_each_business_morning(ctx: AppContext
     mails = [path.read_text("utf-8").replace("=\n", "") for path in (tmp_path / "maildir" / "new").iterdir()]
     lists = [mail for mail in mails if "wait" in mail.split("\n\n")[0]]
     assert len(lists) == 5
-    assert all("no-address" in mail and "http://evil" not in mail for mail in lists)
+    assert all("No address" in mail and "http://evil" not in mail for mail in lists)
 
 
 def test_checking_queues_costs_as_many_statements_for_many_leads_as_for_few(db: Database, tmp_path: Path) -> None:

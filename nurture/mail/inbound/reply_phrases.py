@@ -7,9 +7,10 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from nurture.domain.replies import ReplyClass
+from nurture.mail.inbound.concepts import find_language
 from nurture.mail.inbound.learned_meaning import weigh
 from nurture.mail.inbound.learned_words import find_telling_words
-from nurture.mail.inbound.phrase_patterns import PhraseIndex, Sentence, load_list, load_rules, normalize
+from nurture.mail.inbound.phrase_patterns import Phrase, PhraseIndex, Sentence, load_list, load_rules, normalize
 
 _PRIORITY: Final = (
     ReplyClass.ERASURE_REQUEST,
@@ -63,6 +64,9 @@ _MAX_RISK: Final = {ReplyClass.WANTS_TO_TALK: 0.08, ReplyClass.QUESTION: 0.05, R
 _MAX_RISK_COLD: Final = 0.3
 """The probabilities of an opt-out from which a person decides, by the class that is likely otherwise."""
 
+_MAX_RISK_WITH_WORDS: Final = 0.02
+"""The same for a reply that would be handed off and has words of an opt-out or of an exception to one."""
+
 _MIN_WORDLESS: Final = 0.5
 """The probability from which a reply without words of any class is shown as a possible opt-out, not as unclear."""
 
@@ -75,6 +79,7 @@ _SURE_CLASS: Final = 0.6
 
 _EXCEPTED: Final = f"unless {ReplyClass.NO_MAIL}"
 _HAS_WORDS: Final = f"means {ReplyClass.POSSIBLE_OPT_OUT}"
+_FOREIGN_WORD: Final = "opt-out in another language"
 _WANTS_TO_TALK: Final = f"means {ReplyClass.WANTS_TO_TALK}"
 _CLAIMS: Final = frozenset(f"means {one}" for one in _ABOVE_ONLY)
 _OF_PROGRAMS: Final = (ReplyClass.ABSENCE, ReplyClass.AUTOMATIC)
@@ -120,13 +125,13 @@ def decide(chances: Mapping[ReplyClass, float], signs: frozenset[str]) -> ReplyC
     if refused >= (_SURE_EXCEPTED if is_excepted else _SURE):
         return ReplyClass.POSSIBLE_OPT_OUT if _WANTS_TO_TALK in signs else ReplyClass.NO_MAIL
     likely = max(chances, key=lambda one: chances[one] if one is not ReplyClass.NO_MAIL else 0.0)
-    if is_excepted:
-        if refused >= _MAX_RISK_COLD:
-            return ReplyClass.UNCLEAR_SHORT
-    elif _HAS_WORDS in signs and likely in _MAX_RISK:
+    if _FOREIGN_WORD in signs and likely in _MAX_RISK and not is_excepted:
         return ReplyClass.POSSIBLE_OPT_OUT
-    elif refused >= _MAX_RISK.get(likely, _MAX_RISK_COLD):
-        is_thin = f"means {ReplyClass.UNCLEAR}" in signs and refused < _MIN_WORDLESS
+    has_words = is_excepted or _HAS_WORDS in signs
+    if refused >= (
+        _MAX_RISK_WITH_WORDS if has_words and likely in _MAX_RISK else _MAX_RISK.get(likely, _MAX_RISK_COLD)
+    ):
+        is_thin = is_excepted or (f"means {ReplyClass.UNCLEAR}" in signs and refused < _MIN_WORDLESS)
         return ReplyClass.UNCLEAR_SHORT if is_thin else ReplyClass.POSSIBLE_OPT_OUT
     if likely in _MAX_RISK:
         limit = _MAX_REFUSAL_ASKED if _WANTS_TO_TALK in signs else _MAX_REFUSAL
@@ -167,6 +172,8 @@ def _find_by_phrases(above: str, full: str, subject: str) -> _ByPhrases:
     signs.update(f"unless {one}" for one in _KINDS if _exceptions(one).find(sentence))
     weak, half = _find_weak_sign(above), _find_possible_opt_out(above)
     signs.update(name for name, one in (("weak", weak), ("half", half)) if one)
+    if weak and _has_foreign_opt_out(above):
+        signs.add(_FOREIGN_WORD)
     meaning, is_sure = _rank(found, above, weak or half)
     if meaning.reply_class is ReplyClass.UNCLEAR and _QUESTION.search(full[:_MAX_LENGTH]):
         meaning = Meaning(ReplyClass.QUESTION, "a question mark")
@@ -295,18 +302,36 @@ def _find_weak_sign(text: str) -> str:
 
     In a short text, the words that alone are an opt-out in some language are enough.
     """
-    sentence = Sentence.of(text)
-    if count_words(text) <= _MAX_WORDS_SHORT and not _exceptions(ReplyClass.NO_MAIL).find(sentence):
-        words = _long_opt_outs().find(sentence)
-        if words:
-            return f"says '{min(words).words}'"
+    words = _find_words_alone(text)
+    if words:
+        return f"says '{min(words).words}'"
     return next((evidence for _, evidence in _find_rules(text, kinds=_WEAK)), "")
+
+
+def _find_words_alone(text: str) -> set[Phrase]:
+    """Return the words of a short text that alone are an opt-out in some language."""
+    sentence = Sentence.of(text)
+    if count_words(text) > _MAX_WORDS_SHORT or _exceptions(ReplyClass.NO_MAIL).find(sentence):
+        return set()
+    return _long_opt_outs().find(sentence)
+
+
+def _has_foreign_opt_out(text: str) -> bool:
+    """Return whether all such words of a short text are of other languages than its own."""
+    words = _find_words_alone(text)
+    return bool(words) and not any((find_language(text), one) in _alone_opt_outs() for one in words)
+
+
+@cache
+def _alone_opt_outs() -> frozenset[tuple[str, Phrase]]:
+    """Return (language, phrase) of the texts that alone are an opt-out."""
+    return frozenset(load_list("alone", ReplyClass.NO_MAIL.value))
 
 
 @cache
 def _long_opt_outs() -> PhraseIndex:
     """Return the texts that alone are an opt-out, without short words, which mean something else elsewhere."""
-    phrases = (phrase for _, phrase in load_list("alone", ReplyClass.NO_MAIL.value))
+    phrases = (phrase for _, phrase in _alone_opt_outs())
     return PhraseIndex(one for one in phrases if len(_NO_SPACES.sub("**", one.words)) >= _MIN_LETTERS)
 
 

@@ -29,7 +29,7 @@ from nurture.mail.inbound import learned_meaning
 from nurture.mail.inbound.learned_meaning import find_probabilities, make_features
 from nurture.mail.inbound.learned_words import BUCKETS, LEARNED_CLASSES, UNIT, WEIGHTS_FILE, Features, find_features
 from nurture.mail.inbound.message import parse_mail
-from nurture.mail.inbound.reply_phrases import decide, find_signs
+from nurture.mail.inbound.reply_phrases import decide, find_signs, is_opt_out_subject
 from nurture.mail.inbound.reply_text import extract_own_text
 from tests.mail.inbound.corpus_scores import CORPUS
 from tests.mail.inbound.replying import mail
@@ -76,12 +76,16 @@ def digest_corpus() -> bytes:
 
 
 def read_examples() -> list[Example]:
-    """Return the examples of both halves, with the signs of phrases for `calibration`."""
+    """Return the examples of both halves, with the signs of phrases for `calibration`.
+
+    Texts that say nothing because their subject is the opt-out teach nothing.
+    """
     return [
         make_example(entry["text"], entry["class"], path.stem, half)
         for half in HALVES
         for path in sorted(CORPUS.glob(f"{half}/*.yaml"))
         for entry in YAML(typ="safe").load(path.read_text("utf-8"))
+        if not is_opt_out_subject(entry.get("subject", ""))
     ]
 
 

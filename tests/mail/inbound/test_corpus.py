@@ -9,15 +9,13 @@ import pytest
 from nurture.domain.replies import ReplyClass
 from tests.mail.inbound.corpus_scores import MAIN_LANGUAGES, Judged, judge, score
 
-not_yet = pytest.mark.xfail(strict=True, reason="new texts of some languages miss the aims")
-
 
 @cache
 def judged(half: str) -> tuple[Judged, ...]:
     return tuple(judge(half))
 
 
-@pytest.mark.parametrize("half", ["open", pytest.param("held_back", marks=not_yet)])
+@pytest.mark.parametrize("half", ["open", "held_back"])
 def test_nearly_every_opt_out_is_found_and_nearly_nothing_else(half: str) -> None:
     found = score(judged(half))
     assert found.precision >= 0.98
@@ -29,14 +27,19 @@ def test_nearly_every_opt_out_is_found_and_nearly_nothing_else(half: str) -> Non
 def test_opt_outs_on_new_texts_are_precise_and_the_rest_waits_for_a_person() -> None:
     """The figures of the held-back half, without room to get worse."""
     found = score(judged("held_back"))
-    assert found.precision >= 0.975
-    assert found.recall >= 0.945
+    assert found.precision >= 0.98
+    assert found.recall >= 0.97
     held = {ReplyClass.POSSIBLE_OPT_OUT, ReplyClass.UNCLEAR_SHORT}
     opt_outs = [one for one in judged("held_back") if one.expected == ReplyClass.NO_MAIL]
-    assert sum(one.is_right or one.found in held for one in opt_outs) >= 0.985 * len(opt_outs)
+    assert sum(one.is_right or one.found in held for one in opt_outs) >= 0.99 * len(opt_outs)
 
 
-@pytest.mark.parametrize(("half", "most"), [("open", 0.005), ("held_back", 0.005)])
+def test_most_questions_do_not_wait_for_a_person() -> None:
+    questions = [one for one in judged("held_back") if one.expected == ReplyClass.QUESTION]
+    assert sum(one.found is ReplyClass.POSSIBLE_OPT_OUT for one in questions) <= 0.15 * len(questions)
+
+
+@pytest.mark.parametrize(("half", "most"), [("open", 0.005), ("held_back", 0.0)])
 def test_few_opt_outs_are_handed_off(half: str, most: float) -> None:
     found = score(judged(half))
     assert found.hot <= most * found.opt_outs

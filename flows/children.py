@@ -1,4 +1,4 @@
-"""Entry points of the child processes of `nurture up`: `python -m flows.children prefect|loop|web`.
+"""Entry points of the child processes of `nurture up`: `python -m flows.children prefect|loop|web|console`.
 
 Standard input is a pipe from the parent. It closes when the parent ends, even by a kill; then the child stops.
 """
@@ -46,7 +46,16 @@ def web_server() -> None:
         )
 
 
-CHILDREN: Final = {"prefect": prefect_server, "loop": stage_loop, "web": web_server}
+def console_server() -> None:
+    """Serve the console. `nurture up` has invited the first admin."""
+    from nurture.app import open_app  # noqa: PLC0415
+    from nurture.console.serving import serve_console  # noqa: PLC0415
+
+    with open_app(pages=True) as app:
+        serve_console(app, on_listening=lambda _url, _port: None)
+
+
+CHILDREN: Final = {"prefect": prefect_server, "loop": stage_loop, "web": web_server, "console": console_server}
 
 
 def _exit_with_parent() -> None:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from flows.child_processes import CLIENT_SECRET, SERVER_SECRET
+from nurture.console.settings import CONSOLE_SETTINGS
 from nurture.errors import Misconfigured
 from nurture.settings import Settings
 from nurture.settings_model import ENV_PREFIX, variable_name
@@ -74,14 +75,24 @@ def build_environment(
     Prefect settings in *operator_environment* are kept. The server's secret is set for the server and for its
     clients; it is new unless the operator sets one. Raises Misconfigured for a setting that would unlock it.
     """
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", ENV_PREFIX))}
     return (
-        others
+        _other_variables()
         | nurture_variables(settings)
         | _DEFAULTS
         | {_SERVICES + "DB_VACUUM_RETENTION_PERIOD": str(settings.keep_runs * 86_400)}
         | _lock_settings(home, port, prefect_settings(operator_environment))
     )
+
+
+def build_console_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of the console: without Prefect's variables, and without secrets but the database's."""
+    wanted = {variable_name(name) for name in CONSOLE_SETTINGS}
+    own = {name: value for name, value in nurture_variables(settings).items() if name in wanted}
+    return _other_variables() | own
+
+
+def _other_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", ENV_PREFIX))}
 
 
 def prefect_settings(environment_variables: Mapping[str, str]) -> dict[str, str]:

@@ -31,7 +31,10 @@ STABLE_SECONDS: Final = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What `flows.up` has prepared: the children's *environment*, the *urls* of pages and server, lines to print."""
+    """What `flows.up` has prepared: the children's *environment*, the *urls* of pages and server, lines to print.
+
+    A child in *own_environments* has its own; the console is started if it is there.
+    """
 
     home: str
     environment: dict[str, str]
@@ -39,6 +42,7 @@ class Plan:
     lines: list[str]
     sign_in: str
     lock: int
+    own_environments: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -68,7 +72,7 @@ class Supervisor:
 
     children: ChildProcesses
     say: Callable[[str], None]
-    names: tuple[str, ...] = ("web", "loop", "prefect")
+    names: tuple[str, ...]
     back_offs: dict[str, BackOff] = field(default_factory=dict)
 
     def start_all(self) -> None:
@@ -100,6 +104,8 @@ class _StartReport:
             "Pages": (urls["Pages"], "/healthz", "the pages"),
             "Prefect": (urls["Prefect"], "/api/health", "Prefect's server, half a minute the first time"),
         }
+        if "Console" in urls:
+            self._waiting["Console"] = (urls["Console"], "/health", "the console")
         self.is_prefect_checked = False
 
     def update(self, lines: list[str]) -> None:
@@ -125,8 +131,8 @@ def supervise(plan: Plan, say: Callable[[str], None]) -> None:
 
     Raises Misconfigured if Prefect's server is open to everybody.
     """
-    children = ChildProcesses(Path(plan.home), plan.environment)
-    supervisor = Supervisor(children, say)
+    children = ChildProcesses(Path(plan.home), plan.environment, plan.own_environments)
+    supervisor = Supervisor(children, say, ("web", *plan.own_environments, "loop", "prefect"))
     with stop_on_signal(signal.SIGHUP) as stop:
         try:
             say("Starting the pages, the loop and Prefect's server ...")

@@ -35,6 +35,7 @@ NOT_RUN_HERE = {
     ("README.md", "Two commands"): "the demo has tests of its own, and the tests run already",
     ("docs/operators.md", "One machine"): "tests/flows/test_up.py starts it",
     ("docs/operators.md", "API"): "tests/cli/test_tokens.py runs it against a server",
+    ("docs/operators.md", "Console"): "tests/cli/test_console.py runs it",
     ("docs/operators.md", "Several machines"): "its servers stay up; what it exports is checked below",
 }
 """Sections whose examples no test of this folder types, and why."""

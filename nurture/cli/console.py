@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
-from nurture.app import open_app
+from nurture.app import App, open_app
 from nurture.cli.output import JsonOption, err, format_cell, pluralize, print_result, print_table
 from nurture.clock import RealClock
 from nurture.console import users
+from nurture.console.settings import without_secrets
 from nurture.console.users import Invitation, Role
 from nurture.journey.handoff import roster
 from nurture.settings import Settings
@@ -25,18 +27,23 @@ def serve(
     json: JsonOption = False,
 ) -> None:
     """Serve the console: pages for marketers and sales, with sign-in. Ctrl-C stops it."""
+    with open_app(without_secrets(Settings.read()), pages=True) as app:
+        serve_app(app, host, port, json=json)
+
+
+def serve_app(app: App, host: str | None = None, port: int | None = None, *, json: bool) -> None:
+    """Serve the console of *app* until SIGINT or SIGTERM, and print how to sign in."""
     from nurture.console.serving import serve_console  # noqa: PLC0415 - the other commands never load it
 
-    with open_app(pages=True) as app:
+    def print_url(url: str, bound_port: int) -> None:
+        invitation = users.invite_first_admin(app.database, RealClock().now())
+        link = invitation.url(url) if invitation is not None else None
+        text = f"Listening on {url}. Ctrl-C stops."
+        if link is not None:
+            text += f"\nThe first admin signs in here, once: {link}"
+        print_result({"url": url, "port": bound_port, "invitation": link}, Text(text), json=json)
 
-        def print_url(url: str, bound_port: int, invitation: Invitation | None) -> None:
-            link = invitation.url(url) if invitation is not None else None
-            text = f"Listening on {url}. Ctrl-C stops."
-            if link is not None:
-                text += f"\nThe first admin signs in here, once: {link}"
-            print_result({"url": url, "port": bound_port, "invitation": link}, escape(text), json=json)
-
-        serve_console(app, host, port, on_listening=print_url)
+    serve_console(app, host, port, on_listening=print_url)
 
 
 def add(

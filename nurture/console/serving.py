@@ -3,10 +3,7 @@
 from collections.abc import Callable
 
 from nurture.app import App
-from nurture.clock import RealClock
-from nurture.console import users
 from nurture.console.app import create_console
-from nurture.console.users import Invitation
 from nurture.web.server import serve
 
 
@@ -15,11 +12,11 @@ def serve_console(
     host: str | None = None,
     port: int | None = None,
     *,
-    on_listening: Callable[[str, int, Invitation | None], None],
+    on_listening: Callable[[str, int], None],
 ) -> None:
     """Serve the console of *app* until SIGINT or SIGTERM.
 
-    *on_listening* gets its address, its port, and the invitation of the first admin while nobody has a password.
+    *on_listening* gets its address and its port.
     """
     settings = app.settings
     where = host or settings.console_host
@@ -27,8 +24,7 @@ def serve_console(
 
     def announce(bound_port: int) -> None:
         direct = f"http://{f'[{where}]' if ':' in where else where}:{bound_port}"
-        invitation = users.invite_first_admin(app.database, RealClock().now())
-        on_listening(settings.console_url or direct, bound_port, invitation)
+        on_listening(settings.console_url or direct, bound_port)
 
     console = create_console(app.ctx, app.clock, url=settings.console_url or "")
     serve(console, where, wanted, trusted=settings.proxies, on_listening=announce, web_sockets=True)

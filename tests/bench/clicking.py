@@ -77,6 +77,7 @@ def _running(folder: Path) -> Iterator[RunningStack]:
         "NURTURE_SPOOL": str(folder / "spool"),
         "NURTURE_WEB_PORT": str(port),
         "NURTURE_PREFECT_PORT": str(any_port()),
+        "NURTURE_CONSOLE": "no",
         "NURTURE_BASE_URL": f"http://127.0.0.1:{port}",
     }
     settings = Settings(

@@ -38,7 +38,11 @@ _TEMPLATES: Final = Path(__file__).parents[2] / "templates"
 def measure(folder: Path) -> list[Figure | Skipped]:
     """Post demo requests of known leads to the API at random times, and wait for the briefs of all of them."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "NURTURE_"))}
-    environment |= {"NURTURE_WEB_PORT": str(any_port()), "NURTURE_PREFECT_PORT": str(any_port())}
+    environment |= {
+        "NURTURE_WEB_PORT": str(any_port()),
+        "NURTURE_PREFECT_PORT": str(any_port()),
+        "NURTURE_CONSOLE": "no",
+    }
     settings = Settings(database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir")
     sources = dict(read_folder(_TEMPLATES))
     sources["sales/policy.yaml"] = sources["sales/policy.yaml"].replace("capacity: 8", "capacity: 200")

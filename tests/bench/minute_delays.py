@@ -74,7 +74,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
 def _running(folder: Path) -> Iterator[None]:
     """Run `nurture up` until the end of the block, from when its pages answer."""
     web = str(any_port())
-    ports = {"NURTURE_WEB_PORT": web, "NURTURE_PREFECT_PORT": str(any_port())}
+    ports = {"NURTURE_WEB_PORT": web, "NURTURE_PREFECT_PORT": str(any_port()), "NURTURE_CONSOLE": "no"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "NURTURE_"))}
     program = subprocess.Popen(
         [sys.executable, "-c", _START_UP], cwd=folder, env=environment | ports, stderr=subprocess.DEVNULL

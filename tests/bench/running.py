@@ -1,4 +1,4 @@
-"""What `nurture up` costs with nothing to do: CPU time, memory, and bytes of Prefect's database."""
+"""What `nurture up` costs with nothing to do: CPU time, memory, and bytes of Prefect's database; its console apart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 def measure(folder: Path) -> list[Figure | Skipped]:
     """Measure an idle `nurture up` on an empty database for MINUTES minutes (default 10)."""
     minutes = float(os.environ.get("MINUTES", "10"))
-    ports = {"NURTURE_WEB_PORT": str(any_port()), "NURTURE_PREFECT_PORT": str(any_port())}
+    names = ("NURTURE_WEB_PORT", "NURTURE_PREFECT_PORT", "NURTURE_CONSOLE_PORT")
+    ports = {name: str(any_port()) for name in names}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "NURTURE_"))}
     environment |= {**ports, "NURTURE_JOURNAL_DIR": str(folder / "journal")}
     with (folder / "up.log").open("wb") as log:
@@ -44,9 +45,11 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         time.sleep(WARM_UP_SECONDS)
         tree = _tree(program.pid)
         began, cpu, used = time.monotonic(), _cpu_seconds(tree), _prefect_bytes(folder)
-        memory = 0.0
+        memory = console_memory = 0.0
+        console = next(pid for pid in tree if _name(pid) == "console")
         while time.monotonic() - began < minutes * 60:
-            memory = max(memory, sum(_memory_mb(pid) for pid in _tree(program.pid)))
+            console_memory = max(console_memory, _memory_mb(console))
+            memory = max(memory, sum(_memory_mb(pid) for pid in _tree(program.pid) if pid != console))
             time.sleep(5)
         hours = (time.monotonic() - began) / 3_600
         spent = {pid: seconds - cpu.get(pid, 0) for pid, seconds in _cpu_seconds(_tree(program.pid)).items()}
@@ -55,11 +58,16 @@ def measure(folder: Path) -> list[Figure | Skipped]:
     finally:
         program.send_signal(signal.SIGINT)
         program.wait(30)
+    console_spent = spent.pop(console)
     note = f"{minutes:g} minutes: {parts}"
     return [
         Figure("up_idle_cpu_percent", sum(spent.values()) / hours / 36, "% of a core", maximum=3, note=note),
         Figure("up_idle_prefect_mb_per_hour", grown / hours, "MB", maximum=1, note="pages of prefect.db in use"),
-        Figure("up_idle_memory_mb", memory, "MB", maximum=450, note="PSS of all processes, the most of any moment"),
+        Figure(
+            "up_idle_memory_mb", memory, "MB", maximum=450, note="PSS of all but the console, the most of any moment"
+        ),
+        Figure("console_idle_cpu_percent", console_spent / hours / 36, "% of a core", maximum=0.5, note="never opened"),
+        Figure("console_idle_memory_mb", console_memory, "MB", maximum=160, note="PSS of the console, never opened"),
     ]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
@@ -41,6 +43,7 @@ auth_string = "open"
 cors_allowed_origins = "*"
 csrf_protection_enabled = false
 """
+TOKEN = "a-secret-of-the-pages"
 ANY_ID = "3f2c6f4e-9f0b-4a55-8a52-0d7f0c1f7f11"
 custody = table(lead_tables.Custody)
 
@@ -58,6 +61,10 @@ class Started:
     @property
     def pages(self) -> str:
         return f"http://127.0.0.1:{self.environment['NURTURE_WEB_PORT']}"
+
+    @property
+    def console(self) -> str:
+        return f"http://127.0.0.1:{self.environment['NURTURE_CONSOLE_PORT']}"
 
     @property
     def port(self) -> str:
@@ -98,7 +105,7 @@ class Started:
 
     def tree(self) -> list[int]:
         """Return its child processes, found by the variables in their environment."""
-        mark = f"NURTURE_WEB_PORT={self.environment['NURTURE_WEB_PORT']}".encode()
+        mark = f"NURTURE_CONSOLE_PORT={self.environment['NURTURE_CONSOLE_PORT']}".encode()
         return [int(one.name) for one in Path("/proc").glob("[0-9]*") if mark in _environ(one)]
 
 
@@ -117,6 +124,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_WEB_PORT": str(any_port()),
         "NURTURE_PREFECT_PORT": str(any_port()),
+        "NURTURE_CONSOLE_PORT": str(any_port()),
+        "NURTURE_METRICS_TOKEN": TOKEN,
     }
     settings = Settings(database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir")
     with open_app(settings, upgrade=True, live=True) as app:
@@ -316,6 +325,18 @@ def test_the_pages_live_on_while_prefect_is_dead_and_each_dead_child_comes_back(
     until(lambda: started.custodian(lead) == "track", 90)
     until(lambda: is_served(f"{started.api.url}/health"), 120)
     assert started.program.poll() is None
+
+
+def test_the_console_answers_without_the_secrets_of_the_others_and_comes_back(started: Started) -> None:
+    until(lambda: is_served(f"{started.console}/health"), 60)
+    of_web, of_console = (_environ(Path(f"/proc/{started.child(name)}")) for name in ("web", "console"))
+    assert any(TOKEN.encode() in one for one in of_web)
+    assert not any(TOKEN.encode() in one for one in of_console)
+    assert [one for one in of_console if one.startswith((b"PREFECT_", b"NURTURE_PROVIDER"))] == []
+    link = until(lambda: re.search(r"Admin: +(http://127\.0\.0\.1:\d+/invitation/\S+)", started.said()), 120)
+    assert "Choose a password" in urllib.request.urlopen(link[1], timeout=10).read().decode()
+    started.kill("console")
+    until(lambda: is_served(f"{started.console}/health"), 60)
 
 
 def test_an_interrupt_stops_everything_within_ten_seconds(started: Started) -> None:

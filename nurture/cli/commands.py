@@ -97,6 +97,7 @@ COMMANDS: Final = {
     "practice run": "practice:run",
     "practice show": "practice:show",
     "practice serve": "practice:serve",
+    "practice console": "practice:console",
     "practice do": "practice:do",
     "practice delete": "practice:delete",
     "users add": "console:add",

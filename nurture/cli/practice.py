@@ -19,6 +19,7 @@ from nurture.cli.arguments import ClicksOption, MappingOption, RepliesOption, Te
 from nurture.cli.leads import print_lead_import
 from nurture.cli.output import JsonOption, err, format_counts, make_table, out, pluralize, print_json, print_result
 from nurture.clock import RealClock, parse_time
+from nurture.console.settings import without_secrets
 from nurture.db import clock_row
 from nurture.definitions.schema_check import InvalidValue
 from nurture.definitions.values import read_positive_span
@@ -216,6 +217,20 @@ def serve(folder: FolderOption = FOLDER, json: JsonOption = False) -> None:
                 out.print(f"  {escape(str(mail))}", soft_wrap=True)
             _print_next(folder, "run 1 day")
         serve_app(app, json=json)
+
+
+def console(
+    folder: FolderOption = FOLDER,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The port; default 8026.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Open the console on a practice world, on its virtual time. Ctrl-C stops it."""
+    from nurture.cli.console import serve_app  # noqa: PLC0415 - the other commands do without
+
+    with open_world(folder) as description:
+        settings = without_secrets(world.world_settings(folder, description))
+        with open_app(settings, pages=True) as app:
+            serve_app(app, port=port, json=json)
 
 
 def _people_links(app: App) -> Iterator[tuple[str, str]]:

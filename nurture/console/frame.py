@@ -89,7 +89,8 @@ def _draw_account(user: User, path: str, theme: str) -> None:
     with components.block("account", "details"):
         components.write("summary", user.login)
         with components.block("menu"):
-            components.paragraph(user.role.replace("_", " "), "soft")
+            components.paragraph(f"Role: {user.role.replace('_', ' ')}")
+            components.paragraph("Colors", "soft")
             for value, label in THEMES.items():
                 href = f"/theme/{value or 'auto'}?next={quote(path, safe='')}"
                 drawn = components.link(label, href)

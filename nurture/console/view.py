@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from nicegui import ui
+from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from starlette.requests import Request
 
@@ -70,8 +71,13 @@ class View:
             return 401, None
         except NotFound as error:
             return 404, error.reason
-        except (Refused, DatabaseUnavailable) as error:
-            return (403 if isinstance(error, Refused) else 503), None
+        except Refused:
+            return 403, None
+        except DatabaseUnavailable:
+            return 503, None
+        except Exception as error:  # noqa: BLE001 - no message may reach the viewer
+            _log.error("page_failed %s: %s", self._page.path, format_error_chain(error))
+            return 500, None
 
     def _read(self) -> Any:
         """Read the session again, and then the page's data. Runs in a thread."""
@@ -95,6 +101,8 @@ class View:
                 components.notice("Your role does not show this page. An admin can change your role.", "warning")
             case 404:
                 components.notice(data or "There is nothing at this address.", "warning")
+            case 500:
+                components.notice("This page failed. Nothing was changed, and the error was logged.", "problem")
             case _:
                 components.notice("The database does not answer. Nothing was changed. Reload in a minute.", "problem")
 
@@ -115,11 +123,13 @@ class View:
 
     def _open_dialog(self, action: Action, target: str, label: str, choices: Mapping[str, tuple[str, ...]]) -> None:
         with ui.dialog(value=True) as dialog, components.block("dialog"):
+            dialog.props["aria-label"] = label
             dialog.on("hide", dialog.delete)
             components.heading(label)
             with ui.element("form") as form:
                 for field in action.fields:
-                    _draw_field(field, choices.get(field.name, field.choices))
+                    drawn = _draw_field(field, choices.get(field.name, field.choices))
+                    drawn.props("autofocus" if field is action.fields[0] else "")
                 problem = components.block("problems")
                 with components.block("buttons"):
                     confirm = components.write("button", label, "grave" if action.is_grave else "")
@@ -161,7 +171,7 @@ class View:
             raise NurtureError("Something went wrong, and nothing was changed.", "It was logged. Try again.") from None
 
 
-def _draw_field(field: Field, choices: tuple[str, ...]) -> None:
+def _draw_field(field: Field, choices: tuple[str, ...]) -> Element:
     identifier = f"field-{field.name}"
     components.write("label", field.label).props["for"] = identifier
     match field.kind:
@@ -177,3 +187,4 @@ def _draw_field(field: Field, choices: tuple[str, ...]) -> None:
     drawn.props["id"], drawn.props["name"] = identifier, field.name
     if field.required:
         drawn.props("required")
+    return drawn

@@ -103,7 +103,8 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
     except OSError as error:
         raise Misconfigured(
             f"Cannot listen on {host}, port {port}: {error.strerror or error}. "
-            "Change NURTURE_WEB_HOST or NURTURE_WEB_PORT, or stop the program that uses the port."
+            "Change NURTURE_WEB_HOST or NURTURE_WEB_PORT (NURTURE_CONSOLE_... for the console), "
+            "or stop the program that uses the port."
         ) from error
     with listener:
         yield listener

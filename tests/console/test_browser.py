@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -23,9 +24,11 @@ _FAINT = f"""() => {{ {IS_FAINT}
 
 
 @contextmanager
-def _tab(browser: Browser, world: ConsoleWorld, width: int = 1280, login: str = "", **options: str) -> Iterator[Page]:
+def open_tab(
+    browser: Browser, world: ConsoleWorld, width: int = 1280, login: str = "", **options: Any
+) -> Iterator[Page]:
     """Provide a tab; requests to other hosts and errors of scripts fail the test."""
-    context = browser.new_context(base_url=world.url, viewport={"width": width, "height": 800}, **options)  # type: ignore[arg-type]
+    context = browser.new_context(base_url=world.url, viewport={"width": width, "height": 800}, **options)
     if login:
         context.add_cookies([{"name": COOKIE, "value": world.token(login), "url": world.url}])
     context.set_default_timeout(20_000)
@@ -40,7 +43,7 @@ def _tab(browser: Browser, world: ConsoleWorld, width: int = 1280, login: str = 
 
 
 def test_a_user_signs_in_and_out_with_the_form(browser: Browser, world: ConsoleWorld) -> None:
-    with _tab(browser, world) as tab:
+    with open_tab(browser, world) as tab:
         tab.goto("/")
         expect(tab).to_have_url(f"{world.url}/sign-in")
         tab.get_by_label("login").fill("viewer")
@@ -56,7 +59,7 @@ def test_a_user_signs_in_and_out_with_the_form(browser: Browser, world: ConsoleW
 
 def test_an_invitation_leads_to_a_password_and_the_first_page(browser: Browser, world: ConsoleWorld) -> None:
     invitation = users.add_user(world.ctx.database, "new@firm.example", "marketer", "", RealClock().now())
-    with _tab(browser, world, 390) as tab:
+    with open_tab(browser, world, 390) as tab:
         tab.goto(invitation.url(world.url))
         for label in ("Password", "The same again"):
             tab.get_by_label(label, exact=True).fill("short")
@@ -68,7 +71,7 @@ def test_an_invitation_leads_to_a_password_and_the_first_page(browser: Browser, 
 
 
 def test_a_marketer_stops_all_mail_with_a_reason_and_starts_it_again(browser: Browser, world: ConsoleWorld) -> None:
-    with _tab(browser, world, login="marketer") as tab:
+    with open_tab(browser, world, login="marketer") as tab:
         tab.goto("/")
         tab.get_by_role("button", name="Stop all mail").click()
         dialog = tab.get_by_role("dialog")
@@ -85,7 +88,7 @@ def test_a_marketer_stops_all_mail_with_a_reason_and_starts_it_again(browser: Br
 
 
 def test_a_viewer_sees_no_button_that_changes_anything(browser: Browser, world: ConsoleWorld) -> None:
-    with _tab(browser, world, login="viewer") as tab:
+    with open_tab(browser, world, login="viewer") as tab:
         tab.goto("/")
         expect(tab.get_by_role("heading", level=1)).to_have_text("Today")
         assert tab.locator("main").get_by_role("button").count() == 0
@@ -94,7 +97,7 @@ def test_a_viewer_sees_no_button_that_changes_anything(browser: Browser, world: 
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_overflows_or_is_faint(browser: Browser, world: ConsoleWorld, width: int, theme: str) -> None:
-    with _tab(browser, world, width, "marketer", color_scheme=theme) as tab:
+    with open_tab(browser, world, width, "marketer", color_scheme=theme) as tab:
         tab.goto("/")
         expect(tab.get_by_role("heading", level=1)).to_have_count(1)
         assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
@@ -102,7 +105,7 @@ def test_nothing_overflows_or_is_faint(browser: Browser, world: ConsoleWorld, wi
 
 
 def test_a_chosen_theme_stays(browser: Browser, world: ConsoleWorld) -> None:
-    with _tab(browser, world, login="viewer") as tab:
+    with open_tab(browser, world, login="viewer") as tab:
         tab.goto("/theme/dark?next=/")
         expect(tab.get_by_role("heading", level=1)).to_have_text("Today")
         assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 24, 31)"

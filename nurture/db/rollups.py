@@ -1,7 +1,7 @@
 """Keep the daily counts and the stage intervals: add to them with the facts, count them again, compare.
 
-A transaction adds what it counted once, at its end, in the order of keys: then it waits for no other lock, so no
-deadlock occurs, and it holds these rows only while it commits.
+A transaction adds all that it counted in one step at its end: to each table once, in the order of keys. Then it waits
+for no other lock, so no deadlock occurs, and it holds these rows only while it commits.
 """
 
 from __future__ import annotations
@@ -81,19 +81,19 @@ class SentChange(NamedTuple):
 def count_entries(tx: Transaction, entries: Sequence[tuple[Any, ...]], sources: Mapping[int, str]) -> None:
     """Count entries of the journal, each as the values of `JournalFact`; *sources* that are missing are looked up."""
     if entries:
-        tx.at_commit(_add_entries, [(entries, sources)], last=True)
+        tx.at_commit(_add_all, [_Entries(entries, sources)], last=True)
 
 
 def count_stays(tx: Transaction, stays: Sequence[Stay]) -> None:
     """Count stays that ended."""
     if stays:
-        tx.at_commit(_add_stays, stays, last=True)
+        tx.at_commit(_add_all, stays, last=True)
 
 
 def count_sent(tx: Transaction, changes: Sequence[SentChange]) -> None:
     """Count messages that were accepted; those that are no touches do not count."""
     if changes:
-        tx.at_commit(_add_sent, changes, last=True)
+        tx.at_commit(_add_all, changes, last=True)
 
 
 def length_class(entered_at: datetime, left_at: datetime) -> tuple[int, int]:
@@ -106,14 +106,28 @@ def _nothing() -> None:
     """Do nothing after the commit."""
 
 
-def _add_entries(
-    tx: Transaction, batches: Sequence[tuple[Sequence[tuple[Any, ...]], Mapping[int, str]]]
-) -> Callable[[], None]:
+class _Entries(NamedTuple):
+    """Entries of the journal, each as the values of `JournalFact`, and the sources of leads that are known."""
+
+    entries: Sequence[tuple[Any, ...]]
+    sources: Mapping[int, str]
+
+
+def _add_all(tx: Transaction, items: Sequence[_Entries | Stay | SentChange]) -> Callable[[], None]:
+    """Add whatever was counted to each table once: two statements on one table would lock its keys in no order."""
+    daily = _count_entries(tx, [one for one in items if isinstance(one, _Entries)])
+    daily.update(_count_sent(tx, [one for one in items if isinstance(one, SentChange)]))
+    _add(tx, daily_count, {key: (number,) for key, number in daily.items()})
+    _add(tx, stage_interval, _count_stays([one for one in items if isinstance(one, Stay)]))
+    return _nothing
+
+
+def _count_entries(tx: Transaction, batches: Sequence[_Entries]) -> Counter[tuple[Any, ...]]:
     known: dict[int, str] = {}
-    for _, sources in batches:
-        known.update(sources)
-    entries = [one for batch, _ in batches for one in batch]
-    if missing := {one[0] for one in entries} - known.keys():
+    for one in batches:
+        known.update(one.sources)
+    entries = [entry for one in batches for entry in one.entries]
+    if missing := {entry[0] for entry in entries} - known.keys():
         chosen = tx.ids("chosen", sorted(missing))
         query = select(lead.c.id, lead.c.source).join(chosen, chosen.c.id == lead.c.id)
         known.update(dict(tx.execute(query).tuples().all()))
@@ -122,22 +136,22 @@ def _add_entries(
     counts = Counter[tuple[Any, ...]]()
     for (source, at, track, version, step, event), number in found.items():
         counts[days[at], track or "", version or 0, step or "", source, event] += number
-    _add(tx, daily_count, {key: (number,) for key, number in counts.items()})
-    return _nothing
+    return counts
 
 
-def _add_stays(tx: Transaction, stays: Sequence[Stay]) -> Callable[[], None]:
+def _count_stays(stays: Sequence[Stay]) -> dict[tuple[Any, ...], tuple[int, ...]]:
     counts: dict[tuple[Any, ...], tuple[int, ...]] = {}
     for stay in stays:
         length, seconds = length_class(stay.entered_at, stay.left_at)
         key = (_day(stay.left_at), stay.stage, stay.next_stage, length)
         n, total = counts.get(key, (0, 0))
         counts[key] = (n + 1, total + seconds)
-    _add(tx, stage_interval, counts)
-    return _nothing
+    return counts
 
 
-def _add_sent(tx: Transaction, changes: Sequence[SentChange]) -> Callable[[], None]:
+def _count_sent(tx: Transaction, changes: Sequence[SentChange]) -> dict[tuple[Any, ...], int]:
+    if not changes:
+        return {}
     new = tx.rows(
         "new",
         {"id": message.c.id.type, "day": Date(), "n": Integer()},
@@ -151,8 +165,7 @@ def _add_sent(tx: Transaction, changes: Sequence[SentChange]) -> Callable[[], No
         .where(message.c.kind == "touch")
         .group_by(*place)
     )
-    _add(tx, daily_count, {(*key, SENT): (int(number),) for *key, number in tx.execute(query)})
-    return _nothing
+    return {(*key, SENT): int(number) for *key, number in tx.execute(query)}
 
 
 def _place(of: Table) -> tuple[ColumnElement[Any], ...]:

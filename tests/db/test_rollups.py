@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlalchemy import text
 
 from nurture.db import schema
 from nurture.db.engine import Database
-from nurture.db.rollups import recount
+from nurture.db.rollups import JournalFact, SentChange, Stay, count_entries, count_sent, count_stays, recount
 from nurture.journey.erasure.erase import erase_person
 from nurture.runtime.context import AppContext
 from tests.db.revisions import migrate_to
@@ -80,3 +82,37 @@ def test_wrong_counts_are_found_and_corrected(ctx: AppContext) -> None:
     assert daily == 1
     assert stays > 0
     assert _recount(ctx) == [0, 0]
+
+
+def test_writers_of_the_same_counts_never_deadlock(ctx: AppContext) -> None:
+    """They count the same in opposite orders, in more connections than there are shards."""
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START, START + HOUR)
+    message, track, version, step = rows(
+        ctx, "SELECT id, track, track_version, step FROM message WHERE kind = 'touch'"
+    )[0]
+    workers = 10
+    together = Barrier(workers, timeout=60)
+    before = rows(ctx, "SELECT sum(n) FROM daily_count"), rows(ctx, "SELECT coalesce(sum(n), 0) FROM stage_interval")
+
+    def write(number: int, at: datetime) -> None:
+        with ctx.database.write() as tx:
+            steps = (
+                lambda: count_sent(tx, [SentChange(message, at, 1)]),
+                lambda: count_stays(tx, [Stay("track", "queue", START, at)]),
+                lambda: count_entries(tx, [tuple(JournalFact(lead, at, track, version, step, "touch"))], {}),
+            )
+            for count in steps if number % 2 else reversed(steps):
+                count()
+
+    def write_days(number: int) -> None:
+        for day in range(5):
+            if not ctx.database.is_sqlite:  # its single writer would wait here for the others
+                together.wait()
+            write(number, START + day * DAY)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(write_days, range(workers)))
+    counts, stays = workers * 5 * 2, workers * 5
+    assert rows(ctx, "SELECT sum(n) FROM daily_count")[0][0] == before[0][0][0] + counts
+    assert rows(ctx, "SELECT sum(n) FROM stage_interval")[0][0] == before[1][0][0] + stays

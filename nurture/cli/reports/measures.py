@@ -14,7 +14,7 @@ from nurture.cli.output import JsonOption, make_table, out, print_json, print_ta
 from nurture.cli.reports.files import print_written, write_csv, write_page
 from nurture.errors import InvalidState
 from nurture.reporting.measures import report
-from nurture.reporting.measures.definitions import Measure
+from nurture.reporting.measures.definitions import Measure, hash_definition, load_facts
 from nurture.reporting.measures.report import PAGE, Figure, MeasureReport
 from nurture.reporting.wording import format_percent
 
@@ -67,11 +67,20 @@ def _to_dict(figure: Figure) -> dict[str, Any]:
 
 
 def _print_definitions(chosen: list[Measure], *, json: bool) -> None:
+    facts = load_facts()
+    versions = {one.id: facts[one.facts].version if one.facts else None for one in chosen}
     rows = [
-        (one.id, one.version, one.name, one.definition or f"No figure. {one.none}", one.baseline or one.target)
+        (
+            one.id,
+            f"{one.version}.{versions[one.id]}" if versions[one.id] else one.version,
+            one.name,
+            one.definition or f"No figure. {one.none}",
+            one.baseline or one.target,
+        )
         for one in chosen
     ]
-    print_table(("measure", "version", "name", "definition", "beside"), rows, chosen, json=json)
+    items = [asdict(one) | {"facts_version": versions[one.id], "hash": hash_definition(one)} for one in chosen]
+    print_table(("measure", "version", "name", "definition", "beside"), rows, items, json=json)
 
 
 def _print_figures(found: MeasureReport, *, detailed: bool) -> None:

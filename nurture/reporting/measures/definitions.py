@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+
+_NOT_COUNTED: Final = ("version", "name", "baseline", "target", "source", "none")
+"""What stands beside a figure, and does not decide it."""
 
 _MEASURES: Final = Path(__file__).with_name("measures.yaml")
 _FACTS: Final = Path(__file__).with_name("facts.yaml")
@@ -42,13 +46,15 @@ class Measure:
 class Facts:
     """Rows to count. *listed* has the same columns, but a row per fact where *sql* has counts of them.
 
-    *grouped* are the columns, in classes, by which rows are counted before any condition is looked at.
+    *grouped* are the columns, in classes, by which rows are counted before any condition is looked at. *version* is
+    that of these statements.
     """
 
     sql: str
     grouped: tuple[str, ...] = ()
     listed: str = ""
     independent: bool = False
+    version: int = 1
 
 
 @cache
@@ -63,6 +69,16 @@ def load_facts() -> dict[str, Facts]:
     rows = _read(_FACTS)
     inner = rows["handoffs"]["sql"]
     return {name: Facts(**one | {"sql": one["sql"].replace("{handoffs}", inner)}) for name, one in rows.items()}
+
+
+def hash_definition(one: Measure | Facts) -> str:
+    """Return a hash of the words and statements that decide a figure. One version of a definition has one hash.
+
+    The tests keep the hash of every version, and fail when a definition changes under the same one.
+    """
+    decisive = {name: value for name, value in asdict(one).items() if name not in _NOT_COUNTED}
+    words = ((name, " ".join(str(value).split())) for name, value in sorted(decisive.items()))
+    return sha256(repr(tuple(words)).encode()).hexdigest()[:12]
 
 
 def _read(path: Path) -> Any:

@@ -119,7 +119,7 @@ class _Inputs:
         )
 
     def _lead_key(self, lead: Lead) -> Hashable:
-        fields = lead.fields
+        fields = lead.condition_fields
         return (
             tuple(_value_key(fields.get(name)) for name in self.fields),
             tuple(self._answers(name, _value_key(fields.get(name))) for name in self.comparisons),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from nurture.db.engine import Database
 from nurture.definitions import read_all
 from nurture.journey.accounts.accounts import assign_account
 from nurture.journey.accounts.import_file import import_accounts
+from nurture.journey.leads import snapshot
+from nurture.journey.tracks.advance import load_for_planner
 from nurture.journey.tracks.enroll_where import enroll_where
+from nurture.journey.tracks.forecast_groups import forecast_all
 from nurture.publishing.audience_check import count_audiences
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
@@ -138,6 +142,20 @@ def test_a_count_of_audiences_before_publishing_sees_the_owner(db: Database, tmp
     add_lead(ctx)
     counts = {one.track: (one.fit, one.leads) for one in count_audiences(ctx, rules(), START)}
     assert counts["of-ben"] == (1, 2)
+
+
+def test_leads_that_differ_only_in_their_owner_are_forecast_apart(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    with ctx.database.read() as tx:
+        definitions = ctx.definitions.current(tx)
+        locked = snapshot.load_rows(tx, [lead], lock=False)
+        (without,) = load_for_planner(ctx, tx, definitions, locked, START)
+    of_ben = replace(without, view=replace(without.view, lead=replace(without.view.lead, owner="Ben")))
+    groups: list[None] = []
+    leads = [(one, "") for one in (without, without, of_ben)]
+    forecast_all(leads, definitions, START, START + DAY, ctx.holidays, lambda: groups.append(None))
+    assert len(groups) == 2
 
 
 def test_what_no_condition_asks_for_is_not_read(sqlite_db: Database, tmp_path: Path) -> None:

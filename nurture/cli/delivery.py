@@ -110,14 +110,14 @@ _OptionalReason = Annotated[str, typer.Option("--reason", help="Why.")]
 def stop_track(name: _Track, reason: _Reason, json: JsonOption = False) -> None:
     """Stop the mail of a track at once. Its leads wait; hand-offs that they ask for go on."""
     with open_app() as app:
-        found = stopping.stop(app.ctx, name, reason, current_user(), app.clock.now())
+        found = stopping.stop(app.ctx, stopping.require_track(name), reason, current_user(), app.clock.now())
     print_stop(found, json=json)
 
 
 def start_track(name: _Track, reason: _OptionalReason = "", json: JsonOption = False) -> None:
     """Start a stopped or retired track again. At most the next email of each lead is due."""
     with open_app() as app:
-        found = stopping.start(app.ctx, name, reason, current_user(), app.clock.now())
+        found = stopping.start(app.ctx, stopping.require_track(name), reason, current_user(), app.clock.now())
     print_stop(found, json=json)
 
 

@@ -22,12 +22,12 @@ def _start_mail(call: Call) -> str:
 
 
 def _stop_track(call: Call) -> str:
-    stopping.stop(call.ctx, call.object, call.values["reason"], call.by, call.now)
+    stopping.stop(call.ctx, stopping.require_track(call.object), call.values["reason"], call.by, call.now)
     return f"The track {call.object} is stopped."
 
 
 def _start_track(call: Call) -> str:
-    stopping.start(call.ctx, call.object, call.values["reason"], call.by, call.now)
+    stopping.start(call.ctx, stopping.require_track(call.object), call.values["reason"], call.by, call.now)
     return f"The track {call.object} is started."
 
 

@@ -258,6 +258,15 @@ def test_all_mail_is_stopped_and_started(due: CliSession) -> None:
     assert due.ok("delivery", "start", "--json").json["action"] == "start"
 
 
+@pytest.mark.parametrize("command", ["stop", "start", "retire"])
+def test_a_track_without_a_name_is_refused_and_does_not_mean_all_mail(due: CliSession, command: str) -> None:
+    more = ["--move-to", "keep"] if command == "retire" else ["--reason", "an unset variable"]
+    before = due.ok("tracks", "list", "--json").json
+    assert "No track is named" in due.fails("tracks", command, "", *more).err
+    assert due.ok("tracks", "list", "--json").json == before
+    assert due.ok("reports", "deliverability", "--json").json["stops"] == []
+
+
 def test_publish_asks_what_becomes_of_a_track_whose_folder_is_gone(seeded_cli: CliSession) -> None:
     shutil.rmtree(seeded_cli.templates / "tracks/welcome")
     asked = " ".join(seeded_cli.ok("publish").err.split())

@@ -34,6 +34,13 @@ class StopResult:
     sending: int
 
 
+def require_track(name: str) -> str:
+    """Return the name of a track or broadcast; raises NotFound for an empty one, which would mean all mail."""
+    if not name.strip():
+        raise NotFound("No track is named. `nurture tracks list` lists them; `nurture delivery stop` stops all mail.")
+    return name
+
+
 def stop(ctx: AppContext, track: str, reason: str, by: str, now: datetime, *, to_sales: bool = False) -> StopResult:
     """Stop the mail of *track* (or `broadcasts/NAME`), with ALL_TRACKS all mail to leads, with *to_sales* all mail.
 
@@ -56,7 +63,7 @@ def retire(ctx: AppContext, track: str, move_to: str, reason: str, by: str, now:
     Raises NotFound for a track that is not published, InvalidState if *move_to* cannot take the leads.
     """
     with ctx.database.write() as tx:
-        stops = _lock_stops(tx, track, move_to, kinds=("track",))
+        stops = _lock_stops(tx, require_track(track), require_track(move_to), kinds=("track",))
         if track in stops and stops[track].move_to:
             raise InvalidState(f"Retired already: {stops[track]}. To change that: `{start_command(stops[track])}`.")
         if move_to == track or (move_to in stops and stops[move_to].move_to):

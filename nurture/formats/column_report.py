@@ -17,7 +17,15 @@ from nurture.formats.column_mapping import ColumnMapping
 from nurture.formats.columns import CUSTOM, SKIP, explain_system, match_field
 from nurture.formats.csv_reader import CsvRows, Evidence
 from nurture.formats.lead_row import FIELDS
-from nurture.formats.opt_outs import MAX_SHORT, SUBSCRIBED, UnclearName, may_refuse, names_status, read_status
+from nurture.formats.opt_outs import (
+    MAX_SHORT,
+    SUBSCRIBED,
+    UnclearName,
+    is_unread_script,
+    may_refuse,
+    names_status,
+    read_status,
+)
 from nurture.formats.rejected_rows import BadRow
 from nurture.formats.row_plan import IDENTITY, RowPlan, fill
 from nurture.formats.status_mapping import LeadStatus
@@ -25,6 +33,7 @@ from nurture.formats.status_mapping import LeadStatus
 MAX_DISTINCT: Final = 20
 """Distinct values of a column whose values are looked at."""
 
+_VALUES_OF_FLAG: Final = 2
 _BATCH: Final = 2_000
 _MAX_EXAMPLES: Final = 3
 _PARTS: Final = 32
@@ -134,8 +143,9 @@ def find_unclear(plan: RowPlan, profiles: Sequence[ColumnProfile]) -> list[tuple
         profile = profiles[index]
         if index in named or profile.values is None or names_status(profile.column):
             continue
-        if match_field(profile.column, plan.system) is None and any(
-            read_status(text, weak=False) for text in profile.values
+        is_flag = len(profile.values) <= _VALUES_OF_FLAG and is_unread_script(profile.column)
+        if match_field(profile.column, plan.system) is None and (
+            is_flag or any(read_status(text, weak=False) for text in profile.values)
         ):
             unclear.append((index, profile.column, UnclearName()))
     return unclear
@@ -144,7 +154,7 @@ def find_unclear(plan: RowPlan, profiles: Sequence[ColumnProfile]) -> list[tuple
 def _has_refusals(profile: ColumnProfile, kind: UnclearName) -> bool:
     """Return whether a column of permissions has a no; a column of counts has none."""
     values: Counter[str] = profile.values or Counter()
-    is_count = any(text.isdecimal() and int(text) > 1 for text in values)
+    is_count = any(text.isdecimal() and int(text) > _VALUES_OF_FLAG for text in values)
     return not is_count and any(may_refuse(text, kind) for text in values)
 
 

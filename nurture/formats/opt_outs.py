@@ -32,10 +32,19 @@ _TOPIC: Final = re.compile(
 )
 _TOPIC_ID: Final = re.compile(r"hs_email_optout_(\d+)", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
+_PLAIN_YES_OR_NO: Final = re.compile(r"[-+]?0*[01]?(?:[.,]0+)?")
 _MAX_DATE: Final = 40  # characters
 _DATE: Final = re.compile(r"(?=(?:.*\d){4})[\w\s.,:/+\-()年月日時分秒년월일시분초т]{6,40}")
+_E_MAIL: Final = re.compile(r"\be (?=post|pos\b|bost)")
+_DEAD_MAILBOX: Final = re.compile(r"\b5\d\d[ -]#?5\.1\.\d{1,2}\b")
+_KNOWN_SCRIPTS: Final = frozenset(
+    {"LATIN", "CYRILLIC", "GREEK", "HEBREW", "ARABIC", "CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI"}
+)
 _FEW_WORDS: Final = 3
 _BLANKS: Final = "-\u2013\u2014_.?/ "
+_OTHER_CODE: Final = "2"
+"""In some systems a permission is 1 for yes and 2 for no."""
+
 _MAX_CACHED: Final = 4_096
 
 
@@ -172,7 +181,7 @@ def _refuses_mail(plain: str, joined: str) -> bool:
 
 def _is_other_channel(plain: str) -> bool:
     """Return whether a name speaks of telephone, post, ... and not of email."""
-    words = set(plain.split())
+    words = set(_E_MAIL.sub("e", plain).split())
     return bool(words & _words("channel", "other")) and not words & _words("channel", "email")
 
 
@@ -203,12 +212,25 @@ def read_status(text: str, *, weak: bool = True, whole: bool = False) -> str | N
     joined = plain.replace(" ", "")
     if not joined:
         return None
+    if _DEAD_MAILBOX.search(text):
+        return UNDELIVERABLE
     if found := _texts("status").get(joined) or (_texts("status_weak").get(joined) if weak else None):
         return found
     if whole or joined in _texts("allowed") or joined in _texts("undecided") or _is_other_channel(plain):
         return None
     negated = plain.split()[0] in _words("no")
     return None if negated else _find_stem("stem", joined)
+
+
+def is_unconfirmed(text: str) -> bool:
+    """Return whether a status says that the lead has not agreed yet: "awaiting confirmation", "not subscribed"."""
+    return len(text) <= MAX_SHORT and _join(text) in _texts("status_undecided")
+
+
+def is_unread_script(name: str) -> bool:
+    """Return whether a column's name is in a script of which the vocabulary has no language."""
+    scripts = {unicodedata.name(letter, "").split(" ")[0] for letter in name if letter.isalpha()}
+    return bool(scripts) and scripts.isdisjoint(_KNOWN_SCRIPTS)
 
 
 @lru_cache(maxsize=_MAX_CACHED)
@@ -249,6 +271,8 @@ def read_permission(text: str) -> Reading:
     A sentence allows email only if it says yes, names what is sent, and sets no limit. Other texts are unknown.
     """
     text = text.strip()
+    if _NUMBER.fullmatch(text) and not _PLAIN_YES_OR_NO.fullmatch(text):
+        return Reading(UNDECIDED, known=False)  # a code of some system, or a count
     if (yes := _mark_or_number(text)) is not None:
         return Reading(ALLOWED if yes else DENIED)
     if _is_cross(text):
@@ -311,7 +335,8 @@ def may_refuse(text: str, kind: UnclearName) -> bool:
         return read_refusal(text).says in REFUSALS
     if kind.is_status and read_status(text, weak=kind.is_email):
         return False  # it is read anyway
-    return read_permission(text).says in (DENIED, *REFUSALS) or plain_words(text) in _words("no")
+    is_code = text.strip() == _OTHER_CODE
+    return is_code or read_permission(text).says in (DENIED, *REFUSALS) or plain_words(text) in _words("no")
 
 
 def is_date_like(text: str) -> bool:

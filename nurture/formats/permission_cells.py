@@ -20,6 +20,7 @@ from nurture.formats.opt_outs import (
     UNDELIVERABLE,
     Reading,
     is_date_like,
+    is_unconfirmed,
     may_refuse,
     names_mailing,
     names_reason,
@@ -128,6 +129,8 @@ class PermissionReader:
             text = cells[index].strip()
             if text and (says := read_status(text, weak=weak and not (is_status and map_status(text)))):
                 found.refuse(says)
+            elif text and is_unconfirmed(text):
+                consents.append(("", text, ConsentReading(UNDECIDED)))
         for index in self._states:  # "State" is a region, or the state of a subscription
             if says := read_status(cells[index].strip(), whole=True):
                 found.refuse(says)

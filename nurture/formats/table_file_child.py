@@ -27,7 +27,7 @@ from nurture.process_limits import limit_cpu, limit_memory
 _BREAKS: Final = re.compile(r"[\0-\x1f\x7f\x85\u2028\u2029]+")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ADDRESS: Final = re.compile(r"\S@\S+\.\S")
-_MAX_DEPTH: Final = 4  # objects inside objects that become columns of their own
+_MAX_DEPTH: Final = 8  # objects inside objects that become columns of their own
 _MAX_COLUMNS: Final = 2_000
 _CHUNK: Final = 256 * 1024  # characters
 _THREE_DECIMALS: Final = re.compile(r"-?\d+\.\d{3}")
@@ -110,7 +110,7 @@ def cell_text(value: object) -> str:
         case list():
             return "; ".join(cell_text(one) for one in value)
         case dict():
-            return orjson.dumps(value).decode()
+            return orjson.dumps(value).decode() if value else ""
         case _:
             return _clean(str(value))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,6 +86,18 @@ def refuses(lead: LeadRow) -> bool:
         ("Descadastrado em", "2026-01-02"),
         ("Не рассылать", "да"),  # noqa: RUF001 - Russian
         ("Разрешена рассылка", "нет"),
+        ("Would you like to hear from us?", "No"),
+        ("Email validity", "bad"),
+        ("Verification", "invalid"),
+        ("Ingen e-post", "1"),
+        ("Mailverbot", "ja"),
+        ("non_transactional", "true"),
+        ("Mailability Status", "Cannot be emailed"),
+        ("List status", "abused"),
+        ("Afskráður", "já"),
+        ("Dim e-bost", "ie"),
+        ("सदस्यता रद्द", "हाँ"),
+        ("لغو عضویت", "بله"),
     ],
 )
 def test_a_refusal_counts_beside_a_consent(tmp_path: Path, column: str, text: str) -> None:
@@ -120,6 +133,22 @@ def test_a_row_that_may_be_mailed_is_not_refused(tmp_path: Path, column: str, te
     assert lead.consent_basis is ConsentBasis.CONSENT
 
 
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("Email status", "Awaiting Confirmation"),
+        ("Subscription status", "Not subscribed"),
+        ("Status", "unbestätigt"),
+        ("Marketing contact status", "Non-marketing contact"),
+        ("Marketing Permission", "2"),
+    ],
+)
+def test_a_permission_that_is_not_given_yet_or_is_a_code_gives_no_basis(tmp_path: Path, column: str, text: str) -> None:
+    lead = read(tmp_path, {"Consent": "Yes", column: text})
+    assert not refuses(lead)
+    assert lead.consent_basis is None
+
+
 def test_the_date_and_the_topic_of_an_opt_out_are_kept(tmp_path: Path) -> None:
     assert read(tmp_path, {"Unsubscribed At": "2026-02-01"}).opted_out_at == datetime(2026, 2, 1, tzinfo=UTC)
     lead = read(tmp_path, {"Opted out of email: Webinars": "Yes"})
@@ -149,13 +178,20 @@ def test_values_that_speak_of_opting_out_stop_the_import(tmp_path: Path) -> None
         opened(tmp_path, [("Tags", "vip, unsubscribed")])
     for name, text in (
         ("Email eligible", "No"),
-        ("Email validity", "bad"),
         ("Communication preference", "None"),
         ("Kündigung Newsletter", "15.03.2026"),
         ("Compliance", "Right to be forgotten"),
         ("Ne veut plus", "oui"),
+        ("Ne pas recevoir nos offres", "oui"),
+        ("DSGVO", "Widerspruch eingelegt"),
+        ("GDPR", "erased"),
+        ("CASL", "expired"),
+        ("Consent expiry", "2024-01-01"),
+        ("Kontaktpräferenz", "keine"),
+        ("Reason", "550 5.1.1 no such user"),
+        ("संदर्भ", "हाँ"),
     ):
-        with pytest.raises(FileUnreadable, match=f"'{name}' looks like"):
+        with pytest.raises(FileUnreadable, match=rf"'{re.escape(name)}' looks like"):
             opened(tmp_path, [(name, text)])
     assert not refuses(read(tmp_path, {"Comments": "unsubscribed"}))
     path = tmp_path / "counts.csv"

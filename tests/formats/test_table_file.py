@@ -169,6 +169,13 @@ def test_json_objects_are_rows_and_other_items_are_reported(tmp_path: Path) -> N
     assert last == (4, ["b@c1.example", "", "", "", "", "", "a b"])
 
 
+def test_a_value_deep_inside_json_objects_is_a_column(tmp_path: Path) -> None:
+    deep = {"attributes": {"subscriptions": {"email": {"marketing": {"consent": "UNSUBSCRIBED", "suppression": {}}}}}}
+    rows = open_rows(written(tmp_path / "a.json", json.dumps([{"email": "a@c1.example"} | deep])))
+    assert rows.header == ("email", "consent", "suppression")
+    assert list(rows) == [(2, ["a@c1.example", "UNSUBSCRIBED", ""])]
+
+
 def test_the_one_list_of_a_json_object_is_read(tmp_path: Path) -> None:
     content = json.dumps({"paging": {"next": "x"}, "results": [{"email": "a@c1.example"}]})
     assert list(open_rows(written(tmp_path / "a.json", content))) == [(2, ["a@c1.example"])]

@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -42,6 +43,7 @@ _MAX_SEARCHED: Final = 2_000  # characters of a cell that are searched for addre
 _PLAIN_ADDRESS: Final = re.compile(  # possessive: no letter is tried twice
     r"[A-Za-z0-9_+'-]++(?:\.[A-Za-z0-9_+'-]++)*+@(?:(?!-)[A-Za-z0-9-]{1,63}+(?<!-)\.)+[A-Za-z]{2,63}"
 )
+_PLAIN_ADDRESSES: Final = re.compile(rf"(?:(?=[^@\n]{{1,{_MAX_LOCAL_PART}}}@){_PLAIN_ADDRESS.pattern}\n)*+")
 _WRAPPED_ADDRESS: Final = re.compile(  # Ana <a@c1.example>, mailto:a@c1.example?subject=x, a@c1.example.
     r"(?:[^<>@]{0,200}<\s*)?(?:mailto:)?([^<>@\s?]+@[^<>@\s?]+?)(?:\?[^<>]*)?[.,;]?\s*>?[.,;]?", re.IGNORECASE
 )
@@ -106,6 +108,15 @@ def is_plain_address(text: str) -> bool:
     return (
         len(text) <= _MAX_ADDRESS and text.find("@") <= _MAX_LOCAL_PART and _PLAIN_ADDRESS.fullmatch(text) is not None
     )
+
+
+def read_plain_addresses(texts: Sequence[str]) -> list[str] | None:
+    """Return the normalized addresses of *texts* if all of them are plain, None if one is not; in one pass."""
+    lines = "\n".join((*texts, ""))
+    if max(map(len, texts), default=0) > _MAX_ADDRESS or _PLAIN_ADDRESSES.fullmatch(lines) is None:
+        return None
+    found = lines.lower().split("\n")
+    return found[:-1] if len(found) == len(texts) + 1 else None
 
 
 def find_addresses(text: str) -> list[str]:

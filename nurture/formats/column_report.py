@@ -12,7 +12,7 @@ from textwrap import wrap
 from typing import Final, NamedTuple
 
 from nurture.domain.plain_text import replace_control_characters
-from nurture.formats.cells import clean_cells, is_placeholder, is_plain_address, read_address
+from nurture.formats.cells import clean_cells, is_placeholder, is_plain_address, read_address, read_plain_addresses
 from nurture.formats.column_mapping import ColumnMapping
 from nurture.formats.columns import CUSTOM, SKIP, explain_system, match_field
 from nurture.formats.csv_reader import CsvRows, Evidence
@@ -36,7 +36,7 @@ MAX_DISTINCT: Final = 20
 _VALUES_OF_FLAG: Final = 2
 _BATCH: Final = 2_000
 _MAX_EXAMPLES: Final = 3
-_PARTS: Final = 32
+_PART: Final = 1 << 15  # hashes that are sorted at a time
 _MAX_SHOWN: Final = 4
 
 
@@ -95,7 +95,8 @@ def survey(file: CsvRows, plan: RowPlan, evidence: Mapping[int, Evidence]) -> Su
             for identities in _identities(plan, rows, columns):
                 keys.extend([hash(one) for one in identities if one])
                 lines.extend(compress(numbers, identities))
-    sorted_parts = (sorted(key for key in keys if key % _PARTS == part) for part in range(_PARTS))  # to save memory
+    count = 1 + len(keys) // _PART
+    sorted_parts = (sorted(key for key in keys if key % count == part) for part in range(count))  # to save memory
     twice = {key for part in sorted_parts for key, following in pairwise(part) if key == following}
     return Survey(profiles, {line for key, line in zip(keys, lines, strict=True) if key in twice} if twice else set())
 
@@ -105,7 +106,10 @@ def _identities(
 ) -> Iterator[Sequence[str | tuple[str, ...]]]:
     """Yield, for each column of addresses or ids, what it says of each row, "" for nothing; at last rows with none."""
     found: list[Sequence[str | tuple[str, ...]]] = [
-        [_identity(one.field, text) for text in columns[one.index]] for one in plan.columns if one.field in IDENTITY
+        (one.field == "email" and read_plain_addresses(columns[one.index]))
+        or [_identity(one.field, text) for text in columns[one.index]]
+        for one in plan.columns
+        if one.field in IDENTITY
     ]
     found += [
         [_identity(name, fill(parts, cells)) for cells in rows] for name, parts, _ in plan.templates if name in IDENTITY

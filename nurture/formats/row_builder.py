@@ -12,6 +12,7 @@ from nurture.formats.cells import (
     clean_cells,
     find_addresses,
     is_placeholder,
+    is_plain_address,
     is_registration,
     read_flag,
     read_name,
@@ -160,6 +161,8 @@ class RowBuilder:
 
     def _read_cell(self, cell: _BoundCell, raw: str, row: LeadRow) -> Any:
         """Return the value of a cell, None for no value. An unreadable date or lenient value becomes a custom field."""
+        if cell.name == "email" and is_plain_address(raw):
+            return raw.lower()
         text, field = raw.strip(), cell.field
         if not text or (not field.is_raw and is_placeholder(text)) or (field.is_date and is_no_date(text)):
             return None

@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nurture.formats.cells import is_plain_address, read_plain_addresses
 from nurture.formats.column_mapping import ColumnMapping, load_mapping
 from nurture.formats.column_report import (
     IGNORED,
@@ -71,3 +75,11 @@ def test_the_mapping_file_can_be_imported_and_means_the_same(tmp_path: Path) -> 
     assert [row.opted_out for row in mapped] == [True, True]  # type: ignore[union-attr]
     for name in ("email", "opted_out_topics", "external_id"):
         assert [getattr(row, name) for row in mapped] == [getattr(row, name) for row in automatic]
+
+
+@given(
+    st.lists(st.sampled_from(["A@x.example", "b.c@y.example", "d e@x.example", "f@x", "g@x.example\nh@x.example", ""]))
+)
+def test_addresses_are_read_at_once_only_if_each_of_them_is_plain(texts: list[str]) -> None:
+    plain = [text.lower() for text in texts if is_plain_address(text)]
+    assert read_plain_addresses(texts) == (plain if len(plain) == len(texts) else None)

@@ -136,7 +136,10 @@ def count_entries(tx: Transaction, entries: Sequence[JournalEntry], sources: Map
     """Count *entries*, before they are added to the journal, and the stays with custodians that they end."""
     rollups.count_entries(tx, list(map(_COUNTED, entries)), sources)
     moves = [one for one in entries if one.custody_to is not None]
-    entered = _load_newest_moves(tx, {one.lead_id for one in moves if one.custody_from is not None})
+    left = {one.lead_id for one in moves if one.custody_from is not None}
+    if not left:
+        return
+    entered = _load_newest_moves(tx, left)
     stays = []
     for move in moves:
         since = entered.get(move.lead_id)

@@ -13,6 +13,9 @@ from nurture.formats.tables import read_words
 
 PEOPLE: Final = "people"
 _NUMBERED: Final = re.compile(r"\d{1,2}\. ?[^\W\d].*")
+_AROUND_TITLE: Final = re.compile(r"^\d+\. ?| ?\(\d[\d.,]* \w+\)$")
+"""The number of a part, or how much is in it: "Grand Totals (40 records)"."""
+
 _MAX_ZONE_WORDS: Final = 6
 _MERIDIEM: Final = re.compile(r"\d ?[ap]\.?m\b", re.IGNORECASE)
 
@@ -22,7 +25,7 @@ _Row = tuple[int, list[str]]
 def part_meaning(title: str) -> str | None:
     """Return what a part of a report with this title lists: "people" or "other"; None for a text that is no title."""
     plain = " ".join(title.strip(' ,;\t":').casefold().split())
-    return read_words("report_part").get(re.sub(r"^\d+\. ?", "", plain))
+    return read_words("report_part").get(_AROUND_TITLE.sub("", plain))
 
 
 def people_rows(

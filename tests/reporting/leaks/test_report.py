@@ -180,3 +180,34 @@ def test_what_cannot_be_read_is_named_with_a_remedy(tmp_path: Path) -> None:
     (templates / "sales/policy.yaml").write_text("readiness: [\n", "utf-8")
     with pytest.raises(InvalidDefinitions, match=r"policy\.yaml"):
         make_report(CONTACTS, templates=templates)
+
+
+def test_titles_and_totals_around_the_rows_of_a_report_are_no_leads(tmp_path: Path) -> None:
+    """A report that a spreadsheet saved again: every line has all columns, and a merged header is above the columns."""
+    header = "First Name,Last Name,Email,Lead Owner,Lead Status,Create Date"
+    people = [
+        f"Bob,Ray{number},bob{number}@firm{number}.example,Mara Lindqvist,Open - Not Contacted,10/13/2026"
+        for number in range(3)
+    ]
+    above = ["New Leads by Owner,,,,,", "As of 2026-11-30 09:00:00,,,,,", ",,,,,", "Person,,,Ownership,,"]
+    below = ["Grand Totals (3 records),,,,,", ",,,,,", "Confidential Information - Do Not Distribute,,,,,"]
+    path = tmp_path / "report.csv"
+    path.write_text("\n".join([*above, header, *people, *below]), "utf-8")
+    report = make_report(path)
+    assert (report.leads, report.untouched) == (3, 3)
+    assert report.touches[Touch.UNKNOWN] == 0
+
+
+def test_a_utf16_export_with_german_columns_dates_and_two_address_columns_is_read(tmp_path: Path) -> None:
+    header = "Lead-ID;Vorname;Nachname;E-Mail;E-Mail;Firma;Status;Besitzer;Erstellt am;Letzter Kontakt am"
+    rows = [
+        "L1;Anna;M\u00fcller;anna@firma.example;;Firma GmbH;Neu;Mara Lindqvist;13.02.2026 08:15;",
+        "L2;J\u00fcrgen;Wei\u00df;;juergen@werk.example;Werk AG;Neu;;14.02.2026 09:00;",
+        "L3;Eva;Gro\u00df;eva@haus.example;;Haus KG;Kontaktiert;Tomas Berg;15.02.2026 09:00;01.10.2026",
+    ]
+    path = tmp_path / "kontakte.csv"
+    path.write_text("\r\n".join([header, *rows]), "utf-16")
+    report = make_report(path)
+    assert (report.leads, report.untouched, report.owners.nobody) == (3, 2, 1)
+    assert report.touches[Touch.RECORDED] == 1
+    assert report.lead_days == 289 + 288

@@ -12,6 +12,7 @@ from nurture.db.tables.delivery import message
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import custody, journal, lead
 from nurture.db.tables.outcomes import outcome
+from nurture.db.tables.rollups import daily_count
 from nurture.db.tables.signals import signal
 from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
@@ -25,6 +26,8 @@ from nurture.reporting.ledger_queries import days_between, hour_of, week_of
 _HOLD_EVENTS: Final = [
     reason.value for reason in HoldReason if reason not in (HoldReason.NOT_ENROLLED, HoldReason.CLOSED)
 ]
+
+_HAND_OFF: Final = "hand_off"
 
 StepKey = tuple[str, str]
 """A track and a step; "" if the step is not known."""
@@ -138,10 +141,22 @@ def broadcast_messages(tx: Transaction) -> list[tuple[str, str, str | None, bool
     return list(tx.execute(select(*rows.c, func.count()).group_by(*rows.c)).tuples())
 
 
-def holds_by_step(tx: Transaction) -> dict[StepKey, dict[str, int]]:
-    """Return the number of decisions that held a lead, by step and reason."""
-    held = (journal.c.stage == "advance", journal.c.track.is_not(None), journal.c.event.in_(_HOLD_EVENTS))
-    return _count_by_step(tx, journal.c.event, func.count(), *held)
+def decisions_by_step(tx: Transaction) -> tuple[dict[StepKey, dict[str, int]], dict[StepKey, int]]:
+    """Return by step how often leads were held, by reason, and the number of hand-offs, both from the daily counts.
+
+    What people paused counts as held, too.
+    """
+    counts = daily_count.c
+    key = (counts.track, counts.step, counts.measure)
+    query = select(*key, func.sum(counts.n)).where(counts.track != "", counts.measure.in_((*_HOLD_EVENTS, _HAND_OFF)))
+    holds: dict[StepKey, dict[str, int]] = defaultdict(dict)
+    handed_off: dict[StepKey, int] = {}
+    for track, step, event, number in tx.execute(query.group_by(*key)):
+        if event == _HAND_OFF:
+            handed_off[track, step] = int(number)
+        else:
+            holds[track, step][event] = int(number)
+    return holds, handed_off
 
 
 def _count_by_step(
@@ -198,13 +213,6 @@ def count_goals(tx: Transaction) -> list[tuple[str, int, int, int, int, int]]:
     versions = (enrollment.c.track, enrollment.c.track_version)
     query = select(*versions, func.count(), *counts).group_by(*versions).order_by(*versions)
     return list(tx.execute(query).tuples())
-
-
-def handed_off_by_step(tx: Transaction) -> dict[StepKey, int]:
-    """Return the number of hand-offs from each step."""
-    handed_off = (journal.c.event == "hand_off", journal.c.track.is_not(None))
-    found = _count_by_step(tx, journal.c.event, func.count(), *handed_off)
-    return {step_key: sum(counts.values()) for step_key, counts in found.items()}
 
 
 def _filter_by_source(query: Select[Any], key: Any, source: str | None) -> Select[Any]:

@@ -27,7 +27,7 @@ class StepReport:
     past_cap: int = 0
     """Emails that were sent although a cap would have held them: they are exempt."""
     holds: Mapping[str, int] = field(default_factory=dict)
-    """Decisions that held a lead here, by reason."""
+    """Decisions that held a lead here, by reason, and pauses by people."""
     waiting: int = 0
     with_sales: int = 0
     """Leads held here while sales has them."""
@@ -144,11 +144,10 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
     """Return every email step and every other step with activity, in track order."""
     with ctx.database.read() as tx:
         messages = queries.messages_by_step(tx)
-        holds = queries.holds_by_step(tx)
+        holds, handed_off = queries.decisions_by_step(tx)
         enrolled = queries.count_enrolled_by_step(tx)
         signals = queries.signals_by_step(tx)
         ends = queries.ended_by_step(tx)
-        handed_off = queries.handed_off_by_step(tx)
         definitions = ctx.definitions.find_current(tx)
     programs = definitions.programs if definitions is not None else {}
     known = {*messages, *holds, *enrolled, *signals, *ends, *handed_off, *_emails(programs)}

@@ -60,7 +60,8 @@ class Setup:
 
 
 def _kill(at: Setup) -> ExperimentResult:
-    return killing.measure(at.database_sources(36), at.double, at.folder, at.seed, KILLS)
+    batches = SqliteSource(at.folder, 36, batch=True), PostgresSource(at.server, 36, batch=True)
+    return killing.measure((*at.database_sources(36), *batches), at.double, at.folder, at.seed, KILLS)
 
 
 def _handoff(at: Setup) -> ExperimentResult:

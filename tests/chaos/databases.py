@@ -45,7 +45,7 @@ class RunDatabase(NamedTuple):
 
 
 class DatabaseSource(Protocol):
-    """Makes databases with *count* first emails, planned and due; or due to be planned."""
+    """Makes databases with *count* first emails, planned and due; or due to be planned; or sent in a *batch*."""
 
     name: str
     count: int
@@ -58,13 +58,14 @@ class DatabaseSource(Protocol):
 class SqliteSource:
     """SQLite files, copied from one."""
 
-    name = "sqlite"
-
-    def __init__(self, folder: Path, count: int, *, planned: bool = True, ready: bool = False) -> None:
+    def __init__(
+        self, folder: Path, count: int, *, planned: bool = True, ready: bool = False, batch: bool = False
+    ) -> None:
+        self.name = "sqlite_batch" if batch else "sqlite"
         self.count = count
         self._folder = Path(tempfile.mkdtemp(dir=folder, prefix="sqlite-"))
         self._template = self._folder / "template.db"
-        _fill_database(f"sqlite:///{self._template}", count, planned=planned and not ready, ready=ready)
+        _fill_database(f"sqlite:///{self._template}", count, planned=planned and not ready, ready=ready, batch=batch)
         self._numbers = itertools.count(1)
 
     @contextmanager
@@ -82,16 +83,17 @@ class SqliteSource:
 class PostgresSource:
     """Databases of one PostgreSQL server, copied from one; *url* returns the URL of a database by name."""
 
-    name = "postgres"
-
-    def __init__(self, url: Callable[[str], str], count: int, *, planned: bool = True, ready: bool = False) -> None:
+    def __init__(
+        self, url: Callable[[str], str], count: int, *, planned: bool = True, ready: bool = False, batch: bool = False
+    ) -> None:
+        self.name = "postgres_batch" if batch else "postgres"
         self.count = count
         self._url = url
         self._stem = f"chaos_{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
         with self._server() as server:
             server.execute(f"CREATE DATABASE {self._stem}")
-        _fill_database(url(self._stem), count, planned=planned and not ready, ready=ready)
+        _fill_database(url(self._stem), count, planned=planned and not ready, ready=ready, batch=batch)
 
     @contextmanager
     def fresh(self, tablespace: str = "pg_default") -> Iterator[RunDatabase]:
@@ -149,7 +151,7 @@ def now() -> datetime:
     return RealClock().now()
 
 
-def _fill_database(url: str, count: int, *, planned: bool, ready: bool) -> None:
+def _fill_database(url: str, count: int, *, planned: bool, ready: bool, batch: bool) -> None:
     """Import *count* leads: on a track, or *ready* for sales."""
     database = Database(url)
     schema.upgrade(database)
@@ -157,7 +159,10 @@ def _fill_database(url: str, count: int, *, planned: bool, ready: bool) -> None:
     due = now() - timedelta(minutes=5)
     start = due - timedelta(hours=1)
     clock_row.bind_mode(database, "live", start)
-    publish(ctx, _rules(), start)
+    rules = _rules()
+    if batch:
+        rules["tracks/welcome/track.yaml"] += "batch: yes\n"
+    publish(ctx, rules, start)
     add_leads(ctx, count, start, title="Head", **({"demo_requested": True} if ready else {}))
     enroll.classify(ctx, start)
     advance.advance(ctx, start)

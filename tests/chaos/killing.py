@@ -69,7 +69,7 @@ class KillSetup:
             assert worker.go().end() == 0, worker.passed("failed")
             passed = worker.passed()
         passes = Counter(note.point for note in passed)
-        passes.update(dict.fromkeys(DOUBLE_POINTS, source.count) | dict.fromkeys(HEARTBEAT_POINTS, 3))
+        passes.update(dict.fromkeys(DOUBLE_POINTS, passes["bytes sent"]) | dict.fromkeys(HEARTBEAT_POINTS, 3))
         return cls(source, double, folder, passes, passed[-1].at - began)
 
     def job(self, url: str, name: str, origin: str, death: Death | None = None, ahead: float = 0) -> Job:

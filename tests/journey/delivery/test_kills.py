@@ -32,20 +32,25 @@ def double(folder: Path) -> Iterator[SendGridDouble]:
         yield double
 
 
-SourceFactory = Callable[[int], DatabaseSource]
+SourceFactory = Callable[..., DatabaseSource]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def source(request: pytest.FixtureRequest, folder: Path) -> SourceFactory:
     if request.param == "sqlite":
-        return lambda count: SqliteSource(folder, count)
+        return lambda count, **options: SqliteSource(folder, count, **options)
     server = request.getfixturevalue("_postgres")
-    return lambda count: PostgresSource(server, count)
+    return lambda count, **options: PostgresSource(server, count, **options)
 
 
 @pytest.fixture(scope="module")
 def kill_setup(source: SourceFactory, double: SendGridDouble, folder: Path) -> KillSetup:
     return KillSetup.of(source(DUE), double, folder)
+
+
+@pytest.fixture(scope="module")
+def batch_setup(source: SourceFactory, double: SendGridDouble, folder: Path) -> KillSetup:
+    return KillSetup.of(source(DUE, batch=True), double, folder)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -54,6 +59,17 @@ def test_a_worker_killed_at_any_point_sends_nothing_twice_and_loses_nothing(kill
     assert killed.verdict.wrong == [], REPEAT
     assert killed.runs == 1 or point == ANY, f"nobody died; {REPEAT}"
     assert killed.verdict.states["unknown"] <= killed.in_flight, REPEAT
+
+
+@pytest.mark.parametrize("point", ["before the call", "bytes sent", "accepted", "response read", "write-back"])
+def test_a_worker_killed_during_a_shared_request_sends_nothing_twice(
+    batch_setup: KillSetup, double: SendGridDouble, point: str
+) -> None:
+    before = double.traffic().requests
+    killed = kill_run(batch_setup, point, Random(f"{SEED}:{batch_setup.source.name}:{point}"))
+    assert (killed.verdict.wrong, killed.runs) == ([], 1), REPEAT
+    assert killed.verdict.states["unknown"] <= killed.in_flight, REPEAT
+    assert double.traffic().requests - before <= batch_setup.passes["bytes sent"] + 1 < DUE
 
 
 @pytest.mark.parametrize("point", ["claimed", "before the call", "bytes sent"])

@@ -42,6 +42,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "advance": advancing.measure,
     "audit": auditing.measure,
     "idle": idling.measure,
+    "batches": delivering.measure_batches,
     "click": clicking.measure,
     "compose": composing.measure,
     "deliver": delivering.measure,

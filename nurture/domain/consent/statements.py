@@ -5,7 +5,7 @@ A lead file, a CRM, the API or a person at the command line grants or withdraws 
 - an undated grant never outranks a withdrawal; an undated withdrawal counts from when it was recorded
 - a withdrawal is lifted by a later dated grant of the same scope; at the same time, the withdrawal wins
 - of statements that were recorded together, such as the rows of one file, the withdrawal wins
-- a date in the future counts as the time of recording
+- a date in the future counts as the time of recording; a grant more than a day ahead is a mistake, and lifts nothing
 - a request, from a source whose consent must be confirmed, grants and refuses nothing until its link is followed
 """
 
@@ -21,6 +21,10 @@ Target = tuple[SuppressionScope, str]
 
 ASK_AGAIN_AFTER: Final = timedelta(days=30)
 """An address is asked again only about a yes that is dated this much later than the one it did not confirm."""
+
+
+_MAX_AHEAD: Final = timedelta(days=1)
+"""How far the date of a grant may be ahead of its record, because of time zones."""
 
 
 class ConsentStatement(NamedTuple):
@@ -75,7 +79,7 @@ def active_withdrawals(statements: Collection[ConsentStatement]) -> list[Consent
     withdrawn = [one for one in statements if one.basis is None and not one.granted]
     if not withdrawn:
         return []
-    grants = [one for one in statements if one.granted and one.stated_at is not None]
+    grants = [one for one in statements if one.granted and one.stated_at and one.stated_at - one.at <= _MAX_AHEAD]
     return [one for one in withdrawn if not any(_lifts(each, one) for each in grants)]
 
 

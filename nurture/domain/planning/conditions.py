@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Final, assert_never
 
 from nurture.domain.lead import FieldValue
@@ -266,18 +267,31 @@ def _evaluate_any_of(parts: tuple[Condition, ...], context: EvaluationContext, a
 
 
 def _evaluate_field(condition: FieldCondition, view: LeadView) -> ConditionResult:
-    """Compare a field; a match against a list names only the option that matched."""
+    value = condition.value
+    types = tuple(map(type, value)) if isinstance(value, tuple) else ()
     actual = view.lead.condition_fields.get(condition.name)
-    met = matches(condition.comparison, actual, condition.value)
-    options = condition.value if isinstance(condition.value, tuple) else (condition.value,)
-    if met and len(options) > 1 and condition.comparison is not Comparison.NOT_IN:
-        options = tuple(option for option in options if matches(condition.comparison, actual, option))
-    if condition.comparison is Comparison.EXISTS:
-        description = f"{condition.name} is {'known' if condition.value else 'not known'}"
+    return _compare_field(condition.name, condition.comparison, value, types, actual)
+
+
+@lru_cache(maxsize=8_192, typed=True)
+def _compare_field(
+    name: str,
+    comparison: Comparison,
+    value: FieldValue | tuple[FieldValue, ...],
+    types: tuple[type, ...],  # noqa: ARG001 - so that 1 and yes, which are equal, are two entries of the cache
+    actual: FieldValue,
+) -> ConditionResult:
+    """Compare a field; a match against a list names only the option that matched. Few values are of many leads."""
+    met = matches(comparison, actual, value)
+    options = value if isinstance(value, tuple) else (value,)
+    if met and len(options) > 1 and comparison is not Comparison.NOT_IN:
+        options = tuple(option for option in options if matches(comparison, actual, option))
+    if comparison is Comparison.EXISTS:
+        description = f"{name} is {'known' if value else 'not known'}"
     else:
         named = ", ".join(_BOOLEAN_WORDS[option] if isinstance(option, bool) else str(option) for option in options)
-        word = Comparison.IS if met and condition.comparison is Comparison.IN else condition.comparison
-        description = f"{condition.name} {word.value.replace('_', ' ')} {named}"
+        word = Comparison.IS if met and comparison is Comparison.IN else comparison
+        description = f"{name} {word.value.replace('_', ' ')} {named}"
     return ConditionResult(met, description if met else f"not true that {description}")
 
 

@@ -43,16 +43,16 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         until(lambda: is_served(f"http://127.0.0.1:{ports['NURTURE_PREFECT_PORT']}/api/health"), 180)
         until(lambda: is_served(f"http://127.0.0.1:{ports['NURTURE_WEB_PORT']}/healthz"), 60)
         time.sleep(WARM_UP_SECONDS)
-        tree = _tree(program.pid)
-        began, cpu, used = time.monotonic(), _cpu_seconds(tree), _prefect_bytes(folder)
+        tree = process_tree(program.pid)
+        began, cpu, used = time.monotonic(), cpu_seconds(tree), _prefect_bytes(folder)
         memory = console_memory = 0.0
         console = next(pid for pid in tree if _name(pid) == "console")
         while time.monotonic() - began < minutes * 60:
             console_memory = max(console_memory, _memory_mb(console))
-            memory = max(memory, sum(_memory_mb(pid) for pid in _tree(program.pid) if pid != console))
+            memory = max(memory, sum(_memory_mb(pid) for pid in process_tree(program.pid) if pid != console))
             time.sleep(5)
         hours = (time.monotonic() - began) / 3_600
-        spent = {pid: seconds - cpu.get(pid, 0) for pid, seconds in _cpu_seconds(_tree(program.pid)).items()}
+        spent = {pid: seconds - cpu.get(pid, 0) for pid, seconds in cpu_seconds(process_tree(program.pid)).items()}
         grown = (_prefect_bytes(folder) - used) / 1e6
         parts = ", ".join(f"{_name(pid)} {spent[pid]:.1f} s {_memory_mb(pid):.0f} MB" for pid in spent)
     finally:
@@ -71,7 +71,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
     ]
 
 
-def _tree(root: int) -> list[int]:
+def process_tree(root: int) -> list[int]:
     """Return a process and everything below it."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*"):
@@ -90,7 +90,7 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def _cpu_seconds(tree: list[int]) -> dict[int, float]:
+def cpu_seconds(tree: list[int]) -> dict[int, float]:
     """Return the CPU seconds of each process, with those of its children that have ended."""
     spent = {}
     for pid in tree:

@@ -27,6 +27,7 @@ from tests.chaos import (
     handoff_kills,
     hostile_mail,
     killing,
+    pool_kills,
     provider_faults,
     restoring,
     scanning,
@@ -74,6 +75,10 @@ def _handoff(at: Setup) -> ExperimentResult:
 
 def _concurrent(at: Setup) -> ExperimentResult:
     return concurrent_workers.measure(at.database_sources(10_000), at.double, at.folder, at.seed)
+
+
+def _pool(at: Setup) -> ExperimentResult:
+    return pool_kills.measure(at.server, at.double, at.folder / "pool", at.seed)
 
 
 def _faults(at: Setup) -> ExperimentResult:
@@ -125,6 +130,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Setup], ExperimentResult]]] = {
     "kill": _kill,
     "handoff": _handoff,
     "concurrent": _concurrent,
+    "pool": _pool,
     "faults": _faults,
     "suppress": _suppress,
     "stops": _stops,

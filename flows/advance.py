@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.shards import TASK_RUNNER, Counts, log_counts, open_context, run_name, run_shards, shard_task
+from flows.shards import Counts, log_counts, open_context, run_name, run_shards, shard_task
 from nurture.journey.tracks.advance import advance
 
 
@@ -13,7 +13,7 @@ def advance_shard(shard: int, at: str | None) -> Counts:
         return log_counts(shard, advance(ctx, now).events)
 
 
-@flow(name="advance", flow_run_name=run_name, timeout_seconds=900, task_runner=TASK_RUNNER)
+@flow(name="advance", flow_run_name=run_name, timeout_seconds=900)
 async def advance_due_leads(shards: int = 4, at: str | None = None) -> Counts:
     """Advance every lead on a track that is due. *at* is a time (ISO) on a virtual clock."""
     return await run_shards(advance_shard, shards, at)

@@ -101,11 +101,6 @@ def _sleep(seconds: float) -> bool:
 async def _run_all(times: Sequence[str]) -> None:
     from prefect import Flow, State, get_client  # noqa: PLC0415 - the parent does not need it
 
-    from flows.setup import ensure_limit  # noqa: PLC0415
-
-    with get_client(sync_client=True) as sync_client:
-        ensure_limit(sync_client)
-
     async with get_client() as client:
         for at in times:
             for one in SCHEDULE:

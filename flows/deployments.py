@@ -8,8 +8,14 @@ from typing import Any, Final
 WORK_POOL: Final = "nurture"
 """The work pool of prefect.yaml."""
 
-SENDER_LIMIT: Final = "nurture-senders"
-"""The global concurrency limit of shards that send mail, across all machines."""
+DEAD_RUNS: Final = "nurture-dead-runs"
+"""The Prefect automation that ends runs whose worker is gone."""
+
+HEARTBEAT_SECONDS: Final = 30
+"""Seconds between two heartbeats of a run on a work pool; prefect.yaml sets it."""
+
+SILENT_SECONDS: Final = 180
+"""Seconds without a heartbeat after which a run is ended as crashed."""
 
 LOOP_DEPLOYMENT: Final = "loop"
 """The deployment of each stage on the Prefect server of `nurture up`."""
@@ -25,7 +31,8 @@ class FlowSchedule:
     """The schedule of one flow, in UTC. Runs may overlap: claims in the database decide who does what.
 
     *entrypoint* is module.function. It runs every *interval* seconds, *offset* seconds after the full interval,
-    or as *cron* says. At most *run_limit* runs at once; *grace_seconds* is how long a run may take to start.
+    or as *cron* says. At most *run_limit* runs at once, more than a dead worker could hold before its runs are ended;
+    *grace_seconds* is how long a run may take to start.
     """
 
     entrypoint: str
@@ -34,7 +41,7 @@ class FlowSchedule:
     interval: int = 0
     offset: int = 0
     cron: str = ""
-    run_limit: int = 4
+    run_limit: int = 8
     grace_seconds: int = 120
 
     @property
@@ -59,7 +66,9 @@ SCHEDULE: Final = (
     FlowSchedule("flows.advance.advance_due_leads", "every-5-minutes", "five-minutes", interval=300, offset=60),
     FlowSchedule("flows.handoff.offer_ready_leads", "every-5-minutes", "five-minutes", interval=300, offset=90),
     FlowSchedule("flows.crm.sync_crm", "every-5-minutes", "five-minutes", interval=300, offset=120),
-    FlowSchedule("flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", interval=30, offset=15),
+    FlowSchedule(
+        "flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", interval=30, offset=15, run_limit=16
+    ),
     FlowSchedule("flows.audit.audit_ledger", "nightly", "nightly", cron="15 2 * * *"),
     FlowSchedule("flows.cleanup.delete_old_data", "nightly", "nightly", cron="45 2 * * *"),
 )

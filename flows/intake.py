@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.shards import TASK_RUNNER, Counts, log_counts, open_context, run_name, run_shards, shard_task
+from flows.shards import Counts, log_counts, open_context, run_name, run_shards, shard_task
 from nurture.journey.tracks.enroll import classify
 
 
@@ -13,7 +13,7 @@ def intake_shard(shard: int, at: str | None) -> Counts:
         return log_counts(shard, classify(ctx, now))
 
 
-@flow(name="intake", flow_run_name=run_name, timeout_seconds=900, task_runner=TASK_RUNNER)
+@flow(name="intake", flow_run_name=run_name, timeout_seconds=900)
 async def classify_new_leads(shards: int = 2, at: str | None = None) -> Counts:
     """Classify every new lead by the readiness rules and the audiences. *at* is a time (ISO) on a virtual clock."""
     return await run_shards(intake_shard, shards, at)

@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Sequence
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
@@ -15,20 +16,20 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 from prefect.types import DateTime
 
-from flows.deployments import SENDER_LIMIT, WORK_POOL
+from flows.deployments import DEAD_RUNS, SILENT_SECONDS, TAG, WORK_POOL
 from nurture.app import open_app
 from nurture.clock import RealClock
 from nurture.errors import FileUnreadable
 from nurture.publishing.starters import write_starters
 from nurture.settings import SHIPPED_SCHEDULES, STARTER_TEMPLATES, Settings
-
-DEFAULT_SENDERS = 4
-"""Initial slots of SENDER_LIMIT. A change made in Prefect's UI is kept."""
 
 NO_SERVER = (
     "Prefect: skipped, PREFECT_API_URL is not set. `nurture up` needs nothing more. For work pools start a "
@@ -110,7 +111,7 @@ def _set_up_prefect() -> list[str]:
         if health_error is not None:
             return [UNREACHABLE_SERVER.format(url=url, error=type(health_error).__name__)]
         try:
-            lines = [ensure_pool(client), ensure_limit(client)]
+            lines = [ensure_pool(client), ensure_dead_runs(client)]
         except PrefectHTTPStatusError as error:
             if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 raise
@@ -131,11 +132,33 @@ def ensure_pool(client: SyncPrefectClient) -> str:
     return f"Work pool {WORK_POOL}: there already (type {kind})"
 
 
-def ensure_limit(client: SyncPrefectClient) -> str:
-    """Create SENDER_LIMIT if there is none; an existing one keeps its slots."""
-    try:
-        limit = client.read_global_concurrency_limit_by_name(SENDER_LIMIT).limit
-    except ObjectNotFound:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=SENDER_LIMIT, limit=DEFAULT_SENDERS))
-        return f"Concurrency limit {SENDER_LIMIT}: created, {DEFAULT_SENDERS} slots"
-    return f"Concurrency limit {SENDER_LIMIT}: there already, {limit} slots"
+def ensure_dead_runs(client: SyncPrefectClient) -> str:
+    """Create the automation that ends runs whose worker is gone; one that was changed in Prefect's UI is kept."""
+    if client.read_automations_by_name(DEAD_RUNS):
+        return f"Automation {DEAD_RUNS}: there already"
+    alive = {f"prefect.flow-run.{name}" for name in ("heartbeat", "Pending", "Submitting", "Running")}
+    ended = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")}
+    trigger = EventTrigger(
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=ResourceSpecification(
+            {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
+        ),
+        for_each={"prefect.resource.id"},
+        after=alive,
+        expect=alive | ended | {"prefect.flow-run.Skipped"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=SILENT_SECONDS),
+    )
+    gone = ChangeFlowRunState(
+        name=None, force=False, state=StateType.CRASHED, message="Its worker is gone; later runs do its work."
+    )
+    client.create_automation(
+        AutomationCore(
+            name=DEAD_RUNS,
+            description="Ends flow runs of nurture that no longer send heartbeats, because their worker is gone.",
+            trigger=trigger,
+            actions=[gone],
+        )
+    )
+    return f"Automation {DEAD_RUNS}: created"

@@ -11,19 +11,17 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from sqlalchemy.exc import DBAPIError
 
+from flows.other_runs import share_round, skip_late_runs
+from flows.task_runners import open_task_runner
 from nurture.app import App, open_app
 from nurture.clock import parse_time
 from nurture.db import clock_row, last_rounds
-from nurture.db.engine import Database
 from nurture.errors import ClockWentBackwards, InvalidDefinitions, Misconfigured, format_error_chain
-from nurture.journey.leads.due_queries import find_due_stages
+from nurture.journey.leads.due_queries import find_due_stages, is_more_due
 from nurture.runtime.context import AppContext
-from nurture.settings import Settings
 from nurture.versions import require_installed
 
 logging.getLogger("prefect.task_runs").addFilter(
@@ -36,10 +34,6 @@ Counts = dict[str, int]
 
 Result = TypeVar("Result")
 ShardArgs = ParamSpec("ShardArgs")
-MAX_SHARDS: Final = 16
-TASK_RUNNER: Final[TaskRunner[PrefectFuture[Any]]] = ThreadPoolTaskRunner(  # type: ignore[assignment]
-    max_workers=MAX_SHARDS
-)
 _CLAIMING: Final = frozenset({"intake", "advance", "deliver"})
 """Stages that only claim due rows; the others also ask a mailbox or a CRM, or keep hours."""
 _TRANSIENT_SQLSTATES: Final = (
@@ -69,9 +63,12 @@ def shard_task(
 class StageFailed(Exception):
     """A stage failed. It has error types and places only; `nurture run` on a terminal shows the message."""
 
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(format_error_chain(error))
-        self.is_transient = is_transient(error)
+    def __init__(self, message: str, is_transient: bool) -> None:  # noqa: FBT001 - pickled between processes
+        super().__init__(message, is_transient)
+        self.is_transient = is_transient
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def redact_errors(shard: Callable[ShardArgs, Result]) -> Callable[ShardArgs, Result]:
@@ -87,7 +84,7 @@ def redact_errors(shard: Callable[ShardArgs, Result]) -> Callable[ShardArgs, Res
         except (Misconfigured, ClockWentBackwards, InvalidDefinitions):
             raise
         except Exception as error:  # noqa: BLE001 - any error is raised again without its message
-            failed = StageFailed(error)
+            failed = StageFailed(format_error_chain(error), is_transient(error))
         raise failed
 
     return run_redacted
@@ -98,9 +95,14 @@ async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: st
 
     A run with nothing to claim ends at once, without tasks and without a table.
     """
-    if at is None and stage.name in _CLAIMING and not await asyncio.to_thread(_is_due, stage.name):
-        get_run_logger().info("nothing was due")
-        return {}
+    if at is None:
+        await skip_late_runs()
+        if stage.name in _CLAIMING:
+            if not await asyncio.to_thread(is_due, stage.name):
+                get_run_logger().info("nothing was due")
+                return {}
+            if await asyncio.to_thread(_is_more_due, stage.name):
+                await share_round()
     done = await gather(stage, shards, at)
     total: Counter[str] = Counter()
     for counts in done:
@@ -111,9 +113,14 @@ async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: st
 
 
 async def gather(stage: Task[[int, str | None], Result], shards: int, at: str | None) -> list[Result]:
-    """Run *shards* of *stage* in parallel; only one on SQLite, which has one writer."""
-    futures = [stage.submit(shard, at) for shard in range(1, _usable_shards(shards) + 1)]
-    return await asyncio.to_thread(lambda: [future.result() for future in futures])
+    """Run *shards* of *stage* in parallel where NURTURE_TASK_RUNNER says; only one on SQLite, which has one writer."""
+
+    def run() -> list[Result]:
+        with open_task_runner(shards) as (runner, count):
+            futures = [runner.submit(stage, {"shard": shard, "at": at}) for shard in range(1, count + 1)]
+            return [future.result() for future in futures]
+
+    return await asyncio.to_thread(run)
 
 
 async def publish_table(key: str, rows: list[dict[str, Any]], at: str | None) -> None:
@@ -162,7 +169,7 @@ def run_name() -> str:
     return f"{flow_run.flow_name} {when}"
 
 
-def _is_due(stage: str) -> bool:
+def is_due(stage: str) -> bool:
     """Return whether something is due for *stage*, or that cannot be told: then its task says why."""
     try:
         with open_context(None) as (ctx, now), ctx.database.read() as tx:
@@ -171,9 +178,11 @@ def _is_due(stage: str) -> bool:
         return True
 
 
-def _usable_shards(shards: int) -> int:
-    database = Database(Settings.read().database_url.get_secret_value())
-    return 1 if database.is_sqlite else min(max(shards, 1), MAX_SHARDS)
+def _is_more_due(stage: str) -> bool:
+    """Return whether more than one batch is due for *stage*."""
+    with suppress(Exception), open_context(None) as (ctx, now), ctx.database.read() as tx:
+        return is_more_due(tx, stage, now, ctx.batch_size)
+    return False
 
 
 def _should_retry(_task: Any, _run: Any, state: Any) -> bool:

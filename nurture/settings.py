@@ -31,9 +31,14 @@ NON_SETTING_VARIABLES: Final = frozenset({"NURTURE_OLIST_DIR"})
 FILE_SUFFIX: Final = "_FILE"
 """Ends the variable that names a file with the value of a secret setting, as containers and systemd provide them."""
 
+THREADS: Final = "threads"
+PROCESSES: Final = "processes"
+"""Values of NURTURE_TASK_RUNNER besides the address of a Dask cluster."""
+
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _NAMED_URL: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
 _URL: Final = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+_DASK_ADDRESS: Final = re.compile(r"(tcp|tls|ws|wss)://[^\s/@]+:\d{1,5}")
 _MAX_DOMAIN_LENGTH: Final = 200  # an address has at most 254 characters
 
 
@@ -202,6 +207,11 @@ class CommonSettings(SettingsModel):
     keep_runs: int = Field(
         default=14, ge=1, description="Days for which the Prefect server of `nurture up` keeps flow runs and events."
     )
+    task_runner: str = Field(
+        default=THREADS,
+        description="Where a run on a work pool does its shards, with PostgreSQL: `threads` or `processes` of its "
+        "machine, or the address of a Dask cluster, such as `tls://scheduler.example.com:8786`.",
+    )
     batch_size: int = Field(
         default=2_000, ge=1, le=10_000, description="How many leads one transaction of a run handles."
     )
@@ -231,6 +241,13 @@ class CommonSettings(SettingsModel):
     def _check_provider(cls, value: str) -> str:
         if value not in PROVIDERS:
             raise ValueError(f"it must be {_PROVIDER_NAMES}")
+        return value
+
+    @field_validator("task_runner")
+    @classmethod
+    def _check_task_runner(cls, value: str) -> str:
+        if value not in (THREADS, PROCESSES) and not _DASK_ADDRESS.fullmatch(value):
+            raise ValueError(f"it must be {THREADS}, {PROCESSES} or look like tls://scheduler.example.com:8786")
         return value
 
     @field_validator("crm")

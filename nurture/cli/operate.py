@@ -9,7 +9,9 @@ from nurture import __version__
 from nurture.app import open_app
 from nurture.cli.output import JsonOption, format_counts, out, pluralize, print_error, print_json, print_result
 from nurture.clock import parse_time
+from nurture.db import last_rounds
 from nurture.journey.run_once import RunResult, run_once
+from nurture.journey.stages import STAGES
 from nurture.settings import Settings
 
 _MOVES_SHOWN: Final = 6
@@ -73,6 +75,8 @@ def run_stages(
     with open_app(at=parse_time(at) if at else None) as app:
         now = app.clock.now()
         done = run_once(app.ctx, now, app.clock)
+        with app.database.write() as tx:
+            last_rounds.note_successes(tx, (*STAGES, last_rounds.RUN), app.clock.now())
     if json:
         found = done.delivered.stopped_by
         quarantine_field = {"quarantine": found.reason} if found is not None else {}

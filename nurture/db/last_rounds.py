@@ -1,6 +1,6 @@
 """When the stages, and other tasks that repeat, last ended well and badly."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,9 @@ LEDGER: Final = "ledger"
 """The name of audits; one that found something has failed."""
 
 BACKUP: Final = "backup"
+
+RUN: Final = "run"
+"""The name of `nurture run`, which runs every stage once."""
 
 
 class LastRound(NamedTuple):
@@ -37,6 +40,12 @@ class LastRound(NamedTuple):
 def note_success(tx: Transaction, name: str, now: datetime) -> None:
     """Record that a round of *name* ended well at *now*."""
     _note(tx, name, {"succeeded_at": now})
+
+
+def note_successes(tx: Transaction, names: Iterable[str], now: datetime) -> None:
+    """Record that a round of each of *names* ended well at *now*."""
+    for name in names:
+        note_success(tx, name, now)
 
 
 def note_failure(tx: Transaction, name: str, now: datetime, error: str) -> None:

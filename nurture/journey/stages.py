@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nurture.clock import Clock
+from nurture.db import last_rounds
 from nurture.journey.broadcasts.plan import PlanResult, plan_due
 from nurture.journey.crm_sync.pull import pull
 from nurture.journey.crm_sync.push import push
@@ -42,7 +43,14 @@ def apply_signals(ctx: AppContext, clock: Clock, _should_stop: ShouldStop) -> Co
 
 def send_mail(ctx: AppContext, clock: Clock, should_stop: ShouldStop) -> tuple[PlanResult, DeliverySummary]:
     """Plan due broadcasts, and send due messages."""
-    return plan_due(ctx, clock.now()), deliver(ctx, clock, should_stop=should_stop)
+    return plan_due(ctx, clock.now()), deliver(ctx, clock, lambda: note_batch(ctx, clock), should_stop=should_stop)
+
+
+def note_batch(ctx: AppContext, clock: Clock) -> None:
+    """Note a batch of mail as a round: many of them may take an hour, and nothing is late meanwhile."""
+    if clock.is_live:
+        with ctx.database.write() as tx:
+            last_rounds.note_success(tx, "deliver", clock.now())
 
 
 def _count_mail(done: tuple[PlanResult, DeliverySummary]) -> Counter[str]:

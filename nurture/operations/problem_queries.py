@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, literal, select, update
+from sqlalchemy import bindparam, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.row_values import row_columns
@@ -26,10 +26,19 @@ class AlertRow(NamedTuple):
 
 
 def count_due_mail(tx: Transaction, before: datetime) -> tuple[int, datetime | None]:
-    """Return how many messages are due since *before*, and since when the first of them."""
-    due = message.c.state == literal("planned", literal_execute=True), message.c.send_at < before
-    count, first = tx.execute(select(func.count(), func.min(message.c.send_at)).where(*due)).one()
-    return count, first
+    """Return how many messages are due since *before*, and since when the first of them.
+
+    Those that a dead worker holds are due since its lease ended.
+    """
+    planned = select(func.count(), func.min(message.c.send_at)).where(
+        message.c.state == literal("planned", literal_execute=True), message.c.send_at < before
+    )
+    leased = bindparam(None, ["claimed", "sending"], expanding=True, literal_execute=True)
+    held = select(func.count(), func.min(message.c.lease_until)).where(
+        message.c.state.in_(leased), message.c.lease_until < before
+    )
+    found = [tx.execute(query).one() for query in (planned, held)]
+    return sum(count for count, _ in found), min((first for _, first in found if first is not None), default=None)
 
 
 def count_sent(tx: Transaction) -> int:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from nurture.db import last_rounds
 from nurture.db.last_rounds import LastRound
 from nurture.db.transaction import Transaction
+from nurture.journey import stage_loop
 from nurture.journey.delivery import queries as delivery_queries
 from nurture.journey.stages import STAGES
 from nurture.operations import problem_queries
@@ -16,7 +17,9 @@ from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import PROBE_AFTER
 
 LATE_ROUNDS: Final = 3
-"""A stage is late after as many rounds, and mail is stuck after as many rounds of the slower stages."""
+"""A stage is late after as many rounds, and mail is stuck after as many rounds of delivery in which none ended."""
+
+DELIVERY_PACE: Final = timedelta(seconds=stage_loop.DELIVERY_PACE)
 
 MAX_BACKUP_AGE: Final = timedelta(days=3)
 MIN_FREE_BYTES: Final = 500_000_000
@@ -44,7 +47,7 @@ def find_problems(tx: Transaction, now: datetime, pace: timedelta, folder: Path)
         *paused,
         *_find_late_stages(rounds, now, LATE_ROUNDS * pace),
         *_find_failures(rounds, now),
-        *([] if paused else _find_stuck_mail(tx, now - LATE_ROUNDS * pace)),
+        *([] if paused else _find_stuck_mail(tx, now - LATE_ROUNDS * _delivery_pace(rounds, now, pace))),
         *_find_unknown_mail(tx),
         *_find_full_disk(folder),
     ]
@@ -88,6 +91,20 @@ def _find_failures(rounds: dict[str, LastRound], now: datetime) -> Iterator[Prob
     if backup is not None and backup.succeeded_at is not None and now - backup.succeeded_at > MAX_BACKUP_AGE:
         message = f"The last backup is of {backup.succeeded_at:%Y-%m-%d %H:%M} UTC"
         yield Problem("backup", message, "Run `nurture admin backup FILE`, and see why the scheduled one does not.")
+
+
+def _delivery_pace(rounds: dict[str, LastRound], now: datetime, pace: timedelta) -> timedelta:
+    """Return the time between two rounds of delivery, by which mail that does not leave counts as stuck.
+
+    It is *pace* while rounds of delivery end: then a limit holds what is due. It is also *pace* if rounds are started
+    by `nurture run`, or none is known.
+    """
+    last, by_hand = rounds.get("deliver"), rounds.get(last_rounds.RUN)
+    if last is None or last.succeeded_at is None or now - last.succeeded_at <= LATE_ROUNDS * DELIVERY_PACE:
+        return pace
+    if by_hand is not None and by_hand.succeeded_at is not None and by_hand.succeeded_at >= last.succeeded_at:
+        return pace  # `nurture run` by a scheduler
+    return min(pace, DELIVERY_PACE)
 
 
 def _find_stuck_mail(tx: Transaction, before: datetime) -> Iterator[Problem]:

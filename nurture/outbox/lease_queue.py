@@ -27,6 +27,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     null,
     select,
@@ -188,6 +189,10 @@ class LeaseQueue(Generic[Result]):
         planned = {"state": "planned", "state_at": now, "claimed_at": None, "lease_token": None}
         unknown = {"state": "unknown", **self.unknown_values(now)}
         return self._release(tx, "claimed", planned, now), self._release(tx, "sending", unknown, now)
+
+    def has_leases(self, tx: Transaction) -> bool:
+        """Return whether any worker holds rows, alive or not."""
+        return bool(tx.execute(select(exists().where(self._leased))).scalar_one())
 
     def _release(self, tx: Transaction, state: str, values: Mapping[str, Any], now: datetime) -> int:
         table = self.table

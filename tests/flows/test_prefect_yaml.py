@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,11 +15,15 @@ from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 from ruamel.yaml import YAML
 
-from flows.deployments import SCHEDULE, WORK_POOL
+from flows.deliver import ROUND_SECONDS
+from flows.deployments import HEARTBEAT_SECONDS, SCHEDULE, SILENT_SECONDS, WORK_POOL
 from nurture.journey.stage_loop import DELIVERY_PACE
 from nurture.outbox.lease_queue import LEASE
 
 pytestmark = pytest.mark.quick
+
+SLOT_SECONDS = 300
+"""Seconds for which Prefect keeps the slot of a run whose worker died."""
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "prefect.yaml").read_text("utf-8")
@@ -111,12 +116,22 @@ def test_a_schedule_is_in_utc_and_has_a_slug_of_its_own(deployment: dict[str, An
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=_id)
-def test_no_stage_has_a_single_slot_that_a_dead_worker_could_keep(deployment: dict[str, Any]) -> None:
-    assert deployment["concurrency_limit"] == {
-        "limit": 4,
-        "collision_strategy": "CANCEL_NEW",
-        "grace_period_seconds": 120,
-    }
+def test_a_stage_has_more_slots_than_a_dead_worker_can_keep(deployment: dict[str, Any]) -> None:
+    assert deployment["concurrency_limit"]["collision_strategy"] == "CANCEL_NEW"
+    interval = deployment["schedules"][0].get("interval", 86_400)
+    lasts = (
+        2 * ROUND_SECONDS if "deliver" in deployment["entrypoint"] else _flow(deployment["entrypoint"]).timeout_seconds
+    )
+    assert lasts
+    overlapping = math.ceil((lasts + SLOT_SECONDS) / interval)
+    assert deployment["concurrency_limit"]["limit"] > overlapping + 1
+
+
+def test_runs_send_heartbeats_often_enough_for_the_end_of_dead_ones() -> None:
+    for deployment in DEPLOYMENTS:
+        beats = int(deployment["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+        assert beats == HEARTBEAT_SECONDS
+    assert HEARTBEAT_SECONDS * 3 < SILENT_SECONDS
 
 
 def test_every_flow_is_deployed() -> None:

@@ -15,19 +15,21 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-from prefect.states import Running
+from prefect.states import Running, Scheduled
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from flows import setup
 from flows.child_processes import CLIENT_SECRET, ChildProcesses, wait_until_ready
 from flows.demo_runs import run_flows_in
-from flows.deployments import SCHEDULE, SENDER_LIMIT, WORK_POOL
+from flows.deployments import DEAD_RUNS, SCHEDULE, WORK_POOL
 from flows.environment import build_environment
+from flows.other_runs import EXTRA
 from flows.setup import clear_stale_runs
 from nurture.app import open_app
+from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.settings import Settings
 from tests.flows.prefect_api import Api, any_port, ask, until
@@ -46,8 +48,16 @@ async def run(calls):
 async def listed(calls):
     return [result async for result in run(calls)]
 for line in sys.stdin:
-    os.environ["NURTURE_DATABASE_URL"], calls = json.loads(line)
+    settings, calls = json.loads(line)
+    os.environ.update(settings)
     print("RESULTS", json.dumps(asyncio.run(listed(calls))), flush=True)
+"""
+DASK_CLUSTER = """
+import sys
+from dask.distributed import LocalCluster
+with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
 """
 ROOT = Path(__file__).parents[2]
 
@@ -62,11 +72,14 @@ class World:
     lead: int
     log: Path
 
-    def flows(self, database: str, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    def flows(
+        self, database: str, *calls: tuple[str, dict[str, Any]], task_runner: str = "threads"
+    ) -> list[dict[str, Any]]:
         """Run flows in order on a database; return the result of each."""
         assert self.runner.stdin is not None
         assert self.runner.stdout is not None
-        self.runner.stdin.write(json.dumps([database, calls]) + "\n")
+        settings = {"NURTURE_DATABASE_URL": database, "NURTURE_TASK_RUNNER": task_runner}
+        self.runner.stdin.write(json.dumps([settings, calls]) + "\n")
         self.runner.stdin.flush()
         too_long = threading.Timer(120, self.runner.kill)
         too_long.start()
@@ -95,11 +108,11 @@ class World:
         if "runner" in vars(self):
             self.runner.communicate()  # it stops at the end of its input
 
-    def run(self, *command: str, cwd: Path = ROOT) -> str:
+    def run(self, *command: str, **settings: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", *command],
-            cwd=cwd,
-            env=self.environment,
+            cwd=ROOT,
+            env=self.environment | settings,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -151,11 +164,10 @@ def _state(world: World, run_id: object) -> str:
 def test_init_creates_what_deploying_needs_once(world: World, client: SyncPrefectClient) -> None:
     first = setup.init(world.settings)
     assert f"Work pool {WORK_POOL}: created" in first
-    assert any(SENDER_LIMIT in line and "created" in line for line in first)
-    client.update_global_concurrency_limit(SENDER_LIMIT, GlobalConcurrencyLimitUpdate(limit=9))
+    assert f"Automation {DEAD_RUNS}: created" in first
     again = setup.init(world.settings)
     assert not any("created" in line for line in again)
-    assert any(SENDER_LIMIT in line and "9 slots" in line for line in again)
+    assert len(client.read_automations_by_name(DEAD_RUNS)) == 1
 
 
 def test_init_reports_what_a_locked_server_requires(world: World) -> None:
@@ -170,7 +182,7 @@ def test_all_flows_deploy_unattended_and_a_worker_runs_one(world: World, client:
     assert set(deployed) == {f"{one.name} {one.entrypoint}" for one in SCHEDULE}
     for one in deployed.values():
         assert len(one["schedules"]) == 1
-        assert one["global_concurrency_limit"]["limit"] == 4
+        assert one["global_concurrency_limit"]["limit"] >= 8
         assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
         assert one["work_pool_name"] == WORK_POOL
     advance = next(one for one in deployed.values() if one["entrypoint"].startswith("flows.advance."))
@@ -208,9 +220,8 @@ def test_a_database_without_tables_fails_the_run_at_once_and_says_what_to_do(wor
 
 
 def test_shards_on_postgresql_share_the_leads_and_a_long_send_shows_its_progress(
-    world: World, client: SyncPrefectClient, postgres_db: Database, postgres_url: str, tmp_path: Path
+    world: World, postgres_db: Database, postgres_url: str, tmp_path: Path
 ) -> None:
-    setup.ensure_limit(client)
     ctx = make_context(postgres_db, tmp_path)
     for _ in range(30):
         add_lead(ctx, title="head of sales")
@@ -233,6 +244,59 @@ def test_shards_on_postgresql_share_the_leads_and_a_long_send_shows_its_progress
     assert [row["shard"] for row in json.loads(table["data"])] == [1, 2, 3]
     [bar] = ask(world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-deliver-progress"]}})
     assert bar["data"] == 100.0
+
+
+@pytest.fixture
+def cluster(world: World, postgres_url: str) -> Iterator[str]:
+    """Start a Dask cluster of two processes on loopback, with the settings of the installation; yield its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DASK_CLUSTER],
+        env=world.environment | {"NURTURE_DATABASE_URL": postgres_url, "NURTURE_BATCH_SIZE": "5"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate()  # it stops at the end of its input
+
+
+@pytest.mark.parametrize("kind", ["processes", "dask"])
+def test_shards_share_the_leads_wherever_the_setting_says(
+    kind: str, world: World, postgres_db: Database, postgres_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    ctx = make_context(postgres_db, tmp_path)
+    for _ in range(30):
+        add_lead(ctx, title="head of sales")
+    task_runner = request.getfixturevalue("cluster") if kind == "dask" else kind
+    classify = ("flows.intake.classify_new_leads", {"shards": 2, "at": START.isoformat()})
+    [classified] = world.flows(postgres_url, classify, task_runner=task_runner)
+    assert classified["counts"] == {"nurture": 30}
+
+
+def test_a_run_shares_a_long_round_with_other_workers_and_ends_late_runs(
+    world: World, client: SyncPrefectClient, sqlite_db: Database, sqlite_url: str, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        add_lead(make_context(sqlite_db, tmp_path), title="head of sales")
+    world.run("prefect", "--no-prompt", "deploy", "--all")
+    for name in ("first", "second", "third"):
+        client.send_worker_heartbeat(WORK_POOL, name)
+    deployment = client.read_deployment_by_name("intake/every-5-minutes")
+    missed = Scheduled(scheduled_time=RealClock().now() - timedelta(minutes=10))
+    late = [client.create_flow_run_from_deployment(deployment.id, state=missed) for _ in range(2)]
+    run = client.create_flow_run_from_deployment(deployment.id)
+    world.run("prefect", "flow-run", "execute", str(run.id), NURTURE_DATABASE_URL=sqlite_url, NURTURE_BATCH_SIZE="2")
+    assert _state(world, run.id) == "Completed"
+    assert {_state(world, one.id) for one in late} == {"Skipped"}
+    extra = ask(world.api, "/flow_runs/filter", flow_runs={"tags": {"all_": [EXTRA]}})
+    online = ask(world.api, f"/work_pools/{WORK_POOL}/workers/filter")
+    assert len(extra) == sum(one["status"] == "ONLINE" for one in online) - 1, "one for each other worker"
+    world.run("prefect", "flow-run", "execute", extra[0]["id"], NURTURE_DATABASE_URL=sqlite_url, NURTURE_BATCH_SIZE="2")
+    assert _state(world, extra[0]["id"]) == "Completed"
+    assert len(ask(world.api, "/flow_runs/filter", flow_runs={"tags": {"all_": [EXTRA]}})) == len(extra)
+    for one in extra:
+        client.delete_flow_run(one["id"])
 
 
 def test_the_nightly_audit_fails_if_the_ledger_does_not_balance(
@@ -282,16 +346,16 @@ def test_prefect_stores_no_lead_data_when_a_stage_fails(
 
 
 def test_leftovers_of_a_dead_server_are_removed(world: World, client: SyncPrefectClient) -> None:
-    setup.ensure_limit(client)
+    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="old", limit=4))
     deployment = client.create_deployment(client.create_flow_from_name("old"), "old")
     running = client.create_flow_run_from_deployment(deployment)
     client.set_flow_run_state(running.id, Running(), force=True)
     late = client.create_flow_run_from_deployment(deployment)
-    client.update_global_concurrency_limit(SENDER_LIMIT, GlobalConcurrencyLimitUpdate(active_slots=1))
+    client.update_global_concurrency_limit("old", GlobalConcurrencyLimitUpdate(active_slots=1))
     assert clear_stale_runs(client) == (1, 1)
     assert _state(world, running.id) == "Crashed"
     assert not ask(world.api, "/flow_runs/filter", flow_runs={"id": {"any_": [str(late.id)]}})
-    assert client.read_global_concurrency_limit_by_name(SENDER_LIMIT).active_slots == 0
+    assert client.read_global_concurrency_limit_by_name("old").active_slots == 0
 
 
 def test_without_a_server_init_does_the_rest_and_prints_the_next_step(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import sqlite3
 import traceback
 from pathlib import Path
@@ -66,6 +67,11 @@ def test_a_failed_stage_logs_no_lead_data_and_is_retried() -> None:
             redact_errors(_shard)(error)
         assert "canary" not in "".join(traceback.format_exception(failed.value)).lower()
         assert is_transient(failed.value) == is_transient(error)
+
+
+def test_a_failure_arrives_from_another_process_as_it_was_there() -> None:
+    failed = pickle.loads(pickle.dumps(StageFailed("ValueError in advance", is_transient=True)))
+    assert (str(failed), failed.is_transient) == ("ValueError in advance", True)
 
 
 def test_configuration_errors_are_reported_in_full() -> None:

@@ -12,11 +12,13 @@ from sqlalchemy import update
 from nurture.db import last_rounds
 from nurture.db.engine import Database
 from nurture.db.tables.delivery import message
+from nurture.journey.stages import STAGES
 from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
 from nurture.operations.alerts import OVER_AFTER, tell_by, update_alerts
-from nurture.operations.problems import MAX_BACKUP_AGE, Problem, find_problems
+from nurture.operations.problems import DELIVERY_PACE, MAX_BACKUP_AGE, Problem, find_problems
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Breaker
+from nurture.outbox.lease_queue import LEASE
 from nurture.runtime.context import AppContext
 from tests.doubles.chat_server import ChatServer
 from tests.journey.builders import START, add_lead, make_context, run_at
@@ -138,6 +140,34 @@ def test_pauses_are_problems_and_explain_mail_that_does_not_leave(ctx: AppContex
         circuit_breakers.trip(tx, Breaker("provider", "smtp", "it is down", START + HOUR, later))
     assert _problems(ctx, later, tmp_path) == ["paused:provider:smtp"]
     assert _problems(ctx, START + HOUR + MINUTE, tmp_path) == ["mail-stuck"], "a first probe may end it"
+
+
+def test_mail_of_a_dead_worker_is_a_problem_after_three_rounds_of_delivery_in_which_none_ended(
+    ctx: AppContext, tmp_path: Path
+) -> None:
+    add_lead(ctx, title="Head")
+    run_at(ctx, START, START + HOUR)
+    dies = START + 2 * HOUR
+    with ctx.database.write() as tx:
+        tx.execute(update(message).values(state="claimed", send_at=START, lease_token="dead", lease_until=dies + LEASE))
+        last_rounds.note_success(tx, "deliver", dies)
+    assert _problems(ctx, dies + LEASE + 3 * DELIVERY_PACE, tmp_path) == []
+    assert _problems(ctx, dies + LEASE + 3 * DELIVERY_PACE + MINUTE, tmp_path) == ["mail-stuck"]
+    with ctx.database.write() as tx:
+        last_rounds.note_success(tx, "deliver", dies + LEASE + 3 * DELIVERY_PACE)
+    assert _problems(ctx, dies + LEASE + 3 * DELIVERY_PACE + MINUTE, tmp_path) == [], "a round ended: a limit holds it"
+
+
+def test_mail_waits_for_the_next_run_of_a_scheduler_without_being_stuck(ctx: AppContext, tmp_path: Path) -> None:
+    add_lead(ctx, title="Head")
+    run_at(ctx, START, START + HOUR)
+    with ctx.database.write() as tx:
+        tx.execute(update(message).values(state="planned", send_at=START + HOUR))
+        last_rounds.note_successes(tx, (*STAGES, last_rounds.RUN), START + HOUR)
+    assert _problems(ctx, START + HOUR + 2 * PACE, tmp_path) == []
+    with ctx.database.write() as tx:
+        last_rounds.note_success(tx, "deliver", START + HOUR + MINUTE)
+    assert _problems(ctx, START + HOUR + 2 * PACE, tmp_path) == ["mail-stuck"]
 
 
 def test_messages_with_an_unknown_result_are_a_problem(ctx: AppContext, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Table, bindparam, exists, func, or_, select
 
@@ -14,6 +14,9 @@ from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian
+
+_CLAIMED_CUSTODIANS: Final = {"intake": (Custodian.INTAKE, Custodian.RESTING), "advance": (Custodian.TRACK,)}
+"""Whose due leads the stages claim in batches, each worker others."""
 
 
 def find_next_due(tx: Transaction, custodians: tuple[Custodian, ...], recipient: str | None = None) -> datetime | None:
@@ -66,8 +69,7 @@ def _due_stages_query() -> Select[Any]:
     ]
     due: dict[str, list[ColumnElement[bool]]] = {
         "signals": waiting,
-        "intake": held_by(Custodian.INTAKE, Custodian.RESTING),
-        "advance": held_by(Custodian.TRACK),
+        **{name: held_by(*custodians) for name, custodians in _CLAIMED_CUSTODIANS.items()},
         "hand-off": held_by(Custodian.OFFER, Custodian.REP, Custodian.QUEUE),
         "crm": in_outbox(crm_record, "unknown", "rejected"),
         "deliver": [
@@ -76,6 +78,26 @@ def _due_stages_query() -> Select[Any]:
         ],
     }
     return select(*[or_(*probes).label(name) for name, probes in due.items()])
+
+
+def is_more_due(tx: Transaction, stage: str, now: datetime, count: int) -> bool:
+    """Return whether more than *count* leads or messages are due at *now* (UTC) for a stage that claims them."""
+    found = tx.execute(_due_rows_query(stage, count + 1), {"now": now}).scalar_one()
+    return bool(found > count)
+
+
+@cache
+def _due_rows_query(stage: str, limit: int) -> Select[Any]:
+    now = bindparam("now", type_=UtcDateTime())
+    if stage == "deliver":
+        due = [select(message.c.id).where(_is_in(message, "planned"), message.c.send_at <= now)]
+    else:
+        due = [
+            select(custody.c.lead_id).where(custody.c.kind == one.value, custody.c.due_at <= now)
+            for one in _CLAIMED_CUSTODIANS[stage]
+        ]
+    counts = [select(func.count()).select_from(one.limit(limit).subquery()).scalar_subquery() for one in due]
+    return select(sum(counts[1:], counts[0]))
 
 
 def _is_in(outbox: Table, *states: str) -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ STOP_SECONDS: Final = 2.0
 
 def run_loop() -> None:
     """Run until SIGINT or SIGTERM. Main thread only."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
+    logging.getLogger().handlers.clear()  # those of Prefect
     with stop_on_signal() as stop, open_app(live=True) as app:
         stages = StageLoop(app.ctx, app.clock, app.settings.sweep_seconds)
         recorder = RoundRecorder(stages.workers)

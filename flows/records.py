@@ -113,7 +113,7 @@ class RoundRecorder:
         failed = result.exception()
         record.add(None if failed else result.result(), time.monotonic() - began)
         if failed is not None:
-            _LOG.warning("%s failed: %s", begun.stage, format_error_chain(failed))
+            _LOG.warning("stage_failed", extra={"stage": begun.stage, "reason": format_error_chain(failed)})
         if not ended:
             record.counts.clear()  # its run shows them
         elif failed is not None:
@@ -142,7 +142,7 @@ class RoundRecorder:
             run = await self._client.create_flow_run_from_deployment(deployment, state=Pending())
             await _run_as(stage, report, run)
         except Exception as error:  # noqa: BLE001 - Prefect shows what happens; it must not stop it
-            _LOG.warning("flow_run_not_shown: %s: %s", stage, format_error_chain(error))
+            _LOG.warning("flow_run_not_shown", extra={"stage": stage, "reason": format_error_chain(error)})
 
     async def _stay_connected(self) -> None:
         is_first = True
@@ -160,7 +160,7 @@ class RoundRecorder:
                                 self._spawn(self._show(name, None))
                         await self._take_orders(client)
             except Exception as error:  # noqa: BLE001 - the stages go on without Prefect
-                _LOG.warning("prefect_unreachable: %s", format_error_chain(error))
+                _LOG.warning("prefect_unreachable", extra={"reason": format_error_chain(error)})
             self._client = None
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -194,7 +194,7 @@ class RoundRecorder:
             else:
                 await _run_as(name, self._summarize if name == SUMMARY else one_round, run)
         except Exception as error:  # noqa: BLE001 - as above
-            _LOG.warning("flow_run_failed: %s: %s", name, format_error_chain(error))
+            _LOG.warning("flow_run_failed", extra={"stage": name, "reason": format_error_chain(error)})
 
     async def _summarize(self) -> dict[str, int]:
         """Publish what each stage did since the last summary."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pydantic import SecretStr
 
+from nurture import log_lines
 from nurture.clock import Clock, RealClock, VirtualClock
 from nurture.crm import registry as crms
 from nurture.crm.registry import CRMS, NO_CRM
@@ -77,6 +78,7 @@ def open_app(
         InvalidState: the clock is of the other kind, or virtual while the provider mails real people.
     """
     settings = settings or Settings.read()
+    log_lines.configure(settings.log_format, settings.log_level)
     if live or pages:
         require_installed()
     database = Database(settings.database_url.get_secret_value())

@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, create_model, field_vali
 
 from nurture.crm.registry import CRMS, DEFAULT_CRM, NO_CRM
 from nurture.errors import Misconfigured
+from nurture.log_lines import LogFormat, LogLevel
 from nurture.mail.providers.registry import DEFAULT_PROVIDER, PROVIDERS
 from nurture.settings_model import (
     ENV_PREFIX,
@@ -211,6 +212,11 @@ class CommonSettings(SettingsModel):
         default=THREADS,
         description="Where a run on a work pool does its shards, with PostgreSQL: `threads` or `processes` of its "
         "machine, or the address of a Dask cluster, such as `tls://scheduler.example.com:8786`.",
+    )
+    log_format: LogFormat = Field(default="text", description="How log lines are written: `text` or `json`.")
+    log_level: LogLevel = Field(
+        default="warning",
+        description="From which level on log lines are written: `debug`, `info`, `warning` or `error`.",
     )
     batch_size: int = Field(
         default=2_000, ge=1, le=10_000, description="How many leads one transaction of a run handles."

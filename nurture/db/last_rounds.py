@@ -19,6 +19,9 @@ LEDGER: Final = "ledger"
 
 BACKUP: Final = "backup"
 
+CERTIFICATE: Final = "certificate"
+"""The name of looks at the certificate of the base URL; one that is about to expire has failed."""
+
 RUN: Final = "run"
 """The name of `nurture run`, which runs every stage once."""
 

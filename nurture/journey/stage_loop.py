@@ -126,7 +126,7 @@ class StageLoop:
                 with self._ctx.database.read() as tx:
                     due = find_due_stages(tx, self._clock.now())
             except Exception as error:  # noqa: BLE001 - the stages run at their pace meanwhile, and say why they fail
-                _LOG.warning("due_stages_unknown: %s", type(error).__name__)
+                _LOG.warning("due_stages_unknown", extra={"reason": format_error_chain(error)})
                 pause = FIRST_RETRY
                 continue
             for worker in self.workers.values():

@@ -69,7 +69,7 @@ def tell_by(notifiers: Sequence[Provider], clock_now: Callable[[], datetime], in
         receipts = [receipt for one in notifiers for receipt in one.send([email], clock_now())]
         for receipt in receipts:
             if not isinstance(receipt, Accepted):
-                _LOG.warning("alert_not_sent: %s", receipt)
+                _LOG.warning("alert_not_sent", extra={"reason": str(receipt)})
         return any(isinstance(receipt, Accepted | Unknown) for receipt in receipts)
 
     return tell

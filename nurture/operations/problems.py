@@ -87,6 +87,10 @@ def _find_failures(rounds: dict[str, LastRound], now: datetime) -> Iterator[Prob
     ledger = rounds.get(last_rounds.LEDGER)
     if ledger is not None and ledger.has_failed:
         yield Problem("audit", f"The audit failed: {ledger.error}", "`nurture reports audit` lists the violations.")
+    certificate = rounds.get(last_rounds.CERTIFICATE)
+    if certificate is not None and certificate.has_failed:
+        message = f"The certificate of the web pages is about to expire, or has expired: {certificate.error}"
+        yield Problem("certificate", message, "Renew it: without it nobody can unsubscribe.")
     backup = rounds.get(last_rounds.BACKUP)
     if backup is not None and backup.succeeded_at is not None and now - backup.succeeded_at > MAX_BACKUP_AGE:
         message = f"The last backup is of {backup.succeeded_at:%Y-%m-%d %H:%M} UTC"

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,10 +13,11 @@ from sqlalchemy.exc import DBAPIError
 
 from nurture.app import make_alert_notifiers
 from nurture.clock import Clock
-from nurture.errors import NurtureError
+from nurture.errors import NurtureError, format_error_chain
 from nurture.journey.engagement import provider_events
 from nurture.journey.run_now import MAX_LEADS, has_due, process_due
 from nurture.operations.alerts import tell_by, update_alerts
+from nurture.operations.certificate import note_certificate
 from nurture.operations.problems import find_problems
 from nurture.runtime.context import AppContext
 from nurture.settings import Settings
@@ -25,6 +27,9 @@ POLL_SECONDS: Final = 0.5
 
 WATCH_SECONDS: Final = 60.0
 """Seconds between two looks for problems."""
+
+CERTIFICATE_SECONDS: Final = 6 * 3_600.0
+"""Seconds between two looks at the certificate of the base URL."""
 
 BACKLOG_PAUSE: Final = 5.0
 """Seconds to wait after a full batch, or if what is due may not be processed: it is left to the scheduled runs."""
@@ -73,13 +78,17 @@ def alert_in_background(ctx: AppContext, clock: Clock, settings: Settings) -> It
     pace, stop = timedelta(seconds=settings.sweep_seconds), Event()
 
     def watch() -> None:
+        looked_at = float("-inf")
         while not stop.wait(WATCH_SECONDS):
             try:
+                if settings.base_url and time.monotonic() - looked_at > CERTIFICATE_SECONDS:
+                    looked_at = time.monotonic()
+                    note_certificate(ctx.database, settings.base_url, clock.now())
                 with ctx.database.read() as tx:
                     problems = find_problems(tx, clock.now(), pace, settings.state_dir.parent)
                 update_alerts(ctx.database, problems, tell, clock.now())
             except Exception as error:  # noqa: BLE001 - the next look tries again; this thread must survive
-                _LOG.warning("alerts_not_updated: %s", type(error).__name__)
+                _LOG.warning("alerts_not_updated", extra={"reason": format_error_chain(error)})
 
     thread = Thread(target=watch, name="nurture-alerts", daemon=True)
     thread.start()

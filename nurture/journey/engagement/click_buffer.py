@@ -167,7 +167,7 @@ class ClickRecorder:
         except NurtureError as error:
             _log.warning("click_signals_deferred", extra={"reason": type(error).__name__})
         except Exception as error:  # noqa: BLE001 - the writer thread must survive for the next click
-            _log.error("click_signals_deferred: %s", format_error_chain(error))
+            _log.error("click_signals_deferred", extra={"reason": format_error_chain(error)})
 
 
 def spool_click(folder: Path, event: EngagementEvent) -> None:

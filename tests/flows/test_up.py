@@ -27,13 +27,17 @@ from websockets.typing import Subprotocol
 from flows.records import ASK_SECONDS
 from flows.up import up
 from nurture.app import open_app
+from nurture.db import last_rounds
 from nurture.db.engine import Database
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.errors import InvalidState
 from nurture.files import find_exposed
+from nurture.operations import problem_queries
+from nurture.operations.problems import MAX_BACKUP_AGE
 from nurture.publishing.publish import publish
 from nurture.settings import Settings
+from tests.doubles.chat_server import ChatServer
 from tests.flows.prefect_api import Api, any_port, ask, is_served, until
 from tests.journey.builders import START, add_lead, sample_rules
 
@@ -57,6 +61,7 @@ class Started:
     environment: dict[str, str]
     database: Database
     lead: int
+    chat: ChatServer
 
     @property
     def pages(self) -> str:
@@ -132,15 +137,18 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         now = app.clock.now()
         publish(app.ctx, sample_rules(), now)
         lead = add_lead(app.ctx, at=now, title="head of sales")
-    with (folder / "up.log").open("wb") as log:
-        program = subprocess.Popen([sys.executable, "-c", START_UP], cwd=folder, env=environment, stderr=log)
+        with app.database.write() as tx:
+            last_rounds.note_success(tx, last_rounds.BACKUP, now - 2 * MAX_BACKUP_AGE)
     database = Database(settings.database_url.get_secret_value())
-    try:
-        yield Started(folder, program, environment, database, lead)
-    finally:
-        program.kill()
-        program.wait()
-        database.close()
+    with ChatServer() as chat, (folder / "up.log").open("wb") as log:
+        environment["NURTURE_ALERT"] = f"json://127.0.0.1:{chat.port}/"
+        program = subprocess.Popen([sys.executable, "-c", START_UP], cwd=folder, env=environment, stderr=log)
+        try:
+            yield Started(folder, program, environment, database, lead, chat)
+        finally:
+            program.kill()
+            program.wait()
+            database.close()
 
 
 def test_a_lead_moves_and_prefect_shows_the_round(started: Started) -> None:
@@ -311,6 +319,15 @@ def test_a_second_start_names_the_address_of_the_first_and_fails(started: Starte
     assert second.returncode != 0
     assert f"already running here, as process {started.program.pid}" in second.stderr
     assert started.pages in second.stderr
+
+
+def test_the_operator_is_told_of_a_problem_once(started: Started) -> None:
+    until(lambda: started.chat.received, 90)
+    [told] = started.chat.received
+    assert told["title"].startswith("nurture: The last backup is of ")
+    with started.database.read() as tx:
+        [known] = problem_queries.list_alerts(tx)
+    assert known.reported_at is not None
 
 
 def test_the_pages_live_on_while_prefect_is_dead_and_each_dead_child_comes_back(started: Started) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete, func, literal, select, update
+from sqlalchemy import BindParameter, bindparam, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.row_values import row_columns
@@ -33,7 +33,7 @@ def count_due_mail(tx: Transaction, before: datetime) -> tuple[int, datetime | N
     planned = select(func.count(), func.min(message.c.send_at)).where(
         message.c.state == literal("planned", literal_execute=True), message.c.send_at < before
     )
-    leased = bindparam(None, ["claimed", "sending"], expanding=True, literal_execute=True)
+    leased: BindParameter[list[str]] = bindparam(None, ["claimed", "sending"], expanding=True, literal_execute=True)
     held = select(func.count(), func.min(message.c.lease_until)).where(
         message.c.state.in_(leased), message.c.lease_until < before
     )

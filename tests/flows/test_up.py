@@ -321,10 +321,10 @@ def test_a_second_start_names_the_address_of_the_first_and_fails(started: Starte
     assert started.pages in second.stderr
 
 
-def test_the_operator_is_told_of_a_problem_once(started: Started) -> None:
+def test_a_problem_is_reported_to_the_operator_once(started: Started) -> None:
     until(lambda: started.chat.received, 90)
-    [told] = started.chat.received
-    assert told["title"].startswith("nurture: The last backup is of ")
+    [reported] = started.chat.received
+    assert reported["title"].startswith("nurture: The last backup is of ")
     with started.database.read() as tx:
         [known] = problem_queries.list_alerts(tx)
     assert known.reported_at is not None

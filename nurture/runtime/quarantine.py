@@ -70,6 +70,8 @@ def check(ctx: AppContext, now: datetime, *, exempt: bool = True) -> Breaker | N
     if machine is None or (exempt and _only_writes_files(ctx)):
         return None
     with _require_usable_folder(machine):
+        # Before the database: what is recorded here was committed there, while other workers go on.
+        newest_seen = machine.newest_generation()
         with database.read() as tx:
             active = next((breaker for breaker in circuit_breakers.list_active(tx) if breaker.kind == KIND), None)
             known = clock_row.read_installation(tx)
@@ -77,9 +79,8 @@ def check(ctx: AppContext, now: datetime, *, exempt: bool = True) -> Breaker | N
         if active is not None:
             return active
         assert known is not None  # bound to a clock when it was opened
-        newest_seen = machine.newest_generation()
         is_outdated = newest_seen is not None and known.generation < newest_seen
-        reason = _find_reason_to_quarantine(known, location, newest_seen)
+        reason = _find_reason_to_quarantine(machine, known, location, newest_seen)
         if reason is not None:
             return start(ctx, f"the database is in quarantine: {reason}", now, is_outdated=is_outdated)
         # Before the location: a location without a generation means that the machine's folder was lost.
@@ -97,7 +98,7 @@ def _only_writes_files(ctx: AppContext) -> bool:
 
 
 def _find_reason_to_quarantine(
-    installation: Installation, location: Mapping[str, Any], newest_seen: int | None
+    machine: Machine, installation: Installation, location: Mapping[str, Any], newest_seen: int | None
 ) -> str | None:
     if newest_seen is not None and installation.generation < newest_seen:
         return describe_outdated(installation.generation, newest_seen)
@@ -108,7 +109,7 @@ def _find_reason_to_quarantine(
     if differs:
         changes = ", ".join(f"{_LOCATION_LABELS[name]} ({recorded[name]}, here {location[name]})" for name in differs)
         return f"it was copied or moved: another {changes}"
-    if newest_seen is None and "machine" in location:
+    if newest_seen is None and "machine" in location and machine.newest_generation() is None:
         return "this machine has no record of it; NURTURE_JOURNAL_DIR is new or empty"
     return None
 

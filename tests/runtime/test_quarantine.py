@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress as suppressed
@@ -58,6 +59,30 @@ def test_the_original_sends_day_after_day(host: Host, ctx: AppContext, lone_url:
     assert len(host.provider.refs) == len(PEOPLE)
     assert reason(ctx) == ""
     ctx.database.close()
+
+
+def test_other_workers_that_send_meanwhile_are_not_taken_for_a_restore(
+    host: Host, ctx: AppContext, lone_url: str
+) -> None:
+    other, stop = host.open(lone_url).database, threading.Event()
+    assert other.machine is not None
+    assert quarantine.check(ctx, START, exempt=False) is None
+
+    def send() -> None:
+        while not stop.is_set():
+            with other.write() as tx:
+                committed = other.machine.before_external_calls(tx, ())
+            committed()
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        found = [quarantine.check(ctx, START, exempt=False) for _ in range(300)]
+    finally:
+        stop.set()
+        sending.join()
+        other.close()
+    assert not any(found)
 
 
 def test_a_backup_that_is_put_back_sends_nothing_again(

@@ -116,10 +116,13 @@ def _set_up_prefect() -> list[str]:
             if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 raise
             return [LOCKED_SERVER.format(url=url)]
-    if not Path("prefect.yaml").exists():  # as after an installation from a package
-        shutil.copyfile(next(one for one in SHIPPED_SCHEDULES if one.is_file()), "prefect.yaml")
-        lines.append("prefect.yaml: the schedules of the flows, written")
-    return [*lines, "Next: `prefect --no-prompt deploy --all`, then `prefect worker start --pool " + WORK_POOL + "`"]
+    schedules = Path("prefect.yaml").absolute()
+    is_there = schedules.exists()
+    if not is_there:  # as after an installation from a package
+        shutil.copyfile(next(one for one in SHIPPED_SCHEDULES if one.is_file()), schedules)
+    lines.append(f"Schedules {schedules}: {'there already' if is_there else 'written'}")
+    deploy = "Next, in the folder of the schedules: `prefect --no-prompt deploy --all`"
+    return [*lines, f"{deploy}; then on each machine `prefect worker start --pool {WORK_POOL} --limit 8`"]
 
 
 def ensure_pool(client: SyncPrefectClient) -> str:

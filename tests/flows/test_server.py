@@ -165,6 +165,7 @@ def test_init_creates_what_deploying_needs_once(world: World, client: SyncPrefec
     first = setup.init(world.settings)
     assert f"Work pool {WORK_POOL}: created" in first
     assert f"Automation {DEAD_RUNS}: created" in first
+    assert f"Schedules {Path('prefect.yaml').absolute()}: there already" in first
     again = setup.init(world.settings)
     assert not any("created" in line for line in again)
     assert len(client.read_automations_by_name(DEAD_RUNS)) == 1

@@ -46,11 +46,18 @@ test-all: lint  ## The tests on every supported Python that is here, or that uv 
 	  VIRTUAL_ENV=$$there uv pip install --quiet --no-deps --no-build-isolation --editable .; \
 	  $$there/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS); done
 
+# `make bench up scale-out` and `make chaos soak MINUTES=15` run the named parts.
+ifneq ($(filter bench chaos,$(firstword $(MAKECMDGOALS))),)
+PARTS := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+.PHONY: $(PARTS)
+$(foreach part,$(PARTS),$(eval $(part):;@:))
+endif
+
 bench: $(READY)  ## Print how fast the engine is, beside a hand-written loop.
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(PARTS)
 
 chaos: $(READY)  ## Kill workers, fill disks, opt out at any moment: nothing twice, nothing lost. SEED=... repeats it.
-	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos $(PARTS)
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nurture needs Python 3.11 or newer; name one with: make PYTHON=python3.12")'

@@ -81,7 +81,7 @@ def flood(url: str, folder: Path, chance: Random) -> FloodRun:
     """Run attackers and readers against the server at the same time."""
     database = Database(url)
     ctx = context_with_sent_messages(database, folder, READERS)
-    stops, others = _links(ctx), _links(ctx)
+    stops, others = unsubscribe_paths(ctx), unsubscribe_paths(ctx)
     with run_server(url, folder, [SIGNER.public]) as server:
         statuses, held = asyncio.run(_ask(server.url, stops, others, chance))
     kept = one(ctx, "SELECT count(DISTINCT address_id) FROM suppression WHERE scope = 'global'")
@@ -90,7 +90,7 @@ def flood(url: str, folder: Path, chance: Random) -> FloodRun:
     return FloodRun(max(refusals, READERS - kept), held, refusals)
 
 
-def _links(ctx: AppContext) -> list[str]:
+def unsubscribe_paths(ctx: AppContext) -> list[str]:
     """Create an unsubscribe link for each lead; return the paths."""
     made: list[Link] = [
         public_links.make_link(LinkSpec(public_links.UNSUBSCRIBE, lead)) for (lead,) in rows(ctx, "SELECT id FROM lead")

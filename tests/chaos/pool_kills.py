@@ -16,6 +16,7 @@ import psycopg
 from nurture.clock import RealClock
 from nurture.db import clock_row
 from nurture.db.engine import Database
+from nurture.outbox import circuit_breakers
 from tests.bench.figures import Figure
 from tests.chaos.databases import PostgresSource
 from tests.chaos.verdicts import Oracle, Verdict, in_flight, judge, states_in, wait_until_idle
@@ -56,6 +57,7 @@ class PoolRun:
     gaps: list[float] = field(default_factory=list)
     silences: list[float] = field(default_factory=list)
     dead_runs: int = 0
+    paused: list[str] = field(default_factory=list)
     idle_seconds: list[float] = field(default_factory=list)
     runs: dict[str, int] = field(default_factory=dict)
 
@@ -75,7 +77,6 @@ def pool_run(server: Callable[[str], str], double: SendGridDouble, folder: Path,
     with source.fresh() as run_db, _connected(run_db.url) as database:
         opened = Database(run_db.url)
         origin = clock_row.read_installation_id(opened)
-        opened.close()
         oracle = Oracle(double, origin)
         known = set(states_in(run_db.url))
         with worker_pool(folder, run_db.url_of, settings, WORKERS) as pool:
@@ -98,6 +99,9 @@ def pool_run(server: Callable[[str], str], double: SendGridDouble, folder: Path,
             found.dead_runs, found.idle_seconds, found.runs = _judge_runs(pool)
         for worker in pool.workers:
             wait_until_idle(run_db.url, worker.name)
+        with opened.read() as tx:
+            found.paused = [f"{one.kind} {one.name}: {one.reason}" for one in circuit_breakers.list_active(tx)]
+        opened.close()
         drain_outbox(run_db.url, double.url, origin)
         states = {key: state for key, state in states_in(run_db.url).items() if key in known}
         arrivals = oracle.arrivals()
@@ -147,7 +151,7 @@ def measure(
     note = (
         f"{found.kills} kills, {found.held:,} messages held; median {sorted(found.gaps)[len(found.gaps) // 2]:.0f} s "
         f"until all of them had left, {max(found.silences):.0f} s at most until the next message; "
-        f"{found.verdict.states['unknown']} unknown; runs: {found.runs}"
+        f"{found.verdict.states['unknown']} unknown; runs: {found.runs}; paused: {found.paused}"
     )
     return [
         Figure("pool_kills", found.kills, "kills"),

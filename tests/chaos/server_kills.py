@@ -41,7 +41,7 @@ def run_server_kills(database: Database, folder: Path, count: int, kills: int, c
     """Post *count* events to a server that is killed *kills* times meanwhile, until all are acknowledged."""
     ctx = context_with_sent_messages(database, folder, max(count // 20, 10))
     signer = Signer()
-    requests = _requests(ctx, signer, count)
+    requests = event_requests(ctx, signer, count)
     url = database.url.render_as_string(hide_password=False)
     found, left = ServerKills(posted=count), requests
     acknowledged: list[Request] = []
@@ -58,7 +58,7 @@ def run_server_kills(database: Database, folder: Path, count: int, kills: int, c
         left = [request for request in requests if request.name not in done]
     found.acknowledged = sum(len(orjson.loads(request.body)) for request in acknowledged)
     provider_events.process_pending(ctx, RealClock().now())
-    found.lost = _lost(ctx, acknowledged)
+    found.lost = lost_events(ctx, acknowledged)
     with database.read() as tx:
         waiting = text("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL")
         found.unprocessed = tx.execute(waiting).scalar_one()
@@ -93,7 +93,7 @@ def _acknowledged(answers: list[Answer]) -> list[Request]:
     return [answer.request for answer in answers if answer.status == 200]
 
 
-def _requests(ctx: AppContext, signer: Signer, count: int) -> list[Request]:
+def event_requests(ctx: AppContext, signer: Signer, count: int) -> list[Request]:
     with ctx.database.read() as tx:
         keys = tx.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
     now = int(RealClock().now().timestamp()) - 3_600
@@ -114,7 +114,7 @@ def _requests(ctx: AppContext, signer: Signer, count: int) -> list[Request]:
     return [signed(str(number), body, signer.headers(body)) for number, body in enumerate(batches)]
 
 
-def _lost(ctx: AppContext, acknowledged: list[Request]) -> int:
+def lost_events(ctx: AppContext, acknowledged: list[Request]) -> int:
     """Count acknowledged events that are not in the database, by their ids."""
     from nurture.mail.providers.sendgrid.events import read_events
 

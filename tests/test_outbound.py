@@ -39,6 +39,7 @@ CALLS: Final = {
     "nurture/mail/providers/smtp/connection.py": "NURTURE_SMTP_URL",
     "nurture/operations/check_external.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL, the Prefect API",
     "nurture/mail/inbound/reader.py": "a pair of sockets to its own child",
+    "nurture/operations/certificate.py": "NURTURE_BASE_URL",
     "nurture/web/background.py": "asks for the name of this machine",
     "nurture/web/server.py": "listens",
     "flows/child_processes.py": "the Prefect server and the pages on loopback",

@@ -21,6 +21,9 @@ LATE_ROUNDS: Final = 3
 
 DELIVERY_PACE: Final = timedelta(seconds=stage_loop.DELIVERY_PACE)
 
+DEFAULT_PATIENCE: Final = LATE_ROUNDS * timedelta(minutes=5)
+"""After which a stage is late, for those who do not know its pace."""
+
 MAX_BACKUP_AGE: Final = timedelta(days=3)
 MIN_FREE_BYTES: Final = 500_000_000
 LOW_FREE_BYTES: Final = 5_000_000_000
@@ -45,7 +48,7 @@ def find_problems(tx: Transaction, now: datetime, pace: timedelta, folder: Path)
     paused = list(_find_pauses(tx, now))
     return [
         *paused,
-        *_find_late_stages(rounds, now, LATE_ROUNDS * pace),
+        *find_late_stages(rounds, now, LATE_ROUNDS * pace),
         *_find_failures(rounds, now),
         *([] if paused else _find_stuck_mail(tx, now - LATE_ROUNDS * _delivery_pace(rounds, now, pace))),
         *_find_unknown_mail(tx),
@@ -66,7 +69,8 @@ def _find_pauses(tx: Transaction, now: datetime) -> Iterator[Problem]:
         yield Problem(f"paused:{one.kind}:{one.name}", message, remedy)
 
 
-def _find_late_stages(rounds: dict[str, LastRound], now: datetime, patience: timedelta) -> Iterator[Problem]:
+def find_late_stages(rounds: dict[str, LastRound], now: datetime, patience: timedelta) -> Iterator[Problem]:
+    """Yield the stages of which no round ended well within *patience*."""
     for name in STAGES:
         last = rounds.get(name)
         if last is None:

@@ -28,8 +28,9 @@ def find_violations(tab: Page) -> list[object]:
 
 
 def address(world: ConsoleWorld, path: str) -> str:
-    """Return an address of a page, about a lead or a track that is there."""
-    values = {"{lead_id}": str(world.ids["mia"]), "{track}": "welcome"}
+    """Return an address of a page, about a lead, a track, an email or a company that is there."""
+    values = {"{lead_id}": str(world.ids["mia"]), "{track}": "welcome", "{email}": "01-hello"}
+    values |= {"{message_id}": str(world.ids["hello"]), "{account_id}": str(world.ids["quay"])}
     for name, value in values.items():
         path = path.replace(name, value)
     return path
@@ -66,7 +67,7 @@ def test_all_is_reached_and_done_with_the_keyboard(browser: Browser, world: Cons
         tab.keyboard.press("Tab")
         expect(tab.get_by_role("link", name="Skip to the content")).to_be_focused()
         tab.keyboard.press("Enter")
-        for _ in range(20):
+        for _ in range(40):
             tab.keyboard.press("Tab")
             if tab.evaluate("document.activeElement.textContent") == "Stop all mail":
                 break

@@ -17,7 +17,7 @@ from nurture.journey.leads import stop_queries
 from tests.console.world import PASSWORD, ConsoleWorld
 from tests.web.browser import IS_FAINT
 
-_FAINT = f"""() => {{ {IS_FAINT}
+FAINT = f"""() => {{ {IS_FAINT}
     return [...document.querySelectorAll("h1, h2, h3, p, label, summary, button, a, dt, dd, th, td, span")]
         .filter(one => one.getClientRects().length && isFaint(one)).map(one => one.outerHTML);
 }}"""
@@ -101,7 +101,7 @@ def test_nothing_overflows_or_is_faint(browser: Browser, world: ConsoleWorld, wi
         tab.goto("/")
         expect(tab.get_by_role("heading", level=1)).to_have_count(1)
         assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        assert tab.evaluate(_FAINT) == []
+        assert tab.evaluate(FAINT) == []
 
 
 def test_a_chosen_theme_stays(browser: Browser, world: ConsoleWorld) -> None:

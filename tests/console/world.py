@@ -86,6 +86,12 @@ def make_world(folder: Path) -> ConsoleWorld:
         "queued": add_lead(ctx, email="queued@people.example", full_name="Kim Poe", consent_basis=None),
     }
     run_at(ctx, START, START + timedelta(hours=2))
+    with database.write() as tx:
+        columns = "source, external_id, name, domains, owner, kind, created_at, updated_at"
+        values = "'crm', 'a1', 'Quay', '[]', 'ana', 'prospect', created_at, created_at FROM lead WHERE id = 1"
+        tx.exec_driver_sql(f"INSERT INTO account (id, {columns}) SELECT 1, {values}")
+        ids["quay"] = 1
+        ids["hello"] = tx.execute(text("SELECT id FROM message WHERE kind = 'touch'")).scalar_one()
     world = ConsoleWorld(ctx, ids)
     for role in Role:
         world.new_user(role.value.replace("_", "-"), role, "ana" if role == Role.REP else "")

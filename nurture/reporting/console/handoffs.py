@@ -79,7 +79,7 @@ def load_pipeline(ctx: AppContext, tx: Transaction, now: datetime, days: int = D
     counts = handoff_queries.count_stages(tx, since)
     found = handoff_queries.list_open(tx, MAX_OPEN)
     stages = (
-        Stage("answered", "Clicked or replied", answered, LeadFilter(did="clicked", since=since)),
+        Stage("answered", "Clicked or replied", answered, LeadFilter(did="answered", since=since)),
         Stage("handed_off", "Handed off", handed_off, LeadFilter(did="handed_off", since=since)),
         Stage("offered", "Offered to a rep", counts.offered),
         Stage("accepted", "Accepted", counts.accepted),

@@ -34,7 +34,9 @@ _FEW: Final = 50_000
 _ESCAPED_IN_JSON: Final = frozenset('"\\')
 
 MAX_REFERENCED: Final = 20
-DID: Final = ("emailed", "clicked", "replied", "handed_off")
+DID: Final = ("emailed", "clicked", "replied", "answered", "handed_off")
+"""What leads did or got; `answered` is clicked or replied."""
+
 _of_source: Final = lead.alias("of_source")
 _NAMES: Final = ("first_name", "last_name", "full_name", "company")
 
@@ -180,7 +182,7 @@ def _did(tx: Transaction, chosen: LeadFilter) -> _Filter:
         where = [journal.c.custody_to.is_not(None), journal.c.event == "hand_off"]
         at, of = journal.c.at, journal
     else:
-        where = [IS_ANSWER, signal.c.kind == chosen.did]
+        where = [IS_ANSWER, *((signal.c.kind == chosen.did,) if chosen.did != "answered" else ())]
         at, of = signal.c.occurred_at, signal
     if chosen.since is not None:
         where.append(at >= chosen.since)

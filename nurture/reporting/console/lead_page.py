@@ -15,6 +15,9 @@ from nurture.runtime.context import AppContext
 CURVE_DAYS: Final = 90
 _POINTS: Final = 46
 MAX_REPLIES: Final = 100
+_TO_LEAD: Final = frozenset({"touch", "broadcast", "question", "confirmation"})
+"""The kinds of messages that leads get; the others go to sales."""
+
 _QUIET: Final = frozenset({"touch"})
 """Events of the journal that another line of the timeline says better: the email itself."""
 
@@ -23,8 +26,8 @@ _QUIET: Final = frozenset({"touch"})
 class TimelineItem:
     """One line of the timeline, the newest first.
 
-    *kind* is email, click, signal, reply, move, decision, hand_off, outcome or consent. *message_id* opens an email as
-    it was sent; *text* is what a person wrote. *is_planned*: it has not happened yet.
+    *kind* is email, click, signal, reply, move, decision, hand_off, outcome or consent. *message_id* opens an email of
+    a track as it was sent; *text* is what a person wrote. *is_planned*: it has not happened yet.
     """
 
     at: datetime
@@ -89,16 +92,17 @@ def load_lead(ctx: AppContext, lead_id: int, now: datetime) -> LeadDetails:
 
 
 def _item(event: HistoryEvent, now: datetime) -> TimelineItem:
-    title = event.event.replace("_", " ")
+    title = event.event.replace("_", " ").capitalize()
     match event.kind:
         case "message":
-            kind = "email" if event.stage == "touch" else "hand_off" if event.stage in ("brief", "notice") else "email"
+            kind = "email" if event.stage in _TO_LEAD else "hand_off"
             is_planned = event.event == "planned" and event.at >= now
-            return TimelineItem(event.at, kind, title, event.reason, event.record_id, is_planned=is_planned)
+            message_id = event.record_id if event.stage == "touch" else None
+            return TimelineItem(event.at, kind, title, event.reason, message_id, is_planned=is_planned)
         case "signal":
             kind = "click" if event.event == "clicked" else "signal"
             where = f" ({event.ref})" if event.ref else ""
-            return TimelineItem(event.at, kind, title, event.reason + where)
+            return TimelineItem(event.at, kind, title, event.reason.removeprefix(event.event).lstrip(": ,") + where)
         case "outcome" | "suppression" | "consent":
             kind = "outcome" if event.kind == "outcome" else "consent"
             return TimelineItem(event.at, kind, title, event.reason)

@@ -1,0 +1,48 @@
+"""A company: its people, owner, open hand-offs, and what all of them got and did."""
+
+from typing import Final
+
+from nurture.console import addresses, components
+from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
+from nurture.console.pages.handoffs import OPEN_COLUMNS, open_row
+from nurture.console.pages.leads import COLUMNS, lead_row
+from nurture.console.view import View
+from nurture.reporting.console.company import Company, load_company
+
+
+def _load(request: PageRequest) -> Company:
+    account_id = addresses.read_number(request.values, "account_id") or 0
+    before = addresses.read_number(request.values, "before")
+    with request.ctx.database.read() as tx:
+        return load_company(request.ctx, tx, account_id, request.now, before=before)
+
+
+def _render(_view: View, found: Company) -> None:
+    account, touches = found.account, found.touches
+    with components.card(classes="head"):
+        components.heading(account.name)
+        owner = f"owned by {found.owner}" if found.owner else "nobody owns it"
+        components.paragraph(" · ".join((account.kind, owner, *account.domains)), "soft")
+    with components.block("figures"):
+        count = found.people.count
+        components.figure("people", f"{count:,}" if count is not None else "")
+        components.figure("emails to them", f"{touches.emails:,}")
+        components.figure("clicked", f"{touches.clicked:,}")
+        components.figure("replied", f"{touches.replied:,}")
+    with components.card("Open hand-offs"):
+        if found.open:
+            components.table(OPEN_COLUMNS, [open_row(one) for one in found.open], caption="Open hand-offs")
+        else:
+            components.empty("None.")
+    with components.card("People"):
+        if found.people.leads:
+            rows = [lead_row(one) for one in found.people.leads]
+            components.table(COLUMNS, rows, caption="People", right=("Score",))
+        else:
+            components.empty("No lead is matched to this company.")
+        if found.people.next_before is not None:
+            href = f"{addresses.of_company(account.id)}?before={found.people.next_before}"
+            components.link("More", href, "button quiet")
+
+
+PAGE: Final = Page("/companies/{account_id}", "Company", ALL_BUT_REPS, _load, _render)

@@ -1,0 +1,25 @@
+"""An email as it was sent to a lead."""
+
+from typing import Final
+
+from nurture.console import addresses, components
+from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
+from nurture.console.pages.email import draw_email
+from nurture.console.view import View
+from nurture.publishing import preview
+from nurture.publishing.preview import EmailPreview
+
+
+def _load(request: PageRequest) -> EmailPreview:
+    message_id = addresses.read_number(request.values, "message_id") or 0
+    return preview.render_sent(request.ctx, message_id, request.now)
+
+
+def _render(view: View, found: EmailPreview) -> None:
+    words = "As its version was published, with what is known of the lead now. Links are not those of the lead."
+    components.paragraph(words, "soft")
+    here = f"{addresses.of_sent_email(int(view.values['message_id']))}?as=sent"
+    draw_email(found, here, view.values.get("show", "desktop"))
+
+
+PAGE: Final = Page("/emails/{message_id}", "Email as sent", ALL_BUT_REPS, _load, _render)

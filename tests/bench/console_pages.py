@@ -1,0 +1,80 @@
+"""How long the data of each page of the console takes, on a million leads with five million messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from nurture.db import last_rounds
+from nurture.operations.problems import DEFAULT_PATIENCE, find_late_stages
+from nurture.publishing import preview
+from nurture.reporting.console.handoffs import load_pipeline, load_queues, load_team
+from nurture.reporting.console.lead_list import list_leads
+from nurture.reporting.console.lead_list_queries import LeadFilter
+from nurture.reporting.console.lead_page import load_lead
+from nurture.reporting.console.today import load_today
+from nurture.reporting.console.track_map import load_track_map, load_track_sheet
+from nurture.runtime.context import AppContext
+from tests.bench import seed_data
+from tests.bench.figures import Figure, Skipped, best_of
+from tests.bench.large_database import build_large_database
+
+LEADS = 1_000_000
+_REPEATS = 5
+
+
+def measure(folder: Path) -> list[Figure | Skipped]:
+    """Measure every page on SQLite, each as the best of some times; the slowest counts."""
+    made = build_large_database(folder / "console.db", LEADS)
+    found = measure_pages(made, seed_data.START)
+    made.database.close()
+    slowest = max(found, key=lambda name: found[name])
+    note = ", ".join(
+        f"{name} {seconds * 1_000:.0f}" for name, seconds in sorted(found.items(), key=lambda one: -one[1])
+    )
+    return [Figure("console_page_ms", found[slowest] * 1_000, "ms", maximum=300, note=note)]
+
+
+def measure_pages(ctx: AppContext, now: datetime) -> Mapping[str, float]:
+    """Return the seconds that the data of each page takes."""
+    return {name: best_of(load, _REPEATS).wall for name, load in _pages(ctx, now).items()}
+
+
+def _pages(ctx: AppContext, now: datetime) -> dict[str, Callable[[], object]]:
+    def read(load: Callable[..., object], *arguments: object) -> Callable[[], object]:
+        def run() -> object:
+            with ctx.database.read() as tx:
+                return load(ctx, tx, *arguments)
+
+        return run
+
+    def today() -> object:
+        with ctx.database.read() as tx:
+            return load_today(ctx, tx, now), list(find_late_stages(last_rounds.load_all(tx), now, DEFAULT_PATIENCE))
+
+    week = now - timedelta(days=7)
+    lists = {
+        "leads": LeadFilter(),
+        "on a track": LeadFilter(track="keep-warm"),
+        "on a step": LeadFilter(track="keep-warm", step="01-one-idea"),
+        "closed": LeadFilter(custodian="closed"),
+        "queued": LeadFilter(queue="suppressed"),
+        "clicked": LeadFilter(did="clicked", since=week),
+        "emailed": LeadFilter(did="emailed", since=week),
+        "handed off": LeadFilter(did="handed_off", since=week),
+        "search": LeadFilter(text="nobody-is-called-so"),
+        "search a field": LeadFilter(text="industry:nowhere"),
+    }
+    return {
+        "today": today,
+        "tracks": read(load_track_sheet, now),
+        "tracks, 90 days": read(load_track_sheet, now, 90),
+        "track": read(load_track_map, "webinar-attended", now, 90),
+        **{f"list {name}": read(list_leads, chosen, now) for name, chosen in lists.items()},
+        "lead": lambda: load_lead(ctx, 17, now),
+        "hand-offs": read(load_pipeline, now, 90),
+        "queues": read(load_queues, now),
+        "team": lambda: load_team(ctx, now, 90),
+        "email": read(preview.render_published, "webinar-attended", 1, "01-recording", preview.SAMPLE_RECIPIENT),
+    }

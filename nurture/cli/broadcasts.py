@@ -73,6 +73,18 @@ def _report_rows(one: BroadcastReport) -> Iterator[tuple[str, int, str]]:
     yield from ((label, count, reason) for label, counts in groups for reason, count in counts.most_common())
 
 
+def history(name: _Name, json: JsonOption = False) -> None:
+    """List the published versions of a broadcast, the newest first: the files that changed, and to how many each went.
+
+    Nothing rolls back what was sent; to send an earlier text to the others, publish that text again.
+    """
+    with open_app() as app:
+        found = reporting.list_versions(app.ctx, name)
+    rows = [(one.version, one.published_at, one.sent, ", ".join(one.changed_files)) for one in found]
+    columns = ("version", "published (UTC)", "sent", "changed files")
+    print_table(columns, rows, found, json=json, right=("version", "sent"))
+
+
 def send(name: _Name, dry_run: DryRunOption = False, json: JsonOption = False) -> None:
     """Release a broadcast: the sweeps send it at its time. Whoever has had it never gets it again, in no version."""
     with open_app() as app:

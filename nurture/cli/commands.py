@@ -70,6 +70,7 @@ COMMANDS: Final = {
     "tracks retire": "delivery:retire_track",
     "broadcasts list": "broadcasts:list_broadcasts",
     "broadcasts show": "broadcasts:show",
+    "broadcasts history": "broadcasts:history",
     "broadcasts send": "broadcasts:send",
     "broadcasts stop": "broadcasts:stop",
     "broadcasts start": "broadcasts:start",

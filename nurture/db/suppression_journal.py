@@ -1,6 +1,6 @@
-"""The suppression journal: opt-outs and opt-ins by keyed hash, in a file outside the database.
+"""The suppression journal: opt-outs and opt-ins by keyed hash, and releases of broadcasts, outside the database.
 
-A restored backup lacks the opt-outs since; this file has them. Its lines are synced before the transaction
+A restored backup lacks what happened since; this file has it. Its lines are synced before the transaction
 commits, so it may contain an opt-out that was rolled back (sending less is safe). An opt-in, and the undo of an
 import, count only with the line that is added after the commit.
 """
@@ -26,8 +26,11 @@ ERASED: Final = "erase"
 WITHDRAWN: Final = "withdraw"
 """The action of a line about consent that a record withdrew."""
 
+RELEASED: Final = "release"
+"""The action of a line about a broadcast that was released: *ref* is its track, and there is no address."""
+
 _STARTED: Final = "started"
-_ACTIONS: Final = {action: action for action in (*(one.value for one in LogAction), ERASED, WITHDRAWN)}
+_ACTIONS: Final = {action: action for action in (*(one.value for one in LogAction), ERASED, WITHDRAWN, RELEASED)}
 
 
 class JournalLine(NamedTuple):

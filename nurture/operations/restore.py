@@ -6,16 +6,18 @@ continues where it stopped.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
 from nurture.db import clock_row, suppression_journal
+from nurture.db.locks import Lock, acquire
 from nurture.db.machine_state import Machine
 from nurture.db.suppression_journal import WITHDRAWN, JournalContents, JournalLine
 from nurture.db.transaction import Transaction
+from nurture.definitions.folder import BROADCASTS
 from nurture.domain.consent.suppression import (
     LogAction,
     SuppressionLogEntry,
@@ -23,17 +25,21 @@ from nurture.domain.consent.suppression import (
     SuppressionSource,
     parse_source,
 )
+from nurture.domain.delivery.stops import Stop, StopAction
 from nurture.domain.lead import Custodian
+from nurture.domain.planning import broadcasts
 from nurture.domain.planning.program import ToQueue
 from nurture.domain.policy.business_hours import EscalationAction
 from nurture.errors import FileUnreadable, InvalidState, Misconfigured
+from nurture.journey.broadcasts import queries as broadcast_queries
 from nurture.journey.broadcasts.plan import plan_due
+from nurture.journey.broadcasts.queries import Release
 from nurture.journey.consent import opt_in, statements, suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.erasure import erase
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.escalation import answer_escalation, describe_step
-from nurture.journey.leads import due_queries, snapshot, suppression_queries
+from nurture.journey.leads import due_queries, snapshot, stop_queries, suppression_queries
 from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.tracks import advance, enroll
 from nurture.mail.providers.base import SuppressedAddress, SuppressionListProvider
@@ -52,6 +58,7 @@ QUEUE: Final = "after-restore"
 """The queue of leads whose briefs are not sent again: a person looks up what their reps did."""
 
 _REOFFERED_REASON: Final = "offered again after a restore, as a manager chose"
+_BY_RESTORE: Final = "the restore"
 _LEFT_REASON: Final = "the database was restored: look up what its rep did since"
 
 
@@ -154,11 +161,15 @@ def restore(
     with ctx.database.write() as tx:
         restore_gap_queries.leap_ids_after_restore(tx)
     gap_ctx = replace(ctx, provider=_PresumedProvider())
-    _apply_journals(gap_ctx, journaled.entries, now, found)
+    of_addresses = [line for line in journaled.entries if line.action != suppression_journal.RELEASED]
+    _apply_journals(gap_ctx, of_addresses, now, found)
     _apply_provider_lists(ctx, now, found)
     with ctx.database.read() as tx:
         last = restore_gap_queries.find_last_move(tx)
-    _replay_gap(gap_ctx, min(since, last or since), now)
+    first = min(since, last or since)
+    releases = {line.ref: line.at for line in journaled.entries if line.action == suppression_journal.RELEASED}
+    _apply_releases(gap_ctx, {track: at for track, at in releases.items() if at >= first}, now, found)
+    _replay_gap(gap_ctx, first, now)
     with ctx.database.write() as tx:
         found.handoffs = restore_gap_queries.list_handed_off(tx)
         if found.handoffs and choice is None:
@@ -258,6 +269,32 @@ def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: dateti
     for normal in erased:
         erase.erase_person(ctx, normal, now)
     report.erased += len(erased)
+
+
+def _apply_releases(ctx: AppContext, releases: Mapping[str, datetime], now: datetime, report: RestoreReport) -> None:
+    """Stop the broadcasts of *releases* (track: time) that the backup does not know: nobody knows who had them.
+
+    One that is published in the backup is released again, so that the replay presumes its due messages to be sent.
+    """
+    with ctx.database.write() as tx:
+        acquire(tx, Lock.BROADCASTS)
+        acquire(tx, Lock.STOPS)
+        known, stops = broadcast_queries.load_releases(tx), stop_queries.load_stops(tx)
+        lost = [track for track, at in releases.items() if track not in known or known[track].released_at < at]
+        for track, program in ctx.definitions.newest_broadcasts(tx, lost).items():
+            due_at = broadcasts.first_start(program)
+            release = Release(track, releases[track], _BY_RESTORE, program.topic, due_at)
+            broadcast_queries.write_release(tx, release)
+        for track in lost:
+            name = track.removeprefix(BROADCASTS)
+            when = f"{releases[track]:%Y-%m-%d %H:%M} UTC"
+            reason = f"it was released on {when}, after the backup: who had it is not known"
+            if track not in stops:
+                stop_queries.append_stop(tx, Stop(track, StopAction.STOP, reason, _BY_RESTORE, now))
+            report.notes.append(
+                f"broadcast {name} is stopped: {reason}. `nurture broadcasts start {name}` sends it to all who are not "
+                "known to have had it"
+            )
 
 
 def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport) -> None:

@@ -1,7 +1,5 @@
 """The published versions of a track: list them, and publish an earlier one again."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from nurture.db.transaction import Transaction
@@ -11,28 +9,16 @@ from nurture.errors import InvalidState, NotFound, suggest
 from nurture.publishing.publish import PublicationPlan, PublishedChange, plan_effects, publish_loaded, reduce_to
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
+from nurture.runtime.publication_queries import ListedVersion
 
 
-@dataclass(frozen=True, slots=True)
-class TrackVersion:
-    """One version of a track, and the files that differ from the version before; all, if it is the first."""
-
-    version: int
-    published_at: datetime
-    changed_files: tuple[str, ...]
-
-
-def list_versions(ctx: AppContext, track: str) -> list[TrackVersion]:
+def list_versions(ctx: AppContext, track: str) -> list[ListedVersion]:
     """Return every published version of *track*, the newest first. Raises NotFound."""
     with ctx.database.read() as tx:
-        rows = publication_queries.list_track_versions(tx, track)
-        if not rows:
+        found = publication_queries.list_changes(tx, "track", track)
+        if not found:
             raise _unknown(tx, track)
-    found, before = [], dict[str, str]()
-    for version, published_at, sources in rows:
-        found.append(TrackVersion(version, published_at, _changed_files(before, sources)))
-        before = dict(sources)
-    return found[::-1]
+    return found
 
 
 def preview_roll_back(ctx: AppContext, track: str, version: int, now: datetime) -> PublicationPlan:
@@ -65,7 +51,7 @@ def _require_change(changes: list[PublishedChange], track: str, version: int) ->
 def _load(tx: Transaction, track: str, version: int) -> ProjectDefinitions:
     row = publication_queries.find_version(tx, "track", track, version)
     if row is None:
-        versions = [str(number) for number, _, _ in publication_queries.list_track_versions(tx, track)]
+        versions = [str(number) for number, _ in publication_queries.list_versions(tx, "track", track)][::-1]
         if not versions:
             raise _unknown(tx, track)
         raise NotFound(f"Track {track} has no version {version}. It has: {', '.join(versions)}.")
@@ -76,7 +62,3 @@ def _load(tx: Transaction, track: str, version: int) -> ProjectDefinitions:
 def _unknown(tx: Transaction, track: str) -> NotFound:
     published = {row.name for row in publication_queries.load_newest_versions(tx) if row.kind == "track"}
     return NotFound(f"No track {track} is published. {suggest(track, published)}")
-
-
-def _changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(path for path in sorted(old.keys() | new.keys()) if old.get(path) != new.get(path))

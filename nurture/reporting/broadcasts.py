@@ -57,6 +57,25 @@ class BroadcastReport:
     """Leads that were sent it and then reached the goal; None without one."""
 
 
+@dataclass(frozen=True, slots=True)
+class BroadcastVersion:
+    """A published version of a broadcast: the files that differ from the one before, and to how many it was sent."""
+
+    version: int
+    published_at: datetime
+    changed_files: tuple[str, ...]
+    sent: int
+
+
+def list_versions(ctx: AppContext, name: str) -> list[BroadcastVersion]:
+    """Return every published version of a broadcast, the newest first. Raises NotFound."""
+    with ctx.database.read() as tx:
+        track = find_published(ctx, tx, name).track
+        sent = broadcast_queries.count_sent_by_version(tx, track)
+        found = publication_queries.list_changes(tx, BROADCAST, track)
+    return [BroadcastVersion(*one, sent=sent.get(one.version, 0)) for one in found]
+
+
 def report_broadcasts(ctx: AppContext) -> list[BroadcastReport]:
     """Return every published broadcast, the one that is next or newest first, without what reached its goal."""
     with ctx.database.read() as tx:

@@ -91,12 +91,24 @@ def list_policy_versions(tx: Transaction) -> list[PolicyVersion]:
     ]
 
 
-def list_track_versions(tx: Transaction, track: str) -> list[tuple[int, datetime, Mapping[str, str]]]:
-    """Return (version, time of publication, files) of every version of *track*, the oldest first."""
+class ListedVersion(NamedTuple):
+    """One version of a definition, and the files that differ from the version before; all, if it is the first."""
+
+    version: int
+    published_at: datetime
+    changed_files: tuple[str, ...]
+
+
+def list_changes(tx: Transaction, kind: str, name: str) -> list[ListedVersion]:
+    """Return every published version of a definition of *kind*, the newest first."""
     columns = (publication.c.version, publication.c.published_at, publication.c.sources)
-    of_track = (publication.c.kind == "track", publication.c.name == track)
-    query = select(*columns).where(*of_track).order_by(publication.c.version)
-    return [(version, at, sources) for version, at, sources in tx.execute(query)]
+    of_name = (publication.c.kind == kind, publication.c.name == name)
+    found, before = [], dict[str, str]()
+    for version, at, sources in tx.execute(select(*columns).where(*of_name).order_by(publication.c.version)):
+        changed = (path for path in sorted(before.keys() | sources.keys()) if before.get(path) != sources.get(path))
+        found.append(ListedVersion(version, at, tuple(changed)))
+        before = dict(sources)
+    return found[::-1]
 
 
 def list_versions(tx: Transaction, kind: str, name: str) -> list[tuple[int, datetime]]:

@@ -13,18 +13,21 @@ import pytest
 
 from nurture.domain.signals import SignalKind
 from nurture.errors import ClockWentBackwards, InvalidState, Misconfigured
+from nurture.journey.broadcasts import release
 from nurture.journey.consent import opt_in, statements, suppression, suppression_files
 from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.consent.undo_import import undo_import
-from nurture.journey.delivery import unknown
+from nurture.journey.delivery import stopping, unknown
 from nurture.journey.erasure import erase
 from nurture.journey.leads import address_queries
 from nurture.mail.providers.base import SuppressedAddress
 from nurture.operations import restore
 from nurture.operations.restore import QUEUE
+from nurture.publishing.publish import publish
 from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 from tests.backups import backups_of
+from tests.journey.broadcasts.world import TEN, broadcast_rules
 from tests.journey.builders import START, add_lead
 from tests.journey.observe import custody, one, record_signal, rows
 from tests.operations.restoring import DAY, HOUR, PEOPLE, Host, Mail
@@ -387,3 +390,40 @@ def test_a_list_that_cannot_be_read_is_reported(lone_url: str, tmp_path: Path) -
     done = restore_at(host, ctx, START, START + HOUR)
     assert any("cannot be read (403)" in note for note in done.notes)
     ctx.database.close()
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_a_broadcast_that_was_released_after_the_backup_goes_to_nobody_twice(
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path, is_published: bool
+) -> None:
+    kiel = [add_lead(ctx, email=f"k{number}@people.example", city="Kiel") for number in range(4)]
+    host.run(ctx, START)
+    if is_published:
+        publish(ctx, broadcast_rules(), START)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    publish(ctx, broadcast_rules(), START)
+    release.release(ctx, "spring", "mara", START + HOUR)
+    host.run(ctx, TEN)
+    assert len(_broadcasts(host)) == len(kiel)
+    again = put_back(host, ctx, lone_url, backup)
+    done = restore_at(host, again, START, TEN + HOUR)
+    assert [note for note in done.notes if note.startswith("broadcast spring is stopped")]
+    publish(again, broadcast_rules(), TEN + HOUR)
+    release.release(again, "spring", "mara", TEN + HOUR)
+    for hours in (2, 4, 6):
+        host.run(again, TEN + hours * HOUR)
+    assert len(_broadcasts(host)) == len(kiel)
+    if is_published:  # who had it is presumed: a start sends it to the others alone
+        new = add_lead(again, email="new@people.example", city="Kiel", at=START)
+        stopping.start(again, "broadcasts/spring", "", "mara", TEN + 7 * HOUR)
+        release.release(again, "spring", "mara", TEN + 7 * HOUR)
+        host.run(again, TEN + DAY)
+        host.run(again, TEN + DAY + HOUR)
+        assert sorted(_broadcasts(host)) == sorted(map(str, [*kiel, new]))
+    assert max(Counter(_broadcasts(host)).values()) == 1
+    again.database.close()
+
+
+def _broadcasts(host: Host) -> list[str]:
+    """Return the leads to whom the broadcast was sent."""
+    return [ref.rsplit(":", 1)[1] for ref in host.provider.refs if ref.startswith("broadcast:")]

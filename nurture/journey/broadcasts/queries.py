@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, update
 
 from nurture.db.row_values import column_types, row_columns
+from nurture.db.suppression_journal import RELEASED, JournalLine
 from nurture.db.tables.delivery import broadcast, message
 from nurture.db.transaction import Transaction
+from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.journey.leads.changeset import NewMessage
 from nurture.outbox.messages import BROADCAST
 
@@ -58,10 +60,14 @@ def find_due(tx: Transaction, now: datetime) -> Release | None:
 
 
 def write_release(tx: Transaction, release: Release) -> None:
-    """Write a release: a new one, or the next one of its broadcast."""
+    """Write a release: a new one, or the next one of its broadcast; in the suppression journal too."""
     values = release._asdict()
     if not tx.execute(update(broadcast).where(broadcast.c.track == release.track).values(values)).rowcount:
         tx.execute(insert(broadcast).values(values))
+    if tx.database.machine is not None:
+        everybody = SuppressionScope.GLOBAL.value
+        line = JournalLine("", RELEASED, everybody, release.track, SuppressionSource.ADMIN.value, release.released_at)
+        tx.at_commit(tx.database.machine.before_suppressions, [line])
 
 
 def reschedule(tx: Transaction, track: str, due_at: datetime) -> None:
@@ -74,6 +80,13 @@ def load_finished(tx: Transaction, track: str, lead_ids: Sequence[int]) -> set[i
     chosen = tx.ids("chosen", lead_ids)
     query = select(message.c.lead_id).join(chosen, chosen.c.id == message.c.lead_id)
     return set(tx.execute(query.where(*_of(track), ~_NEVER_CALLED)).scalars())
+
+
+def count_sent_by_version(tx: Transaction, track: str) -> dict[int, int]:
+    """Return to how many leads each version of a broadcast was sent."""
+    sent = (*_of(track), message.c.accepted_at.is_not(None))
+    query = select(message.c.track_version, func.count()).where(*sent).group_by(message.c.track_version)
+    return dict(tx.execute(query).tuples().all())
 
 
 def write_messages(tx: Transaction, rows: Sequence[BroadcastMessage]) -> None:

@@ -66,9 +66,10 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
+COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:  ## Pin every dependency with its hashes, for every supported Python; UPGRADE=1 takes the newest. Needs uv.
-	uv pip compile $(if $(UPGRADE),--upgrade) pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --group dev --output-file requirements.lock
+	$(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock
 
 # In an environment of its own, and not part of `make test`: it asks PyPI what is known of each version that is locked. A version
 # that it cannot look up is a failure too.

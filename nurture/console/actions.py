@@ -38,6 +38,8 @@ class ObjectKind(StrEnum):
     TRACK = "track"
     MAIL = "mail"
     """All mail: there is one, and its id is ``all``."""
+    USER = "user"
+    """A user of the console, by login."""
 
 
 class FieldKind(StrEnum):
@@ -62,13 +64,18 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An allowed call of an action: by whom, on which object, with which values. *now* is the time of the database."""
+    """An allowed call of an action: by whom, on which object, with which values.
+
+    *now* is the time of the database, *real_now* that of sessions; *url* is the address of the console.
+    """
 
     ctx: AppContext
     user: User
     object: str
     values: Mapping[str, str]
     now: datetime
+    real_now: datetime
+    url: str
 
     @property
     def by(self) -> str:
@@ -116,6 +123,7 @@ def _may_act_on_track(_tx: Transaction, user: User, target: str) -> bool:
 OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.LEAD: _may_act_on_lead,
     ObjectKind.TRACK: _may_act_on_track,
+    ObjectKind.USER: lambda _tx, user, target: user.role == Role.ADMIN and target != user.login,
     ObjectKind.MAIL: lambda _tx, user, target: target == "all" and user.role != Role.REP,
 }
 
@@ -138,12 +146,13 @@ def perform(
     values: Mapping[str, str],
     now: datetime,
     real_now: datetime,
+    url: str = "",
 ) -> str:
     """Check the session, the role and the object, carry out *action* on *target*, and log it, in one transaction.
 
     *session* is the digest of the user's session, which is read again here; *real_now* decides whether it has expired,
-    *now* is the time of the database, which may be virtual. Returns what was done. Raises SignedOut, Refused, and what
-    the use case raises; then nothing but the log is changed.
+    *now* is the time of the database, which may be virtual; *url* is the address of the console. Returns what was
+    done. Raises SignedOut, Refused, and what the use case raises; then nothing but the log is changed.
     """
     target = target[:_MAX_OBJECT_LENGTH]
     user = None
@@ -156,7 +165,7 @@ def perform(
                 raise Refused
             inside = copy(ctx)  # not `replace`, which would build the provider and the CRM
             inside.database = cast("Database", OpenDatabase(tx))
-            done = action.run(Call(inside, user, target, _checked(action, values), now))
+            done = action.run(Call(inside, user, target, _checked(action, values), now, real_now, url))
             action_queries.add_action(tx, real_now, user.id, action.name, target, DONE)
     except NurtureError as error:
         if user is not None:

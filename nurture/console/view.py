@@ -32,6 +32,7 @@ class View:
         self._site = site
         self._page = page
         self._path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        self._url = site.url or str(request.base_url).rstrip("/")
         self._theme = request.cookies.get(THEME_COOKIE, "")
         self.user: User = request.scope[USER]
         self.values: Mapping[str, str] = {**request.query_params, **request.path_params}
@@ -161,7 +162,7 @@ class View:
         try:
             return await site.in_thread(
                 lambda: actions.perform(
-                    site.ctx, action, self.user.session, target, texts, site.clock.now(), site.real_now()
+                    site.ctx, action, self.user.session, target, texts, site.clock.now(), site.real_now(), self._url
                 )
             )
         except NurtureError:

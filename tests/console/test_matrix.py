@@ -15,6 +15,7 @@ from nurture.clock import RealClock
 from nurture.console import users
 from nurture.console.action_list import ACTIONS
 from nurture.console.actions import Action, ObjectKind
+from nurture.console.user_actions import NEW_USER
 from nurture.console.users import Role
 from tests.console.socket_client import open_page, open_socket
 from tests.console.world import ConsoleWorld, make_world, serve_console
@@ -36,11 +37,20 @@ def _objects(world: ConsoleWorld, action: Action) -> dict[str, bool]:
     """Return objects of the action, and whether each is ana's own."""
     if action.kind is ObjectKind.LEAD:
         return {str(world.ids["dana"]): True, str(world.ids["erik"]): False, str(world.ids["mia"]): False}
+    if action.kind is ObjectKind.USER:
+        return {NEW_USER: False} if action.name == "add_user" else {"guest": False}
     return {"welcome": False} if action.kind is ObjectKind.TRACK else {"all": False}
 
 
 def _values(action: Action) -> dict[str, str]:
-    known = {"until": "2026-03-01", "track": "keep", "rep": "ben", "basis": "contract"}
+    known = {
+        "login": "guest",
+        "role": "viewer",
+        "until": "2026-03-01",
+        "track": "keep",
+        "rep": "ben",
+        "basis": "contract",
+    }
     return {one.name: known.get(one.name, "It was said by phone on 3 January") for one in action.fields}
 
 

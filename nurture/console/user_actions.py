@@ -1,0 +1,55 @@
+"""What admins do about users: invite, end sessions, remove."""
+
+from typing import Final
+
+from nurture.console import users
+from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
+from nurture.console.users import Invitation, Role
+from nurture.journey.handoff import roster
+
+NEW_USER: Final = "new user"
+"""The object of the action that adds a user; no login has a space."""
+
+
+def _add(call: Call) -> str:
+    rep = call.values["rep"]
+    if rep:
+        with call.ctx.database.read() as tx:
+            rep = roster.require_person(call.ctx.definitions.current(tx).policy, rep).id
+    return _describe(
+        call, users.add_user(call.ctx.database, call.values["login"], call.values["role"], rep, call.real_now)
+    )
+
+
+def _invite(call: Call) -> str:
+    return _describe(call, users.invite(call.ctx.database, call.object, call.real_now))
+
+
+def _describe(call: Call, invitation: Invitation) -> str:
+    link = invitation.url(call.url)
+    return f"Send this link to {invitation.login}; it works once, until {invitation.expires_at:%Y-%m-%d}: {link}"
+
+
+def _end_sessions(call: Call) -> str:
+    users.end_sessions(call.ctx.database, call.object, call.real_now)
+    return f"{call.object} is signed out everywhere."
+
+
+def _remove(call: Call) -> str:
+    users.remove_user(call.ctx.database, call.object, call.real_now)
+    return f"{call.object} is removed."
+
+
+_ADMINS: Final = frozenset({Role.ADMIN})
+_NEW: Final = (
+    Field("login", "Email address or login"),
+    Field("role", "Role", FieldKind.CHOICE, tuple(Role)),
+    Field("rep", "Id in the sales policy, for reps and sales managers", required=False),
+)
+
+USER_ACTIONS: Final = (
+    Action("add_user", "Add a user", _ADMINS, ObjectKind.USER, _add, _NEW),
+    Action("invite_user", "New link", _ADMINS, ObjectKind.USER, _invite),
+    Action("end_sessions", "Sign out everywhere", _ADMINS, ObjectKind.USER, _end_sessions),
+    Action("remove_user", "Remove", _ADMINS, ObjectKind.USER, _remove, is_grave=True),
+)

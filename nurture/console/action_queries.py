@@ -47,3 +47,9 @@ def is_with_person(tx: Transaction, lead_id: int, person: str) -> bool:
         offer.c.lead_id == lead_id, offer.c.rep == person, offer.c.state == "offered"
     )
     return tx.execute(works.union_all(offered)).first() is not None
+
+
+def has_offer(tx: Transaction, offer_id: int, person: str) -> bool:
+    """Return whether the hand-off is open or accepted, and this person's."""
+    own = (offer.c.id == offer_id, offer.c.rep == person, offer.c.state.in_(("offered", "accepted")))
+    return tx.execute(select(offer.c.id).where(*own)).first() is not None

@@ -35,6 +35,8 @@ class ObjectKind(StrEnum):
     """What an action is about."""
 
     LEAD = "lead"
+    OFFER = "offer"
+    """A hand-off to a rep, by its id."""
     TRACK = "track"
     MAIL = "mail"
     """All mail: there is one, and its id is ``all``."""
@@ -116,12 +118,19 @@ def _may_act_on_lead(tx: Transaction, user: User, target: str) -> bool:
     return user.role != Role.REP or action_queries.is_with_person(tx, lead_id, user.rep)
 
 
+def _may_act_on_offer(tx: Transaction, user: User, target: str) -> bool:
+    """Return whether the hand-off was made to this person and is not over."""
+    offer_id = find.parse_id(target)
+    return offer_id is not None and action_queries.has_offer(tx, offer_id, user.rep)
+
+
 def _may_act_on_track(_tx: Transaction, user: User, target: str) -> bool:
     return bool(target) and user.role != Role.REP
 
 
 OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.LEAD: _may_act_on_lead,
+    ObjectKind.OFFER: _may_act_on_offer,
     ObjectKind.TRACK: _may_act_on_track,
     ObjectKind.USER: lambda _tx, user, target: user.role == Role.ADMIN and target != user.login,
     ObjectKind.MAIL: lambda _tx, user, target: target == "all" and user.role != Role.REP,

@@ -7,7 +7,7 @@ from typing import Final
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
 from nurture.console.users import Role
 from nurture.db.locks import Lock, acquire
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import Custodian, PausedBy
 from nurture.domain.planning import calendar
 from nurture.errors import InvalidState
 from nurture.formats.status_mapping import ConsentBasis
@@ -34,13 +34,18 @@ def _pause(call: Call) -> str:
     until = calendar.start_of_day(day, "")
     if not call.now < until < call.now + timedelta(days=10 * 366):
         raise InvalidState(f"{day} is not in the next ten years. Choose a future day.")
-    manual.pause(call.ctx, call.lead_id, until, call.now, by=f"by {call.by}")
-    return f"Mail to this lead is paused until {day}."
+    end = manual.pause(call.ctx, call.lead_id, until, call.now, by=f"by {call.by}", paused_by=_paused_by(call))
+    return f"Mail to this lead is paused until {end:%Y-%m-%d}."
 
 
 def _resume(call: Call) -> str:
-    manual.pause(call.ctx, call.lead_id, None, call.now, by=f"by {call.by}")
+    manual.pause(call.ctx, call.lead_id, None, call.now, by=f"by {call.by}", paused_by=_paused_by(call))
     return "The pause is over."
+
+
+def _paused_by(call: Call) -> PausedBy:
+    """Return as whom the user pauses: a rep neither ends nor shortens a pause that others asked for."""
+    return PausedBy.REP if call.user.role == Role.REP else PausedBy.OPERATOR
 
 
 def _move(call: Call) -> str:

@@ -11,6 +11,7 @@ from nicegui import app as nicegui_app
 from nicegui import core, ui
 from nicegui.client import Client
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Scope
 
 from nurture.console import frame
@@ -52,9 +53,12 @@ def build_pages(site: Site) -> FastAPI:
 
 def _add_page(site: Site, page: Page[Any], pages: frame.Pages) -> None:
     @ui.page(page.path, title=page.title, response_timeout=30)
-    async def show(request: Request) -> None:
-        with_status = await View(site, page, request).show(pages)
-        ui.context.client.status_code = with_status
+    async def show(request: Request) -> Response | None:
+        shown = await View(site, page, request).show(pages)
+        if isinstance(shown, Response):
+            return shown
+        ui.context.client.status_code = shown
+        return None
 
 
 def _check_socket_events() -> None:

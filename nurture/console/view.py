@@ -9,6 +9,7 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
 from nurture.console import actions, components, frame, sessions
 from nurture.console.action_list import ACTIONS
@@ -38,9 +39,12 @@ class View:
         self.values: Mapping[str, str] = {**request.query_params, **request.path_params}
         self._places: frame.Places | None = None
 
-    async def show(self, pages: frame.Pages) -> int:
-        """Draw the page; return the status of the response."""
+    async def show(self, pages: frame.Pages) -> int | Response:
+        """Draw the page; return the status of the response, or a redirection to the first page of the viewer's role."""
         status, data = 200, None
+        own = [page.path for page in pages if page.navigation and self.user.role in page.roles]
+        if self._page.path == "/" and own and "/" not in own:
+            return RedirectResponse(own[0], 303)
         if self.user.role not in self._page.roles:
             status = 403
         else:

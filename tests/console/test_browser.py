@@ -109,3 +109,15 @@ def test_a_chosen_theme_stays(browser: Browser, world: ConsoleWorld) -> None:
         tab.goto("/theme/dark?next=/")
         expect(tab.get_by_role("heading", level=1)).to_have_text("Today")
         assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 24, 31)"
+
+
+def test_a_rep_sees_own_leads_first_and_accepts_one(browser: Browser, world: ConsoleWorld) -> None:
+    with open_tab(browser, world, 390, "rep") as tab:
+        tab.goto("/")
+        expect(tab).to_have_url(f"{world.url}/mine")
+        expect(tab.get_by_role("link", name="Dana Miller")).to_be_visible()
+        assert tab.get_by_text("Erik Holm").count() == 0
+        tab.get_by_role("button", name="Accept").click()
+        tab.get_by_role("dialog").get_by_role("button", name="Accept").click()
+        expect(tab.get_by_role("status")).to_contain_text("The lead is yours.")
+        expect(tab.get_by_role("button", name="I was in touch")).to_be_visible()

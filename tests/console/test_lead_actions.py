@@ -106,3 +106,35 @@ def test_a_rep_pauses_an_own_lead_and_no_other(ctx: AppContext) -> None:
             perform(ctx, "pause_lead", session, target, until="2026-02-01")
     paused = one(ctx, "SELECT count(*) FROM lead WHERE paused_until > :now", now=datetime(2026, 1, 6, tzinfo=UTC))
     assert paused == 1
+
+
+def test_a_rep_does_not_end_a_pause_of_others_and_an_admin_does(ctx: AppContext) -> None:
+    lead = add_lead(ctx, demo_requested=True, title="x")
+    run_at(ctx, START)
+    rep: str = one(ctx, "SELECT rep FROM offer")
+    session = session_of(ctx, Role.REP, rep)
+    perform(ctx, "pause_lead", session_of(ctx, Role.MARKETER), str(lead), until="2026-03-01")
+    said = perform(ctx, "pause_lead", session, str(lead), until="2026-02-01")
+    assert said == "Mail to this lead is paused until 2026-03-01."
+    with pytest.raises(InvalidState, match="paused until"):
+        perform(ctx, "resume_lead", session, str(lead))
+    perform(ctx, "resume_lead", session_of(ctx, Role.ADMIN), str(lead))
+    assert one(ctx, "SELECT paused_until FROM lead") is None
+
+
+def test_a_rep_accepts_works_and_gives_back_an_own_lead_alone(ctx: AppContext) -> None:
+    leads = [add_lead(ctx, demo_requested=True, title="x") for _ in range(2)]
+    run_at(ctx, START)
+    offers = {one(ctx, "SELECT rep FROM offer WHERE lead_id = :id", id=lead): lead for lead in leads}
+    own, other = (one(ctx, "SELECT id FROM offer WHERE rep = :rep", rep=rep) for rep in ("ana", "ben"))
+    session = session_of(ctx, Role.REP, "ana")
+    perform(ctx, "accept_offer", session, str(own))
+    assert custody(ctx, offers["ana"]) == ("rep", "ana")
+    perform(ctx, "record_contact", session, str(offers["ana"]))
+    perform(ctx, "reject_offer", session, str(own), reason="not-now")
+    assert custody(ctx, offers["ana"])[0] != "rep"
+    for name in ("accept_offer", "reject_offer"):
+        for target in (str(other), str(own), "999", ""):
+            with pytest.raises(Refused):
+                perform(ctx, name, session, target, reason="not-now")
+    assert custody(ctx, offers["ben"])[0] == "offer"

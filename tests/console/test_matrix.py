@@ -37,6 +37,10 @@ def _objects(world: ConsoleWorld, action: Action) -> dict[str, bool]:
     """Return objects of the action, and whether each is ana's own."""
     if action.kind is ObjectKind.LEAD:
         return {str(world.ids["dana"]): True, str(world.ids["erik"]): False, str(world.ids["mia"]): False}
+    if action.kind is ObjectKind.OFFER:
+        return {
+            str(number): rep == "ana" for number, rep in world.rows("SELECT id, rep FROM offer ORDER BY id LIMIT 2")
+        }
     if action.kind is ObjectKind.USER:
         return {NEW_USER: False} if action.name == "add_user" else {"guest": False}
     return {"welcome": False} if action.kind is ObjectKind.TRACK else {"all": False}

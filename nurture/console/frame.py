@@ -18,6 +18,7 @@ from nurture.web.templates import TOKENS
 Pages = Sequence[Page[Any]]
 
 THEMES: Final = {"": "As the system", "light": "Light", "dark": "Dark"}
+_SEARCH_PATH: Final = "/leads"
 _FOLDER: Final = Path(__file__).parent
 
 
@@ -59,7 +60,8 @@ def draw(title: str, user: User, pages: Pages, path: str, theme: str, practice: 
             components.write("span", f" {practice:%A} {practice.day} {practice:%B %Y, %H:%M} UTC. No mail leaves it.")
     with components.block("top", "header"):
         components.link("nurture", "/", "brand")
-        _draw_search()
+        if any(page.path == _SEARCH_PATH and user.role in page.roles for page in pages):
+            _draw_search()
         _draw_account(user, path, theme)
     with components.block("navigation", "nav") as navigation:
         navigation.props["aria-label"] = "Pages"
@@ -79,7 +81,7 @@ def draw(title: str, user: User, pages: Pages, path: str, theme: str, practice: 
 
 
 def _draw_search() -> None:
-    with ui.element("form").classes("search").props("action=/leads method=get role=search"):
+    with ui.element("form").classes("search").props(f"action={_SEARCH_PATH} method=get role=search"):
         field = ui.element("input").props("type=search name=find autocomplete=off maxlength=200")
         field.props["aria-label"] = "Search people and companies"
         field.props["placeholder"] = "Name, company or address"

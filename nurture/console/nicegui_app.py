@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI
@@ -16,21 +16,29 @@ from starlette.types import Scope
 
 from nurture.console import frame
 from nurture.console.guard import USER
-from nurture.console.page import Page
+from nurture.console.page import EVERYBODY, Page, PageRequest
 from nurture.console.page_list import load_pages
 from nurture.console.site import Site
 from nurture.console.view import View
-from nurture.errors import format_error_chain
+from nurture.errors import NotFound, format_error_chain
 
 _log: Final = logging.getLogger(__name__)
 _EVENTS: Final = ("handshake", "event", "javascript_response", "ack", "log")
 """The socket events of NiceGUI; each names the client, that is the opened page, that it is about."""
 
 
+def _find_nothing(_request: PageRequest) -> NoReturn:
+    raise NotFound("There is no page at this address.")
+
+
+_NO_PAGE: Final = Page("/{path:path}", "Not found", EVERYBODY, _find_nothing, lambda _view, _data: None)
+"""What every other address shows; it is added last."""
+
+
 def build_pages(site: Site) -> FastAPI:
     """Return the application with all pages. Call it once in a process: NiceGUI has global state."""
     pages = load_pages()
-    for page in pages:
+    for page in (*pages, _NO_PAGE):
         _add_page(site, page, pages)
     _check_socket_events()
     nicegui_app.on_exception(_log_error)

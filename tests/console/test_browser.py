@@ -121,3 +121,10 @@ def test_a_rep_sees_own_leads_first_and_accepts_one(browser: Browser, world: Con
         tab.get_by_role("dialog").get_by_role("button", name="Accept").click()
         expect(tab.get_by_role("status")).to_contain_text("The lead is yours.")
         expect(tab.get_by_role("button", name="I was in touch")).to_be_visible()
+
+
+def test_an_address_without_a_page_says_so_in_the_frame(world: ConsoleWorld) -> None:
+    answer = world.get("/no/such/page", "viewer")
+    assert answer.status_code == 404
+    assert "There is no page at this address." in answer.text
+    assert "Sign out" in answer.text

@@ -22,7 +22,7 @@ _MAX_ACTIONS: Final = 50
 class UsersPage:
     """The users, and the newest entries of the log of actions."""
 
-    users: Sequence[UserInfo]
+    found: Sequence[UserInfo]
     log: Sequence[ActionRecord]
 
 
@@ -36,7 +36,7 @@ def _render(view: View, page: UsersPage) -> None:
     with components.block("buttons"):
         view.action_button("add_user", NEW_USER)
     with components.card("Who may sign in"):
-        for one in page.users:
+        for one in page.found:
             with components.block("row"):
                 with components.block("who"):
                     components.heading(one.login, 3)

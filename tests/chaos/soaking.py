@@ -119,6 +119,7 @@ def soak(double: SendGridDouble, folder: Path, chance: Random, minutes: float) -
         settings = {
             "NURTURE_WEB_PORT": str(any_port()),
             "NURTURE_PREFECT_PORT": str(any_port()),
+            "NURTURE_CONSOLE_PORT": str(any_port()),
             "NURTURE_JOURNAL_DIR": str(folder / "journal"),
             "NURTURE_PROVIDER": "sendgrid",
             "NURTURE_SENDGRID_KEY": KEY,

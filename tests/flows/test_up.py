@@ -176,7 +176,7 @@ def test_a_stage_runs_on_request_and_rests_while_its_deployment_is_paused(starte
         [found] = ask(started.api, "/deployments/filter", flows={"name": {"any_": [flow]}})
         return dict(found)
 
-    intake = until(lambda: ask(started.api, "/deployments/count") == 8 and deployment("intake"), 60)
+    intake = until(lambda: ask(started.api, "/deployments/count") == 9 and deployment("intake"), 60)
 
     def pause(*, paused: bool) -> None:
         path = f"/deployments/{intake['id']}"

@@ -1,4 +1,4 @@
-"""Score the classifier on a folder of the labeled corpus, as `open`, `held_back` or `held_back_2`."""
+"""Score the classifier on a folder of the labeled corpus, as `open` or `held_back`."""
 
 from __future__ import annotations
 

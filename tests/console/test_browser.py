@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -17,6 +17,7 @@ from nurture.journey.leads import stop_queries
 from tests.console.world import PASSWORD, ConsoleWorld
 from tests.web.browser import IS_FAINT
 
+THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 FAINT = f"""() => {{ {IS_FAINT}
     return [...document.querySelectorAll("h1, h2, h3, p, label, summary, button, a, dt, dd, th, td, span")]
         .filter(one => one.getClientRects().length && isFaint(one)).map(one => one.outerHTML);
@@ -40,6 +41,17 @@ def open_tab(
     yield tab
     context.close()
     assert [one for one in problems if not one.startswith("data:")] == []
+
+
+def looks(tab: Page, path: str, widths: tuple[int, ...]) -> Iterator[tuple[str, int]]:
+    """Open a page in each theme, and show it at each width; yield each (theme, width)."""
+    for theme in THEMES:
+        tab.emulate_media(color_scheme=theme)
+        tab.goto(path)
+        expect(tab.get_by_role("heading", level=1)).to_have_count(1)
+        for width in widths:
+            tab.set_viewport_size({"width": width, "height": 800})
+            yield theme, width
 
 
 def test_a_user_signs_in_and_out_with_the_form(browser: Browser, world: ConsoleWorld) -> None:

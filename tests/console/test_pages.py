@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
 from nurture.journey.leads.signal_queries import NewSignal
-from tests.console.test_browser import FAINT, open_tab
+from tests.console.test_browser import FAINT, looks, open_tab
 from tests.console.world import ConsoleWorld, make_world, serve_console
 from tests.journey.builders import START, run_at
 
@@ -160,15 +160,11 @@ def test_what_is_not_there_is_not_found(world: ConsoleWorld, path: str) -> None:
     assert world.get(path, "marketer").status_code == 404
 
 
-@pytest.mark.parametrize("width", [390, 1280, 1920])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_page_overflows_or_is_faint(browser: Browser, world: ConsoleWorld, width: int, theme: str) -> None:
-    with open_tab(browser, world, width, "marketer", color_scheme=theme) as tab:
-        for path in PATHS:
-            tab.goto(path.format(**world.ids))
-            expect(tab.get_by_role("heading", level=1)).to_have_count(1)
-            assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path
-            assert tab.evaluate(FAINT) == [], path
+@pytest.mark.parametrize("path", PATHS)
+def test_no_page_overflows_or_is_faint(tab: Page, world: ConsoleWorld, path: str) -> None:
+    for look in looks(tab, path.format(**world.ids), (390, 1280, 1920)):
+        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), look
+        assert tab.evaluate(FAINT) == [], look
 
 
 def test_a_rep_sees_their_own_leads_and_no_others(browser: Browser, world: ConsoleWorld) -> None:

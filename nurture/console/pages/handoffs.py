@@ -46,9 +46,14 @@ def _render(_view: View, data: tuple[Pipeline, int]) -> None:
                             components.link(f"{one.leads:,}", addresses.of_leads(one.people))
                         else:
                             components.write("span", f"{one.leads:,}")
-                        if before is not None and before.leads:
+                        if before is not None and one.leads <= before.leads > 0:
                             share = f"{one.leads / before.leads:.0%} of those before"
                             components.write("span", share, "soft")
+        components.paragraph(
+            "Each line counts the leads to whom this happened in this time. A lead that was handed off before may be "
+            "offered in it, to several reps.",
+            "soft",
+        )
     with components.card("Waiting for a rep"):
         if found.open:
             rows = [open_row(one) for one in found.open]

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
@@ -14,7 +15,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import State, StateType, WorkerStatus
+from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStatus
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Completed
@@ -31,18 +32,25 @@ LATE: Final = timedelta(seconds=60)
 
 async def share_round() -> None:
     """Start an extra run for each other worker that is online. Claims in the database decide which does what."""
-    context = FlowRunContext.get()
-    run = context.flow_run if context is not None else None
-    if run is None or run.deployment_id is None or EXTRA in flow_run.tags:
+    found = _deployed_run()
+    if found is None or EXTRA in flow_run.tags:
         return
+    run, deployment_id = found
     async with get_client() as client:
         for number in range(1, await _count_workers(client, run.work_pool_name)):
             await client.create_flow_run_from_deployment(
-                run.deployment_id,
+                deployment_id,
                 parameters=run.parameters,
                 tags=[*run.tags, EXTRA],
                 idempotency_key=f"{run.id}-{number}",
             )
+
+
+def _deployed_run() -> tuple[FlowRun, UUID] | None:
+    """Return the run in which this is called, and its deployment; None unless a deployment started it."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context is not None else None
+    return (run, run.deployment_id) if run is not None and run.deployment_id is not None else None
 
 
 async def _count_workers(client: PrefectClient, pool: str | None) -> int:
@@ -54,15 +62,14 @@ async def _count_workers(client: PrefectClient, pool: str | None) -> int:
 
 async def skip_late_runs() -> None:
     """End late runs of this deployment, as after an outage: this run finds what they would have found."""
-    context = FlowRunContext.get()
-    run = context.flow_run if context is not None else None
-    if run is None or run.deployment_id is None:
+    deployed = _deployed_run()
+    if deployed is None:
         return
     late = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
         expected_start_time=FlowRunFilterExpectedStartTime(before_=DateTime.instance(RealClock().now() - LATE)),
     )
-    ours = DeploymentFilter(id=DeploymentFilterId(any_=[run.deployment_id]))
+    ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployed[1]]))
     skipped: State[None] = Completed(name="Skipped", message="It was late; a later run found what was due.")
     async with get_client() as client:
         found = await client.read_flow_runs(flow_run_filter=late, deployment_filter=ours, limit=200)

@@ -28,13 +28,11 @@ def add_action(tx: Transaction, at: datetime, user_id: int, name: str, target: s
     tx.insert(entry, ("at", "user_id", "action", "object", "outcome"), [(at, user_id, name, target, outcome)])
 
 
-def list_actions(tx: Transaction, limit: int, *, before: int | None = None) -> list[ActionRecord]:
-    """Return the newest actions, those of ids below *before* only."""
+def list_actions(tx: Transaction, limit: int) -> list[ActionRecord]:
+    """Return the newest actions."""
     statement = select(entry.c.at, user.c.login, entry.c.action, entry.c.object, entry.c.outcome).join(
         user, user.c.id == entry.c.user_id
     )
-    if before is not None:
-        statement = statement.where(entry.c.id < before)
     return [ActionRecord._make(row) for row in tx.execute(statement.order_by(entry.c.id.desc()).limit(limit))]
 
 

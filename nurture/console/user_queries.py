@@ -77,11 +77,6 @@ def set_failures(tx: Transaction, user_id: int, failures: int, locked_until: dat
     tx.execute(update(user).where(user.c.id == user_id).values(failures=failures, locked_until=locked_until))
 
 
-def set_role(tx: Transaction, user_id: int, role: str, rep: str) -> None:
-    """Change the role of a user, and the person of the policy."""
-    tx.execute(update(user).where(user.c.id == user_id).values(role=role, rep=rep))
-
-
 def remove_user(tx: Transaction, user_id: int, now: datetime) -> None:
     """Remove a user for good; the row stays, because the log names it."""
     tx.execute(update(user).where(user.c.id == user_id).values(removed_at=now, password_hash=None))

@@ -251,8 +251,8 @@ def history(track: _TrackArgument, json: JsonOption = False) -> None:
     """List the published versions of a track, the newest first, and the files that each changed."""
     with open_app() as app:
         found = track_versions.list_versions(app.ctx, track)
-    rows = [(one.version, one.published_at, ", ".join(one.changed_files)) for one in found]
-    print_table(("version", "published (UTC)", "changed files"), rows, found, json=json, right=("version",))
+    rows = [(one.version, one.published_at, one.published_by, ", ".join(one.changed_files)) for one in found]
+    print_table(("version", "published (UTC)", "by", "changed files"), rows, found, json=json, right=("version",))
 
 
 def rollback(

@@ -160,21 +160,23 @@ def publish(
     only: Collection[str] = (),
     dry_run: bool = False,
     take_in: bool | None = None,
+    by: str = "",
 ) -> list[PublishedChange]:
     """Publish the changed tracks, broadcasts, policy and sending rules, or those named in *only*; return the changes.
 
     With *take_in*, a new or changed audience takes leads over from other tracks that fit it already, set by set;
     without it, these enter only after it was once false for them. If *take_in* is given, the audiences of *only* are
     asked although they did not change. A policy with new content is pending until it is approved; everything else is
-    in force at once. Raises InvalidDefinitions with all problems, NotFound for an unknown track, and InvalidState if a
-    step with leads on it is missing, or what the tracks or the policy in force refer to.
+    in force at once. *by* is the user of the console. Raises InvalidDefinitions with all problems, NotFound for an
+    unknown track, and InvalidState if a step with leads on it is missing, or what the tracks or the policy in force
+    refer to.
     """
     loaded = load_publishable(sources, only)
     _check_territories(ctx, loaded, now)
     if dry_run:
         with ctx.database.read() as tx:
             return plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=True).changes
-    return publish_loaded(ctx, loaded, now, only=only, take_in=take_in)
+    return publish_loaded(ctx, loaded, now, only=only, take_in=take_in, by=by)
 
 
 def preview_effects(
@@ -219,13 +221,19 @@ def _concerns(problem: Problem, only: Collection[str]) -> bool:
 
 
 def publish_loaded(
-    ctx: AppContext, loaded: ProjectDefinitions, now: datetime, *, only: Collection[str], take_in: bool | None
+    ctx: AppContext,
+    loaded: ProjectDefinitions,
+    now: datetime,
+    *,
+    only: Collection[str],
+    take_in: bool | None,
+    by: str = "",
 ) -> list[PublishedChange]:
     """Publish what changed of *loaded*; see `publish`."""
     with ctx.database.write() as tx:
         plan = plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=False)
         changed = [one for one in plan.changes if not one.is_unchanged]
-        _insert_versions(tx, loaded, changed, now)
+        _insert_versions(tx, loaded, changed, now, by)
         _activate_policies(tx, loaded, changed, now)
         _wake(tx, changed, now)
         for one in changed:
@@ -401,7 +409,7 @@ def _resolve_moved_steps(program: Program, leads_on_steps: Mapping[str, int]) ->
 
 
 def _insert_versions(
-    tx: Transaction, loaded: ProjectDefinitions, changes: Sequence[PublishedChange], now: datetime
+    tx: Transaction, loaded: ProjectDefinitions, changes: Sequence[PublishedChange], now: datetime, by: str
 ) -> None:
     rows = []
     for change in changes:
@@ -413,7 +421,7 @@ def _insert_versions(
         else:
             digest, files = loaded.definition(change.name).digest, loaded.sources_of(change.name)
         rows.append((change.kind, change.name, change.version, digest, dict(files)))
-    publication_queries.insert_versions(tx, rows, now)
+    publication_queries.insert_versions(tx, rows, now, by)
 
 
 def _activate_policies(

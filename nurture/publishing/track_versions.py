@@ -30,15 +30,17 @@ def preview_roll_back(ctx: AppContext, track: str, version: int, now: datetime) 
     return plan
 
 
-def roll_back(ctx: AppContext, track: str, version: int, now: datetime) -> PublishedChange:
+def roll_back(ctx: AppContext, track: str, version: int, now: datetime, by: str = "") -> PublishedChange:
     """Publish an earlier *version* of *track* again, as its newest version; known leads that fit it are not taken in.
+
+    *by* is the user of the console.
 
     Raises NotFound for an unknown track or version, and InvalidState if it is what is in force, lacks a step with leads
     on it, or leads to a track that is not published any more.
     """
     with ctx.database.read() as tx:
         loaded = _load(tx, track, version)
-    changes = publish_loaded(ctx, loaded, now, only=[track], take_in=None)
+    changes = publish_loaded(ctx, loaded, now, only=[track], take_in=None, by=by)
     _require_change(changes, track, version)
     return changes[0]
 

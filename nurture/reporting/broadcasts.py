@@ -59,11 +59,12 @@ class BroadcastReport:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastVersion:
-    """A published version of a broadcast: the files that differ from the one before, and to how many it was sent."""
+    """A published version of a broadcast: what differs from the one before, by whom, and to how many it was sent."""
 
     version: int
     published_at: datetime
     changed_files: tuple[str, ...]
+    published_by: str
     sent: int
 
 

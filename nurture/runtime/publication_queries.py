@@ -5,12 +5,13 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, func, insert, or_, select
+from sqlalchemy import Select, func, or_, select
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.publishing import approval as approvals
 from nurture.db.tables.publishing import publication
 from nurture.db.transaction import Transaction
+from nurture.errors import InvalidState
 
 POLICY: Final = "policy"
 """Kind, and only name, of the publication that needs approval."""
@@ -92,21 +93,25 @@ def list_policy_versions(tx: Transaction) -> list[PolicyVersion]:
 
 
 class ListedVersion(NamedTuple):
-    """One version of a definition, and the files that differ from the version before; all, if it is the first."""
+    """One version of a definition, and the files that differ from the version before; all, if it is the first.
+
+    *published_by* is the user of the console, "" for the command line.
+    """
 
     version: int
     published_at: datetime
     changed_files: tuple[str, ...]
+    published_by: str = ""
 
 
 def list_changes(tx: Transaction, kind: str, name: str) -> list[ListedVersion]:
     """Return every published version of a definition of *kind*, the newest first."""
-    columns = (publication.c.version, publication.c.published_at, publication.c.sources)
+    columns = (publication.c.version, publication.c.published_at, publication.c.published_by, publication.c.sources)
     of_name = (publication.c.kind == kind, publication.c.name == name)
     found, before = [], dict[str, str]()
-    for version, at, sources in tx.execute(select(*columns).where(*of_name).order_by(publication.c.version)):
+    for version, at, by, sources in tx.execute(select(*columns).where(*of_name).order_by(publication.c.version)):
         changed = (path for path in sorted(before.keys() | sources.keys()) if before.get(path) != sources.get(path))
-        found.append(ListedVersion(version, at, tuple(changed)))
+        found.append(ListedVersion(version, at, tuple(changed), by))
         before = dict(sources)
     return found[::-1]
 
@@ -139,9 +144,10 @@ def load_sources(tx: Transaction, publication_id: int) -> Mapping[str, str]:
 
 
 def insert_versions(
-    tx: Transaction, rows: Sequence[tuple[str, str, int, str, Mapping[str, str]]], now: datetime
+    tx: Transaction, rows: Sequence[tuple[str, str, int, str, Mapping[str, str]]], now: datetime, by: str
 ) -> None:
-    """Publish (kind, name, version, digest, sources) rows."""
-    if rows:
-        names = ("kind", "name", "version", "digest", "sources")
-        tx.execute(insert(publication), [dict(zip(names, row, strict=True)) | {"published_at": now} for row in rows])
+    """Publish (kind, name, version, digest, sources) rows. Raises InvalidState if such a version was just published."""
+    names = ("kind", "name", "version", "digest", "sources", "published_at", "published_by")
+    added = tx.insert(publication, names, [(*row, now, by) for row in rows], ignore_conflicts=True)
+    if added < len(rows):
+        raise InvalidState("Somebody else published a new version just now. Look at it, and publish again.")

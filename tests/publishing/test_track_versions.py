@@ -14,6 +14,7 @@ from nurture.publishing import track_versions
 from nurture.publishing.effects import Change
 from nurture.publishing.publish import find_unpublished, publish
 from nurture.runtime.context import AppContext
+from nurture.runtime.publication_queries import insert_versions
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import RecordingProvider, custody, one, rows
 
@@ -149,4 +150,18 @@ def test_a_rollback_that_changes_nothing_or_loses_a_step_with_leads_is_refused(c
         track_versions.roll_back(ctx, "welcome", 2, START)
     with pytest.raises(NotFound, match="It has: 1, 2"):
         track_versions.roll_back(ctx, "welcome", 7, START)
+    assert versions(ctx)["welcome"] == 2
+
+
+def test_a_version_names_the_user_who_published_it(ctx: AppContext) -> None:
+    publish(ctx, slower(4), START, by="mira@firm.example (console)")
+    track_versions.roll_back(ctx, "welcome", 1, START, "jo@firm.example (console)")
+    found = track_versions.list_versions(ctx, "welcome")
+    assert [one.published_by for one in found] == ["jo@firm.example (console)", "mira@firm.example (console)", ""]
+
+
+def test_of_two_who_publish_at_the_same_time_the_second_is_refused(ctx: AppContext) -> None:
+    publish(ctx, slower(4), START)
+    with ctx.database.write() as tx, pytest.raises(InvalidState, match="Somebody else published"):
+        insert_versions(tx, [("track", "welcome", 2, "another", {})], START, "")
     assert versions(ctx)["welcome"] == 2

@@ -11,7 +11,10 @@ from nurture.db.types import Id, Json, generated_id
 
 
 class Publication(Model, table=True):
-    """An immutable version of a track, a broadcast, the policy or the sending rules, with its files."""
+    """An immutable version of a track, a broadcast, the policy or the sending rules, with its files.
+
+    *published_by*: the user of the console, "" for the command line.
+    """
 
     __table_args__: ClassVar[Any] = (UniqueConstraint("kind", "name", "version"),)
 
@@ -22,6 +25,7 @@ class Publication(Model, table=True):
     digest: str
     sources: dict[str, str] = Field(sa_column=Column(Json, nullable=False))
     published_at: datetime = timestamp()
+    published_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class Approval(Model, table=True):

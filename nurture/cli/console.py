@@ -10,6 +10,7 @@ from nurture.app import App, open_app
 from nurture.cli.output import JsonOption, err, format_cell, pluralize, print_result, print_table
 from nurture.clock import RealClock
 from nurture.console import users
+from nurture.console.actions import MoveClock
 from nurture.console.settings import without_secrets
 from nurture.console.users import Invitation, Role
 from nurture.journey.handoff import roster
@@ -31,7 +32,14 @@ def serve(
         serve_app(app, host, port, json=json)
 
 
-def serve_app(app: App, host: str | None = None, port: int | None = None, *, json: bool) -> None:
+def serve_app(
+    app: App,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    json: bool,
+    move_clock: MoveClock | None = None,
+) -> None:
     """Serve the console of *app* until SIGINT or SIGTERM, and print how to sign in."""
     from nurture.console.serving import serve_console  # noqa: PLC0415 - the other commands never load it
 
@@ -43,7 +51,7 @@ def serve_app(app: App, host: str | None = None, port: int | None = None, *, jso
             text += f"\nThe first admin signs in here, once: {link}"
         print_result({"url": url, "port": bound_port, "invitation": link}, Text(text), json=json)
 
-    serve_console(app, host, port, on_listening=print_url)
+    serve_console(app, host, port, move_clock=move_clock, on_listening=print_url)
 
 
 def add(

@@ -172,10 +172,10 @@ def _print_next_steps(folder: Path, seconds: float) -> None:
     out.print(f"  the database   {folder}/{DATABASE}")
     out.print("\nOpen its pages, on virtual time and without mail:")
     out.print(f"  [bold].venv/bin/nurture practice serve --folder {folder}[/]", soft_wrap=True)
-    out.print("\nOpen the console, as marketers and sales see it:")
-    out.print(f"  [bold].venv/bin/nurture practice console --folder {folder}[/]", soft_wrap=True)
     out.print("\nTry next:")
     for command in ("do explain 17", "do handoffs list", "do reports tracks", "run 7 days"):
         name, _, rest = command.partition(" ")
         out.print(f"  [bold].venv/bin/nurture practice {name} --folder {folder} {rest}[/]", soft_wrap=True)
     out.print("  [bold].venv/bin/nurture simulate webinar-attended --zone Europe/Berlin[/]", soft_wrap=True)
+    out.print("\nOpen the console: what marketers and sales see, with a bar that moves the clock forward:")
+    out.print(f"  [bold].venv/bin/nurture practice console --folder {folder}[/]", soft_wrap=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -122,22 +123,41 @@ def run(
     with open_world(folder, running=True) as description, open_app(world.world_settings(folder, description)) as app:
         now = clock_row.read_virtual_now(app.database)
         ends = world.round_up(_find_end(" ".join(span or ()), until, description, now))
-        write_description(folder, replace(description, until=ends.isoformat()))
         lead_ids = [find_lead(app.ctx, one) for one in lead] if lead else None
         script = read_script(clicks, replies, lead_ids)
         with app.database.read() as tx:
             require_emails(script, app.ctx.definitions.current(tx).programs.values())
-        before = tracks.report_tracks(app.ctx)
         begins = datetime.fromisoformat(description.started_at)
         behavior = BehaviorModel(app.ctx, description.seed, begins, reactions, _SALES[sales], script, now)
-        run_with_bar(app, behavior, now, ends)
-        after = tracks.report_tracks(app.ctx)
+        done = _run(folder, description, app, ends, lambda: run_with_bar(app, behavior, now, ends))
+    result = {"from": done.since, "until": done.until, "emails": done.sent, "handed_off": done.handed_off}
+    print_result(result, done.describe(), json=json)
+
+
+class _Done(NamedTuple):
+    """What happened in a world from *since* to *until*."""
+
+    since: datetime
+    until: datetime
+    sent: int
+    handed_off: int
+
+    def describe(self) -> str:
+        done = f"{pluralize(self.sent, 'email')} to leads, {self.handed_off:,} handed off"
+        return f"It is {_format(self.until)} now. Since {_format(self.since)}: {done}."
+
+
+def _run(
+    folder: Path, description: WorldDescription, app: App, until: datetime, run_rounds: Callable[[], None]
+) -> _Done:
+    """Run the rounds to *until*, which a later run completes if this one is interrupted."""
+    since, before = clock_row.read_virtual_now(app.database), tracks.report_tracks(app.ctx)
+    write_description(folder, replace(description, until=until.isoformat()))
+    run_rounds()
+    after = tracks.report_tracks(app.ctx)
     sent = sum(one.sent for one in after) - sum(one.sent for one in before)
     handed_off = sum(one.handed_off for one in after) - sum(one.handed_off for one in before)
-    result = {"from": now, "until": ends, "emails": sent, "handed_off": handed_off}
-    done = f"{pluralize(sent, 'email')} to leads, {handed_off:,} handed off"
-    text = f"It is {_format(ends)} now. Since {_format(now)}: {done}."
-    print_result(result, text, json=json)
+    return _Done(since, until, sent, handed_off)
 
 
 def _find_end(span: str, until: str | None, description: WorldDescription, now: datetime) -> datetime:
@@ -230,7 +250,19 @@ def console(
     with open_world(folder) as description:
         settings = without_secrets(world.world_settings(folder, description))
         with open_app(settings, pages=True) as app:
-            serve_app(app, port=port, json=json)
+            serve_app(app, port=port, json=json, move_clock=partial(move_clock, folder))
+
+
+def move_clock(folder: Path, span: timedelta) -> str:
+    """Move the clock of the world in *folder* forward by *span*, as `nurture practice run` does; return what happened.
+
+    Raises NotFound if there is no world, InvalidState if another process runs it.
+    """
+    with open_world(folder, running=True) as description, open_app(world.world_settings(folder, description)) as app:
+        now = clock_row.read_virtual_now(app.database)
+        begins, ends = datetime.fromisoformat(description.started_at), world.round_up(now + span)
+        behavior = BehaviorModel(app.ctx, description.seed, begins)
+        return _run(folder, description, app, ends, lambda: world.run_world(app.ctx, behavior, ends)).describe()
 
 
 def _people_links(app: App) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
+from nurture.console.clock_actions import CLOCK_ACTIONS
 from nurture.console.lead_actions import LEAD_ACTIONS, MARKETING
 from nurture.console.rep_actions import REP_ACTIONS
 from nurture.console.user_actions import USER_ACTIONS
@@ -41,6 +42,7 @@ _ALL: Final = (
     *LEAD_ACTIONS,
     *REP_ACTIONS,
     *USER_ACTIONS,
+    *CLOCK_ACTIONS,
 )
 
 ACTIONS: Final[Mapping[str, Action]] = {one.name: one for one in _ALL}

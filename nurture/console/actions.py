@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, cast
 
@@ -42,6 +42,8 @@ class ObjectKind(StrEnum):
     """All mail: there is one, and its id is ``all``."""
     USER = "user"
     """A user of the console, by login."""
+    CLOCK = "clock"
+    """The virtual clock of a practice world: there is one, and its id is ``world``."""
 
 
 class FieldKind(StrEnum):
@@ -64,11 +66,16 @@ class Field:
     required: bool = True
 
 
+MoveClock = Callable[[timedelta], str]
+"""Moves the clock of a practice world forward, and returns what happened meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """An allowed call of an action: by whom, on which object, with which values.
 
-    *now* is the time of the database, *real_now* that of sessions; *url* is the address of the console.
+    *now* is the time of the database, *real_now* that of sessions; *url* is the address of the console. *move_clock*
+    is None unless the console is that of a practice world.
     """
 
     ctx: AppContext
@@ -78,6 +85,7 @@ class Call:
     now: datetime
     real_now: datetime
     url: str
+    move_clock: MoveClock | None = None
 
     @property
     def by(self) -> str:
@@ -95,6 +103,7 @@ class Action:
     """One thing that users may do: its *name* in the log, the *label* of its button, *roles* and *kind* of object.
 
     *run* carries out the use case and returns one sentence about what was done. *is_grave* asks once more.
+    *in_own_transactions*: the use case has several, which begin after that of the check has ended.
     """
 
     name: str
@@ -104,6 +113,7 @@ class Action:
     run: Callable[[Call], str]
     fields: tuple[Field, ...] = ()
     is_grave: bool = False
+    in_own_transactions: bool = False
 
 
 ObjectRule = Callable[[Transaction, User, str], bool]
@@ -134,6 +144,7 @@ OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.TRACK: _may_act_on_track,
     ObjectKind.USER: lambda _tx, user, target: user.role == Role.ADMIN and target != user.login,
     ObjectKind.MAIL: lambda _tx, user, target: target == "all" and user.role != Role.REP,
+    ObjectKind.CLOCK: lambda _tx, user, target: target == "world" and user.role != Role.REP,
 }
 
 
@@ -156,12 +167,14 @@ def perform(
     now: datetime,
     real_now: datetime,
     url: str = "",
+    move_clock: MoveClock | None = None,
 ) -> str:
     """Check the session, the role and the object, carry out *action* on *target*, and log it, in one transaction.
 
     *session* is the digest of the user's session, which is read again here; *real_now* decides whether it has expired,
-    *now* is the time of the database, which may be virtual; *url* is the address of the console. Returns what was
-    done. Raises SignedOut, Refused, and what the use case raises; then nothing but the log is changed.
+    *now* is the time of the database, which may be virtual; *url* is the address of the console. An action with
+    transactions of its own begins after the check, and is logged after it. Returns what was done. Raises SignedOut,
+    Refused, and what the use case raises; then nothing but the log is changed.
     """
     target = target[:_MAX_OBJECT_LENGTH]
     user = None
@@ -172,10 +185,16 @@ def perform(
                 raise SignedOut
             if not (may_see_action(action, user) and OBJECT_RULES[action.kind](tx, user, target)):
                 raise Refused
-            inside = copy(ctx)  # not `replace`, which would build the provider and the CRM
-            inside.database = cast("Database", OpenDatabase(tx))
-            done = action.run(Call(inside, user, target, _checked(action, values), now, real_now, url))
-            action_queries.add_action(tx, real_now, user.id, action.name, target, DONE)
+            call = Call(ctx, user, target, _checked(action, values), now, real_now, url, move_clock)
+            if not action.in_own_transactions:
+                inside = copy(ctx)  # not `replace`, which would build the provider and the CRM
+                inside.database = cast("Database", OpenDatabase(tx))
+                done = action.run(replace(call, ctx=inside))
+                action_queries.add_action(tx, real_now, user.id, action.name, target, DONE)
+        if action.in_own_transactions:
+            done = action.run(call)
+            with ctx.database.write() as tx:
+                action_queries.add_action(tx, real_now, user.id, action.name, target, DONE)
     except NurtureError as error:
         if user is not None:
             with ctx.database.write() as tx:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nurture.clock import Clock
 from nurture.console import sign_in
+from nurture.console.actions import MoveClock
 from nurture.console.guard import SessionGuard
 from nurture.console.site import Site
 from nurture.errors import DatabaseUnavailable, format_error_chain
@@ -53,9 +54,12 @@ class DeferredPages:
         await self._opened.aclose()
 
 
-def create_console(ctx: AppContext, clock: Clock, *, url: str = "") -> FastAPI:
-    """Return the console. *url* is its public address, "" if browsers reach it directly."""
-    site = Site(ctx, clock, Templates(clock), url)
+def create_console(ctx: AppContext, clock: Clock, *, url: str = "", move_clock: MoveClock | None = None) -> FastAPI:
+    """Return the console. *url* is its public address, "" if browsers reach it directly.
+
+    *move_clock* is given for a practice world alone.
+    """
+    site = Site(ctx, clock, Templates(clock), url, move_clock)
     pages = DeferredPages(site)
 
     @asynccontextmanager

@@ -45,19 +45,18 @@ class Places(NamedTuple):
 
     content: Element
     status: Element
+    clock: Element | None
+    """Where a page on a virtual clock shows its time."""
 
 
-def draw(title: str, user: User, pages: Pages, path: str, theme: str, practice: datetime | None) -> Places:
-    """Draw the frame and return its places. *practice* is the time of a virtual clock."""
+def draw(title: str, user: User, pages: Pages, path: str, theme: str, *, is_practice: bool) -> Places:
+    """Draw the frame and return its places. *is_practice*: time is virtual."""
     theme = theme if theme in THEMES else ""
     ui.page_title(f"{title} - nurture")
     ui.add_head_html(f"<style>{_style(theme)}</style><script>{_script()}</script>")
     ui.dark_mode({"light": False, "dark": True}.get(theme))
     components.link("Skip to the content", "#content", "skip")
-    if practice is not None:
-        with components.block("practice", "p"):
-            components.write("strong", "Practice")
-            components.write("span", f" {practice:%A} {practice.day} {practice:%B %Y, %H:%M} UTC. No mail leaves it.")
+    clock = ui.element("section").classes("practice").props("aria-label=Clock") if is_practice else None
     with components.block("top", "header"):
         components.link("nurture", "/", "brand")
         if any(page.path == _SEARCH_PATH and user.role in page.roles for page in pages):
@@ -77,7 +76,16 @@ def draw(title: str, user: User, pages: Pages, path: str, theme: str, practice: 
     with ui.element("main").props("id=content tabindex=-1"):
         components.heading(title, 1)
         status = ui.element("div").classes("status").props("role=status")
-        return Places(ui.element("div").classes("content"), status)
+        return Places(ui.element("div").classes("content"), status, clock)
+
+
+def draw_clock(now: datetime) -> None:
+    """Draw the time of a virtual clock."""
+    with components.block("practice-time", "p"):
+        components.write("strong", "Practice")
+        time = components.write("time", f"{now:%A} {now.day} {now:%B %Y, %H:%M} UTC.")
+        time.props["datetime"], time.props["data-local"] = now.isoformat(), ""
+        components.write("span", " No mail leaves it.")
 
 
 def _draw_search() -> None:

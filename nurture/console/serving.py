@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from nurture.app import App
+from nurture.console.actions import MoveClock
 from nurture.console.app import create_console
 from nurture.web.server import serve
 
@@ -12,11 +13,12 @@ def serve_console(
     host: str | None = None,
     port: int | None = None,
     *,
+    move_clock: MoveClock | None = None,
     on_listening: Callable[[str, int], None],
 ) -> None:
     """Serve the console of *app* until SIGINT or SIGTERM.
 
-    *on_listening* gets its address and its port.
+    *on_listening* gets its address and its port. *move_clock* moves the clock of a practice world.
     """
     settings = app.settings
     where = host or settings.console_host
@@ -26,5 +28,5 @@ def serve_console(
         direct = f"http://{f'[{where}]' if ':' in where else where}:{bound_port}"
         on_listening(settings.console_url or direct, bound_port)
 
-    console = create_console(app.ctx, app.clock, url=settings.console_url or "")
+    console = create_console(app.ctx, app.clock, url=settings.console_url or "", move_clock=move_clock)
     serve(console, where, wanted, trusted=settings.proxies, on_listening=announce, web_sockets=True)

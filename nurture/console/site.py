@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from nurture.clock import Clock, RealClock
 from nurture.console import sessions
+from nurture.console.actions import MoveClock
 from nurture.console.sessions import User
 from nurture.db.engine import Database
 from nurture.runtime.context import AppContext
@@ -32,13 +33,15 @@ THEME_COOKIE: Final = "nurture_theme"
 class Site:
     """The console: its context, clocks and address. *clock* may be virtual; sessions last by *real_clock*.
 
-    *url* is the public address, "" if browsers reach the console directly.
+    *url* is the public address, "" if browsers reach the console directly. *move_clock* moves a virtual clock; None
+    if this console may not.
     """
 
     ctx: AppContext
     clock: Clock
     templates: Templates
     url: str = ""
+    move_clock: MoveClock | None = None
     real_clock: Clock = field(default_factory=RealClock)
     limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MAX_THREADS))
 

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from nurture.console import actions, components, frame, sessions
 from nurture.console.action_list import ACTIONS
 from nurture.console.actions import Action, Field, FieldKind, Refused, SignedOut
+from nurture.console.clock_actions import SPANS, WORLD
 from nurture.console.guard import USER
 from nurture.console.page import Page, PageRequest
 from nurture.console.sessions import User
@@ -49,22 +50,28 @@ class View:
             status = 403
         else:
             status, data = await self._load()
-        now = await self._site.in_thread(self._site.clock.now)
-        practice = None if self._site.clock.is_live else now
-        self._places = frame.draw(self._page.title, self.user, pages, self._path, self._theme, practice)
-        with self._places.content:
-            self._render(status, data)
+        is_practice = not self._site.clock.is_live
+        self._places = frame.draw(self._page.title, self.user, pages, self._path, self._theme, is_practice=is_practice)
+        await self._draw(self._places, status, data)
         return status
+
+    async def _draw(self, places: frame.Places, status: int, data: Any) -> None:
+        for place in (places.content, places.status, *((places.clock,) if places.clock is not None else ())):
+            place.clear()
+        if places.clock is not None:
+            now = await self._site.in_thread(self._site.clock.now)
+            with places.clock:
+                frame.draw_clock(now)
+                self._draw_clock_buttons(places)
+        with places.content:
+            self._render(status, data)
 
     async def reload(self, done: str = "") -> None:
         """Read the data again, and draw the page's content anew; *done* is what the viewer has just done."""
         status, data = await self._load()
         if self._places is None:
             return
-        for place in self._places:
-            place.clear()
-        with self._places.content:
-            self._render(status, data)
+        await self._draw(self._places, status, data)
         if done:
             with self._places.status:
                 components.notice(done, "success")
@@ -126,6 +133,32 @@ class View:
         button.props("type=button")
         button.on("click", lambda: self._open_dialog(action, target, label or action.label, choices))
 
+    def _draw_clock_buttons(self, places: frame.Places) -> None:
+        """Draw the buttons that move the clock of a practice world, each at once and without a dialog."""
+        action = ACTIONS["move_clock"]
+        if self._site.move_clock is None or not actions.may_see_action(action, self.user):
+            return
+
+        async def move(span: str) -> None:
+            for drawn in buttons:
+                drawn.props("disabled")
+            with places.status:
+                components.notice(f"The clock moves {span} forward: emails go out, leads react, reps answer.")
+            try:
+                await self.reload(await self.perform(action, WORLD, {"span": span}))
+            except SignedOut:
+                ui.navigate.to(f"/sign-in?next={quote(self._path)}")
+            except NurtureError as error:
+                await self.reload()
+                with places.status:
+                    components.notice(str(error), "problem")
+
+        with components.block("buttons"):
+            buttons = [components.write("button", f"+ {span}", "quiet").props("type=button") for span in SPANS]
+        for drawn, span in zip(buttons, SPANS, strict=True):
+            drawn.props["aria-label"] = f"Move the clock {span} forward"
+            drawn.on("click", lambda span=span: move(span))
+
     def _open_dialog(self, action: Action, target: str, label: str, choices: Mapping[str, tuple[str, ...]]) -> None:
         with ui.dialog(value=True) as dialog, components.block("dialog"):
             dialog.props["aria-label"] = label
@@ -166,7 +199,15 @@ class View:
         try:
             return await site.in_thread(
                 lambda: actions.perform(
-                    site.ctx, action, self.user.session, target, texts, site.clock.now(), site.real_now(), self._url
+                    site.ctx,
+                    action,
+                    self.user.session,
+                    target,
+                    texts,
+                    site.clock.now(),
+                    site.real_now(),
+                    self._url,
+                    site.move_clock,
                 )
             )
         except NurtureError:

@@ -43,6 +43,8 @@ def _objects(world: ConsoleWorld, action: Action) -> dict[str, bool]:
         }
     if action.kind is ObjectKind.USER:
         return {NEW_USER: False} if action.name == "add_user" else {"guest": False}
+    if action.kind is ObjectKind.CLOCK:
+        return {"world": False}
     return {"welcome": False} if action.kind is ObjectKind.TRACK else {"all": False}
 
 
@@ -54,6 +56,7 @@ def _values(action: Action) -> dict[str, str]:
         "track": "keep",
         "rep": "ben",
         "basis": "contract",
+        "span": "1 hour",
     }
     return {one.name: known.get(one.name, "It was said by phone on 3 January") for one in action.fields}
 

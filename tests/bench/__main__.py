@@ -36,6 +36,7 @@ from tests.bench import (
     scaling,
     signalling,
     starting,
+    touching,
     webhooks,
     workbooks,
 )
@@ -66,6 +67,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "scale-out": scaling.measure,
     "signals": signalling.measure,
     "start": starting.measure,
+    "touch": touching.measure,
     "up": running.measure,
     "webhooks": webhooks.measure,
     "workbooks": workbooks.measure,

@@ -18,7 +18,7 @@ from nurture.journey.consent import open_tracking_queries
 from nurture.journey.ownership.owners import load_owners
 from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
-from nurture.mail.rendering.email_form import EmailForm, make_form
+from nurture.mail.rendering.email_form import RENDERING_ERRORS, EmailForm, make_form
 from nurture.mail.rendering.layout_words import LAYOUT_VARIABLES, layout_words
 from nurture.mail.rendering.link_tracking import TrackedLinks
 from nurture.mail.rendering.render import Address, CompositionFailed, Envelope, compose
@@ -74,9 +74,11 @@ class TouchTemplate:
 
     @cached_property
     def form(self) -> EmailForm | None:
-        """Return what its touches share in a request; None if each has a request of its own."""
+        """Return what its touches share; None if it sets variables, or cannot be rendered."""
         values = touch_values({}, self.program, "", "", "", self.language)
-        return make_form(self.compiled, values, _SHARED_VARIABLES) if self.program.batch else None
+        with suppress(*RENDERING_ERRORS):  # composing a touch says why
+            return make_form(self.compiled, values, _SHARED_VARIABLES)
+        return None
 
     @property
     def asks_for_owner(self) -> bool:
@@ -189,7 +191,7 @@ def compose_touch(
     if template.reply_to is not None and not ctx.reply_domain:
         envelope = replace(envelope, reply_to=template.reply_to)
     tracked_links = _make_tracked_links(ctx.base_url, template.compiled, message, links, track_opens=track_opens)
-    email = compose(template.compiled, values, envelope, tracked_links, template.form)
+    email = compose(template.compiled, values, envelope, tracked_links, template.form, may_share=program.batch)
     own_destinations = _own_destinations(template.compiled, tracked_links, message)
     return ComposedMessage(email, links, own_destinations, template.destinations)
 

@@ -3,11 +3,15 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from jinja2 import Environment, Template, nodes
+from jinja2 import Environment, Template, TemplateError, nodes
 
 from nurture.mail.rendering.compile import CompiledEmail
+from nurture.mail.rendering.link_rules import UnsafeLink
+
+RENDERING_ERRORS: Final = (TemplateError, UnsafeLink, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What rendering raises for values that a template cannot show."""
 
 _NO_CHANGE: Final = "default"
 """A filter that returns a text as it is. A block with a filter is written as one part, whatever is in it."""
@@ -30,9 +34,9 @@ class BodyForm:
     own: Template
     order: Sequence[int]
 
-    def find_values(self, values: Mapping[str, object]) -> list[str]:
+    def find_values(self, values: dict[str, Any]) -> list[str]:
         """Return the values of one recipient, as the body shows them."""
-        return list(self.own.root_render_func(self.own.new_context(dict(values))))
+        return _render_parts(self.own, values) if self.order else []
 
     def fill(self, values: Sequence[str]) -> str:
         """Return the body with *values*, or with tags in their place."""
@@ -43,32 +47,39 @@ class BodyForm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmailForm:
-    """The bodies that emails of one template have in common."""
+    """What emails of one template have in common."""
 
+    subject: BodyForm
     html: BodyForm
     text: BodyForm
 
 
 def make_form(compiled: CompiledEmail, values: Mapping[str, object], shared_names: Collection[str]) -> EmailForm | None:
-    """Return the form of emails with the same *values* of *shared_names*; None for an email that sets variables."""
-    cut = [_cut(template, source, frozenset(shared_names)) for template, source in _bodies(compiled)]
-    html, text = (_write(one, values) for one in cut)
-    if html is None or text is None:
+    """Return the form of emails with the same *values* of *shared_names*; None for an email that sets variables.
+
+    Raises an error of RENDERING_ERRORS if what they share cannot be rendered.
+    """
+    templates = (compiled.subject, compiled.html, compiled.text)
+    cut = [_cut(*one, frozenset(shared_names)) for one in zip(templates, compiled.sources, strict=True)]
+    subject, html, text = (_write(one, values) for one in cut)
+    if subject is None or html is None or text is None:
         return None
     texts = [text.texts[0].lstrip(), *text.texts[1:]]
     texts[-1] = texts[-1].rstrip()
-    return EmailForm(html, BodyForm(texts, text.own, text.order))
-
-
-def _bodies(compiled: CompiledEmail) -> tuple[tuple[Template, str], tuple[Template, str]]:
-    return (compiled.html, compiled.sources[1]), (compiled.text, compiled.sources[2])
+    return EmailForm(subject, html, BodyForm(texts, text.own, text.order))
 
 
 def _write(cut: _CutTemplate | None, values: Mapping[str, object]) -> BodyForm | None:
     if cut is None:
         return None
-    texts = [str(part) for part in cut.shared.root_render_func(cut.shared.new_context(dict(values)))]
+    texts = [str(part) for part in _render_parts(cut.shared, dict(values))]
     return BodyForm(texts, cut.own, cut.order)
+
+
+def _render_parts(template: Template, values: dict[str, Any]) -> list[str]:
+    """Return what each output of *template* writes. `Template.new_context` would copy the values."""
+    environment: Environment = template.environment
+    return list(template.root_render_func(environment.context_class(environment, values, None, {})))
 
 
 @lru_cache(maxsize=256)

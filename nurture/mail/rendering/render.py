@@ -5,12 +5,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from jinja2 import TemplateError
-
 from nurture.errors import NurtureError
 from nurture.mail.rendering.compile import CompiledEmail
-from nurture.mail.rendering.email_form import EmailForm
-from nurture.mail.rendering.link_rules import UnsafeLink
+from nurture.mail.rendering.email_form import RENDERING_ERRORS, EmailForm
 from nurture.mail.rendering.link_tracking import TrackedLinks
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -109,29 +106,29 @@ def compose(
     envelope: Envelope,
     tracked_links: TrackedLinks | None = None,
     form: EmailForm | None = None,
+    *,
+    may_share: bool = True,
 ) -> ComposedEmail:
     """Render *compiled* with *values*: plain nested dicts in which a missing field is "".
 
     `unsubscribe_url` in *values* (https: or mailto:) also becomes the List-Unsubscribe header. An email compiled
-    with tracking needs *tracked_links*, and adds the links of this lead to them. With the *form* of its template and
-    shared values, it may share a request. Raises CompositionFailed for an unknown name or an unsafe link.
+    with tracking needs *tracked_links*, and adds the links of this lead to them. The *form* of its template and shared
+    values saves rendering these again, and lets it share a request if it *may_share* one. Raises CompositionFailed for
+    an unknown name or an unsafe link.
     """
+    known = dict(values)
     if tracked_links is not None:
-        values = {
-            **values,
-            "_link_prefix": tracked_links.prefix,
-            "_open_pixel_url": tracked_links.pixel_url,
-            "_tracked_links": tracked_links,
-        }
+        known["_link_prefix"], known["_open_pixel_url"] = tracked_links.prefix, tracked_links.pixel_url
+        known["_tracked_links"] = tracked_links
+    own: OwnValues | None = None
     try:
-        subject = compiled.subject.render(values)
-        own: OwnValues | None = None
         if form is None:
-            html, text = compiled.html.render(values), compiled.text.render(values)
+            subject, html, text = (one.render(known) for one in (compiled.subject, compiled.html, compiled.text))
         else:
-            own = OwnValues(form, form.html.find_values(values), form.text.find_values(values))
+            subject = form.subject.fill(form.subject.find_values(known))
+            own = OwnValues(form, form.html.find_values(known), form.text.find_values(known))
             html, text = form.html.fill(own.html), form.text.fill(own.text)
-    except (TemplateError, UnsafeLink, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except RENDERING_ERRORS as error:
         reason = str(error).rstrip(".")
         raise CompositionFailed(f"{compiled.name} cannot be composed for {envelope.ref}: {reason}.") from error
     if (size := len(html) + len(text)) > MAX_CHARACTERS:
@@ -150,7 +147,7 @@ def compose(
         headers=_unsubscribe_headers(values.get("unsubscribe_url"), envelope.unsubscribe_mailto),
         labels=envelope.labels,
         installation_id=envelope.installation_id,
-        own_values=own if own is not None and text == text.strip() != "" else None,
+        own_values=own if may_share and text == text.strip() != "" else None,
     )
 
 

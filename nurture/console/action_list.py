@@ -5,6 +5,7 @@ from typing import Final
 
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
 from nurture.console.clock_actions import CLOCK_ACTIONS
+from nurture.console.filter_actions import FILTER_ACTIONS
 from nurture.console.lead_actions import LEAD_ACTIONS, MARKETING
 from nurture.console.rep_actions import REP_ACTIONS
 from nurture.console.user_actions import USER_ACTIONS
@@ -40,6 +41,7 @@ _ALL: Final = (
     Action("stop_track", "Stop this track", MARKETING, ObjectKind.TRACK, _stop_track, (_REASON,), is_grave=True),
     Action("start_track", "Start this track", MARKETING, ObjectKind.TRACK, _start_track, (_REASON,)),
     *LEAD_ACTIONS,
+    *FILTER_ACTIONS,
     *REP_ACTIONS,
     *USER_ACTIONS,
     *CLOCK_ACTIONS,

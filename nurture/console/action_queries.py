@@ -1,16 +1,17 @@
 """The log of actions in the console, and what decides whether an object is a user's own."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from nurture.db.tables.console import console_action as entry
 from nurture.db.tables.console import console_user as user
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import custody
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import SALES_QUEUES, Custodian
 
 
 class ActionRecord(NamedTuple):
@@ -36,15 +37,16 @@ def list_actions(tx: Transaction, limit: int) -> list[ActionRecord]:
     return [ActionRecord._make(row) for row in tx.execute(statement.order_by(entry.c.id.desc()).limit(limit))]
 
 
-def is_with_person(tx: Transaction, lead_id: int, person: str) -> bool:
-    """Return whether a rep works the lead, or is offered it."""
-    works = select(custody.c.lead_id).where(
-        custody.c.lead_id == lead_id, custody.c.kind == Custodian.REP, custody.c.ref == person
-    )
+def is_with_people(tx: Transaction, lead_id: int, people: Collection[str], *, or_waits: bool = False) -> bool:
+    """Return whether one of these reps works the lead or is offered it; *or_waits*: or it waits for sales."""
+    named = sorted(people)
+    works = and_(custody.c.kind == Custodian.REP, custody.c.ref.in_(named))
+    waits = (and_(custody.c.kind == Custodian.QUEUE, custody.c.ref.in_(SALES_QUEUES)),) if or_waits else ()
+    held = select(custody.c.lead_id).where(custody.c.lead_id == lead_id, or_(works, *waits))
     offered = select(offer.c.lead_id).where(
-        offer.c.lead_id == lead_id, offer.c.rep == person, offer.c.state == "offered"
+        offer.c.lead_id == lead_id, offer.c.rep.in_(named), offer.c.state == "offered"
     )
-    return tx.execute(works.union_all(offered)).first() is not None
+    return tx.execute(held.union_all(offered)).first() is not None
 
 
 def has_offer(tx: Transaction, offer_id: int, person: str) -> bool:

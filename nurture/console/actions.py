@@ -1,5 +1,6 @@
 """Actions of the console: who may do what to which object, checked here and nowhere else, and written to the log."""
 
+import re
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, cast
 
-from nurture.console import action_queries, sessions
+from nurture.console import action_queries, filter_queries, sessions, teams
 from nurture.console.sessions import User
 from nurture.console.users import Role
 from nurture.db.engine import Database, OpenDatabase
@@ -20,7 +21,13 @@ MAX_VALUE_LENGTH: Final = 2_000
 DONE: Final = "done"
 """The outcome of an action that was carried out; otherwise the log has the type of the error."""
 
-_MAX_OBJECT_LENGTH: Final = 200
+STARTED: Final = "started"
+"""The first entry of an action in batches; a second one says how it ended."""
+
+_MAX_OBJECT_LENGTH: Final = 1_000
+_MAX_LOGGED_LENGTH: Final = 200
+_WORDS: Final = re.compile(r"\bfind=[^&]*")
+"""The words of a filter, which may be a name or an address, and are not logged."""
 
 
 class Refused(NurtureError):
@@ -44,6 +51,9 @@ class ObjectKind(StrEnum):
     """A user of the console, by login."""
     CLOCK = "clock"
     """The virtual clock of a practice world: there is one, and its id is ``world``."""
+    FILTER = "filter"
+    """All leads that a filter lets through, by the query of its address."""
+    SAVED_FILTER = "saved filter"
 
 
 class FieldKind(StrEnum):
@@ -75,7 +85,8 @@ class Call:
     """An allowed call of an action: by whom, on which object, with which values.
 
     *now* is the time of the database, *real_now* that of sessions; *url* is the address of the console. *move_clock*
-    is None unless the console is that of a practice world.
+    is None unless the console is that of a practice world. *check* raises SignedOut or Refused once the user may not go
+    on: for actions in transactions of their own.
     """
 
     ctx: AppContext
@@ -86,6 +97,7 @@ class Call:
     real_now: datetime
     url: str
     move_clock: MoveClock | None = None
+    check: Callable[[], None] = lambda: None
 
     @property
     def by(self) -> str:
@@ -103,7 +115,8 @@ class Action:
     """One thing that users may do: its *name* in the log, the *label* of its button, *roles* and *kind* of object.
 
     *run* carries out the use case and returns one sentence about what was done. *is_grave* asks once more.
-    *in_own_transactions*: the use case has several, which begin after that of the check has ended.
+    *in_own_transactions*: the use case has several, which begin after that of the check has ended, and what it has done
+    stays when it fails later. *preview* says what the action would do, and changes nothing.
     """
 
     name: str
@@ -114,6 +127,7 @@ class Action:
     fields: tuple[Field, ...] = ()
     is_grave: bool = False
     in_own_transactions: bool = False
+    preview: Callable[[Call], str] | None = None
 
 
 ObjectRule = Callable[[Transaction, User, str], bool]
@@ -121,11 +135,13 @@ ObjectRule = Callable[[Transaction, User, str], bool]
 
 
 def _may_act_on_lead(tx: Transaction, user: User, target: str) -> bool:
-    """Return whether the lead is the rep's own; the other roles may act on all."""
+    """Return whether the lead is the rep's own, or of the sales manager's team; the other roles may act on all."""
     lead_id = find.parse_id(target)
     if lead_id is None:
         return False
-    return user.role != Role.REP or action_queries.is_with_person(tx, lead_id, user.rep)
+    if user.role == Role.REP:
+        return action_queries.is_with_people(tx, lead_id, {user.rep})
+    return user.reps is None or action_queries.is_with_people(tx, lead_id, user.reps, or_waits=True)
 
 
 def _may_act_on_offer(tx: Transaction, user: User, target: str) -> bool:
@@ -138,11 +154,19 @@ def _may_act_on_track(_tx: Transaction, user: User, target: str) -> bool:
     return bool(target) and user.role != Role.REP
 
 
+def _may_act_on_saved_filter(tx: Transaction, user: User, target: str) -> bool:
+    """Return whether the user saved the filter; admins also act on those that others share."""
+    filter_id, is_admin = find.parse_id(target), user.role == Role.ADMIN
+    return filter_id is not None and filter_queries.is_own_filter(tx, filter_id, user.id, or_shared=is_admin)
+
+
 OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.LEAD: _may_act_on_lead,
     ObjectKind.OFFER: _may_act_on_offer,
     ObjectKind.TRACK: _may_act_on_track,
     ObjectKind.USER: lambda _tx, user, target: user.role == Role.ADMIN and target != user.login,
+    ObjectKind.FILTER: lambda _tx, user, target: len(target) < _MAX_OBJECT_LENGTH and user.role != Role.REP,
+    ObjectKind.SAVED_FILTER: _may_act_on_saved_filter,
     ObjectKind.MAIL: lambda _tx, user, target: target == "all" and user.role != Role.REP,
     ObjectKind.CLOCK: lambda _tx, user, target: target == "world" and user.role != Role.REP,
 }
@@ -173,34 +197,77 @@ def perform(
 
     *session* is the digest of the user's session, which is read again here; *real_now* decides whether it has expired,
     *now* is the time of the database, which may be virtual; *url* is the address of the console. An action with
-    transactions of its own begins after the check, and is logged after it. Returns what was done. Raises SignedOut,
-    Refused, and what the use case raises; then nothing but the log is changed.
+    transactions of its own begins after the check, and is logged before and after it. Returns what was done. Raises
+    SignedOut, Refused, and what the use case raises; then nothing but the log is changed by other actions.
     """
     target = target[:_MAX_OBJECT_LENGTH]
     user = None
     try:
         with ctx.database.write() as tx:
-            user = sessions.find_user(tx, session, real_now)
-            if user is None:
-                raise SignedOut
-            if not (may_see_action(action, user) and OBJECT_RULES[action.kind](tx, user, target)):
-                raise Refused
+            user = _require_user(ctx, tx, session, real_now)
+            _require_allowed(tx, action, user, target)
             call = Call(ctx, user, target, _checked(action, values), now, real_now, url, move_clock)
-            if not action.in_own_transactions:
-                inside = copy(ctx)  # not `replace`, which would build the provider and the CRM
-                inside.database = cast("Database", OpenDatabase(tx))
-                done = action.run(replace(call, ctx=inside))
-                action_queries.add_action(tx, real_now, user.id, action.name, target, DONE)
+            if action.in_own_transactions:
+                action_queries.add_action(tx, real_now, user.id, action.name, _logged(target), STARTED)
+            else:
+                done = action.run(replace(call, ctx=_inside(ctx, tx)))
+                action_queries.add_action(tx, real_now, user.id, action.name, _logged(target), DONE)
         if action.in_own_transactions:
-            done = action.run(call)
+            done = action.run(replace(call, check=lambda: _check_again(ctx, action, session, target, real_now)))
             with ctx.database.write() as tx:
-                action_queries.add_action(tx, real_now, user.id, action.name, target, DONE)
+                action_queries.add_action(tx, real_now, user.id, action.name, _logged(target), DONE)
     except NurtureError as error:
         if user is not None:
             with ctx.database.write() as tx:
-                action_queries.add_action(tx, real_now, user.id, action.name, target, type(error).__name__)
+                action_queries.add_action(tx, real_now, user.id, action.name, _logged(target), type(error).__name__)
         raise
     return done
+
+
+def preview(
+    ctx: AppContext,
+    action: Action,
+    session: str,
+    target: str,
+    values: Mapping[str, str],
+    now: datetime,
+    real_now: datetime,
+) -> str:
+    """Return what *action* would do, after the same checks as `perform`; nothing is changed or logged."""
+    assert action.preview is not None
+    target = target[:_MAX_OBJECT_LENGTH]
+    with ctx.database.read() as tx:
+        user = _require_user(ctx, tx, session, real_now)
+        _require_allowed(tx, action, user, target)
+    return action.preview(Call(ctx, user, target, _checked(action, values), now, real_now, ""))
+
+
+def _require_user(ctx: AppContext, tx: Transaction, session: str, real_now: datetime) -> User:
+    user = sessions.find_user(tx, session, real_now)
+    if user is None:
+        raise SignedOut
+    return teams.with_team(ctx, tx, user)
+
+
+def _require_allowed(tx: Transaction, action: Action, user: User, target: str) -> None:
+    if not (may_see_action(action, user) and OBJECT_RULES[action.kind](tx, user, target)):
+        raise Refused
+
+
+def _check_again(ctx: AppContext, action: Action, session: str, target: str, real_now: datetime) -> None:
+    with ctx.database.read() as tx:
+        _require_allowed(tx, action, _require_user(ctx, tx, session, real_now), target)
+
+
+def _inside(ctx: AppContext, tx: Transaction) -> AppContext:
+    """Return the context with which a use case takes part in this transaction."""
+    inside = copy(ctx)  # not `replace`, which would build the provider and the CRM
+    inside.database = cast("Database", OpenDatabase(tx))
+    return inside
+
+
+def _logged(target: str) -> str:
+    return _WORDS.sub("find=...", target)[:_MAX_LOGGED_LENGTH]
 
 
 def _checked(action: Action, values: Mapping[str, str]) -> dict[str, str]:

@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from nurture.errors import NotFound
 from nurture.journey.leads.find import parse_id
 from nurture.reporting.console.lead_list_queries import LeadFilter
 
-_TEXTS = ("custodian", "track", "step", "queue", "source", "did")
+_TEXTS = ("custodian", "track", "step", "queue", "source", "did", "rep", "country", "consent", "fit")
+_DAYS = ("active_days", "quiet_days")
+_NAMES = frozenset({"find", "since", "waiting", "on", *_TEXTS, *_DAYS})
+MAX_LENGTH = 200  # of one value
+MAX_DAYS = 3_650
 
 
 def of_lead(lead_id: int) -> str:
@@ -42,14 +46,36 @@ def of_leads(chosen: LeadFilter, before: int | None = None) -> str:
     return _with_query("/leads", _query_of(chosen) | {"before": before or ""})
 
 
+def query_of(chosen: LeadFilter) -> str:
+    """Return the query of the address of a list of leads: it identifies the filter."""
+    return _with_query("", _query_of(chosen)).removeprefix("?")
+
+
+def parse_query(query: str) -> LeadFilter:
+    """Return the filter of a query. Raises NotFound for one that no list has: it must not let more leads through."""
+    try:
+        values = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
+    except ValueError:
+        values = {"": ""}
+    unknown = sorted(values.keys() - _NAMES)
+    if unknown:
+        raise NotFound(f"{unknown[0][:40]!r} is no filter of leads.")
+    return read_filter(values)
+
+
+def of_export(chosen: LeadFilter) -> str:
+    """Return the address of a list of leads as a CSV file."""
+    return _with_query("/leads.csv", _query_of(chosen))
+
+
 def kept_by_form(chosen: LeadFilter) -> dict[str, str]:
     """Return the values of a filter that the form of the list has no fields for, by their names in an address."""
-    shown = {"find", "custodian", "did", "source"}
-    return {name: str(value) for name, value in _query_of(chosen).items() if value and name not in shown}
+    kept = {"queue", "since", "waiting"}
+    return {name: str(value) for name, value in _query_of(chosen).items() if value and name in kept}
 
 
 def _query_of(chosen: LeadFilter) -> dict[str, object]:
-    query: dict[str, object] = {"find": chosen.text, **{name: getattr(chosen, name) for name in _TEXTS}}
+    query: dict[str, object] = {"find": chosen.text, **{name: getattr(chosen, name) for name in (*_TEXTS, *_DAYS)}}
     query["since"] = chosen.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ") if chosen.since is not None else ""
     return query | {"waiting": "yes" if chosen.waiting else ""}
 
@@ -60,19 +86,34 @@ def _with_query(path: str, query: Mapping[str, object]) -> str:
 
 
 def read_filter(values: Mapping[str, str]) -> LeadFilter:
-    """Return the filter in the values of an address. Raises NotFound for a time that is none."""
+    """Return the filter in the values of an address. Raises NotFound for a time or a number that is none.
+
+    `on` is what the form sends: a track, or a track and a step with a space between.
+    """
     since = values.get("since", "")
     try:
         at = datetime.fromisoformat(since) if since else None
     except ValueError:
         raise NotFound(f"{since!r} is no time.", "Write it as 2026-03-01T00:00Z.") from None
-    texts: dict[str, Any] = {name: values.get(name, "") for name in _TEXTS}
+    texts: dict[str, Any] = {name: values.get(name, "").strip()[:MAX_LENGTH] for name in _TEXTS}
+    if "on" in values:
+        texts["track"], _, texts["step"] = values["on"][:MAX_LENGTH].partition(" ")
+    days: dict[str, Any] = {name: _read_days(values, name) for name in _DAYS}
+    texts["country"] = texts["country"].upper()
     return LeadFilter(
-        text=values.get("find", "").strip()[:200],
+        text=values.get("find", "").strip()[:MAX_LENGTH],
         **texts,
+        **days,
         since=at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at,
         waiting=bool(values.get("waiting")),
     )
+
+
+def _read_days(values: Mapping[str, str], name: str) -> int | None:
+    days = read_number(values, name)
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        raise NotFound(f"{days} days is out of range. Write 1 to {MAX_DAYS:,}.")
+    return days
 
 
 def read_number(values: Mapping[str, str], name: str, default: int | None = None) -> int | None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nurture.clock import Clock
-from nurture.console import sign_in
+from nurture.console import exports, sign_in
 from nurture.console.actions import MoveClock
 from nurture.console.guard import SessionGuard
 from nurture.console.site import Site
@@ -71,6 +71,7 @@ def create_console(ctx: AppContext, clock: Clock, *, url: str = "", move_clock: 
     app.state.site = site
     app.state.sign_ins = sign_in.SignIns()
     app.include_router(sign_in.router)
+    app.include_router(exports.router)
     app.mount("/", pages)
     for error_type in (HTTPException, DatabaseUnavailable, Exception):
         app.add_exception_handler(error_type, _error_response)

@@ -40,7 +40,7 @@ def _check_address(href: str) -> str:
     return href
 
 
-def write(tag: str, content: str, classes: str = "") -> Element:
+def write(tag: str, content: str, classes: str = "") -> TextElement:
     """Draw an element that holds only text."""
     return TextElement(tag=tag, text=content).classes(classes)
 

@@ -1,10 +1,10 @@
 """What users do about one lead: pause, move, stop, hand over, consent, and decisions about leads in queues."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
-from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
+from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind, Refused
 from nurture.console.users import Role
 from nurture.db.locks import Lock, acquire
 from nurture.domain.lead import Custodian, PausedBy
@@ -26,7 +26,8 @@ _REP: Final = Field("rep", "Rep", FieldKind.CHOICE)
 _REASON: Final = Field("reason", "Reason", FieldKind.LONG_TEXT)
 
 
-def _pause(call: Call) -> str:
+def read_pause_end(call: Call) -> datetime:
+    """Return the end of a pause (UTC) as the user chose it. Raises InvalidState."""
     try:
         day = date.fromisoformat(call.values["until"])
     except ValueError:
@@ -34,6 +35,11 @@ def _pause(call: Call) -> str:
     until = calendar.start_of_day(day, "")
     if not call.now < until < call.now + timedelta(days=10 * 366):
         raise InvalidState(f"{day} is not in the next ten years. Choose a future day.")
+    return until
+
+
+def _pause(call: Call) -> str:
+    until = read_pause_end(call)
     end = manual.pause(call.ctx, call.lead_id, until, call.now, by=f"by {call.by}", paused_by=_paused_by(call))
     return f"Mail to this lead is paused until {end:%Y-%m-%d}."
 
@@ -83,6 +89,8 @@ class _Decide:
     def __call__(self, call: Call) -> str:
         by, as_operator = call.user.rep or call.by, not call.user.rep
         rep, reason = call.values.get("rep", ""), call.values.get("reason", "")
+        if rep and call.user.reps is not None and rep not in call.user.reps:
+            raise Refused
         decision = Decision(self.kind, by, rep, reason, as_operator)
         queue = decide_waiting(call.ctx, call.lead_id, decision, call.now)
         done = {

@@ -1,6 +1,6 @@
 """Sessions of the console: stored on the server, found by the hash of the cookie, ended at any time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from typing import Final
@@ -24,13 +24,17 @@ _MAX_TOKEN_LENGTH: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The signed-in user: *role* and *rep* decide what it may see and do. *session* identifies the sign-in."""
+    """The signed-in user: *role* and *rep* decide what it may see and do. *session* identifies the sign-in.
+
+    *reps* are those whose leads alone it sees, None for all: `teams.with_team` fills it in.
+    """
 
     id: int
     login: str
     role: str
     rep: str
     session: str
+    reps: frozenset[str] | None = field(default=None, compare=False)
 
 
 def start(tx: Transaction, user_id: int, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from nicegui.events import GenericEventArguments
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from nurture.console import actions, components, frame, sessions
+from nurture.console import actions, components, frame, sessions, teams
 from nurture.console.action_list import ACTIONS
 from nurture.console.actions import Action, Field, FieldKind, Refused, SignedOut
 from nurture.console.clock_actions import SPANS, WORLD
@@ -100,6 +101,8 @@ class View:
             raise SignedOut
         if user.role not in self._page.roles:
             raise Refused
+        with site.database.read() as tx:
+            user = teams.with_team(site.ctx, tx, user)
         return self._page.load(PageRequest(site.ctx, user, self.values, site.clock.now()))
 
     def _render(self, status: int, data: Any) -> None:
@@ -159,6 +162,10 @@ class View:
             drawn.props["aria-label"] = f"Move the clock {span} forward"
             drawn.on("click", lambda span=span: move(span))
 
+    def may_see(self, name: str) -> bool:
+        """Return whether the viewer's role allows the action, for drawing what leads to it."""
+        return actions.may_see_action(ACTIONS[name], self.user)
+
     def _open_dialog(self, action: Action, target: str, label: str, choices: Mapping[str, tuple[str, ...]]) -> None:
         with ui.dialog(value=True) as dialog, components.block("dialog"):
             dialog.props["aria-label"] = label
@@ -168,53 +175,62 @@ class View:
                 for field in action.fields:
                     drawn = _draw_field(field, choices.get(field.name, field.choices))
                     drawn.props("autofocus" if field is action.fields[0] else "")
-                problem = components.block("problems")
+                said = components.block("problems")
                 with components.block("buttons"):
-                    confirm = components.write("button", label, "grave" if action.is_grave else "")
+                    first = "Show what happens" if action.preview is not None else label
+                    confirm = components.write("button", first, "grave" if action.is_grave else "")
                     confirm.props("type=submit")
                     components.write("button", "Cancel", "quiet").props("type=button").on("click", dialog.close)
+        previewed: list[Mapping[str, Any]] = []
 
         async def submit(event: GenericEventArguments) -> None:
             values = event.args if isinstance(event.args, dict) else {}
+            is_preview = action.preview is not None and previewed != [values]
             confirm.props("disabled")
             try:
-                done = await self.perform(action, target, values)
+                done = await self.perform(action, target, values, is_preview=is_preview)
             except SignedOut:
                 ui.navigate.to(f"/sign-in?next={quote(self._path)}")
             except NurtureError as error:
-                confirm.props(remove="disabled")
-                with problem as shown:
-                    shown.clear()
-                    components.notice(str(error), "problem")
+                _say(said, str(error), "problem")
             else:
-                dialog.close()
-                await self.reload(done)
+                if not is_preview:
+                    dialog.close()
+                    await self.reload(done)
+                    return
+                previewed[:] = [values]
+                _say(said, done, "note")
+                confirm.set_text(label)
+            confirm.props(remove="disabled")
 
         form.on("submit", submit, js_handler=_SUBMIT)
 
-    async def perform(self, action: Action, target: str, values: Mapping[str, Any]) -> str:
-        """Carry out an action in a thread; return what was done. Raises NurtureError: SignedOut, Refused and others."""
+    async def perform(self, action: Action, target: str, values: Mapping[str, Any], *, is_preview: bool = False) -> str:
+        """Carry out an action in a thread; return what was done, or with *is_preview* what it would do.
+
+        Raises NurtureError: SignedOut, Refused and others.
+        """
         site = self._site
         texts = {str(name): value for name, value in values.items() if isinstance(value, str)}
+
+        def run() -> str:
+            asked = (site.ctx, action, self.user.session, target, texts, site.clock.now(), site.real_now())
+            return actions.preview(*asked) if is_preview else actions.perform(*asked, self._url, site.move_clock)
+
         try:
-            return await site.in_thread(
-                lambda: actions.perform(
-                    site.ctx,
-                    action,
-                    self.user.session,
-                    target,
-                    texts,
-                    site.clock.now(),
-                    site.real_now(),
-                    self._url,
-                    site.move_clock,
-                )
-            )
+            return await site.in_thread(run)
         except NurtureError:
             raise
         except Exception as error:  # noqa: BLE001 - no message may reach the viewer
             _log.error("action_failed %s: %s", action.name, format_error_chain(error))
             raise NurtureError("Something went wrong, and nothing was changed.", "It was logged. Try again.") from None
+
+
+def _say(place: AbstractContextManager[Element], content: str, kind: str) -> None:
+    """Show a message in a dialog, instead of the one before."""
+    with place as shown:
+        shown.clear()
+        components.notice(content, kind)
 
 
 def _draw_field(field: Field, choices: tuple[str, ...]) -> Element:

@@ -31,7 +31,7 @@ def session_of(ctx: AppContext, role: Role, rep: str = "") -> str:
     return user.session
 
 
-def perform(ctx: AppContext, name: str, session: str, target: str, **values: str) -> str:
+def perform(ctx: AppContext, name: str, session: str, target: str, /, **values: str) -> str:
     return actions.perform(ctx, ACTIONS[name], session, target, values, START, START)
 
 

@@ -26,6 +26,7 @@ PATHS = (
     "/tracks/welcome/emails/01-hello?to=long-values&show=phone",
     "/leads",
     "/leads?find=nobody",
+    "/leads?country=DE&quiet_days=30",
     "/leads/{mia}",
     "/handoffs",
     "/handoffs/queues",
@@ -85,15 +86,61 @@ def test_a_filter_is_an_address_and_can_be_taken_away(tab: Page) -> None:
     tab.goto("/leads?track=welcome")
     expect(tab.get_by_text("1 lead, the newest first")).to_be_visible()
     tab.get_by_label("Words").fill("mia")
-    tab.get_by_role("button", name="Filter").click()
-    expect(tab).to_have_url(re.compile("find=mia.*track=welcome"))
+    tab.get_by_role("button", name="Filter", exact=True).click()
+    expect(tab).to_have_url(re.compile("find=mia.*on=welcome"))
     tab.get_by_label("Words").fill("")
-    tab.get_by_role("button", name="Filter").click()
+    tab.get_by_role("button", name="Filter", exact=True).click()
     tab.get_by_role("link", name="Remove the filter: on track welcome").click()
     expect(tab).to_have_url(re.compile("/leads$"))
     tab.get_by_label("Where").select_option("offer")
-    tab.get_by_role("button", name="Filter").click()
+    tab.get_by_role("button", name="Filter", exact=True).click()
     expect(tab.get_by_text("2 leads, the newest first")).to_be_visible()
+
+
+def test_all_leads_of_a_filter_are_paused_after_a_dry_run(tab: Page, world: ConsoleWorld) -> None:
+    tab.goto("/leads?custodian=offer")
+    tab.get_by_role("button", name="Pause them").click()
+    dialog = tab.get_by_role("dialog")
+    dialog.get_by_label("No mail until").fill("2026-03-31")
+    dialog.get_by_role("button", name="Show what happens").click()
+    expect(dialog.get_by_text("2 leads would be paused until 2026-03-31.")).to_be_visible()
+    assert world.rows("SELECT count(*) FROM lead WHERE paused_until is not null") == [(0,)]
+    dialog.get_by_label("No mail until").fill("2026-04-30")
+    dialog.get_by_role("button", name="Pause them").click()
+    expect(dialog.get_by_text("2 leads would be paused until 2026-04-30.")).to_be_visible()
+    dialog.get_by_role("button", name="Pause them").click()
+    expect(tab.get_by_role("status")).to_contain_text("2 leads are paused until 2026-04-30.")
+
+
+def test_a_filter_is_saved_under_a_name_and_opened_again(browser: Browser, tab: Page, world: ConsoleWorld) -> None:
+    tab.goto("/leads?country=de&quiet_days=90")
+    expect(tab.get_by_text("No lead matches.")).to_be_visible()
+    tab.goto("/leads?track=welcome&consent=consent")
+    tab.get_by_role("button", name="Save this filter").click()
+    dialog = tab.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("On welcome")
+    dialog.get_by_label("Who sees it").select_option("everybody")
+    dialog.get_by_role("button", name="Save this filter").click()
+    expect(tab.get_by_role("status")).to_contain_text("saved as On welcome")
+    with open_tab(browser, world, login="viewer") as of_viewer:
+        of_viewer.goto("/leads")
+        of_viewer.get_by_role("link", name="On welcome (marketer)").click()
+        expect(of_viewer.get_by_text("1 lead, the newest first")).to_be_visible()
+        assert of_viewer.locator("main").get_by_role("button", name="Delete").count() == 0
+    tab.get_by_role("button", name="Delete the filter On welcome").click()
+    dialog.get_by_role("button", name="Delete the filter On welcome").click()
+    expect(tab.get_by_role("status")).to_contain_text("The filter is deleted.")
+
+
+def test_a_sales_manager_sees_the_leads_of_the_own_team(world: ConsoleWorld) -> None:
+    listed = world.get("/leads", "maya").text
+    assert "Dana Miller" in listed
+    assert "Erik Holm" not in listed
+    assert "Wong" not in listed
+    assert world.get(f"/leads/{world.ids['dana']}", "maya").status_code == 200
+    for hidden in ("erik", "mia"):
+        assert world.get(f"/leads/{world.ids[hidden]}", "maya").status_code == 404
+        assert "No lead matches." in world.get(f"/leads?find={hidden}@people.example", "maya").text
 
 
 def test_the_map_of_a_track_leads_from_a_step_to_its_people_and_its_email(tab: Page) -> None:

@@ -33,7 +33,7 @@ _SERVE: Final = (str(Path(sys.executable).with_name("nurture")), "console", "--p
 class ConsoleWorld:
     """Leads *dana* on offer to ana, *erik* on offer to ben, *mia* on a track, *queued* in a queue; the console's *url*.
 
-    The user of each role has its name as login; *rep* is ana.
+    The user of each role has its name as login; *rep* is ana, and *maya* is the sales manager of ana alone.
     """
 
     ctx: AppContext
@@ -78,7 +78,10 @@ def make_world(folder: Path) -> ConsoleWorld:
     """Return the world in a new SQLite file in *folder*, without a console yet."""
     database = Database(f"sqlite:///{folder / 'console.db'}")
     schema.upgrade(database)
-    ctx = make_context(database, folder, rules=sample_rules())
+    sources = sample_rules()
+    policy = sources["sales/policy.yaml"].replace("{id: ana,", "{id: ana, manager: maya,")
+    sources["sales/policy.yaml"] = policy + "managers: [{id: maya, name: Maya, email: maya@house.example}]\n"
+    ctx = make_context(database, folder, rules=sources)
     ids = {
         "dana": add_lead(ctx, email="dana@people.example", full_name="Dana Miller", demo_requested=True),
         "erik": add_lead(ctx, email="erik@people.example", full_name="Erik Holm", demo_requested=True),
@@ -95,6 +98,7 @@ def make_world(folder: Path) -> ConsoleWorld:
     world = ConsoleWorld(ctx, ids)
     for role in Role:
         world.new_user(role.value.replace("_", "-"), role, "ana" if role == Role.REP else "")
+    world.new_user("maya", Role.SALES_MANAGER, "maya")
     return world
 
 

@@ -1,18 +1,25 @@
-"""The list of leads: search, filters, counts."""
+"""The list of leads: search, filters, counts, saved filters, and actions on all that a filter lets through."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from nicegui import ui
 
-from nurture.console import addresses, components
+from nurture.console import addresses, components, filter_queries
 from nurture.console.components import Cell, Link, Time
+from nurture.console.filter_queries import SavedFilter
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
+from nurture.console.users import Role
 from nurture.console.view import View
 from nurture.domain.lead import Custodian, describe_custody
-from nurture.reporting.console.lead_list import LeadPage, list_leads
-from nurture.reporting.console.lead_list_queries import MAX_COUNT, WINDOW, LeadFilter
+from nurture.domain.planning.conditions import WORST_FIT
+from nurture.domain.planning.program import FINALLY
+from nurture.formats.status_mapping import ConsentBasis
+from nurture.reporting.console.lead_list import FIT_WINDOW, LeadPage, list_leads
+from nurture.reporting.console.lead_list_queries import MAX_COUNT, NO_CONSENT, WINDOW, LeadFilter
 from nurture.reporting.leads import LeadRow
+from nurture.runtime.published import Definitions
 
 COLUMNS: Final = ("Name", "Company", "Where", "Next", "Due", "Score")
 _WHERE: Final = {
@@ -33,36 +40,69 @@ _DID: Final = {
 }
 
 
+_ACTIVE: Final = {"7": "in the last 7 days", "30": "in the last 30 days", "90": "in the last 90 days"}
+_QUIET: Final = {"30": "for 30 days", "90": "for 90 days", "180": "for 180 days"}
+_CONSENT: Final = {**{one.value: one.value.replace("_", " ") for one in ConsentBasis}, NO_CONSENT: "none recorded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What leads can be filtered by, and where they can be moved: tracks with their steps, reps, letters of fit."""
+
+    tracks: Mapping[str, Sequence[str]]
+    reps: Mapping[str, str]
+    letters: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class LeadListPage:
-    """A page of the list, and the filter by which it was read."""
+    """A page of the list, the filter by which it was read, and the filters that the user sees."""
 
     chosen: LeadFilter
     found: LeadPage
     is_first: bool
+    choices: Choices
+    saved: Sequence[SavedFilter]
 
 
 def _load(request: PageRequest) -> LeadListPage:
     chosen = addresses.read_filter(request.values)
     before = addresses.read_number(request.values, "before")
     with request.ctx.database.read() as tx:
-        found = list_leads(request.ctx, tx, chosen, request.now, before=before)
-    return LeadListPage(chosen, found, before is None)
+        within = replace(chosen, reps=request.user.reps)
+        found = list_leads(request.ctx, tx, within, request.now, before=before)
+        choices = _choices(request.ctx.definitions.find_current(tx), request.user.reps)
+        saved = filter_queries.list_filters(tx, request.user.id)
+    return LeadListPage(chosen, found, before is None, choices, saved)
 
 
-def _render(_view: View, page: LeadListPage) -> None:
+def _choices(definitions: Definitions | None, reps: frozenset[str] | None) -> Choices:
+    if definitions is None:
+        return Choices({}, {}, ())
+    tracks = {
+        name: tuple(step for step in program.index if step != FINALLY)
+        for name, program in sorted(definitions.programs.items())
+    }
+    named = {one.id: one.name for one in definitions.policy.reps if reps is None or one.id in reps}
+    letters = sorted({rule.letter for rule in definitions.policy.fit} | {WORST_FIT}) if definitions.policy.fit else ()
+    return Choices(tracks, named, letters)
+
+
+def _render(view: View, page: LeadListPage) -> None:
     chosen, found = page.chosen, page.found
-    _draw_filters(chosen)
+    _draw_saved(view, page)
+    _draw_filters(chosen, page.choices)
     with components.card(classes="list"):
         if found.leads or found.is_partial:
             components.paragraph(_describe(page), "soft")
         if found.leads:
+            _draw_actions(view, page)
             rows = [lead_row(one) for one in found.leads]
             components.table(COLUMNS, rows, caption="Leads", right=("Score",))
         elif not found.is_partial:
             components.empty("No lead matches. Use fewer words, or take away a filter.")
         if found.next_before is not None:
-            label = f"Look through {WINDOW:,} older leads" if found.is_partial else "Older leads"
+            label = "Look through older leads" if found.is_partial else "Older leads"
             with components.block("buttons"):
                 components.link(label, addresses.of_leads(chosen, found.next_before), "button quiet")
 
@@ -70,25 +110,78 @@ def _render(_view: View, page: LeadListPage) -> None:
 def _describe(page: LeadListPage) -> str:
     found = page.found
     if found.is_partial and not found.leads:
-        return f"None of the newest {WINDOW:,} leads matches." if page.is_first else "None of these matches either."
+        looked = f"{FIT_WINDOW if page.chosen.fit else WINDOW:,}"
+        return f"None of the newest {looked} leads matches." if page.is_first else "None of these matches either."
     if found.count is None:
         return f"{len(found.leads):,} shown, the newest first"
     count = f"more than {MAX_COUNT:,}" if found.count >= MAX_COUNT else f"{found.count:,}"
     return f"{count} {'lead' if found.count == 1 else 'leads'}, the newest first"
 
 
-def _draw_filters(chosen: LeadFilter) -> None:
+def _draw_actions(view: View, page: LeadListPage) -> None:
+    target, tracks = addresses.query_of(page.chosen), {"track": tuple(page.choices.tracks)}
+    with components.block("buttons actions") as drawn:
+        drawn.props("role=group aria-label='With all leads of this filter'")
+        view.action_button("pause_leads", target)
+        view.action_button("enroll_leads", target, choices=tracks)
+        view.action_button("move_leads", target, choices=tracks)
+        view.action_button("save_filter", target)
+        if view.may_see("export_leads"):
+            components.link("Export as CSV", addresses.of_export(page.chosen), "button quiet").props("download")
+
+
+def _draw_saved(view: View, page: LeadListPage) -> None:
+    if not page.saved:
+        return
+    here = addresses.query_of(page.chosen)
+    with components.block("chips", "nav") as drawn:
+        drawn.props["aria-label"] = "Saved filters"
+        for one in page.saved:
+            label = one.name if one.login == view.user.login else f"{one.name} ({one.login})"
+            shown = components.link(label, f"/leads?{one.query}" if one.query else "/leads", "chip")
+            if one.query == here:
+                shown.props["aria-current"] = "true"
+    for one in page.saved:
+        if one.query == here and (one.login == view.user.login or view.user.role == Role.ADMIN):
+            with components.block("buttons"):
+                view.action_button("delete_filter", str(one.id), f"Delete the filter {one.name}")
+
+
+def _draw_filters(chosen: LeadFilter, choices: Choices) -> None:
     with ui.element("form").classes("filters").props("action=/leads method=get"):
+        _draw_field("find", "Words", chosen.text)
         _draw_select("custodian", "Where", chosen.custodian, {kind.value: label for kind, label in _WHERE.items()})
+        _draw_track(chosen, choices.tracks)
         _draw_select("did", "Did", chosen.did, _DID)
-        for name, label, value in (("find", "Words", chosen.text), ("source", "Source", chosen.source)):
-            with components.block("field"):
-                components.write("label", label).props["for"] = f"filter-{name}"
-                field = ui.element("input").props(f"type=text maxlength=200 id=filter-{name} name={name}")
-                field.props["value"] = value
         for name, value in addresses.kept_by_form(chosen).items():
             ui.element("input").props(f"type=hidden name={name}").props["value"] = value
         components.write("button", "Filter").props("type=submit")
+        more = ("rep", "fit", "source", "country", "consent", "active_days", "quiet_days")
+        with components.block("more", "details") as details:
+            if any(getattr(chosen, name) for name in more):
+                details.props("open")
+            components.write("summary", "More filters")
+            with components.block("filters"):
+                _draw_more(chosen, choices)
+    _draw_chips(chosen)
+
+
+def _draw_more(chosen: LeadFilter, choices: Choices) -> None:
+    _draw_select("rep", "Rep", chosen.rep, choices.reps)
+    if choices.letters:
+        _draw_select("fit", "Fit", chosen.fit, {one: one for one in choices.letters})
+    _draw_field("source", "Source", chosen.source)
+    _draw_field("country", "Country", chosen.country, "as in DE")
+    _draw_select("consent", "Consent", chosen.consent, _CONSENT)
+    _draw_select("active_days", "Clicked or replied", _text(chosen.active_days), _ACTIVE)
+    _draw_select("quiet_days", "No click or reply", _text(chosen.quiet_days), _QUIET)
+
+
+def _text(days: int | None) -> str:
+    return str(days) if days is not None else ""
+
+
+def _draw_chips(chosen: LeadFilter) -> None:
     removable = {
         "track": f"on track {chosen.track}" + (f", step {chosen.step}" if chosen.step else ""),
         "queue": f"in the queue {chosen.queue}",
@@ -96,25 +189,57 @@ def _draw_filters(chosen: LeadFilter) -> None:
         "waiting": "waiting for sales",
     }
     shown = {name: label for name, label in removable.items() if getattr(chosen, name)}
-    if shown:
-        with components.block("chips"):
-            for name, label in shown.items():
-                dropped: dict[str, Any] = dict.fromkeys((name, "step") if name == "track" else (name,), "")
-                dropped = {"since": None} if name == "since" else {"waiting": False} if name == "waiting" else dropped
-                without = replace(chosen, **dropped)
-                drawn = components.link(f"{label} ✕", addresses.of_leads(without), "chip")
-                drawn.props["aria-label"] = f"Remove the filter: {label}"
+    if not shown:
+        return
+    with components.block("chips"):
+        for name, label in shown.items():
+            dropped: dict[str, Any] = dict.fromkeys((name, "step") if name == "track" else (name,), "")
+            dropped = {"since": None} if name == "since" else {"waiting": False} if name == "waiting" else dropped
+            drawn = components.link(f"{label} ✕", addresses.of_leads(replace(chosen, **dropped)), "chip")
+            drawn.props["aria-label"] = f"Remove the filter: {label}"
 
 
-def _draw_select(name: str, label: str, value: str, options: dict[str, str]) -> None:
+def _draw_field(name: str, label: str, value: str, hint: str = "") -> None:
+    with components.block("field"):
+        components.write("label", label).props["for"] = f"filter-{name}"
+        field = ui.element("input").props(f"type=text maxlength={addresses.MAX_LENGTH} id=filter-{name} name={name}")
+        field.props["value"] = value
+        if hint:
+            field.props["placeholder"] = hint
+
+
+def _draw_select(name: str, label: str, value: str, options: Mapping[str, str]) -> None:
+    unlisted = {value: value} if value and value not in options else {}
     with components.block("field"):
         components.write("label", label).props["for"] = f"filter-{name}"
         with ui.element("select").props(f"id=filter-{name} name={name}"):
-            for option, text in {"": "any", **options}.items():
-                drawn = components.write("option", text)
-                drawn.props["value"] = option
-                if option == value:
-                    drawn.props("selected")
+            for option, text in {"": "any", **options, **unlisted}.items():
+                _draw_option(option, text, is_chosen=option == value)
+
+
+def _draw_track(chosen: LeadFilter, tracks: Mapping[str, Sequence[str]]) -> None:
+    """Draw the choice of a track, or of one of its steps."""
+    value = f"{chosen.track} {chosen.step}".strip()
+    with components.block("field"):
+        components.write("label", "Track or step").props["for"] = "filter-on"
+        with ui.element("select").props("id=filter-on name=on"):
+            _draw_option("", "any", is_chosen=False)
+            known = {f"{track} {step}".strip() for track, steps in tracks.items() for step in ("", *steps)}
+            if value and value not in known:
+                _draw_option(value, value, is_chosen=True)
+            for track, steps in tracks.items():
+                with ui.element("optgroup") as group:
+                    group.props["label"] = track
+                    _draw_option(track, f"{track}: all", is_chosen=value == track)
+                    for step in steps:
+                        _draw_option(f"{track} {step}", step, is_chosen=value == f"{track} {step}")
+
+
+def _draw_option(value: str, label: str, *, is_chosen: bool) -> None:
+    drawn = components.write("option", label)
+    drawn.props["value"] = value
+    if is_chosen:
+        drawn.props("selected")
 
 
 def lead_row(lead: LeadRow) -> tuple[Cell, ...]:

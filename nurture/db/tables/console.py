@@ -1,9 +1,9 @@
-"""Who may use the console: users, their invitations and sessions, and the log of their actions."""
+"""Who may use the console: users, their invitations, sessions and filters, and the log of their actions."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlmodel import Field
 
 from nurture.db.tables.base import Model, index_where, table, timestamp
@@ -65,7 +65,24 @@ class ConsoleAction(Model, table=True):
     outcome: str
 
 
+class ConsoleFilter(Model, table=True):
+    """A filter of the list of leads that a user saved under *name*: *query* is that of its address.
+
+    A shared one is listed for every user who sees leads.
+    """
+
+    __table_args__: ClassVar[Any] = (UniqueConstraint("user_id", "name"),)
+
+    id: int | None = generated_id()
+    user_id: int = Field(sa_type=Id, foreign_key="console_user.id")
+    name: str
+    query: str
+    is_shared: bool
+    created_at: datetime = timestamp()
+
+
 console_user = table(ConsoleUser)
 console_invitation = table(ConsoleInvitation)
 console_session = table(ConsoleSession)
 console_action = table(ConsoleAction)
+console_filter = table(ConsoleFilter)

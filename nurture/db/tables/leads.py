@@ -33,6 +33,7 @@ class Lead(Model, table=True):
     __table_args__: ClassVar[Any] = (
         Index("ix_lead_points_key", "points_key", **index_where("points_key is not null")),
         Index("ix_lead_source_created_at", "source", "created_at"),
+        Index("ix_lead_country", "country"),
         NEVER_REUSE_IDS,
     )
 

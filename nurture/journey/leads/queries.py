@@ -79,11 +79,11 @@ def record_readiness_rules(tx: Transaction, rows: Sequence[tuple[int, str]]) -> 
     tx.update_by_id(lead, ("readiness",), rows)
 
 
-def pause(tx: Transaction, lead_id: int, until: datetime | None, by: PausedBy, now: datetime) -> None:
-    """Pause mail to the lead until *until*, with who asked for it; None ends the pause."""
-    pause_values = {"paused_at": now, "paused_by": by} if until is not None else {"paused_at": None, "paused_by": None}
-    statement = update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now, **pause_values)
-    tx.execute(statement)
+def pause(tx: Transaction, lead_ids: Sequence[int], until: datetime | None, by: PausedBy, now: datetime) -> None:
+    """Pause mail to these leads until *until*, with who asked for it; None ends the pause."""
+    who = {"paused_at": now, "paused_by": by} if until is not None else {"paused_at": None, "paused_by": None}
+    rows = [(lead_id,) for lead_id in lead_ids]
+    tx.update_by_id(lead, (), rows, paused_until=until, updated_at=now, **who)
 
 
 def set_touch_interval(tx: Transaction, lead_id: int, days: int | None, now: datetime) -> None:

@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from nurture.domain.lead import OWNER, Custodian
+from nurture.db.transaction import Transaction
+from nurture.domain.lead import OWNER, Custodian, is_parked
 from nurture.domain.planning.conditions import Condition, evaluate
 from nurture.domain.planning.entry import may_enter_again
 from nurture.domain.planning.lead_view import TouchState
@@ -38,13 +39,7 @@ def enroll_where(
     found, last, with_owners = EnrollmentCounts(track), 0, OWNER in fields_used(condition)
     while True:
         with ctx.database.read() if dry_run else ctx.database.write() as tx:
-            definitions = ctx.definitions.current(tx)
-            program = definitions.programs.get(track)
-            if program is None:
-                raise NotFound(f"No track {track} is published. {suggest(track, definitions.programs)}")
-            stop = stop_queries.load_stops(tx).get(track)
-            if stop is not None and stop.move_to:
-                raise InvalidState(f"Track {track} is retired. Enroll the leads in {stop.move_to}.")
+            definitions, program = ctx.definitions.current(tx), require_program(ctx, tx, track)
             rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
             ids = [row.lead_id for row in rows]
             chosen = rows if dry_run else snapshot.load_rows(tx, ids)  # locked
@@ -52,7 +47,7 @@ def enroll_where(
             for lead in snapshot.load_snapshots(ctx, tx, definitions, chosen, now, with_owners=with_owners):
                 context = definitions.policy.evaluation_context(lead.view, since=lead.view.lead.signals_since)
                 if evaluate(condition, context, now).met:
-                    _enroll(lead, program, transitions, f"enrolled by condition: {reason}", found)
+                    enroll_lead(lead, program, transitions, f"enrolled by condition: {reason}", found)
             if not dry_run:
                 transitions.changes.write(tx, now)
         if len(rows) < ctx.batch_size:
@@ -60,22 +55,43 @@ def enroll_where(
         last = ids[-1]
 
 
-def _enroll(
-    lead: LeadSnapshot, program: Program, transitions: LeadTransitions, reason: str, found: EnrollmentCounts
+def require_program(ctx: AppContext, tx: Transaction, track: str) -> Program:
+    """Return the published program of *track*. Raises NotFound; InvalidState for a retired one."""
+    programs = ctx.definitions.current(tx).programs
+    if track not in programs:
+        raise NotFound(f"No track {track} is published. {suggest(track, programs)}")
+    stop = stop_queries.load_stops(tx).get(track)
+    if stop is not None and stop.move_to:
+        raise InvalidState(f"Track {track} is retired. Enroll the leads in {stop.move_to}.")
+    return programs[track]
+
+
+def enroll_lead(
+    lead: LeadSnapshot,
+    program: Program,
+    transitions: LeadTransitions,
+    reason: str,
+    found: EnrollmentCounts,
+    *,
+    interrupts: bool = True,
 ) -> None:
-    obstacle = _find_obstacle(lead, program, transitions.now)
+    """Enroll a lead, or count why it does not enter.
+
+    *interrupts*: its own track is interrupted; otherwise it leaves that, or a queue in which nobody in sales works.
+    """
+    obstacle = _find_obstacle(lead, program, transitions.now, leaves_queue=not interrupts)
     if obstacle:
         found.left_out[obstacle] += 1
         return
     enrollment = lead.view.enrollment
     found.entering[enrollment.track if enrollment is not None else ""] += 1
-    if enrollment is not None:
+    if enrollment is not None and interrupts:
         transitions.take_over(lead, program.track, reason)
     else:
         transitions.move_to(lead, ToTrack(program.track), reason, event="enrolled")
 
 
-def _find_obstacle(lead: LeadSnapshot, program: Program, now: datetime) -> str:
+def _find_obstacle(lead: LeadSnapshot, program: Program, now: datetime, *, leaves_queue: bool) -> str:
     """Return why the lead does not enter, "" if nothing stands against it."""
     view, ends_at = lead.view, program.ends_at(lead.view.lead.zone)
     if view.enrollment is not None and view.enrollment.track == program.track:
@@ -84,7 +100,9 @@ def _find_obstacle(lead: LeadSnapshot, program: Program, now: datetime) -> str:
         return "with sales"
     if view.custodian is Custodian.INTAKE:
         return "not classified yet"
-    if view.queue:
+    if view.custodian is Custodian.CLOSED:
+        return "closed"
+    if view.queue and not (leaves_queue and is_parked(view.queue)):
         return f"in the queue {view.queue}"
     if program.for_customers != view.lead.is_customer:
         return f"the track is for {program.for_whom}"

@@ -104,7 +104,7 @@ def pause(
             if until <= paused:
                 return paused
             paused_by = PausedBy.SEVERAL
-        leads_queries.pause(tx, lead_id, until, paused_by, now)
+        leads_queries.pause(tx, [lead_id], until, paused_by, now)
         signal_queries.make_due(tx, [lead_id], now)
         reason = f"paused until {until:%Y-%m-%d %H:%M} UTC {by}" if until else f"resumed {by}"
         transitions.add_journal_entry(lead, "paused" if until else "resumed", reason, None)

@@ -1,7 +1,7 @@
 """The list of leads: search, filters, counts, and pages from the newest lead on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -14,11 +14,13 @@ from nurture.journey.leads import history_queries, queries
 from nurture.journey.leads.find import parse_id
 from nurture.journey.leads.queries import LeadRef
 from nurture.reporting.console import lead_list_queries
-from nurture.reporting.console.lead_list_queries import DID, LeadFilter
+from nurture.reporting.console.lead_list_queries import DID, FoundIds, LeadFilter
 from nurture.reporting.leads import LeadRow, describe_rows
 from nurture.runtime.context import AppContext
 
 PAGE: Final = 50
+FIT_WINDOW: Final = 5_000
+"""Of how many leads one search grades the fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,35 @@ def list_leads(
         raise NotFound(f"There is no custodian {chosen.custodian!r}.", suggest(chosen.custodian, custodians))
     if chosen.did and chosen.did not in DID:
         raise NotFound(f"Leads cannot be listed by {chosen.did!r}.", suggest(chosen.did, DID))
-    referenced = _find_by_reference(tx, chosen.text) if chosen.text and before is None else []
+    referenced = _find_by_reference(tx, chosen.text) if chosen.text and before is None and not chosen.fit else []
+    if referenced:
+        referenced = lead_list_queries.filter_ids(tx, replace(chosen, text=""), now, referenced)
     if referenced:
         rows = history_queries.load_list_rows(tx, referenced)
         return LeadPage(describe_rows(ctx, tx, rows, now), None, False, len(rows))
-    found = lead_list_queries.find_ids(tx, chosen, before, limit)
+    found = find_page(ctx, tx, chosen, now, before, limit)
     rows = history_queries.load_list_rows(tx, found.ids)
-    count = lead_list_queries.count_leads(tx, chosen, found) if before is None and not chosen.text else None
+    is_counted = before is None and not chosen.fit
+    count = lead_list_queries.count_leads(tx, chosen, now, found) if is_counted else None
     return LeadPage(describe_rows(ctx, tx, rows, now), found.next_before, found.is_partial, count)
+
+
+def find_page(
+    ctx: AppContext, tx: Transaction, chosen: LeadFilter, now: datetime, before: int | None, limit: int
+) -> FoundIds:
+    """Return the ids of at most *limit* leads below *before* that *chosen* lets through, the newest first.
+
+    The policy grades the fit of `FIT_WINDOW` leads at a time.
+    """
+    if not chosen.fit:
+        return lead_list_queries.find_ids(tx, chosen, now, before, limit)
+    policy = ctx.definitions.current(tx).policy
+    found = lead_list_queries.find_ids(tx, chosen, now, before, FIT_WINDOW)
+    graded = lead_list_queries.load_fields(tx, found.ids)
+    ids = [lead_id for lead_id, fields in graded if policy.grade(fields)[0] == chosen.fit]
+    if len(ids) > limit:
+        return found._replace(ids=ids[:limit], next_before=ids[limit - 1], is_partial=False)
+    return found._replace(ids=ids, is_partial=found.next_before is not None)
 
 
 def _find_by_reference(tx: Transaction, text: str) -> list[int]:

@@ -4,15 +4,16 @@ A filter through which few leads pass is read from its own index; one through wh
 from the newest on, until the page is full.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, or_, select
 
 from nurture.db.tables.accounts import lead_account
 from nurture.db.tables.delivery import message
+from nurture.db.tables.handoff import IS_OPEN, offer
 from nurture.db.tables.leads import IN_QUEUE, address, custody, journal, lead
 from nurture.db.tables.signals import IS_ANSWER, signal
 from nurture.db.tables.tracks import IS_ACTIVE, enrollment
@@ -20,7 +21,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.lead import SALES_QUEUES, Custodian
 
 WINDOW: Final = 100_000
-"""How many leads one search looks at: about 0.1 s."""
+"""How many leads one search by words, consent or silence looks at: about 0.1 s."""
 
 MESSAGE_WINDOW: Final = 300_000
 """Of how many of the newest messages the recipients are listed."""
@@ -37,7 +38,11 @@ MAX_REFERENCED: Final = 20
 DID: Final = ("emailed", "clicked", "replied", "answered", "handed_off")
 """What leads did or got; `answered` is clicked or replied."""
 
+NO_CONSENT: Final = "none"
+"""Asks for leads without consent or another legal basis."""
+
 _of_source: Final = lead.alias("of_source")
+_of_country: Final = lead.alias("of_country")
 _NAMES: Final = ("first_name", "last_name", "full_name", "company")
 
 
@@ -61,10 +66,17 @@ class LeadFilter:
     since: datetime | None = None
     waiting: bool = False
     account: int | None = None
+    rep: str = ""
+    reps: frozenset[str] | None = None
+    country: str = ""
+    consent: str = ""
+    fit: str = ""
+    active_days: int | None = None
+    quiet_days: int | None = None
 
 
 class FoundIds(NamedTuple):
-    """The ids of one page. *is_dense*: more than a few leads pass the first filter."""
+    """The ids of one page. *is_dense*: more than a few leads pass the first filter; then *is_partial* may be, too."""
 
     ids: Sequence[int]
     next_before: int | None
@@ -85,15 +97,14 @@ class _Filter(NamedTuple):
         return exists().where(self.lead_id == lead.c.id, *self.where)
 
 
-def find_ids(tx: Transaction, chosen: LeadFilter, before: int | None, limit: int) -> FoundIds:
-    """Return the ids of a page below *before*, the newest first."""
+def find_ids(tx: Transaction, chosen: LeadFilter, now: datetime, before: int | None, limit: int) -> FoundIds:
+    """Return the ids of a page below *before*, the newest first; *fit* is not asked here."""
     newest = tx.execute(select(func.coalesce(func.max(lead.c.id), 0))).scalar_one()
     before = newest + 1 if before is None else before
-    filters = list(_filters(tx, chosen))
-    words = chosen.text.split()
-    is_dense = not filters or bool(words) or (not chosen.did and _passes_many(tx, filters[0]))
-    query = _select_leads(tx, filters, words, is_dense=is_dense).where(lead.c.id < before)
-    floor = before - WINDOW if words else 0
+    filters, asked = list(_filters(tx, chosen, now)), list(_conditions(tx, chosen, now))
+    is_dense = not filters or (not chosen.did and _passes_many(tx, filters[0]))
+    query = _select_leads(filters, asked, is_dense=is_dense).where(lead.c.id < before)
+    floor = before - WINDOW if asked and (is_dense or chosen.did) else 0
     if floor > 0:
         query = query.where(lead.c.id >= floor)
     ids = list(tx.execute(query.order_by(lead.c.id.desc()).limit(limit + 1)).scalars())
@@ -103,22 +114,48 @@ def find_ids(tx: Transaction, chosen: LeadFilter, before: int | None, limit: int
     return FoundIds(ids, floor if is_partial else None, is_partial, is_dense)
 
 
-def count_leads(tx: Transaction, chosen: LeadFilter, found: FoundIds) -> int:
-    """Return how many leads pass, at most MAX_COUNT."""
-    ids = _select_leads(tx, list(_filters(tx, chosen)), (), is_dense=found.is_dense)
+def count_leads(tx: Transaction, chosen: LeadFilter, now: datetime, found: FoundIds) -> int | None:
+    """Return how many leads pass, at most MAX_COUNT; None if each lead would have to be asked."""
+    asked = list(_conditions(tx, chosen, now))
+    if asked and (found.is_dense or chosen.did):
+        return len(found.ids) if found.next_before is None else None
+    ids = _select_leads(list(_filters(tx, chosen, now)), asked, is_dense=found.is_dense)
     return tx.execute(select(func.count()).select_from(ids.limit(MAX_COUNT).subquery())).scalar_one()
 
 
+def filter_ids(tx: Transaction, chosen: LeadFilter, now: datetime, lead_ids: Sequence[int]) -> list[int]:
+    """Return those of a few leads that *chosen* lets through."""
+    query = _select_leads(list(_filters(tx, chosen, now)), list(_conditions(tx, chosen, now)), is_dense=True)
+    return list(tx.execute(query.where(lead.c.id.in_(lead_ids)).order_by(lead.c.id)).scalars())
+
+
+def load_fields(tx: Transaction, lead_ids: Sequence[int]) -> list[tuple[int, dict[str, Any]]]:
+    """Return (id, fields) of these leads, the newest first."""
+    asked = tx.ids("asked", lead_ids)
+    query = select(lead.c.id, lead.c.fields).join(asked, asked.c.id == lead.c.id).order_by(lead.c.id.desc())
+    return [(row[0], row[1]) for row in tx.execute(query)]
+
+
 def _select_leads(
-    tx: Transaction, filters: Sequence[_Filter], words: Sequence[str], *, is_dense: bool
+    filters: Sequence[_Filter], asked: Sequence[ColumnElement[bool]], *, is_dense: bool
 ) -> Select[tuple[int]]:
-    query = select(lead.c.id)
-    if words:
-        query = query.outerjoin(address, address.c.id == lead.c.address_id)
-        query = query.where(*(_has_word(tx, word) for word in words))
+    query = select(lead.c.id).outerjoin(address, address.c.id == lead.c.address_id) if asked else select(lead.c.id)
+    query = query.where(*asked)
     if is_dense:
         return query.where(*(one.of_lead() for one in filters))
     return query.where(lead.c.id.in_(filters[0].ids()), *(one.of_lead() for one in filters[1:]))
+
+
+def _conditions(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[ColumnElement[bool]]:
+    """Yield what no index answers, and each lead is asked."""
+    for word in chosen.text.split():
+        yield _has_word(tx, word)
+    if chosen.consent:
+        is_none = chosen.consent == NO_CONSENT
+        yield lead.c.consent_basis.is_(None) if is_none else lead.c.consent_basis == chosen.consent
+    if chosen.quiet_days is not None:
+        since = now - timedelta(days=chosen.quiet_days)
+        yield ~exists().where(signal.c.lead_id == lead.c.id, signal.c.occurred_at >= since, IS_ANSWER)
 
 
 def _passes_many(tx: Transaction, first: _Filter) -> bool:
@@ -147,12 +184,17 @@ def _contains(tx: Transaction, column: ColumnElement[Any], word: str) -> ColumnE
     return (column.contains if tx.is_sqlite else column.icontains)(word, autoescape=True)
 
 
-def _filters(tx: Transaction, chosen: LeadFilter) -> Iterator[_Filter]:
+def _filters(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[_Filter]:
     """Yield the filters, the one through which fewest leads pass as a rule first."""
     if chosen.account is not None:
         yield _Filter(lead_account.c.lead_id, (lead_account.c.account_id == chosen.account,))
     if chosen.did:
         yield _did(tx, chosen)
+    if chosen.active_days is not None:
+        since = now - timedelta(days=chosen.active_days)
+        yield _Filter(signal.c.lead_id, (IS_ANSWER, signal.c.occurred_at >= since))
+    if chosen.rep:
+        yield _with_reps({chosen.rep})
     if chosen.waiting:
         yield _Filter(custody.c.lead_id, (_WAITING,))
     if chosen.queue:
@@ -165,6 +207,19 @@ def _filters(tx: Transaction, chosen: LeadFilter) -> Iterator[_Filter]:
         yield _Filter(custody.c.lead_id, (custody.c.kind == chosen.custodian, *has_due))
     if chosen.source:
         yield _Filter(_of_source.c.id, (_of_source.c.source == chosen.source,))
+    if chosen.country:
+        yield _Filter(_of_country.c.id, (_of_country.c.country == chosen.country,))
+    if chosen.reps is not None:
+        yield _with_reps(chosen.reps, or_waits=True)
+
+
+def _with_reps(reps: Collection[str], *, or_waits: bool = False) -> _Filter:
+    """Let leads through that these reps work or are offered; *or_waits*: and leads in the queues of sales."""
+    named = sorted(reps)
+    offered = select(offer.c.lead_id).where(IS_OPEN, offer.c.rep.in_(named))
+    works = and_(custody.c.kind == Custodian.REP.value, custody.c.ref.in_(named), custody.c.due_at.is_not(None))
+    waits = (and_(IN_QUEUE, custody.c.ref.in_(SALES_QUEUES)),) if or_waits else ()
+    return _Filter(custody.c.lead_id, (or_(works, custody.c.lead_id.in_(offered), *waits),))
 
 
 _WAITING: Final = or_(

@@ -14,8 +14,8 @@ from nurture.errors import NotFound
 from nurture.reporting.console.lead_list import LeadPage, list_leads
 from nurture.reporting.console.lead_list_queries import LeadFilter
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
-from tests.journey.observe import add_leads, record_signal, recorded_statements
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.journey.observe import add_leads, record_signal, recorded_statements, rows
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -89,6 +89,57 @@ def test_filters_narrow_each_other(ctx: AppContext) -> None:
     assert _ids(ctx, text="nobody", source="fair") == []
 
 
+def test_leads_are_found_by_country_consent_rep_and_fit(ctx: AppContext) -> None:
+    german = add_lead(ctx, title="Head of planning", country="DE")
+    french = add_lead(ctx, title="Clerk", country="FR", consent_basis=None)
+    ready = add_lead(ctx, title="Head", demo_requested=True)
+    run_at(ctx, START, START + HOUR)
+    ((rep,),) = rows(ctx, "SELECT rep FROM offer")
+    assert _ids(ctx, country="DE") == [german]
+    assert _ids(ctx, consent="none") == [french]
+    assert _ids(ctx, consent="consent", country="FR") == []
+    assert _ids(ctx, rep=rep) == [ready]
+    assert _ids(ctx, rep="nobody") == []
+
+
+def test_leads_are_found_by_what_they_did_last_and_by_their_silence(ctx: AppContext) -> None:
+    early, late, silent = add_leads(ctx, 3, title="Head")
+    run_at(ctx, START)
+    record_signal(ctx, early, SignalKind.CLICKED, START - 40 * DAY)
+    record_signal(ctx, late, SignalKind.REPLIED, START - 2 * DAY)
+    assert _ids(ctx, active_days=7) == [late]
+    assert _ids(ctx, active_days=90) == [late, early]
+    assert _ids(ctx, quiet_days=7) == [silent, early]
+    assert _ids(ctx, quiet_days=90) == [silent]
+
+
+def test_the_policy_grades_the_fit_that_is_asked_for(db: Database, tmp_path: Path) -> None:
+    sources = sample_rules()
+    sources["sales/policy.yaml"] += "fit: {A: {field: title, is: Head}}\n"
+    ctx = make_context(db, tmp_path, rules=sources)
+    ids = add_leads(ctx, 3, title="Head")
+    add_leads(ctx, 4, title="Clerk")
+    assert _ids(ctx, fit="A") == sorted(ids, reverse=True)
+    first = _list(ctx, fit="A", limit=2)
+    assert (len(first.leads), first.count) == (2, None)
+    assert [one.id for one in _list(ctx, first.next_before, fit="A").leads] == [ids[0]]
+
+
+def test_a_scope_of_reps_hides_leads_of_others_and_shows_those_that_wait(ctx: AppContext) -> None:
+    for name in ("ada", "bob"):
+        add_lead(ctx, title="Head", email=f"{name}@quay.example", demo_requested=True)
+    on_track = add_lead(ctx, title="Head")
+    run_at(ctx, START, START + HOUR)
+    address = "(SELECT email FROM address WHERE id = lead.address_id)"
+    offers = rows(ctx, f"SELECT rep, lead_id, {address} FROM offer JOIN lead ON lead.id = lead_id")
+    (own, of_ana), (_, of_ben) = (row[1:] for row in sorted(offers))
+    assert _ids(ctx, reps=frozenset({"ana"})) == [own]
+    assert _ids(ctx, reps=frozenset({"ana"}), text=of_ben) == []
+    assert _ids(ctx, reps=frozenset({"ana"}), text=of_ana) == [own]
+    assert _ids(ctx, reps=frozenset()) == []
+    assert on_track in _ids(ctx)
+
+
 def test_pages_follow_each_other_without_repeats_or_gaps(ctx: AppContext) -> None:
     ids = add_leads(ctx, 7, title="Head")
     first = _list(ctx, limit=3, source="test")
@@ -112,7 +163,17 @@ def test_a_lead_shows_its_step_and_an_unknown_filter_is_refused(ctx: AppContext)
 
 
 @pytest.mark.parametrize(
-    "chosen", [{}, {"text": "zz"}, {"track": "welcome"}, {"did": "clicked"}, {"source": "test", "custodian": "track"}]
+    "chosen",
+    [
+        {},
+        {"text": "zz"},
+        {"track": "welcome"},
+        {"did": "clicked"},
+        {"source": "test", "custodian": "track"},
+        {"country": "DE", "consent": "none", "quiet_days": 30},
+        {"rep": "ana", "active_days": 30},
+        {"fit": "A", "reps": frozenset({"ana"})},
+    ],
 )
 def test_the_number_of_statements_does_not_grow_with_the_leads(ctx: AppContext, chosen: dict[str, Any]) -> None:
     add_leads(ctx, 10, title="Head")

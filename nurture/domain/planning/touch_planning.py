@@ -29,7 +29,7 @@ from nurture.domain.planning.send_time import (
     format_day,
     spread_send_time,
 )
-from nurture.domain.planning.touch_timing import MIN_TIME_TO_SEND, TouchTiming, date_due_at, find_timing
+from nurture.domain.planning.touch_timing import MIN_TIME_TO_SEND, TouchTiming, date_due_at, find_timing, latest_time
 
 ACCOUNT_HOLD_CHECK: Final = timedelta(days=1)
 """How often it is checked whether sales still talks to the company of a lead whose call to action is held."""
@@ -41,16 +41,22 @@ def send_or_hold(email: Email, position: Position, context: DecisionContext) -> 
 
 
 def recall_moved_touch(email: Email, position: Position, context: DecisionContext) -> DecisionContext:
-    """Recall the planned touch of *position* if its date is not known any more, or moved to a later day."""
-    if not isinstance(email.after, DateOffset):
-        return context
-    touch = context.view.find_touch(position.step, position.visit)
+    """Recall the planned touch of *position* if its date moved to a later day or is not known any more.
+
+    So is one that waits until a time at which it would make no sense, because `not_after` moved to an earlier day.
+    """
+    touch = context.view.find_touch(position.step, position.visit) if email.has_date else None
     if touch is None or touch.state is not TouchState.PLANNED:
         return context
     due = date_due_at(email, context.program, context.view.lead)
-    if due is not None and due <= context.now:
-        return context
-    recall = RecallTouch(email.step, position.visit, f"{email.step} is recalled: {email.after} moved")
+    if isinstance(email.after, DateOffset) and (due is None or due > context.now):
+        reason = f"{email.after} moved"
+    else:
+        latest_at = latest_time(email, context.program, context.view.lead)
+        if latest_at is None or not context.now < latest_at <= touch.at:
+            return context
+        reason = f"it would go on {format_day(touch.at, context.zone, context.now)}, which is too late"
+    recall = RecallTouch(email.step, position.visit, f"{email.step} is recalled: {reason}")
     return replace(context.with_side_action(recall), view=context.view.withdraw(touch, TouchState.RECALLED, touch.at))
 
 
@@ -123,7 +129,7 @@ def _plan_touch(email: Email, position: Position, context: DecisionContext) -> D
         name,
         planned_at=planned.at,
         send_at=opens_at,
-        expires_at=min(expires_at, timing.expires_at or expires_at),
+        expires_at=min(expires_at, timing.grace_ends_at or expires_at),
         past_cap=latest_release(program.caps, context.view.counted_emails, opens_at) is not None,
     )
     return Decision((send,), position, context.earliest_wake(opens_at + UNKNOWN_COUNTS_AS_SENT_AFTER), reason)

@@ -24,14 +24,38 @@ _MAX_DAYS_EARLIER: Final = 31
 
 
 class TouchTiming(NamedTuple):
-    """When a touch is due, and from when on it is not sent any more, None for never; both in UTC."""
+    """When a touch is due, and from when on it is not sent any more, None for never; all in UTC.
+
+    *grace_ends_at* is set for a touch that hangs on a date. *latest_at*: see `latest_time`.
+    """
 
     due_at: datetime
-    expires_at: datetime | None
+    grace_ends_at: datetime | None
+    latest_at: datetime | None
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Return from when on the touch is not sent any more."""
+        return earliest((self.latest_at, self.grace_ends_at))
 
     def is_over(self, at: datetime) -> bool:
         """Return whether the touch is not sent at *at* any more."""
         return self.expires_at is not None and self.expires_at <= at
+
+
+class DateLimits(NamedTuple):
+    """What the dates of a touch say now, None where no known date says anything. They move with the dates."""
+
+    due_at: datetime | None = None
+    grace_ends_at: datetime | None = None
+    latest_at: datetime | None = None
+
+
+def find_date_limits(email: Email, program: Program, lead: Lead) -> DateLimits:
+    """Return what the dates of a touch say now, whenever it was planned. Raises NeverOpens."""
+    due = date_due_at(email, program, lead)
+    grace_ends_at = _end_of_grace(program, lead, due) if due is not None else None
+    return DateLimits(due, grace_ends_at, latest_time(email, program, lead))
 
 
 def find_timing(email: Email, program: Program, lead: Lead, anchor: datetime) -> TouchTiming | None:
@@ -39,14 +63,10 @@ def find_timing(email: Email, program: Program, lead: Lead, anchor: datetime) ->
 
     *anchor* is the time of the last touch. Raises NeverOpens.
     """
-    zone, limit = lead.zone or program.zone_fallback, latest_time(email, program, lead)
+    due, grace_ends_at, latest_at = find_date_limits(email, program, lead)
     if not isinstance(email.after, DateOffset):
-        return TouchTiming(add_delay(email.after, zone, lead.holidays, anchor), limit)
-    due = date_due_at(email, program, lead)
-    if due is None:
-        return None
-    opens = next_open(program.window, zone, lead.holidays, due)
-    return TouchTiming(due, earliest((limit, opens + max(program.grace, MIN_TIME_TO_SEND))))
+        due = add_delay(email.after, lead.zone or program.zone_fallback, lead.holidays, anchor)
+    return TouchTiming(due, grace_ends_at, latest_at) if due is not None else None
 
 
 def date_due_at(email: Email, program: Program, lead: Lead) -> datetime | None:
@@ -67,6 +87,11 @@ def latest_time(email: Email, program: Program, lead: Lead) -> datetime | None:
     if isinstance(email.after, DateOffset) and email.after.is_before:
         return earliest((limit, date_start(email.after, lead, zone)))
     return limit
+
+
+def _end_of_grace(program: Program, lead: Lead, due: datetime) -> datetime:
+    opens = next_open(program.window, lead.zone or program.zone_fallback, lead.holidays, due)
+    return opens + max(program.grace, MIN_TIME_TO_SEND)
 
 
 def _last_sending_time(

@@ -17,7 +17,7 @@ from nurture.domain.lead import Lead
 from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.domain.planning.program import Email, Program
 from nurture.domain.planning.send_time import describe_move, earliest_send_time, name_cause
-from nurture.domain.planning.touch_timing import date_due_at, latest_time
+from nurture.domain.planning.touch_timing import DateLimits, find_date_limits
 from nurture.errors import NurtureError
 from nurture.journey.delivery import queries as sent_mail
 from nurture.journey.delivery.hourly_ceilings import defer_beyond_ceilings
@@ -195,12 +195,11 @@ def recheck_send_windows(
     closed = {}
     for one in touches:
         program = programs[one.track, one.track_version]
-        if isinstance(program, Program) and (moved := _check_dates(ctx, one, program, now)) is not None:
+        limits = _find_date_limits(ctx, one, program, now)
+        if (moved := _check_dates(one, limits, now)) is not None:
             closed[one.id] = moved
-        elif now > one.expires_at:
-            closed[one.id] = cancel(one, TOO_LATE)
         elif isinstance(program, Program) and (later := _find_delay(ctx, one, program, (), now)) is not None:
-            closed[one.id] = hold_or_cancel(one, *later, now)
+            closed[one.id] = _hold_within(one, limits, *later, now)
     return closed
 
 
@@ -293,33 +292,54 @@ def _check_touch(
     """Return the result if this touch may not go now, else None."""
     if message.address is None:
         return cancel(message, "no email address is known")
-    if isinstance(program, Program) and (moved := _check_dates(ctx, message, program, now)) is not None:
-        return moved
-    if now > message.expires_at:
-        return cancel(message, TOO_LATE)
     if isinstance(program, str):
-        return hold_until(message, f"error: {program}", now + RETRY_AFTER_ERROR)
-    if not permission.allowed:
-        return cancel(message, _refusal_reason(permission))
+        over = now > message.expires_at
+        return cancel(message, TOO_LATE) if over else hold_until(message, f"error: {program}", now + RETRY_AFTER_ERROR)
     try:
+        limits = _find_date_limits(ctx, message, program, now)
         later = _find_delay(ctx, message, program, counted, now)
     except Exception as error:  # noqa: BLE001 - recorded on the message, and tried again until its grace period ends
-        return hold_until(message, f"error: {redact(error, message.fields, message.address)}", now + RETRY_AFTER_ERROR)
-    return hold_or_cancel(message, *later, now) if later is not None else None
+        reason = f"error: {redact(error, message.fields, message.address)}"
+        return hold_or_cancel(message, reason, now + RETRY_AFTER_ERROR, now)
+    if (moved := _check_dates(message, limits, now)) is not None:
+        return moved
+    if not permission.allowed:
+        return cancel(message, _refusal_reason(permission))
+    return _hold_within(message, limits, *later, now) if later is not None else None
 
 
-def _check_dates(ctx: AppContext, message: DueMessage, program: Program, now: datetime) -> DeliveryResult | None:
-    """Return the result of a touch that makes no sense any more, or is due later now: then its track recalls it."""
-    email = program.instructions[program.index[message.step]] if message.step in program.index else None
+def _find_date_limits(ctx: AppContext, message: DueMessage, program: Program | str, now: datetime) -> DateLimits:
+    """Return what the dates of a touch say now: they may have moved since it was planned."""
+    if isinstance(program, str) or message.step not in program.index:
+        return DateLimits()
+    email = program.instructions[program.index[message.step]]
     if not isinstance(email, Email) or not email.has_date:
-        return None
+        return DateLimits()
     holidays = ctx.holidays(message.country, now)
     lead = Lead(message.lead_id, message.fields, message.zone, holidays, first_contact_at=message.first_contact_at)
-    due = date_due_at(email, program, lead)
-    if due is not None and due > now:
+    return find_date_limits(email, program, lead)
+
+
+def _check_dates(message: DueMessage, limits: DateLimits, now: datetime) -> DeliveryResult | None:
+    """Return the result of a touch whose time is over, or that is due later now: then its track recalls it."""
+    if limits.due_at is not None and limits.due_at > now:
         return hold_until(message, "held: its date moved", now + RECHECK_AFTER)
-    over_at = latest_time(email, program, lead)
-    return cancel(message, TOO_LATE) if over_at is not None and over_at <= now else None
+    if limits.latest_at is not None and limits.latest_at <= now:
+        return cancel(message, TOO_LATE)
+    return cancel(message, TOO_LATE) if now > _end_of_grace(message, limits) else None
+
+
+def _hold_within(
+    message: DueMessage, limits: DateLimits, reason: str, until: datetime, now: datetime
+) -> DeliveryResult:
+    """Return the result of a touch that is held until *until* (UTC), or too late by then."""
+    if limits.latest_at is not None and limits.latest_at <= until:
+        return cancel(message, TOO_LATE)
+    return hold_or_cancel(message._replace(expires_at=_end_of_grace(message, limits)), reason, until, now)
+
+
+def _end_of_grace(message: DueMessage, limits: DateLimits) -> datetime:
+    return max(message.expires_at, limits.grace_ends_at or message.expires_at)
 
 
 def _find_delay(

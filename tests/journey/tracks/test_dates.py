@@ -13,12 +13,12 @@ from nurture.formats.lead_item import ItemReader
 from nurture.journey.delivery import claim, send
 from nurture.journey.delivery.run import deliver
 from nurture.journey.intake.import_file import import_rows
-from nurture.journey.tracks import advance
+from nurture.journey.tracks import advance, manual
 from nurture.publishing import publish
 from nurture.runtime.context import AppContext
 from nurture.simulation.engine import run_simulation
 from tests.journey.builders import START, make_context, run_at, sample_rules
-from tests.journey.observe import RecordingProvider, due_at, messages, one, recorded_statements, rows
+from tests.journey.observe import RecordingProvider, due_at, messages, one, recorded_statements, rows, write
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TRIAL = """
@@ -183,6 +183,57 @@ def test_a_step_after_its_last_day_is_skipped(ctx: AppContext, rules: dict[str, 
     run_simulation(ctx, START, START + 20 * DAY)
     assert sent_on(ctx, late) == []
     assert sent_on(ctx, early) == [f"{START.date() + 3 * DAY} 09"]
+    assert [step for step, _ in steps(ctx, "skipped")] == ["02-more"]
+
+
+LAST_DAY = TRIAL.replace("after: 1 day before trial_ends at 10:00", "after: 3 days\n    not_after: trial_ends")
+
+
+def plan_until(ctx: AppContext, rules: dict[str, str], ends: date) -> tuple[int, datetime]:
+    """Import a lead, and plan without sending it a mail that makes no sense after its trial; return when."""
+    publish.publish(ctx, rules | {"tracks/welcome/track.yaml": LAST_DAY}, START)
+    lead = receive(ctx, "ana", ends, START)
+    run_at(ctx, START, START + HOUR, START + 2 * HOUR)
+    at = due_at(ctx, lead)
+    assert at is not None
+    advance.advance(ctx, at)
+    assert (lead, "02-more", "planned", "") in messages(ctx)
+    return lead, at
+
+
+def test_planned_mail_whose_last_day_moves_later_is_still_sent_once(ctx: AppContext, rules: dict[str, str]) -> None:
+    lead, at = plan_until(ctx, rules, START.date() + 3 * DAY)
+    receive(ctx, "ana", ENDS, at)
+    run_at(ctx, at + DAY)
+    assert sent_on(ctx, lead) == [f"{at + DAY}"[:13]]
+    run_simulation(ctx, at + DAY, at + 40 * DAY)
+    assert one(ctx, "SELECT count(*) FROM message WHERE step = '02-more'") == 1
+    assert steps(ctx, "skipped") == steps(ctx, "recalled") == []
+
+
+def test_mail_that_waits_for_a_limit_goes_after_its_old_last_day_once_that_moved(
+    ctx: AppContext, rules: dict[str, str]
+) -> None:
+    lead, at = plan_until(ctx, rules, START.date() + 3 * DAY)
+    receive(ctx, "ana", ENDS, at)
+    manual.pause(ctx, lead, at + DAY, at)
+    deliver(ctx, VirtualClock(at))
+    ((_, _, state, reason),) = (found for found in messages(ctx) if found[1] == "02-more")
+    assert (state, "the lead is paused" in reason) == ("planned", True)
+    run_simulation(ctx, at, at + 40 * DAY)
+    assert len(sent_on(ctx, lead)) == 1
+
+
+def test_planned_mail_whose_last_day_moves_before_its_time_is_skipped_at_once(
+    ctx: AppContext, rules: dict[str, str]
+) -> None:
+    lead, at = plan_until(ctx, rules, ENDS)
+    write(ctx, "UPDATE message SET send_at = expires_at WHERE step = '02-more'")  # as a cap defers it
+    receive(ctx, "ana", at.date(), at)
+    advance.advance(ctx, at)
+    assert (lead, "02-more", "cancelled", "date_moved") in messages(ctx)
+    run_simulation(ctx, at, at + 40 * DAY)
+    assert sent_on(ctx, lead) == []
     assert [step for step, _ in steps(ctx, "skipped")] == ["02-more"]
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.db.engine import Database
@@ -29,6 +29,7 @@ from tests.journey.builders import START, make_context, run_at, sample_rules
 from tests.journey.intake.lead_files import Row, rows_of, write_file
 from tests.journey.intake.test_import_laws import fresh
 from tests.journey.observe import record_signal
+from tests.laws import law_settings
 
 HOUR = timedelta(hours=1)
 STATE = (
@@ -158,7 +159,7 @@ actions = st.one_of(
 _numbers = itertools.count(1)
 
 
-@settings(max_examples=25, deadline=None)
+@law_settings(25)
 @given(history=st.lists(actions, min_size=1, max_size=6))
 def test_nobody_is_mailed_after_the_newest_statement_is_a_no(
     sqlite_url: str, tmp_path: Path, history: list[tuple[Any, ...]]

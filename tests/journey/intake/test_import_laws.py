@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -19,6 +19,7 @@ from nurture.journey.intake.import_file import import_file
 from nurture.reporting.audit import run_audit
 from tests.journey.intake.lead_files import NOW, Row, import_leads, lead_states, plain_context, row, rows_of, write_file
 from tests.journey.observe import recorded_statements
+from tests.laws import law_settings
 
 _numbers = itertools.count(1)
 
@@ -63,7 +64,7 @@ def test_an_import_runs_in_constant_memory(sqlite_db: Database, tmp_path: Path) 
     assert peaks[1] < peaks[0] + 1_500_000
 
 
-LAW = settings(max_examples=25, deadline=None)
+LAW = law_settings(25)
 
 
 @contextmanager

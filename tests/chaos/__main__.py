@@ -27,6 +27,7 @@ from tests.chaos import (
     handoff_kills,
     hostile_mail,
     killing,
+    lifecycle,
     pool_kills,
     provider_faults,
     restoring,
@@ -43,7 +44,7 @@ from tests.postgres import postgres
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
 KILLS, HANDOFF_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15
 STREAMS, FORGERIES, EVENTS, ENDS = 20_000, 5_000, 50_000, 5
-SCANNED, RESTORES, STOP_RACES = 1_000, 200, 5_000
+SCANNED, RESTORES, STOP_RACES, HISTORIES = 1_000, 200, 5_000, 30
 ExperimentResult = tuple[Sequence[Figure | Skipped], list[str]]
 
 
@@ -115,6 +116,12 @@ def _server_kill(at: Setup) -> ExperimentResult:
     return server_kills.measure(at.server, at.folder / "end", at.seed, EVENTS, ENDS)
 
 
+def _lifecycle(at: Setup) -> ExperimentResult:
+    source = PostgresSource(at.server, 1, planned=False)
+    histories = lifecycle.histories_wanted(HISTORIES)
+    return lifecycle.measure(source, at.double, at.folder / "lifecycle", at.seed, histories)
+
+
 def _scan(at: Setup) -> ExperimentResult:
     return scanning.measure(at.folder / "scan", at.seed, SCANNED)
 
@@ -146,6 +153,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Setup], ExperimentResult]]] = {
     "permute": _permute,
     "forge": _forge,
     "server-kill": _server_kill,
+    "lifecycle": _lifecycle,
     "scan": _scan,
     "hostile-mail": _hostile_mail,
     "restore": _restore,

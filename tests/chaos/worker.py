@@ -122,6 +122,11 @@ def start(work: Callable[..., None], *given: object) -> ForkServerProcess:
     return process
 
 
+def pipe() -> tuple[Connection, Connection]:
+    """Return the two ends of a pipe that works in both directions."""
+    return _forks.Pipe()
+
+
 class Note(NamedTuple):
     """One point passed, when (CLOCK_MONOTONIC), and the send keys concerned."""
 

@@ -1,17 +1,22 @@
 """Cut an email into the texts that all its recipients share and the values of each, once per template version."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
 from jinja2 import Environment, Template, TemplateError, nodes
+from markupsafe import escape
 
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.link_rules import UnsafeLink
 
 RENDERING_ERRORS: Final = (TemplateError, UnsafeLink, TypeError, ValueError, AttributeError, ArithmeticError)
 """What rendering raises for values that a template cannot show."""
+
+_SAFE_LINK: Final = "safe_link"
+"""The filter of a block that changes nothing in a link, but refuses some."""
 
 _NO_CHANGE: Final = "default"
 """A filter that returns a text as it is. A block with a filter is written as one part, whatever is in it."""
@@ -28,15 +33,20 @@ class _CutTemplate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BodyForm:
-    """*texts* with a value of *own* between any two of them: the one whose index is in *order*."""
+    """*texts* with a value between any two of them: the one whose index is in *order*.
+
+    The values are those that *own* renders, if it is given, and then those called *plain*, as they are.
+    """
 
     texts: Sequence[str]
-    own: Template
+    own: Template | None
     order: Sequence[int]
+    plain: Sequence[str] = ()
 
     def find_values(self, values: dict[str, Any]) -> list[str]:
         """Return the values of one recipient, as the body shows them."""
-        return _render_parts(self.own, values) if self.order else []
+        rendered = _render_parts(self.own, values) if self.own is not None else []
+        return [*rendered, *[values[name] for name in self.plain]]
 
     def fill(self, values: Sequence[str]) -> str:
         """Return the body with *values*, or with tags in their place."""
@@ -54,26 +64,51 @@ class EmailForm:
     text: BodyForm
 
 
-def make_form(compiled: CompiledEmail, values: Mapping[str, object], shared_names: Collection[str]) -> EmailForm | None:
+def make_form(
+    compiled: CompiledEmail,
+    values: Mapping[str, object],
+    shared_names: Collection[str],
+    samples: Mapping[str, str] | None = None,
+) -> EmailForm | None:
     """Return the form of emails with the same *values* of *shared_names*; None for an email that sets variables.
 
-    Raises an error of RENDERING_ERRORS if what they share cannot be rendered.
+    *samples* are values that each email has of its own, which no body escapes: a body shows these texts nowhere else.
+    Where it shows one unchanged, no template is rendered for it. Raises an error of RENDERING_ERRORS if what they
+    share cannot be rendered.
     """
+    plain = {name: value for name, value in (samples or {}).items() if value and escape(value) == value}
     templates = (compiled.subject, compiled.html, compiled.text)
-    cut = [_cut(*one, frozenset(shared_names)) for one in zip(templates, compiled.sources, strict=True)]
-    subject, html, text = (_write(one, values) for one in cut)
+    shared, plain_names = frozenset(shared_names), frozenset(plain)
+    cut = [_cut(*one, shared, plain_names) for one in zip(templates, compiled.sources, strict=True)]
+    subject, html, text = (_write(one, {**values, **plain}, plain) for one in cut)
     if subject is None or html is None or text is None:
         return None
     texts = [text.texts[0].lstrip(), *text.texts[1:]]
     texts[-1] = texts[-1].rstrip()
-    return EmailForm(subject, html, BodyForm(texts, text.own, text.order))
+    return EmailForm(subject, html, replace(text, texts=texts))
 
 
-def _write(cut: _CutTemplate | None, values: Mapping[str, object]) -> BodyForm | None:
+def _write(cut: _CutTemplate | None, values: Mapping[str, object], plain: Mapping[str, str]) -> BodyForm | None:
     if cut is None:
         return None
-    texts = [str(part) for part in _render_parts(cut.shared, dict(values))]
-    return BodyForm(texts, cut.own, cut.order)
+    names = {sample: name for name, sample in plain.items()}
+    pattern = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+    texts: list[str] = []
+    order: list[int] = []
+    used: list[str] = []
+    first_plain = len(set(cut.order))
+    for number, part in enumerate(_render_parts(cut.shared, dict(values))):
+        if number:
+            order.append(cut.order[number - 1])
+        text, start = str(part), 0
+        for found in pattern.finditer(text):
+            name = names[found[0]]
+            used += [] if name in used else [name]
+            texts.append(text[start : found.start()])
+            order.append(first_plain + used.index(name))
+            start = found.end()
+        texts.append(text[start:])
+    return BodyForm(texts, cut.own if cut.order else None, order, used)
 
 
 def _render_parts(template: Template, values: dict[str, Any]) -> list[str]:
@@ -83,8 +118,13 @@ def _render_parts(template: Template, values: dict[str, Any]) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def _cut(template: Template, source: str, shared_names: frozenset[str]) -> _CutTemplate | None:
-    """Cut *template* at each tag that depends on more than *shared_names*; None if it sets variables."""
+def _cut(
+    template: Template, source: str, shared_names: frozenset[str], plain_names: frozenset[str]
+) -> _CutTemplate | None:
+    """Cut *template* at each tag that needs more than *shared_names* or changes one of *plain_names*.
+
+    Returns None if it sets variables.
+    """
     environment: Environment = template.environment
     tree = environment.parse(source)
     if any(True for _ in tree.find_all((nodes.Assign, nodes.AssignBlock))):
@@ -93,7 +133,7 @@ def _cut(template: Template, source: str, shared_names: frozenset[str]) -> _CutT
     own: dict[str, nodes.Node] = {}
     order: list[str] = []
     for node in _split_output(tree):
-        if _is_shared(node, shared_names):
+        if _is_shared(node, shared_names, plain_names):
             shared[-1].append(node)
         else:
             shared.append([])
@@ -116,10 +156,25 @@ def _split_output(tree: nodes.Template) -> Iterator[nodes.Node]:
             yield node
 
 
-def _is_shared(node: nodes.Node, shared_names: frozenset[str]) -> bool:
-    """Return whether all leads get the same; a filter over a block numbers the links of one lead."""
-    names = {one.name for one in node.find_all(nodes.Name)}
-    return names <= shared_names and not isinstance(node, nodes.FilterBlock) and node.find(nodes.FilterBlock) is None
+def _is_shared(node: nodes.Node, shared_names: frozenset[str], plain_names: frozenset[str]) -> bool:
+    """Return whether all leads get the same, but for plain values; other filters over blocks number links of a lead."""
+    blocks = [node] if isinstance(node, nodes.FilterBlock) else list(node.find_all(nodes.FilterBlock))
+    if any(one.filter.name != _SAFE_LINK for one in blocks):
+        return False
+    return _names(node) <= shared_names | plain_names and _shows_unchanged(node, plain_names)
+
+
+def _shows_unchanged(node: nodes.Node, names: frozenset[str]) -> bool:
+    """Return whether *node* does nothing with *names* but print them and ask whether they are there."""
+    if not _names(node) & names or isinstance(node, nodes.Name):
+        return True
+    passes_on = isinstance(node, nodes.Output | nodes.FilterBlock | nodes.If)
+    return passes_on and all(_shows_unchanged(one, names) for one in node.iter_child_nodes())
+
+
+def _names(node: nodes.Node) -> frozenset[str]:
+    found = node.find_all(nodes.Name)
+    return frozenset(one.name for one in found) | ({node.name} if isinstance(node, nodes.Name) else set())
 
 
 def _one_part(body: list[nodes.Node]) -> nodes.Node:

@@ -124,6 +124,37 @@ def test_a_thousand_leads_get_what_their_own_request_would_have_sent() -> None:
     assert in_batch == [_delivered(encode_batch([one], PayloadAccount()))[0] for one in own]
 
 
+SAMPLES = {
+    "unsubscribe_url": "https://go.example.com/u/Sample",
+    "_link_prefix": "https://go.example.com/c/Sample/",
+    "_open_pixel_url": "https://go.example.com/o/Sample.gif",
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BODY,
+        "{% if unsubscribe_url %}[Leave]({{ unsubscribe_url }}), {{ unsubscribe_url }}{% endif %} [A](https://a.example)",
+        "{{ unsubscribe_url | upper }} {{ unsubscribe_url | truncate(30) }} {{ unsubscribe_url | length }}",
+        "{{ unsubscribe_url[:24] }} {{ 'x' ~ unsubscribe_url }}",
+        "{% if unsubscribe_url == 'https://go.example.com/u/0000000000000000000001' %}one{% endif %}",
+        "{% if lead.company %}{{ unsubscribe_url }}{% else %}{{ lead.company or unsubscribe_url }}{% endif %}",
+    ],
+)
+def test_urls_of_a_lead_are_shown_as_if_the_whole_template_were_rendered(body: str) -> None:
+    random = Random(body)
+    email = _compiled(body)
+    form = make_form(email, values(), SHARED, SAMPLES)
+    assert form is not None
+    leads = [{**_fields(random, number), "order": number} for number in range(100)]
+    filled = [_compose(email, number + 1, form, **lead) for number, lead in enumerate(leads)]
+    # The pixel of every second lead is shown: a form is for those who have one.
+    own = [_compose(email, number + 1, None, **lead) for number, lead in enumerate(leads)]
+    assert [replace(one, own_values=None) for one in filled[::2]] == own[::2]
+    assert "Sample" not in str(filled)
+
+
 def test_a_thousand_emails_of_one_form_are_one_request(tmp_path: Path) -> None:
     with SendGridDouble(tmp_path / "log", bodies=True) as double:
         batch = _batch(1_001)

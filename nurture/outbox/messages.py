@@ -170,7 +170,7 @@ def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = No
     if tx.skips_locked:
         # Lock custody too: a sweep that cancels messages locks it first, so the two cannot deadlock.
         query = query.with_for_update(of=[message, custody], skip_locked=True)
-    return [DueMessage._make(row) for row in tx.execute(query)]
+    return [DueMessage._make(row) for row in tx.execute(query).all()]
 
 
 def _is_for_target(target: str | None) -> ColumnElement[bool]:

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, literal, select, union_all
 
+from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.links import link_destination, link_token, personal_link_destination
@@ -26,13 +27,15 @@ def insert_tokens(tx: Transaction, rows: Sequence[tuple[str, str, int, int | Non
     tx.insert(link_token, ("digest", "purpose", "lead_id", "message_id", "offer_id", "created_at"), rows)
 
 
-def find_token(tx: Transaction, digest: str) -> TokenRecord | None:
-    """Return the token with this digest, None if there is none."""
-    row = tx.execute(
-        select(link_token.c.purpose, link_token.c.lead_id, link_token.c.message_id, link_token.c.offer_id).where(
-            link_token.c.digest == digest
-        )
-    ).one_or_none()
+def find_token(tx: Transaction, digests: Collection[str], purpose: str) -> TokenRecord | None:
+    """Return the token of *purpose* with one of these digests, None if there is none."""
+    of_token = select(*row_columns(TokenRecord, link_token))
+    of_message = select(*row_columns(TokenRecord, message, purpose=literal(purpose), message_id=message.c.id))
+    found = union_all(
+        of_token.where(link_token.c.digest.in_(digests), link_token.c.purpose == purpose),
+        of_message.where(message.c.link_digest.in_(digests)),
+    )
+    row = tx.execute(found).first()
     return TokenRecord._make(row) if row is not None else None
 
 

@@ -1,13 +1,13 @@
-"""Public links: an opaque token of 128 random bits, for one purpose and one lead."""
+"""Public links: an opaque token of 128 bits, for one purpose and one lead."""
 
-from base64 import b32encode
-from collections.abc import Sequence
-from dataclasses import dataclass
+from base64 import b32decode, b32encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_bytes, token_urlsafe
 from typing import Final, NamedTuple
 
+from nurture.db.tables.delivery import message
 from nurture.db.transaction import Transaction
 from nurture.runtime import link_queries
 from nurture.runtime.link_queries import TokenRecord
@@ -46,12 +46,22 @@ PATHS: Final = {
 """Path of each purpose under the base URL."""
 
 
+MESSAGE_PURPOSES: Final = (UNSUBSCRIBE, PREFERENCES, REPLY, CLICK, OPEN)
+"""Purposes of the links of one message to a lead, whose tokens derive from each other in this order.
+
+The first token is random, each other one a hash of the one before it, and the message holds the hash of the last. So
+one stored digest verifies all, and no token tells an earlier one: whoever sees a clicked URL, such as a proxy or a
+site's log, cannot unsubscribe the lead.
+"""
+
+_TOKEN_BYTES: Final = 16
+
+
 class LinkSpec(NamedTuple):
     """What a link does, and for which rows.
 
-    All tracked links of a message share one click token and end in their number. It is not the unsubscribe
-    token: whoever sees a clicked URL, such as a proxy or a site's log, must not be able to unsubscribe the lead.
-    Tokens are random and not signed, so there is no key to lose or rotate: a link works until its row is deleted.
+    All tracked links of a message share one click token and end in their number. Tokens are not signed, so there is no
+    key to lose or rotate: a link works until its digest is deleted.
     """
 
     purpose: str
@@ -60,12 +70,12 @@ class LinkSpec(NamedTuple):
     offer_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A new token; it is stored only as its digest."""
+class Link(NamedTuple):
+    """A new token; it is stored only as its digest, or by the digest that its message has for all its links."""
 
     token: str
     spec: LinkSpec
+    message_digest: str = ""
 
     @property
     def digest(self) -> str:
@@ -84,17 +94,80 @@ def digest(token: str) -> str:
 
 def make_link(spec: LinkSpec) -> Link:
     """Return a link with a new token."""
-    if spec.purpose == REPLY:  # in lower case, because mail servers may lower-case the local part of an address
-        return Link(b32encode(token_bytes(16)).decode().rstrip("=").lower(), spec)
-    return Link(token_urlsafe(16), spec)
+    if spec.purpose == REPLY:
+        return Link(_encode(token_bytes(_TOKEN_BYTES), REPLY), spec)
+    return Link(token_urlsafe(_TOKEN_BYTES), spec)
+
+
+def make_message_links(lead_id: int, message_id: int, *, is_repeated: bool = False) -> Mapping[str, Link]:
+    """Return a link of each of MESSAGE_PURPOSES.
+
+    If the message *is_repeated*, it may have been sent before, with links that go on working: each has a token of its
+    own then.
+    """
+    if is_repeated:
+        return {purpose: make_link(LinkSpec(purpose, lead_id, message_id)) for purpose in MESSAGE_PURPOSES}
+    return _MessageLinks(lead_id, message_id)
+
+
+class _MessageLinks(Mapping[str, Link]):
+    """The links of a message, each made when it is asked for."""
+
+    def __init__(self, lead_id: int, message_id: int) -> None:
+        self._ids = lead_id, message_id
+        self._secrets = [token_bytes(_TOKEN_BYTES)]
+        for _ in MESSAGE_PURPOSES:
+            self._secrets.append(_next_secret(self._secrets[-1]))
+        self._digest = _encode(self._secrets[-1])
+
+    def __getitem__(self, purpose: str) -> Link:
+        secret = self._secrets[MESSAGE_PURPOSES.index(purpose)]
+        return Link(_encode(secret, purpose), LinkSpec(purpose, *self._ids), self._digest)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MESSAGE_PURPOSES)
+
+    def __len__(self) -> int:
+        return len(MESSAGE_PURPOSES)
+
+
+def message_digest(token: str, purpose: str) -> str | None:
+    """Return the digest that the message of *token* has if it is one of *purpose*; None if it cannot be one."""
+    if purpose not in MESSAGE_PURPOSES:
+        return None
+    try:
+        secret = b32decode(f"{token.upper()}======") if purpose == REPLY else urlsafe_b64decode(f"{token}==")
+    except ValueError:
+        return None
+    if len(secret) != _TOKEN_BYTES or _encode(secret, purpose) != token:
+        return None
+    for _ in MESSAGE_PURPOSES[MESSAGE_PURPOSES.index(purpose) :]:
+        secret = _next_secret(secret)
+    return _encode(secret)
+
+
+def token_digests(token: str, purpose: str) -> list[str]:
+    """Return the digests under which *token* may be stored: its own, and that of its message."""
+    return [one for one in (digest(token), message_digest(token, purpose)) if one is not None]
+
+
+def _next_secret(secret: bytes) -> bytes:
+    return sha256(secret).digest()[:_TOKEN_BYTES]
+
+
+def _encode(secret: bytes, purpose: str = "") -> str:
+    if purpose == REPLY:  # in lower case, because mail servers may lower-case the local part of an address
+        return b32encode(secret).decode().rstrip("=").lower()
+    return urlsafe_b64encode(secret).decode().rstrip("=")
 
 
 def store_links(tx: Transaction, links: Sequence[Link], now: datetime) -> None:
     """Store the digests of the links, which activates them."""
-    link_queries.insert_tokens(tx, [(link.digest, *link.spec, now) for link in links])
+    link_queries.insert_tokens(tx, [(link.digest, *link.spec, now) for link in links if not link.message_digest])
+    of_messages = {link.spec.message_id: link.message_digest for link in links if link.message_digest}
+    tx.update_by_id(message, ("link_digest",), list(of_messages.items()))
 
 
 def find_token(tx: Transaction, token: str, purpose: str) -> TokenRecord | None:
     """Return the record of *token*; None if it is unknown or has another purpose."""
-    found = link_queries.find_token(tx, digest(token))
-    return found if found is not None and found.purpose == purpose else None
+    return link_queries.find_token(tx, token_digests(token, purpose), purpose)

@@ -18,7 +18,7 @@ class Message(Model, table=True):
     *track* is that of a touch, or `broadcasts/NAME`. *topic*, in normal form, is what these are about; *past_cap*: a
     cap would have held a touch, but it is exempt. *held_by* is "stop" while a stop of mail holds it, and until it is
     looked at after the start. *is_ambiguous*: its address may not exist, or the server may refuse us; a later refusal
-    of the same kind decides.
+    of the same kind decides. *link_digest* verifies all links of an email to a lead (`runtime/public_links.py`).
     """
 
     __table_args__: ClassVar[Any] = (
@@ -33,6 +33,7 @@ class Message(Model, table=True):
         Index("ix_message_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
         Index("ix_message_unknown", "state_at", **index_where("state = 'unknown'")),
         Index("ix_message_sender", "sender_domain", "claimed_at", **index_where("claimed_at is not null")),
+        Index("ix_message_link_digest", "link_digest", **index_where("link_digest is not null")),
     )
 
     id: int | None = generated_id()
@@ -67,6 +68,7 @@ class Message(Model, table=True):
     reason: str | None = None
     held_by: str | None = None
     is_ambiguous: bool | None = None
+    link_digest: str | None = None
 
 
 class MessageMention(Model, table=True):

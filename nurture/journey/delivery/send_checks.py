@@ -75,7 +75,8 @@ def check_before_send(
             permission = _permission(ctx, one, program, histories, now)
             outcome = _check_touch(ctx, one, program, permission, counted[one.lead_id], now)
             if outcome is None and isinstance(program, Program):
-                one = one._replace(consent_basis=permission.basis)  # noqa: PLW2901 - the basis for this topic
+                if permission.basis != one.consent_basis:  # the basis for this topic
+                    one = one._replace(consent_basis=permission.basis)  # noqa: PLW2901
                 if not ctx.message_kinds[one.kind].asks_consent:
                     counted[one.lead_id].append(_count(one, program, now))
                 in_air.add(one)

@@ -8,6 +8,7 @@ kills its reader is tried twice, alone, and then set aside.
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Final
 
 from nurture.db import clock_row
@@ -20,7 +21,7 @@ from nurture.mail.inbound.classify import ClassifiedMail
 from nurture.mail.inbound.raw_mail import RawMail
 from nurture.mail.inbound.reader import UnreadableMail
 from nurture.runtime.context import AppContext
-from nurture.runtime.public_links import REPLY, digest
+from nurture.runtime.public_links import REPLY, token_digests
 
 BATCH_SIZE: Final = 20
 """Mails stored or parsed per transaction."""
@@ -41,16 +42,16 @@ class InboxFull(InvalidState):
 def store_relevant(ctx: AppContext, tx: Transaction, source: str, mails: Sequence[RawMail], now: datetime) -> int:
     """Store the mails that may concern us; return how many. Raises InboxFull."""
     mentions = [one.routing_hints() for one in mails]
-    digests = {token: digest(token) for one in mentions for token in one.tokens}
+    digests = {token: token_digests(token, REPLY) for one in mentions for token in one.tokens}
     senders = {one.sender: normalize_address(one.sender) for one in mentions if one.sender}
     salt = clock_row.read_salt(tx)
     erased_hashes = {sender: erasure_hash(sender, salt) for sender in senders.values()}
     addresses = {*senders.values(), *erased_hashes.values()}
-    known = inbound_mail_queries.match_known(tx, digests.values(), addresses, REPLY)
+    known = inbound_mail_queries.match_known(tx, set(chain.from_iterable(digests.values())), addresses, REPLY)
     own_domain = f".{ctx.installation_id}@" if ctx.installation_id else None
     relevant = []
     for raw, mention in zip(mails, mentions, strict=True):
-        leads = [known[digests[token]] for token in mention.tokens if digests[token] in known]
+        leads = [known[one] for token in mention.tokens for one in digests[token] if one in known]
         sender = senders.get(mention.sender, "")
         if not leads and erased_hashes.get(sender) in known:  # erased leads: nothing of them is stored
             continue

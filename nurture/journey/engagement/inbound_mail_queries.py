@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import String, delete, func, insert, null, or_, select, update
 
+from nurture.db.tables.delivery import message
 from nurture.db.tables.inbound import inbound_mail as inbound
 from nurture.db.tables.leads import address
 from nurture.db.tables.links import link_token as token
@@ -61,10 +62,13 @@ def match_known(
         .join(requested, (requested.c.name == token.c.digest) & (requested.c.kind == "token"))
         .where(token.c.purpose == purpose)
     )
+    message_matches = select(message.c.link_digest, message.c.lead_id).join(
+        requested, (requested.c.name == message.c.link_digest) & (requested.c.kind == "token")
+    )
     address_matches = select(address.c.normalized, null()).join(
         requested, (requested.c.name == address.c.normalized) & (requested.c.kind == "address")
     )
-    return {row[0]: row[1] for row in tx.execute(token_matches.union_all(address_matches))}
+    return {row[0]: row[1] for row in tx.execute(token_matches.union_all(message_matches, address_matches))}
 
 
 def store(tx: Transaction, mails: Sequence[NewMail]) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
@@ -43,7 +43,7 @@ from nurture.mail.inbound.raw_mail import RawMail
 from nurture.outbox.messages import TO_LEAD
 from nurture.runtime.batches import drain
 from nurture.runtime.context import AppContext
-from nurture.runtime.public_links import REPLY, digest
+from nurture.runtime.public_links import REPLY, token_digests
 
 REPORT_SOURCE: Final = "report"
 """The provider name for events that come from a delivery report in the reply mailbox."""
@@ -186,11 +186,12 @@ def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 def _match_replies(tx: Transaction, read: Sequence[ClassifiedMail], now: datetime) -> list[MatchedReply]:
     """Match replies to the mail they answer, each once."""
-    digests = {token: digest(token) for reply in read for token in reply.tokens}
-    found = reply_queries.find_replied_messages(tx, digests.values(), REPLY)
+    digests = {token: token_digests(token, REPLY) for reply in read for token in reply.tokens}
+    found = reply_queries.find_replied_messages(tx, set(chain.from_iterable(digests.values())), REPLY)
     matched: dict[str, MatchedReply] = {}
     for reply in read:
-        message = next((found[digests[token]] for token in reply.tokens if digests[token] in found), None)
+        stored = (one for token in reply.tokens for one in digests[token])
+        message = next((found[one] for one in stored if one in found), None)
         if message is not None:
             key = sha256(f"{reply.dedup_key}|{message.digest}".encode()).hexdigest()
             at = _written_at(reply, message, now)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    insert,
     literal,
     null,
     or_,
@@ -40,6 +41,7 @@ from nurture.db.tables.routing import missing_field, routing_decision
 from nurture.db.tables.signals import signal
 from nurture.db.tables.tracks import audience_exclusion
 from nurture.db.transaction import Transaction
+from nurture.db.types import UtcDateTime
 from nurture.journey.handoff.digest_emails import DIGEST
 from nurture.journey.handoff.waiting.emails import WAITING_KIND
 from nurture.runtime import public_links
@@ -131,12 +133,22 @@ def erase_lead(tx: Transaction, lead_id: int, now: datetime) -> None:
     for target in _DELETED_TABLES:
         tx.execute(delete(target).where(target.c.lead_id == lead_id))
     tx.execute(delete(token).where(token.c.lead_id == lead_id, token.c.purpose.not_in(_KEPT_LINKS)))
+    _keep_unsubscribe_links(tx, lead_id, now)
     for target, values in _CLEARED_COLUMNS:
         tx.execute(update(target).where(target.c.lead_id == lead_id).values(values))
     statement = update(mail_event).where(mail_event.c.message_id.in_(mails))
     tx.execute(statement.values(reason="", provider_message_id=null()))
     _erase_messages(tx, lead_id, now)
     _erase_signals(tx, lead_id)
+
+
+def _keep_unsubscribe_links(tx: Transaction, lead_id: int, now: datetime) -> None:
+    """Replace the digests that verify all links of the lead's messages by those of their links to unsubscribe."""
+    sent = (message.c.lead_id == lead_id, message.c.link_digest.is_not(None))
+    purpose, at = literal(public_links.UNSUBSCRIBE), literal(now, UtcDateTime())
+    kept = select(message.c.link_digest, purpose, message.c.lead_id, message.c.id, at).where(*sent)
+    tx.execute(insert(token).from_select(["digest", "purpose", "lead_id", "message_id", "created_at"], kept))
+    tx.execute(update(message).where(*sent).values(link_digest=None))
 
 
 def _erase_messages(tx: Transaction, lead_id: int, now: datetime) -> None:
@@ -230,7 +242,7 @@ def load_personal_rows(tx: Transaction, lead_id: int | None, address_id: int | N
 
 def _readable(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the columns with a value; bytes are text that a person or server wrote."""
-    hidden = ("digest", "lease_token", "lease_until")
+    hidden = ("digest", "link_digest", "lease_token", "lease_until")
     return {
         name: value.decode(errors="replace") if isinstance(value, bytes) else value
         for name, value in row.items()

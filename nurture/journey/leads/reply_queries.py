@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, String, and_, func, null, or_, select, update
+from sqlalchemy import BigInteger, String, and_, func, null, or_, select, union_all, update
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
@@ -107,15 +107,22 @@ def find_replied_messages(tx: Transaction, digests: Collection[str], purpose: st
     if not digests:
         return {}
     requested = tx.rows("requested", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
-    statement = (
-        select(
-            *row_columns(RepliedMessage, message, token, lead, lead_id=token.c.lead_id, address=addresses.c.normalized)
-        )
+    of_tokens = (
+        select(token.c.digest, token.c.lead_id, token.c.message_id)
         .join(requested, requested.c.digest == token.c.digest)
-        .join(lead, lead.c.id == token.c.lead_id)
-        .outerjoin(message, message.c.id == token.c.message_id)
-        .outerjoin(addresses, addresses.c.id == lead.c.address_id)
         .where(token.c.purpose == purpose)
+    )
+    of_messages = select(message.c.link_digest, message.c.lead_id, message.c.id.label("message_id")).join(
+        requested, requested.c.digest == message.c.link_digest
+    )
+    link = union_all(of_tokens, of_messages).subquery("link")
+    ids = {"lead_id": link.c.lead_id, "message_id": link.c.message_id}
+    statement = (
+        select(*row_columns(RepliedMessage, message, link, lead, address=addresses.c.normalized, **ids))
+        .select_from(link)
+        .join(lead, lead.c.id == link.c.lead_id)
+        .outerjoin(message, message.c.id == link.c.message_id)
+        .outerjoin(addresses, addresses.c.id == lead.c.address_id)
     )
     return {row[0]: RepliedMessage._make(row) for row in tx.execute(statement)}
 

@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Final, Self
 
 from nurture.db.transaction import Transaction
@@ -28,7 +27,7 @@ from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.link_queries import PersonalDestinations, SharedDestination
 from nurture.runtime.message_kinds import ComposedMessage, MessageKind
-from nurture.runtime.public_links import Link, LinkSpec
+from nurture.runtime.public_links import Link
 from nurture.runtime.published import Definitions
 
 REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address"})
@@ -43,8 +42,8 @@ KNOWN_VARIABLES: Final = frozenset(
 )
 """Variables that a touch may use, besides those of the lead."""
 
-_SHARED_VARIABLES: Final = frozenset({"_language", "language", "words", "sender"})
-"""Variables with the same value in all touches of one template."""
+_SHARED_VARIABLES: Final = frozenset({"_language", "language", "words", "sender", "track"})
+"""Variables with the same value in all touches of one template to leads with a basis of the same kind."""
 
 
 def load_owner_addresses(
@@ -72,13 +71,25 @@ class TouchTemplate:
     language: str = ""
     """The language of the email, "" for the default of its track."""
 
-    @cached_property
-    def form(self) -> EmailForm | None:
-        """Return what its touches share; None if it sets variables, or cannot be rendered."""
-        values = touch_values({}, self.program, "", "", "", self.language)
-        with suppress(*RENDERING_ERRORS):  # composing a touch says why
-            return make_form(self.compiled, values, _SHARED_VARIABLES)
-        return None
+    forms: dict[tuple[str, bool, str], tuple[dict[str, object], EmailForm | None]] = field(
+        default_factory=dict, init=False, compare=False
+    )
+    """The values and the form that touches share, by base URL, whether opens are tracked, and basis."""
+
+    def form(self, base_url: str, basis: str, *, track_opens: bool) -> tuple[dict[str, object], EmailForm | None]:
+        """Return values and form of its touches to leads with a *basis*; no form if it sets variables."""
+        key = base_url, track_opens, basis
+        if key not in self.forms:
+            values = touch_values({}, self.program, "", basis, "", self.language)
+            shared, samples = _SHARED_VARIABLES, _sample_urls(base_url) if base_url else {}
+            if not track_opens:
+                samples.pop("_open_pixel_url", None)
+                shared |= {"_open_pixel_url"}
+            form = None
+            with suppress(*RENDERING_ERRORS):  # composing a touch says why
+                form = make_form(self.compiled, {**values, "_open_pixel_url": ""}, shared, samples)
+            self.forms[key] = values, form
+        return self.forms[key]
 
     @property
     def asks_for_owner(self) -> bool:
@@ -185,35 +196,48 @@ def compose_touch(
     owner: Address | None = None,
 ) -> ComposedMessage:
     """Compose a touch; *track_opens* is whether the lead agreed to open tracking, *owner* its rep if it is known."""
-    program, language = template.program, template.language
+    program = template.program
     message = message if owner is None else message._replace(fields={**message.fields, "owner": owner.name})
-    links, envelope, values = address_lead(ctx, program, template.sender, message, message.step, language)
+    own = public_links.make_message_links(message.lead_id, message.id, is_repeated=message.attempts > 0)
+    links, envelope, urls = _address(ctx, program, template.sender, message, message.step, own)
+    shared, form = template.form(ctx.base_url, message.consent_basis or "", track_opens=track_opens)
+    values = {**shared, **urls, "lead": lead_values(message.fields, program.fallbacks, envelope.to.name)}
     if template.reply_to is not None and not ctx.reply_domain:
         envelope = replace(envelope, reply_to=template.reply_to)
-    tracked_links = _make_tracked_links(ctx.base_url, template.compiled, message, links, track_opens=track_opens)
-    email = compose(template.compiled, values, envelope, tracked_links, template.form, may_share=program.batch)
+    tracked_links = _make_tracked_links(ctx.base_url, template.compiled, own, links, track_opens=track_opens)
+    email = compose(template.compiled, values, envelope, tracked_links, form, may_share=program.batch)
     own_destinations = _own_destinations(template.compiled, tracked_links, message)
     return ComposedMessage(email, links, own_destinations, template.destinations)
 
 
 def address_lead(
-    ctx: AppContext, program: Program, sender: Address, message: DueMessage, label: str, language: str = ""
+    ctx: AppContext,
+    program: Program,
+    sender: Address,
+    message: DueMessage,
+    label: str,
 ) -> tuple[list[Link], Envelope, dict[str, object]]:
-    """Return links, envelope and template values of an email to a lead from the sender of *program*, in *language*.
+    """Return links, envelope and template values of an email to a lead from the sender of *program*.
 
     The links are a reply address and those to unsubscribe and to the preference center, as far as they are served.
     """
+    own = public_links.make_message_links(message.lead_id, message.id, is_repeated=message.attempts > 0)
+    links, envelope, urls = _address(ctx, program, sender, message, label, own)
+    return links, envelope, touch_values(message.fields, program, consent_basis=message.consent_basis or "", **urls)
+
+
+def _address(
+    ctx: AppContext, program: Program, sender: Address, message: DueMessage, label: str, own: Mapping[str, Link]
+) -> tuple[list[Link], Envelope, dict[str, str]]:
+    """Return links, envelope and the URLs to unsubscribe and of the preference center."""
     assert message.track is not None
     assert message.address is not None
     links: list[Link] = []
-    reply_to = _reply_to(ctx.reply_domain, program.sender, message, links)
+    reply_to = _reply_to(ctx.reply_domain, program.sender, own, links)
     mailto = f"mailto:{reply_to.email if reply_to else sender.email}?subject=unsubscribe"
     unsubscribe_url, preferences_url = mailto, ""
     if ctx.base_url:
-        choice_links = [
-            public_links.make_link(LinkSpec(purpose, message.lead_id, message.id))
-            for purpose in (public_links.UNSUBSCRIBE, public_links.PREFERENCES)
-        ]
+        choice_links = [own[public_links.UNSUBSCRIBE], own[public_links.PREFERENCES]]
         links += choice_links
         unsubscribe_url, preferences_url = (link.url(ctx.base_url) for link in choice_links)
     envelope = Envelope(
@@ -225,24 +249,41 @@ def address_lead(
         labels=(message.track, label),
         installation_id=ctx.installation_id,
     )
-    basis = message.consent_basis or ""
-    values = touch_values(message.fields, program, unsubscribe_url, basis, preferences_url, language)
-    return links, envelope, values
+    return links, envelope, {"unsubscribe_url": unsubscribe_url, "preferences_url": preferences_url}
+
+
+def _sample_urls(base_url: str) -> dict[str, str]:
+    """Return the variables of URLs that are different in each touch, with links that belong to no message."""
+    links = public_links.make_message_links(0, 0)
+    return {
+        "unsubscribe_url": links[public_links.UNSUBSCRIBE].url(base_url),
+        "preferences_url": links[public_links.PREFERENCES].url(base_url),
+        "_link_prefix": _click_prefix(links, base_url),
+        "_open_pixel_url": _pixel_url(links, base_url),
+    }
+
+
+def _click_prefix(links: Mapping[str, Link], base_url: str) -> str:
+    return f"{links[public_links.CLICK].url(base_url)}/"
+
+
+def _pixel_url(links: Mapping[str, Link], base_url: str) -> str:
+    return f"{links[public_links.OPEN].url(base_url)}.gif"
 
 
 def _make_tracked_links(
-    base_url: str, compiled: CompiledEmail, message: DueMessage, links: list[Link], *, track_opens: bool
+    base_url: str, compiled: CompiledEmail, own: Mapping[str, Link], links: list[Link], *, track_opens: bool
 ) -> TrackedLinks | None:
-    """Create the tokens of the email, one for all its links, and append them to *links*."""
+    """Return the tracked links of the email, one token for all of them, and append its link to *links*."""
     if compiled.tracking is None:
         return None
     prefix = pixel = ""
     if compiled.destinations or compiled.patterns:
-        links.append(public_links.make_link(LinkSpec(public_links.CLICK, message.lead_id, message.id)))
-        prefix = f"{links[-1].url(base_url)}/"
+        links.append(own[public_links.CLICK])
+        prefix = _click_prefix(own, base_url)
     if track_opens:
-        links.append(public_links.make_link(LinkSpec(public_links.OPEN, message.lead_id, message.id)))
-        pixel = f"{links[-1].url(base_url)}.gif"
+        links.append(own[public_links.OPEN])
+        pixel = _pixel_url(own, base_url)
     return TrackedLinks(prefix, compiled.tracking, pixel)
 
 
@@ -257,10 +298,10 @@ def _own_destinations(
     )
 
 
-def _reply_to(reply_domain: str, sender: Sender, message: DueMessage, links: list[Link]) -> Address | None:
+def _reply_to(reply_domain: str, sender: Sender, own: Mapping[str, Link], links: list[Link]) -> Address | None:
     """Return the reply address: one of this message alone, or the sender's own."""
     if reply_domain:
-        links.append(public_links.make_link(LinkSpec(public_links.REPLY, message.lead_id, message.id)))
+        links.append(own[public_links.REPLY])
         return Address(sender.name, reply_address(links[-1].token, reply_domain))
     return Address(sender.name, sender.reply_to) if sender.reply_to else None
 
@@ -296,11 +337,16 @@ def touch_values(
     }
 
 
-def lead_values(fields: Mapping[str, Any], fallbacks: Mapping[str, str] | None = None) -> dict[str, object]:
-    """Return the fields of a lead for its emails; a missing one is false, and shows its fallback."""
+def lead_values(
+    fields: Mapping[str, Any], fallbacks: Mapping[str, str] | None = None, name: str | None = None
+) -> dict[str, object]:
+    """Return the fields of a lead for its emails; a missing one is false, and shows its fallback.
+
+    *name* is its full name, if it is known.
+    """
     values: dict[str, object] = defaultdict(str, {name: MissingText(text) for name, text in (fallbacks or {}).items()})
     values |= {name: value for name, value in fields.items() if has_value(value)}
-    values["full_name"] = full_name(fields) or values["full_name"]
+    values["full_name"] = (full_name(fields) if name is None else name) or values["full_name"]
     return values
 
 

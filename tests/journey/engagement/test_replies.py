@@ -61,7 +61,7 @@ def test_a_touch_asks_for_answers_to_an_address_of_its_own(ctx: AppContext, lead
     assert local.startswith("reply+")
     assert len(local) == len("reply+") + 26
     assert address == address.lower()
-    kept = rows(ctx, "SELECT digest FROM link_token WHERE purpose = 'reply'")
+    kept = rows(ctx, "SELECT link_digest FROM message WHERE link_digest IS NOT NULL")
     assert len(kept) == 1
     assert local.removeprefix("reply+") not in str(kept)
 

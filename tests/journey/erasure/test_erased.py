@@ -207,7 +207,7 @@ RETAINED_TEXTS = {
     "custody": {"kind", "ref", "next_action"},
     "enrollment": {"track", "step", "end_reason"},
     "message": {"send_key", "kind", "recipient", "track", "step", "email", "rep", "state", "provider",
-                "sender_domain", "lease_token"},
+                "sender_domain", "lease_token", "link_digest"},
     "signal": {"kind", "verdict", "verdict_reason", "source", "link", "track", "step"},  # from definitions
     "offer": {"rep", "rule", "state", "reason", "tier"},
     "outcome": {"closing", "source"},

@@ -6,6 +6,7 @@ from typing import Final
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
 from nurture.console.clock_actions import CLOCK_ACTIONS
 from nurture.console.filter_actions import FILTER_ACTIONS
+from nurture.console.importing.import_actions import IMPORT_ACTIONS
 from nurture.console.lead_actions import LEAD_ACTIONS, MARKETING
 from nurture.console.rep_actions import REP_ACTIONS
 from nurture.console.user_actions import USER_ACTIONS
@@ -45,6 +46,7 @@ _ALL: Final = (
     *REP_ACTIONS,
     *USER_ACTIONS,
     *CLOCK_ACTIONS,
+    *IMPORT_ACTIONS,
 )
 
 ACTIONS: Final[Mapping[str, Action]] = {one.name: one for one in _ALL}

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final, cast
 
 from nurture.console import action_queries, filter_queries, sessions, teams
+from nurture.console.importing import uploads
 from nurture.console.sessions import User
 from nurture.console.users import Role
 from nurture.db.engine import Database, OpenDatabase
@@ -54,6 +55,8 @@ class ObjectKind(StrEnum):
     FILTER = "filter"
     """All leads that a filter lets through, by the query of its address."""
     SAVED_FILTER = "saved filter"
+    UPLOAD = "upload"
+    """A file that a user uploaded, by its id."""
 
 
 class FieldKind(StrEnum):
@@ -167,6 +170,7 @@ OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.USER: lambda _tx, user, target: user.role == Role.ADMIN and target != user.login,
     ObjectKind.FILTER: lambda _tx, user, target: len(target) < _MAX_OBJECT_LENGTH and user.role != Role.REP,
     ObjectKind.SAVED_FILTER: _may_act_on_saved_filter,
+    ObjectKind.UPLOAD: lambda _tx, user, target: uploads.is_id(target) and user.role != Role.REP,
     ObjectKind.MAIL: lambda _tx, user, target: target == "all" and user.role != Role.REP,
     ObjectKind.CLOCK: lambda _tx, user, target: target == "world" and user.role != Role.REP,
 }

@@ -41,6 +41,11 @@ def of_sent_email(message_id: int) -> str:
     return f"/emails/{message_id}"
 
 
+def of_upload(upload_id: str) -> str:
+    """Return the address of an uploaded file."""
+    return f"/import/{upload_id}"
+
+
 def of_leads(chosen: LeadFilter, before: int | None = None) -> str:
     """Return the address of a list of leads."""
     return _with_query("/leads", _query_of(chosen) | {"before": before or ""})

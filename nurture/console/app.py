@@ -15,11 +15,13 @@ from nurture.clock import Clock
 from nurture.console import exports, sign_in
 from nurture.console.actions import MoveClock
 from nurture.console.guard import SessionGuard
+from nurture.console.importing import file_routes, uploads
 from nurture.console.site import Site
 from nurture.errors import DatabaseUnavailable, format_error_chain
 from nurture.runtime.context import AppContext
 from nurture.web.templates import Templates
 
+_CLEANING_SECONDS: Final = 3_600
 _log: Final = logging.getLogger(__name__)
 
 
@@ -64,19 +66,32 @@ def create_console(ctx: AppContext, clock: Clock, *, url: str = "", move_clock: 
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        cleaning = asyncio.create_task(_remove_expired_uploads(site))
         yield
+        cleaning.cancel()
         await pages.close()
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     app.state.site = site
     app.state.sign_ins = sign_in.SignIns()
+    app.state.receiving = file_routes.Receiving()
     app.include_router(sign_in.router)
     app.include_router(exports.router)
+    app.include_router(file_routes.router)
     app.mount("/", pages)
     for error_type in (HTTPException, DatabaseUnavailable, Exception):
         app.add_exception_handler(error_type, _error_response)
     app.add_middleware(SessionGuard, site=site)
     return app
+
+
+async def _remove_expired_uploads(site: Site) -> None:
+    while True:
+        try:
+            await site.in_thread(lambda: uploads.remove_expired(site.ctx.spool, site.real_now()))
+        except OSError as error:
+            _log.warning("uploads_not_removed: %s", format_error_chain(error))
+        await asyncio.sleep(_CLEANING_SECONDS)
 
 
 def _error_response(request: Request, error: Exception) -> Response:

@@ -14,3 +14,39 @@
   };
   new MutationObserver(() => localize(document)).observe(document, { childList: true, subtree: true });
 })();
+
+// Send a chosen file as the body of a request, so that the server can write it while it arrives.
+(() => {
+  const send = (form, file, show) => {
+    const request = new XMLHttpRequest();
+    const bar = form.querySelector("progress");
+    request.upload.onprogress = (event) => { bar.max = event.total; bar.value = event.loaded; };
+    request.onload = () => {
+      if (request.status === 200) location.assign(request.responseText);
+      else show(request.responseText.length < 400 ? request.responseText : "The file was refused. Sign in again.");
+    };
+    request.onerror = () => show("The file could not be sent. Try again.");
+    request.open("POST", `/import/files?name=${encodeURIComponent(file.name)}`);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    bar.hidden = false;
+    request.send(file);
+  };
+  document.addEventListener("submit", (event) => {
+    const form = event.target.closest("form.upload");
+    if (!form) return;
+    event.preventDefault();
+    const file = form.querySelector("input[type=file]").files[0];
+    const button = form.querySelector("button");
+    const show = (text) => {
+      form.querySelector(".refusal").textContent = text;
+      form.querySelector("progress").hidden = true;
+      button.disabled = false;
+    };
+    show("");
+    if (!file) return;
+    const most = Number(form.dataset.most);
+    if (file.size > most) return show(`A file has at most ${Math.floor(most / 1e6)} MB. Split it.`);
+    button.disabled = true;
+    send(form, file, show);
+  });
+})();

@@ -57,10 +57,10 @@ class View:
         return status
 
     async def _draw(self, places: frame.Places, status: int, data: Any) -> None:
+        now = await self._site.in_thread(self._site.clock.now)  # first: a timer in the content ends with it
         for place in (places.content, places.status, *((places.clock,) if places.clock is not None else ())):
             place.clear()
         if places.clock is not None:
-            now = await self._site.in_thread(self._site.clock.now)
             with places.clock:
                 frame.draw_clock(now)
                 self._draw_clock_buttons(places)
@@ -121,12 +121,17 @@ class View:
             case _:
                 components.notice("The database does not answer. Nothing was changed. Reload in a minute.", "problem")
 
+    def read_again_in(self, seconds: float) -> None:
+        """Read the data again after some time: for a page that shows what is going on."""
+        ui.timer(seconds, self.reload, once=True)
+
     def action_button(
-        self, name: str, target: str, label: str = "", choices: Mapping[str, tuple[str, ...]] = {}
+        self, name: str, target: str, label: str = "", choices: Mapping[str, tuple[str, ...]] = {}, about: str = ""
     ) -> None:
         """Draw the button of an action on the object *target*, if the viewer's role allows the action.
 
-        *choices* are the options of fields that depend on the data. The button opens a dialog with the action's
+        *choices* are the options of fields that depend on the data; *about* tells buttons of one label apart for
+        screen readers. The button opens a dialog with the action's
         fields; the server checks role and object when it is confirmed.
         """
         action = ACTIONS[name]
@@ -134,6 +139,8 @@ class View:
             return
         button = components.write("button", label or action.label, "grave" if action.is_grave else "quiet")
         button.props("type=button")
+        if about:
+            button.props["aria-label"] = f"{label or action.label}: {about}"
         button.on("click", lambda: self._open_dialog(action, target, label or action.label, choices))
 
     def _draw_clock_buttons(self, places: frame.Places) -> None:
@@ -237,6 +244,9 @@ def _draw_field(field: Field, choices: tuple[str, ...]) -> Element:
     identifier = f"field-{field.name}"
     components.write("label", field.label).props["for"] = identifier
     match field.kind:
+        case FieldKind.CHOICE if len(choices) == 1:
+            drawn = ui.element("input").props("readonly")
+            drawn.props["value"] = choices[0]
         case FieldKind.CHOICE:
             with ui.element("select") as drawn:
                 for choice in choices:

@@ -29,7 +29,7 @@ _OWN_PATHS: Final = re.compile(
     rf"{re.escape(MARKER)}|{_RUN_LOCK}|nurture\.db(-wal|-shm|-journal)?|leads\.csv|rejected-rows\.csv"
     r"|mail(/(new|cur|html|tmp))?|mail/(new|cur)/[^/]+\.eml(:2,[A-Z]*)?|mail/html/[^/]+\.html"
     r"|mail/tmp/([^/]+\.(eml|html)|check)(\.\d+)*"
-    r"|spool|spool/\d{8}T\d{6}-[0-9a-f]{16}\.(json|tmp|bad)"
+    r"|spool|spool/\d{8}T\d{6}-[0-9a-f]{16}\.(json|tmp|bad)|spool/uploads(/.*)?"
     rf"|crm(/(out|\.sent|in(/processed)?))?|crm/out/(handoffs-\d{{6}}\.csv|{_PARTIAL_CSV})"
     rf"|crm/\.sent/(\d{{6}}\.csv|{_PARTIAL_CSV}|lock)"
     r"|\.nurture|\.nurture/(up\.lock|sign-in|logs|logs/[a-z]+\.log(\.1)?|prefect(/.*)?)"

@@ -26,6 +26,14 @@ from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 
 PASSWORD: Final = "a long enough password"
+LEADS: Final = """Email,First Name,Last Name,Company,Country,Sperrkz,Team,Consent basis
+ana1@firm.example,Ana,One,Firm,DE,X,red,consent
+bob2@firm.example,Bob,<b>Two</b>,=1+1,DE,,blue,consent
+carl3@firm.example,Carl,Three,Firm,FR,,,
+not an address,Dana,Four,=cmd|x,FR,,red,consent
+"""
+"""A list of four: one has an X in a column that nobody knows, one no basis, one no address."""
+
 _SERVE: Final = (str(Path(sys.executable).with_name("nurture")), "console", "--port", "0", "--json")
 
 
@@ -40,6 +48,7 @@ class ConsoleWorld:
     ids: Mapping[str, int]
     url: str = ""
     tokens: dict[str, str] = field(default_factory=dict)
+    uploaded: str = ""
 
     def token(self, login: str) -> str:
         """Return the token of a session of the user."""
@@ -70,6 +79,29 @@ class ConsoleWorld:
         form = {"login": login, "password": password}
         return httpx.post(f"{self.url}/sign-in", data=form, headers={"Origin": self.url, **headers}, timeout=20)
 
+    def send_file(
+        self, content: bytes | Iterator[bytes], name: str = "fair.csv", login: str = "marketer"
+    ) -> httpx.Response:
+        """Upload a file as the page does."""
+        cookies, headers = {COOKIE: self.token(login)}, {"Origin": self.url}
+        to = f"{self.url}/import/files"
+        return httpx.post(to, content=content, params={"name": name}, cookies=cookies, headers=headers, timeout=60)
+
+    def wait_for(self, path: str, text: str) -> str:
+        """Open a page until it contains *text*; return it."""
+        while text not in (found := self.get(path, "marketer").text):
+            pass
+        return found
+
+    @property
+    def upload_with_question(self) -> str:
+        """Return the id of an uploaded file of which a column may be an opt-out."""
+        if not self.uploaded:
+            path = self.send_file(LEADS.encode()).text
+            self.wait_for(path, "who wants no mail")
+            self.uploaded = path.rpartition("/")[2]
+        return self.uploaded
+
     def get(self, path: str, login: str) -> httpx.Response:
         return httpx.get(self.url + path, cookies={COOKIE: self.token(login)}, timeout=20)
 
@@ -82,6 +114,7 @@ def make_world(folder: Path) -> ConsoleWorld:
     policy = sources["sales/policy.yaml"].replace("{id: ana,", "{id: ana, manager: maya,")
     sources["sales/policy.yaml"] = policy + "managers: [{id: maya, name: Maya, email: maya@house.example}]\n"
     ctx = make_context(database, folder, rules=sources)
+    ctx.spool = folder / "spool"
     ids = {
         "dana": add_lead(ctx, email="dana@people.example", full_name="Dana Miller", demo_requested=True),
         "erik": add_lead(ctx, email="erik@people.example", full_name="Erik Holm", demo_requested=True),
@@ -106,7 +139,8 @@ def make_world(folder: Path) -> ConsoleWorld:
 def serve_console(world: ConsoleWorld, command: tuple[str, ...] = _SERVE, **environment: str) -> Iterator[ConsoleWorld]:
     """Run the console on the world's database while the block runs."""
     url = str(world.ctx.database.url.render_as_string(hide_password=False))
-    variables = {**os.environ, "NURTURE_DATABASE_URL": url, **environment}
+    variables = {**os.environ, "NURTURE_DATABASE_URL": url, "NURTURE_SPOOL": str(world.ctx.spool)}
+    variables |= environment
     with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:

@@ -135,6 +135,43 @@ def _describe_owners(owners: Counter[str], reps: Mapping[str, str]) -> list[str]
     return [f"Owners who are not reps in the policy keep the leads that they work: {some}."]
 
 
+@dataclass(frozen=True, slots=True)
+class FileSummary:
+    """What an import understands of a file: see `LeadImportResult`. *names* are those of the columns.
+
+    *unclear* are columns that may be opt-outs: (name, whether a yes permits mail, some values).
+    """
+
+    names: tuple[str, ...]
+    rows: int
+    columns: tuple[ColumnUse, ...]
+    system: str
+    missing: tuple[str, ...]
+    unclear: tuple[tuple[str, bool, tuple[str, ...]], ...]
+    notes: tuple[str, ...]
+
+
+def describe_file(ctx: AppContext, path: Path, mapping: Path | None = None) -> FileSummary:
+    """Return what an import understands of the file at *path*; nothing is written. Raises FileUnreadable."""
+    with ctx.database.read() as tx:
+        columns = _choose_mapping(mapping, None, (), ctx.definitions.declared_fields(tx))
+    with open_leads(path, columns, attended=False) as file:
+        plan, profiles = file.plan, file.profiles
+        unclear = [
+            (name, kind.positive, tuple(profiles[index].values or profiles[index].examples)[:_MAX_SHOWN])
+            for index, name, kind in plan.unclear
+        ]
+        return FileSummary(
+            tuple(file.header),
+            max((one.rows for one in profiles), default=0),
+            tuple(describe_columns(file.header, plan, profiles)),
+            describe_system(file.header, plan, columns),
+            tuple(find_missing(plan)),
+            tuple(unclear),
+            tuple(file.notes),
+        )
+
+
 def write_mapping_file(
     path: Path,
     *,

@@ -1,0 +1,150 @@
+"""What pages send and get as files: uploads of leads, bad rows and mappings."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+from fastapi import APIRouter, Depends, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse, PlainTextResponse, Response
+
+from nurture.console import action_queries
+from nurture.console.actions import DONE
+from nurture.console.guard import USER
+from nurture.console.importing import uploads
+from nurture.console.importing.import_actions import start_reading
+from nurture.console.importing.uploads import Upload
+from nurture.console.lead_actions import MARKETING
+from nurture.console.sessions import User
+from nurture.console.sign_in import SiteDep
+from nurture.console.site import Site
+from nurture.errors import InvalidState, NotFound
+from nurture.files import open_private
+
+MAX_AT_ONCE: Final = 2
+"""Uploads that are received at once."""
+
+UPLOADED: Final = "upload_file"
+"""The name in the log of actions."""
+
+_UPLOAD_TIMEOUT: Final = 900.0  # seconds
+_WRITE_BYTES: Final = 1 << 20
+_RESERVED_BYTES: Final = 10**9
+"""Bytes of the disk that uploads leave free."""
+
+router: Final = APIRouter()
+
+
+class Receiving:
+    """Counts the uploads that are received now. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+def _require_importer(request: Request) -> User:
+    """Return the signed-in user. Raises 403 for roles that do not import."""
+    user: User = request.scope[USER]
+    if user.role not in MARKETING:
+        raise HTTPException(403)
+    return user
+
+
+Importer = Annotated[User, Depends(_require_importer)]
+
+
+@router.post("/import/files")
+async def receive_file(request: Request, site: SiteDep, user: Importer, name: str = "") -> Response:
+    """Keep an uploaded file, the body of the request, begin to read it, and answer with its address."""
+    receiving: Receiving = request.app.state.receiving
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > uploads.MAX_BYTES:
+        return _refuse(413, _too_large())
+    if receiving.count >= MAX_AT_ONCE:
+        return _refuse(503, "Other files are being uploaded. Try again in a minute.")
+    receiving.count += 1
+    try:
+        upload = await _keep(request, site, user, name)
+    except HTTPException as error:
+        return _refuse(error.status_code, error.detail)
+    finally:
+        receiving.count -= 1
+
+    def begin() -> None:
+        with site.database.write() as tx:
+            action_queries.add_action(tx, site.real_now(), user.id, UPLOADED, upload.id, DONE)
+        start_reading(site.ctx, upload, site.clock.now().isoformat())
+
+    await site.in_thread(begin)
+    return PlainTextResponse(f"/import/{upload.id}")
+
+
+async def _keep(request: Request, site: Site, user: User, name: str) -> Upload:
+    """Write the body to a file while it arrives. Raises HTTPException with a text for the user."""
+    spool = site.ctx.spool
+
+    def begin() -> Upload:
+        if uploads.free_bytes(spool) < _RESERVED_BYTES + uploads.MAX_BYTES:
+            raise HTTPException(507, "The disk is nearly full. Tell the operator.")
+        return uploads.begin(spool, name, user.login, site.real_now())
+
+    try:
+        upload = await site.in_thread(begin)
+    except InvalidState as error:
+        raise HTTPException(409, str(error)) from error
+    try:
+        with anyio.fail_after(_UPLOAD_TIMEOUT):
+            await _write_body(request, site, upload)
+        await site.in_thread(lambda: uploads.finish(upload))
+    except BaseException as error:
+        uploads.remove(upload)
+        if isinstance(error, TimeoutError | ClientDisconnect):
+            raise HTTPException(408, "The file did not arrive. Upload it again.") from None
+        raise
+    return upload
+
+
+async def _write_body(request: Request, site: Site, upload: Upload) -> None:
+    size, pending = 0, bytearray()
+
+    def write(part: bytes) -> None:
+        with open_private(upload.file, "ab") as file:
+            file.write(part)
+
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > uploads.MAX_BYTES:
+            raise HTTPException(413, _too_large())
+        pending += chunk
+        if len(pending) >= _WRITE_BYTES:
+            await site.in_thread(partial(write, bytes(pending)))
+            pending.clear()
+    if not size:
+        raise HTTPException(409, "The file is empty. Choose another.")
+    await site.in_thread(partial(write, bytes(pending)))
+
+
+def _too_large() -> str:
+    return f"A file has at most {uploads.MAX_BYTES // 10**6} MB. Split it, or ask the operator to import it."
+
+
+def _refuse(status: int, reason: str) -> Response:
+    return PlainTextResponse(reason, status)
+
+
+@router.get("/import/{upload_id}/{kind}", dependencies=[Depends(_require_importer)])
+async def send_file(site: SiteDep, upload_id: str, kind: str) -> Response:
+    """Answer with the rows that were rejected, or with the mapping file, of an upload."""
+    if kind not in (uploads.BAD_ROWS, uploads.MAPPING):
+        raise HTTPException(404)
+    try:
+        upload = await site.in_thread(lambda: uploads.find(site.ctx.spool, upload_id))
+    except NotFound:
+        raise HTTPException(404) from None
+    path = upload.folder / kind
+    if not path.is_file():
+        raise HTTPException(404)
+    media_type = "text/csv; charset=utf-8" if kind == uploads.BAD_ROWS else "application/yaml"
+    return FileResponse(path, media_type=media_type, filename=f"{Path(upload.name).stem}.{kind}")

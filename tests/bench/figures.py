@@ -28,11 +28,10 @@ class Figure:
     @property
     def target(self) -> str:
         """Return the target as text."""
-        if self.minimum is not None:
-            return f">= {self.minimum:,.4g}" if self.minimum < 1 else f">= {self.minimum:,.0f}"
-        if self.maximum is None:
+        sign, limit = (">=", self.minimum) if self.minimum is not None else ("<", self.maximum)
+        if limit is None:
             return ""
-        return f"< {self.maximum:,.4g}" if self.maximum < 1 else f"< {self.maximum:,.0f}"
+        return f"{sign} {limit:,.0f}" if float(limit).is_integer() else f"{sign} {limit:,.4g}"
 
     @property
     def is_met(self) -> bool:

@@ -26,8 +26,13 @@ def configure(kind: LogFormat, level: LogLevel) -> None:
         return
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(EventFormatter(kind))
+    lines.addFilter(_is_ours_or_warning)  # Prefect sets lower levels on loggers of its own
     root.handlers[:] = [lines]
     root.setLevel(logging.WARNING)
+
+
+def _is_ours_or_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] in OUR_LOGGERS
 
 
 class EventFormatter(logging.Formatter):

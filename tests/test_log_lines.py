@@ -24,7 +24,9 @@ try:
     raise ValueError("mia@canary.example")
 except ValueError:
     log.exception("sweep_failed")
-logging.getLogger("library").info("a detail")
+library = logging.getLogger("library")
+library.setLevel("DEBUG")
+library.info("a detail")
 """
 
 

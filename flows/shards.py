@@ -91,9 +91,9 @@ def redact_errors(shard: Callable[ShardArgs, Result]) -> Callable[ShardArgs, Res
 
 
 async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: str | None) -> Counts:
-    """Run *shards* of *stage* in parallel, add up their counts, and publish them as a table.
+    """Run *shards* of *stage* in parallel, add up their counts, and publish them as a table, unless all are zero.
 
-    A run with nothing to claim ends at once, without tasks and without a table.
+    A run with nothing to claim ends at once, without tasks.
     """
     if at is None:
         await skip_late_runs()
@@ -107,8 +107,9 @@ async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: st
     total: Counter[str] = Counter()
     for counts in done:
         total.update(counts)
-    rows = [{"shard": number, **counts} for number, counts in enumerate(done, 1)]
-    await publish_table(f"nurture-{stage.name}", rows, at)
+    if total:
+        rows = [{"shard": number, **counts} for number, counts in enumerate(done, 1)]
+        await publish_table(f"nurture-{stage.name}", rows, at)
     return dict(total)
 
 

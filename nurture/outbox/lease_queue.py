@@ -47,10 +47,10 @@ Result = TypeVar("Result", bound=tuple[Any, ...])
 CheckpointObserver = Callable[[str, Sequence[str]], None]
 """Called at each checkpoint with its name and the send keys concerned. Crash tests never return from it."""
 
-LEASE: Final = timedelta(seconds=30)
+LEASE: Final = timedelta(seconds=20)
 """How long a worker keeps its rows without a heartbeat."""
 
-BEAT_INTERVAL: Final = timedelta(seconds=8)
+BEAT_INTERVAL: Final = timedelta(seconds=5)
 
 
 def ignore_checkpoint(_point: str, _keys: Sequence[str]) -> None:

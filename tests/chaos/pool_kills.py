@@ -56,7 +56,7 @@ class PoolRun:
     held: int = 0
     gaps: list[float] = field(default_factory=list)
     silences: list[float] = field(default_factory=list)
-    dead_runs: int = 0
+    dead_runs: list[str] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
     idle_seconds: list[float] = field(default_factory=list)
     runs: dict[str, int] = field(default_factory=dict)
@@ -122,8 +122,8 @@ def _waiting(database: psycopg.Connection[Any], keys: list[str]) -> int:
     return int(row[0])
 
 
-def _judge_runs(pool: WorkerPool) -> tuple[int, list[float], dict[str, int]]:
-    """Return how many runs stay running without a worker, how long idle runs took, and the runs by state."""
+def _judge_runs(pool: WorkerPool) -> tuple[list[str], list[float], dict[str, int]]:
+    """Return which runs stay running without a worker, how long idle runs took, and the runs by state."""
 
     begun = {
         "state": {"type": {"any_": ["RUNNING", "PENDING"]}},
@@ -136,7 +136,7 @@ def _judge_runs(pool: WorkerPool) -> tuple[int, list[float], dict[str, int]]:
     states: dict[str, int] = {}
     for one in pool.runs():
         states[one["state_name"]] = states.get(one["state_name"], 0) + 1
-    return len(left), idle, states
+    return [f"{one['name']}, {one['state_name']} since {one['start_time']}" for one in left], idle, states
 
 
 def measure(
@@ -147,7 +147,7 @@ def measure(
     found = pool_run(server, double, folder, Random(f"{seed}:pool"), kills)
     gap = max(found.gaps + found.silences)
     wrong = [f"work pool: {one}" for one in found.verdict.wrong]
-    wrong += [f"work pool: {found.dead_runs} runs of dead workers stay running"] if found.dead_runs else []
+    wrong += [f"work pool: a run of a dead worker stays: {one}" for one in found.dead_runs]
     note = (
         f"{found.kills} kills, {found.held:,} messages held; median {sorted(found.gaps)[len(found.gaps) // 2]:.0f} s "
         f"until all of them had left, {max(found.silences):.0f} s at most until the next message; "
@@ -158,6 +158,6 @@ def measure(
         Figure("pool_kill_duplicates", found.verdict.twice, "messages", maximum=1),
         Figure("pool_kill_lost", found.verdict.lost, "messages", maximum=1),
         Figure("worker_kill_mail_gap_s", gap, "s", maximum=60, note=note),
-        Figure("pool_dead_runs", found.dead_runs, "runs", maximum=1),
+        Figure("pool_dead_runs", len(found.dead_runs), "runs", maximum=1),
         Figure("pool_idle_run_s", max(found.idle_seconds, default=0), "s", maximum=5, note="of runs with nothing due"),
     ], wrong

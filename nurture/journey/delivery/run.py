@@ -107,7 +107,7 @@ class _DeliveryWorker:
     def deliver_batch(self) -> DeliverySummary:
         """Claim one batch, and send it."""
         now, recovered = self.clock.now(), DeliverySummary()
-        if now - self.leases_checked_at > LEASE / 2:
+        if now - self.leases_checked_at > LEASE / 4:
             self.leases_checked_at, recovered = now, _recover_expired_leases(self.ctx, now)
         batch = claim_batch(self.ctx, self.clock.now(), self.limit, self.observe, self.target, self.clock)
         result = send_claimed(self.ctx, batch, self.clock, self.observe, self.consecutive_unknown)

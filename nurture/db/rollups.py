@@ -25,6 +25,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    literal_column,
     select,
     text,
 )
@@ -33,10 +34,17 @@ from nurture.db.tables.delivery import message
 from nurture.db.tables.installation import clock
 from nurture.db.tables.leads import journal, lead
 from nurture.db.tables.rollups import daily_count, stage_interval
+from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 
 SENT: Final = "sent"
 """The measure of touches that the provider accepted, by the day of that."""
+
+SIGNAL: Final = "signal "
+"""Before the kind: the measure of human signals that were applied, by the day on which they occurred."""
+
+_RECORDED, _APPLIED = "signal", "applied"
+"""The stages between which a signal waits for its effect."""
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 LENGTHS: Final = (
@@ -84,6 +92,32 @@ def count_entries(tx: Transaction, entries: Sequence[tuple[Any, ...]], sources: 
         tx.at_commit(_add_all, [_Entries(entries, sources)], last=True)
 
 
+class AppliedSignal(NamedTuple):
+    """A signal that has its effect now."""
+
+    lead_id: int
+    kind: str
+    verdict: str
+    occurred_at: datetime
+    recorded_at: datetime
+
+
+def count_applied(tx: Transaction, signals: Sequence[AppliedSignal], sources: Mapping[int, str], now: datetime) -> None:
+    """Count signals that are applied at *now*: the human ones by kind, and how long each has waited."""
+    human = [(one.lead_id, one.occurred_at, one.kind) for one in signals if one.verdict == "human"]
+    count_human(tx, human, sources)
+    count_stays(tx, [Stay(_RECORDED, _APPLIED, one.recorded_at, now) for one in signals])
+
+
+def count_human(
+    tx: Transaction, signals: Sequence[tuple[int, datetime, str]], sources: Mapping[int, str], n: int = 1
+) -> None:
+    """Count applied signals (lead id, time, kind) that are human, or with *n* -1 are not human after all."""
+    if signals:
+        entries = [(lead_id, at, None, None, None, SIGNAL + kind) for lead_id, at, kind in signals]
+        tx.at_commit(_add_all, [_Entries(entries, sources, n)], last=True)
+
+
 def count_stays(tx: Transaction, stays: Sequence[Stay]) -> None:
     """Count stays that ended."""
     if stays:
@@ -107,10 +141,11 @@ def _nothing() -> None:
 
 
 class _Entries(NamedTuple):
-    """Entries of the journal, each as the values of `JournalFact`, and the sources of leads that are known."""
+    """Entries, each as the values of `JournalFact`, the sources of leads that are known, and what each counts."""
 
     entries: Sequence[tuple[Any, ...]]
     sources: Mapping[int, str]
+    n: int = 1
 
 
 def _add_all(tx: Transaction, items: Sequence[_Entries | Stay | SentChange]) -> Callable[[], None]:
@@ -131,7 +166,10 @@ def _count_entries(tx: Transaction, batches: Sequence[_Entries]) -> Counter[tupl
         chosen = tx.ids("chosen", sorted(missing))
         query = select(lead.c.id, lead.c.source).join(chosen, chosen.c.id == lead.c.id)
         known.update(dict(tx.execute(query).tuples().all()))
-    found = Counter[tuple[Any, ...]]((known.get(lead_id, ""), *fact) for lead_id, *fact in entries)
+    found = Counter[tuple[Any, ...]]()
+    for one in batches:
+        counted = Counter((known.get(lead_id, ""), *fact) for lead_id, *fact in one.entries)
+        (found.update if one.n > 0 else found.subtract)(counted)
     days = {key[1]: _day(key[1]) for key in found}
     counts = Counter[tuple[Any, ...]]()
     for (source, at, track, version, step, event), number in found.items():
@@ -253,7 +291,17 @@ def _daily_facts(tx: Transaction) -> CompoundSelect[Any]:
         .where(message.c.kind == "touch", message.c.accepted_at.is_not(None))
         .group_by(*touches)
     )
-    return counted.union_all(sent)
+    applied = (utc_day(tx, signal.c.occurred_at), lead.c.source, signal.c.kind)
+    signals = (
+        select(
+            applied[0], text("''"), text("0"), text("''"), applied[1], text(f"'{SIGNAL}' || signal.kind"), func.count()
+        )
+        .select_from(signal)
+        .join(lead, lead.c.id == signal.c.lead_id)
+        .where(signal.c.verdict == "human", signal.c.applied_at.is_not(None))
+        .group_by(*applied)
+    )
+    return counted.union_all(sent, signals)
 
 
 def _interval_facts(tx: Transaction) -> Select[Any]:
@@ -263,18 +311,32 @@ def _interval_facts(tx: Transaction) -> Select[Any]:
         .where(journal.c.custody_to.is_not(None))
         .subquery()
     )
-    seconds = epoch(tx, moves.c.at) - epoch(tx, moves.c.entered_at)
-    lasted = case((seconds > text("0"), seconds), else_=text("0"))
-    stays = (
+    both = (
         select(
-            utc_day(tx, moves.c.at).label("day"),
+            moves.c.at,
+            moves.c.entered_at,
             moves.c.custody_from.label("stage"),
             moves.c.custody_to.label("next_stage"),
-            lasted.label("seconds"),
         )
         .where(moves.c.custody_from.is_not(None), moves.c.entered_at.is_not(None))
+        .union_all(
+            select(
+                signal.c.applied_at,
+                signal.c.recorded_at,
+                literal_column(f"'{_RECORDED}'", String()),
+                literal_column(f"'{_APPLIED}'", String()),
+            ).where(signal.c.applied_at.is_not(None))
+        )
         .subquery()
     )
+    seconds = epoch(tx, both.c.at) - epoch(tx, both.c.entered_at)
+    lasted = case((seconds > text("0"), seconds), else_=text("0"))
+    stays = select(
+        utc_day(tx, both.c.at).label("day"),
+        both.c.stage,
+        both.c.next_stage,
+        lasted.label("seconds"),
+    ).subquery()
     length = case(
         *((stays.c.seconds >= text(str(bound)), text(str(bound))) for bound in reversed(LENGTHS)), else_=text("0")
     )

@@ -13,7 +13,9 @@ from sqlalchemy import text
 from nurture.db import schema
 from nurture.db.engine import Database
 from nurture.db.rollups import JournalFact, SentChange, Stay, count_entries, count_sent, count_stays, recount
+from nurture.journey.engagement import signals
 from nurture.journey.erasure.erase import erase_person
+from nurture.journey.leads.signal_queries import NewSignal
 from nurture.runtime.context import AppContext
 from tests.db.revisions import migrate_to
 from tests.db.test_resting_revision import add_lead as add_old_lead
@@ -44,6 +46,17 @@ def test_touches_and_events_are_counted_by_day_step_version_and_source(ctx: AppC
     assert one(ctx, "SELECT sum(n) FROM stage_interval") > 0
 
 
+def test_signals_are_counted_when_they_are_applied(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
+    for key, verdict in (("a", "human"), ("b", "human"), ("c", "bot")):
+        new = NewSignal(lead, "clicked", START, START, key, "link", verdict, track="welcome", step="01-hello")
+        signals.record(ctx, [new], START + HOUR)
+    assert rows(ctx, "SELECT n FROM daily_count WHERE measure = 'signal clicked'") == [(2,)]
+    waits = "SELECT next_stage, length, n FROM stage_interval WHERE stage = 'signal'"
+    assert rows(ctx, waits) == [("applied", 3_600, 3)]
+    assert _recount(ctx) == [0, 0]
+
+
 def test_erasing_a_lead_leaves_its_counts(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START, START + HOUR)
@@ -64,11 +77,20 @@ def test_the_upgrade_counts_the_facts_that_are_there(empty_db: Database) -> None
             "2, 1, '2026-01-06T09:30:00+00:00', 'enroll', 'enrolled', '', 'welcome', NULL, 'intake', 'track'",
         ):
             tx.execute(text(f"INSERT INTO journal ({columns}) VALUES ({row})"))
+        columns = "lead_id, kind, occurred_at, recorded_at, natural_key, verdict, verdict_reason, source, applied_at"
+        at, later = "'2026-01-07T09:00:00+00:00'", "'2026-01-07T09:00:40+00:00'"
+        for key, verdict, applied_at in (("a", "human", later), ("b", "bot", later), ("c", "human", "NULL")):
+            row = f"1, 'clicked', {at}, {at}, '{key}', '{verdict}', '', 'link', {applied_at}"
+            tx.execute(text(f"INSERT INTO signal ({columns}) VALUES ({row})"))
     schema.upgrade(empty_db)
     with empty_db.write() as tx:
-        assert tx.execute(text("SELECT count(*) FROM daily_count")).scalar_one() == 2
-        stays = tx.execute(text("SELECT stage, next_stage, length, n, seconds FROM stage_interval")).tuples().all()
-        assert stays == [("intake", "track", 24 * 3600, 1, 25 * 3600 + 1800)]
+        measures = tx.execute(text("SELECT measure, n FROM daily_count ORDER BY measure")).tuples().all()
+        assert measures == [("enrolled", 1), ("imported", 1), ("signal clicked", 1)]
+        stays = "SELECT stage, next_stage, length, n, seconds FROM stage_interval ORDER BY stage"
+        assert tx.execute(text(stays)).tuples().all() == [
+            ("intake", "track", 24 * 3600, 1, 25 * 3600 + 1800),
+            ("signal", "applied", 30, 2, 80),
+        ]
         assert [found.rows for found in recount(tx)] == [0, 0]
 
 

@@ -29,6 +29,7 @@ class Message(Model, table=True):
             name="state",
         ),
         Index("ix_message_reply", "reply_id", **index_where("reply_id is not null")),
+        Index("ix_message_offer", "offer_id", "kind", "accepted_at", **index_where("offer_id is not null")),
         Index("ix_message_due", "send_at", **index_where("state = 'planned'")),
         Index("ix_message_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
         Index("ix_message_unknown", "state_at", **index_where("state = 'unknown'")),

@@ -11,8 +11,9 @@ from nurture.db.types import Id
 class DailyCount(Model, table=True):
     """How often something happened on one day (UTC), by step and by the source of the lead.
 
-    *measure* is an event of the journal, or `sent` for touches that the provider accepted. "" and 0 stand for no track,
-    step or version. *shard*: workers of PostgreSQL write to rows of their own, so that they do not wait for each other.
+    *measure* is an event of the journal, `sent` for touches that the provider accepted, or `signal ` and a kind for
+    signals of people that were applied. "" and 0 stand for no track, step or version; signals have none. *shard*:
+    workers of PostgreSQL write to rows of their own, so that they do not wait for each other.
     """
 
     day: date = Field(primary_key=True)
@@ -28,6 +29,7 @@ class DailyCount(Model, table=True):
 class StageInterval(Model, table=True):
     """How many stays with a custodian of kind *stage* ended on one day (UTC), by what came next and by their length.
 
+    A signal stays from `signal` to `applied`: from its record until it has its effect.
     *length* is the lower bound of a class of lengths, in seconds: one of `rollups.LENGTHS`. *seconds* is their sum.
     """
 

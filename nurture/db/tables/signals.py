@@ -25,6 +25,11 @@ class Signal(Model, table=True):
             *("occurred_at", "kind", "track", "step", "lead_id", "verdict"),
             **index_where("verdict = 'human' and kind in ('clicked', 'replied')"),
         ),
+        Index(
+            "ix_signal_stated",
+            *("lead_id", "kind", "occurred_at", "value"),
+            **index_where("kind in ('registered', 'attended', 'deciding')"),
+        ),
     )
 
     id: int | None = generated_id()

@@ -6,6 +6,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from nurture.db import rollups
 from nurture.db.locks import Lock, acquire
 from nurture.db.transaction import Transaction
 from nurture.domain.plain_text import index_key
@@ -183,12 +184,19 @@ def reclassify_batch(ctx: AppContext, now: datetime, limit: int) -> tuple[int, i
         verdicts = classify([one.event for one in found] + neighbors, thresholds)
         rows = [_to_verdict_row(one, verdicts, thresholds) for one in found]
         changed = [one for one, new in zip(found, rows, strict=True) if (one.verdict, one.reason) != new[1:3]]
-        overturned = {
-            one.event.lead for one, new in zip(found, rows, strict=True) if one.verdict != new.verdict and one.applied
-        }
-        signal_queries.make_due(tx, sorted(overturned), now)
-        scoring_queries.mark_stale(tx, sorted(overturned))
+        overturned = [
+            (one, new.verdict)
+            for one, new in zip(found, rows, strict=True)
+            if one.verdict != new.verdict and one.applied
+        ]
+        lead_ids = sorted({one.event.lead for one, _ in overturned})
+        signal_queries.make_due(tx, lead_ids, now)
+        scoring_queries.mark_stale(tx, lead_ids)
         click_queries.write_verdicts(tx, rows)
+        became_human = [one.event for one, verdict in overturned if verdict == SignalVerdict.HUMAN]
+        was_human = [one.event for one, _ in overturned if one.verdict == SignalVerdict.HUMAN]
+        for events, n in ((became_human, 1), (was_human, -1)):
+            rollups.count_human(tx, [(one.lead, one.at, one.kind.value) for one in events], {}, n)
     return len(unclassified), len(changed)
 
 

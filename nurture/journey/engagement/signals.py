@@ -131,7 +131,7 @@ def apply_signals_batch(ctx: AppContext, now: datetime, limit: int) -> int:
         reengaging = REENGAGING_KINDS | definitions.policy.request_signals
         lead_ids = [one.lead_id for one in signals if SignalKind(one.kind) in reengaging]
         _return_to_intake(ctx, tx, lead_ids, LeadTransitions(definitions, now, "signals"))
-        signal_queries.mark_applied(tx, [one.id for one in signals], now)
+        signal_queries.mark_applied(tx, signals, now)
     return len(signals)
 
 

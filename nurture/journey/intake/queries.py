@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, String, func, select, update
 
+from nurture.db.rollups import AppliedSignal, count_applied
 from nurture.db.row_values import column_types, row_columns
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.intake import created_leads
@@ -21,6 +22,7 @@ from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.intake.interpret import IdentityKey
 from nurture.journey.intake.match import ExistingLead, LeadPlan
 from nurture.journey.leads.custody import JournalEntry, count_entries, lock_leads
+from nurture.journey.leads.signal_queries import find_existing_keys
 from nurture.outbox import crm_records
 
 _NEW_LEAD: Final = (
@@ -154,7 +156,17 @@ def insert_signals(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) ->
         for signal, source, already_answered in one.signals
     ]
     rows.sort(key=itemgetter(0))
+    _count_applied_signals(tx, rows, now)
     return tx.insert(signals, _SIGNAL, rows, unique_columns=["natural_key"])
+
+
+def _count_applied_signals(tx: Transaction, rows: Sequence[tuple[Any, ...]], now: datetime) -> None:
+    """Count those of *rows*, in the order of `_SIGNAL`, that will be inserted as applied."""
+    first = {row[0]: row for row in reversed(rows)}
+    applied = {key: row for key, row in first.items() if row[-1] is not None}
+    known = find_existing_keys(tx, sorted(applied))
+    new = [dict(zip(_SIGNAL, row, strict=True)) for key, row in applied.items() if key not in known]
+    count_applied(tx, [AppliedSignal(*(one[name] for name in AppliedSignal._fields)) for one in new], {}, now)
 
 
 def update_leads(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> None:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import BigInteger, Boolean, String, Update, and_, bindparam, func, or_, select, update
 
 from nurture.db.locks import Lock, acquire
+from nurture.db.rollups import AppliedSignal, count_applied
 from nurture.db.row_values import Columns, row_columns
 from nurture.db.tables.delivery import message
 from nurture.db.tables.leads import custody, lead
@@ -50,8 +51,10 @@ class UnappliedSignal(NamedTuple):
 
     id: int
     lead_id: int
+    lead_source: str
     kind: str
     occurred_at: datetime
+    recorded_at: datetime
     verdict: str
     verdict_reason: str
     value: str | None
@@ -91,7 +94,11 @@ def find_existing_keys(tx: Transaction, keys: Sequence[str]) -> set[str]:
 def lock_unapplied(tx: Transaction, limit: int) -> list[UnappliedSignal]:
     """Lock and return signals that are not applied yet, oldest record first."""
     statement = (
-        select(*row_columns(UnappliedSignal, lead, signal, id=signal.c.id, source=signal.c.source))
+        select(
+            *row_columns(
+                UnappliedSignal, lead, signal, id=signal.c.id, source=signal.c.source, lead_source=lead.c.source
+            )
+        )
         .join(lead, lead.c.id == signal.c.lead_id)
         .where(signal.c.applied_at.is_(None))
         .order_by(signal.c.id)
@@ -114,10 +121,12 @@ def _lock_next_leads(tx: Transaction, limit: int) -> None:
     tx.execute(statement.order_by(custody.c.lead_id).with_for_update())
 
 
-def mark_applied(tx: Transaction, ids: Sequence[int], now: datetime) -> None:
-    """Mark signals as applied."""
-    chosen = tx.ids("chosen", ids)
+def mark_applied(tx: Transaction, signals: Sequence[UnappliedSignal], now: datetime) -> None:
+    """Mark signals as applied, and count them."""
+    chosen = tx.ids("chosen", [one.id for one in signals])
     tx.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
+    applied = [AppliedSignal(one.lead_id, one.kind, one.verdict, one.occurred_at, one.recorded_at) for one in signals]
+    count_applied(tx, applied, {one.lead_id: one.lead_source for one in signals}, now)
 
 
 def make_due(tx: Transaction, lead_ids: Sequence[int], now: datetime, *, include_parked: bool = False) -> None:

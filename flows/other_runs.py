@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.types import DateTime
 
+from flows.deployments import SILENT_SECONDS
 from nurture.clock import RealClock
 
 EXTRA: Final = "extra"
@@ -28,6 +29,9 @@ EXTRA: Final = "extra"
 
 LATE: Final = timedelta(seconds=60)
 """A run that has not started so long after its time does nothing that a later one does not do too."""
+
+NEVER_BEGAN: Final = timedelta(seconds=SILENT_SECONDS)
+"""A run that a worker took and that has not begun so long after its time has lost its worker."""
 
 
 async def share_round() -> None:
@@ -61,16 +65,18 @@ async def _count_workers(client: PrefectClient, pool: str | None) -> int:
 
 
 async def skip_late_runs() -> None:
-    """End late runs of this deployment, as after an outage: this run finds what they would have found."""
+    """End late runs of this deployment, as after an outage or of a dead worker: this run finds what was due."""
     deployed = _deployed_run()
     if deployed is None:
         return
-    late = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=DateTime.instance(RealClock().now() - LATE)),
-    )
     ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployed[1]]))
     skipped: State[None] = Completed(name="Skipped", message="It was late; a later run found what was due.")
     async with get_client() as client:
-        found = await client.read_flow_runs(flow_run_filter=late, deployment_filter=ours, limit=200)
-        await asyncio.gather(*(client.set_flow_run_state(one.id, skipped, force=True) for one in found))
+        for kind, late in ((StateType.SCHEDULED, LATE), (StateType.PENDING, NEVER_BEGAN)):
+            before = DateTime.instance(RealClock().now() - late)
+            filter_ = FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[kind])),
+                expected_start_time=FlowRunFilterExpectedStartTime(before_=before),
+            )
+            found = await client.read_flow_runs(flow_run_filter=filter_, deployment_filter=ours, limit=200)
+            await asyncio.gather(*(client.set_flow_run_state(one.id, skipped, force=True) for one in found))

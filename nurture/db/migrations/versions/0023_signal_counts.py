@@ -6,8 +6,8 @@ from alembic import op
 
 from nurture.db.migrations import ddl
 
-revision = "0022_signal_counts"
-down_revision = "0021_console_filters"
+revision = "0023_signal_counts"
+down_revision = "0022_link_digest"
 
 _MINUTE, _HOUR, _DAYS = 60, 3_600, 86_400
 _LENGTHS = (

@@ -35,7 +35,7 @@ class OfferPage:
     """The form of one hand-off and its submitted fields.
 
     *action* is the purpose of the link, or "" for the workspace, which has all forms. *back* is the path of the
-    workspace.
+    workspace. *seen_by* is the manager of its rep who looks at it, "" for the rep.
     """
 
     site: Site
@@ -44,6 +44,7 @@ class OfferPage:
     action: str
     fields: Mapping[str, str] = field(default_factory=dict)
     back: str = ""
+    seen_by: str = ""
 
     @property
     def offer_id(self) -> int:
@@ -74,6 +75,7 @@ def form_page(
     """Show the form of *page*, or the earlier answer; *failed_action* names the form that has *problems*."""
     today = page.now.date()
     form = "held" if page.details.in_hand else page.action or "offer"
+    form = "team-offer" if page.seen_by else form
     return closed_page(page) or page.site.templates.response(
         f"{form}.html",
         status=status,
@@ -95,6 +97,9 @@ def answer_offer(page: OfferPage, action: str) -> HTMLResponse:
 
     The page of an accepted lead names its action in the form, so a form that is older than the acceptance does nothing.
     """
+    if page.seen_by:
+        allowed = action == public_links.REASSIGN
+        return closed_page(page) or (_reassign(page) if allowed else form_page(page, status=400))
     if page.details.in_hand:
         action = page.fields.get("do", "")
         return _HELD_ACTIONS[action](page) if action in _HELD_ACTIONS else _answered_page(page)
@@ -176,7 +181,7 @@ def _reassign(page: OfferPage) -> HTMLResponse:
     colleague = next((one for one in page.details.colleagues if one.id == to), None)
     if colleague is None:
         return form_page(page, status=422, problems={"to": "Choose a colleague."}, failed_action=public_links.REASSIGN)
-    by = f"by {page.details.offer.rep}"
+    by = f"by {page.seen_by or page.details.offer.rep}"
     try:
         reassign.reassign(page.site.ctx, page.offer_id, to, page.now, by=by)
     except InvalidState:

@@ -62,7 +62,7 @@ def show_workspace(site: SiteDep, visitor: RepVisitorDep, show: str = "all", sor
     if manager is not None and (show == "team" or policy.rep(visitor.rep) is None):
         team = manager_page.load_team_page(site.ctx, manager, site.clock.now())
         number = pending[0].published.version if pending else None
-        return site.templates.response("manager.html", page=team, pending=number)
+        return site.templates.response("manager.html", page=team, pending=number, token=visitor.token)
     view = WorkspaceView(show, sort)
     content = workspace.load_workspace(site.ctx, visitor.rep, site.clock.now(), view)
     return site.templates.response(
@@ -95,7 +95,7 @@ def submit_action(site: SiteDep, visitor: RepVisitorDep, fields: FormFields) -> 
 
 
 def show_offer(site: SiteDep, visitor: RepVisitorDep, number: str) -> HTMLResponse:
-    """Show one hand-off with all its answer forms."""
+    """Show one hand-off with all its answer forms; to the manager of its rep, with the one to give it to another."""
     return offers.form_page(_offer_page(site, visitor, number, {}))
 
 
@@ -105,15 +105,20 @@ def answer_offer(site: SiteDep, visitor: RepVisitorDep, number: str, fields: For
 
 
 def _offer_page(site: Site, visitor: RepVisitor, number: str, fields: Mapping[str, str]) -> OfferPage:
-    """Return the hand-off with this number. Raises 404 if it does not exist, or belongs to another rep."""
+    """Return the hand-off with this number. Raises 404 unless it is the visitor's, or that of a rep they manage."""
     offer_id = parse_id(number)
     if offer_id is None:
         raise HTTPException(404)
     now = site.clock.now()
     details = offer_page.load_offer_details(site.ctx, offer_id, now)
-    if details.offer.rep != visitor.rep:
+    back = f"../{visitor.token}"
+    if details.offer.rep == visitor.rep:
+        return OfferPage(site, details, now, "", fields, back=back)
+    with site.ctx.database.read() as tx:
+        rep = site.ctx.definitions.current(tx).policy.rep(details.offer.rep)
+    if rep is None or rep.manager != visitor.rep:
         raise HTTPException(404)
-    return OfferPage(site, details, now, "", fields, back=f"../{visitor.token}")
+    return OfferPage(site, details, now, "", fields, back=f"{back}?show=team", seen_by=visitor.rep)
 
 
 def _mark_reached(form: WorkspaceForm) -> ActionResult:

@@ -57,7 +57,43 @@ def test_a_manager_sees_team_deadlines_breaches_queues_and_a_pending_policy(db: 
     assert "Version 2 of the policy waits for approval" in _page(client, path)
     assert "<b>Park" not in client.get(path).text
     assert client.post(path, data={"do": "reached", "lead": "1"}).status_code == 409
-    assert client.get(f"{path}/1").status_code == 404
+    assert "nurture " not in _page(client, path)
+
+
+def test_a_manager_opens_the_leads_of_the_team_and_gives_them_to_other_reps_and_no_more(
+    db: Database, tmp_path: Path
+) -> None:
+    rules = _rules()
+    rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(
+        "managers: [", "managers: [{id: omar, name: Omar, email: omar@house.example}, "
+    )
+    ctx = make_context(db, tmp_path, rules=rules)
+    ctx.base_url, ctx.spool = BASE, tmp_path / "spool"
+    for name in ("Dana Miller", "Erik Holm"):
+        add_lead(ctx, full_name=name, company="Acme", demo_requested=True)
+    run_at(ctx, START)
+    responses.accept(ctx, 1, START)
+    path = f"/{workspace_links.PATH}/{workspace_links.create(ctx, 'lena', START).token}"
+    client = TestClient(create_app(ctx, VirtualClock(NOW)), base_url=BASE, raise_server_exceptions=False)
+    links = re.findall(r'href="([^"]+)">(Dana Miller|Erik Holm)</a>', client.get(path).text)
+    assert len(links) == 2
+    for link, name in links:
+        assert name in _page(client, f"/{workspace_links.PATH}/{link}")
+    ben_is_first = one(ctx, "SELECT rep FROM offer WHERE id = 1") == "ben"
+    other = "ana" if ben_is_first else "ben"
+    for action in ("", "accept", "reject", "close", "contacted", "no_mail", "call_back_later"):
+        form = {"do": action, "answer": "accept", "reason": "not-now", "outcome": "won"}
+        assert client.post(f"{path}/2", data=form).status_code == 400
+    assert client.post(f"{path}/1", data={"do": "reassign", "to": "nobody"}).status_code == 422
+    done = client.post(f"{path}/1", data={"do": "reassign", "to": other})
+    assert "The lead is offered to" in done.text
+    assert one(ctx, "SELECT state || ' ' || reason FROM offer WHERE id = 1") == "reassigned by lena"
+    assert one(ctx, "SELECT state FROM offer WHERE id = 2") == "offered"
+    assert client.post(f"{path}/1", data={"do": "reassign", "to": other}).status_code == 409
+    stranger = f"/{workspace_links.PATH}/{workspace_links.create(ctx, 'omar', START).token}"
+    assert client.get(f"{stranger}/2").status_code == 404
+    assert client.post(f"{stranger}/2", data={"do": "reassign", "to": "ana"}).status_code == 404
+    assert client.get(f"{path}/99").status_code == 404
 
 
 def test_a_manager_who_is_also_a_rep_has_both_pages(sqlite_db: Database, tmp_path: Path) -> None:

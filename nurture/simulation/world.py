@@ -28,7 +28,7 @@ from nurture.simulation.behavior import BehaviorModel
 from nurture.simulation.population import write_leads
 from nurture.simulation.world_folder import DATABASE, LEADS, REJECTED, WorldDescription
 
-STEP: Final = timedelta(minutes=30)
+STEP: Final = timedelta(hours=1)
 """The step of a world's clock: what falls due within one is done together at its end."""
 
 FULL_ROUND_EVERY: Final = timedelta(hours=6)
@@ -123,25 +123,31 @@ def run_world(
 class DueStages:
     """Run the stages for which something is due, as the loop of `nurture up` does, and all of them every six hours.
 
-    The hand-off runs each time: deputies, lists and the capacity of reps depend on the hour.
+    The hand-off runs at each new time: deputies, lists and the capacity of reps depend on the hour.
     """
 
     def __init__(self) -> None:
         self._period: int | None = None
+        self._last: datetime | None = None
 
     def __call__(self, ctx: AppContext, now: datetime) -> RunResult:
         """Run what is due at *now*; the result names what was done if all stages ran."""
-        period = (now - _EPOCH) // FULL_ROUND_EVERY
+        period, is_new_time, self._last = (now - _EPOCH) // FULL_ROUND_EVERY, now != self._last, now
         if period != self._period:
             self._period = period
             return run_once(ctx, now)
         clock = VirtualClock(now)
+        due = _find_due(ctx, now)
         for name, stage in STAGES.items():
-            with ctx.database.read() as tx:
-                due = due_queries.find_due_stages(tx, now)
-            if name in due or name == "hand-off":
+            if name in due or (is_new_time and name == "hand-off"):
                 stage.run(ctx, clock, lambda: False)
+                due = _find_due(ctx, now)
         return RunResult()
+
+
+def _find_due(ctx: AppContext, now: datetime) -> frozenset[str]:
+    with ctx.database.read() as tx:
+        return due_queries.find_due_stages(tx, now)
 
 
 def list_mails(folder: Path, prefixes: Sequence[str] = ("",)) -> list[Path]:

@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import event
 
 from nurture.domain.signals import SignalKind
+from nurture.journey.broadcasts import release
 from nurture.journey.handoff.waiting.emails import WAITING_KIND
 from nurture.simulation import world
-from nurture.simulation.behavior import NO_REACTIONS, BehaviorModel, ScriptedReaction
+from nurture.simulation.behavior import NO_REACTIONS, BehaviorModel, LeadRates, ReactionRates, ScriptedReaction
 from nurture.simulation.world_folder import WorldDescription
-from tests.simulation.worlds import DAY, LIVELY, MONDAY, entered, make_world, rows, what_happened
+from tests.simulation.worlds import DAY, LIVELY, MONDAY, entered, make_world, rows, what_happened, write_templates
 
 DAYS = 12
 
@@ -55,7 +56,7 @@ def test_a_world_shows_what_can_happen(reference: dict[str, list[object]]) -> No
 
 def test_the_same_seed_makes_the_same_world_also_in_parts(tmp_path: Path, reference: dict[str, list[object]]) -> None:
     description = make_world(tmp_path / "world")
-    for days in (0.5, 4, 4.0625, DAYS):
+    for days in (0.5, 4, 4.125, DAYS):
         _run(tmp_path / "world", description, days)
     with entered(tmp_path / "world", description) as app:
         assert what_happened(app) == reference
@@ -82,6 +83,28 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(
     assert all(str(one).startswith(f"('{WAITING_KIND}:") for one in extra)
     assert found["offers"] == reference["offers"]
     assert found["suppressions"] == reference["suppressions"]
+
+
+def test_leads_react_to_broadcasts_at_the_rates_or_as_scripted(tmp_path: Path) -> None:
+    templates = write_templates(tmp_path / "rules")
+    day, until = (MONDAY + DAY).date().isoformat(), (MONDAY + 3 * DAY).date().isoformat()
+    lines = f"name: news\naudience: everybody\nwhen: {day} 10:00\nzone: UTC\nnot_after: {until} 12:00\n"
+    folder = templates / "broadcasts" / "news"
+    folder.mkdir(parents=True)
+    (folder / "broadcast.yaml").write_text(lines, "utf-8")
+    (folder / "letter.md").write_text((templates / "tracks/welcome/01-hello.md").read_text("utf-8"), "utf-8")
+    description = make_world(tmp_path / "world", 12, templates=templates)
+    clicks = LeadRates(*(ReactionRates(click=1.0),) * 2)
+    script = [ScriptedReaction("letter", SignalKind.REPLIED, "Please call me.", frozenset({1, 2, 3}))]
+    with entered(tmp_path / "world", description) as app:
+        release.release(app.ctx, "news", "mara", MONDAY)
+        world.run_world(app.ctx, BehaviorModel(app.ctx, "1", MONDAY, clicks, None, script), MONDAY + 5 * DAY)
+        sent = {row.lead_id for row in rows(app, "message") if row.kind == "broadcast" and row.state == "accepted"}
+        did = {(row.lead_id, row.kind) for row in rows(app, "signal") if row.track == "broadcasts/news"}
+    told = sent & {1, 2, 3}
+    assert told
+    assert sent > told
+    assert did == {(lead, "replied" if lead in told else "clicked") for lead in sent}
 
 
 def test_leads_do_what_they_are_scripted_once_also_about_earlier_emails(tmp_path: Path) -> None:

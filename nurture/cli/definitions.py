@@ -316,6 +316,9 @@ def simulate(
     ] = None,
     clicks: ClicksOption = None,
     replies: RepliesOption = None,
+    broadcast: Annotated[
+        list[str] | None, typer.Option(help="A broadcast that is released at the start. May be repeated.")
+    ] = None,
     templates: TemplatesOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -327,7 +330,7 @@ def simulate(
         fields, zone, country = ({**recipient.fields, **fields}, zone or recipient.zone, country or recipient.country)
     begins = parse_time(start) if start else RealClock().now().replace(second=0, microsecond=0)
     sources, script = read_folder(templates_folder(templates)), read_script(clicks, replies)
-    calendar = run_simulation(sources, track, begins, days, fields, zone, country, script)
+    calendar = run_simulation(sources, track, begins, days, fields, zone, country, script, broadcast or ())
     if json:
         print_json(calendar)
         return

@@ -126,7 +126,9 @@ def run(
         lead_ids = [find_lead(app.ctx, one) for one in lead] if lead else None
         script = read_script(clicks, replies, lead_ids)
         with app.database.read() as tx:
-            require_emails(script, app.ctx.definitions.current(tx).programs.values())
+            definitions = app.ctx.definitions
+            broadcasts = definitions.newest_broadcasts(tx).values()
+            require_emails(script, [*definitions.current(tx).programs.values(), *broadcasts])
         begins = datetime.fromisoformat(description.started_at)
         behavior = BehaviorModel(app.ctx, description.seed, begins, reactions, _SALES[sales], script, now)
         done = _run(folder, description, app, ends, lambda: run_with_bar(app, behavior, now, ends))

@@ -80,10 +80,7 @@ def list_versions(ctx: AppContext, name: str) -> list[BroadcastVersion]:
 def report_broadcasts(ctx: AppContext) -> list[BroadcastReport]:
     """Return every published broadcast, the one that is next or newest first, without what reached its goal."""
     with ctx.database.read() as tx:
-        published = publication_queries.load_newest_versions(tx)
-        names = [row.name for row in published if row.kind == BROADCAST]
-        programs = ctx.definitions.newest_broadcasts(tx, names)
-        found = _report(tx, programs)
+        found = _report(tx, ctx.definitions.newest_broadcasts(tx))
     return sorted(found, key=lambda one: (one.when, one.name), reverse=True)
 
 

@@ -108,10 +108,10 @@ class PublishedDefinitions:
         known = self._programs.get((track, version))
         return known or self._program(tx, self._require_version(tx, _kind_of(track), track, version))
 
-    def newest_broadcasts(self, tx: Transaction, names: Collection[str]) -> dict[str, Program]:
-        """Return the newest versions of these broadcasts (`broadcasts/NAME`), as far as they are published."""
-        rows = publication_queries.load_newest_versions(tx)
-        return {row.name: self._program(tx, row) for row in rows if row.kind == BROADCAST and row.name in names}
+    def newest_broadcasts(self, tx: Transaction, names: Collection[str] | None = None) -> dict[str, Program]:
+        """Return the newest published versions of these broadcasts (`broadcasts/NAME`; None: of all), by name."""
+        rows = [row for row in publication_queries.load_newest_versions(tx) if row.kind == BROADCAST]
+        return {row.name: self._program(tx, row) for row in rows if names is None or row.name in names}
 
     def email(
         self,

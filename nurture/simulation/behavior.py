@@ -84,12 +84,12 @@ class ScriptedReaction:
 
 
 def require_emails(script: Sequence[ScriptedReaction], programs: Iterable[Program]) -> None:
-    """Raise NotFound if no track has an email of a script."""
+    """Raise NotFound if no track or broadcast has an email of a script."""
     steps = [one for program in programs for one in program.instructions if isinstance(one, Email)]
     known = {name for one in steps for name in (one.step, *one.emails)}
     for one in script:
         if one.step not in known:
-            raise NotFound(f"No track has an email {one.step}. {suggest(one.step, known)}")
+            raise NotFound(f"No track or broadcast has an email {one.step}. {suggest(one.step, known)}")
 
 
 class _Reaction(NamedTuple):
@@ -105,7 +105,7 @@ class _Reaction(NamedTuple):
 
 @dataclass
 class BehaviorModel:
-    """Reacts to sent touches, to offers and to what waits for a decision, on the virtual clock.
+    """Reacts to sent touches and broadcasts, to offers and to what waits for a decision, on the virtual clock.
 
     *start* is when the leads came in. *script* comes before the rates: a lead with a script for an email does nothing
     else about it. *script_since*: the script of earlier emails is done from then on.

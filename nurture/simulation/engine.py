@@ -1,7 +1,7 @@
 """Simulation: run leads through the production code on a virtual clock."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,11 +24,13 @@ from nurture.domain.lead import Custodian
 from nurture.domain.planning import calendar as calendar_times
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState, NotFound
+from nurture.journey.broadcasts.release import release
 from nurture.journey.leads import consent_queries, due_queries
 from nurture.journey.leads.transitions import TAKEN_OVER
 from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.rendering.render import ComposedEmail
+from nurture.outbox.messages import BROADCAST
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
 from nurture.simulation.behavior import NO_REACTIONS, BehaviorModel, ScriptedReaction, require_emails
@@ -136,11 +138,12 @@ def simulate(
     zone: str = "",
     country: str = "",
     script: Sequence[ScriptedReaction] = (),
+    broadcasts: Collection[str] = (),
 ) -> SimulatedCalendar:
     """Simulate one lead that enters *track* at *start* (UTC) and follows *script*, in a database in memory.
 
-    Raises NotFound for an unknown track or email, InvalidDefinitions for invalid sources, InvalidState for an unknown
-    zone.
+    The *broadcasts*, by name, are released at *start*. Raises NotFound for an unknown track, broadcast or email,
+    InvalidDefinitions for invalid sources, InvalidState for an unknown zone or a broadcast that is over.
     """
     try:
         calendar_times.to_local(start, zone or "UTC")
@@ -156,7 +159,9 @@ def simulate(
             if track not in programs:
                 raise NotFound(f"There is no track {track}. Use one of: {', '.join(sorted(programs))}.")
             _insert_lead(tx, track, programs[track].first_step, fields or {}, zone, country, start)
-            require_emails(script, programs.values())
+            require_emails(script, [*programs.values(), *ctx.definitions.newest_broadcasts(tx).values()])
+        for name in broadcasts:
+            release(ctx, name, "simulation", start)
         behavior = BehaviorModel(ctx, "simulation", start, NO_REACTIONS, None, script)
         run_simulation(ctx, start, start + timedelta(days=days), advance_world=behavior.advance_to if script else None)
         with database.read() as tx:
@@ -208,9 +213,19 @@ def _list_events(tx: Transaction) -> list[SimulatedEvent]:
             days.append(SimulatedEvent(at, "is classified again" if ref == "return" else f"moves to {ref}", reason))
         elif event in ("skipped", "hand_off", "paused", "offered", "error", "recycled", "closed"):
             days.append(SimulatedEvent(at, event.replace("_", " "), reason if event != "error" else json.dumps(reason)))
+    days += _list_broadcasts(tx)
     clicks = select(signal.c.occurred_at, signal.c.step).where(signal.c.kind == SignalKind.CLICKED.value)
     did = [SimulatedEvent(at, f"clicks {step}", "as scripted") for at, step in tx.execute(clicks.order_by(signal.c.id))]
     answers = select(reply.c.sent_at, message.c.step, reply.c.kind).join(message, message.c.id == reply.c.message_id)
     for at, step, kind in tx.execute(answers.order_by(reply.c.id)):
         did.append(SimulatedEvent(at, f"replies to {step}", f"as scripted; read as: {kind.replace('_', ' ')}"))
     return sorted([*did, *days], key=lambda day: day.at)  # what the lead did comes before its effect
+
+
+def _list_broadcasts(tx: Transaction) -> Iterator[SimulatedEvent]:
+    columns = message.c.track, message.c.email, message.c.accepted_at, message.c.state_at, message.c.reason
+    for name, email, accepted_at, state_at, reason in tx.execute(select(*columns).where(message.c.kind == BROADCAST)):
+        if accepted_at is not None:
+            yield SimulatedEvent(accepted_at, f"email {email}", name, is_email=True)
+        elif reason is not None:
+            yield SimulatedEvent(state_at, f"no email {email}", f"{name}: {reason}")

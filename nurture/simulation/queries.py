@@ -16,7 +16,7 @@ from nurture.outbox import crm_records, messages
 
 
 class Touch(NamedTuple):
-    """An email of a track that was sent."""
+    """An email of a track, or of a broadcast, that was sent."""
 
     id: int
     lead_id: int
@@ -49,8 +49,9 @@ class WaitingLead(NamedTuple):
 
 
 def load_touches(tx: Transaction, since: datetime) -> list[Touch]:
-    """Return the touches that were accepted at or after *since*, in the order in which they were planned."""
-    query = select(*row_columns(Touch, message)).where(message.c.kind == "touch", message.c.accepted_at >= since)
+    """Return the touches and broadcasts accepted at or after *since*, in the order in which they were planned."""
+    query = select(*row_columns(Touch, message)).where(message.c.kind.in_(messages.MARKETING))
+    query = query.where(message.c.accepted_at >= since)
     return [Touch._make(row) for row in tx.execute(query.order_by(message.c.id))]
 
 

@@ -11,7 +11,7 @@ import pytest
 from nurture.db.engine import Database
 from nurture.definitions.folder import read_folder
 from nurture.domain.signals import SignalKind
-from nurture.errors import InvalidDefinitions, NotFound
+from nurture.errors import InvalidDefinitions, InvalidState, NotFound
 from nurture.journey.handoff import responses
 from nurture.simulation.behavior import ScriptedReaction
 from nurture.simulation.engine import SimulatedCalendar, run_simulation, simulate
@@ -143,6 +143,21 @@ def test_a_lead_does_what_it_is_scripted_and_the_track_answers() -> None:
     ]
     with pytest.raises(NotFound, match="Did you mean `01-recording`"):
         simulate(read_folder(TEMPLATES), "webinar-attended", MONDAY, 30, script=[ScriptedReaction("01-recordng")])
+
+
+def test_a_released_broadcast_is_on_the_calendar_and_the_lead_reacts_to_it() -> None:
+    rules, at, script = read_folder(TEMPLATES), datetime(2027, 2, 20, 9, tzinfo=UTC), [ScriptedReaction("invitation")]
+
+    def titles(**fields: object) -> list[str]:
+        days = simulate(rules, "keep-warm", at, 20, fields, script=script, broadcasts=["planning-webinar"]).days
+        return [f"{day.at:%m-%d} {day.title}" for day in days]
+
+    fits, does_not_fit = titles(attended=True), titles(attended=False)
+    assert "03-02 email invitation" in fits
+    assert "03-02 clicks invitation" in fits
+    assert not [one for one in does_not_fit if "invitation" in one]
+    with pytest.raises(InvalidState, match="is over"):
+        simulate(rules, "keep-warm", at + timedelta(days=365), 20, broadcasts=["planning-webinar"])
 
 
 def test_the_clocks_of_queues_and_of_reps_wake_the_simulation(sqlite_db: Database, tmp_path: Path) -> None:

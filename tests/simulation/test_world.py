@@ -101,10 +101,10 @@ def test_leads_react_to_broadcasts_at_the_rates_or_as_scripted(tmp_path: Path) -
         world.run_world(app.ctx, BehaviorModel(app.ctx, "1", MONDAY, clicks, None, script), MONDAY + 5 * DAY)
         sent = {row.lead_id for row in rows(app, "message") if row.kind == "broadcast" and row.state == "accepted"}
         did = {(row.lead_id, row.kind) for row in rows(app, "signal") if row.track == "broadcasts/news"}
-    told = sent & {1, 2, 3}
-    assert told
-    assert sent > told
-    assert did == {(lead, "replied" if lead in told else "clicked") for lead in sent}
+    scripted = sent & {1, 2, 3}
+    assert scripted
+    assert sent > scripted
+    assert did == {(lead, "replied" if lead in scripted else "clicked") for lead in sent}
 
 
 def test_leads_do_what_they_are_scripted_once_also_about_earlier_emails(tmp_path: Path) -> None:

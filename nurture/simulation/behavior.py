@@ -122,6 +122,7 @@ class BehaviorModel:
     _newest_accepted_at: datetime | None = None
     _advanced_to: datetime | None = None
     _touch_ids: set[int] = field(default_factory=set)
+    _purchase_times: dict[int, datetime | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._sales = SalesBehavior(self.ctx, self.seed, self.sales, self.purchase_time) if self.sales else None
@@ -132,6 +133,11 @@ class BehaviorModel:
 
     def purchase_time(self, lead_id: int) -> datetime | None:
         """Return when the lead buys, None if it never does."""
+        if lead_id not in self._purchase_times:
+            self._purchase_times[lead_id] = self._draw_purchase_time(lead_id)
+        return self._purchase_times[lead_id]
+
+    def _draw_purchase_time(self, lead_id: int) -> datetime | None:
         if self.random_value(lead_id, "buys") >= EVENTUAL_BUYERS:
             return None
         z = NormalDist().inv_cdf(min(max(self.random_value(lead_id, "when"), 1e-6), 1 - 1e-6))

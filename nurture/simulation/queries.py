@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
@@ -57,13 +58,18 @@ def load_touches(tx: Transaction, since: datetime) -> list[Touch]:
 
 def load_held_offers(tx: Transaction) -> list[HeldOffer]:
     """Return the open offers, and the accepted ones whose rep still has the lead, in order."""
+    return [HeldOffer._make(row) for row in tx.execute(_held_offers_query())]
+
+
+@cache
+def _held_offers_query() -> Select[Any]:
     held = (offer.c.state == "accepted") & (custody.c.kind == Custodian.REP.value) & (custody.c.ref == offer.c.rep)
-    query = (
+    return (
         select(*row_columns(HeldOffer, offer))
         .join(custody, custody.c.lead_id == offer.c.lead_id)
         .where(custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value)), or_(offer.c.state == "offered", held))
+        .order_by(offer.c.id)
     )
-    return [HeldOffer._make(row) for row in tx.execute(query.order_by(offer.c.id))]
 
 
 def load_waiting(tx: Transaction, other_queues: Collection[str]) -> list[WaitingLead]:

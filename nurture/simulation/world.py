@@ -31,7 +31,7 @@ from nurture.simulation.world_folder import DATABASE, LEADS, REJECTED, WorldDesc
 STEP: Final = timedelta(hours=1)
 """The step of a world's clock: what falls due within one is done together at its end."""
 
-FULL_ROUND_EVERY: Final = timedelta(hours=6)
+FULL_ROUND_EVERY: Final = timedelta(days=1)
 MAIL: Final = "mail"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN_SETTINGS: Final = frozenset({"templates", "web_host", "web_port"})
@@ -121,7 +121,7 @@ def run_world(
 
 
 class DueStages:
-    """Run the stages for which something is due, as the loop of `nurture up` does, and all of them every six hours.
+    """Run the stages for which something is due, as the loop of `nurture up` does, and all of them every day.
 
     The hand-off runs at each new time: deputies, lists and the capacity of reps depend on the hour.
     """
@@ -137,11 +137,15 @@ class DueStages:
             self._period = period
             return run_once(ctx, now)
         clock = VirtualClock(now)
-        due = _find_due(ctx, now)
+        due, is_known = _find_due(ctx, now), True
         for name, stage in STAGES.items():
-            if name in due or (is_new_time and name == "hand-off"):
+            is_due = name in due or (is_new_time and name == "hand-off")
+            if not is_due and not is_known:  # an earlier stage may have made it due; it makes none of them less due
+                due, is_known = _find_due(ctx, now), True
+                is_due = name in due
+            if is_due:
                 stage.run(ctx, clock, lambda: False)
-                due = _find_due(ctx, now)
+                is_known = False
         return RunResult()
 
 

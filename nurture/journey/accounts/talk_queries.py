@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, literal, select, union_all
+from sqlalchemy import Select, and_, bindparam, case, literal, select, union_all
 
 from nurture.db.tables.accounts import lead_account
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import address, custody, lead
 from nurture.db.transaction import Transaction
+from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian
 from nurture.domain.policy.policy import WRONG_OWNER_REASONS
 
@@ -43,6 +45,14 @@ def load_talks(tx: Transaction, ended_since: datetime | None) -> list[TalkRow]:
 
     Open ones come first, then the newest.
     """
+    found = tx.execute(_talks_query(with_ended=ended_since is not None), {"ended_since": ended_since})
+    return [TalkRow(row[0], row[1], bool(row[2]), row[3], bool(row[4]), *row[5:]) for row in found]
+
+
+@cache
+def _talks_query(*, with_ended: bool) -> Select[Any]:
+    """Return the statement. Cached: many batches run it, and building it takes longer than running it."""
+    ended_since = bindparam("ended_since", type_=UtcDateTime())
     is_offer = and_(
         custody.c.kind == Custodian.OFFER.value, offer.c.lead_id == custody.c.lead_id, offer.c.state == "offered"
     )
@@ -57,7 +67,7 @@ def load_talks(tx: Transaction, ended_since: datetime | None) -> list[TalkRow]:
         .outerjoin(offer, is_offer)
         .where(custody.c.kind.in_(_WITH_SALES), _HOLDER.is_not(None))
     )
-    if ended_since is not None:
+    if with_ended:
         columns = (offer.c.lead_id, offer.c.rep, literal(0))
         ended = select(*columns, offer.c.ended_at, literal(1)).where(offer.c.ended_at >= ended_since)
         theirs = offer.c.reason.is_(None) | offer.c.reason.not_in(WRONG_OWNER_REASONS)
@@ -67,7 +77,7 @@ def load_talks(tx: Transaction, ended_since: datetime | None) -> list[TalkRow]:
         )
         found = union_all(found, ended.where(offer.c.state != "reassigned", theirs), answered.where(theirs))
     one = found.subquery()
-    query = (
+    return (
         select(
             one.c.lead_id,
             one.c.rep,
@@ -84,7 +94,6 @@ def load_talks(tx: Transaction, ended_since: datetime | None) -> list[TalkRow]:
         .where(lead.c.erased_at.is_(None))
         .order_by(one.c.is_open.desc(), one.c.at.desc(), one.c.lead_id)
     )
-    return [TalkRow(row[0], row[1], bool(row[2]), row[3], bool(row[4]), *row[5:]) for row in tx.execute(query)]
 
 
 def load_companies(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, CompanyRow]:

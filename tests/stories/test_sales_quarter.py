@@ -1,4 +1,4 @@
-"""Sixty days of a sales team with managers: who ignores, answers late, gives back after a call, or is on leave.
+"""Sixty days of a sales team with managers: who ignores, is late, works in the CRM only, gives back, or is on leave.
 
 `STORY_LEADS=1000` tells the same story of a thousand leads, in minutes.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
 
+from nurture.crm.base import RemoteRecord
 from nurture.domain.signals import SignalKind
+from nurture.journey.crm_sync import push
 from nurture.journey.handoff import follow_up, responses, roster
 from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
@@ -21,6 +24,7 @@ from nurture.journey.handoff.waiting.lists import load_waiting
 from nurture.reporting.audit import run_audit
 from nurture.reporting.queues import report_queues
 from nurture.runtime.context import AppContext
+from tests.doubles.crm import ScriptedCrm
 from tests.journey.builders import run_at, sample_rules
 from tests.journey.observe import add_leads, record_signal, write
 from tests.stories.test_sales_month import _chance
@@ -32,6 +36,9 @@ START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 DAYS, LEADS = 60, int(os.environ.get("STORY_LEADS", "90"))
 REPS = tuple(f"rep{number:02}" for number in range(12))
+CRM_REPS = ("rep00", "rep05", "rep10")
+"""They never open a page of ours: what they do stands in their CRM."""
+
 MANAGERS = ("lena", "omar", "pia")
 HOURS = (time(9), time(10), time(12), time(14), time(16))
 GIVE_BACK = ("not-now", "wrong-person", "please-check")
@@ -59,14 +66,19 @@ queues:
 
 
 @pytest.fixture
-def ctx() -> Iterator[AppContext]:
-    rules = sample_rules()
+def crm() -> ScriptedCrm:
+    return ScriptedCrm(batch_size=500)
+
+
+@pytest.fixture
+def ctx(crm: ScriptedCrm) -> Iterator[AppContext]:
+    rules = sample_rules() | {"sales/crm.yaml": "statuses: {Working: followed up, Later: {recycled: not-now}}\n"}
     policy = rules["sales/policy.yaml"]
     old = policy[policy.index("reps:") : policy.index("accept_within")]
     queues = next(line for line in policy.splitlines(keepends=True) if line.startswith("queues:"))
     policy = policy.replace(old, PEOPLE.lstrip("\n")).replace(queues, "")
     rules["sales/policy.yaml"] = policy.replace("one_rep_per_company: no", "one_rep_per_company: 30 days")
-    made = context_in_memory(START, rules)
+    made = context_in_memory(START, rules, crm=crm)
     yield made
     made.database.close()
 
@@ -74,6 +86,8 @@ def ctx() -> Iterator[AppContext]:
 def _reps_act(ctx: AppContext, now: datetime) -> None:
     """Let each rep act: a hash of the hand-off decides, so the result is the same every time."""
     for offer in rows(ctx, "offer"):
+        if offer.rep in CRM_REPS:
+            continue
         if offer.state == "offered" and _chance(offer.lead_id, "ignored") > 0.2 and _chance(offer.id, now) < 0.5:
             if _chance(offer.id, "likes") < 0.6:
                 responses.accept(ctx, offer.id, now)
@@ -83,6 +97,20 @@ def _reps_act(ctx: AppContext, now: datetime) -> None:
             follow_up.record_follow_up(ctx, offer.lead_id, "call", now)
             if _chance(offer.id, "regrets") < 0.3:
                 responses.reject(ctx, offer.id, "not-now", now, note="wants to read first")
+
+
+def _work_in_the_crm(ctx: AppContext, crm: ScriptedCrm, now: datetime) -> None:
+    """Let reps who have only the CRM set a status there: it accepts an offer, is a contact, or gives the lead back."""
+    changed = []
+    for offer in rows(ctx, "offer"):
+        if offer.rep not in CRM_REPS or offer.state not in ("offered", "accepted") or _chance(offer.id, now) > 0.4:
+            continue
+        status = "Later" if offer.state == "accepted" and _chance(offer.id, "later") < 0.3 else "Working"
+        handoff = push.handoff_key(ctx, offer.id)
+        one = RemoteRecord(push.lead_key(ctx, offer.lead_id), "1", now, handoff, offer.state, status, touched_at=now)
+        changed.append(replace(one, owner=f"{offer.rep}@house.example"))
+    crm.records |= {one.key: one for one in changed}
+    crm.pages.append(changed)
 
 
 def _managers_act(ctx: AppContext, now: datetime) -> None:
@@ -186,7 +214,7 @@ def _end(offer: Any, now: datetime) -> datetime:
     return offer.ended_at or (offer.answered_at if offer.state == "rejected" else now)
 
 
-def test_in_sixty_days_no_hot_lead_is_lost_and_nobody_waits_unknown(ctx: AppContext) -> None:
+def test_in_sixty_days_no_hot_lead_is_lost_and_nobody_waits_unknown(ctx: AppContext, crm: ScriptedCrm) -> None:
     leads = _arrive(ctx)
     roster.add_leave(ctx, "rep03", date(2026, 1, 12), date(2026, 1, 23), "rep04", START)
     roster.add_leave(ctx, "rep07", date(2026, 1, 19), date(2026, 1, 21), None, START)
@@ -201,6 +229,7 @@ def test_in_sixty_days_no_hot_lead_is_lost_and_nobody_waits_unknown(ctx: AppCont
         touched += _every_lead_with_a_rep_has_a_next_touch(ctx, now)
         if now.weekday() < 5:
             _reps_act(ctx, now + timedelta(minutes=20))
+            _work_in_the_crm(ctx, crm, now + timedelta(minutes=20))
             _managers_act(ctx, now + timedelta(minutes=40))
     hot = {row.lead_id for row in rows(ctx, "queue_priority") if row.hot}
     assert _only_people_send_hot_leads_to_tracks(ctx, hot) > 3
@@ -210,6 +239,9 @@ def test_in_sixty_days_no_hot_lead_is_lost_and_nobody_waits_unknown(ctx: AppCont
     _print_figures(ctx, now, late)
     assert {one.queue for one in report_queues(ctx, now, DAYS * DAY) if one.left} >= {"hand-off", "manager-decision"}
     assert [one.kind for one in run_audit(ctx, now).findings if one.is_violation] == []
+    in_crm = Counter(offer.state for offer in rows(ctx, "offer") if offer.rep in CRM_REPS and offer.followed_up_at)
+    assert in_crm["accepted"] > 0
+    assert in_crm["rejected"] > 0
     states = {offer.state for offer in rows(ctx, "offer")}
     assert states >= {"accepted", "rejected", "expired"}
     _every_lead_has_one_custodian(ctx)

@@ -21,6 +21,7 @@ from nurture.settings_model import (
     PERCENT_ENCODING_HINT,
     SECRET_FILE,
     Folder,
+    IssuerUrl,
     SettingsModel,
     is_localhost,
     variable_name,
@@ -170,6 +171,15 @@ class CommonSettings(SettingsModel):
         default=None,
         description="The public URL of the console, such as `https://console.example.com`. Without it only browsers "
         "that reach it directly may use it.",
+    )
+    console_oidc_issuer: IssuerUrl | None = Field(
+        default=None,
+        description="The issuer of an OpenID Connect provider with which users sign in to the console, such as "
+        "`https://login.example.com/tenant`. See [Sign-in with an organization's account](#console).",
+    )
+    console_oidc_client: str | None = Field(default=None, description="The client id of the console at that provider.")
+    console_oidc_secret: SecretStr | None = Field(
+        default=None, description="The client secret of the console at that provider."
     )
     trusted_proxies: str = Field(
         default="127.0.0.1,::1", description="The proxies whose `X-Forwarded-For` is trusted: addresses and networks."

@@ -127,8 +127,19 @@ def _check_api_url(value: str) -> str:
     return value.strip().rstrip("/")
 
 
+def _check_issuer(value: str) -> str:
+    value = value.strip()
+    parts = urlsplit(value)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_localhost(parts.hostname or ""))
+    if not is_safe or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("it must look like https://login.example.com/tenant")
+    return value  # with its last slash: it is compared as the provider writes it
+
+
 Folder = Annotated[Path, AfterValidator(_check_folder)]
 """A folder, which need not exist."""
 
 ApiUrl = Annotated[str, AfterValidator(_check_api_url)]
 """The base URL of an API: https, except on this machine."""
+IssuerUrl = Annotated[str, AfterValidator(_check_issuer)]
+"""The issuer of an OpenID Connect provider, as its discovery document writes it: https, except on this machine."""

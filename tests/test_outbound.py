@@ -25,9 +25,10 @@ from tests.mail.providers.sendgrid.sending import EMAIL, NOW, opened
 ROOT = Path(__file__).parents[1]
 CLIENTS: Final = frozenset(
     {"aiohttp", "urllib.request", "requests", "http.client", "smtplib", "imaplib", "apprise", "hubspot"}
-    | {"simple_salesforce", "httpx", "urllib3", "ftplib", "poplib", "xmlrpc", "telnetlib", "socket"}
+    | {"authlib", "simple_salesforce", "httpx", "urllib3", "ftplib", "poplib", "xmlrpc", "telnetlib", "socket"}
 )
 CALLS: Final = {
+    "nurture/console/oidc.py": "NURTURE_CONSOLE_OIDC_ISSUER, and what its discovery document names",
     "nurture/crm/hubspot/crm.py": "NURTURE_HUBSPOT_URL",
     "nurture/crm/salesforce/crm.py": "NURTURE_SALESFORCE_URL",
     "nurture/mail/notifiers/apprise_notifier.py": "NURTURE_NOTIFY",

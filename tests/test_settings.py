@@ -118,6 +118,7 @@ def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.
         ("BASE_URL", "mail.example.com", "'mail.example.com', but it must look like https://nurture.example.com."),
         ("BASE_URL", "http://mail.example.com", "but it must begin with https://"),
         ("BASE_URL", "https:///x", "but it must look like https://nurture.example.com."),
+        ("CONSOLE_OIDC_ISSUER", "http://login.example.com", "but it must look like https://login.example.com/tenant."),
         ("MAILDIR", __file__, "but it names a file, not a folder."),
         ("TEMPLATES", __file__, "but it names a file, not a folder."),
     ],

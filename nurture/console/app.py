@@ -12,10 +12,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nurture.clock import Clock
-from nurture.console import exports, sign_in
+from nurture.console import exports, oidc_sign_in, sign_in
 from nurture.console.actions import MoveClock
 from nurture.console.guard import SessionGuard
 from nurture.console.importing import file_routes, uploads
+from nurture.console.oidc import OidcProvider
 from nurture.console.site import Site
 from nurture.errors import DatabaseUnavailable, format_error_chain
 from nurture.runtime.context import AppContext
@@ -56,10 +57,17 @@ class DeferredPages:
         await self._opened.aclose()
 
 
-def create_console(ctx: AppContext, clock: Clock, *, url: str = "", move_clock: MoveClock | None = None) -> FastAPI:
+def create_console(
+    ctx: AppContext,
+    clock: Clock,
+    *,
+    url: str = "",
+    move_clock: MoveClock | None = None,
+    oidc: OidcProvider | None = None,
+) -> FastAPI:
     """Return the console. *url* is its public address, "" if browsers reach it directly.
 
-    *move_clock* is given for a practice world alone.
+    *move_clock* is given for a practice world alone; *oidc* is whom users may sign in with besides a password.
     """
     site = Site(ctx, clock, Templates(clock), url, move_clock)
     pages = DeferredPages(site)
@@ -73,9 +81,10 @@ def create_console(ctx: AppContext, clock: Clock, *, url: str = "", move_clock: 
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     app.state.site = site
-    app.state.sign_ins = sign_in.SignIns()
+    app.state.sign_ins = sign_in.SignIns(oidc)
     app.state.receiving = file_routes.Receiving()
     app.include_router(sign_in.router)
+    app.include_router(oidc_sign_in.router)
     app.include_router(exports.router)
     app.include_router(file_routes.router)
     app.mount("/", pages)

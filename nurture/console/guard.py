@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nurture.console.oidc import CALLBACK_PATH
 from nurture.console.sessions import User
 from nurture.console.site import Site
 from nurture.web.request_limits import HSTS_SECONDS, SECURITY_HEADERS
@@ -17,7 +18,7 @@ from nurture.web.request_limits import HSTS_SECONDS, SECURITY_HEADERS
 USER: Final = "nurture.user"
 """The key of the signed-in user in the scope of a request."""
 
-PUBLIC_PATHS: Final = ("/sign-in", "/health")
+PUBLIC_PATHS: Final = ("/sign-in", "/sign-in/oidc", CALLBACK_PATH, "/health")
 INVITATION_PATH: Final = "/invitation/"
 _STATIC_PATH: Final = "/_nicegui/"
 _PONG: Final = "3"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from nurture.app import App
 from nurture.console.actions import MoveClock
 from nurture.console.app import create_console
+from nurture.console.oidc import OidcProvider
 from nurture.web.server import serve
 
 
@@ -28,5 +29,7 @@ def serve_console(
         direct = f"http://{f'[{where}]' if ':' in where else where}:{bound_port}"
         on_listening(settings.console_url or direct, bound_port)
 
-    console = create_console(app.ctx, app.clock, url=settings.console_url or "", move_clock=move_clock)
+    console = create_console(
+        app.ctx, app.clock, url=settings.console_url or "", move_clock=move_clock, oidc=OidcProvider.of(settings)
+    )
     serve(console, where, wanted, trusted=settings.proxies, on_listening=announce, web_sockets=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import anyio
 from fastapi import APIRouter, Depends, Request
@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from nurture.console import sessions, users
+from nurture.console.oidc import OidcProvider
 from nurture.console.site import THEME_COOKIE, Site
 from nurture.errors import InvalidState
 from nurture.web.throttling import RateLimiter, client_key
@@ -22,13 +23,20 @@ _SIGN_IN_BURST: Final = 10
 
 _MAX_HASHING: Final = 2  # passwords that are hashed at once: each takes 19 MiB and a core
 
+_MAX_ASKING: Final = 4  # questions to the provider at once: each may take seconds
+
 router: Final = APIRouter()
 
 
 class SignIns:
-    """Limits how often an address may try a password, and how many passwords are hashed at once."""
+    """Limits how often an address may sign in, and how many passwords are hashed, or providers asked, at once.
 
-    def __init__(self) -> None:
+    *oidc* is the provider with whom users may sign in besides a password.
+    """
+
+    def __init__(self, oidc: OidcProvider | None = None) -> None:
+        self.oidc = oidc
+        self.asking = anyio.CapacityLimiter(_MAX_ASKING)
         self.rate = RateLimiter(_SIGN_INS_PER_SECOND, _SIGN_IN_BURST)
         self.hashing = anyio.CapacityLimiter(_MAX_HASHING)
 
@@ -61,7 +69,8 @@ async def _read_form(request: Request) -> Mapping[str, str]:
 Form = Annotated[Mapping[str, str], Depends(_read_form)]
 
 
-def _seconds_to_wait(request: Request) -> float:
+def seconds_to_wait(request: Request) -> float:
+    """Return for how long this address may not try to sign in again; 0 if it may."""
     limits: SignIns = request.app.state.sign_ins
     client = client_key(request.client.host if request.client is not None else None)
     return limits.rate.seconds_until_allowed(client, anyio.current_time())
@@ -76,30 +85,37 @@ async def show_health() -> Response:
 @router.get("/sign-in")
 async def show_sign_in(request: Request, site: SiteDep) -> Response:
     """Show the form."""
-    return _sign_in_page(site, _next(request.query_params.get("next", "")))
+    return sign_in_page(request, site, own_path(request.query_params.get("next", "")))
 
 
-def _sign_in_page(site: Site, target: str, login: str = "", problem: str = "", status: int = 200) -> Response:
-    return site.templates.response("console-sign-in.html", status=status, target=target, login=login, problem=problem)
+def sign_in_page(
+    request: Request, site: Site, target: str, login: str = "", problem: str = "", status: int = 200
+) -> Response:
+    """Return the form to sign in, with what went wrong; then *target* is opened."""
+    oidc = f"/sign-in/oidc?next={quote(target, safe='')}" if request.app.state.sign_ins.oidc is not None else ""
+    return site.templates.response(
+        "console-sign-in.html", status=status, target=target, login=login, problem=problem, oidc=oidc
+    )
 
 
 @router.post("/sign-in")
 async def submit_sign_in(request: Request, site: SiteDep, form: Form) -> Response:
     """Start a session, and open the page that was asked for."""
-    login, password, target = form.get("login", ""), form.get("password", ""), _next(form.get("next", ""))
-    if _seconds_to_wait(request):
-        return _sign_in_page(site, target, login, "Too many attempts. Wait a minute, then try again.", 429)
+    login, password, target = form.get("login", ""), form.get("password", ""), own_path(form.get("next", ""))
+    if seconds_to_wait(request):
+        return sign_in_page(request, site, target, login, "Too many attempts. Wait a minute, then try again.", 429)
     token = await anyio.to_thread.run_sync(
         lambda: users.sign_in(site.database, login, password, site.real_now()),
         limiter=request.app.state.sign_ins.hashing,
     )
     if token is None:
         problem = "The login or the password is wrong, or there were too many wrong ones. Try again in a few minutes."
-        return _sign_in_page(site, target, login, problem, 403)
-    return _signed_in(request, site, token, target)
+        return sign_in_page(request, site, target, login, problem, 403)
+    return signed_in(request, site, token, target)
 
 
-def _signed_in(request: Request, site: Site, token: str, target: str) -> Response:
+def signed_in(request: Request, site: Site, token: str, target: str) -> Response:
+    """Return the way to *target*, with the cookie of the session."""
     response = RedirectResponse(target, 303)
     scheme = request.scope["scheme"]
     response.set_cookie(
@@ -127,7 +143,7 @@ async def sign_out(request: Request, site: SiteDep) -> Response:
 @router.get("/theme/{theme}")
 async def choose_theme(request: Request, theme: str) -> Response:
     """Keep the chosen theme in a cookie, and return to the page."""
-    response = RedirectResponse(_next(request.query_params.get("next", "")), 303)
+    response = RedirectResponse(own_path(request.query_params.get("next", "")), 303)
     value = theme if theme in ("light", "dark") else ""
     response.set_cookie(THEME_COOKIE, value, max_age=31_536_000 if value else 0, httponly=True, samesite="lax")
     return response
@@ -136,7 +152,7 @@ async def choose_theme(request: Request, theme: str) -> Response:
 @router.get("/invitation/{token}")
 async def show_invitation(request: Request, token: str, site: SiteDep) -> Response:
     """Show the form for a password. Opening the link changes nothing."""
-    if _seconds_to_wait(request):
+    if seconds_to_wait(request):
         return site.templates.error_page(429)
     login = await site.in_thread(lambda: users.find_invited(site.database, token, site.real_now()))
     return _invitation_page(site, login) if login is not None else _no_invitation(site)
@@ -156,7 +172,7 @@ def _no_invitation(site: Site) -> Response:
 @router.post("/invitation/{token}")
 async def accept_invitation(request: Request, token: str, site: SiteDep, form: Form) -> Response:
     """Set the password, and sign in."""
-    if _seconds_to_wait(request):
+    if seconds_to_wait(request):
         return site.templates.error_page(429)
     login = await site.in_thread(lambda: users.find_invited(site.database, token, site.real_now()))
     if login is None:
@@ -174,10 +190,10 @@ async def accept_invitation(request: Request, token: str, site: SiteDep, form: F
         session = await anyio.to_thread.run_sync(accept, limiter=hashing)
     except InvalidState as error:
         return _invitation_page(site, login, str(error), 422)
-    return _signed_in(request, site, session, "/") if session is not None else _no_invitation(site)
+    return signed_in(request, site, session, "/") if session is not None else _no_invitation(site)
 
 
-def _next(target: str) -> str:
+def own_path(target: str) -> str:
     """Return a path of ours to open after the sign-in; another site's address becomes the first page."""
     is_path = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
     return target if is_path and "\\" not in target else "/"

@@ -141,6 +141,7 @@ def _make_context(settings: Settings, database: Database, opened: ExitStack, *, 
         track_clicks=settings.track_clicks,
         honeypot=settings.honeypot,
         spool=settings.spool,
+        templates=settings.templates,
         reply_domain=settings.reply_domain or "",
         retention=_make_retention(settings),
         inbox=Deferred(partial(_make_inbox, settings.imap_url, settings.imap_oauth))

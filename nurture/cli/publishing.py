@@ -1,9 +1,7 @@
 """Publish definitions, and show what that does to leads; versions of tracks; check and approve the policy."""
 
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
-from datetime import date
-from itertools import groupby
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,13 +12,12 @@ from nurture.app import open_app
 from nurture.cli.arguments import TemplatesOption, parse_date, templates_folder
 from nurture.cli.output import JsonOption, err, make_table, out, pluralize, print_json, print_result, print_table
 from nurture.definitions.folder import BROADCASTS, read_folder
-from nurture.domain.lead import Custodian, Queue
 from nurture.errors import InvalidDefinitions
-from nurture.journey.tracks.forecast import EMAIL
-from nurture.publishing import approval, policy_check, policy_diff, track_versions
+from nurture.publishing import approval, policy_check, policy_diff, track_versions, unpublished
 from nurture.publishing import publish as publishing
 from nurture.publishing.batch_check import find_batch_problems
-from nurture.publishing.effects import Change, Effect, Effects
+from nurture.publishing.effect_wording import COLUMNS, describe_fits, format_day, summarize, tabulate
+from nurture.publishing.effects import Effects
 from nurture.publishing.publish import PublicationPlan, PublishedChange
 from nurture.runtime.published import BROADCAST
 from nurture.settings import Settings
@@ -28,11 +25,6 @@ from nurture.settings import Settings
 _LABELS = {"sending": "the sending limits", "fields": "the declared fields"}
 
 _MAX_SHIFTS: Final = 20
-_MAX_DAYS: Final = 4
-"""An email that changes on more days than this is shown in one row, with the first and the last day."""
-
-_COLUMNS: Final = ("track", "what", "leads", "change", "was", "will be")
-
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only show what would change, and who gets what earlier, later or never.")
 ]
@@ -71,9 +63,9 @@ def publish(
                 take_in = _ask_to_take_in(publishing.publish(ctx, sources, now, only=only, dry_run=True)) or None
             changes = publishing.publish(ctx, sources, now, only=only, take_in=take_in)
             plan = PublicationPlan(changes)
-        others = publishing.find_unpublished(ctx, sources, only) if only else []
-        unlisted = {} if only else publishing.find_removed_tracks(ctx, sources)
-        kept = [] if only else publishing.find_kept_files(ctx, sources)
+        others = unpublished.find_unpublished(ctx, sources, only) if only else []
+        unlisted = {} if only else unpublished.find_removed_tracks(ctx, sources)
+        kept = [] if only else unpublished.find_kept_files(ctx, sources)
     if json:
         print_json({"changes": plan.changes, "effects": plan.effects})
         return
@@ -120,7 +112,7 @@ def _print_plan(plan: PublicationPlan, *, dry_run: bool, take_in: bool) -> None:
         for step, to in change.moved_steps.items():
             out.print(f"    leads on {step} continue at {to}")
         if change.fits or change.is_unchanged:
-            out.print(f"    {_describe_fits(change, taken_in=take_in)}")
+            out.print(f"    {describe_fits(change, taken_in=take_in)}")
         if change.activation:
             _print_approval(change)
         if change.kind == BROADCAST and not dry_run:
@@ -132,7 +124,7 @@ def _print_plan(plan: PublicationPlan, *, dry_run: bool, take_in: bool) -> None:
 
 def _print_effects(effects: Effects, changed: Container[str]) -> None:
     """Print who gets what earlier, later, never or again, by track, email and day; *changed* are tracks."""
-    until = _format_day(effects.until.date())
+    until = format_day(effects.until.date())
     if not effects.leads:
         return
     if not effects.rows:
@@ -141,95 +133,18 @@ def _print_effects(effects: Effects, changed: Container[str]) -> None:
         )
         return
     affected = f"{effects.affected:,} of {pluralize(effects.leads, 'lead')}"
-    out.print(f"\nUntil {until}, if nobody reacts, the change affects {affected}: {_summarize(effects.rows, changed)}")
-    rows = list(_rows(effects))
-    out.print(make_table(_COLUMNS, rows, right=("leads",), whole=("leads", "change")))
-
-
-def _summarize(rows: Sequence[Effect], changed: Container[str]) -> str:
-    """Return the main effects in one line: "6 get an email at the next run, 7 skip 02b-case"."""
-    at_next_run = sum(row.leads for row in rows if row.at_next_run and row.what == EMAIL)
-    parts = [f"{at_next_run:,} get an email at the next run"] if at_next_run else []
-    for (change, what, name), found in groupby(sorted(rows, key=_kind), key=_kind):
-        count = sum(row.leads for row in found)
-        if change == Change.SKIPPED:
-            parts.append(f"{count:,} skip {name}")
-        elif change == Change.NEW and what == Custodian.TRACK and name in changed:
-            parts.append(f"{count:,} newly enter {name}")
-        elif change == Change.NEVER and what == EMAIL:
-            parts.append(f"{count:,} never get {name}")
-        elif change == Change.AGAIN:
-            parts.append(f"{count:,} get {name} again")
-    return ", ".join(parts) or "the days change"
-
-
-def _kind(row: Effect) -> tuple[str, str, str]:
-    return row.change, row.what, row.name
-
-
-def _rows(effects: Effects) -> Iterator[tuple[object, ...]]:
-    for _, found in groupby(effects.rows, key=lambda row: (row.track, row.what, row.name, row.change)):
-        rows = list(found)
-        for part in [[row] for row in rows] if len(rows) <= _MAX_DAYS else [rows]:
-            first, leads = part[0], sum(row.leads for row in part)
-            before = _format_days([row.before for row in part], effects, first.change)
-            after = _format_days([row.after for row in part], effects, first.change)
-            if any(row.at_next_run for row in part):
-                after = "at the next run" if all(row.at_next_run for row in part) else f"at the next run, or {after}"
-            if first.change in (Change.NEW, Change.AGAIN, Change.SKIPPED):
-                before = "-"
-            if first.change in (Change.NEVER, Change.SKIPPED):
-                after = "not at all" if first.change == Change.NEVER else "they are past it"
-            yield first.track, _describe(first), leads, first.change.value, before, after
-
-
-def _describe(row: Effect) -> str:
-    match row.what:
-        case "email":
-            return row.name
-        case Custodian.TRACK:
-            return f"moves to {row.name}"
-        case Custodian.QUEUE:
-            return "goes to sales" if row.name == Queue.HAND_OFF else f"goes to the queue {row.name}"
-        case Custodian.RESTING:
-            return f"rests: {row.name}"
-        case _:
-            return f"is closed as {row.name}"
-
-
-def _format_days(days: Sequence[date | None], effects: Effects, change: Change) -> str:
-    known = sorted(day for day in days if day is not None)
-    texts = list(dict.fromkeys(_format_day(day) for day in (*known[:1], *known[-1:])))
-    if len(known) < len(days) and change in (Change.EARLIER, Change.LATER):
-        texts = [*texts[:1], f"after {_format_day(effects.until.date())}"]
-    return " to ".join(texts)
-
-
-def _format_day(day: date) -> str:
-    """Format a day without its year: a forecast ends before that matters."""
-    return f"{day:%a} {day.day} {day:%b}"
+    out.print(f"\nUntil {until}, if nobody reacts, the change affects {affected}: {summarize(effects.rows, changed)}")
+    rows = list(tabulate(effects))
+    out.print(make_table(COLUMNS, rows, right=("leads",), whole=("leads", "change")))
 
 
 def _ask_to_take_in(changes: Sequence[PublishedChange]) -> bool:
     """Ask whether leads move that are on other tracks; without such leads there is nothing to ask."""
     moving = [one for one in changes if any(track for track in one.fits)]
     for one in moving:
-        out.print(f"track {one.name}: {_describe_fits(one, taken_in=True)}")
+        out.print(f"track {one.name}: {describe_fits(one, taken_in=True)}")
     return bool(moving) and typer.confirm(
         "Move those that are on other tracks now, in sets 15 minutes apart?", default=False
-    )
-
-
-def _describe_fits(change: PublishedChange, *, taken_in: bool) -> str:
-    named = [f"{count:,} {f'on {track}' if track else 'new'}" for track, count in sorted(change.fits.items())]
-    total = sum(change.fits.values())
-    if not total:
-        return "no known lead fits that is not on it"
-    text = f"{'1 lead fits' if total == 1 else f'{total:,} leads fit'}: {', '.join(named)}"
-    if taken_in or not any(change.fits):
-        return text
-    return (
-        f"{text}. Those on other tracks stay there until they no longer fit, and later fit again. --take-in moves them"
     )
 
 

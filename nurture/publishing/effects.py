@@ -72,12 +72,16 @@ class Effect(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The effects until *until* on *leads* that are on the changed tracks, or would enter them; *affected* of them."""
+    """The effects until *until* on *leads* that are on the changed tracks, or would enter them; *affected* of them.
+
+    *concerned* is larger than *leads* if only some of them were looked at.
+    """
 
     until: datetime
     leads: int
     affected: int
     rows: tuple[Effect, ...]
+    concerned: int
 
 
 class _Row(NamedTuple):
@@ -98,17 +102,21 @@ def forecast_effects(
     entering: Sequence[KnownLead],
     now: datetime,
     days: int = FORECAST_DAYS,
+    limit: int | None = None,
 ) -> Effects:
     """Compare the forecasts of the leads concerned with the definitions in force and with *new*, for *days*.
 
-    Concerned are the leads on *changed* tracks, also interrupted stays there, and those that are *entering* them.
+    Concerned are the leads on *changed* tracks, also interrupted stays there, and those that are *entering* them; of
+    more than *limit*, as many at equal distances.
     """
     old, until = ctx.definitions.current(tx), now + timedelta(days=days)
     compared = _Comparison(old, new, now, until, frozenset(changed))
     rows: Counter[_Row] = Counter()
     examples: dict[_Row, list[int]] = defaultdict(list)
     affected = 0
-    forecasts = forecast_change(ctx, tx, new, changed, entering, now, until)
+    ids = find_concerned_leads(tx, changed, entering)
+    chosen = ids if limit is None or len(ids) <= limit else [ids[place * len(ids) // limit] for place in range(limit)]
+    forecasts = forecast_change(ctx, tx, new, changed, entering, now, until, chosen)
     for lead, was, will_be in forecasts:
         found = list(compared.find_rows(lead, was, will_be))
         affected += bool(found)
@@ -118,7 +126,7 @@ def forecast_effects(
                 examples[row].append(lead.view.lead.id)
     ordered = sorted(rows, key=compared.order)
     effects = tuple(Effect(*row, leads=rows[row], examples=tuple(examples[row])) for row in ordered)
-    return Effects(until, len(forecasts), affected, effects)
+    return Effects(until, len(forecasts), affected, effects, len(ids))
 
 
 def forecast_change(
@@ -129,15 +137,21 @@ def forecast_change(
     entering: Sequence[KnownLead],
     now: datetime,
     until: datetime,
+    ids: Sequence[int] | None = None,
 ) -> list[tuple[LeadSnapshot, Forecast, Forecast]]:
-    """Return the leads concerned, each with its forecasts with the definitions in force and with *new*."""
+    """Return the leads *ids*, else all concerned, each with its forecasts with the definitions in force and *new*."""
     old, entries = ctx.definitions.current(tx), {one.lead_id: one for one in entering}
-    ids = sorted({*enrollment_queries.list_leads_on(tx, changed), *entries})
+    ids = find_concerned_leads(tx, changed, entering) if ids is None else ids
     before = _load(ctx, tx, old, {**old.programs, **new.programs}, ids, now)
     after = [(_publish_to(lead, changed, entries.get(lead.view.lead.id), now), country) for lead, country in before]
     was = forecast_all(before, old, now, until, ctx.holidays)
     will_be = forecast_all(after, new, now, until, ctx.holidays)
     return [(lead, one, other) for (lead, _), one, other in zip(before, was, will_be, strict=True)]
+
+
+def find_concerned_leads(tx: Transaction, changed: Sequence[str], entering: Sequence[KnownLead]) -> list[int]:
+    """Return the ids of the leads on *changed* tracks and of those that are *entering* them, in order."""
+    return sorted({*enrollment_queries.list_leads_on(tx, changed), *(one.lead_id for one in entering)})
 
 
 def _load(

@@ -1,6 +1,6 @@
 """Check all definitions, and publish the changed ones as new immutable versions."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -20,7 +20,7 @@ from nurture.errors import InvalidDefinitions, InvalidState, NotFound, suggest
 from nurture.journey.broadcasts import queries as broadcast_queries
 from nurture.journey.handoff import sla_emails
 from nurture.journey.handoff.waiting import emails as waiting_emails
-from nurture.journey.leads import enrollment_queries, stop_queries
+from nurture.journey.leads import enrollment_queries
 from nurture.journey.routing import lead_question
 from nurture.journey.tracks import touch_email
 from nurture.journey.tracks.take_in import KnownLead, count_fits, has_changed, survey_known_leads
@@ -48,7 +48,7 @@ BRIEF_VARIABLES = frozenset(
 )
 """The names that a brief may use, besides the fields of the lead."""
 
-_SINGLE_FILES = {SENDING: SENDING_FILE, FIELDS: "fields.yaml"}
+SINGLE_FILES = {SENDING: SENDING_FILE, FIELDS: "fields.yaml"}
 """The file of each publication that consists of one."""
 
 QUESTION_VARIABLES = touch_email.KNOWN_VARIABLES | {"question.url", "question.text", "question.field"}
@@ -180,18 +180,28 @@ def publish(
 
 
 def preview_effects(
-    ctx: AppContext, sources: Sources, now: datetime, *, only: Collection[str] = (), take_in: bool | None = None
+    ctx: AppContext,
+    sources: Sources,
+    now: datetime,
+    *,
+    only: Collection[str] = (),
+    take_in: bool | None = None,
+    limit: int | None = None,
 ) -> PublicationPlan:
-    """Return what `publish` would change, and what that does to the leads if nobody acts. Raises as `publish`."""
+    """Return what `publish` would change, and what that does to the leads if nobody acts. Raises as `publish`.
+
+    With *limit*, only so many leads are forecast, and audiences are asked of ten times as many.
+    """
     loaded = load_publishable(sources, only)
     _check_territories(ctx, loaded, now)
     with ctx.database.read() as tx:
-        return plan_effects(ctx, tx, loaded, now, only=only, take_in=take_in)
+        return plan_effects(ctx, tx, loaded, now, only=only, take_in=take_in, limit=limit)
 
 
 def load_publishable(sources: Sources, only: Collection[str]) -> ProjectDefinitions:
     """Return the definitions of a folder, reduced to the tracks and broadcasts *only* if any are named."""
-    problems = [one for one in faults(check_definitions(sources)) if not only or _concerns(one, only)]
+    problems = faults(check_definitions(sources))
+    problems = find_concerned(problems, only) if only else problems
     if problems:
         raise InvalidDefinitions(problems)
     if not only:
@@ -211,6 +221,11 @@ def reduce_to(loaded: ProjectDefinitions, only: Collection[str]) -> ProjectDefin
     )
     reduced = replace(loaded, tracks=tracks, broadcasts=broadcasts, unversioned_policy=None)
     return replace(reduced, policy_digest="", sending_digest="", fields_digest="")
+
+
+def find_concerned(problems: Iterable[Problem], only: Collection[str]) -> list[Problem]:
+    """Return the problems in the tracks and broadcasts *only*, or in files that all of them use."""
+    return [one for one in problems if _concerns(one, only)]
 
 
 def _concerns(problem: Problem, only: Collection[str]) -> bool:
@@ -259,14 +274,16 @@ def plan_effects(
     *,
     only: Collection[str] = (),
     take_in: bool | None = None,
+    limit: int | None = None,
 ) -> PublicationPlan:
-    """Return what publishing *loaded* would change, and what that does to the leads if nobody acts."""
-    plan = plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=True)
+    """Return what publishing *loaded* would change, and what that does to the leads; see `preview_effects`."""
+    asked = 10 * limit if limit is not None else None
+    plan = plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=True, limit=asked)
     names, current = [one.name for one in plan.changes if one.kind == "track"], ctx.definitions.find_current(tx)
     if current is None or not names:
         return plan
     new = replace(current, programs=plan.programs)
-    return replace(plan, effects=forecast_effects(ctx, tx, new, names, plan.entering, now))
+    return replace(plan, effects=forecast_effects(ctx, tx, new, names, plan.entering, now, limit=limit))
 
 
 def plan_changes(
@@ -278,8 +295,9 @@ def plan_changes(
     only: Collection[str],
     take_in: bool | None,
     dry_run: bool,
+    limit: int | None = None,
 ) -> PublicationPlan:
-    """Find what changed, and ask the new and changed audiences which known leads they take."""
+    """Find what changed, and ask the new and changed audiences which known leads they take; in a dry run of *limit*."""
     asked = only if take_in is not None else ()
     changes = _find_changes(ctx, tx, loaded, asked)
     _require_compatible_tracks(ctx, tx, loaded)
@@ -293,7 +311,9 @@ def plan_changes(
         _require_published_destinations(programs, new)
     changed = [one for name, one in new.items() if name in asked or has_changed(one, current.programs.get(name))]
     taken = bool(take_in)
-    entering = survey_known_leads(ctx, tx, changed, programs, current.policy, now, take_in=taken, dry_run=dry_run)
+    entering = survey_known_leads(
+        ctx, tx, changed, programs, current.policy, now, take_in=taken, dry_run=dry_run, limit=limit
+    )
     fits = count_fits(entering)
     changes = [replace(one, fits=dict(fits.get(one.name, {}))) if one.kind == "track" else one for one in changes]
     return PublicationPlan(changes, programs, entering)
@@ -305,38 +325,6 @@ def _require_published_destinations(programs: Mapping[str, Program], new: Mappin
             raise InvalidState(
                 f"Track {name} leads to {to}, which is not published. Publish both: `nurture publish {name} {to}`."
             )
-
-
-def find_removed_tracks(ctx: AppContext, sources: Sources) -> dict[str, int]:
-    """Return the published tracks that are missing in *sources* and not stopped, and the number of leads on each.
-
-    They stay published and still enroll leads: the folder may have been deleted by mistake.
-    """
-    with ctx.database.read() as tx:
-        published = [row.name for row in publication_queries.load_newest_versions(tx) if row.kind == "track"]
-        leads_per_step = enrollment_queries.count_leads_by_step(tx)
-        stops = stop_queries.load_stops(tx)
-    removed = [name for name in published if f"tracks/{name}/track.yaml" not in sources and name not in stops]
-    return {name: sum(count for (on, _), count in leads_per_step.items() if on == name) for name in removed}
-
-
-def find_unpublished(ctx: AppContext, sources: Sources, only: Collection[str]) -> list[str]:
-    """Return what else than the tracks *only* differs from its published version, as far as it can be read."""
-    loaded = read_all.read(sources)[0]
-    digests = {("track", name): track.digest for name, track in loaded.tracks.items() if name not in only}
-    digests |= {(BROADCAST, name): one.digest for name, one in loaded.broadcasts.items() if name not in only}
-    digests |= {(POLICY, POLICY): loaded.policy_digest, (SENDING, SENDING): loaded.sending_digest}
-    digests[FIELDS, FIELDS] = loaded.fields_digest
-    with ctx.database.read() as tx:
-        published = {(row.kind, row.name): row.digest for row in publication_queries.load_newest_versions(tx)}
-    return sorted(name for (kind, name), digest in digests.items() if digest and published.get((kind, name)) != digest)
-
-
-def find_kept_files(ctx: AppContext, sources: Sources) -> list[str]:
-    """Return the files whose published version stays in force because *sources* have none."""
-    with ctx.database.read() as tx:
-        published = {row.kind for row in publication_queries.load_newest_versions(tx)}
-    return [path for kind, path in _SINGLE_FILES.items() if kind in published and path not in sources]
 
 
 def _wake(tx: Transaction, changes: Sequence[PublishedChange], now: datetime) -> None:
@@ -415,9 +403,9 @@ def _insert_versions(
     for change in changes:
         if change.kind == POLICY:
             digest, files = loaded.policy_digest, loaded.sources_of_policy()
-        elif change.kind in _SINGLE_FILES:
+        elif change.kind in SINGLE_FILES:
             digest = loaded.sending_digest if change.kind == SENDING else loaded.fields_digest
-            files = loaded.source_of(_SINGLE_FILES[change.kind])
+            files = loaded.source_of(SINGLE_FILES[change.kind])
         else:
             digest, files = loaded.definition(change.name).digest, loaded.sources_of(change.name)
         rows.append((change.kind, change.name, change.version, digest, dict(files)))

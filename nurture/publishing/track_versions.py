@@ -21,11 +21,16 @@ def list_versions(ctx: AppContext, track: str) -> list[ListedVersion]:
     return found
 
 
-def preview_roll_back(ctx: AppContext, track: str, version: int, now: datetime) -> PublicationPlan:
-    """Return what `roll_back` would change, and what that does to the leads if nobody acts. Raises as it."""
+def preview_roll_back(
+    ctx: AppContext, track: str, version: int, now: datetime, limit: int | None = None
+) -> PublicationPlan:
+    """Return what `roll_back` would change, and what that does to the leads if nobody acts. Raises as it.
+
+    *limit* is that of `preview_effects`.
+    """
     with ctx.database.read() as tx:
         loaded = _load(tx, track, version)
-        plan = plan_effects(ctx, tx, loaded, now, only=[track])
+        plan = plan_effects(ctx, tx, loaded, now, only=[track], limit=limit)
     _require_change(plan.changes, track, version)
     return plan
 

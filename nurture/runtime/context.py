@@ -54,11 +54,11 @@ class AppContext:
     *base_url*: public URL of our pages, "" if none are served. *installation_id*: distinguishes our email from
     another installation's. *batch_size*: leads per sweep transaction. *beat_interval*: time between heartbeats.
     *track_clicks*: rewrite links in email to our redirect; *honeypot*: add a link that no reader sees. *spool*:
-    folder for signals that arrive while the database is busy. *reply_domain*: domain of `reply+TOKEN@` addresses,
-    "" if replies are not routed to us; *inbox*: mailbox to read them from. *retention*: how long data is kept.
-    *notifiers*: by name; None sends notices through *provider*, as on a virtual clock. *message_kinds*: what can be
-    sent, by name. *erasures*: what stages do about erased leads. *mail_reader*: parses inbound email in a separate
-    process.
+    folder for signals that arrive while the database is busy. *templates*: folder of definitions. *reply_domain*:
+    domain of `reply+TOKEN@` addresses, "" if replies are not routed to us; *inbox*: mailbox to read them from.
+    *retention*: how long data is kept. *notifiers*: by name; None sends notices through *provider*, as on a virtual
+    clock. *message_kinds*: what can be sent, by name. *erasures*: what stages do about erased leads. *mail_reader*:
+    parses inbound email in a separate process.
 
     What reaches outside is given as a value, or as a `Deferred` that builds it when it is first used.
     """
@@ -75,6 +75,7 @@ class AppContext:
     track_clicks: bool = True
     honeypot: bool = True
     spool: Path = Path("spool")
+    templates: Path = Path("templates")
     reply_domain: str = ""
     retention: Retention = field(default_factory=Retention)
     inbox: DeferredField[Inbox | None] = DeferredField(None)

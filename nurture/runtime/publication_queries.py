@@ -135,6 +135,21 @@ def find_version(tx: Transaction, kind: str, name: str, version: int) -> Publish
     return PublishedVersion._make(row) if row is not None else None
 
 
+class VersionDetail(NamedTuple):
+    """The files of a version, by path under templates/, when it was published, and by whom: "" for the command line."""
+
+    sources: Mapping[str, str]
+    published_at: datetime
+    published_by: str
+
+
+def load_details(tx: Transaction, ids: Sequence[int]) -> Mapping[int, VersionDetail]:
+    """Return the details of the versions *ids*."""
+    columns = (publication.c.id, publication.c.sources, publication.c.published_at, publication.c.published_by)
+    rows = tx.execute(select(*columns).where(publication.c.id.in_(ids)))
+    return {row[0]: VersionDetail._make(row[1:]) for row in rows}
+
+
 def load_sources(tx: Transaction, publication_id: int) -> Mapping[str, str]:
     """Return the files of a version, by path under templates/."""
     found: Mapping[str, str] = tx.execute(

@@ -13,7 +13,8 @@ from nurture.db.engine import Database
 from nurture.errors import InvalidDefinitions, InvalidState
 from nurture.journey.delivery import run
 from nurture.journey.tracks import advance
-from nurture.publishing.publish import PublishedChange, check_definitions, find_removed_tracks, publish
+from nurture.publishing.publish import PublishedChange, check_definitions, publish
+from nurture.publishing.unpublished import find_removed_tracks
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.observe import RecordingProvider, all_rows, custody, messages, one, rows, worker_context, write

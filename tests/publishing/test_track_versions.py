@@ -12,7 +12,8 @@ from nurture.errors import InvalidDefinitions, InvalidState, NotFound
 from nurture.journey.leads.enrollment_queries import load_exclusions
 from nurture.publishing import track_versions
 from nurture.publishing.effects import Change
-from nurture.publishing.publish import find_unpublished, publish
+from nurture.publishing.publish import publish
+from nurture.publishing.unpublished import find_unpublished
 from nurture.runtime.context import AppContext
 from nurture.runtime.publication_queries import insert_versions
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules

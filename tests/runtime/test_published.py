@@ -9,7 +9,8 @@ import pytest
 
 from nurture.db.engine import Database
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
-from nurture.publishing.publish import PublishedChange, find_kept_files, publish
+from nurture.publishing.publish import PublishedChange, publish
+from nurture.publishing.unpublished import find_kept_files
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules

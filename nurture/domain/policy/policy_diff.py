@@ -45,11 +45,12 @@ def diff_policies(old: Policy, new: Policy) -> list[Difference]:
     for one in fields(Policy):
         if one.name not in _IGNORED_FIELDS:
             label = _LABELS.get(one.name, one.name.replace("_", " "))
-            found += _diff_values(label, getattr(old, one.name), getattr(new, one.name))
+            found += diff_values(label, getattr(old, one.name), getattr(new, one.name))
     return found
 
 
-def _diff_values(location: str, before: Any, after: Any) -> Iterator[Difference]:
+def diff_values(location: str, before: Any, after: Any) -> Iterator[Difference]:
+    """Yield every difference between two values of a definition; *location* says where they are."""
     if before == after:
         return
     keyed_was, keyed_now = _by_name(before), _by_name(after)
@@ -63,7 +64,7 @@ def _diff_values(location: str, before: Any, after: Any) -> Iterator[Difference]
         for one in fields(before):
             if one.init and one.name not in _IGNORED_FIELDS:
                 inner = location if one.name == "when" else f"{location}, {one.name.replace('_', ' ')}"
-                yield from _diff_values(inner, getattr(before, one.name), getattr(after, one.name))
+                yield from diff_values(inner, getattr(before, one.name), getattr(after, one.name))
     else:
         yield Difference(location, describe_value(before), describe_value(after))
 
@@ -76,7 +77,7 @@ def _diff_mappings(location: str, before: Mapping[str, Any], after: Mapping[str,
         elif name not in before:
             yield Difference(label, None, describe_value(after[name]))
         else:
-            yield from _diff_values(label, before[name], after[name])
+            yield from diff_values(label, before[name], after[name])
     order = [name for name in before if name in after]
     other = [name for name in after if name in before]
     if order != other:

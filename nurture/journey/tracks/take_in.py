@@ -52,14 +52,16 @@ def survey_known_leads(
     *,
     take_in: bool,
     dry_run: bool = False,
+    limit: int | None = None,
 ) -> list[KnownLead]:
     """Ask the *changed* audiences of every known lead, and return those that fit; *programs* are all tracks.
 
     With *take_in* they become due, set by set. Without it, those on another track enter only after the audience was
-    once false for them. A *dry_run* writes nothing. Leads that time alone will make fit become due then.
+    once false for them. A *dry_run* writes nothing, and stops after the batch with which *limit* leads were asked.
+    Leads that time alone will make fit become due then.
     """
     found: list[KnownLead] = []
-    taken = 0
+    taken = asked = 0
     if changed and not dry_run:
         enrollment_queries.clear_exclusions(tx, [one.track for one in changed])
     for batch in _ask_known_leads(ctx, tx, changed, programs, policy, now, renewed=True):
@@ -77,6 +79,9 @@ def survey_known_leads(
             custody.bring_due_forward(tx, [(one.lead_id, one.due_at) for one in planned if one.due_at is not None])
             excluded = [(one.lead_id, track, now) for one in planned for track in one.excluded_from]
             enrollment_queries.exclude(tx, excluded)
+        asked += len(batch)
+        if dry_run and limit is not None and asked >= limit:
+            break
     return found
 
 

@@ -12,7 +12,8 @@ from nurture.db.engine import Database
 from nurture.db.tables.leads import lead
 from nurture.formats.lead_item import InvalidItem, ItemReader
 from nurture.journey.intake.import_file import import_file
-from nurture.publishing.publish import find_kept_files, publish
+from nurture.publishing.publish import publish
+from nurture.publishing.unpublished import find_kept_files
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, make_context, sample_rules
 

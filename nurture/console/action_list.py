@@ -8,6 +8,7 @@ from nurture.console.clock_actions import CLOCK_ACTIONS
 from nurture.console.filter_actions import FILTER_ACTIONS
 from nurture.console.importing.import_actions import IMPORT_ACTIONS
 from nurture.console.lead_actions import LEAD_ACTIONS, MARKETING
+from nurture.console.publish_actions import PUBLISH_ACTIONS
 from nurture.console.rep_actions import REP_ACTIONS
 from nurture.console.user_actions import USER_ACTIONS
 from nurture.domain.delivery.stops import ALL_TRACKS
@@ -44,6 +45,7 @@ _ALL: Final = (
     *LEAD_ACTIONS,
     *FILTER_ACTIONS,
     *REP_ACTIONS,
+    *PUBLISH_ACTIONS,
     *USER_ACTIONS,
     *CLOCK_ACTIONS,
     *IMPORT_ACTIONS,

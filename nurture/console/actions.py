@@ -48,6 +48,10 @@ class ObjectKind(StrEnum):
     TRACK = "track"
     MAIL = "mail"
     """All mail: there is one, and its id is ``all``."""
+    FOLDER = "folder"
+    """The folder of definitions: there is one, and its id is ``all``."""
+    POLICY = "policy"
+    """A version of the sales policy, by its number."""
     USER = "user"
     """A user of the console, by login."""
     CLOCK = "clock"
@@ -66,6 +70,9 @@ class FieldKind(StrEnum):
     LONG_TEXT = "long text"
     DATE = "date"
     CHOICE = "choice"
+    """One of the choices; the page leaves the field out by giving none."""
+    HIDDEN = "hidden"
+    """What the page gives as the only choice; nobody enters it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,10 @@ def _may_act_on_offer(tx: Transaction, user: User, target: str) -> bool:
     return offer_id is not None and action_queries.has_offer(tx, offer_id, user.rep)
 
 
+def _may_act_on_the_one(_tx: Transaction, user: User, target: str) -> bool:
+    return target == "all" and user.role != Role.REP
+
+
 def _may_act_on_track(_tx: Transaction, user: User, target: str) -> bool:
     return bool(target) and user.role != Role.REP
 
@@ -171,8 +182,10 @@ OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.FILTER: lambda _tx, user, target: len(target) < _MAX_OBJECT_LENGTH and user.role != Role.REP,
     ObjectKind.SAVED_FILTER: _may_act_on_saved_filter,
     ObjectKind.UPLOAD: lambda _tx, user, target: uploads.is_id(target) and user.role != Role.REP,
-    ObjectKind.MAIL: lambda _tx, user, target: target == "all" and user.role != Role.REP,
     ObjectKind.CLOCK: lambda _tx, user, target: target == "world" and user.role != Role.REP,
+    ObjectKind.MAIL: _may_act_on_the_one,
+    ObjectKind.FOLDER: _may_act_on_the_one,
+    ObjectKind.POLICY: _may_act_on_track,
 }
 
 

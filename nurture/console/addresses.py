@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from nurture.definitions.folder import BROADCASTS
 from nurture.errors import NotFound
 from nurture.journey.leads.find import parse_id
 from nurture.reporting.console.lead_list_queries import LeadFilter
@@ -44,6 +45,16 @@ def of_sent_email(message_id: int) -> str:
 def of_upload(upload_id: str) -> str:
     """Return the address of an uploaded file."""
     return f"/import/{upload_id}"
+
+
+def of_change(kind: str, name: str) -> str:
+    """Return the address of what would change if a definition was published."""
+    return f"/changes/{kind}/{quote(name.removeprefix(BROADCASTS), safe='')}"
+
+
+def of_versions(track: str, **query: object) -> str:
+    """Return the address of the versions of a track."""
+    return _with_query(f"/tracks/{quote(track, safe='')}/versions", query)
 
 
 def of_leads(chosen: LeadFilter, before: int | None = None) -> str:

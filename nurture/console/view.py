@@ -180,7 +180,10 @@ class View:
             components.heading(label)
             with ui.element("form") as form:
                 for field in action.fields:
-                    drawn = _draw_field(field, choices.get(field.name, field.choices))
+                    options = choices.get(field.name, field.choices)
+                    if field.kind is FieldKind.CHOICE and not options and not field.required:
+                        continue
+                    drawn = _draw_field(field, options)
                     drawn.props("autofocus" if field is action.fields[0] else "")
                 said = components.block("problems")
                 with components.block("buttons"):
@@ -242,6 +245,10 @@ def _say(place: AbstractContextManager[Element], content: str, kind: str) -> Non
 
 def _draw_field(field: Field, choices: tuple[str, ...]) -> Element:
     identifier = f"field-{field.name}"
+    if field.kind is FieldKind.HIDDEN:
+        drawn = ui.element("input").props("type=hidden")
+        drawn.props["name"], drawn.props["value"] = field.name, choices[0]
+        return drawn
     components.write("label", field.label).props["for"] = identifier
     match field.kind:
         case FieldKind.CHOICE if len(choices) == 1:

@@ -22,6 +22,7 @@ from nurture.console.site import COOKIE
 from nurture.console.users import Role
 from nurture.db import schema
 from nurture.db.engine import Database
+from nurture.definitions.folder import write_texts
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 
@@ -115,6 +116,8 @@ def make_world(folder: Path) -> ConsoleWorld:
     sources["sales/policy.yaml"] = policy + "managers: [{id: maya, name: Maya, email: maya@house.example}]\n"
     ctx = make_context(database, folder, rules=sources)
     ctx.spool = folder / "spool"
+    ctx.templates = folder / "templates"
+    write_texts(ctx.templates, sources)
     ids = {
         "dana": add_lead(ctx, email="dana@people.example", full_name="Dana Miller", demo_requested=True),
         "erik": add_lead(ctx, email="erik@people.example", full_name="Erik Holm", demo_requested=True),
@@ -139,8 +142,8 @@ def make_world(folder: Path) -> ConsoleWorld:
 def serve_console(world: ConsoleWorld, command: tuple[str, ...] = _SERVE, **environment: str) -> Iterator[ConsoleWorld]:
     """Run the console on the world's database while the block runs."""
     url = str(world.ctx.database.url.render_as_string(hide_password=False))
-    variables = {**os.environ, "NURTURE_DATABASE_URL": url, "NURTURE_SPOOL": str(world.ctx.spool)}
-    variables |= environment
+    own = {"NURTURE_DATABASE_URL": url, "NURTURE_SPOOL": str(world.ctx.spool)}
+    variables = {**os.environ, **own, "NURTURE_TEMPLATES": str(world.ctx.templates), **environment}
     with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:

@@ -76,14 +76,14 @@ def test_a_new_and_a_missing_track_are_named(ctx: AppContext) -> None:
     assert states == {"new": State.NEW, "welcome": State.REMOVED}
 
 
-def test_a_change_of_the_policy_is_told_in_its_words(ctx: AppContext) -> None:
+def test_a_change_of_the_policy_has_its_words(ctx: AppContext) -> None:
     write(ctx, "sales/policy.yaml", "accept_within: 1 day", "accept_within: 2 days")
     (change,) = compare(ctx).changes
     assert change.label == "the sales policy"
     assert any("1 day" in one and "2 days" in one for one in change.words)
 
 
-def test_a_missing_folder_is_told(ctx: AppContext) -> None:
+def test_a_missing_folder_is_reported(ctx: AppContext) -> None:
     ctx.templates = ctx.templates / "nowhere"
     assert "there is no folder" in compare(ctx).unreadable
 

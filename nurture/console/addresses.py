@@ -1,7 +1,7 @@
 """The addresses of the pages: built and read here, so that each can be sent to a colleague."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -55,6 +55,11 @@ def of_change(kind: str, name: str) -> str:
 def of_versions(track: str, **query: object) -> str:
     """Return the address of the versions of a track."""
     return _with_query(f"/tracks/{quote(track, safe='')}/versions", query)
+
+
+def of_day(day: date) -> str:
+    """Return the address of a day of the calendar."""
+    return f"/calendar/{day}"
 
 
 def of_leads(chosen: LeadFilter, before: int | None = None) -> str:

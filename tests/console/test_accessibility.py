@@ -35,7 +35,7 @@ def address(world: ConsoleWorld, path: str) -> str:
     values |= {"{message_id}": str(world.ids["hello"]), "{account_id}": str(world.ids["quay"])}
     if "{upload_id}" in path:
         values["{upload_id}"] = world.upload_with_question
-    values |= {"{kind}": "track", "{name}": "welcome"}
+    values |= {"{kind}": "track", "{name}": "welcome", "{day}": "2026-01-06"}
     for name, value in values.items():
         path = path.replace(name, value)
     return path

@@ -7,7 +7,7 @@ couples leads is left out: ceilings of an hour, limits of sender domains, and re
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Final, NamedTuple
@@ -49,11 +49,20 @@ class ForecastEvent(NamedTuple):
     visit: int = 1
 
 
+class ForecastMove(NamedTuple):
+    """An email of *track* that comes at *at* and not on the day before; *text* says to which day and why."""
+
+    at: datetime
+    track: str
+    text: str
+
+
 class Forecast(NamedTuple):
-    """What happens to one lead, in order, and how it stands at the end."""
+    """What happens to one lead, in order, how it stands at the end, and which emails another day gets."""
 
     events: tuple[ForecastEvent, ...]
     end: LeadSnapshot
+    moves: tuple[ForecastMove, ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,6 +74,8 @@ class _Sweep:
     definitions: Definitions
     holidays: Holidays
     events: list[ForecastEvent]
+    moves: dict[tuple[str, str, int], ForecastMove] = field(default_factory=dict)
+    """By track, step and visit: a decision is repeated while an email waits."""
     planned: NewMessage | None = None
     """The email that was planned last, unless it is that of the snapshot."""
     piece: str = ""
@@ -91,11 +102,13 @@ class _Sweep:
         view = _refresh(before.view, self.holidays(self.country, now), now)
         before = replace(before, view=view) if view is not before.view else before
         transitions = _Transitions(self.definitions, now, "forecast")
+        moved = Counter[str]()
         if view.custodian is Custodian.TRACK:
-            advance_lead(before, transitions, Counter())
+            advance_lead(before, transitions, moved)
         else:
             classify_lead(before, transitions)
         self.lead = apply_changes(before, transitions.changes, now)
+        self._note_moves(moved, transitions.changes)
         self._note_content(transitions.changes)
         moved_to = (self.lead.view.custodian, self.lead.ref)
         if moved_to != (view.custodian, before.ref) and moved_to[0] is not Custodian.INTAKE:
@@ -103,6 +116,15 @@ class _Sweep:
             step, visit = (position.step, position.visit) if position is not None else ("", 1)
             track = view.enrollment.track if view.enrollment is not None else ""
             self.events.append(ForecastEvent(now, moved_to[0], moved_to[1], track, step, visit))
+
+    def _note_moves(self, moved: Counter[str], changes: Changes) -> None:
+        enrollment = self.lead.view.enrollment
+        for text in moved if enrollment is not None else ():
+            assert enrollment is not None  # as above
+            at = next((one.send_at for one in changes.new_messages), self.lead.due_at)
+            if at is not None:
+                key = enrollment.track, enrollment.position.step, enrollment.position.visit
+                self.moves[key] = ForecastMove(at, enrollment.track, text)
 
     def _note_content(self, changes: Changes) -> None:
         """Note the piece of content of a planned email, or that it was cancelled before it went."""
@@ -162,7 +184,7 @@ def forecast(
     while (next_at := sweep.next_at()) is not None and next_at <= until and decided < _MAX_DECISIONS_AT_ONCE:
         at, decided = (next_at, 0) if next_at > at else (at, decided + 1)
         sweep.run_at(at)
-    return Forecast(tuple(sweep.events), sweep.lead)
+    return Forecast(tuple(sweep.events), sweep.lead, tuple(sweep.moves.values()))
 
 
 def find_email(definitions: Definitions, track: str, touch: Touch) -> str:

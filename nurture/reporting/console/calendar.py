@@ -1,0 +1,266 @@
+"""The next 28 days as the planner makes them if nobody acts: emails by day and track, what is moved, hand-offs.
+
+All leads are forecast up to a limit; of more, a sample, and its counts are multiplied. Days are those of each lead's
+zone.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from nurture.db.transaction import Transaction
+from nurture.domain.lead import Custodian, Queue
+from nurture.domain.planning import broadcasts
+from nurture.domain.planning.calendar import Holidays, to_local
+from nurture.domain.policy.policy import Policy
+from nurture.domain.policy.team import Rep
+from nurture.journey.broadcasts import queries as broadcast_queries
+from nurture.journey.leads import history_queries, snapshot
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.routing import queries as routing_queries
+from nurture.journey.routing.availability import is_active
+from nurture.journey.routing.queries import LeaveRow
+from nurture.journey.tracks.advance import load_for_planner
+from nurture.journey.tracks.forecast import EMAIL, Forecast
+from nurture.journey.tracks.forecast_groups import forecast_all
+from nurture.reporting.console import calendar_queries
+from nurture.reporting.leads import LeadRow, describe_rows
+from nurture.runtime import publication_queries
+from nurture.runtime.context import AppContext
+from nurture.runtime.published import BROADCAST, Definitions
+
+DAYS: Final = 28
+MAX_FORECAST: Final = 500
+"""How many leads are forecast for a page; see `Sample`."""
+
+MAX_LISTED: Final = 100
+_MOVED: Final = re.compile(r"moved to [^;]+")
+_HOLIDAY: Final = "a public holiday"
+"""How the planner names the holiday that moves an email; the calendar says whose it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """How many leads are on a track or come up until the end, and how many of them were forecast.
+
+    With more than MAX_FORECAST, those whose id is a multiple of a number; *factor* is how many each stands for.
+    """
+
+    leads: int
+    forecast: int
+
+    @property
+    def factor(self) -> float:
+        """Return how many leads each forecast lead stands for."""
+        return self.leads / self.forecast if self.forecast else 1.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether every lead was forecast."""
+        return self.forecast == self.leads
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastDay:
+    """A broadcast that begins on a day; *released_by* is "" while nobody has released it."""
+
+    name: str
+    at: datetime
+    released_by: str
+
+
+@dataclass(slots=True)
+class CalendarDay:
+    """One day: emails by track, what is moved to it and why, hand-offs, and how many leads reps take (*capacity*).
+
+    *planned* counts the emails of this UTC day that are in the outbox already. *holidays* are countries of leads.
+    """
+
+    day: date
+    emails: Counter[str] = field(default_factory=Counter)
+    moved: Counter[str] = field(default_factory=Counter)
+    hand_offs: int = 0
+    capacity: int = 0
+    planned: int = 0
+    holidays: tuple[str, ...] = ()
+    starting: list[BroadcastDay] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Return all emails of the day."""
+        return self.emails.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The days from *today* (UTC) on, and on how many leads they rest."""
+
+    days: tuple[CalendarDay, ...]
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class DayEvent:
+    """An email to a lead, or its hand-off (*email* is ""), at *at* (UTC)."""
+
+    lead: LeadRow
+    at: datetime
+    track: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayPage:
+    """A day with its emails by (track, email), and the first people of those that were forecast."""
+
+    day: CalendarDay
+    emails: Mapping[tuple[str, str], int]
+    events: Sequence[DayEvent]
+    more: int
+    sample: Sample
+    neighbors: tuple[date, ...]
+    """The day before and the day after, as far as the calendar has them."""
+
+
+_Forecasts = Sequence[tuple[LeadSnapshot, str, Forecast]]
+"""Leads with their countries and what happens to them."""
+
+
+def load_calendar(ctx: AppContext, tx: Transaction, now: datetime, limit: int = MAX_FORECAST) -> Calendar:
+    """Return the calendar of DAYS days, in a constant number of statements."""
+    definitions = ctx.definitions.find_current(tx)
+    if definitions is None:
+        return Calendar((), Sample(0, 0))
+    until = now + timedelta(days=DAYS)
+    found, sample = _forecast(ctx, tx, definitions, now, until, limit)
+    made = {day: CalendarDay(day) for day in (now.date() + timedelta(days=number) for number in range(DAYS))}
+    _count(made, found, definitions, sample)
+    _add_waiting_moves(made, tx)
+    _add_capacity(made, tx, definitions.policy, ctx.holidays, now)
+    for (day, _), count in calendar_queries.count_planned(tx, until).items():
+        if (entry := made.get(max(day, now.date()))) is not None:
+            entry.planned += count
+    for one in _load_broadcasts(ctx, tx, now):
+        if (entry := made.get(one.at.date())) is not None:
+            entry.starting.append(one)
+    for country in sorted({country for _, country, _ in found if country}):
+        off = ctx.holidays(country, now)
+        for day, entry in made.items():
+            if day in off:
+                entry.holidays += (country,)
+    return Calendar(tuple(made.values()), sample)
+
+
+def load_day(ctx: AppContext, tx: Transaction, day: date, now: datetime, limit: int = MAX_FORECAST) -> DayPage | None:
+    """Return one day of the calendar, None if it is not one of its days."""
+    definitions, until = ctx.definitions.find_current(tx), now + timedelta(days=DAYS)
+    if definitions is None or not now.date() <= day < until.date():
+        return None
+    found, sample = _forecast(ctx, tx, definitions, now, until, limit)
+    made = {day: CalendarDay(day)}
+    _count(made, found, definitions, sample)
+    _add_waiting_moves(made, tx)
+    _add_capacity(made, tx, definitions.policy, ctx.holidays, now)
+    emails: Counter[tuple[str, str]] = Counter()
+    events: list[tuple[datetime, int, str, str]] = []
+    for lead, _, forecast in found:
+        for event in forecast.events:
+            if _local_day(lead, event.at, event.track, definitions) == day and _is_shown(event.what, event.name):
+                email = event.name if event.what == EMAIL else ""
+                events.append((event.at, lead.view.lead.id, event.track, email))
+                emails[event.track, email] += event.what == EMAIL
+    shown = sorted(events)[:MAX_LISTED]
+    rows = history_queries.load_list_rows(tx, sorted({lead_id for _, lead_id, _, _ in shown}))
+    people = {one.id: one for one in describe_rows(ctx, tx, rows, now)}
+    listed = [DayEvent(people[lead], at, track, email) for at, lead, track, email in shown if lead in people]
+    days = (day - timedelta(days=1), day + timedelta(days=1))
+    neighbors = tuple(one for one in days if now.date() <= one < until.date())
+    scaled = {key: round(count * sample.factor) for key, count in emails.items() if count}
+    return DayPage(made[day], scaled, listed, len(events) - len(shown), sample, neighbors)
+
+
+def _is_shown(what: str, name: str) -> bool:
+    return what == EMAIL or (what == Custodian.QUEUE and name == Queue.HAND_OFF)
+
+
+def _forecast(
+    ctx: AppContext, tx: Transaction, definitions: Definitions, now: datetime, until: datetime, limit: int
+) -> tuple[_Forecasts, Sample]:
+    """Forecast the leads, or a sample."""
+    count = calendar_queries.count_leads(tx, until)
+    step = -(-count // limit) | 1 if count > limit else 1  # odd: files often alternate between two kinds of leads
+    ids = calendar_queries.list_every(tx, until, step)[:limit]
+    rows = snapshot.load_rows(tx, ids, lock=False)
+    leads = load_for_planner(ctx, tx, definitions, rows, now, may_enter=definitions.programs) if rows else []
+    pairs = [(lead, row.country) for lead, row in zip(leads, rows, strict=True)]
+    forecasts = forecast_all(pairs, definitions, now, until, ctx.holidays)
+    found = [(lead, country, one) for (lead, country), one in zip(pairs, forecasts, strict=True)]
+    return found, Sample(count, len(leads))
+
+
+def _local_day(lead: LeadSnapshot, at: datetime, track: str, definitions: Definitions) -> date:
+    program = definitions.programs.get(track)
+    zone = lead.view.lead.zone or (program.zone_fallback if program is not None else "UTC")
+    return to_local(at, zone).date()
+
+
+def _count(days: Mapping[date, CalendarDay], found: _Forecasts, definitions: Definitions, sample: Sample) -> None:
+    """Count emails, moves and hand-offs into *days*, each times the factor of the sample."""
+    emails: dict[date, Counter[str]] = defaultdict(Counter)
+    moved: dict[date, Counter[str]] = defaultdict(Counter)
+    hand_offs: Counter[date] = Counter()
+    for lead, country, forecast in found:
+        for event in forecast.events:
+            day = _local_day(lead, event.at, event.track, definitions)
+            if event.what == EMAIL:
+                emails[day][event.track] += 1
+            elif _is_shown(event.what, event.name):
+                hand_offs[day] += 1
+        for move in forecast.moves:
+            moved[_local_day(lead, move.at, move.track, definitions)][_name_holiday(move.text, country)] += 1
+    for day, entry in days.items():
+        for counts, into in ((emails[day], entry.emails), (moved[day], entry.moved)):
+            into.update({key: round(count * sample.factor) for key, count in counts.items()})
+        entry.hand_offs = round(hand_offs[day] * sample.factor)
+
+
+def _add_waiting_moves(days: Mapping[date, CalendarDay], tx: Transaction) -> None:
+    """Add the emails that wait for another day already: a forecast moves only those that it decides about."""
+    for one in calendar_queries.count_moved(tx):
+        entry, found = days.get(one.day), _MOVED.search(one.next_action)
+        if entry is not None and found is not None:
+            entry.moved[_name_holiday(found[0], one.country)] += one.emails
+
+
+def _name_holiday(text: str, country: str) -> str:
+    return text.replace(_HOLIDAY, f"holiday in {country}") if country else text
+
+
+def _add_capacity(
+    days: Mapping[date, CalendarDay], tx: Transaction, policy: Policy, holidays: Holidays, now: datetime
+) -> None:
+    leaves = routing_queries.load_leaves(tx, min(days), max(days))
+    for day, entry in days.items():
+        entry.capacity = sum(rep.capacity for rep in policy.reps if _works_on(rep, day, leaves, holidays, now))
+
+
+def _works_on(rep: Rep, day: date, leaves: Sequence[LeaveRow], holidays: Holidays, now: datetime) -> bool:
+    window = rep.hours.window
+    is_off = bool(rep.hours.country) and window.skip_holidays and day in holidays(rep.hours.country, now)
+    is_away = any(one.rep == rep.id and one.first_day <= day <= one.last_day for one in leaves)
+    return is_active(rep, day) and day.weekday() in window.days and not is_off and not is_away
+
+
+def _load_broadcasts(ctx: AppContext, tx: Transaction, now: datetime) -> list[BroadcastDay]:
+    names = [row.name for row in publication_queries.load_newest_versions(tx) if row.kind == BROADCAST]
+    releases = broadcast_queries.load_releases(tx)
+    found = []
+    for name, program in ctx.definitions.newest_broadcasts(tx, names).items():
+        if not broadcasts.is_over(program, now):
+            release = releases.get(name)
+            start = max(broadcasts.first_start(program), now)
+            found.append(BroadcastDay(program.name, start, release.released_by if release is not None else ""))
+    return found

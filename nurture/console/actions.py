@@ -50,6 +50,8 @@ class ObjectKind(StrEnum):
     """All mail: there is one, and its id is ``all``."""
     FOLDER = "folder"
     """The folder of definitions: there is one, and its id is ``all``."""
+    FILE = "file"
+    """A file of the folder of definitions, by its path there."""
     POLICY = "policy"
     """A version of the sales policy, by its number."""
     USER = "user"
@@ -71,6 +73,8 @@ class FieldKind(StrEnum):
     DATE = "date"
     CHOICE = "choice"
     """One of the choices; the page leaves the field out by giving none."""
+    EDITOR = "editor"
+    """A whole text, with its spaces; the page that has the editor calls `View.perform`."""
     HIDDEN = "hidden"
     """What the page gives as the only choice; nobody enters it."""
 
@@ -84,6 +88,8 @@ class Field:
     kind: FieldKind = FieldKind.TEXT
     choices: tuple[str, ...] = ()
     required: bool = True
+    max_length: int = MAX_VALUE_LENGTH
+    """In characters."""
 
 
 MoveClock = Callable[[timedelta], str]
@@ -185,6 +191,7 @@ OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.CLOCK: lambda _tx, user, target: target == "world" and user.role != Role.REP,
     ObjectKind.MAIL: _may_act_on_the_one,
     ObjectKind.FOLDER: _may_act_on_the_one,
+    ObjectKind.FILE: _may_act_on_track,
     ObjectKind.POLICY: _may_act_on_track,
 }
 
@@ -291,10 +298,11 @@ def _checked(action: Action, values: Mapping[str, str]) -> dict[str, str]:
     """Return the values of the action's fields. Raises InvalidState for one that is missing or too long."""
     found = {}
     for field in action.fields:
-        value = values.get(field.name, "").strip()
+        value = values.get(field.name, "")
+        value = value if field.kind is FieldKind.EDITOR else value.strip()
         if field.required and not value:
             raise InvalidState(f"{field.label} is empty. Fill it in.")
-        if len(value) > MAX_VALUE_LENGTH:
-            raise InvalidState(f"{field.label} has more than {MAX_VALUE_LENGTH:,} characters. Shorten it.")
+        if len(value) > field.max_length:
+            raise InvalidState(f"{field.label} has more than {field.max_length:,} characters. Shorten it.")
         found[field.name] = value
     return found

@@ -57,6 +57,11 @@ def of_versions(track: str, **query: object) -> str:
     return _with_query(f"/tracks/{quote(track, safe='')}/versions", query)
 
 
+def of_file(path: str) -> str:
+    """Return the address of the editor of a file of the folder of definitions."""
+    return f"/edit/{quote(path)}"
+
+
 def of_day(day: date) -> str:
     """Return the address of a day of the calendar."""
     return f"/calendar/{day}"

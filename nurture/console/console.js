@@ -50,3 +50,20 @@
     send(form, file, show);
   });
 })();
+// Give an editor its name for screen readers, and the words that it completes.
+async function completeInEditor(id, label, words) {
+  const CM = await import("nicegui-codemirror");
+  const element = getElement(id);
+  await element.editorPromise;
+  const options = words.map((word) => ({ label: word }));
+  const complete = (context) => {
+    const before = context.matchBefore(/[\w.-]+/);
+    return before || context.explicit ? { from: before ? before.from : context.pos, options } : null;
+  };
+  element.editor.dispatch({
+    effects: CM.StateEffect.appendConfig.of([
+      CM.EditorView.contentAttributes.of({ "aria-label": label }),
+      CM.EditorState.languageData.of(() => [{ autocomplete: complete }]),
+    ]),
+  });
+}

@@ -9,7 +9,7 @@ from nurture.definitions.read_all import read
 from nurture.errors import InvalidState
 from nurture.journey.handoff import roster
 from nurture.journey.leads.find import parse_id
-from nurture.publishing import approval, track_versions
+from nurture.publishing import approval, editing, git_commit, track_versions
 from nurture.publishing.effect_wording import describe_fits
 from nurture.publishing.folder_state import compare_folder, require_seen
 from nurture.publishing.publish import PublishedChange, publish
@@ -109,7 +109,16 @@ def _approve(call: Call) -> str:
     return f"Version {done.policy_version} of the policy is in force, approved by {done.approved_by}."
 
 
+def _save_file(call: Call) -> str:
+    file = editing.save_file(call.ctx.templates, call.object, call.values["text"], call.values["seen"])
+    committed = git_commit.commit_file(file, call.user.login, f"Edit {call.object}")
+    return f"{call.object} is saved. {committed}".rstrip()
+
+
+_TEXT: Final = Field("text", "Text", FieldKind.EDITOR, required=False, max_length=editing.MAX_FILE_BYTES)
+
 PUBLISH_ACTIONS: Final = (
+    Action("save_file", "Save", MARKETING, ObjectKind.FILE, _save_file, (_TEXT, _SEEN), in_own_transactions=True),
     Action("publish", "Publish", MARKETING, ObjectKind.TRACK, _publish, (_TAKE_IN, _SEEN)),
     Action("publish_all", "Publish everything", MARKETING, ObjectKind.FOLDER, _publish_all, (_TAKE_IN, _SEEN)),
     Action(

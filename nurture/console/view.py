@@ -1,7 +1,7 @@
 """Draw one page for one viewer: the frame, the page's data, its buttons, and what is shown when something fails."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -93,7 +93,11 @@ class View:
             return 500, None
 
     def _read(self) -> Any:
-        """Read the session again, and then the page's data. Runs in a thread."""
+        """Read the page's data. Runs in a thread."""
+        return self._page.load(self._request())
+
+    def _request(self) -> PageRequest:
+        """Read the session again; return the request of the user. Raises SignedOut and Refused."""
         site = self._site
         with site.database.read() as tx:
             user = sessions.find_user(tx, self.user.session, site.real_now())
@@ -103,7 +107,7 @@ class View:
             raise Refused
         with site.database.read() as tx:
             user = teams.with_team(site.ctx, tx, user)
-        return self._page.load(PageRequest(site.ctx, user, self.values, site.clock.now()))
+        return PageRequest(site.ctx, user, self.values, site.clock.now())
 
     def _render(self, status: int, data: Any) -> None:
         match status:
@@ -214,6 +218,10 @@ class View:
             confirm.props(remove="disabled")
 
         form.on("submit", submit, js_handler=_SUBMIT)
+
+    async def ask(self, function: Callable[[PageRequest], T]) -> T:
+        """Read the session again, and run *function*, which reads, in a thread. Raises SignedOut, Refused, others."""
+        return await self._site.in_thread(lambda: function(self._request()))
 
     async def perform(self, action: Action, target: str, values: Mapping[str, Any], *, is_preview: bool = False) -> str:
         """Carry out an action in a thread; return what was done, or with *is_preview* what it would do.

@@ -1,7 +1,7 @@
 """Read the folder templates/ into a bundle of texts."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from nurture.domain.problems import Problem
@@ -28,6 +28,15 @@ _SUFFIXES: Final = frozenset({".yaml", ".yml", ".md", ".mjml"})
 def email_folder(track: str) -> str:
     """Return the folder of a track, or of a broadcast (`broadcasts/NAME`), with a slash at its end."""
     return f"{track}/" if track.startswith(BROADCASTS) else f"{TRACKS}{track}/"
+
+
+def is_definition(path: PurePosixPath) -> bool:
+    """Return whether *path*, below templates/, is one that `read_folder` reads."""
+    is_single = str(path) in (DEFAULTS, FIELDS, SENDING)
+    is_hidden = any(part.startswith(".") for part in path.parts)
+    return is_single or (
+        len(path.parts) > 1 and path.parts[0] in _FOLDERS and path.suffix in _SUFFIXES and not is_hidden
+    )
 
 
 def read_folder(path: str | Path) -> Sources:

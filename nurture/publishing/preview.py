@@ -82,9 +82,12 @@ def load_recipient(ctx: AppContext, lead_id: int, now: datetime) -> Recipient:
     return Recipient(email, row.fields, row.zone, row.country, row.consent_basis or "", owners.get(lead_id))
 
 
-def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> ComposedEmail:
-    """Compose *email* of *track* for *to*. Raises NotFound, InvalidDefinitions, CompositionFailed."""
-    definitions = load(sources)
+def render_preview(sources: Sources, track: str, email: str, to: Recipient, *, complete: bool = True) -> ComposedEmail:
+    """Compose *email* of *track* for *to*; *complete*: the sources have all that they refer to.
+
+    Raises NotFound, InvalidDefinitions, CompositionFailed.
+    """
+    definitions = load(sources, complete=complete)
     track_definition = definitions.definition(track)
     program = track_definition.program(0)
     language = choose_language(program, email, to.fields, to.country)

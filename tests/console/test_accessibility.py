@@ -36,6 +36,7 @@ def address(world: ConsoleWorld, path: str) -> str:
     if "{upload_id}" in path:
         values["{upload_id}"] = world.upload_with_question
     values |= {"{kind}": "track", "{name}": "welcome", "{day}": "2026-01-06"}
+    values["{path:path}"] = "tracks/welcome/01-hello.md"
     for name, value in values.items():
         path = path.replace(name, value)
     return path

@@ -131,11 +131,14 @@ def draw_effects(plan: PublicationPlan) -> None:
 def draw_files(files: tuple[FileDiff, ...]) -> None:
     """Draw the lines that differ, file by file."""
     for one in files:
-        with components.card(one.path), components.block("diff", "pre") as drawn:
-            drawn.props("tabindex=0")
-            for line in one.lines:
-                kind = {"+": "ins", "-": "del"}.get(line[:1], "span")
-                components.write(kind, line + "\n")
+        with components.card():
+            with components.block("tile-head"):
+                components.link(one.path, addresses.of_file(one.path), "tile-name")
+            with components.block("diff", "pre") as drawn:
+                drawn.props("tabindex=0")
+                for line in one.lines:
+                    kind = {"+": "ins", "-": "del"}.get(line[:1], "span")
+                    components.write(kind, line + "\n")
 
 
 PAGE: Final = Page("/changes/{kind}/{name}", "Change", ALL_BUT_REPS, _load, _render)

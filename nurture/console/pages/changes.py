@@ -38,6 +38,8 @@ def _render(view: View, page: ChangesPage) -> None:
     if state.unreadable:
         components.notice(state.unreadable, "problem")
         return
+    with components.block("", "p"):
+        components.link("Edit the files of the folder", "/edit")
     for one in page.pending:
         _draw_pending(view, one)
     _draw_problems(state.problems)
@@ -78,7 +80,7 @@ def draw_problems(problems: tuple[Problem, ...]) -> None:
         for one in sorted(problems, key=lambda one: (one.is_warning, one)):
             with components.block("", "li"):
                 components.write("span", "warning" if one.is_warning else "fault", f"badge {_kind(one)}")
-                components.write("strong", f"{one.file}:{one.line}")
+                components.link(f"{one.file}:{one.line}", addresses.of_file(one.file))
                 components.write("span", f" {one.message}. ")
                 end = "" if one.suggestion.endswith(("?", ".")) else "."
                 components.write("span", f"{one.suggestion}{end}", "soft")

@@ -26,3 +26,12 @@ def test_what_goes_out_on_a_day_and_to_whom(browser: Browser, world: ConsoleWorl
 def test_a_day_outside_the_calendar_says_so(world: ConsoleWorld) -> None:
     assert world.get("/calendar/2031-01-01", "viewer").status_code == 404
     assert "is no day" in world.get("/calendar/tuesday", "viewer").text
+
+
+def test_a_manager_of_a_team_gets_the_numbers_of_a_day_without_the_people(world: ConsoleWorld) -> None:
+    day = "/calendar/2026-01-12"
+    assert "Mia" in world.get(day, "marketer").text
+    shown = world.get(day, "maya").text
+    assert "02-more" in shown
+    assert "Mia" not in shown
+    assert "names none of them to you" in shown

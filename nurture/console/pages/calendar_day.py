@@ -1,5 +1,6 @@
 """One day of the calendar: its emails, and the people who get them."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
@@ -10,6 +11,8 @@ from nurture.console.view import View
 from nurture.errors import NotFound
 from nurture.reporting.console.calendar import DayPage, load_day
 from nurture.reporting.wording import pluralize
+
+_OF_NO_TEAM: Final = "Leads on tracks are not of your team yet, so this page names none of them to you."
 
 
 def _load(request: PageRequest) -> DayPage:
@@ -22,6 +25,8 @@ def _load(request: PageRequest) -> DayPage:
         found = load_day(request.ctx, tx, day, request.now)
     if found is None:
         raise NotFound(f"{day} is not one of the next 28 days.")
+    if request.user.reps is not None:  # leads on tracks are nobody's team
+        return replace(found, events=(), more=found.more + len(found.events))
     return found
 
 
@@ -54,7 +59,7 @@ def _render(_view: View, page: DayPage) -> None:
             components.paragraph(f"{pluralize(day.hand_offs, 'hand-off')}; the reps take {day.capacity:,} on this day.")
     with components.card("People"):
         if not page.events:
-            components.empty("Nobody.")
+            components.empty(_OF_NO_TEAM if page.more else "Nobody.")
             return
         rows = [
             (

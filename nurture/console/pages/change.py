@@ -18,7 +18,7 @@ from nurture.reporting.wording import pluralize
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import BROADCAST
 
-MAX_FORECAST: Final = 1_000
+MAX_FORECAST: Final = 500
 """How many leads a page forecasts; of more it takes as many at equal distances, and says so."""
 
 

@@ -222,13 +222,18 @@ def _new_message(lead: LeadSnapshot, send: SendTouch, program: Program, now: dat
 
 
 def decision_to_dict(decision: Decision) -> Mapping[str, Any]:
-    """Return the decision as the journal stores it, complete enough to replay it."""
+    """Return the decision as the journal stores it, complete enough to replay it.
+
+    The position is its step, visit and anchor, and when it was reached if that is another time; an email that is sent
+    is one of that step and visit. The event of the entry says why a lead is held, and a message when it was planned for.
+    """
     position = decision.position
-    values: dict[str, Any] = {"hold": decision.hold.value if decision.hold is not None else None}
+    values: dict[str, Any] = {}
     if decision.wake_at is not None:
         values["wake_at"] = decision.wake_at
     if position is not None:
-        values["position"] = [position.step, position.visit, position.anchor, position.reached_at]
+        reached = () if position.reached_at == position.anchor else (position.reached_at,)
+        values["position"] = [position.step, position.visit, position.anchor, *reached]
     if decision.actions:
         values["actions"] = [_action_to_list(action) for action in decision.actions]
     return values
@@ -237,7 +242,7 @@ def decision_to_dict(decision: Decision) -> Mapping[str, Any]:
 def _action_to_list(action: Action) -> list[Any]:
     match action:
         case SendTouch():
-            return ["send", action.step, action.visit, action.email, action.planned_at]
+            return ["send", action.email]
         case OfferToSales(rule=rule):
             return ["hand_off", rule]
         case RecallTouch(step=step, visit=visit):

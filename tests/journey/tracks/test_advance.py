@@ -189,8 +189,8 @@ def _replayed(ctx: AppContext) -> dict[int, tuple[str, int, datetime, datetime]]
     with ctx.database.read() as tx:
         for lead_id, enrollment_id, detail in tx.execute(query):
             newest[lead_id] = enrollment_id or newest[lead_id]
-            step, visit, anchor, reached = detail["position"]
-            times = (datetime.fromisoformat(anchor), datetime.fromisoformat(reached))
+            step, visit, anchor, *reached = detail["position"]
+            times = (datetime.fromisoformat(anchor), datetime.fromisoformat((*reached, anchor)[0]))
             found[newest[lead_id]] = (step, visit, *times)
     return found
 

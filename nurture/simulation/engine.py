@@ -208,10 +208,7 @@ def _list_events(tx: Transaction) -> list[SimulatedEvent]:
     for at, event, reason, detail, ref in tx.execute(query.order_by(journal.c.id)):
         if event == "touch":
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
-            emails = [
-                action[3] if len(action) > 3 else action[1] for action in actions
-            ]  # in old entries after its step
-            days += [SimulatedEvent(at, f"email {email}", reason, is_email=True) for email in emails]
+            days += [SimulatedEvent(at, f"email {action[1]}", reason, is_email=True) for action in actions]
         elif event in ("left", "moved", TAKEN_OVER):
             days.append(SimulatedEvent(at, "is classified again" if ref == "return" else f"moves to {ref}", reason))
         elif event in ("skipped", "hand_off", "paused", "offered", "error", "recycled", "closed"):

@@ -225,7 +225,7 @@ def decision_to_dict(decision: Decision) -> Mapping[str, Any]:
     """Return the decision as the journal stores it, complete enough to replay it.
 
     The position is its step, visit and anchor, and when it was reached if that is another time; an email that is sent
-    is one of that step and visit. The event of the entry says why a lead is held, and a message when it was planned for.
+    is one of that step and visit. The event of the entry says why a lead is held; a message, when it was planned for.
     """
     position = decision.position
     values: dict[str, Any] = {}

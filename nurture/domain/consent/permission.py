@@ -14,7 +14,13 @@ from nurture.domain.consent.statements import (
     find_requests,
     withdrawals_as_suppressions,
 )
-from nurture.domain.consent.suppression import ActiveSuppression, SuppressionSource, describe_suppression, find_covering
+from nurture.domain.consent.suppression import (
+    ActiveSuppression,
+    SuppressionScope,
+    SuppressionSource,
+    describe_suppression,
+    find_covering,
+)
 
 NO_BASIS: Final = "no consent or other legal basis is recorded"
 
@@ -66,6 +72,10 @@ def may_mail(
     """
     if not statements and not suppressions:
         return MailPermission(False, "", NO_BASIS)
+    if len(statements) == 1 and not suppressions:  # most addresses: found without a search
+        (only,) = statements
+        if only.granted and only.scope == SuppressionScope.GLOBAL and only.at <= at:
+            return MailPermission(True, only.basis or "", "", given=only)
     refusal = find_covering(combine_refusals(statements, suppressions), track, topic or "")
     if refusal is not None:
         return MailPermission(False, "", f"suppressed: {_describe(refusal, statements)}", refusal)

@@ -45,14 +45,14 @@ def _evaluate(
     change_at = callback.at if callback is not None and callback.at > context.now else None
     if callback is not None and change_at is None and (newer_than is None or callback.at >= newer_than):
         return CriteriaResult(OfferToSales(CALLBACK_RULE, callback.reason))
-    answered_at = view.lead.signals_since
+    answered_at, known = view.lead.signals_since, evidence_of(view)
+    asked = [one for one in criteria if one.evidence is None or not known.isdisjoint(one.evidence)]
+    if not asked:
+        return CriteriaResult(None, change_at)
     evaluation_context = context.policy.evaluation_context(
         view, since=answered_at, answered_at=answered_at, newer_than=newer_than
     )
-    known = evidence_of(view)
-    for criterion in criteria:
-        if criterion.evidence is not None and known.isdisjoint(criterion.evidence):
-            continue
+    for criterion in asked:
         met, detail, changes_at = evaluate(criterion.when, evaluation_context, context.now)
         if met:
             return CriteriaResult(OfferToSales(criterion.name, f"{criterion.name}: {detail}"))

@@ -54,6 +54,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
     memory = f"peak of Python's memory: {smallest:.1f} MB with {FEW:,} rows, {largest:.1f} with {ROWS:,}"
     return [
         Figure("import_rows_per_s", ROWS / engine.wall, "rows/s", ratio, minimum=10_000, note=note),
+        Figure("import_ratio", loop.cpu / engine.cpu, "of the loop's CPU", minimum=0.5),
         Figure("import_memory_growth", peaks[1] / peaks[0], "times", note=memory),
     ]
 

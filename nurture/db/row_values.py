@@ -118,7 +118,7 @@ def _documents(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def _document(value: object) -> str:
-    payload = orjson.dumps(value).decode()
+    payload = orjson.dumps(value, option=orjson.OPT_UTC_Z).decode()
     return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
 
 

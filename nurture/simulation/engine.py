@@ -203,12 +203,13 @@ def _insert_lead(
 
 
 def _list_events(tx: Transaction) -> list[SimulatedEvent]:
-    query = select(journal.c.at, journal.c.event, journal.c.reason, journal.c.detail, journal.c.ref)
+    query = select(*(journal.c[name] for name in ("at", "event", "reason", "detail", "step", "ref")))
     days = []
-    for at, event, reason, detail, ref in tx.execute(query.order_by(journal.c.id)):
+    for at, event, reason, detail, step, ref in tx.execute(query.order_by(journal.c.id)):
         if event == "touch":
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
-            days += [SimulatedEvent(at, f"email {action[1]}", reason, is_email=True) for action in actions]
+            emails = [(*action, step)[1] for action in actions]
+            days += [SimulatedEvent(at, f"email {email}", reason, is_email=True) for email in emails]
         elif event in ("left", "moved", TAKEN_OVER):
             days.append(SimulatedEvent(at, "is classified again" if ref == "return" else f"moves to {ref}", reason))
         elif event in ("skipped", "hand_off", "paused", "offered", "error", "recycled", "closed"):

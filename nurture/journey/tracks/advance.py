@@ -224,8 +224,9 @@ def _new_message(lead: LeadSnapshot, send: SendTouch, program: Program, now: dat
 def decision_to_dict(decision: Decision) -> Mapping[str, Any]:
     """Return the decision as the journal stores it, complete enough to replay it.
 
-    The position is its step, visit and anchor, and when it was reached if that is another time; an email that is sent
-    is one of that step and visit. The event of the entry says why a lead is held; a message, when it was planned for.
+    The position is its step, visit and anchor, and when it was reached if that is another time. An email that is sent
+    is that of this step and visit, and has the name of the step if no other is given. Why a lead is held is the event
+    of the entry, and when an email was planned for is in its message.
     """
     position = decision.position
     values: dict[str, Any] = {}
@@ -242,7 +243,7 @@ def decision_to_dict(decision: Decision) -> Mapping[str, Any]:
 def _action_to_list(action: Action) -> list[Any]:
     match action:
         case SendTouch():
-            return ["send", action.email]
+            return ["send"] if action.email == action.step else ["send", action.email]
         case OfferToSales(rule=rule):
             return ["hand_off", rule]
         case RecallTouch(step=step, visit=visit):

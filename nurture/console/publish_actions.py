@@ -34,6 +34,8 @@ def _publish(call: Call) -> str:
         raise InvalidState(f"{call.object} is live as it is in the folder. There is nothing to publish.")
     require_seen(change.seen, call.values["seen"], change.label)
     done = _publish_folder(call, [call.object])
+    if not done:
+        raise InvalidState(f"Somebody else published {call.object} just now. Reload the page.")
     return " ".join(_describe(one) for one in done)
 
 

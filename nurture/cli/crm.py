@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from nurture.app import App, open_app
 from nurture.cli.deliverability import print_breaker
-from nurture.cli.output import JsonOption, format_counts, make_table, out, print_json
+from nurture.cli.output import JsonOption, make_table, out, print_json
 from nurture.clock import parse_time
 from nurture.crm.base import Crm, CrmUnavailable
 from nurture.crm.registry import CRMS, NO_CRM
@@ -19,6 +19,7 @@ from nurture.journey.crm_sync import drift as crm_sync_drift
 from nurture.journey.crm_sync import pull, push
 from nurture.journey.delivery import circuit_breakers
 from nurture.outbox import crm_records
+from nurture.reporting.wording import format_counts
 
 
 def sync(

@@ -14,12 +14,13 @@ from rich.rule import Rule
 
 from nurture.app import App, open_app
 from nurture.cli.leads import print_lead_import
-from nurture.cli.output import format_counts, make_table, out
+from nurture.cli.output import make_table, out
 from nurture.cli.practice import run_with_bar
 from nurture.cli.reports import overview
 from nurture.crm.registry import DEFAULT_CRM
 from nurture.journey.handoff import roster
 from nurture.reporting import audit, sales, tracks, webinar
+from nurture.reporting.wording import format_counts
 from nurture.settings import Settings
 from nurture.simulation import world
 from nurture.simulation.behavior import BehaviorModel

@@ -22,7 +22,6 @@ from nurture.cli.output import (
     JsonOption,
     err,
     format_cell,
-    format_counts,
     make_table,
     out,
     pluralize,
@@ -45,6 +44,7 @@ from nurture.journey.leads import find
 from nurture.journey.tracks import manual
 from nurture.journey.tracks.enroll_where import EnrollmentCounts, enroll_where
 from nurture.reporting.leads import list_leads
+from nurture.reporting.wording import format_counts
 
 _MAX_PAUSE_DIGITS: Final = 4  # a pause is at most 9,999 days
 _REASONS: Final[Mapping[str, str]] = {

@@ -7,11 +7,12 @@ import typer
 
 from nurture import __version__
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, format_counts, out, pluralize, print_error, print_json, print_result
+from nurture.cli.output import JsonOption, out, pluralize, print_error, print_json, print_result
 from nurture.clock import parse_time
 from nurture.db import last_rounds
 from nurture.journey.run_once import RunResult, run_once
 from nurture.journey.stages import STAGES
+from nurture.reporting.wording import format_counts
 from nurture.settings import Settings
 
 _MOVES_SHOWN: Final = 6

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 
 import orjson
 import typer
@@ -189,11 +189,6 @@ pluralize = wording.pluralize
 def has_display() -> bool:
     """Return whether a browser window can be opened."""
     return bool(os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"))
-
-
-def format_counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
-    """Return counts as one line, the largest first."""
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count)
 
 
 def format_columns(done: ImportResult) -> str:

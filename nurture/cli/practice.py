@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from nurture.app import App, open_app
 from nurture.cli.arguments import ClicksOption, MappingOption, RepliesOption, TemplatesOption, templates_folder
 from nurture.cli.leads import print_lead_import
-from nurture.cli.output import JsonOption, err, format_counts, make_table, out, pluralize, print_json, print_result
+from nurture.cli.output import JsonOption, err, make_table, out, pluralize, print_json, print_result
 from nurture.clock import RealClock, parse_time
 from nurture.console.settings import without_secrets
 from nurture.db import clock_row
@@ -30,6 +30,7 @@ from nurture.journey.leads.find import find_lead
 from nurture.journey.routing.availability import is_active
 from nurture.journey.run_once import RunResult
 from nurture.reporting import tracks
+from nurture.reporting.wording import format_counts
 from nurture.settings import Settings
 from nurture.settings_model import ENV_PREFIX
 from nurture.simulation import world

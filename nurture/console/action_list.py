@@ -10,6 +10,7 @@ from nurture.console.importing.import_actions import IMPORT_ACTIONS
 from nurture.console.lead_actions import LEAD_ACTIONS, MARKETING
 from nurture.console.publish_actions import PUBLISH_ACTIONS
 from nurture.console.rep_actions import REP_ACTIONS
+from nurture.console.reports.delivery_actions import DELIVERY_ACTIONS
 from nurture.console.user_actions import USER_ACTIONS
 from nurture.domain.delivery.stops import ALL_TRACKS
 from nurture.journey.delivery import stopping
@@ -48,6 +49,7 @@ _ALL: Final = (
     *PUBLISH_ACTIONS,
     *USER_ACTIONS,
     *CLOCK_ACTIONS,
+    *DELIVERY_ACTIONS,
     *IMPORT_ACTIONS,
 )
 

@@ -61,6 +61,10 @@ class ObjectKind(StrEnum):
     FILTER = "filter"
     """All leads that a filter lets through, by the query of its address."""
     SAVED_FILTER = "saved filter"
+    MESSAGE = "message"
+    """A message to a lead or a rep, by its id."""
+    SENDER = "sender"
+    """A provider or a sender domain, by its name."""
     UPLOAD = "upload"
     """A file that a user uploaded, by its id."""
 
@@ -187,6 +191,8 @@ OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.USER: lambda _tx, user, target: user.role == Role.ADMIN and target != user.login,
     ObjectKind.FILTER: lambda _tx, user, target: len(target) < _MAX_OBJECT_LENGTH and user.role != Role.REP,
     ObjectKind.SAVED_FILTER: _may_act_on_saved_filter,
+    ObjectKind.MESSAGE: lambda _tx, user, target: find.parse_id(target) is not None and user.role != Role.REP,
+    ObjectKind.SENDER: lambda _tx, user, target: bool(target) and user.role != Role.REP,
     ObjectKind.UPLOAD: lambda _tx, user, target: uploads.is_id(target) and user.role != Role.REP,
     ObjectKind.CLOCK: lambda _tx, user, target: target == "world" and user.role != Role.REP,
     ObjectKind.MAIL: _may_act_on_the_one,

@@ -42,6 +42,11 @@ def of_sent_email(message_id: int) -> str:
     return f"/emails/{message_id}"
 
 
+def of_report(name: str, **query: object) -> str:
+    """Return the address of a report, with what a viewer chose."""
+    return _with_query(f"/reports/{quote(name, safe='')}", query)
+
+
 def of_upload(upload_id: str) -> str:
     """Return the address of an uploaded file."""
     return f"/import/{upload_id}"

@@ -17,6 +17,7 @@ from nurture.console.actions import MoveClock
 from nurture.console.guard import SessionGuard
 from nurture.console.importing import file_routes, uploads
 from nurture.console.oidc import OidcProvider
+from nurture.console.reports import table_routes
 from nurture.console.site import Site
 from nurture.errors import DatabaseUnavailable, format_error_chain
 from nurture.runtime.context import AppContext
@@ -87,6 +88,7 @@ def create_console(
     app.include_router(oidc_sign_in.router)
     app.include_router(exports.router)
     app.include_router(file_routes.router)
+    app.include_router(table_routes.router)
     app.mount("/", pages)
     for error_type in (HTTPException, DatabaseUnavailable, Exception):
         app.add_exception_handler(error_type, _error_response)

@@ -33,6 +33,7 @@ def address(world: ConsoleWorld, path: str) -> str:
     """Return an address of a page, about a lead, a track, an email or a company that is there."""
     values = {"{lead_id}": str(world.ids["mia"]), "{track}": "welcome", "{email}": "01-hello"}
     values |= {"{message_id}": str(world.ids["hello"]), "{account_id}": str(world.ids["quay"])}
+    values["{report}"] = "sales"
     if "{upload_id}" in path:
         values["{upload_id}"] = world.upload_with_question
     values |= {"{kind}": "track", "{name}": "welcome", "{day}": "2026-01-06"}

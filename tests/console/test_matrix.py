@@ -49,6 +49,8 @@ def _objects(world: ConsoleWorld, action: Action) -> dict[str, bool]:
         return {"track=welcome": False}
     if action.kind is ObjectKind.SAVED_FILTER:
         return {str(number): False for (number,) in world.rows("SELECT max(id) FROM console_filter WHERE name = 'old'")}
+    if action.kind is ObjectKind.MESSAGE:
+        return {str(world.ids["hello"]): False}
     if action.kind is ObjectKind.UPLOAD:
         return {world.upload_with_question: False}
     return {"welcome": False} if action.kind is ObjectKind.TRACK else {"all": False}

@@ -13,10 +13,10 @@ from nurture.app import open_app
 from nurture.cli.output import JsonOption, make_table, out, print_json, print_table
 from nurture.cli.reports.files import print_written, write_csv, write_page
 from nurture.errors import InvalidState
+from nurture.reporting import report_tables
 from nurture.reporting.measures import report
 from nurture.reporting.measures.definitions import Measure, hash_definition, load_facts
 from nurture.reporting.measures.report import PAGE, Figure, MeasureReport
-from nurture.reporting.wording import format_percent
 
 _CSV_COLUMNS = ("measure", "name", "version", "table", "row", "part", "whole", "unknown", "value")
 
@@ -84,23 +84,9 @@ def _print_definitions(chosen: list[Measure], *, json: bool) -> None:
 
 
 def _print_figures(found: MeasureReport, *, detailed: bool) -> None:
-    rows = [
-        (
-            one.measure.id,
-            one.measure.name,
-            format_percent(one.share),
-            f"{one.part:,} of {one.whole:,}",
-            f"{one.unknown:,}" if one.measure.unknown else "",
-            _describe_spread(one),
-            one.measure.baseline or (f"target {one.measure.target}" if one.measure.target else ""),
-            " ".join(format_percent(month.part / month.whole)[:-2] for month in one.months[-3:] if month.whole),
-        )
-        for one in found.figures
-        if not one.measure.none
-    ]
-    columns = ("measure", "name", "share", "count", "not known", "median / 95 %", "beside", "last months, %")
-    if rows:
-        out.print(make_table(columns, rows, right=("share", "count", "not known", "last months, %")))
+    table = report_tables.measure_table(found)
+    if table.rows:
+        out.print(make_table(table.columns, table.rows, right=table.right))
     for one in found.figures:
         if one.measure.none:
             out.print(f"{one.measure.id} {one.measure.name}: no figure. {one.measure.none}", soft_wrap=True)
@@ -114,27 +100,8 @@ def _print_figures(found: MeasureReport, *, detailed: bool) -> None:
 
 def _print_details(one: Figure) -> None:
     out.print(f"\n{one.measure.id}, version {one.measure.version}: {one.measure.definition}", soft_wrap=True)
-    months = [(month.month, format_percent(_share(month.part, month.whole)), *month[1:]) for month in one.months]
-    if months:
-        out.print(
-            make_table(("month", "share", "part", "whole", "not known"), months, right=("share", "part", "whole"))
-        )
-    groups = [
-        (group.name or "-", format_percent(_share(group.part, group.whole)), group.part, group.whole, group.mean)
-        for group in one.groups
-    ]
-    if groups:
-        out.print(
-            make_table(("by", "share", "part", "whole", "mean"), groups, right=("share", "part", "whole", "mean"))
-        )
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def _describe_spread(one: Figure) -> str:
-    return f"{one.spread.p50:,.1f} / {one.spread.p95:,.1f} {one.measure.unit}" if one.spread is not None else ""
+    for table in report_tables.measure_detail_tables(one):
+        out.print(make_table(table.columns, table.rows, right=table.right))
 
 
 def _csv_rows(found: MeasureReport) -> Iterator[tuple[object, ...]]:

@@ -1,7 +1,6 @@
 """Commands of `nurture reports`: the audit, tracks, funnel, touches, links and wins."""
 
 from datetime import timedelta
-from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -10,8 +9,6 @@ from rich.markup import escape
 from nurture.app import open_app
 from nurture.cli.output import (
     JsonOption,
-    format_cell,
-    format_counts,
     make_table,
     out,
     pluralize,
@@ -21,7 +18,7 @@ from nurture.cli.output import (
 )
 from nurture.reporting import audit as auditing
 from nurture.reporting import queues as queue_report
-from nurture.reporting import speed
+from nurture.reporting import report_tables, speed
 from nurture.reporting import tracks as reporting
 from nurture.reporting.tracks import clicks_per_link
 
@@ -47,13 +44,8 @@ def audit(
 
 def print_audit(found: auditing.AuditReport) -> None:
     """Print the ledger and the violations."""
-    kinds = list(found.total.custody)
-    rows = [
-        (each.name, each.leads, *(each.custody.get(kind, 0) for kind in kinds), each.residual + each.journal_residual)
-        for each in (*found.by_source, found.total)
-    ]
-    columns = ("source", "leads", *kinds, "residual")
-    out.print(make_table(columns, rows, title="The ledger", right=columns[1:]))
+    ledger = report_tables.ledger_table(found)
+    out.print(make_table(ledger.columns, ledger.rows, title=ledger.title, right=ledger.right))
     for finding in found.findings:
         color = "red" if finding.is_violation else "yellow"
         ids = ", ".join(map(str, finding.lead_ids))
@@ -68,31 +60,20 @@ def report_tracks(json: JsonOption = False) -> None:
     """Show per step of each track: sent, held, clicked, replied, unsubscribed, exited; and who reached a goal."""
     with open_app() as app:
         found, goals = reporting.report_tracks(app.ctx), reporting.report_goals(app.ctx)
-    columns = ("step", "sent", "held", "here now", "clicked", "replied", "unsub.", "exited", "handed off")
     if json:
         print_json({"steps": found, "goals": goals})
         return
     if not found:
         out.print("Nothing yet.")
-    for track, of_track in groupby(found, key=lambda each: each.track):
-        out.print(make_table(columns, map(_step_row, of_track), title=f"\n{track}", right=columns[1:]))
+    for table in report_tables.step_tables(found):
+        out.print(make_table(table.columns, table.rows, title=f"\n{table.title}", right=table.right))
     past_cap = [each for each in found if each.past_cap]
     if past_cap:
         steps = ", ".join(f"{each.past_cap:,} of {each.track}/{each.step}" for each in past_cap)
         out.print(f"\nSent past a cap, because they are exempt: {escape(steps)}", soft_wrap=True)
     if goals:
-        goal_columns = ("track", "version", "enrolled", "here now", "reached goal", "share", "exited")
-        goal_rows = [
-            (one.track, one.version, one.enrolled, one.here_now, one.reached_goal, f"{one.share:.1%}", one.exited)
-            for one in goals
-        ]
-        out.print(make_table(goal_columns, goal_rows, title="\nGoals", right=goal_columns[1:]))
-
-
-def _step_row(step: reporting.StepReport) -> tuple[object, ...]:
-    held, exited = sum(step.holds.values()), sum(step.exits.values())
-    counts = (step.waiting, step.clicked, step.replied, step.unsubscribed, exited, step.handed_off)
-    return step.step, step.sent, held, *counts
+        table = report_tables.goal_table(goals)
+        out.print(make_table(table.columns, table.rows, title=f"\n{table.title}", right=table.right))
 
 
 def report_funnel(
@@ -101,22 +82,8 @@ def report_funnel(
     """Show the funnel: imported, classified, enrolled, handed off, accepted, recycled, resting, closed."""
     with open_app() as app:
         found = reporting.report_funnel(app.ctx, source)
-    classified = {rule: count for rule, count in found.readiness.items() if rule}
-    rows = [
-        ("imported", found.leads, ""),
-        ("classified", sum(classified.values()), format_counts(classified)),
-        ("not classified", found.readiness.get("", 0), "in intake, or placed on arrival"),
-        ("enrolled", sum(found.enrolled.values()), format_counts(found.enrolled)),
-        ("handed off", found.handed_off, ""),
-        ("  offers of these to reps", sum(found.offers.values()), format_counts(found.offers)),
-        ("recycled", found.recycled, ""),
-        ("on a track now", found.nurtured, format_counts(found.nurtured_on)),
-        ("in queues", sum(found.queued.values()), format_counts(found.queued)),
-        ("with sales", found.with_sales, ""),
-        ("resting", sum(found.resting.values()), format_counts(found.resting)),
-        ("closed", sum(found.closed.values()), format_counts(found.closed)),
-    ]
-    print_table(("leads", "count", "details"), rows, found, json=json, right=("count",))
+    table = report_tables.funnel_table(found)
+    print_table(table.columns, table.rows, found, json=json, right=table.right)
 
 
 def report_touches(json: JsonOption = False) -> None:
@@ -155,19 +122,17 @@ def report_links(
     """Show clicks per link, with suspected and bot clicks counted separately."""
     with open_app() as app:
         found = clicks_per_link(app.ctx, track)
-    rows = [(one.track, one.step, one.link, one.leads, one.clicks, one.sent, one.suspects, one.bots) for one in found]
-    columns = ("track", "email", "link", "leads", "clicks", "sent", "suspect", "bot")
+    table = report_tables.link_table(found)
     nothing = f"No link was clicked{f' on track {escape(track)}' if track else ''} yet."
-    print_table(columns, rows, found, json=json, right=columns[3:], empty=nothing)
+    print_table(table.columns, table.rows, found, json=json, right=table.right, empty=nothing)
 
 
 def report_wins(json: JsonOption = False) -> None:
     """Show how long after the first contact leads were won."""
     with open_app() as app:
         found = reporting.wins_by_age(app.ctx)
-    rows = [(band.name, band.wins, f"{band.share:.0%}", format_cell(band.amount)) for band in found.bands]
-    columns = ("days after first contact", "wins", "share", "amount")
-    print_table(columns, rows, found, json=json, right=columns[1:], title=f"{found.wins:,} wins")
+    table = report_tables.win_table(found)
+    print_table(table.columns, table.rows, found, json=json, right=table.right, title=table.title)
 
 
 def report_queues(

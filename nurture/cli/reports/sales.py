@@ -11,8 +11,9 @@ from nurture.app import open_app
 from nurture.cli.arguments import parse_date
 from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
 from nurture.cli.reports.files import print_written, write_csv, write_page
+from nurture.reporting.report_tables import sales_tables
 from nurture.reporting.sales import SalesReport, report_sales
-from nurture.reporting.wording import format_percent
+from nurture.reporting.wording import format_hours, format_percent
 
 _CSV_COLUMNS = ("table", "row", "figure", "value")
 
@@ -42,11 +43,6 @@ def sales(
     print_written(csv_file, html)
 
 
-def format_hours(hours: float) -> str:
-    """Return a time in hours, in minutes if it is short."""
-    return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h"
-
-
 def _report_to_dict(found: SalesReport) -> dict[str, object]:
     plain = asdict(found)
     plain["rates"] = [asdict(rate) | {"share": rate.share} for rate in found.rates]
@@ -55,80 +51,22 @@ def _report_to_dict(found: SalesReport) -> dict[str, object]:
 
 
 def _print_report(found: SalesReport) -> None:
-    rows = [
-        (rate.name, format_percent(rate.share), f"{rate.count:,} of {rate.total:,}", rate.benchmark, rate.definition)
-        for rate in found.rates
-    ]
+    rates, *others = sales_tables(found)
     waited = found.time_to_owner
     hours = (
         f"median {format_hours(waited.p50)}, 95th percentile {format_hours(waited.p95)}"
         if waited.p50 is not None and waited.p95 is not None
         else "no lead has an owner yet"
     )
-    title = f"{found.handed_off:,} hand-offs, {found.still_open:,} of them still open"
-    columns = ("share of hand-offs", "result", "count", "benchmark", "definition")
-    out.print(make_table(columns, rows, title=title, right=("result", "count", "benchmark")))
+    out.print(make_table(rates.columns, rates.rows, title=rates.title, right=rates.right))
     out.print(f"Time from decision to owner: {hours}.\n")
-    if found.rules:
-        _print_rules(found)
-        _print_reps(found)
-        _print_months(found)
+    for table in others:
+        out.print(make_table(table.columns, table.rows, right=table.right), "")
     in_all = "" if found.since or found.until or found.source else " in total"
     out.print(
         f"{pluralize(found.wins.wins, 'lead')} won{in_all}, {found.wins.after_day_90:,} of them "
         f"({format_percent(found.wins.share_after_day_90)}) more than 90 days after the first contact."
     )
-
-
-def _print_rules(found: SalesReport) -> None:
-    rows = [
-        (one.label, one.handed_off, one.accepted, one.rejected, one.unanswered, format_percent(one.acceptance), one.won)
-        for one in found.rules
-    ]
-    columns = ("hand-off reason", "hand-offs", "accepted", "rejected", "unanswered", "acceptance", "won")
-    out.print(make_table(columns, rows, right=columns[1:]), "")
-    if found.reasons:
-        given = [(label, number) for _, label, number in found.reasons]
-        out.print(make_table(("reject reason", "times"), given, right=("times",)), "")
-
-
-def _print_reps(found: SalesReport) -> None:
-    rows = [
-        (
-            one.rep,
-            one.offered,
-            one.accepted,
-            one.followed_up,
-            one.rejected,
-            one.expired,
-            "-" if one.hours_to_accept is None else format_hours(one.hours_to_accept),
-            f"{one.peak} of {one.capacity}" if one.capacity is not None else one.peak,
-            one.won,
-            f"{one.amount:,.0f}",
-        )
-        for one in found.reps
-    ]
-    columns = (
-        "rep",
-        "offers",
-        "accepted",
-        "reached",
-        "rejected",
-        "expired",
-        "time to accept",
-        "peak",
-        "won",
-        "amount",
-    )
-    out.print(make_table(columns, rows, right=columns[1:]), "")
-
-
-def _print_months(found: SalesReport) -> None:
-    rows = [
-        (one.month, one.handed_off, one.accepted, one.reached, one.closed_in_30_days, one.won) for one in found.months
-    ]
-    columns = ("month", "hand-offs", "accepted", "contacted", "closed in 30 days", "won")
-    out.print(make_table(columns, rows, right=columns[1:]), "")
 
 
 def _csv_rows(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:

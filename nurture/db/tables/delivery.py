@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import CheckConstraint, Index, literal
+from sqlalchemy import CheckConstraint, Index, literal, text
 from sqlmodel import Field
 
 from nurture.db.tables.base import Model, index_where, table, timestamp
@@ -33,6 +33,11 @@ class Message(Model, table=True):
         Index("ix_message_due", "send_at", **index_where("state = 'planned'")),
         Index("ix_message_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
         Index("ix_message_unknown", "state_at", **index_where("state = 'unknown'")),
+        Index(
+            "ix_message_refused",
+            *("state_at", "state", "sender_domain"),
+            **index_where("state in ('bounced', 'complained')"),
+        ),
         Index("ix_message_sender", "sender_domain", "claimed_at", **index_where("claimed_at is not null")),
         Index("ix_message_link_digest", "link_digest", **index_where("link_digest is not null")),
     )
@@ -150,3 +155,6 @@ mail_stop = table(MailStop)
 
 IS_UNKNOWN: Final = message.c.state == literal("unknown", literal_execute=True)
 """Nobody knows whether it was sent; written as in `ix_message_unknown`, which SQLite does not use otherwise."""
+
+IS_REFUSED: Final = text("message.state in ('bounced', 'complained')")
+"""It bounced, or its reader complained; written as in `ix_message_refused`, which SQLite does not use otherwise."""

@@ -148,9 +148,10 @@ def count_unknown(tx: Transaction) -> int:
     return tx.execute(select(func.count()).where(IS_UNKNOWN)).scalar_one()
 
 
-def load_unknown(tx: Transaction) -> list[UnknownMessage]:
-    """Return every unknown message, the oldest first."""
-    return [UnknownMessage._make(row) for row in tx.execute(_SELECT_UNKNOWN.order_by(message.c.state_at, message.c.id))]
+def load_unknown(tx: Transaction, limit: int | None = None) -> list[UnknownMessage]:
+    """Return the unknown messages, the oldest first."""
+    ordered = _SELECT_UNKNOWN.order_by(message.c.state_at, message.c.id).limit(limit)
+    return [UnknownMessage._make(row) for row in tx.execute(ordered)]
 
 
 def load_unknown_by_id(tx: Transaction, ids: Sequence[int], *, lock: bool = False) -> list[UnknownMessage]:

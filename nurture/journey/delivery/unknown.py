@@ -31,10 +31,10 @@ class PendingResolution:
     at: datetime | None
 
 
-def list_pending_resolutions(ctx: AppContext) -> list[PendingResolution]:
-    """Return every unknown message, the oldest first, with its default resolution."""
+def list_pending_resolutions(ctx: AppContext, limit: int | None = None) -> list[PendingResolution]:
+    """Return the unknown messages, the oldest first, each with its default resolution."""
     with ctx.database.read() as tx:
-        found = queries.load_unknown(tx)
+        found = queries.load_unknown(tx, limit)
         resend_after = load_resend_after(ctx.definitions, tx)
     return [default_resolution(one, resend_after) for one in found]
 

@@ -1,0 +1,42 @@
+"""Tables of reports as CSV files."""
+
+from io import StringIO
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from nurture.console import addresses
+from nurture.console.guard import USER
+from nurture.console.page import ALL_BUT_REPS
+from nurture.console.reports import report_runs
+from nurture.console.sessions import User
+from nurture.console.sign_in import SiteDep
+from nurture.formats.csv_writer import CsvWriter
+from nurture.reporting.console.reports import REPORTS, Report
+
+router: Final = APIRouter()
+
+
+@router.get("/reports/{name}/table.csv")
+async def send_table(request: Request, site: SiteDep, name: str, table: int = 0) -> Response:
+    """Answer with a table of a report that was computed minutes ago; else lead to its page, which computes it."""
+    user: User = request.scope[USER]
+    if user.role not in ALL_BUT_REPS:
+        raise HTTPException(403)
+    kind = REPORTS.get(name)
+    if kind is None:
+        raise HTTPException(404)
+    chosen = report_runs.choose(kind, request.query_params)
+    run = await site.in_thread(lambda: report_runs.run(site.ctx, kind, chosen, site.clock.now()))
+    if not isinstance(run.result, Report):
+        return RedirectResponse(addresses.of_report(name, **chosen), 303)
+    if not 0 <= table < len(run.result.tables):
+        raise HTTPException(404)
+    found, text = run.result.tables[table], StringIO(newline="")
+    writer = CsvWriter(text)
+    writer.write_row(found.columns)
+    writer.write_rows(found.rows)
+    headers = {"Content-Disposition": f'attachment; filename="{name}-{table}.csv"'}
+    return Response("\ufeff" + text.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from nurture.db.errors import raise_database_unusable, strip_row_values
+from nurture.db.key_counts import add_count_keys
 from nurture.db.transaction import Transaction
 from nurture.errors import DatabaseUnavailable
 from nurture.files import create_file, restrict_permissions
@@ -21,7 +22,6 @@ from nurture.versions import require_postgresql, require_sqlite
 
 if TYPE_CHECKING:
     from nurture.db.machine_state import Machine
-
 
 BUSY_TIMEOUT_MS = 30_000
 _WAL_RETRY_SECONDS = 0.01
@@ -228,6 +228,7 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA cache_size = -65536")
         cursor.close()
+        add_count_keys(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Keep the daily counts and the stage intervals: add to them with the facts, count them again, compare.
+"""Keep the daily counts, counts of leads and stage intervals: add to them with the facts, count again, compare.
 
 A transaction adds all that it counted in one step at its end: to each table once, in the order of keys. Then it waits
 for no other lock, so no deadlock occurs, and it holds these rows only while it commits.
@@ -32,8 +32,8 @@ from sqlalchemy import (
 
 from nurture.db.tables.delivery import message
 from nurture.db.tables.installation import clock
-from nurture.db.tables.leads import journal, lead
-from nurture.db.tables.rollups import daily_count, stage_interval
+from nurture.db.tables.leads import custody, journal, lead
+from nurture.db.tables.rollups import daily_count, lead_count, stage_interval
 from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
 
@@ -130,6 +130,12 @@ def count_sent(tx: Transaction, changes: Sequence[SentChange]) -> None:
         tx.at_commit(_add_all, changes, last=True)
 
 
+def count_leads(tx: Transaction, lines: Sequence[tuple[datetime, str, str, str, str, int]]) -> None:
+    """Count leads by first contact, source, readiness rule, custodian and its name; the last value is how many more."""
+    if lines:
+        tx.at_commit(_add_all, [_LeadLines(lines)], last=True)
+
+
 def length_class(entered_at: datetime, left_at: datetime) -> tuple[int, int]:
     """Return the class of a length, and the length in seconds. A clock that went back counts as 0."""
     seconds = max(int(left_at.timestamp()) - int(entered_at.timestamp()), 0)
@@ -148,11 +154,19 @@ class _Entries(NamedTuple):
     n: int = 1
 
 
-def _add_all(tx: Transaction, items: Sequence[_Entries | Stay | SentChange]) -> Callable[[], None]:
+class _LeadLines(NamedTuple):
+    """Lines as `count_leads` takes them."""
+
+    lines: Sequence[tuple[datetime, str, str, str, str, int]]
+
+
+def _add_all(tx: Transaction, items: Sequence[_Entries | Stay | SentChange | _LeadLines]) -> Callable[[], None]:
     """Add whatever was counted to each table once: two statements on one table would lock its keys in no order."""
     daily = _count_entries(tx, [one for one in items if isinstance(one, _Entries)])
     daily.update(_count_sent(tx, [one for one in items if isinstance(one, SentChange)]))
     _add(tx, daily_count, {key: (number,) for key, number in daily.items()})
+    leads = _count_leads([one for one in items if isinstance(one, _LeadLines)])
+    _add(tx, lead_count, {key: (number,) for key, number in leads.items()})
     _add(tx, stage_interval, _count_stays([one for one in items if isinstance(one, Stay)]))
     return _nothing
 
@@ -174,6 +188,14 @@ def _count_entries(tx: Transaction, batches: Sequence[_Entries]) -> Counter[tupl
     counts = Counter[tuple[Any, ...]]()
     for (source, at, track, version, step, event), number in found.items():
         counts[days[at], track or "", version or 0, step or "", source, event] += number
+    return counts
+
+
+def _count_leads(batches: Sequence[_LeadLines]) -> Counter[tuple[Any, ...]]:
+    counts = Counter[tuple[Any, ...]]()
+    for one in batches:
+        for at, source, readiness, kind, ref, n in one.lines:
+            counts[_day(at), source, readiness, kind, ref if kind == "queue" else ""] += n
     return counts
 
 
@@ -240,10 +262,14 @@ def recount(tx: Transaction) -> list[RollupDifference]:
     journal keep their counts.
     """
     if not tx.is_sqlite:
-        tx.execute(text("LOCK TABLE daily_count, stage_interval IN EXCLUSIVE MODE"))
+        tx.execute(text("LOCK TABLE daily_count, lead_count, stage_interval IN EXCLUSIVE MODE"))
     since = tx.execute(select(clock.c.journal_since)).scalar()
     first_day = date.min if since is None else _day(since)
-    return [_correct(tx, daily_count, _daily_facts(tx), first_day), _correct(tx, stage_interval, _interval_facts(tx))]
+    return [
+        _correct(tx, daily_count, _daily_facts(tx), first_day),
+        _correct(tx, lead_count, _lead_facts(tx)),
+        _correct(tx, stage_interval, _interval_facts(tx)),
+    ]
 
 
 def _correct(
@@ -302,6 +328,12 @@ def _daily_facts(tx: Transaction) -> CompoundSelect[Any]:
         .group_by(*applied)
     )
     return counted.union_all(sent, signals)
+
+
+def _lead_facts(tx: Transaction) -> Select[Any]:
+    queue = case((custody.c.kind == text("'queue'"), custody.c.ref), else_=text("''"))
+    key = (utc_day(tx, lead.c.first_contact_at), lead.c.source, lead.c.readiness, custody.c.kind, queue)
+    return select(*key, func.count()).join(custody, custody.c.lead_id == lead.c.id).group_by(*key)
 
 
 def _interval_facts(tx: Transaction) -> Select[Any]:

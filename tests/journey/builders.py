@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import insert
 
-from nurture.db import clock_row
+from nurture.db import clock_row, lead_counts
 from nurture.db.engine import Database
+from nurture.db.lead_counts import CountedLead
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
 from nurture.domain.address import normalize_address
@@ -212,6 +213,7 @@ def add_lead(
             "version": 1,
         }
         tx.execute(insert(_CUSTODY).values(custody))
+        lead_counts.count_new(tx, [CountedLead(first_contact_at or at, source, "", "intake", source)])
         entry = JournalEntry(lead_id, at, "intake", "imported", f"from {source}", custody_to="intake", ref=source)
         write_journal(tx, [entry])
     return lead_id

@@ -42,5 +42,21 @@ class StageInterval(Model, table=True):
     seconds: int = Field(sa_type=Id, nullable=False)
 
 
+class LeadCount(Model, table=True):
+    """How many leads first came in on one day (UTC), by source, readiness rule and custodian now.
+
+    *ref* is the queue in which they wait, "" for other custodians.
+    """
+
+    day: date = Field(primary_key=True)
+    source: str = Field(primary_key=True)
+    readiness: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    ref: str = Field(primary_key=True)
+    shard: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    n: int = Field(sa_type=Id, nullable=False)
+
+
 daily_count = table(DailyCount)
 stage_interval = table(StageInterval)
+lead_count = table(LeadCount)

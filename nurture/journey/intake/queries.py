@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, String, func, select, update
 
+from nurture.db import lead_counts
 from nurture.db.rollups import AppliedSignal, count_applied
 from nurture.db.row_values import column_types, row_columns
 from nurture.db.tables.handoff import offer
@@ -119,6 +120,10 @@ def insert_leads(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> N
     tx.insert(lead, _NEW_LEAD, rows)
     custodies = [(one.id, *one.custody[:2], now, *one.custody[2:4], 1) for one in leads]
     tx.insert(custody, _NEW_CUSTODY, custodies)
+    counted = (
+        (one.first_contact_at, one.row.source, "", one.custody.kind, one.custody.ref) for one in leads if one.row
+    )
+    lead_counts.count_new(tx, counted)
     created = Counter(one.row.source for one in leads if one.row is not None)
     tx.insert(created_leads, ("source", "count"), sorted(created.items()), adds=True)
 
@@ -178,6 +183,13 @@ def update_leads(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) -> N
         # Two leads may swap addresses: clear the old ones before setting the new ones.
         chosen = tx.ids("readdressed", readdressed)
         tx.execute(update(lead).where(lead.c.id == chosen.c.id).values(address_id=None))
+    redated = {
+        one.id: one.first_contact_at
+        for one in leads
+        if one.existing and one.existing.first_contact_at != one.first_contact_at
+    }
+    before = lead_counts.load_counted(tx, redated)
+    lead_counts.count_changes(tx, [(old, old._replace(first_contact_at=redated[id_])) for id_, old in before.items()])
     rows = [(*attrgetter(*_LEAD_UPDATE[:-1])(one), _restated_fields(one)) for one in leads]
     new = tx.rows("new", column_types(lead, _LEAD_UPDATE), rows)
     values = {name: new.c[name] for name in _LEAD_UPDATE[1:]}

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, select, update
 
-from nurture.db import rollups
+from nurture.db import lead_counts, rollups
 from nurture.db.row_values import column_types
 from nurture.db.tables.leads import custody, journal
 from nurture.db.transaction import Transaction
@@ -63,6 +63,8 @@ def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
     """
     if not rows:
         return set()
+    leaving = {row.lead_id: row for row in rows if row.since is not None}
+    before = lead_counts.load_counted(tx, leaving)
     moved = tx.rows("moved", column_types(custody, CustodyUpdate._fields), rows)
     statement = (
         update(custody)
@@ -77,7 +79,14 @@ def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
         )
         .returning(custody.c.lead_id)
     )
-    return set(tx.execute(statement).scalars().all())
+    written = set(tx.execute(statement).scalars().all())
+    changes = [
+        (old, old._replace(kind=leaving[id_].kind, ref=leaving[id_].ref))
+        for id_, old in before.items()
+        if id_ in written
+    ]
+    lead_counts.count_changes(tx, changes)
+    return written
 
 
 def bring_forward(

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, String, func, literal, or_, select, union, update
 
+from nurture.db import lead_counts
 from nurture.db.row_values import Columns
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import address, custody, identity, lead
@@ -76,6 +77,9 @@ def set_callback_date(tx: Transaction, lead_id: int, call_on: date, now: datetim
 
 def record_readiness_rules(tx: Transaction, rows: Sequence[tuple[int, str]]) -> None:
     """Write the readiness rule that classified each lead; *rows* are (lead id, rule)."""
+    rules = dict(rows)
+    before = lead_counts.load_counted(tx, rules)
+    lead_counts.count_changes(tx, [(old, old._replace(readiness=rules[id_])) for id_, old in before.items()])
     tx.update_by_id(lead, ("readiness",), rows)
 
 

@@ -21,10 +21,13 @@ Parameters = Mapping[str, Any]
 """`now`, and what the policy says: lists of names, the capacities of reps as JSON, and `fit_0`, `fit_1`: fields."""
 
 _NUMBER: Final = "CAST({} AS double precision)"
-_MACRO: Final = re.compile(r"\b(days|days_until|month_start|month|day|lookup|fit_fields)\(([^(),]+)(?:, ([^(),]+))?\)")
+_MACRO: Final = re.compile(
+    r"\b(days|days_until|whole_days|month_start|month|day|lookup|fit_fields)\(([^(),]+)(?:, ([^(),]+))?\)"
+)
 _SQLITE: Final = {
     "days": "((unixepoch({1}) - unixepoch({0})) / 86400.0)",
     "days_until": "((unixepoch({1}) - unixepoch({0})) / 86400.0)",
+    "whole_days": "((unixepoch(substr({1}, 1, 10)) - unixepoch(substr({0}, 1, 10))) / 86400)",
     "month": "substr({0}, 1, 7)",
     "month_start": "substr({0}, 1, 7)",
     "day": "substr({0}, 1, 10)",
@@ -34,6 +37,7 @@ _POSTGRES: Final = {
     "days": "(CAST(floor(extract(epoch FROM {1})) - floor(extract(epoch FROM {0})) AS double precision) / 86400)",
     "days_until": "(CAST(extract(epoch FROM CAST({1} AS date)) - floor(extract(epoch FROM {0})) AS double precision)"
     " / 86400)",
+    "whole_days": "(CAST({1} AS date) - CAST({0} AS date))",
     "month": "to_char({0}, 'YYYY-MM')",
     "month_start": "date_trunc('month', {0})",
     "day": "CAST({0} AS date)",
@@ -140,20 +144,23 @@ def _counting(tx: Transaction, facts: Facts, measures: Sequence[Measure]) -> str
                 f"SELECT {one.value} AS v, n FROM f WHERE {one.whole}) AS valued WHERE v IS NOT NULL) AS ranked"
             )
     rows_sql = _grouped(tx, facts) if facts.grouped else facts.sql
-    return f"WITH f AS MATERIALIZED ({rows_sql}) " + " UNION ALL ".join(selects)
+    groups = ""
+    if facts.counted:
+        groups, rows_sql = f"g AS MATERIALIZED ({rows_sql}), ", facts.counted
+    return f"WITH {groups}f AS MATERIALIZED ({rows_sql}) " + " UNION ALL ".join(selects)
 
 
 def _grouped(tx: Transaction, facts: Facts) -> str:
-    """Return the facts, counted by their groups. SQLite sorts them: by one text 4.5 s for a million leads, else 5.9."""
+    """Return the facts, counted by their groups."""
     if not tx.is_sqlite:
         places = ", ".join(str(place) for place in range(3, 3 + len(facts.grouped)))
         columns = ", ".join(facts.grouped)
         return f"SELECT 0 AS lead_id, count(*) AS n, {columns} FROM ({facts.sql}) AS r GROUP BY {places}"
     pairs = [(one.rpartition(" AS ")[0] or one, one.rpartition(" AS ")[2]) for one in facts.grouped]
-    columns = ", ".join(f"key ->> '$[{place}]' AS {name}" for place, (_, name) in enumerate(pairs))
+    columns = ", ".join(f"value ->> '$[1][{place}]' AS {name}" for place, (_, name) in enumerate(pairs))
     key = ", ".join(sql for sql, _ in pairs)
-    keyed = f"SELECT json_array({key}) AS key, count(*) AS n FROM ({facts.sql}) AS r GROUP BY 1"
-    return f"SELECT 0 AS lead_id, n, {columns} FROM ({keyed}) AS keyed"
+    counts = f"SELECT count_keys(json_array({key})) FROM ({facts.sql}) AS r"
+    return f"SELECT 0 AS lead_id, value ->> '$[0]' AS n, {columns} FROM json_each(({counts}))"
 
 
 def _part(facts: Facts, measure: Measure) -> str:

@@ -175,7 +175,10 @@ class SlowMeasures:
             return (of[lead.id] - lead.first_contact_at) / DAY if lead.id in of else None
 
         leads = list(self.leads.values())
-        old = {days: [one for one in leads if (self.now - one.first_contact_at) / DAY >= days] for days in (182, 365)}
+        today = self.now.date()
+        old = {
+            days: [one for one in leads if (today - one.first_contact_at.date()).days >= days] for days in (182, 365)
+        }
         bought = [one for one in old[182] if within(day(won, one), 182)]
         ended = [one for one in old[182] if not within(day(won, one), 182) and within(day(lost, one), 182)]
         kept = [one.lead_id for one in self.custody.values() if one.kind in ("track", "resting")]

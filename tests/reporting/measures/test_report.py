@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from nurture.db.engine import Database
+from nurture.db.rollups import recount
 from nurture.domain.lead import Closing
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.engagement import signals
@@ -113,6 +114,8 @@ def test_figures_are_what_plain_rows_say(world: _World, history: list[tuple[str,
         with suppress(InvalidState, NotFound):
             world.act(action, number)
     ctx, now = world.ctx, world.now + 3 * HOUR
+    with ctx.database.write() as tx:
+        assert [one.rows for one in recount(tx)] == [0, 0, 0]
     found = {one.measure.id: one for one in report_measures(ctx, now).figures}
     slow = SlowMeasures(ctx, now)
     expected = slow.count()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shlex
 from array import array
 from collections import Counter, defaultdict
@@ -21,6 +22,7 @@ from nurture.formats.opt_outs import (
     MAX_SHORT,
     SUBSCRIBED,
     UnclearName,
+    is_note_refusal,
     is_unread_script,
     may_refuse,
     names_status,
@@ -34,6 +36,7 @@ MAX_DISTINCT: Final = 20
 """Distinct values of a column whose values are looked at."""
 
 _VALUES_OF_FLAG: Final = 2
+_REMARK: Final = re.compile(rf"[^\d@:/]{{2,{MAX_SHORT}}}")  # a number, date, address or link is none
 _BATCH: Final = 2_000
 _MAX_EXAMPLES: Final = 3
 _PART: Final = 1 << 15  # hashes that are sorted at a time
@@ -69,10 +72,14 @@ class ColumnProfile:
 
 
 class Survey(NamedTuple):
-    """A profile of each column, and the lines of rows whose address, id or whole content another row has, too."""
+    """A profile of each column, and the lines of rows whose address, id or whole content another row has, too.
+
+    *refusing* are columns that become custom fields, and in which the whole text of a cell is a no to email.
+    """
 
     profiles: list[ColumnProfile]
     repeated: set[int]
+    refusing: set[int]
 
 
 def survey(file: CsvRows, plan: RowPlan, evidence: Mapping[int, Evidence]) -> Survey:
@@ -82,6 +89,7 @@ def survey(file: CsvRows, plan: RowPlan, evidence: Mapping[int, Evidence]) -> Su
     """
     profiles = [ColumnProfile(column) for column in file.header]
     keys, lines = array("q"), array("i")
+    texts, refusing = {index for index, _ in plan.custom}, set[int]()
     with file.reopen() as reopened:
         readable = (row for row in reopened if not isinstance(row, BadRow))
         while batch := list(islice(readable, _BATCH)):
@@ -92,13 +100,20 @@ def survey(file: CsvRows, plan: RowPlan, evidence: Mapping[int, Evidence]) -> Su
             for index, found in evidence.items():
                 for text in dict.fromkeys(columns[index]):
                     found.add(text)
+            refusing |= {index for index in texts - refusing if _has_remark(columns[index])}
             for identities in _identities(plan, rows, columns):
                 keys.extend([hash(one) for one in identities if one])
                 lines.extend(compress(numbers, identities))
     count = 1 + len(keys) // _PART
     sorted_parts = (sorted(key for key in keys if key % count == part) for part in range(count))  # to save memory
     twice = {key for part in sorted_parts for key, following in pairwise(part) if key == following}
-    return Survey(profiles, {line for key, line in zip(keys, lines, strict=True) if key in twice} if twice else set())
+    repeated = {line for key, line in zip(keys, lines, strict=True) if key in twice} if twice else set[int]()
+    return Survey(profiles, repeated, refusing)
+
+
+def _has_remark(cells: Sequence[str]) -> bool:
+    """Return whether a cell says nothing but that its lead wants no email."""
+    return any(is_note_refusal(text.strip()) for text in set(cells) if _REMARK.fullmatch(text))
 
 
 def _identities(

@@ -100,12 +100,13 @@ def open_rows(
     else:
         converted = convert(path, kind, reading)
         encoding = Encoding("utf-8", is_clean=kind != "json")
-        source = _Source(path, converted.size, encoding, converted.open, converted.notes, delimiter="\t")
+        sheets = (converted.sheet, converted.refusing)
+        source = _Source(path, converted.size, encoding, converted.open, converted.notes, "\t", *sheets)
     return CsvRows(source, is_header, is_data)
 
 
 class _Source(NamedTuple):
-    """The text of a file. *delimiter* is None if it is to be found out."""
+    """The text of a file. *delimiter* is None if it is to be found out; *sheet* and *refusing_sheets*: see CsvRows."""
 
     path: Path
     size: int
@@ -113,13 +114,16 @@ class _Source(NamedTuple):
     open: Callable[[], BinaryIO]
     notes: tuple[str, ...] = ()
     delimiter: str | None = None
+    sheet: str = ""
+    refusing_sheets: tuple[str, ...] = ()
 
 
 class CsvRows:
     """The rows below a file's header, streamed: (line number, cells), or BadRow for a broken line.
 
     *bytes_read* of *size* is the progress; *preamble* are the lines above the header; *notes* are for the marketer.
-    *passed_over* counts the rows of the other parts of a report, by title, while it is read.
+    *passed_over* counts the rows of the other parts of a report, by title, while it is read. *sheet* is the one of a
+    workbook that is read, *refusing_sheets* are those of its others that are named after opt-outs.
     """
 
     def __init__(self, source: _Source, is_header: HeaderTest | None, is_data: HeaderTest | None = None) -> None:
@@ -127,6 +131,7 @@ class CsvRows:
         self.size = source.size
         self.encoding = source.encoding.name
         self.notes = source.notes
+        self.sheet, self.refusing_sheets = source.sheet, source.refusing_sheets
         self._is_clean = source.encoding.is_clean
         self._reopen_args = source, is_header, is_data
         self._lines = LineReader(source.open(), source.encoding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from nurture.formats.dates import DateOrderEvidence, DateReader, choose_orders
 from nurture.formats.event_report import find_event_time
 from nurture.formats.lead_row import DATE_FIELDS, LeadRow
 from nurture.formats.numbers import DecimalEvidence
-from nurture.formats.opt_outs import REFUSALS
+from nurture.formats.opt_outs import REFUSALS, find_list_refusal
 from nurture.formats.permission_cells import describe_noted
 from nurture.formats.rejected_rows import BadRow, BadRowReport
 from nurture.formats.row_builder import RowBuilder
@@ -58,10 +59,24 @@ def open_leads(
     except BaseException:
         rows.close()
         raise
+    if attended and rows.refusing_sheets and not (reading and reading.sheet):
+        rows.close()
+        raise FileUnreadable(f"{path}: {_describe_sheets(rows)}")
     if attended and plan.unclear:
         rows.close()
         raise FileUnreadable(f"{path}: {describe_unclear(plan.unclear, file.profiles)}")
     return file
+
+
+def _describe_sheets(rows: CsvRows) -> str:
+    """Return the question about sheets that look like opt-outs and would not be read, with what to type."""
+    (first, *others), shown = rows.refusing_sheets, ", ".join(map(repr, rows.refusing_sheets))
+    look = "look like lists of opt-outs" if others else "looks like a list of opt-outs"
+    return (
+        f"the sheet{'s' if others else ''} {shown} {look}: import {'each' if others else 'it'} first, with `--sheet "
+        f"{shlex.quote(first)}`, so that nobody on it is mailed; then the others with `--sheet "
+        f"{shlex.quote(rows.sheet)}`. Nothing was imported"
+    )
 
 
 class LeadFile:
@@ -87,8 +102,13 @@ class LeadFile:
             if one.field in _DATED_FIELDS or plan.is_of_type(one, FieldType.DATE)
         }
         numbers = {one.index: DecimalEvidence() for one in plan.columns if plan.is_of_type(one, FieldType.NUMBER)}
-        self.profiles, self._repeated = survey(rows, plan, {**dates, **numbers})
+        self.profiles, self._repeated, refusing = survey(rows, plan, {**dates, **numbers})
         plan.unclear = find_unclear(plan, self.profiles)
+        asked = {index for index, _, _ in plan.unclear}
+        plan.remarks = [(index, rows.header[index]) for index in sorted(refusing - asked)]
+        plan.refusal = find_list_refusal(rows.sheet) or ""
+        if plan.refusal:
+            self.notes.append(f"nobody in this file is mailed: its sheet is named {rows.sheet!r}")
         plan.decimal_marks = {index: found.decimal_mark() for index, found in numbers.items()}
         readers = self._date_readers(dates, mapping)
         orders = {reader.day_first for reader in readers.values() if reader.day_first is not None}

@@ -222,6 +222,35 @@ def read_status(text: str, *, weak: bool = True, whole: bool = False) -> str | N
     return None if negated else _find_stem("stem", joined)
 
 
+def find_list_refusal(name: str) -> str | None:
+    """Return the refusal after which a list of people is named, such as the sheet "Bounced"; None if it is none."""
+    meaning, unclear = find_meaning(name), find_unclear_name(name)
+    if meaning is not None and meaning.field in REFUSALS:
+        return meaning.field
+    is_unclear = unclear is not None and not unclear.positive
+    return read_status(name) or (OPTED_OUT if is_unclear else None)
+
+
+@lru_cache(maxsize=_MAX_CACHED)
+def is_note_refusal(text: str) -> bool:
+    """Return whether a remark in free text says nothing but that the lead wants no email, such as "STOP"."""
+    if len(text) > MAX_SHORT or not (words := plain_words(text).split()):
+        return False
+    core = [word for word in words if word not in _words("note_filler")] or words
+    plain, joined = " ".join(core), "".join(core)
+    if joined in _notes() or read_status(plain, weak=False, whole=True) is not None:
+        return True
+    is_about_mail = all(word in _words("negation") or word in _words("channel", "email") for word in core)
+    return is_about_mail and _refuses_mail(plain, joined)
+
+
+@cache
+def _notes() -> frozenset[str]:
+    """Return the joined texts of remarks that refuse email, without words such as "please"."""
+    texts = (words.split() for words in _words("note"))
+    return frozenset("".join([word for word in words if word not in _words("note_filler")]) for words in texts)
+
+
 def is_unconfirmed(text: str) -> bool:
     """Return whether a status says that the lead has not agreed yet: "awaiting confirmation", "not subscribed"."""
     return len(text) <= MAX_SHORT and _join(text) in _texts("status_undecided")

@@ -20,6 +20,7 @@ from nurture.formats.opt_outs import (
     UNDELIVERABLE,
     Reading,
     is_date_like,
+    is_note_refusal,
     is_unconfirmed,
     may_refuse,
     names_mailing,
@@ -93,7 +94,7 @@ class PermissionReader:
         self._statuses = [(one.index, True, True) for one in columns if one.field == "status"]
         self._statuses += [(index, False, names_mailing(name)) for index, name in plan.custom if names_status(name)]
         self._states = [one.index for one in plan.columns if one.field == "region" and names_status(one.column)]
-        self._unclear = plan.unclear
+        self._unclear, self._refusal, self._remarks = plan.unclear, plan.refusal, plan.remarks
         self._dates = dates
         others = (index for index, *_ in (*self._statuses, *self._unclear))
         self._indexes = sorted({*others, *self._states, *(one.index for one in columns)})
@@ -103,6 +104,8 @@ class PermissionReader:
     def read(self, cells: Sequence[str]) -> Permission:
         """Return what the row says."""
         key = tuple([cells[index] for index in self._indexes])
+        if self._remarks:  # most remarks occur once
+            key += tuple(["x" * is_note_refusal(cells[index].strip()) for index, _ in self._remarks])
         found = self._cache.get(key)
         if found is None:
             if len(self._cache) >= _MAX_CACHED:
@@ -116,6 +119,8 @@ class PermissionReader:
 
     def _read(self, cells: Sequence[str]) -> Permission:
         found = Permission()
+        if self._refusal:
+            found.refuse(self._refusal)
         consents = [
             (one.column, text, read_consent(text)) for one in self._consents if (text := cells[one.index].strip())
         ]
@@ -138,6 +143,9 @@ class PermissionReader:
         for index, name, kind in self._unclear:
             text = cells[index].strip()
             if text and may_refuse(text, kind):
+                found.unclear_opt_out = name
+        for index, name in self._remarks:
+            if is_note_refusal(cells[index].strip()):
                 found.unclear_opt_out = name
         values = [(each, getattr(found, each)) for each in _ROW_FIELDS]
         found.said = [(each, value) for each, value in values if value not in (None, ())]

@@ -51,7 +51,8 @@ class ColumnBinding:
 class RowPlan:
     """What to do with each row of one file, which has *width* cells.
 
-    *unclear* are columns that may be opt-outs: (index, name, kind).
+    *unclear* are columns that may be opt-outs: (index, name, kind). *refusal* is what all rows say, because the sheet
+    that lists them is named after it, "" for nothing. *remarks* are columns of free text in which a cell refuses email.
     """
 
     source: str
@@ -66,6 +67,8 @@ class RowPlan:
     notes: list[str] = dataclasses.field(default_factory=list)
     declared: Fields = dataclasses.field(default_factory=dict)
     decimal_marks: dict[int, str | None] = dataclasses.field(default_factory=dict)
+    refusal: str = ""
+    remarks: list[tuple[int, str]] = dataclasses.field(default_factory=list)
 
     def is_of_type(self, column: ColumnBinding, type_: FieldType) -> bool:
         """Return whether *column* fills a declared field of this type."""

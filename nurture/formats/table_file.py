@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Sequence
 from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
@@ -42,11 +43,16 @@ class ReadOptions(NamedTuple):
 
 
 class ConvertedFile:
-    """The rows of a file as tab-separated UTF-8, in a temporary file without a name. *notes* are for the marketer."""
+    """The rows of a file as tab-separated UTF-8, in a temporary file without a name. *notes* are for the marketer.
 
-    def __init__(self, file: IO[bytes], notes: tuple[str, ...]) -> None:
+    *sheet* is the one of a workbook that was read, *refusing* are others that are named after opt-outs.
+    """
+
+    def __init__(self, file: IO[bytes], notes: Sequence[str], sheet: str = "", refusing: Sequence[str] = ()) -> None:
         self.size = file.seek(0, 2)
-        self.notes = notes
+        self.notes = tuple(notes)
+        self.sheet = sheet
+        self.refusing = tuple(refusing)
         self._file = file
         weakref.finalize(self, file.close)
 
@@ -124,7 +130,7 @@ def convert(path: Path, kind: str, reading: ReadOptions) -> ConvertedFile:
     if "notes" not in answer:
         output.close()
         raise FileUnreadable(f"{path} cannot be read: {answer.get('error', _KILLED)}")
-    return ConvertedFile(output, tuple(answer["notes"]))
+    return ConvertedFile(output, answer["notes"], answer.get("sheet", ""), answer.get("refusing", ()))
 
 
 def _parse_answer(text: bytes) -> dict[str, Any]:

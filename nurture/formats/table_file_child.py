@@ -11,6 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -44,6 +45,14 @@ class CannotConvert(Exception):
     """The file has no rows that can be read. The text is the reason and the remedy, in one clause each."""
 
 
+@dataclass
+class _Sheets:
+    """Which sheet of a workbook is *read*, and which others hold addresses and are named after a refusal."""
+
+    read: str = ""
+    refusing: list[str] = field(default_factory=list)
+
+
 def main(memory: int, cpu_seconds: int, kind: str, path: str, sheet: str, encoding: str) -> None:
     """Write the rows of the file at *path*."""
     limit_memory(memory)
@@ -51,10 +60,12 @@ def main(memory: int, cpu_seconds: int, kind: str, path: str, sheet: str, encodi
     output = io.TextIOWrapper(sys.stdout.buffer, "utf-8", errors="replace", newline="", write_through=False)
     notes: list[str] = []
     try:
-        rows = _read_workbook(path, sheet, notes) if kind == "workbook" else _READERS[kind](path, encoding, notes)
+        sheets = _Sheets()
+        is_workbook = kind == "workbook"
+        rows = _read_workbook(path, sheet, notes, sheets) if is_workbook else _READERS[kind](path, encoding, notes)
         if _write(output, rows):
             notes.append(REPAIRED)
-        answer: dict[str, Any] = {"notes": notes}
+        answer: dict[str, Any] = {"notes": notes, "sheet": sheets.read, "refusing": sheets.refusing}
     except CannotConvert as error:
         answer = {"error": str(error)}
     except (MemoryError, RecursionError):
@@ -115,8 +126,10 @@ def cell_text(value: object) -> str:
             return _clean(str(value))
 
 
-def _read_workbook(path: str, wanted: str, notes: list[str]) -> Iterator[Row]:
+def _read_workbook(path: str, wanted: str, notes: list[str], sheets_found: _Sheets) -> Iterator[Row]:
     from python_calamine import PasswordError, SheetTypeEnum, SheetVisibleEnum, load_workbook  # noqa: PLC0415
+
+    from nurture.formats.opt_outs import find_list_refusal  # noqa: PLC0415 - only workbooks have sheets
 
     try:
         book = load_workbook(path)
@@ -140,6 +153,9 @@ def _read_workbook(path: str, wanted: str, notes: list[str]) -> Iterator[Row]:
         raise CannotConvert("its sheets are empty; export it again and check that it holds rows")
     if others := [repr(other) for other in choice if other != name]:
         notes.append(f"read the sheet {name!r}, not {', '.join(others[:5])}; name another with --sheet")
+    refusing = [one for one in names if one != name and find_list_refusal(one)]
+    sheets_found.read = name
+    sheets_found.refusing = [one for one in refusing if any(map(_has_address, book.get_sheet_by_name(one).iter_rows()))]
     return iter(sheet.iter_rows())
 
 

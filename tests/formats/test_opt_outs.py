@@ -12,8 +12,10 @@ from nurture.formats.opt_outs import (
     SUBSCRIBED,
     UNDELIVERABLE,
     ColumnMeaning,
+    find_list_refusal,
     find_meaning,
     find_unclear_name,
+    is_note_refusal,
     may_refuse,
     read_opt_out_flag,
     read_permission,
@@ -221,6 +223,43 @@ def test_a_no_in_a_column_that_speaks_of_permission_may_be_an_opt_out() -> None:
     assert found.positive
     assert may_refuse("No", found)
     assert not may_refuse("Yes", found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP", "Stop!", "do not email", "Do not e-mail him", "bitte keine Mails", "Bitte keine E-Mails mehr",
+        "no emails please", "wants no mail", "Don't contact", "ne plus envoyer de mails", "no quiere correos",
+        "non inviare email", "geen mails meer", "proszę nie pisać", "больше не писать", "不要发邮件", "NO MAIL",
+        "nicht mehr anschreiben", "unsubscribed", "bounced", "メールを送らないで", "remove me", "lütfen mail atma",
+    ],
+)  # fmt: skip
+def test_a_remark_that_says_only_no_email_refuses(text: str) -> None:
+    assert is_note_refusal(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not interested", "no email yet", "has no email", "met at the fair", "do not call", "Stop by our office", "no",
+        "asked about the opt-out of our forms", "No budget", "email sent", "please call", "Bus stop", "cancelled", "",
+    ],
+)  # fmt: skip
+def test_another_remark_does_not(text: str) -> None:
+    assert not is_note_refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Unsubscribed", OPTED_OUT), ("Abmeldungen", OPTED_OUT), ("Désinscrits", OPTED_OUT), ("Bajas", OPTED_OUT),
+        ("Disiscritti", OPTED_OUT), ("Wypisani", OPTED_OUT), ("Отписались", OPTED_OUT), ("退订", OPTED_OUT),
+        ("DNC list", OPTED_OUT), ("Hard bounces", UNDELIVERABLE), ("Cleaned", UNDELIVERABLE), ("Spam", COMPLAINED),
+        ("Leads", None), ("Sheet1", None), ("Do Not Call", None), ("Subscribed", None), ("No shows", None),
+    ],
+)  # fmt: skip
+def test_a_list_may_be_named_after_those_who_refuse(name: str, says: str | None) -> None:
+    assert find_list_refusal(name) == says
 
 
 STEMS = sorted(

@@ -1,4 +1,4 @@
-"""The suppression journal: opt-outs and opt-ins by keyed hash, and releases of broadcasts, outside the database.
+"""The suppression journal: opt-outs and opt-ins by keyed hash, releases and stops of mail, outside the database.
 
 A restored backup lacks what happened since; this file has it. Its lines are synced before the transaction
 commits, so it may contain an opt-out that was rolled back (sending less is safe). An opt-in, and the undo of an
@@ -17,6 +17,7 @@ import orjson
 
 from nurture.db.types import to_utc
 from nurture.domain.consent.suppression import LogAction, SuppressionScope
+from nurture.domain.delivery.stops import StopAction
 from nurture.files import sync_folder
 
 SUFFIX: Final = ".suppressions"
@@ -29,12 +30,16 @@ WITHDRAWN: Final = "withdraw"
 RELEASED: Final = "release"
 """The action of a line about a broadcast that was released: *ref* is its track, and there is no address."""
 
+STOPS: Final = tuple(one.value for one in StopAction)
+"""The actions of lines about stops and starts of mail: *ref* is the track, "" for all mail."""
+
 _STARTED: Final = "started"
-_ACTIONS: Final = {action: action for action in (*(one.value for one in LogAction), ERASED, WITHDRAWN, RELEASED)}
+_LOGGED: Final = tuple(one.value for one in LogAction)
+_ACTIONS: Final = {action: action for action in (*_LOGGED, ERASED, WITHDRAWN, RELEASED, *STOPS)}
 
 
 class JournalLine(NamedTuple):
-    """One action on the address with the keyed hash *address_hash*."""
+    """One action on the address with the keyed hash *address_hash*, "" for one on the mail of *ref*."""
 
     address_hash: str
     action: str

@@ -25,17 +25,18 @@ from nurture.domain.consent.suppression import (
     SuppressionSource,
     parse_source,
 )
-from nurture.domain.delivery.stops import Stop, StopAction
+from nurture.domain.delivery.stops import Stop, StopAction, name_stopped
 from nurture.domain.lead import Custodian
 from nurture.domain.planning import broadcasts
 from nurture.domain.planning.program import ToQueue
 from nurture.domain.policy.business_hours import EscalationAction
-from nurture.errors import FileUnreadable, InvalidState, Misconfigured
+from nurture.errors import FileUnreadable, InvalidState, Misconfigured, NotFound
 from nurture.journey.broadcasts import queries as broadcast_queries
 from nurture.journey.broadcasts.plan import plan_due
 from nurture.journey.broadcasts.queries import Release
 from nurture.journey.consent import opt_in, statements, suppression
 from nurture.journey.consent.suppression import OptOut
+from nurture.journey.delivery import stopping
 from nurture.journey.erasure import erase
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.escalation import answer_escalation, describe_step
@@ -59,6 +60,7 @@ QUEUE: Final = "after-restore"
 
 _REOFFERED_REASON: Final = "offered again after a restore, as a manager chose"
 _BY_RESTORE: Final = "the restore"
+_STOPPED_REASON: Final = "it was stopped after the backup; why is lost"
 _LEFT_REASON: Final = "the database was restored: look up what its rep did since"
 
 
@@ -161,7 +163,7 @@ def restore(
     with ctx.database.write() as tx:
         restore_gap_queries.leap_ids_after_restore(tx)
     gap_ctx = replace(ctx, provider=_PresumedProvider())
-    of_addresses = [line for line in journaled.entries if line.action != suppression_journal.RELEASED]
+    of_addresses = [line for line in journaled.entries if line.address_hash]
     _apply_journals(gap_ctx, of_addresses, now, found)
     _apply_provider_lists(ctx, now, found)
     with ctx.database.read() as tx:
@@ -169,7 +171,8 @@ def restore(
     first = min(since, last or since)
     releases = {line.ref: line.at for line in journaled.entries if line.action == suppression_journal.RELEASED}
     _apply_releases(gap_ctx, {track: at for track, at in releases.items() if at >= first}, now, found)
-    _replay_gap(gap_ctx, first, now)
+    stops = [line for line in journaled.entries if line.action in suppression_journal.STOPS and first <= line.at <= now]
+    _replay_gap_with_stops(gap_ctx, first, now, stops, found)
     with ctx.database.write() as tx:
         found.handoffs = restore_gap_queries.list_handed_off(tx)
         if found.handoffs and choice is None:
@@ -297,6 +300,24 @@ def _apply_releases(ctx: AppContext, releases: Mapping[str, datetime], now: date
             )
 
 
+def _repeat_stop(ctx: AppContext, line: JournalLine, report: RestoreReport) -> None:
+    """Stop or start mail as a person did after the backup, so that the replay presumes sent what was.
+
+    A broadcast that is stopped stays so: who had it is not known.
+    """
+    what = name_stopped(line.ref) or "all mail"
+    try:
+        if line.action == StopAction.START and not line.ref.startswith(BROADCASTS):
+            stopping.start(ctx, line.ref, "", _BY_RESTORE, line.at)
+        elif line.action != StopAction.START:
+            to_sales = line.action == StopAction.STOP_ALL
+            stopping.stop(ctx, line.ref, _STOPPED_REASON, _BY_RESTORE, line.at, to_sales=to_sales)
+    except (InvalidState, NotFound):
+        return  # the backup, or a restore before, has it; or the track is newer than the backup
+    done = "started" if line.action == StopAction.START else "stopped"
+    report.notes.append(f"{what} was {done} on {line.at:%Y-%m-%d %H:%M} UTC, after the backup; it is again")
+
+
 def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport) -> None:
     """Suppress the addresses on the provider's suppression lists, if it has any."""
     if not isinstance(ctx.provider, SuppressionListProvider):
@@ -327,6 +348,17 @@ def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport)
 def _list_evidence(ctx: AppContext, listed: SuppressedAddress) -> str:
     since = f" since {listed.at:%Y-%m-%d %H:%M:%S} UTC" if listed.at is not None else ""
     return f"on the suppression list of {ctx.provider.name}{since}"
+
+
+def _replay_gap_with_stops(
+    ctx: AppContext, since: datetime, now: datetime, stops: Sequence[JournalLine], report: RestoreReport
+) -> None:
+    """Advance leads from *since* to *now*, and stop and start mail meanwhile as people did."""
+    for line in stops:
+        _replay_gap(ctx, since, line.at)
+        _repeat_stop(ctx, line, report)
+        since = line.at
+    _replay_gap(ctx, since, now)
 
 
 def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:

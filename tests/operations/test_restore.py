@@ -19,7 +19,7 @@ from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.consent.undo_import import undo_import
 from nurture.journey.delivery import stopping, unknown
 from nurture.journey.erasure import erase
-from nurture.journey.leads import address_queries
+from nurture.journey.leads import address_queries, stop_queries
 from nurture.mail.providers.base import SuppressedAddress
 from nurture.operations import restore
 from nurture.operations.restore import QUEUE
@@ -106,6 +106,43 @@ def test_leads_are_past_all_touches_that_were_due_in_the_gap(
     assert most_copies(host.provider) == 1
     later = set(host.provider.received) - gone.keys()
     assert len(later) >= 2 * len(PEOPLE), "each track goes on"
+    again.database.close()
+
+
+@pytest.mark.parametrize("track", ["welcome", ""])
+def test_mail_that_was_started_after_the_backup_is_not_sent_again(
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path, track: str
+) -> None:
+    stopping.stop(ctx, track, "a wrong price", "mara", START)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    host.run(ctx, SENT)
+    stopping.start(ctx, track, "", "mara", SENT + HOUR)
+    run_days(host, ctx, 1, 3)
+    assert most_copies(host.provider) == 1
+    again = put_back(host, ctx, lone_url, backup)
+    done = restore_at(host, again, START, START + 3 * DAY)
+    assert any(f"{track or 'all mail'} was started" in note for note in done.notes)
+    with again.database.read() as tx:
+        assert stop_queries.load_stops(tx) == {}
+    run_days(host, again, 3, 20)
+    assert most_copies(host.provider) == 1
+    again.database.close()
+
+
+def test_a_stop_that_is_newer_than_the_backup_holds_after_a_restore(
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
+) -> None:
+    backup = backups_of(lone_url).back_up(tmp_path)
+    stopping.stop(ctx, "welcome", "a wrong price", "mara", START)
+    host.run(ctx, SENT)
+    again = put_back(host, ctx, lone_url, backup)
+    for _ in range(2):
+        restore_at(host, again, START, START + DAY)
+    run_days(host, again, 1, 3)
+    assert host.provider.received == []
+    stopping.start(again, "welcome", "", "mara", START + 3 * DAY)
+    run_days(host, again, 3, 6)
+    assert Counter(Counter(host.provider.received).values()) == {1: len(PEOPLE)}
     again.database.close()
 
 

@@ -6,8 +6,10 @@ from typing import Final
 
 from sqlalchemy import func, select, update
 
+from nurture.db.suppression_journal import JournalLine
 from nurture.db.tables.delivery import mail_stop, message
 from nurture.db.transaction import Transaction
+from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.domain.delivery.stops import Stop, StopAction, Stops
 from nurture.outbox.messages import MARKETING
 
@@ -28,8 +30,12 @@ def load_stops(tx: Transaction) -> Stops:
 
 
 def append_stop(tx: Transaction, stop: Stop) -> None:
-    """Append a decision to the log."""
+    """Append a decision to the log, and to the suppression journal: a restored backup lacks it."""
     tx.insert(mail_stop, Stop._fields, [stop._replace(action=stop.action.value)])  # type: ignore[arg-type]
+    if tx.database.machine is not None:
+        everybody, by_person = SuppressionScope.GLOBAL.value, SuppressionSource.ADMIN.value
+        line = JournalLine("", stop.action.value, everybody, stop.track, by_person, stop.at)
+        tx.at_commit(tx.database.machine.before_suppressions, [line])
 
 
 def count_messages(tx: Transaction, state: str, track: str | None, recipients: Collection[str]) -> int:

@@ -238,17 +238,18 @@ class _History:
         things = self.happenings
         arrivals = self.oracle.arrivals()
         work = sorted((note for notes in self.crew.notes for note in passed(notes)), key=lambda note: note.at)
-        self.found.wrong += self.calls.judge(arrivals, work, self._stops(), things.refused)
+        lost = {key for key in in_gap if self.calls.content(key)[0] in self.changed_in_gap}
+        self.found.wrong += self.calls.judge(arrivals, work, self._stops(), things.refused, lost)
         self.found.wrong += self._sent_again(arrivals, in_gap)
         self.found.sent += len(arrivals)
         self.found.happened += things.done
 
     def _stops(self) -> list[tuple[str, float, float]]:
-        """Return each stop with its begin and end; a restore loses those that are newer than the backup."""
+        """Return each stop with its begin and end; a restore brings back those that are newer than the backup."""
         things, found = self.happenings, []
         for track, at, _ in things.stops:
             ends = [start for name, start in things.starts if name == track and start > at]
-            found.append((track, at, min([*ends, *([self.restored_at] if at < self.restored_at else [])], default=inf)))
+            found.append((track, at, min(ends, default=inf)))
         return found
 
     def _sent_again(self, arrivals: Sequence[tuple[str, float]], in_gap: set[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -102,9 +102,15 @@ class Calls:
         work: Sequence[Note],
         stops: Iterable[tuple[str, float, float]],
         refused: Mapping[str, float],
+        may_repeat: Collection[str] = (),
     ) -> list[str]:
-        """Return what is wrong with the calls: twice, begun after a stop (track, from, to), or after a no."""
-        twice = [key for key, count in Counter(key for key, _ in arrivals).items() if count > 1]
+        """Return what is wrong with the calls: twice, begun after a stop (track, from, to), or after a no.
+
+        *may_repeat* are emails of people about whom something came in that a restore lost.
+        """
+        twice = [
+            key for key, count in Counter(key for key, _ in arrivals).items() if count > 1 and key not in may_repeat
+        ]
         wrong = [f"sent twice: {key}" for key in twice]
         looks = times_of(work, "last check")
         for key, at in arrivals:

@@ -227,7 +227,6 @@ class Happenings:
         at = time.monotonic()
         stopping.start(self.ctx, track, "", "chaos", self.now)
         self.starts.append((track, at))
-        self.touched |= {_address(number) for number in range(PEOPLE)}  # a copy from before knows of no start
 
     def refuse(self) -> None:
         address = _address(self.rng.randrange(PEOPLE))

@@ -40,6 +40,7 @@ _DEAD_MAILBOX: Final = re.compile(r"\b5\d\d[ -]#?5\.1\.\d{1,2}\b")
 _KNOWN_SCRIPTS: Final = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "HEBREW", "ARABIC", "CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI"}
 )
+_FALSE_IN_OBJECT: Final = re.compile(r"[:=]\s*\"?(?:false|no|unsubscribed)\b", re.IGNORECASE)
 _FEW_WORDS: Final = 3
 _BLANKS: Final = "-\u2013\u2014_.?/ "
 _OTHER_CODE: Final = "2"
@@ -364,7 +365,7 @@ def may_refuse(text: str, kind: UnclearName) -> bool:
         return read_refusal(text).says in REFUSALS
     if kind.is_status and read_status(text, weak=kind.is_email):
         return False  # it is read anyway
-    is_code = text.strip() == _OTHER_CODE
+    is_code = text.strip() == _OTHER_CODE or _FALSE_IN_OBJECT.search(text) is not None
     return is_code or read_permission(text).says in (DENIED, *REFUSALS) or plain_words(text) in _words("no")
 
 

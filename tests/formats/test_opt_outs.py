@@ -262,6 +262,13 @@ def test_a_list_may_be_named_after_those_who_refuse(name: str, says: str | None)
     assert find_list_refusal(name) == says
 
 
+def test_a_false_inside_an_object_of_subscriptions_may_be_an_opt_out() -> None:
+    found = find_unclear_name("cio_subscription_preferences")
+    assert found is not None
+    assert may_refuse('{"topics":{"topic_1":false}}', found)
+    assert not may_refuse('{"topics":{"topic_1":true}}', found)
+
+
 STEMS = sorted(
     text
     for row in read_table("opt_outs.csv")

@@ -239,6 +239,7 @@ class _History:
         arrivals = self.oracle.arrivals()
         work = sorted((note for notes in self.crew.notes for note in passed(notes)), key=lambda note: note.at)
         lost = {key for key in in_gap if self.calls.content(key)[0] in self.changed_in_gap}
+        lost |= {key for key in in_gap if not key.startswith("touch:")}  # lists for sales are sent again
         self.found.wrong += self.calls.judge(arrivals, work, self._stops(), things.refused, lost)
         self.found.wrong += self._sent_again(arrivals, in_gap)
         self.found.sent += len(arrivals)

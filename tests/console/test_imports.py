@@ -105,6 +105,18 @@ def test_a_column_becomes_another_field_and_the_choice_can_be_taken_back(tab: Pa
         expect(column).to_contain_text(shown, timeout=WAIT)
 
 
+def test_the_leak_report_on_an_uploaded_file_writes_no_lead(tab: Page, world: ConsoleWorld) -> None:
+    before = world.state()
+    path = world.send_file(b"Email,Created Date,Last Activity Date\nl@firm.example,2025-01-05,\n", "crm.csv").text
+    world.wait_for(path, "Columns")
+    tab.goto(path)
+    _confirm(tab, "Leak report")
+    with tab.expect_download(timeout=WAIT) as download:
+        tab.get_by_role("link", name="Download the report").click(timeout=WAIT)
+    assert "<h1" in download.value.path().read_text("utf-8")
+    assert world.state() == before
+
+
 def test_two_clicks_at_once_import_a_file_once(world: ConsoleWorld, browser: Browser) -> None:
     path = world.send_file(b"Email,Consent basis\ntwice@firm.example,consent\n", "twice.csv").text
     world.wait_for(path, "Columns")

@@ -19,14 +19,17 @@ from nurture.console.importing import choices, uploads
 from nurture.console.importing.uploads import Step, Upload
 from nurture.console.settings import without_secrets
 from nurture.errors import NurtureError, format_error_chain
-from nurture.files import make_folder
+from nurture.files import make_folder, write_private
 from nurture.formats.columns import normalize_name
 from nurture.journey.intake.import_file import LeadImportResult, describe_file, import_file
-from nurture.settings import Settings
+from nurture.reporting.leaks.report import report_leaks
+from nurture.settings import STARTER_TEMPLATES, Settings
+from nurture.web.sales.leaks_page import render_leaks_page
 
 READ: Final = "read"
 DRY_RUN: Final = "dry-run"
 IMPORT: Final = "import"
+LEAKS: Final = "leaks"
 
 _MAX_CLOSED: Final = 20
 _log: Final = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     uploads.write_step(upload, name, step)
     try:
         with open_app(without_secrets(Settings.read())) as app:
-            step.result = _read(app, upload) if name == READ else _import(app, upload, name, step, now)
+            step.result = _carry_out(app, upload, name, step, now)
     except NurtureError as error:
         step.error = str(error).replace(str(upload.file), upload.name).replace(str(upload.mapping), "The mapping")
     except BaseException as error:
@@ -50,6 +53,20 @@ def main(arguments: Sequence[str]) -> None:
     finally:
         step.read = step.size
         uploads.write_step(upload, name, step)
+
+
+def _carry_out(app: App, upload: Upload, name: str, step: Step, now: datetime) -> dict[str, Any]:
+    if name == READ:
+        return _read(app, upload)
+    return _find_leaks(app, upload, now) if name == LEAKS else _import(app, upload, name, step, now)
+
+
+def _find_leaks(app: App, upload: Upload, now: datetime) -> dict[str, Any]:
+    """Write the leak report on the file, as `nurture reports leaks --html` does."""
+    shipped = next(folder for folder in STARTER_TEMPLATES if folder.is_dir())
+    found = report_leaks([upload.file], app.settings.templates, shipped, now)
+    write_private(upload.folder / uploads.LEAK_PAGE, render_leaks_page(found))
+    return {"leads": found.leads, "untouched": found.untouched, "leaked": found.leaked}
 
 
 def _read(app: App, upload: Upload) -> dict[str, Any]:

@@ -34,6 +34,11 @@ _WRITE_BYTES: Final = 1 << 20
 _RESERVED_BYTES: Final = 10**9
 """Bytes of the disk that uploads leave free."""
 
+_TYPES: Final = {
+    uploads.BAD_ROWS: "text/csv; charset=utf-8",
+    uploads.MAPPING: "application/yaml",
+    uploads.LEAK_PAGE: "text/html; charset=utf-8",
+}
 router: Final = APIRouter()
 
 
@@ -136,8 +141,8 @@ def _refuse(status: int, reason: str) -> Response:
 
 @router.get("/import/{upload_id}/{kind}", dependencies=[Depends(_require_importer)])
 async def send_file(site: SiteDep, upload_id: str, kind: str) -> Response:
-    """Answer with the rows that were rejected, or with the mapping file, of an upload."""
-    if kind not in (uploads.BAD_ROWS, uploads.MAPPING):
+    """Answer with the rows that were rejected, the mapping file or the leak report of an upload, to be saved."""
+    if kind not in _TYPES:
         raise HTTPException(404)
     try:
         upload = await site.in_thread(lambda: uploads.find(site.ctx.spool, upload_id))
@@ -146,5 +151,4 @@ async def send_file(site: SiteDep, upload_id: str, kind: str) -> Response:
     path = upload.folder / kind
     if not path.is_file():
         raise HTTPException(404)
-    media_type = "text/csv; charset=utf-8" if kind == uploads.BAD_ROWS else "application/yaml"
-    return FileResponse(path, media_type=media_type, filename=f"{Path(upload.name).stem}.{kind}")
+    return FileResponse(path, media_type=_TYPES[kind], filename=f"{Path(upload.name).stem}.{kind}")

@@ -8,7 +8,7 @@ from typing import Final
 
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
 from nurture.console.importing import choices, uploads
-from nurture.console.importing.child import DRY_RUN, IMPORT, READ
+from nurture.console.importing.child import DRY_RUN, IMPORT, LEAKS, READ
 from nurture.console.importing.choices import RECOGNIZED
 from nurture.console.importing.uploads import Upload
 from nurture.console.lead_actions import MARKETING
@@ -76,6 +76,13 @@ def _import(call: Call) -> str:
     return _run(call, IMPORT, "The import has started.")
 
 
+def _find_leaks(call: Call) -> str:
+    upload = _open(call)
+    with uploads.lock(upload) as descriptor:
+        _start(call.ctx, upload, LEAKS, call.user.login, call.now.isoformat(), descriptor)
+    return "The leak report is being computed. Nothing is written."
+
+
 def _run(call: Call, step: str, done: str) -> str:
     upload = _open(call)
     with uploads.lock(upload) as descriptor:
@@ -136,6 +143,7 @@ IMPORT_ACTIONS: Final = (
     Action("set_basis", "Say why they may be mailed", MARKETING, ObjectKind.UPLOAD, _set_basis, (_BASIS,)),
     Action("set_source", "Name the system of the ids", MARKETING, ObjectKind.UPLOAD, _set_source, (_SOURCE,)),
     Action("dry_run", "Dry run", MARKETING, ObjectKind.UPLOAD, _dry_run),
+    Action("find_leaks", "Leak report", MARKETING, ObjectKind.UPLOAD, _find_leaks),
     Action("import_leads", "Import", MARKETING, ObjectKind.UPLOAD, _import),
     Action("remove_upload", "Remove the file", MARKETING, ObjectKind.UPLOAD, _remove, is_grave=True),
 )

@@ -32,6 +32,7 @@ MAX_KEPT_BYTES: Final = 2 * 10**9
 ENDINGS: Final = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".json", ".html", ".htm")
 BAD_ROWS: Final = "bad-rows.csv"
 MAPPING: Final = "mapping.yaml"
+LEAK_PAGE: Final = "leaks.html"
 
 _ID: Final = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{16}")
 _MAX_NAME: Final = 100

@@ -8,7 +8,7 @@ from nicegui import ui
 
 from nurture.console import addresses, components
 from nurture.console.importing import uploads
-from nurture.console.importing.child import DRY_RUN, IMPORT, READ
+from nurture.console.importing.child import DRY_RUN, IMPORT, LEAKS, READ
 from nurture.console.importing.import_actions import MEANINGS, TARGETS
 from nurture.console.importing.uploads import Step, Upload
 from nurture.console.lead_actions import MARKETING
@@ -18,7 +18,7 @@ from nurture.domain.lead import Custodian, Queue
 from nurture.formats.column_report import IGNORED
 
 _POLL_SECONDS: Final = 1.0
-_STEPS: Final = {READ: "Reading the file", DRY_RUN: "Dry run", IMPORT: "Import"}
+_STEPS: Final = {READ: "Reading the file", DRY_RUN: "Dry run", IMPORT: "Import", LEAKS: "Leak report"}
 _REASONS: Final[Mapping[str, str]] = {
     Queue.NO_CONSENT_BASIS: "no consent and no other basis in the file: say above why they may be mailed",
     Queue.NO_ADDRESS: "no email address",
@@ -92,6 +92,8 @@ def _render(view: View, page: UploadPage) -> None:
         for question in read.result["unclear"]:
             _draw_question(view, upload, *question)
         _draw_preparation(view, page, read.result)
+        if LEAKS in page.steps and page.steps[LEAKS].result:
+            _draw_leaks(page, page.steps[LEAKS].result)
         _draw_columns(view, page, read.result)
     with components.block("buttons"):
         view.action_button("remove_upload", upload.id)
@@ -135,11 +137,21 @@ def _draw_preparation(view: View, page: UploadPage, read: Mapping[str, Any]) -> 
             if not page.is_imported:
                 view.action_button("set_basis", page.upload.id)
                 view.action_button("set_source", page.upload.id)
+                view.action_button("find_leaks", page.upload.id)
                 if not read["unclear"]:
                     view.action_button("dry_run", page.upload.id)
                     view.action_button("import_leads", page.upload.id)
     if not page.is_imported and DRY_RUN in page.steps and page.steps[DRY_RUN].result:
         _draw_result("Dry run: nothing was written", page, page.steps[DRY_RUN])
+
+
+def _draw_leaks(page: UploadPage, found: Mapping[str, Any]) -> None:
+    with components.card("Leak report: nothing was written"):
+        with components.block("figures"):
+            for label, name in (("leads", "leads"), ("never touched", "untouched"), ("leaked", "leaked")):
+                components.figure(label, "not known" if found[name] is None else f"{found[name]:,}")
+        address = f"{addresses.of_upload(page.upload.id)}/{uploads.LEAK_PAGE}"
+        components.link("Download the report", address, "button quiet")
 
 
 def _draw_result(title: str, page: UploadPage, step: Step) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from nurture.db import last_rounds
 from nurture.operations.problems import DEFAULT_PATIENCE, find_late_stages
 from nurture.publishing import preview
+from nurture.reporting.console.deliverability import load_deliverability
 from nurture.reporting.console.handoffs import load_pipeline, load_queues, load_team
 from nurture.reporting.console.lead_list import list_leads
 from nurture.reporting.console.lead_list_queries import LeadFilter
@@ -75,6 +76,7 @@ def _pages(ctx: AppContext, now: datetime) -> dict[str, Callable[[], object]]:
         "lead": lambda: load_lead(ctx, 17, now),
         "hand-offs": read(load_pipeline, now, 90),
         "queues": read(load_queues, now),
+        "deliverability": lambda: load_deliverability(ctx, now),
         "team": lambda: load_team(ctx, now, 90),
         "email": read(preview.render_published, "webinar-attended", 1, "01-recording", preview.SAMPLE_RECIPIENT),
     }

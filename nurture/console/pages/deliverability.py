@@ -123,7 +123,7 @@ def _rate(count: int, sent: int, limit: float) -> str:
 
 def _draw_days(found: Deliverability) -> None:
     with components.card(f"The last {DAYS} days"):
-        bars("Sent by day", [Bar(f"{one.day:%d %b}", one.sent) for one in found.days])
+        bars("Sent by day", [Bar(f"{one.day:%d %b}", one.sent, one.bounced + one.complained) for one in found.days])
         shown = [one for one in reversed(found.days) if one.sent or one.bounced or one.complained]
         if shown:
             rows = [(f"{one.day:%a %d %b}", one.sent, one.bounced, one.complained) for one in shown]

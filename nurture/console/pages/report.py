@@ -92,13 +92,14 @@ def _draw_report(page: ReportPage, report: Report) -> None:
         components.paragraph(note)
     for at, table in enumerate(report.tables):
         with components.card(table.title):
-            if len([one for one in table.bars if one[1]]) > 1:
+            if any(value for _, value in table.bars):
                 bars(table.title, [Bar(name, value) for name, value in table.bars])
             if table.rows:
                 rows = [
                     [_cell(name, cell) for name, cell in zip(table.columns, one, strict=True)] for one in table.rows
                 ]
-                components.table(table.columns, rows[:_MAX_ROWS], caption=table.title, right=table.right)
+                columns, right = ([one.capitalize() for one in names] for names in (table.columns, table.right))
+                components.table(columns, rows[:_MAX_ROWS], caption=table.title, right=right)
                 query = urlencode({**page.chosen, "table": at})
                 if len(table.rows) > _MAX_ROWS:
                     components.paragraph(

@@ -6,8 +6,13 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 from nicegui import ui
 
+from nurture.console import components
+
 _WIDTH: Final = 600
 _HEIGHT: Final = 120
+_FEW: Final = 14
+"""Bars that are drawn below each other, each with its name."""
+
 _GAP: Final = 0.2
 """The part of a bar's place that is left empty."""
 
@@ -23,8 +28,9 @@ class Bar(NamedTuple):
 
 
 def bars(title: str, values: Sequence[Bar]) -> None:
-    """Draw a bar for each value, from left to right, the first and the last with its name."""
-    if not values:
+    """Draw a bar for each value: a few below each other, many side by side, the first and the last with its name."""
+    if len(values) <= _FEW:
+        _draw_rows(values)
         return
     most = max(1, *(one.value for one in values))
     place = _WIDTH / len(values)
@@ -44,3 +50,14 @@ def bars(title: str, values: Sequence[Bar]) -> None:
         values[0].name, f"at most {most:,g}", values[-1].name
     )
     ui.html(svg + legend, sanitize=False).classes("chart")  # every value in it is escaped above
+
+
+def _draw_rows(values: Sequence[Bar]) -> None:
+    most = max([1, *(one.value for one in values)])
+    with components.block("pipeline", "ul"):
+        for one in values:
+            with components.block("stage", "li"):
+                components.write("span", one.name)
+                with components.block("stage-bar") as bar:
+                    bar.style(f"--share: {one.value / most:.3f}")
+                components.write("span", f"{one.value:,g}", "number")

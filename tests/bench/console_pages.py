@@ -65,6 +65,14 @@ def _pages(ctx: AppContext, now: datetime) -> dict[str, Callable[[], object]]:
         "emailed": LeadFilter(did="emailed", since=week),
         "handed off": LeadFilter(did="handed_off", since=week),
         "search": LeadFilter(text="nobody-is-called-so"),
+        "of a rep": LeadFilter(rep="mara"),
+        "of a team": LeadFilter(reps=frozenset({"mara"}), text="nobody-is-called-so"),
+        "of a country": LeadFilter(country="FR", track="keep-warm"),
+        "of two": LeadFilter(custodian="closed", country="DE"),
+        "without consent": LeadFilter(consent="none"),
+        "of a fit": LeadFilter(fit="A"),
+        "quiet": LeadFilter(track="keep-warm", quiet_days=90),
+        "active": LeadFilter(active_days=90),
         "search a field": LeadFilter(text="industry:nowhere"),
     }
     return {

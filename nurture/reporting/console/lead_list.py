@@ -59,7 +59,7 @@ def list_leads(
     found = find_page(ctx, tx, chosen, now, before, limit)
     rows = history_queries.load_list_rows(tx, found.ids)
     is_counted = before is None and not chosen.fit
-    count = lead_list_queries.count_leads(tx, chosen, now, found) if is_counted else None
+    count = lead_list_queries.count_leads(tx, found) if is_counted else None
     return LeadPage(describe_rows(ctx, tx, rows, now), found.next_before, found.is_partial, count)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, or_, select, union_all
 
 from nurture.db.tables.accounts import lead_account
 from nurture.db.tables.delivery import message
@@ -40,6 +40,9 @@ DID: Final = ("emailed", "clicked", "replied", "answered", "handed_off")
 
 NO_CONSENT: Final = "none"
 """Asks for leads without consent or another legal basis."""
+
+_HAS_DUE: Final = custody.c.due_at.is_not(None)
+"""Written as in `ix_custody_due`, without which SQLite does not use that index."""
 
 _of_source: Final = lead.alias("of_source")
 _of_country: Final = lead.alias("of_country")
@@ -75,13 +78,21 @@ class LeadFilter:
     quiet_days: int | None = None
 
 
+class _Plan(NamedTuple):
+    """How the leads are read. *is_slow*: only some pass of those that are looked at, so that one looks at a part."""
+
+    query: Select[tuple[int]]
+    is_slow: bool
+
+
 class FoundIds(NamedTuple):
-    """The ids of one page. *is_dense*: more than a few leads pass the first filter; then *is_partial* may be, too."""
+    """The ids of one page. *is_partial*: no lead below *floor* was looked at, and the page is not full."""
 
     ids: Sequence[int]
     next_before: int | None
     is_partial: bool
-    is_dense: bool
+    plan: _Plan
+    floor: int
 
 
 class _Filter(NamedTuple):
@@ -101,31 +112,27 @@ def find_ids(tx: Transaction, chosen: LeadFilter, now: datetime, before: int | N
     """Return the ids of a page below *before*, the newest first; *fit* is not asked here."""
     newest = tx.execute(select(func.coalesce(func.max(lead.c.id), 0))).scalar_one()
     before = newest + 1 if before is None else before
-    filters, asked = list(_filters(tx, chosen, now)), list(_conditions(tx, chosen, now))
-    is_dense = not filters or (not chosen.did and _passes_many(tx, filters[0]))
-    query = _select_leads(filters, asked, is_dense=is_dense).where(lead.c.id < before)
-    floor = before - WINDOW if asked and (is_dense or chosen.did) else 0
+    plan = _plan(tx, chosen, now)
+    floor = before - WINDOW if plan.is_slow else 0
+    query = plan.query.where(lead.c.id < before)
     if floor > 0:
         query = query.where(lead.c.id >= floor)
     ids = list(tx.execute(query.order_by(lead.c.id.desc()).limit(limit + 1)).scalars())
-    if len(ids) > limit:
-        return FoundIds(ids[:limit], ids[limit - 1], False, is_dense)
-    is_partial = floor > 1
-    return FoundIds(ids, floor if is_partial else None, is_partial, is_dense)
+    is_partial = floor > 1 and len(ids) <= limit
+    next_before = ids[limit - 1] if len(ids) > limit else floor if is_partial else None
+    return FoundIds(ids[:limit], next_before, is_partial, plan, floor)
 
 
-def count_leads(tx: Transaction, chosen: LeadFilter, now: datetime, found: FoundIds) -> int | None:
-    """Return how many leads pass, at most MAX_COUNT; None if each lead would have to be asked."""
-    asked = list(_conditions(tx, chosen, now))
-    if asked and (found.is_dense or chosen.did):
-        return len(found.ids) if found.next_before is None else None
-    ids = _select_leads(list(_filters(tx, chosen, now)), asked, is_dense=found.is_dense)
-    return tx.execute(select(func.count()).select_from(ids.limit(MAX_COUNT).subquery())).scalar_one()
+def count_leads(tx: Transaction, found: FoundIds) -> int | None:
+    """Return how many leads pass, at most MAX_COUNT; None if that takes a look at more leads than one search."""
+    if found.floor > 1:
+        return None
+    return tx.execute(select(func.count()).select_from(found.plan.query.limit(MAX_COUNT).subquery())).scalar_one()
 
 
 def filter_ids(tx: Transaction, chosen: LeadFilter, now: datetime, lead_ids: Sequence[int]) -> list[int]:
     """Return those of a few leads that *chosen* lets through."""
-    query = _select_leads(list(_filters(tx, chosen, now)), list(_conditions(tx, chosen, now)), is_dense=True)
+    query = _select_leads(None, list(_filters(tx, chosen, now)), list(_conditions(tx, chosen, now)))
     return list(tx.execute(query.where(lead.c.id.in_(lead_ids)).order_by(lead.c.id)).scalars())
 
 
@@ -136,14 +143,22 @@ def load_fields(tx: Transaction, lead_ids: Sequence[int]) -> list[tuple[int, dic
     return [(row[0], row[1]) for row in tx.execute(query)]
 
 
+def _plan(tx: Transaction, chosen: LeadFilter, now: datetime) -> _Plan:
+    """Read the leads from the first filter through which few pass; without one, ask each lead, from the newest on."""
+    filters, asked = list(_filters(tx, chosen, now)), list(_conditions(tx, chosen, now))
+    few = filters[0] if chosen.did and filters else next((one for one in filters if not _passes_many(tx, one)), None)
+    others = [one for one in filters if one is not few]
+    is_slow = bool(asked) if few is None or chosen.did else False
+    return _Plan(_select_leads(few, others, asked), is_slow or (few is None and len(filters) > 1))
+
+
 def _select_leads(
-    filters: Sequence[_Filter], asked: Sequence[ColumnElement[bool]], *, is_dense: bool
+    few: _Filter | None, others: Sequence[_Filter], asked: Sequence[ColumnElement[bool]]
 ) -> Select[tuple[int]]:
     query = select(lead.c.id).outerjoin(address, address.c.id == lead.c.address_id) if asked else select(lead.c.id)
-    query = query.where(*asked)
-    if is_dense:
-        return query.where(*(one.of_lead() for one in filters))
-    return query.where(lead.c.id.in_(filters[0].ids()), *(one.of_lead() for one in filters[1:]))
+    if few is not None:
+        query = query.where(lead.c.id.in_(few.ids()))
+    return query.where(*asked, *(one.of_lead() for one in others))
 
 
 def _conditions(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[ColumnElement[bool]]:
@@ -190,6 +205,8 @@ def _filters(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[_Fi
         yield _Filter(lead_account.c.lead_id, (lead_account.c.account_id == chosen.account,))
     if chosen.did:
         yield _did(tx, chosen)
+    if chosen.reps is not None:
+        yield _with_reps(chosen.reps, or_waits=True)
     if chosen.active_days is not None:
         since = now - timedelta(days=chosen.active_days)
         yield _Filter(signal.c.lead_id, (IS_ANSWER, signal.c.occurred_at >= since))
@@ -203,28 +220,32 @@ def _filters(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[_Fi
         is_at = (enrollment.c.step == chosen.step,) if chosen.step else ()
         yield _Filter(enrollment.c.lead_id, (IS_ACTIVE, enrollment.c.track == chosen.track, *is_at))
     if chosen.custodian:
-        has_due = () if chosen.custodian == Custodian.CLOSED.value else (custody.c.due_at.is_not(None),)
+        has_due = () if chosen.custodian == Custodian.CLOSED.value else (_HAS_DUE,)
         yield _Filter(custody.c.lead_id, (custody.c.kind == chosen.custodian, *has_due))
     if chosen.source:
         yield _Filter(_of_source.c.id, (_of_source.c.source == chosen.source,))
     if chosen.country:
         yield _Filter(_of_country.c.id, (_of_country.c.country == chosen.country,))
-    if chosen.reps is not None:
-        yield _with_reps(chosen.reps, or_waits=True)
 
 
 def _with_reps(reps: Collection[str], *, or_waits: bool = False) -> _Filter:
     """Let leads through that these reps work or are offered; *or_waits*: and leads in the queues of sales."""
     named = sorted(reps)
-    offered = select(offer.c.lead_id).where(IS_OPEN, offer.c.rep.in_(named))
-    works = and_(custody.c.kind == Custodian.REP.value, custody.c.ref.in_(named), custody.c.due_at.is_not(None))
-    waits = (and_(IN_QUEUE, custody.c.ref.in_(SALES_QUEUES)),) if or_waits else ()
-    return _Filter(custody.c.lead_id, (or_(works, custody.c.lead_id.in_(offered), *waits),))
+    of_rep = offer.c.rep.concat("").in_(named)  # keeps SQLite off the index by rep, which has every old offer
+    held_by = (
+        select(custody.c.lead_id).where(_HAS_DUE, custody.c.kind == Custodian.REP.value, custody.c.ref.in_(named)),
+        select(custody.c.lead_id)
+        .join(offer, and_(offer.c.lead_id == custody.c.lead_id, IS_OPEN))
+        .where(_HAS_DUE, custody.c.kind == Custodian.OFFER.value, of_rep),
+    )
+    waits = (select(custody.c.lead_id).where(IN_QUEUE, custody.c.ref.in_(SALES_QUEUES)),) if or_waits else ()
+    held = union_all(*held_by, *waits).subquery()
+    return _Filter(held.c.lead_id, ())
 
 
 _WAITING: Final = or_(
     and_(IN_QUEUE, custody.c.ref.in_(SALES_QUEUES)),
-    and_(custody.c.kind == Custodian.OFFER.value, custody.c.due_at.is_not(None)),
+    and_(custody.c.kind == Custodian.OFFER.value, _HAS_DUE),
 )
 
 

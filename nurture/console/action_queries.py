@@ -8,6 +8,7 @@ from sqlalchemy import and_, or_, select
 
 from nurture.db.tables.console import console_action as entry
 from nurture.db.tables.console import console_user as user
+from nurture.db.tables.delivery import message
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import custody
 from nurture.db.transaction import Transaction
@@ -47,6 +48,11 @@ def is_with_people(tx: Transaction, lead_id: int, people: Collection[str], *, or
         offer.c.lead_id == lead_id, offer.c.rep.in_(named), offer.c.state == "offered"
     )
     return tx.execute(held.union_all(offered)).first() is not None
+
+
+def find_recipient(tx: Transaction, message_id: int) -> int | None:
+    """Return the lead to whom a message goes, or about whom it is."""
+    return tx.execute(select(message.c.lead_id).where(message.c.id == message_id)).scalar_one_or_none()
 
 
 def has_offer(tx: Transaction, offer_id: int, person: str) -> bool:

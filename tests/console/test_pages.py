@@ -144,6 +144,15 @@ def test_a_sales_manager_sees_the_leads_of_the_own_team(world: ConsoleWorld) -> 
     for hidden in ("erik", "mia"):
         assert world.get(f"/leads/{world.ids[hidden]}", "maya").status_code == 404
         assert "No lead matches." in world.get(f"/leads?find={hidden}@people.example", "maya").text
+        preview = world.get(f"/tracks/welcome/emails/01-hello?to={hidden}@people.example", "maya").text
+        assert "among yours" in preview
+    assert world.get("/emails/{hello}".format(**world.ids), "maya").status_code == 404
+    for path in ("/handoffs", "/handoffs/queues", "/companies/{quay}".format(**world.ids)):
+        page = world.get(path, "maya")
+        assert page.status_code == 200
+        assert [name for name in ("Erik Holm", "Wong", "Kim Poe") if name in page.text] == [], path
+    assert "Ana" in world.get("/handoffs/team", "maya").text
+    assert "Ben" not in world.get("/handoffs/team", "maya").text
 
 
 def test_the_map_of_a_track_leads_from_a_step_to_its_people_and_its_email(tab: Page) -> None:

@@ -7,14 +7,16 @@ from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.pages.handoffs import OPEN_COLUMNS, open_row
 from nurture.console.pages.leads import COLUMNS, lead_row
 from nurture.console.view import View
-from nurture.reporting.console.company import Company, load_company
+from nurture.domain.lead import name_in_list
+from nurture.reporting.console.company import MAX_EVENTS, Company, load_company
+from nurture.reporting.console.company_queries import CompanyEvent
 
 
 def _load(request: PageRequest) -> Company:
     account_id = addresses.read_number(request.values, "account_id") or 0
     before = addresses.read_number(request.values, "before")
     with request.ctx.database.read() as tx:
-        return load_company(request.ctx, tx, account_id, request.now, before=before)
+        return load_company(request.ctx, tx, account_id, request.now, before=before, reps=request.user.reps)
 
 
 def _render(_view: View, found: Company) -> None:
@@ -43,6 +45,32 @@ def _render(_view: View, found: Company) -> None:
         if found.people.next_before is not None:
             href = f"{addresses.of_company(account.id)}?before={found.people.next_before}"
             components.link("More", href, "button quiet")
+    with components.card("What happened"):
+        if not found.timeline:
+            components.empty("Nobody of them got an email yet.")
+        with components.block("timeline", "ol"):
+            for event in found.timeline:
+                _draw_event(event)
+        if len(found.timeline) >= MAX_EVENTS:
+            components.paragraph(f"The newest {MAX_EVENTS}; the page of each person has the others.", "soft")
+
+
+def _draw_event(event: CompanyEvent) -> None:
+    with components.block(f"item {event.kind}", "li"):
+        components.time(event.at, "item-time")
+        with components.block("item-text"):
+            components.link(name_in_list(event.fields), addresses.of_lead(event.lead_id))
+            components.write("span", f" {_describe_event(event)}")
+            components.write("span", f" {event.detail}", "soft")
+            if event.message_id is not None:
+                components.write("span", " ")
+                components.link("Open", addresses.of_sent_email(event.message_id))
+
+
+def _describe_event(event: CompanyEvent) -> str:
+    if event.kind == "email":
+        return f"got the email {event.what}"
+    return event.what.replace("_", " ")
 
 
 PAGE: Final = Page("/companies/{account_id}", "Company", ALL_BUT_REPS, _load, _render)

@@ -6,6 +6,7 @@ from typing import Final
 from nicegui import ui
 
 from nurture.console import addresses, components
+from nurture.console.actions import ObjectKind, may_see_object
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.view import View
 from nurture.errors import NotFound, NurtureError
@@ -35,12 +36,21 @@ class EmailPage:
     problem: str
 
 
+def _find_own_lead(request: PageRequest, reference: str) -> int:
+    """Return the lead that *reference* names, if the user may see it. Raises NotFound."""
+    lead_id = find_lead(request.ctx, reference)
+    with request.ctx.database.read() as tx:
+        if not may_see_object(tx, request.user, ObjectKind.LEAD, str(lead_id)):
+            raise NotFound(f"There is no lead {reference} among yours.")
+    return lead_id
+
+
 def _load(request: PageRequest) -> EmailPage:
     track, name = request.values["track"], request.values["email"]
     to = request.values.get("to", "sample")
     try:
         recipient = SAMPLE_RECIPIENTS.get(to) or preview.load_recipient(
-            request.ctx, find_lead(request.ctx, to), request.now
+            request.ctx, _find_own_lead(request, to), request.now
         )
         problem = ""
     except NurtureError as error:

@@ -25,7 +25,7 @@ def draw_tabs(here: str) -> None:
 def _load(request: PageRequest) -> tuple[Pipeline, int]:
     days = read_days(request)
     with request.ctx.database.read() as tx:
-        return load_pipeline(request.ctx, tx, request.now, days), days
+        return load_pipeline(request.ctx, tx, request.now, days, request.user.reps), days
 
 
 def _render(_view: View, data: tuple[Pipeline, int]) -> None:

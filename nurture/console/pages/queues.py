@@ -15,7 +15,7 @@ from nurture.reporting.console.lead_list_queries import LeadFilter
 
 def _load(request: PageRequest) -> WaitingList:
     with request.ctx.database.read() as tx:
-        return load_queues(request.ctx, tx, request.now)
+        return load_queues(request.ctx, tx, request.now, for_sales=request.user.reps is not None)
 
 
 def _render(_view: View, found: WaitingList) -> None:

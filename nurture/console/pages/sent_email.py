@@ -2,16 +2,22 @@
 
 from typing import Final
 
-from nurture.console import addresses, components
+from nurture.console import action_queries, addresses, components
+from nurture.console.actions import ObjectKind, may_see_object
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.pages.email import draw_email
 from nurture.console.view import View
+from nurture.errors import NotFound
 from nurture.publishing import preview
 from nurture.publishing.preview import EmailPreview
 
 
 def _load(request: PageRequest) -> EmailPreview:
     message_id = addresses.read_number(request.values, "message_id") or 0
+    with request.ctx.database.read() as tx:
+        lead_id = action_queries.find_recipient(tx, message_id)
+        if lead_id is not None and not may_see_object(tx, request.user, ObjectKind.LEAD, str(lead_id)):
+            raise NotFound(f"There is no message {message_id} to one of your leads.")
     return preview.render_sent(request.ctx, message_id, request.now)
 
 

@@ -17,7 +17,7 @@ _COLUMNS: Final = (
 
 def _load(request: PageRequest) -> tuple[list[TeamMember], int]:
     days = read_days(request)
-    return load_team(request.ctx, request.now, days), days
+    return load_team(request.ctx, request.now, days, request.user.reps), days
 
 
 def _render(_view: View, data: tuple[list[TeamMember], int]) -> None:

@@ -1,6 +1,6 @@
 """Count the hand-offs of a period by stage and by rep, and list those that are open."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -84,15 +84,16 @@ def count_handed_off(tx: Transaction, since: date) -> int:
     return int(tx.execute(query.where(daily_count.c.day >= since, daily_count.c.measure == "hand_off")).scalar_one())
 
 
-def count_stages(tx: Transaction, since: datetime) -> StageCounts:
-    """Return the stages that the leads offered since *since* have reached."""
+def count_stages(tx: Transaction, since: datetime, reps: Collection[str] | None = None) -> StageCounts:
+    """Return the stages that the leads offered since *since* have reached; with *reps* those offered to them."""
     columns = (
         func.count(distinct(offer.c.lead_id)),
         _leads(_ACCEPTED),
         _leads(offer.c.followed_up_at.is_not(None)),
         _leads(_WON),
     )
-    return StageCounts._make(tx.execute(select(*columns).where(offer.c.offered_at >= since)).one())
+    to_them = () if reps is None else (offer.c.rep.in_(sorted(reps)),)
+    return StageCounts._make(tx.execute(select(*columns).where(offer.c.offered_at >= since, *to_them)).one())
 
 
 def count_by_rep(tx: Transaction, since: datetime) -> Mapping[str, RepCounts]:
@@ -118,8 +119,10 @@ def list_answer_seconds(tx: Transaction, since: datetime) -> list[tuple[str, int
     return [(rep, int(took)) for rep, took in tx.execute(query)]
 
 
-def list_open(tx: Transaction, limit: int, *, account: int | None = None, rep: str | None = None) -> list[OpenHandoff]:
-    """Return open hand-offs by deadline: of a company, of a rep, or all."""
+def list_open(
+    tx: Transaction, limit: int, *, account: int | None = None, reps: Collection[str] | None = None
+) -> list[OpenHandoff]:
+    """Return open hand-offs by deadline: of a company, of some reps, or all."""
     waits = and_(offer.c.state == "accepted", offer.c.followed_up_at.is_(None), offer.c.ended_at.is_(None))
     with_rep = and_(waits, custody.c.kind == Custodian.REP.value, custody.c.ref == offer.c.rep)
     is_offered = and_(IS_OPEN, custody.c.kind == Custodian.OFFER.value)
@@ -140,6 +143,6 @@ def list_open(tx: Transaction, limit: int, *, account: int | None = None, rep: s
     if account is not None:
         query = query.join(lead_account, lead_account.c.lead_id == lead.c.id)
         query = query.where(lead_account.c.account_id == account)
-    if rep is not None:
-        query = query.where(offer.c.rep == rep)
+    if reps is not None:
+        query = query.where(offer.c.rep.in_(sorted(reps)))
     return [OpenHandoff._make(row) for row in tx.execute(query)]

@@ -1,14 +1,14 @@
 """The pages of hand-offs: the pipeline from signal to won, the team, and the queues with their owners and clocks."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from statistics import median
 from typing import Final
 
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import name_in_list
+from nurture.domain.lead import SALES_QUEUES, name_in_list
 from nurture.journey.handoff.roster import RosterEntry, load_roster
 from nurture.journey.handoff.waiting.lists import WaitingList, load_waiting
 from nurture.reporting.console import handoff_queries
@@ -69,15 +69,24 @@ class TeamMember:
     slowest: bool
 
 
-def load_pipeline(ctx: AppContext, tx: Transaction, now: datetime, days: int = DEFAULT_DAYS) -> Pipeline:
-    """Return the pipeline of the last *days* days (UTC), in a constant number of statements."""
+def load_pipeline(
+    ctx: AppContext,
+    tx: Transaction,
+    now: datetime,
+    days: int = DEFAULT_DAYS,
+    reps: Collection[str] | None = None,
+) -> Pipeline:
+    """Return the pipeline of the last *days* days (UTC), in a constant number of statements.
+
+    With *reps* only their hand-offs; the stages before are those of all leads.
+    """
     since = _begin(now, days)
     definitions = ctx.definitions.find_current(tx)
     names = {one.id: one.name for one in definitions.policy.reps} if definitions is not None else {}
     answered = handoff_queries.count_answering_people(tx, since)
     handed_off = handoff_queries.count_handed_off(tx, since.date())
-    counts = handoff_queries.count_stages(tx, since)
-    found = handoff_queries.list_open(tx, MAX_OPEN)
+    counts = handoff_queries.count_stages(tx, since, reps)
+    found = handoff_queries.list_open(tx, MAX_OPEN, reps=reps)
     stages = (
         Stage("answered", "Clicked or replied", answered, LeadFilter(did="answered", since=since)),
         Stage("handed_off", "Handed off", handed_off, LeadFilter(did="handed_off", since=since)),
@@ -107,10 +116,12 @@ def describe_open(found: Sequence[OpenHandoff], names: Mapping[str, str], now: d
     )
 
 
-def load_team(ctx: AppContext, now: datetime, days: int = DEFAULT_DAYS, manager: str = "") -> list[TeamMember]:
+def load_team(
+    ctx: AppContext, now: datetime, days: int = DEFAULT_DAYS, reps: Collection[str] | None = None
+) -> list[TeamMember]:
     """Return the reps with the offers of the last *days* days (UTC), in a constant number of statements.
 
-    With *manager* only the reps of that one.
+    With *reps* only these.
     """
     since = _begin(now, days)
     with ctx.database.read() as tx:
@@ -119,7 +130,7 @@ def load_team(ctx: AppContext, now: datetime, days: int = DEFAULT_DAYS, manager:
         seconds: dict[str, list[int]] = defaultdict(list)
         for rep, took in handoff_queries.list_answer_seconds(tx, since):
             seconds[rep].append(took)
-    team = {one.id for one in policy.reps if not manager or one.manager == manager}
+    team = {one.id for one in policy.reps if reps is None or one.id in reps}
     hours = {rep: round(median(found) / _HOUR, 1) for rep, found in seconds.items() if rep in team}
     slowest = max(hours, key=lambda rep: hours[rep], default="") if len(hours) > 1 else ""
     return [
@@ -130,10 +141,14 @@ def load_team(ctx: AppContext, now: datetime, days: int = DEFAULT_DAYS, manager:
 
 
 def load_queues(
-    ctx: AppContext, tx: Transaction, now: datetime, *, person: str | None = None, limit: int = MAX_OPEN
+    ctx: AppContext, tx: Transaction, now: datetime, *, for_sales: bool = False, limit: int = MAX_OPEN
 ) -> WaitingList:
-    """Return what waits in queues for *person* or for anybody: counts, owners, clocks, and who has waited longest."""
-    return load_waiting(tx, ctx.definitions.current(tx).policy, ctx.holidays, now, person=person, limit=limit)
+    """Return what waits in queues, or only *for_sales*: counts, owners, clocks, and who has waited longest."""
+    found = load_waiting(tx, ctx.definitions.current(tx).policy, ctx.holidays, now, person=None, limit=limit)
+    if not for_sales:
+        return found
+    queues = [one for one in found.queues if one.name in SALES_QUEUES]
+    return replace(found, queues=queues, leads=[one for one in found.leads if one.queue in SALES_QUEUES])
 
 
 def _begin(now: datetime, days: int) -> datetime:

@@ -228,6 +228,14 @@ def _filters(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[_Fi
         yield _Filter(_of_country.c.id, (_of_country.c.country == chosen.country,))
 
 
+def of_account(account_id: int, reps: Collection[str] | None) -> Select[tuple[int]]:
+    """Return the ids of the people of a company; with *reps* only of theirs, and of those who wait for sales."""
+    members = select(lead_account.c.lead_id).where(lead_account.c.account_id == account_id)
+    if reps is None:
+        return members
+    return members.where(lead_account.c.lead_id.in_(_with_reps(reps, or_waits=True).ids()))
+
+
 def _with_reps(reps: Collection[str], *, or_waits: bool = False) -> _Filter:
     """Let leads through that these reps work or are offered; *or_waits*: and leads in the queues of sales."""
     named = sorted(reps)

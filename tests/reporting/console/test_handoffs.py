@@ -15,7 +15,7 @@ from nurture.reporting.console.company import load_company
 from nurture.reporting.console.handoffs import Pipeline, load_pipeline, load_queues, load_team
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
-from tests.journey.observe import recorded_statements, write
+from tests.journey.observe import recorded_statements, rows, write
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -105,6 +105,18 @@ def test_a_company_shows_its_people_its_owner_and_what_all_of_them_got(ctx: AppC
     assert (found.account.name, found.owner, found.touches.emails) == ("Quay", "Ana", 2)
     assert [one.id for one in found.people.leads] == [ready, second, first]
     assert [one.lead_id for one in found.open] == [ready]
+    assert [one.at for one in found.timeline] == sorted((one.at for one in found.timeline), reverse=True)
+    assert {(one.lead_id, one.what) for one in found.timeline if one.kind == "email"} == {
+        (first, "01-hello"),
+        (second, "01-hello"),
+    }
+    assert (ready, "hand_off") in {(one.lead_id, one.what) for one in found.timeline if one.kind == "move"}
+    ((rep,),) = rows(ctx, "SELECT rep FROM offer")
+    with ctx.database.read() as tx:
+        own = load_company(ctx, tx, 1, START + 2 * HOUR, reps=frozenset({rep}))
+        of_others = load_company(ctx, tx, 1, START + 2 * HOUR, reps=frozenset({"nobody"}))
+    assert {one.lead_id for one in own.timeline} == {one.id for one in own.people.leads} == {ready}
+    assert (of_others.people.leads, of_others.open, of_others.timeline) == ([], (), [])
 
 
 def test_the_number_of_statements_does_not_grow_with_the_hand_offs(ctx: AppContext) -> None:

@@ -23,6 +23,7 @@ class ActionRecord(NamedTuple):
     action: str
     object: str
     outcome: str
+    id: int
 
 
 def add_action(tx: Transaction, at: datetime, user_id: int, name: str, target: str, outcome: str) -> None:
@@ -30,12 +31,32 @@ def add_action(tx: Transaction, at: datetime, user_id: int, name: str, target: s
     tx.insert(entry, ("at", "user_id", "action", "object", "outcome"), [(at, user_id, name, target, outcome)])
 
 
-def list_actions(tx: Transaction, limit: int) -> list[ActionRecord]:
-    """Return the newest actions."""
-    statement = select(entry.c.at, user.c.login, entry.c.action, entry.c.object, entry.c.outcome).join(
-        user, user.c.id == entry.c.user_id
-    )
+def list_actions(
+    tx: Transaction,
+    limit: int,
+    *,
+    login: str = "",
+    action: str = "",
+    outcomes: Collection[str] = (),
+    before: int | None = None,
+) -> list[ActionRecord]:
+    """Return the newest actions with ids below *before*: of a user, of a name, with one of some outcomes, or all."""
+    columns = (entry.c.at, user.c.login, entry.c.action, entry.c.object, entry.c.outcome, entry.c.id)
+    statement = select(*columns).join(user, user.c.id == entry.c.user_id)
+    if login:
+        statement = statement.where(user.c.login == login)
+    if action:
+        statement = statement.where(entry.c.action == action)
+    if outcomes:
+        statement = statement.where(entry.c.outcome.in_(sorted(outcomes)))
+    if before is not None:
+        statement = statement.where(entry.c.id < before)
     return [ActionRecord._make(row) for row in tx.execute(statement.order_by(entry.c.id.desc()).limit(limit))]
+
+
+def list_logins(tx: Transaction) -> list[str]:
+    """Return the logins of all users, removed ones too."""
+    return list(tx.execute(select(user.c.login).distinct().order_by(user.c.login)).scalars())
 
 
 def is_with_people(tx: Transaction, lead_id: int, people: Collection[str], *, or_waits: bool = False) -> bool:

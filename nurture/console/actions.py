@@ -65,6 +65,7 @@ class ObjectKind(StrEnum):
     """A message to a lead or a rep, by its id."""
     SENDER = "sender"
     """A provider or a sender domain, by its name."""
+    TOKEN = "token"  # noqa: S105 - an API token, by its name
     UPLOAD = "upload"
     """A file that a user uploaded, by its id."""
 
@@ -189,6 +190,7 @@ OBJECT_RULES: Final[Mapping[ObjectKind, ObjectRule]] = {
     ObjectKind.OFFER: _may_act_on_offer,
     ObjectKind.TRACK: _may_act_on_track,
     ObjectKind.USER: lambda _tx, user, target: user.role == Role.ADMIN and target != user.login,
+    ObjectKind.TOKEN: lambda _tx, user, target: bool(target) and user.role == Role.ADMIN,
     ObjectKind.FILTER: lambda _tx, user, target: len(target) < _MAX_OBJECT_LENGTH and user.role != Role.REP,
     ObjectKind.SAVED_FILTER: _may_act_on_saved_filter,
     ObjectKind.MESSAGE: lambda _tx, user, target: find.parse_id(target) is not None and user.role != Role.REP,

@@ -21,6 +21,7 @@ from nurture.console.reports import table_routes
 from nurture.console.site import Site
 from nurture.errors import DatabaseUnavailable, format_error_chain
 from nurture.runtime.context import AppContext
+from nurture.settings import Settings
 from nurture.web.templates import Templates
 
 _CLEANING_SECONDS: Final = 3_600
@@ -65,12 +66,14 @@ def create_console(
     url: str = "",
     move_clock: MoveClock | None = None,
     oidc: OidcProvider | None = None,
+    settings: Settings | None = None,
 ) -> FastAPI:
     """Return the console. *url* is its public address, "" if browsers reach it directly.
 
-    *move_clock* is given for a practice world alone; *oidc* is whom users may sign in with besides a password.
+    *move_clock* is given for a practice world alone; *oidc* is whom users may sign in with besides a password, and
+    *settings* are what a page shows to admins.
     """
-    site = Site(ctx, clock, Templates(clock), url, move_clock)
+    site = Site(ctx, clock, Templates(clock), url, move_clock, settings)
     pages = DeferredPages(site)
 
     @asynccontextmanager

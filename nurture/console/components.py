@@ -3,7 +3,7 @@
 Everything is a plain HTML element in the style of console.css. Text is always escaped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -96,6 +96,24 @@ def time(at: datetime, classes: str = "") -> Element:
 
 def _utc_text(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def select(name: str, label: str, value: str, options: Mapping[str, str]) -> None:
+    """Draw a choice of a filter, the texts of *options* by value; "" stands for any, and a *value* not listed stays."""
+    unlisted = {value: value} if value and value not in options else {}
+    with block("field"):
+        write("label", label).props["for"] = f"filter-{name}"
+        with ui.element("select").props(f"id=filter-{name} name={name}"):
+            for key, text in {"": "any", **options, **unlisted}.items():
+                option(key, text, is_chosen=key == value)
+
+
+def option(value: str, label: str, *, is_chosen: bool) -> None:
+    """Draw one option of a choice."""
+    drawn = write("option", label)
+    drawn.props["value"] = value
+    if is_chosen:
+        drawn.props("selected")
 
 
 def notice(content: str, kind: str = "note") -> Element:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from nurture.console.sessions import User
 from nurture.console.users import Role
 from nurture.runtime.context import AppContext
+from nurture.settings import Settings
 
 T = TypeVar("T")
 
@@ -19,13 +20,14 @@ ALL_BUT_REPS = EVERYBODY - {Role.REP}
 class PageRequest:
     """What a page reads its data by: the *user*, and the *values* of its address, of the path and of the query.
 
-    *now* is the time of the database, which is virtual in a practice world.
+    *now* is the time of the database, which is virtual in a practice world. *settings* are those of the console.
     """
 
     ctx: AppContext
     user: User
     values: Mapping[str, str]
     now: datetime
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from nurture.app import App
 from nurture.console.actions import MoveClock
 from nurture.console.app import create_console
 from nurture.console.oidc import OidcProvider
+from nurture.console.settings import without_secrets
 from nurture.web.server import serve
 
 
@@ -30,6 +31,11 @@ def serve_console(
         on_listening(settings.console_url or direct, bound_port)
 
     console = create_console(
-        app.ctx, app.clock, url=settings.console_url or "", move_clock=move_clock, oidc=OidcProvider.of(settings)
+        app.ctx,
+        app.clock,
+        url=settings.console_url or "",
+        move_clock=move_clock,
+        oidc=OidcProvider.of(settings),
+        settings=without_secrets(settings),
     )
     serve(console, where, wanted, trusted=settings.proxies, on_listening=announce, web_sockets=True)

@@ -1,8 +1,12 @@
 """Which settings the console needs: none that opens a provider, a CRM, a mailbox or a chat."""
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
-from nurture.settings import Settings
+from pydantic import SecretStr
+
+from nurture.settings import MODELS, Settings
+from nurture.settings_model import variable_name
 
 CONSOLE_SETTINGS: Final = frozenset(
     {
@@ -23,6 +27,42 @@ CONSOLE_SETTINGS: Final = frozenset(
     }
 )
 """What the console does is carried out by the other processes, so it knows none of their secrets."""
+
+
+_LINK: Final = re.compile(r" See \[[^]]*\]\([^)]*\)\.")
+"""A link to a page of the documentation, which the console does not have."""
+
+
+class ShownSetting(NamedTuple):
+    """A setting in force, without the value of a secret."""
+
+    name: str
+    value: str
+    description: str
+
+
+def list_settings(settings: Settings) -> list[ShownSetting]:
+    """Return the settings that the console knows; of secrets only whether they are set."""
+    values = dict(settings)
+    found = []
+    for model in MODELS:
+        for name in model.__annotations__:
+            if name in CONSOLE_SETTINGS:
+                description = _LINK.sub("", model.model_fields[name].description or "").replace("`", "")
+                found.append(ShownSetting(variable_name(name), _shown(values.get(name)), description))
+    return found
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None | "":
+            return "not set"
+        case SecretStr():
+            return "set, and not shown"
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)
 
 
 def without_secrets(settings: Settings) -> Settings:

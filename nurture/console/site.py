@@ -15,6 +15,7 @@ from nurture.console.actions import MoveClock
 from nurture.console.sessions import User
 from nurture.db.engine import Database
 from nurture.runtime.context import AppContext
+from nurture.settings import Settings
 from nurture.web.templates import Templates
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class Site:
     """The console: its context, clocks and address. *clock* may be virtual; sessions last by *real_clock*.
 
     *url* is the public address, "" if browsers reach the console directly. *move_clock* moves a virtual clock; None
-    if this console may not.
+    if this console may not. *settings* are those that the console knows, for the page that shows them.
     """
 
     ctx: AppContext
@@ -42,6 +43,7 @@ class Site:
     templates: Templates
     url: str = ""
     move_clock: MoveClock | None = None
+    settings: Settings | None = None
     real_clock: Clock = field(default_factory=RealClock)
     limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(MAX_THREADS))
 

@@ -1,4 +1,4 @@
-"""What admins do about users: invite, end sessions, remove."""
+"""What admins do about users: invite, end sessions, remove; and about API tokens: revoke."""
 
 from typing import Final
 
@@ -6,6 +6,7 @@ from nurture.console import users
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
 from nurture.console.users import Invitation, Role
 from nurture.journey.handoff import roster
+from nurture.journey.intake.api import tokens
 
 NEW_USER: Final = "new user"
 """The object of the action that adds a user; no login has a space."""
@@ -40,6 +41,11 @@ def _remove(call: Call) -> str:
     return f"{call.object} is removed."
 
 
+def _revoke_token(call: Call) -> str:
+    tokens.revoke_token(call.ctx, call.object, call.now)
+    return f"The token {call.object} is revoked."
+
+
 _ADMINS: Final = frozenset({Role.ADMIN})
 _NEW: Final = (
     Field("login", "Email address or login"),
@@ -51,5 +57,6 @@ USER_ACTIONS: Final = (
     Action("add_user", "Add a user", _ADMINS, ObjectKind.USER, _add, _NEW),
     Action("invite_user", "New link", _ADMINS, ObjectKind.USER, _invite),
     Action("end_sessions", "Sign out everywhere", _ADMINS, ObjectKind.USER, _end_sessions),
+    Action("revoke_token", "Revoke", _ADMINS, ObjectKind.TOKEN, _revoke_token, is_grave=True),
     Action("remove_user", "Remove", _ADMINS, ObjectKind.USER, _remove, is_grave=True),
 )

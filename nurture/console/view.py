@@ -107,7 +107,7 @@ class View:
             raise Refused
         with site.database.read() as tx:
             user = teams.with_team(site.ctx, tx, user)
-        return PageRequest(site.ctx, user, self.values, site.clock.now())
+        return PageRequest(site.ctx, user, self.values, site.clock.now(), site.settings)
 
     def _render(self, status: int, data: Any) -> None:
         match status:

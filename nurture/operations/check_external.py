@@ -305,3 +305,7 @@ CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("Prefect", check_prefect),
 )
 """Every check, in display order."""
+
+_STORED: Final = frozenset({"events", "erasure requests", "API", "opt-outs", "unknown", "queues"})
+STORED_CHECKS: Final = tuple(one for one in CHECKS if one[0] in _STORED)
+"""The checks that read the database alone: those of a process without the secrets of the others."""

@@ -37,7 +37,7 @@ def perform(ctx: AppContext, name: str, session: str, target: str, /, **values: 
 
 def log(ctx: AppContext) -> list[tuple[str, str, str, str]]:
     with ctx.database.read() as tx:
-        return [tuple(one[1:]) for one in action_queries.list_actions(tx, 10)]  # type: ignore[misc]
+        return [tuple(one[1:5]) for one in action_queries.list_actions(tx, 10)]  # type: ignore[misc]
 
 
 def is_stopped(ctx: AppContext) -> bool:

@@ -45,6 +45,8 @@ def _objects(world: ConsoleWorld, action: Action) -> dict[str, bool]:
         return {NEW_USER: False} if action.name == "add_user" else {"guest": False}
     if action.kind is ObjectKind.CLOCK:
         return {"world": False}
+    if action.kind is ObjectKind.TOKEN:
+        return {"website": False}
     if action.kind is ObjectKind.FILTER:
         return {"track=welcome": False}
     if action.kind is ObjectKind.SAVED_FILTER:

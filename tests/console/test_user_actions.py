@@ -9,12 +9,13 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from nurture.clock import RealClock
-from nurture.console import sessions, users
+from nurture.console import action_queries, sessions, users
 from nurture.console.actions import Refused
 from nurture.console.user_actions import NEW_USER
 from nurture.console.users import Role
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, NotFound
+from nurture.journey.intake.api import tokens
 from nurture.runtime.context import AppContext
 from tests.console.test_actions import log, perform, session_of
 from tests.console.test_browser import open_tab
@@ -75,9 +76,64 @@ def test_the_page_makes_a_link_that_lets_a_new_user_in(browser: Browser, world: 
         expect(tab.get_by_role("heading", name="kim@firm.example")).to_be_visible()
 
 
-def test_the_page_is_for_admins_alone(world: ConsoleWorld) -> None:
-    assert world.get("/users", "admin").status_code == 200
-    for login in ("marketer", "sales-manager", "rep", "viewer"):
-        answer = world.get("/users", login)
-        assert answer.status_code == 403
-        assert "mara" not in answer.text
+def test_the_pages_are_for_admins_alone(world: ConsoleWorld) -> None:
+    for path in ("/users", "/settings", "/log"):
+        assert world.get(path, "admin").status_code == 200
+        for login in ("marketer", "sales-manager", "rep", "viewer"):
+            answer = world.get(path, login)
+            assert answer.status_code == 403
+            assert "mara" not in answer.text
+
+
+def test_an_admin_revokes_a_token_and_nobody_else(ctx: AppContext) -> None:
+    token = tokens.create_token(ctx, "website", ["leads:write"], START)
+    for role in (Role.MARKETER, Role.SALES_MANAGER, Role.VIEWER):
+        with pytest.raises(Refused):
+            perform(ctx, "revoke_token", session_of(ctx, role), "website")
+    assert tokens.authenticate(ctx, token, START) is not None
+    admin = session_of(ctx, Role.ADMIN)
+    perform(ctx, "revoke_token", admin, "website")
+    assert tokens.authenticate(ctx, token, START) is None
+    with pytest.raises(NotFound):
+        perform(ctx, "revoke_token", admin, "website")
+
+
+def test_the_settings_page_shows_tokens_state_and_settings_but_no_secret(browser: Browser, world: ConsoleWorld) -> None:
+    token = tokens.create_token(world.ctx, "website", ["leads:write"], START)
+    caller = tokens.authenticate(world.ctx, token, START)
+    assert caller is not None
+    tokens.record_rate_limit(world.ctx, caller.token_id, START)
+    with open_tab(browser, world, login="admin") as tab:
+        tab.goto("/settings")
+        expect(tab.get_by_role("heading", name="website")).to_be_visible()
+        expect(tab.get_by_text("last used on 2026-01-05")).to_be_visible()
+        expect(tab.get_by_text("Next: Ask its owner.")).to_be_visible()
+        secret = tab.get_by_role("row", name="NURTURE_DATABASE_URL")
+        expect(secret.get_by_role("cell", name="set, and not shown")).to_be_visible()
+        for shown in (token, "console.db"):
+            assert shown not in tab.content()
+        tab.get_by_role("button", name="Revoke").click()
+        tab.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+        expect(tab.get_by_role("status")).to_contain_text("The token website is revoked.")
+        tab.goto("/log")
+        tab.get_by_label("Action", exact=True).select_option("Revoke")
+        tab.get_by_role("button", name="Show").click()
+        row = tab.get_by_role("row").filter(has_text="website")
+        expect(row).to_contain_text("admin")
+        tab.goto("/log?who=viewer")
+        expect(tab.get_by_text("Nobody did this.")).to_be_visible()
+
+
+def test_the_log_is_read_in_pages_by_user_action_and_outcome(ctx: AppContext) -> None:
+    admin, marketer = session_of(ctx, Role.ADMIN), session_of(ctx, Role.MARKETER)
+    for number in range(3):
+        perform(ctx, "add_user", admin, NEW_USER, login=f"user{number}", role="viewer", rep="")
+    with pytest.raises(Refused):
+        perform(ctx, "add_user", marketer, NEW_USER, login="x", role="viewer", rep="")
+    with ctx.database.read() as tx:
+        newest = action_queries.list_actions(tx, 2)
+        older = action_queries.list_actions(tx, 9, before=newest[-1].id)
+        assert [one.login for one in [*newest, *older]] == ["marketer", "admin", "admin", "admin"]
+        assert [one.outcome for one in action_queries.list_actions(tx, 9, login="marketer")] == ["Refused"]
+        assert len(action_queries.list_actions(tx, 9, action="add_user", outcomes=["done"])) == 3
+        assert action_queries.list_actions(tx, 9, action="stop_mail") == []

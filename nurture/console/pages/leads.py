@@ -150,9 +150,9 @@ def _draw_saved(view: View, page: LeadListPage) -> None:
 def _draw_filters(chosen: LeadFilter, choices: Choices) -> None:
     with ui.element("form").classes("filters").props("action=/leads method=get"):
         _draw_field("find", "Words", chosen.text)
-        _draw_select("custodian", "Where", chosen.custodian, {kind.value: label for kind, label in _WHERE.items()})
+        components.select("custodian", "Where", chosen.custodian, {kind.value: label for kind, label in _WHERE.items()})
         _draw_track(chosen, choices.tracks)
-        _draw_select("did", "Did", chosen.did, _DID)
+        components.select("did", "Did", chosen.did, _DID)
         for name, value in addresses.kept_by_form(chosen).items():
             ui.element("input").props(f"type=hidden name={name}").props["value"] = value
         components.write("button", "Filter").props("type=submit")
@@ -167,14 +167,14 @@ def _draw_filters(chosen: LeadFilter, choices: Choices) -> None:
 
 
 def _draw_more(chosen: LeadFilter, choices: Choices) -> None:
-    _draw_select("rep", "Rep", chosen.rep, choices.reps)
+    components.select("rep", "Rep", chosen.rep, choices.reps)
     if choices.letters:
-        _draw_select("fit", "Fit", chosen.fit, {one: one for one in choices.letters})
+        components.select("fit", "Fit", chosen.fit, {one: one for one in choices.letters})
     _draw_field("source", "Source", chosen.source)
     _draw_field("country", "Country", chosen.country, "as in DE")
-    _draw_select("consent", "Consent", chosen.consent, _CONSENT)
-    _draw_select("active_days", "Clicked or replied", _text(chosen.active_days), _ACTIVE)
-    _draw_select("quiet_days", "No click or reply", _text(chosen.quiet_days), _QUIET)
+    components.select("consent", "Consent", chosen.consent, _CONSENT)
+    components.select("active_days", "Clicked or replied", _text(chosen.active_days), _ACTIVE)
+    components.select("quiet_days", "No click or reply", _text(chosen.quiet_days), _QUIET)
 
 
 def _text(days: int | None) -> str:
@@ -208,38 +208,22 @@ def _draw_field(name: str, label: str, value: str, hint: str = "") -> None:
             field.props["placeholder"] = hint
 
 
-def _draw_select(name: str, label: str, value: str, options: Mapping[str, str]) -> None:
-    unlisted = {value: value} if value and value not in options else {}
-    with components.block("field"):
-        components.write("label", label).props["for"] = f"filter-{name}"
-        with ui.element("select").props(f"id=filter-{name} name={name}"):
-            for option, text in {"": "any", **options, **unlisted}.items():
-                _draw_option(option, text, is_chosen=option == value)
-
-
 def _draw_track(chosen: LeadFilter, tracks: Mapping[str, Sequence[str]]) -> None:
     """Draw the choice of a track, or of one of its steps."""
     value = f"{chosen.track} {chosen.step}".strip()
     with components.block("field"):
         components.write("label", "Track or step").props["for"] = "filter-on"
         with ui.element("select").props("id=filter-on name=on"):
-            _draw_option("", "any", is_chosen=False)
+            components.option("", "any", is_chosen=False)
             known = {f"{track} {step}".strip() for track, steps in tracks.items() for step in ("", *steps)}
             if value and value not in known:
-                _draw_option(value, value, is_chosen=True)
+                components.option(value, value, is_chosen=True)
             for track, steps in tracks.items():
                 with ui.element("optgroup") as group:
                     group.props["label"] = track
-                    _draw_option(track, f"{track}: all", is_chosen=value == track)
+                    components.option(track, f"{track}: all", is_chosen=value == track)
                     for step in steps:
-                        _draw_option(f"{track} {step}", step, is_chosen=value == f"{track} {step}")
-
-
-def _draw_option(value: str, label: str, *, is_chosen: bool) -> None:
-    drawn = components.write("option", label)
-    drawn.props["value"] = value
-    if is_chosen:
-        drawn.props("selected")
+                        components.option(f"{track} {step}", step, is_chosen=value == f"{track} {step}")
 
 
 def lead_row(lead: LeadRow) -> tuple[Cell, ...]:

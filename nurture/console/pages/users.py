@@ -7,10 +7,9 @@ from typing import Final
 
 from nurture.clock import RealClock
 from nurture.console import action_queries, components, users
-from nurture.console.action_list import ACTIONS
 from nurture.console.action_queries import ActionRecord
-from nurture.console.actions import DONE
 from nurture.console.page import Page, PageRequest
+from nurture.console.pages.log import COLUMNS, log_row
 from nurture.console.user_actions import NEW_USER
 from nurture.console.users import Role, UserInfo
 from nurture.console.view import View
@@ -47,11 +46,9 @@ def _render(view: View, page: UsersPage) -> None:
                             view.action_button(name, one.login)
     with components.card("What users did"):
         if page.log:
-            rows = [
-                (components.Time(one.at), one.login, _label(one.action), one.object, _outcome(one.outcome))
-                for one in page.log
-            ]
-            components.table(("When", "Who", "Action", "On", "Outcome"), rows, caption="The newest actions")
+            rows = [log_row(one) for one in page.log]
+            components.table(COLUMNS, rows, caption="The newest actions")
+            components.link("All of them", "/log")
         else:
             components.empty("Nobody has done anything yet.")
 
@@ -65,15 +62,6 @@ def _describe(user: UserInfo) -> str:
 
 def _locked(until: datetime) -> str:
     return f"locked out until {until:%H:%M} UTC after wrong passwords"
-
-
-def _label(name: str) -> str:
-    action = ACTIONS.get(name)
-    return action.label if action is not None else name
-
-
-def _outcome(outcome: str) -> str:
-    return {DONE: "done", "Refused": "refused"}.get(outcome, "not possible")
 
 
 PAGE: Final = Page("/users", "Users", frozenset({Role.ADMIN}), _load, _render, "Users", 90)

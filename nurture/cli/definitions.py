@@ -36,6 +36,7 @@ from nurture.files import make_folder, write_private
 from nurture.journey.leads import stop_queries
 from nurture.journey.leads.find import find_lead
 from nurture.journey.leads.received_queries import count_content_left
+from nurture.journey.tracks import emails_to_self
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing import copies
@@ -237,11 +238,11 @@ def _compose(email: str, lead: str | None, templates: Path | None) -> ComposedEm
     return previews.render_preview(sources, track, name, _load_recipient(lead))
 
 
-def _load_recipient(lead: str | None) -> previews.Recipient:
+def _load_recipient(lead: str | None) -> emails_to_self.Recipient:
     if lead is None:
-        return previews.SAMPLE_RECIPIENT
+        return emails_to_self.SAMPLE_RECIPIENT
     with open_app() as app:
-        return previews.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
+        return emails_to_self.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
 
 
 def test(
@@ -261,7 +262,7 @@ def test(
         composed = previews.render_track(read_folder(templates_folder(templates)), email, _load_recipient(lead))
     with open_app(upgrade=True) as app:
         now = RealClock().now()
-        shown = [previews.readdress(one, to, app.ctx.reply_domain, now) for one in composed]
+        shown = [emails_to_self.readdress(one, to, app.ctx.reply_domain, now) for one in composed]
         receipts = app.ctx.provider.send(shown, now)
         name, settings = app.ctx.provider.name, app.settings
     failures = [_receipt_error(receipt, name, to) for receipt in receipts]
@@ -326,7 +327,7 @@ def simulate(
     fields: dict[str, object] = dict(_parse_field(each) for each in field or ())
     if lead is not None:
         with open_app() as app:
-            recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
+            recipient = emails_to_self.load_recipient(app.ctx, find_lead(app.ctx, lead), app.clock.now())
         fields, zone, country = ({**recipient.fields, **fields}, zone or recipient.zone, country or recipient.country)
     begins = parse_time(start) if start else RealClock().now().replace(second=0, microsecond=0)
     sources, script = read_folder(templates_folder(templates)), read_script(clicks, replies)

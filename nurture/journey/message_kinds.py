@@ -11,6 +11,7 @@ from nurture.journey.handoff.sla_emails import SLA_EMAIL
 from nurture.journey.handoff.waiting.emails import WAITING_EMAIL
 from nurture.journey.routing.lead_question import QUESTION
 from nurture.journey.tracks.consent_confirmation import CONFIRMATION_KIND
+from nurture.journey.tracks.emails_to_self import TO_SELF
 from nurture.journey.tracks.touch_email import TOUCH
 from nurture.runtime.message_kinds import MessageKind
 
@@ -25,5 +26,6 @@ _KINDS: Final = (
     DIGEST,
     FORWARDED_REPLY,
     WAITING_EMAIL,
+    TO_SELF,
 )
 MESSAGE_KINDS: Final[Mapping[str, MessageKind]] = {kind.name: kind for kind in _KINDS}

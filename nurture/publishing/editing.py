@@ -17,9 +17,10 @@ from nurture.definitions.read_all import read
 from nurture.definitions.schema_check import Shape, keys_of
 from nurture.domain.problems import Problem
 from nurture.errors import FileUnreadable, InvalidState, NotFound, NurtureError
+from nurture.journey.tracks.emails_to_self import SAMPLE_RECIPIENT
 from nurture.journey.tracks.touch_email import KNOWN_VARIABLES
 from nurture.mail.rendering.render import ComposedEmail
-from nurture.publishing.preview import SAMPLE_RECIPIENT, render_preview
+from nurture.publishing.preview import render_preview
 from nurture.publishing.publish import check_definitions
 
 MAX_FILE_BYTES: Final = 256 * 1024

@@ -13,6 +13,7 @@ from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem
 from nurture.errors import NurtureError
 from nurture.journey.tracks import touch_email
+from nurture.journey.tracks.emails_to_self import LONG_VALUES
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource
 from nurture.mail.rendering.email_file import ParsedEmail, Piece, parse_email
 from nurture.mail.rendering.jinja_sandbox import TEXT
@@ -47,18 +48,6 @@ _SAMPLE_DETAILS: Final = re.compile(r" for a lead (?:with only|with a long|whose
 _LINK_TAG: Final = re.compile(r"\]\([^)]*\{[{%]|(?:href|src)=.\{[{%]")
 _COMPARED: Final = re.compile(r"'(\S+)' not supported between")
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
-LONG_VALUES: Final[Mapping[str, Any]] = {
-    "first_name": "Maximiliane-Charlotte",
-    "last_name": "von Hohenstein-Wittgenstein",
-    "title": "Senior Vice President, Supply Chain Planning and Operations",
-    "company": "Vereinigte Lebensmittel- und Getränkewerke Süd GmbH & Co. KG",
-    "industry": "Food and Beverage Manufacturing, Wholesale",
-    "city": "Llanfairpwllgwyngyll",
-    "region": "North Rhine-Westphalia",
-    "country": "GB",
-    "website": "https://www.vereinigte-lebensmittelwerke.example/en/about-us/company",
-    "employees": 120_000,
-}
 _LONG_TEXT: Final = "A text of a form that somebody wrote at length"
 _HOSTILE_TEXT: Final = "<script>alert('{}')</script>\"> {{{{ lead.email }}}} {{% raw %}}\r\nBcc: a@example.com"
 _VALUES_BY_TYPE: Final[Mapping[FieldType | None, Any]] = {

@@ -1,43 +1,23 @@
 """Preview an email for one lead before it is published."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from html.parser import HTMLParser
-from typing import Any, Final
 
 from sqlalchemy import select
 
 from nurture.db.tables.delivery import message
-from nurture.db.tables.leads import address, lead
 from nurture.db.transaction import Transaction
 from nurture.definitions.folder import Sources, email_folder
 from nurture.definitions.languages import split_language
 from nurture.definitions.read_all import load
-from nurture.domain.lead import full_name
 from nurture.domain.planning.content import utm_parameters
-from nurture.domain.planning.program import Program
 from nurture.errors import NotFound
-from nurture.journey.tracks.touch_email import choose_language, load_owner_addresses, sender_address, touch_values
-from nurture.mail.inbound.classify import reply_address
-from nurture.mail.rendering.compile import CompiledEmail, EmailSource, compile_email
-from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
-from nurture.publishing.email_checks import LONG_VALUES
+from nurture.journey.tracks.emails_to_self import Recipient, compose_for, load_recipient
+from nurture.journey.tracks.touch_email import choose_language
+from nurture.mail.rendering.compile import EmailSource, compile_email
+from nurture.mail.rendering.render import ComposedEmail
 from nurture.runtime.context import AppContext
-from nurture.runtime.public_links import PROBE_TOKEN
-
-
-@dataclass(frozen=True)
-class Recipient:
-    """The recipient of a preview."""
-
-    email: str
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    zone: str = ""
-    country: str = ""
-    consent_basis: str = "consent"
-    owner: Address | None = None
-    """The rep of the lead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +29,6 @@ class EmailPreview:
     html_bytes: int
     text_bytes: int
     links: tuple[tuple[str, str], ...]
-
-
-SAMPLE_RECIPIENT = Recipient(
-    "ana.souza@example.com",
-    {"first_name": "Ana", "last_name": "Souza", "company": "Souza Foods", "title": "Head of Planning", "country": "BR"},
-)
-"""The recipient of previews without a lead."""
-
-SAMPLE_RECIPIENTS: Final[Mapping[str, Recipient]] = {
-    "sample": SAMPLE_RECIPIENT,
-    "only-an-address": Recipient("someone@example.com"),
-    "long-values": Recipient("maximiliane.von.hohenstein@example.com", LONG_VALUES),
-}
-"""Recipients of previews: one as they should be, and the worst cases."""
-
-
-def load_recipient(ctx: AppContext, lead_id: int, now: datetime) -> Recipient:
-    """Return a lead as a recipient. Raises NotFound."""
-    statement = (
-        select(lead.c.fields, lead.c.zone, lead.c.country, lead.c.consent_basis, address.c.email)
-        .outerjoin(address, address.c.id == lead.c.address_id)
-        .where(lead.c.id == lead_id)
-    )
-    with ctx.database.read() as tx:
-        row = tx.execute(statement).one_or_none()
-        if row is None:
-            raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-        published = ctx.definitions.find_current(tx) is not None
-        owners = load_owner_addresses(ctx, tx, {lead_id: row.fields}, now) if published else {}
-    email = row.email or "no-address@example.com"
-    return Recipient(email, row.fields, row.zone, row.country, row.consent_basis or "", owners.get(lead_id))
 
 
 def render_preview(sources: Sources, track: str, email: str, to: Recipient, *, complete: bool = True) -> ComposedEmail:
@@ -99,22 +48,7 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient, *, c
     source = EmailSource(path, text.text, origins=text.origins)
     layout = definitions.layouts[track_definition.layouts[file]]
     compiled = compile_email(source, layout, utm=utm_parameters(program, email))
-    return _compose(program, compiled, email, to, language)
-
-
-def _compose(program: Program, compiled: CompiledEmail, email: str, to: Recipient, language: str) -> ComposedEmail:
-    sender = program.sender
-    if sender.owner and to.owner is not None:
-        program = replace(program, sender=replace(sender, name=to.owner.name, reply_to=to.owner.email))
-    mailto = f"mailto:{sender.reply_to or sender.email}?subject=unsubscribe"
-    envelope = Envelope(
-        ref=f"preview:{program.track}:{email}",
-        sender=sender_address(program.sender),
-        to=Address(full_name(to.fields), to.email),
-        reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
-    )
-    fields = to.fields if to.owner is None else {**to.fields, "owner": to.owner.name}
-    return compose(compiled, touch_values(fields, program, mailto, to.consent_basis, "", language), envelope)
+    return compose_for(program, compiled, email, to, language)
 
 
 def render_published(
@@ -126,7 +60,8 @@ def render_published(
     if email not in known:
         raise NotFound(f"Track {track} has no email {email}. It has: {', '.join(sorted(known))}.")
     language = choose_language(program, email, to.fields, to.country)
-    composed = _compose(program, ctx.definitions.email(tx, track, version, email, None, language), email, to, language)
+    compiled = ctx.definitions.email(tx, track, version, email, None, language)
+    composed = compose_for(program, compiled, email, to, language)
     found = _PreviewReader()
     found.feed(composed.html)
     sizes = (len(composed.html.encode()), len(composed.text.encode()))
@@ -182,14 +117,3 @@ def render_track(sources: Sources, track: str, to: Recipient) -> list[ComposedEm
     """Compose all emails of *track* for *to*, each in one language, by name. Raises as `render_preview`."""
     emails = {split_language(email)[0] for email in load(sources).definition(track).emails}
     return [render_preview(sources, track, email, to) for email in sorted(emails)]
-
-
-def readdress(email: ComposedEmail, to: str, reply_domain: str, now: datetime) -> ComposedEmail:
-    """Return the email as a test to another address, with its own ref, and bounces returned as those of real email."""
-    return replace(
-        email,
-        ref=f"test:{email.ref}:{now.timestamp():.6f}",
-        to=Address("", to),
-        subject=f"[test] {email.subject}",
-        return_path=reply_address(PROBE_TOKEN, reply_domain) if reply_domain else "",
-    )

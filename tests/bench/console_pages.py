@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from nurture.db import last_rounds
+from nurture.journey.tracks import emails_to_self
 from nurture.operations.problems import DEFAULT_PATIENCE, find_late_stages
 from nurture.publishing import preview
 from nurture.reporting.console.deliverability import load_deliverability
@@ -86,5 +87,5 @@ def _pages(ctx: AppContext, now: datetime) -> dict[str, Callable[[], object]]:
         "queues": read(load_queues, now),
         "deliverability": lambda: load_deliverability(ctx, now),
         "team": lambda: load_team(ctx, now, 90),
-        "email": read(preview.render_published, "webinar-attended", 1, "01-recording", preview.SAMPLE_RECIPIENT),
+        "email": read(preview.render_published, "webinar-attended", 1, "01-recording", emails_to_self.SAMPLE_RECIPIENT),
     }

@@ -9,7 +9,8 @@ import pytest
 from nurture.db.engine import Database
 from nurture.definitions.folder import read_folder
 from nurture.errors import InvalidDefinitions, NotFound
-from nurture.publishing.preview import SAMPLE_RECIPIENT, Recipient, load_recipient, readdress, render_preview
+from nurture.journey.tracks.emails_to_self import SAMPLE_RECIPIENT, Recipient, load_recipient, readdress
+from nurture.publishing.preview import render_preview
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, sample_rules
 from tests.journey.observe import all_rows

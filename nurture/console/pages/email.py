@@ -11,9 +11,10 @@ from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.view import View
 from nurture.errors import NotFound, NurtureError
 from nurture.journey.leads.find import find_lead
+from nurture.journey.tracks.emails_to_self import SAMPLE_RECIPIENTS, load_recipient
 from nurture.mail.rendering.render import CompositionFailed
 from nurture.publishing import preview
-from nurture.publishing.preview import SAMPLE_RECIPIENTS, EmailPreview
+from nurture.publishing.preview import EmailPreview
 from nurture.runtime import publication_queries
 
 _SAMPLES: Final = {
@@ -49,9 +50,7 @@ def _load(request: PageRequest) -> EmailPage:
     track, name = request.values["track"], request.values["email"]
     to = request.values.get("to", "sample")
     try:
-        recipient = SAMPLE_RECIPIENTS.get(to) or preview.load_recipient(
-            request.ctx, _find_own_lead(request, to), request.now
-        )
+        recipient = SAMPLE_RECIPIENTS.get(to) or load_recipient(request.ctx, _find_own_lead(request, to), request.now)
         problem = ""
     except NurtureError as error:
         recipient, problem = SAMPLE_RECIPIENTS["sample"], str(error)
@@ -91,6 +90,10 @@ def _render(view: View, page: EmailPage) -> None:
             field.props["placeholder"] = "As a lead: id or address"
             field.props["value"] = "" if to in _SAMPLES else to
             components.write("button", "Show", "quiet").props("type=submit")
+    with components.block("buttons"):
+        chosen = {"email": (page.name,), "version": (str(page.version),), "to": (to,)}
+        view.action_button("send_email_to_me", page.track, choices=chosen)
+        view.action_button("send_track_to_me", page.track, choices=chosen)
     if page.problem:
         components.notice(page.problem, "problem")
     if page.found is not None:
@@ -124,7 +127,7 @@ def draw_email(found: EmailPreview, address: str, shown: str) -> None:
             frame.props["title"] = f"Email: {email.subject}"
             frame.props["srcdoc"] = email.html
     with components.block("columns"):
-        with components.card("Links"):
+        with components.card("Links, as they are sent"):
             if found.links:
                 components.table(("Text", "Address"), found.links, caption="Links")
             else:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
+from nurture.journey.tracks.emails_to_self import Recipient
 from nurture.mail.rendering.link_tracking import LinkTracking
-from nurture.publishing.preview import Recipient, render_preview
+from nurture.publishing.preview import render_preview
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import PublishedDefinitions
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules

@@ -8,8 +8,9 @@ import pytest
 
 from nurture.definitions.folder import read_folder
 from nurture.formats.languages import LANGUAGES
+from nurture.journey.tracks.emails_to_self import Recipient
 from nurture.mail.rendering.layout_words import LAYOUT_VARIABLES, layout_words
-from nurture.publishing.preview import Recipient, render_preview
+from nurture.publishing.preview import render_preview
 from tests.journey.builders import sample_rules
 
 LAYOUTS = ("plain", "header", "columns")

@@ -32,6 +32,16 @@ def of_track(track: str, **query: object) -> str:
     return _with_query(f"/tracks/{quote(track, safe='')}", query)
 
 
+def of_track_source(track: str, version: int, step: str = "") -> str:
+    """Return the address of the text of a version of a track, with a step of it marked."""
+    return _with_query(f"/tracks/{quote(track, safe='')}/source", {"version": version, "step": step})
+
+
+def of_simulation(track: str, **query: object) -> str:
+    """Return the address of the simulation of a track."""
+    return _with_query(f"/tracks/{quote(track, safe='')}/simulation", query)
+
+
 def of_email(track: str, email: str, **query: object) -> str:
     """Return the address of the preview of an email."""
     return _with_query(f"/tracks/{quote(track, safe='')}/emails/{quote(email, safe='')}", query)

@@ -12,7 +12,7 @@ from pydantic import Field
 from nurture.definitions.dates import After, Limit
 from nurture.definitions.schema_check import Shape, read_shape
 from nurture.definitions.values import MAX_NAME_LENGTH, Line, Name, Names, PositiveSpan, Spread, WaitTime
-from nurture.definitions.yaml_reader import Node, ParseContext
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.planning.program import FINALLY
 from nurture.errors import suggest
 
@@ -129,6 +129,18 @@ SHAPES: Final[Mapping[str, type[Shape]]] = {
     "set": SetShape,
     "end": EndShape,
 }
+
+
+def find_step_lines(file: str, text: str) -> Mapping[str, int]:
+    """Return the line on which each step of a track begins, by the id of the step; none if it is not a track."""
+    context = ParseContext(complete=False)
+    track = read_yaml(file, text, context)
+    steps = track.part("steps") if track is not None else None
+    if steps is None:
+        return {}
+    reader = StepReader(context)
+    reader.steps(steps, "")
+    return {step: node.line for step, node in reader.ids.items()}
 
 
 @dataclass(slots=True)

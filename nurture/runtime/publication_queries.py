@@ -158,6 +158,15 @@ def load_sources(tx: Transaction, publication_id: int) -> Mapping[str, str]:
     return found
 
 
+def load_sources_in_force(tx: Transaction) -> Mapping[str, str]:
+    """Return the files of all versions in force together, by path under templates/."""
+    ids = [one.id for one in load_versions_in_force(tx)]
+    found: dict[str, str] = {}
+    for sources in tx.execute(select(publication.c.sources).where(publication.c.id.in_(ids))).scalars():
+        found.update(sources)
+    return found
+
+
 def insert_versions(
     tx: Transaction, rows: Sequence[tuple[str, str, int, str, Mapping[str, str]]], now: datetime, by: str
 ) -> None:

@@ -17,6 +17,7 @@ from nurture.db.tables.inbound import reply
 from nurture.db.tables.leads import custody, journal
 from nurture.db.tables.signals import signal
 from nurture.db.transaction import Transaction
+from nurture.definitions import read_all
 from nurture.definitions.folder import Sources
 from nurture.domain.consent.statements import grant
 from nurture.domain.delivery.receipts import Accepted, Receipt
@@ -31,7 +32,7 @@ from nurture.journey.message_kinds import MESSAGE_KINDS
 from nurture.journey.run_once import RunResult, run_once
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox.messages import BROADCAST
-from nurture.publishing.publish import publish
+from nurture.publishing.publish import publish, publish_loaded
 from nurture.runtime.context import AppContext
 from nurture.simulation.behavior import NO_REACTIONS, BehaviorModel, ScriptedReaction, require_emails
 
@@ -139,10 +140,13 @@ def simulate(
     country: str = "",
     script: Sequence[ScriptedReaction] = (),
     broadcasts: Collection[str] = (),
+    *,
+    is_published: bool = False,
 ) -> SimulatedCalendar:
     """Simulate one lead that enters *track* at *start* (UTC) and follows *script*, in a database in memory.
 
-    The *broadcasts*, by name, are released at *start*. Raises NotFound for an unknown track, broadcast or email,
+    The *broadcasts*, by name, are released at *start*. Sources that are published were checked then, and are not
+    again: it takes 4 of 5.5 s of CPU for 3 tracks. Raises NotFound for an unknown track, broadcast or email,
     InvalidDefinitions for invalid sources, InvalidState for an unknown zone or a broadcast that is over.
     """
     try:
@@ -153,7 +157,10 @@ def simulate(
         schema.upgrade(database)
         clock_row.bind_mode(database, "virtual", start)
         ctx = AppContext(database, DiscardingProvider(), message_kinds=MESSAGE_KINDS)
-        publish(ctx, sources, start)
+        if is_published:
+            publish_loaded(ctx, read_all.load(sources, complete=False), start, only=(), take_in=None)
+        else:
+            publish(ctx, sources, start)
         with database.write() as tx:
             programs = ctx.definitions.current(tx).programs
             if track not in programs:

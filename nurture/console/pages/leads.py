@@ -37,6 +37,7 @@ _DID: Final = {
     "replied": "replied",
     "answered": "clicked or replied",
     "handed_off": "handed off",
+    "lost": "lost by a track",
 }
 
 

@@ -5,9 +5,9 @@ from typing import Final
 
 from nurture.console import addresses, components
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
-from nurture.console.pages.tracks import draw_count, draw_counts, draw_periods, read_days
+from nurture.console.pages.tracks import draw_count, draw_counts, draw_periods, draw_worst, read_days
 from nurture.console.view import View
-from nurture.domain.planning.program import ToTrack
+from nurture.domain.planning.program import FINALLY, ToTrack
 from nurture.reporting.console.lead_list_queries import LeadFilter
 from nurture.reporting.console.step_cards import Card, CardKind
 from nurture.reporting.console.track_map import StepCounts, TrackMap, load_track_map
@@ -22,6 +22,16 @@ _KINDS: Final = {
     CardKind.SET: "Field",
     CardKind.END: "End",
 }
+
+
+_END_WORDS: Final = {
+    "goal": "reached the goal",
+    "exit": "met a condition to leave",
+    "interrupted": "stayed on another track",
+    "queue suppressed": "opted out or cannot be reached",
+    "discarded": "disqualified",
+}
+"""Why stays end, in the words of the page; the others are as the journal has them."""
 
 
 def _load(request: PageRequest) -> tuple[TrackMap, int]:
@@ -39,10 +49,16 @@ def _render(view: View, data: tuple[TrackMap, int]) -> None:
     with components.card(classes="head"):
         components.heading(tile.name)
         components.paragraph(tile.goal)
+        with components.block("buttons"):
+            components.link("Simulate", addresses.of_simulation(tile.name), "button quiet")
+            components.link("Text", addresses.of_track_source(tile.name, tile.version), "button quiet")
+            view.action_button("copy_track", tile.name)
+            view.action_button("start_track" if tile.stopped else "stop_track", tile.name)
     with components.block("switches"):
         version = view.values.get("version", "")
         draw_periods(addresses.of_track(tile.name) + "?days={}", 0 if version else days)
         _draw_versions(found, version)
+    draw_worst(found.worst, found.since)
     with components.block("map"):
         with components.block("step entry"):
             components.write("span", "Entry", "step-kind")
@@ -57,8 +73,6 @@ def _render(view: View, data: tuple[TrackMap, int]) -> None:
                 with components.block("step"):
                     components.write("strong", step)
                     _draw_numbers(found, step, counts)
-    with components.block("buttons"):
-        view.action_button("start_track" if tile.stopped else "stop_track", tile.name)
 
 
 def _draw_versions(found: TrackMap, chosen: str) -> None:
@@ -116,7 +130,8 @@ def _draw_numbers(found: TrackMap, step: str, counts: StepCounts) -> None:
         (_rate("replied", counts.replied, counts.sent), counts.replied, people("replied")),
         ("handed off", counts.handed_off, people("handed_off")),
         ("reached the goal", counts.goals, ""),
-        ("left", counts.left_in_all - counts.goals, ""),
+        ("went to another track", counts.left_in_all - counts.goals - counts.lost, ""),
+        (_lost_label(found, counts), counts.lost, people("lost")),
     ]
     if any(number for _, number, _ in numbers):
         with components.block("counts"):
@@ -126,8 +141,16 @@ def _draw_numbers(found: TrackMap, step: str, counts: StepCounts) -> None:
     if counts.level:
         usual = f"{counts.usually_delayed:,.0f} in a usual week"
         components.paragraph(f"Held {counts.delayed:,} times this week by caps, stops or full reps; {usual}", "delay")
-    if reasons := ", ".join(f"{number:,} {reason}" for reason, number in counts.left.items()):
+    if reasons := ", ".join(f"{number:,} {_END_WORDS.get(one, one)}" for one, number in sorted(counts.left.items())):
         components.paragraph(f"Left: {reasons}", "soft")
+    if step in found.counts and step != FINALLY:
+        source = components.link("Text", addresses.of_track_source(track, found.tile.version, step), "step-source")
+        source.props["aria-label"] = f"Text of the step {step}"
+
+
+def _lost_label(found: TrackMap, counts: StepCounts) -> str:
+    of = found.worst.of if found.worst is not None else 0
+    return f"lost, {counts.lost / of:.0%} of all lost" if of else "lost"
 
 
 def _rate(label: str, part: int, whole: int) -> str:

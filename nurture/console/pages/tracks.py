@@ -8,7 +8,8 @@ from nurture.console import addresses, components
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.view import View
 from nurture.reporting.console.lead_list_queries import LeadFilter
-from nurture.reporting.console.track_map import PERIODS, Arrow, TrackSheet, TrackTile, load_track_sheet
+from nurture.reporting.console.track_map import PERIODS, Arrow, Loss, TrackSheet, TrackTile, load_track_sheet
+from nurture.reporting.wording import pluralize
 
 _LEVELS: Final = ("", "more wait than usual", "far more wait than usual")
 
@@ -35,9 +36,29 @@ def _render(view: View, sheet: TrackSheet) -> None:
     for one in sheet.arrows:
         arrows[one.source].append(one)
         entering[one.target].append(one)
+    draw_worst(sheet.worst, sheet.since)
     with components.block("sheet"):
         for tile in sheet.tracks:
             _draw_tile(tile, sheet.since, arrows[tile.name], entering[tile.name])
+
+
+def draw_worst(worst: Loss | None, since: date) -> None:
+    """Draw in a sentence which step lost most leads since *since*."""
+    with components.card(classes="finding"):
+        if worst is None:
+            components.paragraph(f"No step lost anybody since {since.day} {since:%B}.")
+        else:
+            begins = datetime.combine(since, time.min, UTC)
+            chosen = LeadFilter(track=worst.track, step=worst.step, did="lost", since=begins)
+            with components.block("", "p"):
+                components.write("strong", "Most people are lost at the step ")
+                components.link(worst.step, addresses.of_track(worst.track))
+                components.write("strong", f" of {worst.track}: ")
+                components.link(f"{worst.lost:,} of {worst.of:,}", addresses.of_leads(chosen))
+                ties = f"; {pluralize(worst.ties, 'other step')} lost as many" if worst.ties else ""
+                share = f" that were lost since {since.day} {since:%B}, {worst.lost / worst.of:.0%}{ties}."
+                components.write("span", share)
+        components.paragraph("Lost: they left, and neither sales nor another track took them.", "soft")
 
 
 def draw_periods(address: str, days: int, label: str = "Period") -> None:

@@ -19,6 +19,7 @@ from nurture.db.tables.signals import IS_ANSWER, signal
 from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import SALES_QUEUES, Custodian
+from nurture.reporting.console.track_queries import IS_LOSS
 
 WINDOW: Final = 100_000
 """How many leads one search by words, consent or silence looks at: about 0.1 s."""
@@ -35,8 +36,8 @@ _FEW: Final = 50_000
 _ESCAPED_IN_JSON: Final = frozenset('"\\')
 
 MAX_REFERENCED: Final = 20
-DID: Final = ("emailed", "clicked", "replied", "answered", "handed_off")
-"""What leads did or got; `answered` is clicked or replied."""
+DID: Final = ("emailed", "clicked", "replied", "answered", "handed_off", "lost")
+"""What leads did or got; `answered` is clicked or replied, `lost` left a track for neither sales nor another one."""
 
 NO_CONSENT: Final = "none"
 """Asks for leads without consent or another legal basis."""
@@ -265,6 +266,9 @@ def _did(tx: Transaction, chosen: LeadFilter) -> _Filter:
     elif chosen.did == "handed_off":
         where = [journal.c.custody_to.is_not(None), journal.c.event == "hand_off"]
         at, of = journal.c.at, journal
+    elif chosen.did == "lost":
+        where = [IS_LOSS]
+        at, of = enrollment.c.ended_at, enrollment
     else:
         where = [IS_ANSWER, *((signal.c.kind == chosen.did,) if chosen.did != "answered" else ())]
         at, of = signal.c.occurred_at, signal

@@ -50,6 +50,15 @@ class StepCounts:
         return self.left.get(ExitKind.GOAL.value, 0)
 
     @property
+    def lost(self) -> int:
+        """Return how many stays ended here, and neither sales nor another track took the lead, nor an exit."""
+        return sum(
+            number
+            for reason, number in self.left.items()
+            if reason not in track_queries.NOT_LOST and not reason.startswith(track_queries.WENT_ON)
+        )
+
+    @property
     def left_in_all(self) -> int:
         """Return how many stays ended here."""
         return sum(self.left.values())
@@ -70,6 +79,17 @@ class Arrow:
     source: str
     target: str
     label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The step that lost most leads: *lost* of the *of* that all steps lost; *ties* other steps lost as many."""
+
+    track: str
+    step: str
+    lost: int
+    of: int
+    ties: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +114,8 @@ class TrackSheet:
     since: date
     tracks: tuple[TrackTile, ...]
     arrows: tuple[Arrow, ...]
+    worst: Loss | None
+    """None if no step lost anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +131,7 @@ class TrackMap:
     counts: Mapping[str, StepCounts]
     others: Mapping[str, StepCounts]
     arrows: tuple[Arrow, ...]
+    worst: Loss | None
 
 
 def load_track_sheet(ctx: AppContext, tx: Transaction, now: datetime, days: int = 30) -> TrackSheet:
@@ -120,7 +143,8 @@ def load_track_sheet(ctx: AppContext, tx: Transaction, now: datetime, days: int 
     counts = _load_counts(tx, now, since, None)
     ordered = sorted(programs.values(), key=lambda one: (-one.priority, one.track))
     tiles = tuple(_tile(one, stops.get(one.track, ""), counts) for one in ordered)
-    return TrackSheet(since, tiles, tuple(arrow for one in ordered for arrow in _arrows(one, programs)))
+    arrows = tuple(arrow for one in ordered for arrow in _arrows(one, programs))
+    return TrackSheet(since, tiles, arrows, _find_worst(counts))
 
 
 def load_track_map(
@@ -158,7 +182,17 @@ def load_track_map(
         {step: by_step.get(step, StepCounts()) for step in program.index},
         {step: one for step, one in sorted(by_step.items()) if step and step not in program.index},
         tuple(_arrows(program, definitions.programs)),
+        _find_worst(counts),
     )
+
+
+def _find_worst(counts: Mapping[StepKey, StepCounts]) -> Loss | None:
+    lost = {key: one.lost for key, one in counts.items() if one.lost}
+    if not lost:
+        return None
+    track, step = max(sorted(lost), key=lambda key: lost[key])
+    most = lost[track, step]
+    return Loss(track, step, most, sum(lost.values()), list(lost.values()).count(most) - 1)
 
 
 def _first_day(now: datetime, days: int) -> date:

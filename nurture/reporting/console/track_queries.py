@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, case, distinct, func, select, text
+from sqlalchemy import ColumnElement, and_, case, distinct, func, select, text
 
 from nurture.db.rollups import SENT
 from nurture.db.tables.leads import custody
@@ -13,8 +13,9 @@ from nurture.db.tables.rollups import daily_count
 from nurture.db.tables.signals import IS_ANSWER, signal
 from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import SALES_QUEUES, Custodian
 from nurture.domain.planning.decision import HoldReason
+from nurture.domain.planning.program import ExitKind
 from nurture.reporting.queries import StepKey
 
 DELAYS: Final = tuple(
@@ -25,6 +26,22 @@ DELAYS: Final = tuple(
     )
 )
 """Why a lead waits longer than its track says."""
+
+NOT_LOST: Final = (
+    *("accepted", "interrupted"),
+    *(one.value for one in ExitKind),
+    *(f"queue {one}" for one in sorted(SALES_QUEUES)),
+)
+"""How stays end without losing the lead: sales has it or another track, or an exit of the track was reached."""
+
+WENT_ON: Final = "moved to "
+"""How the reason begins of stays whose lead went on to another track."""
+
+IS_LOSS: Final = and_(
+    enrollment.c.ended_at.is_not(None),
+    enrollment.c.end_reason.not_in(NOT_LOST),
+    enrollment.c.end_reason.not_like(f"{WENT_ON}%"),
+)
 
 _ELSEWHERE: Final = (Custodian.INTAKE, Custodian.QUEUE, Custodian.OFFER, Custodian.REP, Custodian.RESTING)
 

@@ -16,8 +16,11 @@ from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound
 from nurture.journey.engagement import signals
 from nurture.journey.leads.signal_queries import NewSignal
+from nurture.reporting.console.lead_list import list_leads
+from nurture.reporting.console.lead_list_queries import LeadFilter
 from nurture.reporting.console.step_cards import Card, arrange_cards
-from nurture.reporting.console.track_map import Arrow, StepCounts, TrackMap, load_track_map, load_track_sheet
+from nurture.reporting.console.track_map import Arrow, Loss, StepCounts, TrackMap, load_track_map, load_track_sheet
+from nurture.reporting.console.track_source import load_track_source
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.observe import add_leads, recorded_statements
@@ -56,6 +59,33 @@ def test_a_step_shows_who_is_there_and_what_was_sent_clicked_replied_left_and_ha
     assert found.counts["02-more"] == StepCounts(here=1)
     assert (found.tile.counts.here, found.tile.counts.sent, found.tile.counts.left_in_all) == (2, 4, 1)
     assert found.tile.audience == "title contains head"
+
+
+def test_the_step_that_loses_most_leads_is_named_and_leads_to_them(ctx: AppContext) -> None:
+    leads = [add_lead(ctx, title="Head") for _ in range(4)]
+    run_at(ctx, START, START + HOUR, START + 2 * HOUR)
+    assert _map(ctx).worst is None
+    _signal(ctx, leads[1], SignalKind.REPLIED)
+    for lead in leads[2:]:
+        _signal(ctx, lead, SignalKind.UNSUBSCRIBED)
+    run_at(ctx, START + 4 * HOUR)
+    assert _map(ctx).worst == Loss("welcome", "wait-for-click", 2, 2)
+    assert _map(ctx).counts["wait-for-click"].lost == 2
+    with ctx.database.read() as tx:
+        assert load_track_sheet(ctx, tx, START + DAY).worst == Loss("welcome", "wait-for-click", 2, 2)
+        chosen = LeadFilter(did="lost", track="welcome", step="wait-for-click", since=START)
+        assert {one.id for one in list_leads(ctx, tx, chosen, START + DAY).leads} == set(leads[2:])
+
+
+def test_the_text_of_a_track_shows_where_a_step_begins(ctx: AppContext) -> None:
+    with ctx.database.read() as tx:
+        found = load_track_source(tx, "welcome", None, "wait-for-click")
+        assert "wait_for" in found.lines[found.marked - 1]
+        assert load_track_source(tx, "welcome", 1).marked == 0
+        with pytest.raises(NotFound, match="no version 7"):
+            load_track_source(tx, "welcome", 7)
+        with pytest.raises(NotFound, match="No track nowhere"):
+            load_track_source(tx, "nowhere", None)
 
 
 def test_cards_stand_in_the_order_of_the_track_with_the_subjects_of_its_emails(ctx: AppContext) -> None:

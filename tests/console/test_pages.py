@@ -75,6 +75,13 @@ def test_today_lists_what_needs_somebody_with_its_button(tab: Page) -> None:
     expect(tab.get_by_role("link", name="Kim Poe")).to_be_visible()
 
 
+def test_today_names_what_is_changed_in_the_folder_and_not_published(tab: Page) -> None:
+    tab.goto("/")
+    task = tab.locator(".task", has_text="changed, not published")
+    expect(task).to_contain_text("keep-warm")
+    expect(task.get_by_role("link", name="Look at the changes")).to_have_attribute("href", "/changes")
+
+
 def test_a_search_finds_a_person_from_every_page_and_says_when_there_is_none(tab: Page) -> None:
     tab.goto("/tracks")
     tab.get_by_role("searchbox").fill("dana")
@@ -163,7 +170,7 @@ def test_the_map_of_a_track_leads_from_a_step_to_its_people_and_its_email(tab: P
     hello.locator(".count", has_text="clicked").get_by_role("link").click()
     expect(tab.get_by_role("link", name="Mia <b>Wong</b>")).to_be_visible()
     tab.go_back()
-    tab.locator(".step.email").first.get_by_role("link", name="Hello").click()
+    tab.locator(".step.email").first.get_by_role("link", name="Hello", exact=True).click()
     expect(tab.locator("iframe")).to_have_attribute("sandbox", "")
     expect(tab.frame_locator("iframe").get_by_text("Hello Ana")).to_be_visible()
     expect(tab.get_by_text("https://www.example.com/guide")).to_be_visible()

@@ -14,8 +14,9 @@ from nurture.console.view import View
 from nurture.domain.lead import Custodian
 from nurture.domain.planning import calendar
 from nurture.errors import NotFound
-from nurture.reporting.console.lead_page import CURVE_DAYS, LeadDetails, ScorePoint, TimelineItem, load_lead
+from nurture.reporting.console.lead_page import CURVE_DAYS, LastWeek, LeadDetails, ScorePoint, TimelineItem, load_lead
 from nurture.reporting.explain import LeadExplanation
+from nurture.reporting.wording import pluralize
 
 _KINDS: Final = {
     "": "All",
@@ -67,7 +68,8 @@ def _render(view: View, page: LeadPage) -> None:
                     components.write("span", word)
         with components.block("why", "p"):
             components.write("strong", _describe_next(lead))
-            components.write("span", f" {lead.why[:1].upper()}{lead.why[1:].rstrip('.')}.")
+            components.write("span", f" {_describe_why(lead)}.")
+        _draw_last_week(lead.last_week)
         _draw_actions(view, page)
     with components.block("columns"):
         with components.card("Now"):
@@ -76,6 +78,27 @@ def _render(view: View, page: LeadPage) -> None:
             _draw_score(lead)
     with components.card("Timeline"):
         _draw_timeline(view, addresses.of_lead(lead.explanation.lead_id), lead.timeline)
+
+
+def _draw_last_week(found: LastWeek) -> None:
+    """Draw in a sentence what the lead got in the last week, and if nothing, why."""
+    with components.block("last-week", "p"):
+        if found.emails:
+            components.write("strong", f"{pluralize(found.emails, 'email')} in the last 7 days")
+            components.write("span", ", the last one ")
+        else:
+            components.write("strong", "No email in the last 7 days")
+            for place, (at, reason) in enumerate(found.reasons):
+                components.write("span", ": " if not place else "; ")
+                components.write("span", f"{reason.rstrip('.')} (decided ")
+                components.time(at)
+                components.write("span", ")")
+            components.write(
+                "span", ". " + ("The last one went out " if found.last_email_at else "There was none yet.")
+            )
+        if found.last_email_at is not None:
+            components.time(found.last_email_at)
+            components.write("span", ".")
 
 
 def _draw_actions(view: View, page: LeadPage) -> None:
@@ -102,6 +125,13 @@ def _describe_next(lead: LeadDetails) -> str:
     if found.enrollment is not None and found.custodian == Custodian.TRACK:
         return f"On {found.enrollment.track}, step {found.enrollment.step}."
     return f"With {found.owner}." if not found.owner.startswith("nobody") else "With nobody."
+
+
+def _describe_why(lead: LeadDetails) -> str:
+    why = lead.why.rstrip(".")
+    if lead.explanation.custodian == Custodian.TRACK and lead.explanation.hold.guard:
+        return f"Waits for {why}"
+    return why[:1].upper() + why[1:]
 
 
 def _draw_facts(lead: LeadDetails) -> None:

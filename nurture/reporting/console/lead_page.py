@@ -1,6 +1,6 @@
 """The page of one lead: where it is, what comes next and why, its score as a curve, and one timeline."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,6 +9,7 @@ from nurture.journey.leads import history_queries, reply_queries
 from nurture.journey.leads.history_queries import HistoryEvent
 from nurture.journey.ownership import queries as ownership_queries
 from nurture.journey.scoring.breakdown import ScoreBreakdown, score_breakdown, score_curve
+from nurture.journey.tracks.emails_to_self import TO_SELF
 from nurture.reporting.explain import LeadExplanation, describe_hold, explain
 from nurture.runtime.context import AppContext
 
@@ -18,6 +19,12 @@ MAX_REPLIES: Final = 100
 _TO_LEAD: Final = frozenset({"touch", "broadcast", "question", "confirmation"})
 """The kinds of messages that leads get; the others go to sales."""
 
+_MARKETING: Final = frozenset({"touch", "broadcast"})
+_LEFT: Final = frozenset({"sent", "delivered", "bounced", "complained", "dropped"})
+"""What became of messages that left."""
+
+_WEEK: Final = timedelta(days=7)
+_MAX_REASONS: Final = 3
 _QUIET: Final = frozenset({"touch"})
 """Events of the journal that another line of the timeline says better: the email itself."""
 
@@ -48,6 +55,18 @@ class ScorePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class LastWeek:
+    """How many emails the lead got in the last seven days, when the last one, and why it did not get others.
+
+    *reasons* are the decisions that were in force, the newest first, each with the time from which it was.
+    """
+
+    emails: int
+    last_email_at: datetime | None
+    reasons: tuple[tuple[datetime, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LeadDetails:
     """Everything on the page. *why* says in one sentence what the lead waits for; *account* is its company, if any."""
 
@@ -55,6 +74,7 @@ class LeadDetails:
     email: str
     fields: dict[str, object]
     why: str
+    last_week: LastWeek
     account: tuple[int, str] | None
     score: ScoreBreakdown
     curve: Sequence[ScorePoint]
@@ -74,7 +94,8 @@ def load_lead(ctx: AppContext, lead_id: int, now: datetime) -> LeadDetails:
     assert record is not None
     times = [now - timedelta(days=CURVE_DAYS) * (1 - place / (_POINTS - 1)) for place in range(_POINTS)]
     curve = zip(times, score_curve(score, points, times), strict=True)
-    items = [_item(one, now) for one in explanation.history if one.event not in _QUIET or one.kind != "journal"]
+    shown = (one for one in explanation.history if one.stage != TO_SELF.name)
+    items = [_item(one, now) for one in shown if one.event not in _QUIET or one.kind != "journal"]
     items += [
         TimelineItem(one.received_at, "reply", f"Reply: {one.kind.replace('_', ' ')}", one.evidence, text=one.text)
         for one in replies
@@ -84,11 +105,23 @@ def load_lead(ctx: AppContext, lead_id: int, now: datetime) -> LeadDetails:
         record.email or "",
         dict(record.fields),
         describe_hold(explanation.hold),
+        _describe_last_week(explanation.history, now),
         (account.id, account.name) if account is not None else None,
         score,
         [ScorePoint(at, value) for at, value in curve],
         sorted(items, key=lambda one: one.at, reverse=True),
     )
+
+
+def _describe_last_week(history: Iterable[HistoryEvent], now: datetime) -> LastWeek:
+    week_ago = now - _WEEK
+    past = sorted((one for one in history if one.at <= now), key=lambda one: one.at)
+    emails = [one.at for one in past if one.kind == "message" and one.stage in _MARKETING and one.event in _LEFT]
+    decided = [one for one in past if one.kind == "journal" and one.reason and one.event not in _QUIET]
+    before = [one for one in decided if one.at < week_ago][-1:]
+    found = {one.reason: one.at for one in (*before, *(one for one in decided if one.at >= week_ago))}
+    reasons = tuple((at, reason) for reason, at in reversed(found.items()))[:_MAX_REASONS]
+    return LastWeek(sum(at >= week_ago for at in emails), emails[-1] if emails else None, reasons)
 
 
 def _item(event: HistoryEvent, now: datetime) -> TimelineItem:

@@ -1,6 +1,6 @@
 """The page Today: numbers with those of the week before, and what needs somebody."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -8,18 +8,19 @@ from typing import Final
 from nurture.db.rollups import SENT
 from nurture.db.transaction import Transaction
 from nurture.domain.delivery.stops import StopAction, name_stopped
-from nurture.domain.lead import Custodian, Queue
-from nurture.domain.policy.policy import Policy
+from nurture.domain.lead import Custodian, Queue, name_in_list
 from nurture.journey.delivery.queries import count_unknown
-from nurture.journey.handoff.waiting.lists import load_waiting
+from nurture.journey.handoff.waiting.lists import WaitingList, WaitingQueue, load_waiting
 from nurture.journey.leads import stop_queries
 from nurture.outbox import circuit_breakers
 from nurture.reporting.console import today_queries
 from nurture.reporting.console.lead_list_queries import LeadFilter
+from nurture.reporting.console.today_queries import OpenOffers, WaitingOffer
 from nurture.reporting.wording import pluralize
 from nurture.runtime.context import AppContext
 
 WEEK: Final = timedelta(days=7)
+MAX_WAITS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +52,58 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A lead that waits for a person since *since*, and *where*: in a queue or with a rep. *is_late*: for too long."""
+
+    lead_id: int
+    name: str
+    company: str
+    where: str
+    since: datetime
+    is_late: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Today:
-    """What the page shows at *at*. A day and a week are of UTC; the week is that day and the six before it."""
+    """What the page shows at *at*. A day and a week are of UTC; the week is that day and the six before it.
+
+    *waits* are the leads that have waited longest for a person, of *waiting* in all.
+    """
 
     at: datetime
     numbers: tuple[Number, ...]
     tasks: tuple[Task, ...]
     """The urgent ones first, then the oldest."""
+    waits: tuple[Wait, ...]
+    waiting: int
 
 
 def load_today(ctx: AppContext, tx: Transaction, now: datetime) -> Today:
     """Return the numbers and the tasks at *now* (UTC), in a constant number of statements."""
     definitions = ctx.definitions.find_current(tx)
     policy = definitions.policy if definitions is not None else None
-    return Today(now, tuple(_numbers(tx, now)), tuple(sorted(_tasks(ctx, tx, policy, now), key=_order)))
+    queued = WaitingList((), ())
+    if policy is not None:
+        queued = load_waiting(tx, policy, ctx.holidays, now, person=None, limit=MAX_WAITS)
+    offers = today_queries.load_open_offers(tx, now)
+    tasks = sorted(_tasks(tx, queued, offers), key=_order)
+    names = {one.id: one.name for one in policy.reps} if policy is not None else {}
+    waits = (*_queue_waits(queued), *_offer_waits(today_queries.list_oldest_offers(tx, MAX_WAITS), names, now))
+    longest = tuple(sorted(waits, key=lambda one: one.since)[:MAX_WAITS])
+    return Today(now, tuple(_numbers(tx, now)), tuple(tasks), longest, queued.count + offers.number)
+
+
+def _queue_waits(found: WaitingList) -> Iterator[Wait]:
+    owners = {one.name: ", ".join(one.rule.owners) if one.rule is not None else "nobody" for one in found.queues}
+    for one in found.leads:
+        where, company = f"queue {one.queue}, worked by {owners[one.queue]}", str(one.fields.get("company") or "")
+        yield Wait(one.lead_id, name_in_list(one.fields), company, where, one.entered_at, found.is_late(one))
+
+
+def _offer_waits(found: Sequence[WaitingOffer], names: Mapping[str, str], now: datetime) -> Iterator[Wait]:
+    for one in found:
+        where, company = f"offered to {names.get(one.rep, one.rep)}", str(one.fields.get("company") or "")
+        yield Wait(one.lead_id, name_in_list(one.fields), company, where, one.offered_at, one.expires_at <= now)
 
 
 def _numbers(tx: Transaction, now: datetime) -> Iterator[Number]:
@@ -102,12 +141,11 @@ def _order(task: Task) -> tuple[bool, bool, float, str, str]:
     return not task.urgent, task.since is None, at, task.kind, task.target
 
 
-def _tasks(ctx: AppContext, tx: Transaction, policy: Policy | None, now: datetime) -> Iterator[Task]:
+def _tasks(tx: Transaction, queued: WaitingList, offers: OpenOffers) -> Iterator[Task]:
     yield from _pauses(tx)
     yield from _stops(tx)
-    yield from _offers(tx, now)
-    if policy is not None:
-        yield from _queues(ctx, tx, policy, now)
+    yield from _offers(offers)
+    yield from _queues(queued.queues)
     if count := count_unknown(tx):
         title = f"{pluralize(count, 'email')} with an unknown result"
         yield Task("unknown", "", title, "Nobody knows whether they were sent.", count, None, urgent=True)
@@ -133,16 +171,15 @@ def _stops(tx: Transaction) -> Iterator[Task]:
             yield Task("stop", one.track, title[0].upper() + title[1:], detail, 1, one.at, urgent=not one.track)
 
 
-def _offers(tx: Transaction, now: datetime) -> Iterator[Task]:
-    found = today_queries.load_open_offers(tx, now)
+def _offers(found: OpenOffers) -> Iterator[Task]:
     if found.number:
         title = f"{pluralize(found.number, 'offer')} to reps not answered"
         detail = f"{found.late} after the deadline" if found.late else "all within the agreed time"
         yield Task("offers", "", title, detail, found.number, found.oldest, urgent=found.late > 0)
 
 
-def _queues(ctx: AppContext, tx: Transaction, policy: Policy, now: datetime) -> Iterator[Task]:
-    for one in load_waiting(tx, policy, ctx.holidays, now, person=None, limit=0).queues:
+def _queues(queues: Iterable[WaitingQueue]) -> Iterator[Task]:
+    for one in queues:
         counts = one.counts
         if one.name == Queue.NO_CONSENT_BASIS:
             kind, title = "consent", f"{pluralize(counts.waiting, 'lead')} without consent"

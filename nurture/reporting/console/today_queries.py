@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import and_, case, distinct, func, or_, select, text
 
 from nurture.db.rollups import SENT
+from nurture.db.row_values import row_columns
 from nurture.db.tables.handoff import IS_OPEN, offer
-from nurture.db.tables.leads import IN_QUEUE, custody, journal
+from nurture.db.tables.leads import IN_QUEUE, custody, journal, lead
 from nurture.db.tables.outcomes import outcome_report
 from nurture.db.tables.rollups import daily_count, stage_interval
 from nurture.db.tables.signals import IS_ANSWER, signal
@@ -26,6 +27,16 @@ class OpenOffers(NamedTuple):
     number: int
     oldest: datetime | None
     late: int
+
+
+class WaitingOffer(NamedTuple):
+    """An offer that its rep has not answered."""
+
+    lead_id: int
+    rep: str
+    fields: dict[str, Any]
+    offered_at: datetime
+    expires_at: datetime
 
 
 def count_measures(tx: Transaction, since: date, until: date) -> Mapping[str, Mapping[date, int]]:
@@ -121,6 +132,13 @@ def load_open_offers(tx: Transaction, now: datetime) -> OpenOffers:
     oldest = func.min(offer.c.offered_at, type_=offer.c.offered_at.type)
     row = tx.execute(select(func.count(), oldest, late).where(IS_OPEN)).one()
     return OpenOffers(row[0], row[1], int(row[2]))
+
+
+def list_oldest_offers(tx: Transaction, limit: int) -> list[WaitingOffer]:
+    """Return the offers that have waited longest for an answer."""
+    query = select(*row_columns(WaitingOffer, offer, lead)).join(lead, lead.c.id == offer.c.lead_id).where(IS_OPEN)
+    rows = tx.execute(query.order_by(offer.c.offered_at, offer.c.id).limit(limit))
+    return [WaitingOffer._make(row) for row in rows]
 
 
 def count_unresolved_reports(tx: Transaction) -> int:

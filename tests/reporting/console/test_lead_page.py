@@ -11,10 +11,11 @@ from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound
 from nurture.journey.handoff import responses
+from nurture.journey.tracks import emails_to_self, manual
 from nurture.publishing import preview
 from nurture.reporting.console.lead_page import load_lead
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import add_leads, messages, record_signal, recorded_statements
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -32,6 +33,26 @@ def test_a_lead_shows_in_one_sentence_what_it_waits_for_and_why(ctx: AppContext)
     assert found.why == "its step: wait-for-click: clicked 01-hello not seen; waits until 2026-01-10 09:00 UTC"
     assert found.explanation.enrollment is not None
     assert (found.email.endswith("@people.example"), found.fields["first_name"]) == (True, "Ada")
+
+
+def test_a_week_without_email_is_explained_by_the_decisions_that_were_in_force(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START, START + HOUR, START + 2 * HOUR)
+    after_a_day = load_lead(ctx, lead, START + DAY).last_week
+    assert (after_a_day.emails, after_a_day.last_email_at) == (1, START + HOUR)
+    later = START + 8 * DAY + 2 * HOUR
+    manual.pause(ctx, lead, later + 30 * DAY, START + 3 * DAY, by="ann")
+    run_at(ctx, START + 3 * DAY + HOUR)
+    silent = load_lead(ctx, lead, later).last_week
+    assert (silent.emails, silent.last_email_at) == (0, START + HOUR)
+    assert any("ann" in reason or "paus" in reason for _, reason in silent.reasons)
+    assert [at for at, _ in silent.reasons] == sorted((at for at, _ in silent.reasons), reverse=True)
+
+
+def test_a_lead_that_never_got_an_email_says_so(ctx: AppContext) -> None:
+    lead = add_lead(ctx, consent_basis=None)
+    run_at(ctx, START)
+    assert load_lead(ctx, lead, START + DAY).last_week.last_email_at is None
 
 
 def test_the_timeline_has_emails_clicks_moves_and_hand_offs_the_newest_first(ctx: AppContext) -> None:
@@ -69,13 +90,24 @@ def test_an_unknown_lead_or_message_is_not_found(ctx: AppContext) -> None:
         preview.render_sent(ctx, 99, START)
 
 
+def test_a_preview_shows_links_with_the_utm_parameters_with_which_they_are_sent(db: Database, tmp_path: Path) -> None:
+    rules = sample_rules()
+    rules["tracks/welcome/track.yaml"] += "\nutm: {source: newsletter}\n"
+    ctx = make_context(db, tmp_path, rules=rules)
+    with ctx.database.read() as tx:
+        shown = preview.render_published(ctx, tx, "welcome", 1, "01-hello", emails_to_self.SAMPLE_RECIPIENT)
+    (address,) = [href for text, href in shown.links if text == "read on"]
+    assert "utm_source=newsletter" in address
+    assert "utm_campaign=welcome" in address
+
+
 def test_the_worst_recipients_get_the_email_of_a_track(ctx: AppContext) -> None:
     with ctx.database.read() as tx:
-        for to in preview.SAMPLE_RECIPIENTS.values():
+        for to in emails_to_self.SAMPLE_RECIPIENTS.values():
             shown = preview.render_published(ctx, tx, "welcome", 1, "01-hello", to)
             assert shown.email.html
         with pytest.raises(NotFound, match="has no email 09"):
-            preview.render_published(ctx, tx, "welcome", 1, "09", preview.SAMPLE_RECIPIENT)
+            preview.render_published(ctx, tx, "welcome", 1, "09", emails_to_self.SAMPLE_RECIPIENT)
 
 
 def test_the_number_of_statements_does_not_grow_with_what_a_lead_did(ctx: AppContext) -> None:

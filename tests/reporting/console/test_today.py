@@ -108,6 +108,19 @@ def test_leads_without_consent_are_a_task_of_their_own(ctx: AppContext) -> None:
     assert (task.title, task.target, task.count) == ("1 lead without consent", "no-consent-basis", 1)
 
 
+def test_who_has_waited_longest_for_a_person_stands_first_with_where_and_since_when(ctx: AppContext) -> None:
+    offered = add_lead(ctx, demo_requested=True, full_name="Dana Miller", company="Quay")
+    run_at(ctx, START)
+    queued = add_lead(ctx, at=START + HOUR, email=None, full_name="Kim Poe")
+    run_at(ctx, START + HOUR)
+    found = _today(ctx, START + 3 * DAY)
+    assert [(one.lead_id, one.name, one.where, one.since) for one in found.waits] == [
+        (offered, "Dana Miller", "offered to Ana", START),
+        (queued, "Kim Poe", "queue no-address, worked by ana", START + HOUR),
+    ]
+    assert (found.waiting, found.waits[0].is_late, found.waits[0].company) == (2, True, "Quay")
+
+
 def test_nothing_to_do_is_an_empty_list(ctx: AppContext) -> None:
     found = _today(ctx, START)
     assert not found.tasks
@@ -121,4 +134,4 @@ def test_the_number_of_statements_is_that_of_few_leads(ctx: AppContext, leads: i
     _today(ctx, START + HOUR)
     with recorded_statements(ctx.database) as statements:
         _today(ctx, START + HOUR)
-    assert len(statements) <= 16, statements
+    assert len(statements) <= 18, statements

@@ -30,6 +30,7 @@ class Time(NamedTuple):
 Cell = str | int | float | Link | Time | None
 
 
+_LONG_WORD: Final = 40
 _OWN_ADDRESSES: Final = ("/", "https://", "mailto:", "#")
 
 
@@ -139,7 +140,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: st
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td{classes.get(at, "")} data-label="{escape(columns[at])}">{_cell(cell)}</td>'
+            f'<td{classes.get(at) or _class_of(cell)} data-label="{escape(columns[at])}">{_cell(cell)}</td>'
             for at, cell in enumerate(row)
         )
         + "</tr>"
@@ -152,6 +153,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: st
     wide = ui.html(content, sanitize=False).classes("wide")  # every value in it is escaped above
     wide.props("tabindex=0 role=region")
     wide.props["aria-label"] = caption
+
+
+def _class_of(value: Cell) -> str:
+    """Return the class of a cell with a word that would push the other columns out of sight."""
+    content = value.text if isinstance(value, Link) else value
+    is_long = isinstance(content, str) and any(len(word) > _LONG_WORD for word in content.split())
+    return ' class="long"' if is_long else ""
 
 
 def _cell(value: Cell) -> str:

@@ -12,6 +12,13 @@
       time.textContent = (at.getFullYear() === now().getFullYear() ? thisYear : otherYear).format(at);
     }
   };
+  // The server closes the socket of a session that ended: then this page leads to the sign-in, and from there back.
+  setInterval(async () => {
+    if (document.getElementById("popup")?.ariaHidden !== "false") return;
+    const check = { method: "HEAD", redirect: "manual", cache: "no-store" };
+    const answer = await fetch(location.href, check).catch(() => null);
+    if (answer?.type === "opaqueredirect") location.reload();
+  }, 2000);
   new MutationObserver(() => localize(document)).observe(document, { childList: true, subtree: true });
 })();
 

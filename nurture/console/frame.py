@@ -68,7 +68,7 @@ def draw(title: str, user: User, pages: Pages, path: str, theme: str, *, is_prac
         for page in pages:
             if page.navigation and user.role in page.roles:
                 drawn = components.link(page.navigation, page.path)
-                if page.path == here:
+                if here == page.path or (page.path != "/" and here.startswith(f"{page.path}/")):
                     drawn.props["aria-current"] = "page"
     page_slot = ui.context.client.content.parent_slot
     if page_slot is not None:

@@ -156,6 +156,7 @@ class View:
         async def move(span: str) -> None:
             for drawn in buttons:
                 drawn.props("disabled")
+            places.status.clear()
             with places.status:
                 components.notice(f"The clock moves {span} forward: emails go out, leads react, reps answer.")
             try:

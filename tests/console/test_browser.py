@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from nurture.clock import RealClock
 from nurture.console import users
 from nurture.console.site import COOKIE
+from nurture.console.users import Role
 from nurture.domain.delivery.stops import ALL_TRACKS
 from nurture.journey.leads import stop_queries
 from tests.console.world import PASSWORD, ConsoleWorld
@@ -26,9 +27,15 @@ FAINT = f"""() => {{ {IS_FAINT}
 
 @contextmanager
 def open_tab(
-    browser: Browser, world: ConsoleWorld, width: int = 1280, login: str = "", **options: Any
+    browser: Browser,
+    world: ConsoleWorld,
+    width: int = 1280,
+    login: str = "",
+    *,
+    problems_expected: bool = False,
+    **options: Any,
 ) -> Iterator[Page]:
-    """Provide a tab; requests to other hosts and errors of scripts fail the test."""
+    """Provide a tab; requests to other hosts and errors of scripts fail the test, unless they are expected."""
     context = browser.new_context(base_url=world.url, viewport={"width": width, "height": 800}, **options)
     if login:
         context.add_cookies([{"name": COOKIE, "value": world.token(login), "url": world.url}])
@@ -40,7 +47,7 @@ def open_tab(
     tab.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
     yield tab
     context.close()
-    assert [one for one in problems if not one.startswith("data:")] == []
+    assert problems_expected or [one for one in problems if not one.startswith("data:")] == []
 
 
 def looks(tab: Page, path: str, widths: tuple[int, ...]) -> Iterator[tuple[str, int]]:
@@ -133,6 +140,21 @@ def test_a_rep_sees_own_leads_first_and_accepts_one(browser: Browser, world: Con
         tab.get_by_role("dialog").get_by_role("button", name="Accept").click()
         expect(tab.get_by_role("status")).to_contain_text("The lead is yours.")
         expect(tab.get_by_role("button", name="I was in touch")).to_be_visible()
+
+
+def test_a_session_that_ends_in_the_middle_leads_to_the_sign_in_and_does_nothing(
+    browser: Browser, world: ConsoleWorld
+) -> None:
+    world.new_user("leaving", Role.MARKETER)
+    with open_tab(browser, world, login="leaving", problems_expected=True) as tab:
+        tab.goto("/tracks/welcome")
+        tab.get_by_role("button", name="Stop this track").click()
+        tab.get_by_role("dialog").get_by_label("Reason").fill("Too late")
+        users.end_sessions(world.ctx.database, "leaving", RealClock().now())
+        tab.get_by_role("dialog").get_by_role("button", name="Stop this track").click()
+        expect(tab).to_have_url(f"{world.url}/sign-in?next=/tracks/welcome", timeout=20_000)
+    with world.ctx.database.read() as tx:
+        assert "welcome" not in stop_queries.load_stops(tx)
 
 
 def test_an_address_without_a_page_says_so_in_the_frame(world: ConsoleWorld) -> None:

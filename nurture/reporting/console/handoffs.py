@@ -125,7 +125,10 @@ def load_team(
     """
     since = _begin(now, days)
     with ctx.database.read() as tx:
-        policy = ctx.definitions.current(tx).policy
+        definitions = ctx.definitions.find_current(tx)
+        if definitions is None:
+            return []
+        policy = definitions.policy
         counts = handoff_queries.count_by_rep(tx, since)
         seconds: dict[str, list[int]] = defaultdict(list)
         for rep, took in handoff_queries.list_answer_seconds(tx, since):
@@ -144,7 +147,10 @@ def load_queues(
     ctx: AppContext, tx: Transaction, now: datetime, *, for_sales: bool = False, limit: int = MAX_OPEN
 ) -> WaitingList:
     """Return what waits in queues, or only *for_sales*: counts, owners, clocks, and who has waited longest."""
-    found = load_waiting(tx, ctx.definitions.current(tx).policy, ctx.holidays, now, person=None, limit=limit)
+    definitions = ctx.definitions.find_current(tx)
+    if definitions is None:
+        return WaitingList((), ())
+    found = load_waiting(tx, definitions.policy, ctx.holidays, now, person=None, limit=limit)
     if not for_sales:
         return found
     queues = [one for one in found.queues if one.name in SALES_QUEUES]

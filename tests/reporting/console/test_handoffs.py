@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.errors import NotFound
 from nurture.journey.handoff import responses
+from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.reporting.console.company import load_company
 from nurture.reporting.console.handoffs import Pipeline, load_pipeline, load_queues, load_team
 from nurture.runtime.context import AppContext
@@ -117,6 +119,14 @@ def test_a_company_shows_its_people_its_owner_and_what_all_of_them_got(ctx: AppC
         of_others = load_company(ctx, tx, 1, START + 2 * HOUR, reps=frozenset({"nobody"}))
     assert {one.lead_id for one in own.timeline} == {one.id for one in own.people.leads} == {ready}
     assert (of_others.people.leads, of_others.open, of_others.timeline) == ([], (), [])
+
+
+def test_before_anything_is_published_nobody_waits_and_there_is_no_team(db: Database, tmp_path: Path) -> None:
+    clock_row.bind_mode(db, "virtual", START)
+    empty = AppContext(db, MaildirProvider(tmp_path))
+    with db.read() as tx:
+        assert (load_queues(empty, tx, START).queues, load_pipeline(empty, tx, START).open) == ((), ())
+    assert load_team(empty, START) == []
 
 
 def test_the_number_of_statements_does_not_grow_with_the_hand_offs(ctx: AppContext) -> None:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
-from secrets import token_hex
+from secrets import token_urlsafe
 from typing import Final
 
 from nurture.clock import Clock
@@ -155,7 +155,7 @@ def claim_batch(
     With *target* these are notices for that target, otherwise mail. Composing starts after the claim is committed,
     so that no other worker waits for a template; a running *clock* extends the lease meanwhile.
     """
-    token = token_hex(8)
+    token = token_urlsafe(8)
     with ctx.database.write() as tx:
         open_breakers = circuit_breakers.list_active(tx)
         breaker = quarantine.find_breaker(open_breakers, ctx.provider.name)

@@ -2,8 +2,8 @@
 
 from nurture.db.migrations import ddl
 
-revision = "0024_refused_index"
-down_revision = "0023_signal_counts"
+revision = "0025_refused_index"
+down_revision = "0024_lead_counts"
 
 
 def upgrade() -> None:

@@ -14,8 +14,8 @@ from flows.environment import build_console_environment, build_environment
 from flows.lock import hold_lock, write_owner
 from flows.supervisor import Plan
 from nurture.app import open_app
-from nurture.console import users
-from nurture.console.users import Invitation
+from nurture.console.access import users
+from nurture.console.access.users import Invitation
 from nurture.errors import Misconfigured
 from nurture.files import write_private
 from nurture.operations.check_internal import ROOT_WARNING

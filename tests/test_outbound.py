@@ -28,7 +28,7 @@ CLIENTS: Final = frozenset(
     | {"authlib", "simple_salesforce", "httpx", "urllib3", "ftplib", "poplib", "xmlrpc", "telnetlib", "socket"}
 )
 CALLS: Final = {
-    "nurture/console/oidc.py": "NURTURE_CONSOLE_OIDC_ISSUER, and what its discovery document names",
+    "nurture/console/access/oidc.py": "NURTURE_CONSOLE_OIDC_ISSUER, and what its discovery document names",
     "nurture/crm/hubspot/crm.py": "NURTURE_HUBSPOT_URL",
     "nurture/crm/salesforce/crm.py": "NURTURE_SALESFORCE_URL",
     "nurture/mail/notifiers/apprise_notifier.py": "NURTURE_NOTIFY",

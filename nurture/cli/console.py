@@ -9,10 +9,10 @@ from rich.text import Text
 from nurture.app import App, open_app
 from nurture.cli.output import JsonOption, err, format_cell, pluralize, print_result, print_table
 from nurture.clock import RealClock
-from nurture.console import users
+from nurture.console.access import users
+from nurture.console.access.users import Invitation, Role
 from nurture.console.actions import MoveClock
 from nurture.console.settings import without_secrets
-from nurture.console.users import Invitation, Role
 from nurture.journey.handoff import roster
 from nurture.settings import Settings
 

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, cast
 
-from nurture.console import action_queries, filter_queries, sessions, teams
+from nurture.console import action_queries, filter_queries
+from nurture.console.access import sessions, teams
+from nurture.console.access.sessions import User
+from nurture.console.access.users import Role
 from nurture.console.importing import uploads
-from nurture.console.sessions import User
-from nurture.console.users import Role
 from nurture.db.engine import Database, OpenDatabase
 from nurture.db.transaction import Transaction
 from nurture.errors import InvalidState, NurtureError

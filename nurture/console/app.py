@@ -12,11 +12,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nurture.clock import Clock
-from nurture.console import exports, oidc_sign_in, sign_in
+from nurture.console import exports
+from nurture.console.access import oidc_sign_in, sign_in
+from nurture.console.access.guard import SessionGuard
+from nurture.console.access.oidc import OidcProvider
 from nurture.console.actions import MoveClock
-from nurture.console.guard import SessionGuard
 from nurture.console.importing import file_routes, uploads
-from nurture.console.oidc import OidcProvider
 from nurture.console.reports import table_routes
 from nurture.console.site import Site
 from nurture.errors import DatabaseUnavailable, format_error_chain

@@ -10,11 +10,12 @@ from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
-from nurture.console import actions, addresses, teams
+from nurture.console import actions, addresses
+from nurture.console.access import teams
+from nurture.console.access.guard import USER
+from nurture.console.access.sessions import User, find_user
 from nurture.console.action_list import ACTIONS
 from nurture.console.actions import Refused, SignedOut
-from nurture.console.guard import USER
-from nurture.console.sessions import User, find_user
 from nurture.console.site import Site
 from nurture.errors import NotFound
 from nurture.formats.csv_writer import CsvWriter

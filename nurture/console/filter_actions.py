@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from nurture.console import addresses, filter_queries
+from nurture.console.access.users import Role
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
 from nurture.console.lead_actions import MARKETING, read_pause_end
-from nurture.console.users import Role
 from nurture.errors import InvalidState
 from nurture.journey.tracks.bulk import ChosenLeads, enroll_chosen, pause_chosen
 from nurture.journey.tracks.enroll_where import EnrollmentCounts

@@ -11,8 +11,8 @@ from nicegui import ui
 from nicegui.element import Element
 
 from nurture.console import components
+from nurture.console.access.sessions import User
 from nurture.console.page import Page
-from nurture.console.sessions import User
 from nurture.web.templates import TOKENS
 
 Pages = Sequence[Page[Any]]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
+from nurture.console.access.users import Role
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind, Refused
-from nurture.console.users import Role
 from nurture.db.locks import Lock, acquire
 from nurture.domain.lead import Custodian, PausedBy
 from nurture.domain.planning import calendar

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from nurture.console import frame
-from nurture.console.guard import USER
+from nurture.console.access.guard import USER
 from nurture.console.page import EVERYBODY, Page, PageRequest
 from nurture.console.page_list import load_pages
 from nurture.console.site import Site

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from nurture.console.sessions import User
-from nurture.console.users import Role
+from nurture.console.access.sessions import User
+from nurture.console.access.users import Role
 from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 

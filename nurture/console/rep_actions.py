@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from nurture.console.access.users import Role
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
-from nurture.console.users import Role
 from nurture.journey.handoff import responses, workspace
 
 _REP: Final = frozenset({Role.REP})

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from nurture.app import App
+from nurture.console.access.oidc import OidcProvider
 from nurture.console.actions import MoveClock
 from nurture.console.app import create_console
-from nurture.console.oidc import OidcProvider
 from nurture.console.settings import without_secrets
 from nurture.web.server import serve
 

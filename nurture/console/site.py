@@ -10,9 +10,9 @@ import anyio
 import anyio.to_thread
 
 from nurture.clock import Clock, RealClock
-from nurture.console import sessions
+from nurture.console.access import sessions
+from nurture.console.access.sessions import User
 from nurture.console.actions import MoveClock
-from nurture.console.sessions import User
 from nurture.db.engine import Database
 from nurture.runtime.context import AppContext
 from nurture.settings import Settings

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from nurture.console import users
+from nurture.console.access import users
+from nurture.console.access.users import Invitation, Role
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
-from nurture.console.users import Invitation, Role
 from nurture.journey.handoff import roster
 from nurture.journey.intake.api import tokens
 

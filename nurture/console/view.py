@@ -12,13 +12,14 @@ from nicegui.events import GenericEventArguments
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from nurture.console import actions, components, frame, sessions, teams
+from nurture.console import actions, components, frame
+from nurture.console.access import sessions, teams
+from nurture.console.access.guard import USER
+from nurture.console.access.sessions import User
 from nurture.console.action_list import ACTIONS
 from nurture.console.actions import Action, Field, FieldKind, Refused, SignedOut
 from nurture.console.clock_actions import SPANS, WORLD
-from nurture.console.guard import USER
 from nurture.console.page import Page, PageRequest
-from nurture.console.sessions import User
 from nurture.console.site import THEME_COOKIE, Site
 from nurture.errors import DatabaseUnavailable, NotFound, NurtureError, format_error_chain
 

@@ -6,10 +6,10 @@ import os
 from datetime import timedelta
 
 from nurture.clock import RealClock
-from nurture.console import users
+from nurture.console.access import users
 from nurture.db.engine import Database
 from tests.cli.conftest import CliSession
-from tests.console.test_users import PASSWORD
+from tests.console.access.test_users import PASSWORD
 
 
 def test_users_are_added_listed_and_removed_as_the_documents_say(cli: CliSession) -> None:

@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from nurture.clock import RealClock
-from nurture.console import users
+from nurture.console.access import users
+from nurture.console.access.users import Role
 from nurture.console.page_list import load_pages
-from nurture.console.users import Role
 from tests.console.test_browser import THEMES, looks, open_tab
 from tests.console.world import ConsoleWorld
 

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from nurture.console import action_queries, actions, sessions, users
+from nurture.console import action_queries, actions
+from nurture.console.access import sessions, users
+from nurture.console.access.users import Role
 from nurture.console.action_list import ACTIONS
 from nurture.console.actions import Refused, SignedOut
-from nurture.console.users import Role
 from nurture.db.engine import Database
 from nurture.domain.delivery.stops import ALL_TRACKS
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.leads import stop_queries
 from nurture.runtime.context import AppContext
-from tests.console.test_users import signed_in
+from tests.console.access.test_users import signed_in
 from tests.journey.builders import START, make_context
 
 

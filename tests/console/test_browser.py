@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from nurture.clock import RealClock
-from nurture.console import users
+from nurture.console.access import users
+from nurture.console.access.users import Role
 from nurture.console.site import COOKIE
-from nurture.console.users import Role
 from nurture.domain.delivery.stops import ALL_TRACKS
 from nurture.journey.leads import stop_queries
 from tests.console.world import PASSWORD, ConsoleWorld

@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, expect
 
 from nurture.clock import RealClock
 from nurture.console import actions
+from nurture.console.access.users import Role
 from nurture.console.action_list import ACTIONS
 from nurture.console.clock_actions import SPANS, WORLD
-from nurture.console.users import Role
 from nurture.db import clock_row
 from nurture.errors import InvalidState
 from nurture.runtime.public_links import digest

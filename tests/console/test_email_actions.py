@@ -8,8 +8,8 @@ import pytest
 
 from nurture.clock import RealClock
 from nurture.console import actions
+from nurture.console.access.users import Role
 from nurture.console.action_list import ACTIONS
-from nurture.console.users import Role
 from nurture.errors import InvalidState, NotFound
 from nurture.runtime.public_links import digest
 from tests.console.world import ConsoleWorld, make_world

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from nurture.clock import RealClock
-from nurture.console import actions, filter_actions, filter_queries, sessions, users
+from nurture.console import actions, filter_actions, filter_queries
+from nurture.console.access import sessions, users
+from nurture.console.access.sessions import User
+from nurture.console.access.users import Role
 from nurture.console.action_list import ACTIONS
 from nurture.console.actions import Call, Refused, SignedOut
-from nurture.console.sessions import User
-from nurture.console.users import Role
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.tracks.bulk import ChosenLeads, pause_chosen

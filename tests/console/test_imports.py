@@ -13,8 +13,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from nurture.console.access.users import Role
 from nurture.console.importing import uploads
-from nurture.console.users import Role
 from nurture.errors import InvalidState
 from tests.console.test_browser import FAINT, looks, open_tab
 from tests.console.world import LEADS, ConsoleWorld

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nurture.console.access.users import Role
 from nurture.console.actions import Refused
-from nurture.console.users import Role
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, NotFound
 from nurture.runtime.context import AppContext

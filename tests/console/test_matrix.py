@@ -12,11 +12,12 @@ import pytest
 import socketio
 
 from nurture.clock import RealClock
-from nurture.console import filter_queries, users
+from nurture.console import filter_queries
+from nurture.console.access import users
+from nurture.console.access.users import Role
 from nurture.console.action_list import ACTIONS
 from nurture.console.actions import STARTED, Action, ObjectKind
 from nurture.console.user_actions import NEW_USER
-from nurture.console.users import Role
 from tests.console.socket_client import open_page, open_socket
 from tests.console.world import ConsoleWorld, make_world, serve_console
 

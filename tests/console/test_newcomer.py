@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from nurture.console.users import Role
+from nurture.console.access.users import Role
 from nurture.reporting.console.track_queries import NOT_LOST
 from nurture.simulation import world as simulated
 from nurture.simulation.behavior import BehaviorModel

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from nurture.console.access.users import Role
 from nurture.console.publish_actions import MOVE
-from nurture.console.users import Role
 from nurture.db.engine import Database
 from nurture.definitions.folder import write_texts
 from nurture.errors import InvalidDefinitions, InvalidState

@@ -9,17 +9,18 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from nurture.clock import RealClock
-from nurture.console import action_queries, sessions, users
+from nurture.console import action_queries
+from nurture.console.access import sessions, users
+from nurture.console.access.users import Role
 from nurture.console.actions import Refused
 from nurture.console.user_actions import NEW_USER
-from nurture.console.users import Role
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.intake.api import tokens
 from nurture.runtime.context import AppContext
+from tests.console.access.test_users import signed_in
 from tests.console.test_actions import log, perform, session_of
 from tests.console.test_browser import open_tab
-from tests.console.test_users import signed_in
 from tests.console.world import ConsoleWorld
 from tests.journey.builders import START, make_context
 

@@ -17,9 +17,9 @@ import orjson
 from sqlalchemy import text
 
 from nurture.clock import RealClock
-from nurture.console import users
+from nurture.console.access import users
+from nurture.console.access.users import Role
 from nurture.console.site import COOKIE
-from nurture.console.users import Role
 from nurture.db import schema
 from nurture.db.engine import Database
 from nurture.definitions.folder import write_texts

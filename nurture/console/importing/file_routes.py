@@ -11,14 +11,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from nurture.console import action_queries
+from nurture.console.access.guard import USER
+from nurture.console.access.sessions import User
+from nurture.console.access.sign_in import SiteDep
 from nurture.console.actions import DONE
-from nurture.console.guard import USER
 from nurture.console.importing import uploads
 from nurture.console.importing.import_actions import start_reading
 from nurture.console.importing.uploads import Upload
 from nurture.console.lead_actions import MARKETING
-from nurture.console.sessions import User
-from nurture.console.sign_in import SiteDep
 from nurture.console.site import Site
 from nurture.errors import InvalidState, NotFound
 from nurture.files import open_private

@@ -7,10 +7,10 @@ from typing import Any, Final
 from nicegui import ui
 
 from nurture.console import addresses, components, filter_queries
+from nurture.console.access.users import Role
 from nurture.console.components import Cell, Link, Time
 from nurture.console.filter_queries import SavedFilter
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
-from nurture.console.users import Role
 from nurture.console.view import View
 from nurture.domain.lead import Custodian, describe_custody
 from nurture.domain.planning.conditions import WORST_FIT

@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from nurture.console import action_queries, addresses, components
+from nurture.console.access.users import Role
 from nurture.console.action_list import ACTIONS
 from nurture.console.action_queries import ActionRecord
 from nurture.console.actions import DONE, STARTED
 from nurture.console.page import Page, PageRequest
-from nurture.console.users import Role
 from nurture.console.view import View
 from nurture.errors import NotFound
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from nurture.console import components
+from nurture.console.access.users import Role
 from nurture.console.page import Page, PageRequest
-from nurture.console.users import Role
 from nurture.console.view import View
 from nurture.journey.handoff.workspace import LeadCard, RepWorkspace, load_workspace
 

@@ -6,9 +6,9 @@ from typing import Final, NoReturn
 
 from nurture.clock import VirtualClock
 from nurture.console import components
+from nurture.console.access.users import Role
 from nurture.console.page import Page, PageRequest
 from nurture.console.settings import ShownSetting, list_settings
-from nurture.console.users import Role
 from nurture.console.view import View
 from nurture.journey.intake.api import tokens
 from nurture.journey.intake.api.tokens import TokenInfo

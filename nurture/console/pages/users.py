@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Final
 
 from nurture.clock import RealClock
-from nurture.console import action_queries, components, users
+from nurture.console import action_queries, components
+from nurture.console.access import users
+from nurture.console.access.users import Role, UserInfo
 from nurture.console.action_queries import ActionRecord
 from nurture.console.page import Page, PageRequest
 from nurture.console.pages.log import COLUMNS, log_row
 from nurture.console.user_actions import NEW_USER
-from nurture.console.users import Role, UserInfo
 from nurture.console.view import View
 
 _MAX_ACTIONS: Final = 50

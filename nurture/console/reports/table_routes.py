@@ -8,11 +8,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from nurture.console import addresses
-from nurture.console.guard import USER
+from nurture.console.access.guard import USER
+from nurture.console.access.sessions import User
+from nurture.console.access.sign_in import SiteDep
 from nurture.console.page import ALL_BUT_REPS
 from nurture.console.reports import report_runs
-from nurture.console.sessions import User
-from nurture.console.sign_in import SiteDep
 from nurture.formats.csv_writer import CsvWriter
 from nurture.reporting.console.reports import REPORTS, Report
 

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from nurture.console import users
-from nurture.console.oidc import CALLBACK_PATH, OidcProvider, OidcRefused
-from nurture.console.sign_in import SiteDep, own_path, seconds_to_wait, sign_in_page, signed_in
+from nurture.console.access import users
+from nurture.console.access.oidc import CALLBACK_PATH, OidcProvider, OidcRefused
+from nurture.console.access.sign_in import SiteDep, own_path, seconds_to_wait, sign_in_page, signed_in
 from nurture.console.site import Site
 
 _COOKIE: Final = "nurture_oidc"

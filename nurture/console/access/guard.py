@@ -10,8 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nurture.console.oidc import CALLBACK_PATH
-from nurture.console.sessions import User
+from nurture.console.access.oidc import CALLBACK_PATH
+from nurture.console.access.sessions import User
 from nurture.console.site import Site
 from nurture.web.request_limits import HSTS_SECONDS, SECURITY_HEADERS
 

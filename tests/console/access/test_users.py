@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from nurture.console import sessions, users
-from nurture.console.users import FIRST_LOCKOUT, FREE_FAILURES, INVITATION_LIFETIME, Role
+from nurture.console.access import sessions, users
+from nurture.console.access.users import FIRST_LOCKOUT, FREE_FAILURES, INVITATION_LIFETIME, Role
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, NotFound
 from tests.journey.builders import START

@@ -17,10 +17,10 @@ from playwright.sync_api import Browser, expect
 from pydantic import SecretStr
 
 from nurture.clock import RealClock
-from nurture.console import user_queries, users
-from nurture.console.oidc import OidcProvider, OidcRefused
+from nurture.console.access import user_queries, users
+from nurture.console.access.oidc import OidcProvider, OidcRefused
+from nurture.console.access.users import Role
 from nurture.console.site import COOKIE
-from nurture.console.users import Role
 from nurture.errors import Misconfigured
 from nurture.settings import Settings
 from tests.console.world import ConsoleWorld, make_world, serve_console

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from typing import Final
 
-from nurture.console import user_queries
+from nurture.console.access import user_queries
 from nurture.db.engine import Database
 from nurture.db.transaction import Transaction
 from nurture.runtime.public_links import digest

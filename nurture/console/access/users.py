@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from nurture.console import sessions, user_queries
-from nurture.console.user_queries import UserRecord
+from nurture.console.access import sessions, user_queries
+from nurture.console.access.user_queries import UserRecord
 from nurture.db.engine import Database
 from nurture.db.transaction import Transaction
 from nurture.errors import InvalidState, NotFound, suggest

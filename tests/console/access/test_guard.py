@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from nurture.clock import RealClock
-from nurture.console import users
+from nurture.console.access import users
 from nurture.console.site import COOKIE, SECURE_COOKIE
 from tests.console.world import PASSWORD, ConsoleWorld, make_world, serve_console
 

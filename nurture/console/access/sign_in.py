@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from nurture.console import sessions, users
-from nurture.console.oidc import OidcProvider
+from nurture.console.access import sessions, users
+from nurture.console.access.oidc import OidcProvider
 from nurture.console.site import THEME_COOKIE, Site
 from nurture.errors import InvalidState
 from nurture.web.throttling import RateLimiter, client_key

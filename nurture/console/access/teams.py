@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from nurture.console.sessions import User
-from nurture.console.users import Role
+from nurture.console.access.sessions import User
+from nurture.console.access.users import Role
 from nurture.db.transaction import Transaction
 from nurture.runtime.context import AppContext
 

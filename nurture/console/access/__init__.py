@@ -1,0 +1,1 @@
+"""Who may use the console: users, sessions, signing in by password or OpenID Connect, and requests of other sites."""

@@ -33,9 +33,9 @@ def web_server() -> None:
     from nurture.app import open_app  # noqa: PLC0415
     from nurture.mail.providers.registry import open_webhooks  # noqa: PLC0415
     from nurture.web.app import create_app  # noqa: PLC0415
-    from nurture.web.auth import Watching  # noqa: PLC0415
     from nurture.web.background import alert_in_background  # noqa: PLC0415
     from nurture.web.server import serve as serve_web  # noqa: PLC0415
+    from nurture.web.site import Watching  # noqa: PLC0415
 
     with open_app(live=True) as app, alert_in_background(app.ctx, app.clock, app.settings):
         serve_web(

@@ -4,9 +4,9 @@ from nurture.app import App
 from nurture.cli.output import print_result
 from nurture.mail.providers.registry import open_webhooks
 from nurture.web.app import create_app
-from nurture.web.auth import Watching
 from nurture.web.background import alert_in_background, run_in_background
 from nurture.web.server import serve as serve_pages
+from nurture.web.site import Watching
 
 
 def serve_app(app: App, host: str | None = None, port: int | None = None, *, json: bool) -> None:

@@ -18,12 +18,13 @@ from nurture.runtime.context import AppContext
 from nurture.web import errors, routes, status
 from nurture.web.api import endpoints, openapi
 from nurture.web.api.signal_batcher import SignalBatcher
-from nurture.web.auth import Site, Watching, authorize
+from nurture.web.auth import authorize
 from nurture.web.background import EventWorker
 from nurture.web.errors import WebError
 from nurture.web.public import clicks, link_pages, preference_center
 from nurture.web.request_limits import RequestLimits
 from nurture.web.sales import offers, queues, workspace
+from nurture.web.site import Site, Watching
 from nurture.web.templates import Templates
 from nurture.web.throttling import Allowance, RateLimiter, TokenRateLimits
 from nurture.web.webhooks import MAX_CONCURRENT_BATCHES, MAX_ON_DISK, DiskBudget, receive_events, receive_mail

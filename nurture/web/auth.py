@@ -2,66 +2,24 @@
 
 import hmac
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 import anyio
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from nurture.clock import Clock
-from nurture.journey.engagement.click_buffer import ClickRecorder
 from nurture.journey.handoff import workspace_links
 from nurture.journey.intake.api import tokens
 from nurture.journey.intake.api.tokens import Caller
-from nurture.mail.providers.registry import OpenWebhooks
 from nurture.runtime import public_links
-from nurture.runtime.context import AppContext
 from nurture.runtime.link_queries import TokenRecord
-from nurture.settings import Settings
 from nurture.web import errors
-from nurture.web.api.signal_batcher import SignalBatcher
-from nurture.web.background import EventWorker
 from nurture.web.errors import WebError
 from nurture.web.routes import ACCESS, ApiRoute, LinkRoute, PublicRoute, RepRoute, StatusRoute, WebhookRoute
-from nurture.web.templates import Templates
-from nurture.web.throttling import RateLimiter, TokenRateLimits
+from nurture.web.site import Site, get_site
+from nurture.web.throttling import RateLimiter
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Watching:
-    """What machines that watch us need: the *token* that they present ("": none), and the *pace* of the stages."""
-
-    token: str = ""
-    pace: timedelta = timedelta(minutes=5)
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Return what the settings say."""
-        token = settings.metrics_token.get_secret_value() if settings.metrics_token is not None else ""
-        return cls(token, timedelta(seconds=settings.sweep_seconds))
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The dependencies of the routes."""
-
-    ctx: AppContext
-    clock: Clock
-    templates: Templates
-    click_recorder: ClickRecorder
-    event_worker: EventWorker
-    signal_batcher: SignalBatcher
-    token_rate_limits: TokenRateLimits
-    webhooks: OpenWebhooks
-    watching: Watching
-
-    @property
-    def pace(self) -> timedelta:
-        """Return the time between two rounds of a stage."""
-        return self.watching.pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +35,6 @@ class Visitor:
         if self.token_record.offer_id is None:
             raise HTTPException(404)
         return self.token_record.offer_id
-
-
-async def get_site(request: Request) -> Site:
-    """Return the site. It is async, as those below, because it does no I/O: a thread would only cost time."""
-    site: Site = request.app.state.site
-    return site
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +132,6 @@ def require_rep(principal: Annotated[Principal, Depends(authorize)]) -> RepVisit
     return principal
 
 
-SiteDep = Annotated[Site, Depends(get_site)]
 VisitorDep = Annotated[Visitor, Depends(require_visitor)]
 RepVisitorDep = Annotated[RepVisitor, Depends(require_rep)]
 CallerDep = Annotated[Caller, Depends(require_caller)]

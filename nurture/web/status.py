@@ -17,7 +17,7 @@ from nurture.journey.leads.due_queries import find_due_stages
 from nurture.journey.stages import STAGES
 from nurture.operations import problem_queries
 from nurture.operations.problems import find_problems
-from nurture.web.auth import SiteDep
+from nurture.web.site import SiteDep
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

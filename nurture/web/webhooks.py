@@ -21,8 +21,8 @@ from nurture.journey.engagement.replies import ReplyResult
 from nurture.mail.inbound.raw_mail import RawMail
 from nurture.mail.providers.events import InvalidEventBatch
 from nurture.mail.providers.spec import BodyCheck, InvalidInboundMail
-from nurture.web.auth import Site, SiteDep
 from nurture.web.routes import MAX_MAIL_BYTES
+from nurture.web.site import Site, SiteDep
 
 MAX_IN_MEMORY: Final = 256 * 1024
 """Bytes of an email kept in memory; a larger one is spooled to disk."""

@@ -10,7 +10,7 @@ from nurture.db import last_rounds
 from nurture.db.engine import Database
 from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
-from nurture.web.auth import Watching
+from nurture.web.site import Watching
 from tests.journey.builders import START, add_lead, make_context
 
 TOKEN = "scrape-me"

@@ -18,8 +18,9 @@ from nurture.journey.intake.api.tokens import Caller, TokenScope
 from nurture.journey.outcomes.outcomes import VERDICTS
 from nurture.web import routes
 from nurture.web.api.openapi import BatchRoute, openapi_document
-from nurture.web.auth import CallerDep, Site, SiteDep
+from nurture.web.auth import CallerDep
 from nurture.web.errors import WebError
+from nurture.web.site import Site, SiteDep
 
 MAX_CONCURRENT_BATCHES: Final = 4
 """Concurrent batches of leads; others queue. More would only wait for the database."""

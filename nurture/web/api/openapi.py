@@ -23,7 +23,7 @@ from nurture.journey.intake.api.items import (
 )
 from nurture.journey.intake.api.tokens import Caller, TokenScope
 from nurture.web import errors, routes
-from nurture.web.auth import Site
+from nurture.web.site import Site
 
 DESCRIPTION: Final = (
     "Send leads, signals and outcomes to nurture. `nurture admin tokens create NAME --scope SCOPE` creates a token;"

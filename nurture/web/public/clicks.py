@@ -14,7 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from nurture.errors import DatabaseUnavailable, NotFound
 from nurture.journey.engagement import clicks
 from nurture.mail.rendering.link_tracking import HONEYPOT_LINK_NUMBER
-from nurture.web.auth import SiteDep, VisitorDep
+from nurture.web.auth import VisitorDep
+from nurture.web.site import SiteDep
 
 PIXEL: Final = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """One transparent pixel."""

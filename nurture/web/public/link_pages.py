@@ -14,9 +14,10 @@ from nurture.domain.consent.suppression import SuppressionSource
 from nurture.journey.preferences import answer_question, confirm_consent, preference_center, unsubscribe
 from nurture.journey.preferences.answer_question import QuestionPage
 from nurture.journey.preferences.preference_center import UNSUBSCRIBE_PAGE, Preferences
-from nurture.web.auth import Site, SiteDep, Visitor, VisitorDep
+from nurture.web.auth import Visitor, VisitorDep
 from nurture.web.forms import FormFields, add_months
 from nurture.web.public.preference_center import FREQUENCIES
+from nurture.web.site import Site, SiteDep
 
 ONE_CLICK_FIELD: Final = "List-Unsubscribe"
 ONE_CLICK: Final = "One-Click"

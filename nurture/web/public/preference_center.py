@@ -12,8 +12,9 @@ from nurture.errors import InvalidState
 from nurture.journey.preferences import preference_center, unsubscribe
 from nurture.journey.preferences.preference_center import Preferences, Topic
 from nurture.web import forms
-from nurture.web.auth import Site, SiteDep, Visitor, VisitorDep
+from nurture.web.auth import Visitor, VisitorDep
 from nurture.web.forms import FormFields
+from nurture.web.site import Site, SiteDep
 
 ACTION_FIELD: Final = "do"
 """The name of every button; its value says what the button does."""

@@ -21,8 +21,9 @@ from nurture.journey.outcomes import outcomes
 from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime import public_links
 from nurture.web import forms
-from nurture.web.auth import Site, SiteDep, VisitorDep
+from nurture.web.auth import VisitorDep
 from nurture.web.forms import MAX_AHEAD, FormFields
+from nurture.web.site import Site, SiteDep
 
 QUARTERS: Final = 4
 _FIELDS: Final = "reason decides_on note to when when-day stage next_step_on outcome amount why again_on"

@@ -16,8 +16,9 @@ from nurture.journey.handoff.waiting.lists import describe_leads, load_waiting
 from nurture.journey.leads.find import parse_id
 from nurture.journey.routing.availability import is_active
 from nurture.reporting.queues import report_queues
-from nurture.web.auth import Site, SiteDep, Visitor, VisitorDep
+from nurture.web.auth import Visitor, VisitorDep
 from nurture.web.forms import FormFields
+from nurture.web.site import Site, SiteDep
 
 MAX_LEADS: Final = 200
 """How many leads the page lists; the others appear when these are decided."""

@@ -13,10 +13,11 @@ from nurture.journey.handoff import manager_page, offer_page, workspace
 from nurture.journey.handoff.workspace import WorkspaceView
 from nurture.journey.leads.find import parse_id
 from nurture.publishing import approval
-from nurture.web.auth import RepVisitor, RepVisitorDep, Site, SiteDep
+from nurture.web.auth import RepVisitor, RepVisitorDep
 from nurture.web.forms import FormFields
 from nurture.web.sales import offers
 from nurture.web.sales.offers import OfferPage
+from nurture.web.site import Site, SiteDep
 
 HOLD_PERIODS: Final[Mapping[str, tuple[str, int]]] = {
     "14": ("two weeks", 14),

@@ -36,7 +36,7 @@ layout: brief
 Hello {{ manager.name }},
 
 {% if late %}
-these leads of your team wait for longer than agreed, the one that has waited longest first:
+These leads of your team wait for longer than agreed, the one that has waited longest first:
 
 {% for one in late %}
 - **{{ one.name }}**{% if one.company %}, {{ one.company }}{% endif %}: {{ one.rep }}, {{ one.breach }}; next deadline
@@ -51,7 +51,7 @@ these leads of your team wait for longer than agreed, the one that has waited lo
 
 To give one to another rep: `nurture handoffs reassign HAND-OFF REP`.
 {% else %}
-what was late yesterday has been done since.
+What was late yesterday has been done since.
 {% endif %}
 """
 

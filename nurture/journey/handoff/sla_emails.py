@@ -1,6 +1,6 @@
 """Compose SLA emails: a reminder to the rep, an escalation to the manager."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Self
@@ -9,8 +9,9 @@ from nurture.db.transaction import Transaction
 from nurture.definitions.policy.sla import ESCALATE, REMIND
 from nurture.domain.lead import Custodian
 from nurture.domain.policy.business_hours import EscalationAction
-from nurture.domain.policy.team import Rep
+from nurture.domain.policy.team import Manager, Rep
 from nurture.errors import NotFound
+from nurture.journey.handoff import workspace_links
 from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.escalation import (
     FOLLOW_UP,
@@ -20,6 +21,7 @@ from nurture.journey.handoff.escalation import (
 from nurture.journey.handoff.rep_emails import OfferEmails, compose_for_rep, format_deadline, make_offer_links
 from nurture.journey.handoff.roster import require_rep
 from nurture.journey.handoff.why_now import CLAIMED_BY_REP, describe_why_now
+from nurture.journey.handoff.workspace_links import RepLink
 from nurture.journey.leads.changeset import OfferRow
 from nurture.mail.rendering.inert_text import defang_links
 from nurture.outbox.messages import DueMessage
@@ -30,7 +32,7 @@ from nurture.runtime.message_kinds import ComposedMessage, MessageKind
 ALLOWED_VARIABLES: Final = frozenset(
     {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name", "manager.name"}
     | {"offer.id", "offer.reason", "offer.accept_url", "offer.reject_url"}
-    | {"sla.accepted", "sla.silent", "sla.since", "sla.next_step"}
+    | {"sla.accepted", "sla.silent", "sla.since", "sla.next_step", "manager.page_url"}
 )
 """The variables that templates of SLA emails may use, besides the fields of the lead."""
 
@@ -42,12 +44,18 @@ class SlaEmails(OfferEmails):
     """The SLA emails of a batch, composed by the policy in force, which has the template and the people."""
 
     cover: Cover = field(default_factory=Cover)
+    team_links: Mapping[str, RepLink] = field(default_factory=dict)
+    """A link to the page of each manager to whom an offer is escalated; none without a web address."""
 
     @classmethod
     def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
-        """Read the offers of *batch*, and who is away."""
+        """Read the offers of *batch*, and who is away; make links for the managers."""
         shared = OfferEmails.load(ctx, tx, batch, now)
-        return cls(ctx, now, shared.policy, shared.offers, Cover.load(tx, shared.policy, now))
+        escalated = {one.offer_id for one in batch if one.email == EscalationAction.ESCALATE}
+        reps = (shared.policy.rep(offer.rep) for id_, offer in shared.offers.items() if id_ in escalated)
+        managers = {rep.manager for rep in reps if rep is not None and rep.manager}
+        links = workspace_links.add_links(tx, sorted(managers), now) if ctx.base_url and managers else {}
+        return cls(ctx, now, shared.policy, shared.offers, Cover.load(tx, shared.policy, now), links)
 
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
         """Compose one SLA email."""
@@ -65,12 +73,20 @@ class SlaEmails(OfferEmails):
         stand_in = self.cover.manager(self.policy, manager) if manager is not None else None
         values = {
             "offer": {"id": offer.id, "reason": defang_links(why), **urls},
-            "manager": {"name": stand_in.name if stand_in is not None else ""},
+            "manager": {
+                "name": stand_in.name if stand_in is not None else "",
+                "page_url": self._offer_url(manager, offer) if is_escalation and manager is not None else "",
+            },
             "sla": self._sla_values(message, offer, rep),
         }
         template = self.ctx.definitions.sales_email(tx, self.policy.version, ESCALATE if is_escalation else REMIND)
         to = stand_in if is_escalation else rep
         return compose_for_rep(self.ctx, self.policy, message, rep, template, values, to=to, links=links)
+
+    def _offer_url(self, manager: Rep | Manager, offer: OfferRow) -> str:
+        """Return where the manager reads the lead's history and gives it to another rep; "" if no pages are served."""
+        link = self.team_links.get(manager.id)
+        return f"{link.url(self.ctx.base_url)}/{offer.id}" if link is not None else ""
 
     def _sla_values(self, message: DueMessage, offer: OfferRow, rep: Rep) -> dict[str, object]:
         since = {FOLLOW_UP: offer.answered_at, NEXT_TOUCH: offer.touched_at}.get(message.step) or offer.offered_at

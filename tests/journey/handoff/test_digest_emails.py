@@ -1,4 +1,4 @@
-"""A manager gets one email a day about what is late, and one at once about each hot lead."""
+"""A manager gets one email a day about what is late, and one with a link at once about each hot lead."""
 
 from __future__ import annotations
 
@@ -60,12 +60,17 @@ def test_a_digest_links_to_the_page_of_the_team(sqlite_db: Database, tmp_path: P
     assert workspace_links.find_rep(ctx, token[1], morning) == "lena"
 
 
-def test_a_hot_lead_is_escalated_at_once(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_hot_lead_is_escalated_at_once_with_a_link_to_its_page(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = _context(sqlite_db, tmp_path, "priority: {hot: [ready]}\n")
+    ctx.base_url = "https://go.example.com"
     add_lead(ctx, demo_requested=True, full_name="Dana Miller", at=MONDAY)
     run_at(ctx, MONDAY, MONDAY + 2 * HOUR, MONDAY + 4 * HOUR)
-    ((subject, _),) = _mails(tmp_path)
+    ((subject, text),) = _mails(tmp_path)
     assert subject.startswith("Ana has not answered: Dana Miller")
+    assert "nurture handoffs" not in text
+    page = re.search(r"https://go[.]example[.]com/i/([\w-]+)/1\)", text)
+    assert page is not None
+    assert workspace_links.find_rep(ctx, page[1], MONDAY + 4 * HOUR) == "lena"
 
 
 def test_a_digest_of_what_was_done_meanwhile_says_so(sqlite_db: Database, tmp_path: Path) -> None:

@@ -201,9 +201,8 @@ def test_times_run_as_flow_runs_that_move_the_lead_and_report_what_they_did(worl
     mails = list((world.settings.maildir / "new").iterdir())
     assert len(mails) == 1, "the lead got its first email, once"
     artifacts = ask(world.api, "/artifacts/filter", sort="CREATED_DESC")
-    assert {f"nurture-{one}" for one in ("signals", "intake", "advance", "hand-off", "deliver")} <= {
-        one["key"] for one in artifacts
-    }
+    assert {one["key"] for one in artifacts} >= {"nurture-intake", "nurture-advance", "nurture-deliver"}
+    assert not {"nurture-signals", "nurture-hand-off"} & {one["key"] for one in artifacts}, "they had nothing to do"
     assert any("accepted" in str(one["data"]) for one in artifacts if one["key"] == "nurture-deliver")
     assert "people.example" not in str(artifacts)
 

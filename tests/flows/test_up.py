@@ -313,7 +313,7 @@ def test_a_second_start_names_the_address_of_the_first_and_fails(started: Starte
         env=started.environment,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
     assert second.returncode != 0

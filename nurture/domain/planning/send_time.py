@@ -125,6 +125,12 @@ def format_day(at: datetime, zone: str, now: datetime) -> str:
     return format_date(calendar.to_local(at, zone).date(), now.year)
 
 
+def format_time(at: datetime, zone: str, now: datetime) -> str:
+    """Format a time as that of the lead in *zone*, for a reason."""
+    local = calendar.to_local(at, zone)
+    return f"{format_date(local.date(), now.year)} at {local.hour:02}:{local.minute:02} (the lead's time)"
+
+
 @lru_cache(maxsize=1024)
 def format_date(day: date, this_year: int) -> str:
     """Format a day, with the year if it is not *this_year*."""

@@ -16,7 +16,6 @@ from nurture.domain.planning.decision import (
     SkipTouch,
     UpdateField,
     end_enrollment,
-    format_minute,
     offer_lead,
 )
 from nurture.domain.planning.entry import find_takeover, respect_re_entry
@@ -36,6 +35,7 @@ from nurture.domain.planning.program import (
     WaitFor,
     choose_arm,
 )
+from nurture.domain.planning.send_time import format_time
 from nurture.domain.planning.touch_planning import (
     completed_touch,
     position_after_skip,
@@ -58,7 +58,8 @@ def run_steps(context: DecisionContext, position: Position) -> Decision:
     """Run instructions from *position* until one holds, sends, hands off or ends the enrollment."""
     program = context.program
     if position.reached_at > context.now:
-        reason = f"{position.step} is in its cool-off until {format_minute(position.reached_at)}"
+        until = format_time(position.reached_at, context.zone, context.now)
+        reason = f"{position.step} is in its cool-off until {until}"
         return context.hold(position, HoldReason.NOT_DUE, position.reached_at, reason)
     outcome = _locate(context, position)
     steps_left, last_reached_at = MAX_STEPS_PER_DECISION, position.reached_at
@@ -186,7 +187,7 @@ def _run_wait(wait: WaitFor, view: LeadView, context: DecisionContext, position:
             upcoming = None
         until = upcoming or deadline
         if until > context.now:
-            reason = f"{wait.step}: {detail}; waits until {format_minute(deadline)}"
+            reason = f"{wait.step}: {detail}; waits until {format_time(deadline, context.zone, context.now)}"
             return context.hold(position, HoldReason.WAITING, until, reason)
         if upcoming is None:
             return wait.otherwise, position.reached(deadline)
@@ -202,6 +203,6 @@ def _run_repeat(repeat: Repeat, context: DecisionContext, position: Position) ->
         return repeat.body, position
     due = calendar.add_delay(repeat.pause(rounds_done), context.zone, context.view.lead.holidays, position.reached_at)
     if due > context.now:
-        reason = f"{repeat.step}: round {position.visit} begins on {format_minute(due)}"
+        reason = f"{repeat.step}: round {position.visit} begins on {format_time(due, context.zone, context.now)}"
         return context.hold(position, HoldReason.NOT_DUE, due, reason)
     return repeat.body, position.reached(due)

@@ -25,8 +25,8 @@ from nurture.domain.planning.send_time import (
     Spread,
     describe_move,
     earliest_send_time,
-    format_date,
     format_day,
+    format_time,
     spread_send_time,
 )
 from nurture.domain.planning.touch_timing import MIN_TIME_TO_SEND, TouchTiming, date_due_at, find_timing, latest_time
@@ -168,9 +168,7 @@ def _describe(email: Email, due: datetime, planned: SendTime, context: DecisionC
     program, lead, now = context.program, context.view.lead, context.now
     move = describe_move(planned, due, program, lead.zone, lead.holidays, now)
     if not move:
-        at = calendar.to_local(max(due, planned.at), context.zone)
-        day = format_date(at.date(), now.year)
-        return "", f"{email.step} is due on {day} at {at.hour:02}:{at.minute:02} (the lead's time)"
+        return "", f"{email.step} is due on {format_time(max(due, planned.at), context.zone, context.now)}"
     day = format_day(due, context.zone, now)
     later = program.later_emails[email.step]
     counts = f"; {later} later step{' counts' if later == 1 else 's count'} from it" if later else ""

@@ -30,7 +30,8 @@ def test_a_lead_shows_in_one_sentence_what_it_waits_for_and_why(ctx: AppContext)
     lead = add_lead(ctx, title="Head", first_name="Ada")
     run_at(ctx, START, START + HOUR, START + 2 * HOUR)
     found = load_lead(ctx, lead, START + 3 * HOUR)
-    assert found.why == "its step: wait-for-click: clicked 01-hello not seen; waits until 2026-01-10 09:00 UTC"
+    until = "Saturday 10 January at 09:00 (the lead's time)"
+    assert found.why == f"its step: wait-for-click: clicked 01-hello not seen; waits until {until}"
     assert found.explanation.enrollment is not None
     assert (found.email.endswith("@people.example"), found.fields["first_name"]) == (True, "Ada")
 

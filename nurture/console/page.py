@@ -35,7 +35,8 @@ class Page(Generic[T]):
     """A page: *load* runs in a thread and reads, *render* draws what it returned and reads nothing.
 
     *path* is the address, such as ``/leads/{lead_id}``; *navigation* the word in the navigation, "" for none, at the
-    place *order*. *load* raises NotFound for an object that is not there, or not this user's to see.
+    place *order*. *load* raises NotFound for an object that is not there, or not this user's to see. *name* names the
+    object of the page, as its heading; without it, *title* is the heading.
     """
 
     path: str
@@ -45,3 +46,4 @@ class Page(Generic[T]):
     render: Callable[[Any, T], None]
     navigation: str = ""
     order: int = 0
+    name: Callable[[T], str] | None = None

@@ -53,7 +53,9 @@ class View:
         else:
             status, data = await self._load()
         is_practice = not self._site.clock.is_live
-        self._places = frame.draw(self._page.title, self.user, pages, self._path, self._theme, is_practice=is_practice)
+        name = self._page.name
+        title = name(data) if name is not None and status == 200 else self._page.title
+        self._places = frame.draw(title, self.user, pages, self._path, self._theme, is_practice=is_practice)
         await self._draw(self._places, status, data)
         return status
 

@@ -93,5 +93,6 @@ def test_who_waits_for_a_person_and_since_when(browser: Browser, world: ConsoleW
         expect(card).to_contain_text("has waited longest: since")
         expect(card).to_contain_text("leads in all.")
         assert card.locator("time").first.get_attribute("datetime")
+        name = card.get_by_role("link").first.inner_text()
         card.get_by_role("link").first.click()
-        expect(tab.get_by_role("heading", level=1)).to_have_text("Lead")
+        expect(tab.get_by_role("heading", level=1)).to_have_text(name)

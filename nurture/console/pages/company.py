@@ -22,7 +22,6 @@ def _load(request: PageRequest) -> Company:
 def _render(_view: View, found: Company) -> None:
     account, touches = found.account, found.touches
     with components.card(classes="head"):
-        components.heading(account.name)
         owner = f"owned by {found.owner}" if found.owner else "nobody owns it"
         components.paragraph(" · ".join((account.kind, owner, *account.domains)), "soft")
     with components.block("figures"):
@@ -73,4 +72,8 @@ def _describe_event(event: CompanyEvent) -> str:
     return event.what.replace("_", " ")
 
 
-PAGE: Final = Page("/companies/{account_id}", "Company", ALL_BUT_REPS, _load, _render)
+def _name(found: Company) -> str:
+    return found.account.name
+
+
+PAGE: Final = Page("/companies/{account_id}", "Company", ALL_BUT_REPS, _load, _render, name=_name)

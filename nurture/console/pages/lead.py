@@ -56,7 +56,6 @@ def _load(request: PageRequest) -> LeadPage:
 def _render(view: View, page: LeadPage) -> None:
     lead = page.lead
     with components.card(classes="head"):
-        components.heading(lead.explanation.name or lead.email or f"Lead {lead.explanation.lead_id}")
         with components.block("soft", "p"):
             company = lead.account[1] if lead.account is not None else lead.explanation.company
             words = [one for one in (company, str(lead.fields.get("title") or ""), lead.email) if one]
@@ -253,4 +252,9 @@ def _draw_item(item: TimelineItem) -> None:
                 components.write("blockquote", item.text)
 
 
-PAGE: Final = Page("/leads/{lead_id}", "Lead", EVERYBODY, _load, _render)
+def _name(page: LeadPage) -> str:
+    found = page.lead.explanation
+    return found.name or page.lead.email or f"Lead {found.lead_id}"
+
+
+PAGE: Final = Page("/leads/{lead_id}", "Lead", EVERYBODY, _load, _render, name=_name)

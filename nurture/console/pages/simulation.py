@@ -79,7 +79,7 @@ def _draw_form(view: View, page: SimulationPage) -> None:
         with components.block("field"):
             components.write("label", "As a lead").props["for"] = "simulation-to"
             field = ui.element("input").props("type=text name=to id=simulation-to maxlength=200")
-            field.props["placeholder"] = "Id or address; empty: one without fields"
+            field.props["placeholder"] = "Id or address"
             field.props["value"] = view.values.get("to", "")
         _draw_select(view, "clicks", "Clicks", {"": "nothing", **emails})
         _draw_select(view, "replies", "Replies to", {"": "nothing", **emails})

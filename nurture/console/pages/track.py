@@ -47,7 +47,6 @@ def _render(view: View, data: tuple[TrackMap, int]) -> None:
     if tile.stopped:
         components.notice(tile.stopped, "warning")
     with components.card(classes="head"):
-        components.heading(tile.name)
         components.paragraph(tile.goal)
         with components.block("buttons"):
             components.link("Simulate", addresses.of_simulation(tile.name), "button quiet")
@@ -157,4 +156,4 @@ def _rate(label: str, part: int, whole: int) -> str:
     return f"{label}, {part / whole:.0%}" if whole else label
 
 
-PAGE: Final = Page("/tracks/{track}", "Track", ALL_BUT_REPS, _load, _render)
+PAGE: Final = Page("/tracks/{track}", "Track", ALL_BUT_REPS, _load, _render, name=lambda data: data[0].tile.name)

@@ -45,7 +45,7 @@ def _load(request: PageRequest) -> LogPage:
 def _render(view: View, page: LogPage) -> None:
     chosen = {name: view.values.get(name, "") for name in _FIELDS}
     labels = {name: action.label for name, action in sorted(ACTIONS.items(), key=lambda one: one[1].label)}
-    with ui.element("form").classes("filters").props("action=/log method=get"):
+    with ui.element("form").classes("filters few").props("action=/log method=get"):
         components.select("who", "Who", chosen["who"], {one: one for one in page.logins})
         components.select("action", "Action", chosen["action"], labels)
         components.select("outcome", "Outcome", chosen["outcome"], _OUTCOMES)

@@ -73,7 +73,7 @@ def _render(view: View, page: ReportPage) -> None:
 
 
 def _draw_choices(page: ReportPage) -> None:
-    with ui.element("form").classes("filters").props("method=get") as form:
+    with ui.element("form").classes("filters few").props("method=get") as form:
         form.props["action"] = addresses.of_report(page.kind.name)
         for name in page.kind.choices:
             with components.block("field"):

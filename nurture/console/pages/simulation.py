@@ -75,7 +75,7 @@ def _render(view: View, page: SimulationPage) -> None:
 
 def _draw_form(view: View, page: SimulationPage) -> None:
     emails = {one: one for one in page.emails}
-    with ui.element("form").classes("filters").props("method=get"):
+    with ui.element("form").classes("filters few").props("method=get"):
         with components.block("field"):
             components.write("label", "As a lead").props["for"] = "simulation-to"
             field = ui.element("input").props("type=text name=to id=simulation-to maxlength=200")

@@ -79,6 +79,8 @@ class FieldKind(StrEnum):
     DATE = "date"
     CHOICE = "choice"
     """One of the choices; the page leaves the field out by giving none."""
+    CHECK = "check"
+    """A box to tick: "yes" or nothing."""
     EDITOR = "editor"
     """A whole text, with its spaces; the page that has the editor calls `View.perform`."""
     HIDDEN = "hidden"

@@ -1,5 +1,6 @@
-"""What admins do about users: invite, end sessions, remove; and about API tokens: revoke."""
+"""What admins do about users: invite, end sessions, remove; and about API tokens: create, revoke."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from nurture.console.access import users
@@ -7,6 +8,10 @@ from nurture.console.access.users import Invitation, Role
 from nurture.console.actions import Action, Call, Field, FieldKind, ObjectKind
 from nurture.journey.handoff import roster
 from nurture.journey.intake.api import tokens
+from nurture.journey.intake.api.tokens import TokenScope
+
+NEW_TOKEN: Final = "new token"  # noqa: S105 - no password
+"""The object of the action that creates a token; its name is a field."""
 
 NEW_USER: Final = "new user"
 """The object of the action that adds a user; no login has a space."""
@@ -41,11 +46,30 @@ def _remove(call: Call) -> str:
     return f"{call.object} is removed."
 
 
+def _create_token(call: Call) -> str:
+    scopes = [scope for scope in _SCOPES if call.values[scope]]
+    token = tokens.create_token(call.ctx, call.values["name"], scopes, call.now)
+    return f"Copy this token now into the settings of {call.values['name']}; it is not shown again: {token}"
+
+
 def _revoke_token(call: Call) -> str:
     tokens.revoke_token(call.ctx, call.object, call.now)
     return f"The token {call.object} is revoked."
 
 
+_SCOPES: Final[Mapping[str, str]] = {
+    TokenScope.LEADS: "add and change leads",
+    TokenScope.SIGNALS: "report what leads did, such as clicks and forms",
+    TokenScope.OUTCOMES: "report what became of leads in sales",
+    TokenScope.SUPPRESSIONS: "stop email to people",
+}
+_NEW_TOKEN: Final = (
+    Field("name", "Name of the program that uses it, such as website"),
+    *(
+        Field(str(scope), f"It may {text} ({scope})", FieldKind.CHECK, required=False)
+        for scope, text in _SCOPES.items()
+    ),
+)
 _ADMINS: Final = frozenset({Role.ADMIN})
 _NEW: Final = (
     Field("login", "Email address or login"),
@@ -57,6 +81,7 @@ USER_ACTIONS: Final = (
     Action("add_user", "Add a user", _ADMINS, ObjectKind.USER, _add, _NEW),
     Action("invite_user", "New link", _ADMINS, ObjectKind.USER, _invite),
     Action("end_sessions", "Sign out everywhere", _ADMINS, ObjectKind.USER, _end_sessions),
+    Action("create_token", "Create a token", _ADMINS, ObjectKind.TOKEN, _create_token, _NEW_TOKEN),
     Action("revoke_token", "Revoke", _ADMINS, ObjectKind.TOKEN, _revoke_token, is_grave=True),
     Action("remove_user", "Remove", _ADMINS, ObjectKind.USER, _remove, is_grave=True),
 )

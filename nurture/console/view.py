@@ -261,6 +261,12 @@ def _draw_field(field: Field, choices: tuple[str, ...]) -> Element:
         drawn = ui.element("input").props("type=hidden")
         drawn.props["name"], drawn.props["value"] = field.name, choices[0]
         return drawn
+    if field.kind is FieldKind.CHECK:
+        with components.block("check"):
+            drawn = ui.element("input").props("type=checkbox value=yes")
+            components.write("label", field.label).props["for"] = identifier
+            drawn.props["id"], drawn.props["name"] = identifier, field.name
+        return drawn
     components.write("label", field.label).props["for"] = identifier
     match field.kind:
         case FieldKind.CHOICE if len(choices) == 1:

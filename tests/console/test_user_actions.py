@@ -13,7 +13,7 @@ from nurture.console import action_queries
 from nurture.console.access import sessions, users
 from nurture.console.access.users import Role
 from nurture.console.actions import Refused
-from nurture.console.user_actions import NEW_USER
+from nurture.console.user_actions import NEW_TOKEN, NEW_USER
 from nurture.db.engine import Database
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.intake.api import tokens
@@ -86,6 +86,23 @@ def test_the_pages_are_for_admins_alone(world: ConsoleWorld) -> None:
             assert "mara" not in answer.text
 
 
+def test_an_admin_creates_a_token_that_may_do_what_was_ticked_and_nobody_else(ctx: AppContext) -> None:
+    scopes = {"leads:write": "yes", "signals:write": "", "suppressions:write": "yes"}
+    with pytest.raises(Refused):
+        perform(ctx, "create_token", session_of(ctx, Role.MARKETER), NEW_TOKEN, name="shop", **scopes)
+    admin = session_of(ctx, Role.ADMIN)
+    said = perform(ctx, "create_token", admin, NEW_TOKEN, name="shop", **scopes)
+    caller = tokens.authenticate(ctx, said.rpartition(" ")[2], START)
+    assert caller is not None
+    assert (caller.name, caller.scopes) == ("shop", {"leads:write", "suppressions:write"})
+    assert tokens.PREFIX not in str(log(ctx))
+    for name in ("shop", "an/other"):
+        with pytest.raises(InvalidState):
+            perform(ctx, "create_token", admin, NEW_TOKEN, name=name, **scopes)
+    with pytest.raises(InvalidState, match="at least one scope"):
+        perform(ctx, "create_token", admin, NEW_TOKEN, name="other")
+
+
 def test_an_admin_revokes_a_token_and_nobody_else(ctx: AppContext) -> None:
     token = tokens.create_token(ctx, "website", ["leads:write"], START)
     for role in (Role.MARKETER, Role.SALES_MANAGER, Role.VIEWER):
@@ -113,7 +130,14 @@ def test_the_settings_page_shows_tokens_state_and_settings_but_no_secret(browser
         expect(secret.get_by_role("cell", name="set, and not shown")).to_be_visible()
         for shown in (token, "console.db"):
             assert shown not in tab.content()
-        tab.get_by_role("button", name="Revoke").click()
+        tab.get_by_role("button", name="Create a token").click()
+        dialog = tab.get_by_role("dialog")
+        dialog.get_by_label("Name of the program").fill("shop")
+        dialog.get_by_label("report what leads did").check()
+        dialog.get_by_role("button", name="Create a token").click()
+        expect(tab.get_by_role("status")).to_contain_text(f"it is not shown again: {tokens.PREFIX}")
+        expect(tab.get_by_text("signals:write; created on")).to_be_visible()
+        tab.get_by_role("button", name="Revoke: website").click()
         tab.get_by_role("dialog").get_by_role("button", name="Revoke").click()
         expect(tab.get_by_role("status")).to_contain_text("The token website is revoked.")
         tab.goto("/log")

@@ -9,6 +9,7 @@ from nurture.console import components
 from nurture.console.access.users import Role
 from nurture.console.page import Page, PageRequest
 from nurture.console.settings import ShownSetting, list_settings
+from nurture.console.user_actions import NEW_TOKEN
 from nurture.console.view import View
 from nurture.journey.intake.api import tokens
 from nurture.journey.intake.api.tokens import TokenInfo
@@ -59,7 +60,7 @@ def _render(view: View, page: SettingsPage) -> None:
         )
     with components.card("API tokens"):
         if not page.known_tokens:
-            components.empty("There are none. nurture admin tokens create makes one, and shows it once.")
+            components.empty("There are none. A program that posts leads, signals or outcomes to the API needs one.")
         for token in page.known_tokens:
             with components.block("row"):
                 with components.block("who"):
@@ -67,7 +68,9 @@ def _render(view: View, page: SettingsPage) -> None:
                     components.paragraph(_describe(token), "soft")
                 if token.revoked_at is None:
                     with components.block("buttons"):
-                        view.action_button("revoke_token", token.name)
+                        view.action_button("revoke_token", token.name, about=token.name)
+        with components.block("buttons"):
+            view.action_button("create_token", NEW_TOKEN)
     with components.card("Settings of the console"):
         rows = [(one.name, one.value, one.description) for one in page.settings]
         components.table(("Setting", "Value", "Meaning"), rows, caption="Settings in force")

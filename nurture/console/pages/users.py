@@ -44,7 +44,7 @@ def _render(view: View, page: UsersPage) -> None:
                 if one.login != view.user.login:
                     with components.block("buttons"):
                         for name in ("invite_user", "end_sessions", "remove_user"):
-                            view.action_button(name, one.login)
+                            view.action_button(name, one.login, about=one.login)
     with components.card("What users did"):
         if page.log:
             rows = [log_row(one) for one in page.log]

@@ -36,7 +36,7 @@ MAX_DISTINCT: Final = 20
 """Distinct values of a column whose values are looked at."""
 
 _VALUES_OF_FLAG: Final = 2
-_REMARK: Final = re.compile(rf"[^\d@:/]{{2,{MAX_SHORT}}}")  # a number, date, address or link is none
+_REMARK: Final = re.compile(r"[^\d@:/]+|[^@/]*[^\W\d_]{2}.*\s.*", re.DOTALL)  # a number, date, address or link is none
 _BATCH: Final = 2_000
 _MAX_EXAMPLES: Final = 3
 _PART: Final = 1 << 15  # hashes that are sorted at a time

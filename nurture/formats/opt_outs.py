@@ -25,6 +25,9 @@ DENIED: Final = "denied"
 MAX_SHORT: Final = 60
 """Characters of a text that may be a status."""
 
+MAX_REMARK: Final = 500
+"""Characters of a remark that may say that its lead wants no email."""
+
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _TOPIC: Final = re.compile(
     r"(?:opted out of (?:e-?mails?|newsletters?)|(?:unsubscribed|opt(?:ed)?.?out) from (?:e-?mails?|topic))\s*:\s*(.+)",
@@ -35,13 +38,14 @@ _NUMBER: Final = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 _PLAIN_YES_OR_NO: Final = re.compile(r"[-+]?0*[01]?(?:[.,]0+)?")
 _MAX_DATE: Final = 40  # characters
 _DATE: Final = re.compile(r"(?=(?:.*\d){4})[\w\s.,:/+\-()年月日時分秒년월일시분초т]{6,40}")
-_E_MAIL: Final = re.compile(r"\be (?=post|pos\b|bost)")
+_E_MAIL: Final = re.compile(r"\be (?=mails?\b|post|pos\b|bost)")
 _DEAD_MAILBOX: Final = re.compile(r"\b5\d\d[ -]#?5\.1\.\d{1,2}\b")
 _KNOWN_SCRIPTS: Final = frozenset(
     {"LATIN", "CYRILLIC", "GREEK", "HEBREW", "ARABIC", "CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI"}
 )
 _FALSE_IN_OBJECT: Final = re.compile(r"[:=]\s*\"?(?:false|no|unsubscribed)\b", re.IGNORECASE)
-_FIRST_WORD: Final = re.compile(r"\W*(\w+)")
+_CLAUSE: Final = re.compile(r"[.;,!?\n|()\[\]\u2013\u2014]|:\s|\s[-/]\s")
+_ASCII_WORD: Final = re.compile(r"[a-z]+")
 _FEW_WORDS: Final = 3
 _BLANKS: Final = "-\u2013\u2014_.?/ "
 _OTHER_CODE: Final = "2"
@@ -83,7 +87,7 @@ def plain_words(text: str) -> str:
     """Return the words of *text* without case, accents and punctuation, separated by single spaces."""
     spaced = _CAMEL.sub(" ", re.sub(r"__c$|['\u2019`]", "", text.strip()[:200]))
     bare = "".join(each for each in unicodedata.normalize("NFKD", spaced.casefold()) if not unicodedata.combining(each))
-    return " ".join(re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", bare)).split())
+    return _E_MAIL.sub("e", " ".join(re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", bare)).split()))
 
 
 def _join(text: str) -> str:
@@ -183,7 +187,7 @@ def _refuses_mail(plain: str, joined: str) -> bool:
 
 def _is_other_channel(plain: str) -> bool:
     """Return whether a name speaks of telephone, post, ... and not of email."""
-    words = set(_E_MAIL.sub("e", plain).split())
+    words = set(plain.split())
     return bool(words & _words("channel", "other")) and not words & _words("channel", "email")
 
 
@@ -194,12 +198,16 @@ def names_status(name: str) -> bool:
 
 def names_email(name: str) -> bool:
     """Return whether the column *name* speaks of email or marketing."""
-    return bool((_words("channel", "email") | _words("channel", "marketing")) & set(plain_words(name).split()))
+    return bool(_mail_words() & set(plain_words(name).split()))
 
 
 def names_mailing(name: str) -> bool:
-    """Return whether the column *name* speaks of email, a list or its members, so that "removed" is an opt-out."""
-    return names_email(name) or bool(_words("mailing_word") & set(plain_words(name).split()))
+    """Return whether the column *name* speaks of email, a list or its members, or is "status" in some language.
+
+    In such a column "removed" is an opt-out.
+    """
+    is_status = plain_words(name) in _words("status_word", "plain")
+    return is_status or names_email(name) or bool(_words("mailing_word") & set(plain_words(name).split()))
 
 
 @lru_cache(maxsize=_MAX_CACHED)
@@ -220,8 +228,10 @@ def read_status(text: str, *, weak: bool = True, whole: bool = False) -> str | N
         return found
     if whole or joined in _texts("allowed") or joined in _texts("undecided") or _is_other_channel(plain):
         return None
-    negated = plain.split()[0] in _words("no")
-    return None if negated else _find_stem("stem", joined)
+    found = _pattern("stem").search(joined)
+    if found is None or (found.start() and plain.split()[0] in _words("no")):
+        return None  # "not unsubscribed"; but "no contactar" is a stem
+    return _texts("stem")[found[0]]
 
 
 def find_list_refusal(name: str) -> str | None:
@@ -234,39 +244,51 @@ def find_list_refusal(name: str) -> str | None:
 
 
 def is_note_refusal(text: str) -> bool:
-    """Return whether a remark in free text says nothing but that the lead wants no email, such as "STOP"."""
-    start = _FIRST_WORD.match(text.replace("'", ""))
-    if start is None or len(text) > MAX_SHORT:
+    """Return whether a remark, or a part of it, says nothing but that the lead wants no email: "Met Jo. No emails!"."""
+    if len(text) > MAX_REMARK:
         return False
-    # Most remarks begin with another word: reading each takes 11 us.
-    return (not start[1].isascii() or start[1].lower() in _first_words()) and _reads_as_refusal(text)
+    known = _words_of_remarks()
+    for part in _CLAUSE.split(text.lower().replace("'", "")):
+        if not 1 < len(part) <= MAX_SHORT or (part.isascii() and not known.issuperset(_ASCII_WORD.findall(part))):
+            continue  # most remarks have other words, too, and reading each takes 11 us
+        if _reads_as_refusal(part):
+            return True
+    return False
 
 
 @cache
-def _first_words() -> frozenset[str]:
-    """Return the words with which a remark that refuses email may begin."""
-    kinds = ("note", "note_filler", "negation", "status")
-    words = {text.split()[0] for kind in kinds for text in _words(kind)}
-    return frozenset(words | {word for text in _words("channel", "email") for word in text.split()})
+def _words_of_remarks() -> frozenset[str]:
+    """Return all words without accents that a remark which refuses email may have, also when written together."""
+    kinds = ("note", "note_filler", "status", "negation")
+    texts = frozenset[str]().union(*map(_words, kinds), _mail_words(), ["e"])
+    return frozenset(
+        texts | {word for text in texts for word in text.split()} | {text.replace(" ", "") for text in texts}
+    )
 
 
 @lru_cache(maxsize=_MAX_CACHED)
 def _reads_as_refusal(text: str) -> bool:
     if not (words := plain_words(text).split()):
         return False
-    core = [word for word in words if word not in _words("note_filler")] or words
+    core = [word for word in words if word not in _words("note_filler") and not word.isdecimal()] or words
     plain, joined = " ".join(core), "".join(core)
     if joined in _notes() or read_status(plain, weak=False, whole=True) is not None:
         return True
-    is_about_mail = all(word in _words("negation") or word in _words("channel", "email") for word in core)
+    is_about_mail = all(word in _words("negation") or word in _mail_words() for word in core)
     return is_about_mail and _refuses_mail(plain, joined)
+
+
+@cache
+def _mail_words() -> frozenset[str]:
+    return _words("channel", "email") | _words("channel", "marketing")
 
 
 @cache
 def _notes() -> frozenset[str]:
     """Return the joined texts of remarks that refuse email, without words such as "please"."""
     texts = (words.split() for words in _words("note"))
-    return frozenset("".join([word for word in words if word not in _words("note_filler")]) for words in texts)
+    joined = ("".join([word for word in words if word not in _words("note_filler")]) for words in texts)
+    return frozenset(joined) - {""}
 
 
 def is_unconfirmed(text: str) -> bool:

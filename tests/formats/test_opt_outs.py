@@ -188,6 +188,11 @@ def test_a_bounce_in_an_opt_out_column_is_a_bounce() -> None:
         ("Not unsubscribed", None),
         ("Do Not Call", None),
         ("Subscribed", None),
+        ("No contactar", OPTED_OUT),
+        ("Ne pas autoriser", OPTED_OUT),
+        ("Nicht zulassen", OPTED_OUT),
+        ("Niet toestaan", OPTED_OUT),
+        ("Nie zezwalaj", OPTED_OUT),
     ],
 )
 def test_status_words_refuse_by_their_meaning(text: str, says: str | None) -> None:
@@ -232,6 +237,11 @@ def test_a_no_in_a_column_that_speaks_of_permission_may_be_an_opt_out() -> None:
         "no emails please", "wants no mail", "Don't contact", "ne plus envoyer de mails", "no quiere correos",
         "non inviare email", "geen mails meer", "proszę nie pisać", "больше не писать", "不要发邮件", "NO MAIL",
         "nicht mehr anschreiben", "unsubscribed", "bounced", "メールを送らないで", "remove me", "lütfen mail atma",
+        "Called 3/4, says never email him again", "2026-03-01 asked us to stop emailing", "DO NOT CONTACT - legal",
+        "Spoke to Jim. Do not email.", "Opted out 12/2025", "do not email per call 12.3.", "customer;DNC",
+        "vip, no-marketing", "ne plus contacter svp", "non contattare più", "niet meer mailen", "não contactar mais",
+        "asked to be taken off the list", "ha chiesto di non essere contattato", "pidió la baja", "prosi o wypisanie",
+        "möchte nicht mehr kontaktiert werden", "GDPR erasure request", "a demandé à être désinscrit",
     ],
 )  # fmt: skip
 def test_a_remark_that_says_only_no_email_refuses(text: str) -> None:
@@ -242,7 +252,10 @@ def test_a_remark_that_says_only_no_email_refuses(text: str) -> None:
     "text",
     [
         "not interested", "no email yet", "has no email", "met at the fair", "do not call", "Stop by our office", "no",
-        "asked about the opt-out of our forms", "No budget", "email sent", "please call", "Bus stop", "cancelled", "",
+        "asked about the opt-out of our forms", "wants no call, email only", "Called, no answer. Will email next week.",
+        "Please do not unsubscribe me", "removed from trial list", "No, thanks for now. Call back in May",
+        "Kein Budget, wieder anrufen in Q3", "pas de budget", "nie ma budżetu",
+        "No budget", "email sent", "please call", "Bus stop", "cancelled", "",
     ],
 )  # fmt: skip
 def test_another_remark_does_not(text: str) -> None:
@@ -260,6 +273,20 @@ def test_another_remark_does_not(text: str) -> None:
 )  # fmt: skip
 def test_a_list_may_be_named_after_those_who_refuse(name: str, says: str | None) -> None:
     assert find_list_refusal(name) == says
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Massen-E-Mail", "Nicht zulassen"), ("Bulk-e-mail", "Niet toestaan"), ("Email em massa", "Não permitir"),
+        ("Recibir comunicaciones comerciales", "no"), ("Desidera ricevere comunicazioni", "no"), ("LOPD", "no"),
+        ("RODO", "cofnięta"), ("LGPD", "revogado"), ("Privacy", "negato"), ("Consent through E-Mail", "nein"),
+    ],
+)  # fmt: skip
+def test_a_no_in_a_permission_of_another_language_may_be_an_opt_out(name: str, text: str) -> None:
+    found = find_unclear_name(name)
+    assert found is not None
+    assert may_refuse(text, found)
 
 
 def test_a_false_inside_an_object_of_subscriptions_may_be_an_opt_out() -> None:

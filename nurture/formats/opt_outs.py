@@ -45,6 +45,7 @@ _KNOWN_SCRIPTS: Final = frozenset(
 )
 _FALSE_IN_OBJECT: Final = re.compile(r"[:=]\s*\"?(?:false|no|unsubscribed)\b", re.IGNORECASE)
 _CLAUSE: Final = re.compile(r"[.;,!?\n|()\[\]\u2013\u2014]|:\s|\s[-/]\s")
+_PART: Final = re.compile(r"[.;!?()]|\s[-\u2013]\s|,? \b(?:and|und|et|y|e|en|i)\b ")
 _ASCII_WORD: Final = re.compile(r"[a-z]+")
 _FEW_WORDS: Final = 3
 _BLANKS: Final = "-\u2013\u2014_.?/ "
@@ -132,6 +133,7 @@ def _find_stem(kind: str, joined: str) -> str | None:
 @lru_cache(maxsize=_MAX_CACHED)
 def find_meaning(name: str) -> ColumnMeaning | None:
     """Return what the column *name* is known to mean, in any spelling; None for an unknown name."""
+    name = _without_notice(name)
     topic = _TOPIC.fullmatch(name.strip()) or _TOPIC_ID.fullmatch(name.strip())
     if topic is not None:
         return ColumnMeaning(OPTED_OUT, topic[1].strip())
@@ -162,7 +164,7 @@ def names_reason(name: str) -> bool:
 
 def find_unclear_name(name: str) -> UnclearName | None:
     """Return whether the unknown column *name* may be an opt-out or a permission, None if not."""
-    plain = plain_words(name)
+    plain = plain_words(_without_notice(name))
     joined = plain.replace(" ", "")
     if not joined or _is_other_channel(plain) or _word_pattern("harmless_word").search(plain):
         return None
@@ -228,10 +230,10 @@ def read_status(text: str, *, weak: bool = True, whole: bool = False) -> str | N
         return found
     if whole or joined in _texts("allowed") or joined in _texts("undecided") or _is_other_channel(plain):
         return None
-    found = _pattern("stem").search(joined)
-    if found is None or (found.start() and plain.split()[0] in _words("no")):
+    stem = _pattern("stem").search(joined)
+    if stem is None or (stem.start() and plain.split()[0] in _words("no")):
         return None  # "not unsubscribed"; but "no contactar" is a stem
-    return _texts("stem")[found[0]]
+    return _texts("stem")[stem[0]]
 
 
 def find_list_refusal(name: str) -> str | None:
@@ -339,7 +341,7 @@ def read_permission(text: str) -> Reading:
 
     A sentence allows email only if it says yes, names what is sent, and sets no limit. Other texts are unknown.
     """
-    text = text.strip()
+    text = _without_notice(text.strip())
     if _NUMBER.fullmatch(text) and not _PLAIN_YES_OR_NO.fullmatch(text):
         return Reading(UNDECIDED, known=False)  # a code of some system, or a count
     if (yes := _mark_or_number(text)) is not None:
@@ -361,8 +363,26 @@ def read_permission(text: str) -> Reading:
     return _read_sentence(plain, joined)
 
 
+def _without_notice(text: str) -> str:
+    """Return *text* without the part which says that consent can be withdrawn at any time, if there is another."""
+    if len(text) <= MAX_SHORT // 2:
+        return text
+    parts = _PART.split(text)
+    kept = [part for part in parts if not _is_notice(plain_words(part))]
+    return " ".join(kept) if 0 < len(kept) < len(parts) else text
+
+
+def _is_notice(plain: str) -> bool:
+    if not _word_pattern("any_time").search(plain):
+        return False
+    words = set(plain.split())
+    return bool(words & _words("may")) and not words & _words("negation")
+
+
 def _read_sentence(plain: str, joined: str) -> Reading:
-    if _find_stem("stem", joined):
+    if _find_stem("stem", joined) or (
+        set(plain.split()) & _words("withdrawn") and not set(plain.split()) & _words("negation")
+    ):
         return Reading(DENIED)
     limited = bool(_word_pattern("limit").search(plain)) or any(
         each in joined for each in _texts("limit") if not each.isascii()

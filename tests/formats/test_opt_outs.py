@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from nurture.formats.opt_outs import (
     ALLOWED,
     COMPLAINED,
+    DENIED,
     OPTED_OUT,
     REFUSALS,
     SUBSCRIBED,
@@ -101,6 +102,7 @@ def test_an_opt_out_column_may_name_a_topic() -> None:
         "Ne souhaite plus recevoir d'emails", "No desea recibir información", "Vill inte ha utskick", "Inactive Email",
         "Nem kér hírlevelet", "メール送らないで", "不想收邮件", "메일 원하지 않음",
         "לא רוצה לקבל מיילים", "لا يريد رسائل", "gdpr_erased", "Right to be forgotten", "Kontaktsperre bis",
+        "Ne plus relancer", "Date désabo", "Escluso", "Löschvormerkung", "Optou por sair", "Email KO", "NPAI",
         "Do not bother", "invalid_mx", "Quarantined until", "Complaints (ESP)",
     ],
 )  # fmt: skip
@@ -202,10 +204,22 @@ def test_status_words_refuse_by_their_meaning(text: str, says: str | None) -> No
 @pytest.mark.parametrize(
     "text",
     ["Yes", "Ja", "Oui", "Sí", "subscribed", "I agree to receive marketing emails", "I would like to receive news",
-     "Ja, ich möchte den Newsletter erhalten"],
+     "Ja, ich möchte den Newsletter erhalten", "I agree to receive marketing emails and can unsubscribe at any time",
+     "Ja, ich willige in den Erhalt des Newsletters ein. Diese Einwilligung kann ich jederzeit widerrufen.",
+     "J'accepte de recevoir la newsletter. Je peux me désabonner à tout moment.",
+     "Chcę otrzymywać newsletter. Mogę zrezygnować w każdej chwili."],
 )  # fmt: skip
 def test_a_plain_yes_to_email_is_a_permission(text: str) -> None:
     assert read_permission(text).says == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Freely given consent withdrawn", "Legitimate interest - objected", "consent revoked", "Consentement retiré",
+     "Tak - wycofane", "granted, later revoked"],
+)  # fmt: skip
+def test_a_withdrawn_consent_is_denied(text: str) -> None:
+    assert read_permission(text).says == DENIED
 
 
 @pytest.mark.parametrize(
@@ -215,7 +229,8 @@ def test_a_plain_yes_to_email_is_a_permission(text: str) -> None:
         "Yes, do not contact me", "I agree to the privacy policy", "I consent to the recording of this webinar",
         "I agree that my data is used for this event only", "Not opted in yet", "No, thanks", "pending", "Nein",
         "I do not agree to receive the newsletter", "never subscribed",
-        "I agree to the processing of my email for updates",
+        "I agree to the processing of my email for updates", "Yes. Do not contact me at any time.",
+        "Yes, you may stop emailing at any time", "Unsubscribed. You may write at any time by post",
     ],
 )  # fmt: skip
 def test_a_limited_or_unknown_consent_is_no_permission(text: str) -> None:

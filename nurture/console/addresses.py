@@ -12,7 +12,7 @@ from nurture.reporting.console.lead_list_queries import LeadFilter
 
 _TEXTS = ("custodian", "track", "step", "queue", "source", "did", "rep", "country", "consent", "fit")
 _DAYS = ("active_days", "quiet_days")
-_NAMES = frozenset({"find", "since", "waiting", "on", *_TEXTS, *_DAYS})
+_NAMES = frozenset({"find", "since", "waiting", "account", "on", *_TEXTS, *_DAYS})
 MAX_LENGTH = 200  # of one value
 MAX_DAYS = 3_650
 
@@ -111,14 +111,14 @@ def of_export(chosen: LeadFilter) -> str:
 
 def kept_by_form(chosen: LeadFilter) -> dict[str, str]:
     """Return the values of a filter that the form of the list has no fields for, by their names in an address."""
-    kept = {"queue", "since", "waiting"}
+    kept = {"queue", "since", "waiting", "account"}
     return {name: str(value) for name, value in _query_of(chosen).items() if value and name in kept}
 
 
 def _query_of(chosen: LeadFilter) -> dict[str, object]:
     query: dict[str, object] = {"find": chosen.text, **{name: getattr(chosen, name) for name in (*_TEXTS, *_DAYS)}}
     query["since"] = chosen.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ") if chosen.since is not None else ""
-    return query | {"waiting": "yes" if chosen.waiting else ""}
+    return query | {"waiting": "yes" if chosen.waiting else "", "account": chosen.account}
 
 
 def _with_query(path: str, query: Mapping[str, object]) -> str:
@@ -147,6 +147,7 @@ def read_filter(values: Mapping[str, str]) -> LeadFilter:
         **days,
         since=at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at,
         waiting=bool(values.get("waiting")),
+        account=read_number(values, "account"),
     )
 
 

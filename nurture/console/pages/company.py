@@ -10,6 +10,7 @@ from nurture.console.view import View
 from nurture.domain.lead import name_in_list
 from nurture.reporting.console.company import MAX_EVENTS, Company, load_company
 from nurture.reporting.console.company_queries import CompanyEvent
+from nurture.reporting.console.lead_list_queries import LeadFilter
 
 
 def _load(request: PageRequest) -> Company:
@@ -26,16 +27,18 @@ def _render(_view: View, found: Company) -> None:
         components.paragraph(" · ".join((account.kind, owner, *account.domains)), "soft")
     with components.block("figures"):
         count = found.people.count
-        components.figure("people", f"{count:,}" if count is not None else "")
-        components.figure("emails to them", f"{touches.emails:,}")
-        components.figure("clicked", f"{touches.clicked:,}")
-        components.figure("replied", f"{touches.replied:,}")
+        components.figure("people", f"{count:,}" if count is not None else "", href="#people")
+        components.figure("emails to them", f"{touches.emails:,}", href="#happened")
+        for did, number in (("clicked", touches.clicked), ("replied", touches.replied)):
+            href = addresses.of_leads(LeadFilter(account=account.id, did=did)) if number else ""
+            components.figure(did, f"{number:,}", href=href)
     with components.card("Open hand-offs"):
         if found.open:
             components.table(OPEN_COLUMNS, [open_row(one) for one in found.open], caption="Open hand-offs")
         else:
             components.empty("None.")
-    with components.card("People"):
+    with components.card("People") as people:
+        people.props("id=people")
         if found.people.leads:
             rows = [lead_row(one) for one in found.people.leads]
             components.table(COLUMNS, rows, caption="People", right=("Score",))
@@ -44,7 +47,8 @@ def _render(_view: View, found: Company) -> None:
         if found.people.next_before is not None:
             href = f"{addresses.of_company(account.id)}?before={found.people.next_before}"
             components.link("More", href, "button quiet")
-    with components.card("What happened"):
+    with components.card("What happened") as happened:
+        happened.props("id=happened")
         if not found.timeline:
             components.empty("Nobody of them got an email yet.")
         with components.block("timeline", "ol"):

@@ -42,7 +42,7 @@ def _render(_view: View, data: tuple[Pipeline, int]) -> None:
                     with components.block("stage-bar") as bar:
                         bar.style(f"--share: {one.leads / most:.3f}")
                     with components.block("stage-value"):
-                        if one.people is not None and one.leads:
+                        if one.leads:
                             components.link(f"{one.leads:,}", addresses.of_leads(one.people))
                         else:
                             components.write("span", f"{one.leads:,}")

@@ -37,7 +37,16 @@ _DID: Final = {
     "replied": "replied",
     "answered": "clicked or replied",
     "handed_off": "handed off",
+    "left": "left a track",
     "lost": "lost by a track",
+    "reached_goal": "reached the goal of a track",
+    "went_on": "went on from a track",
+    "offered": "offered to a rep",
+    "accepted": "accepted by a rep",
+    "rejected": "rejected by a rep",
+    "unanswered": "not answered by a rep",
+    "contacted": "contacted by a rep",
+    "won": "won after an offer",
 }
 
 
@@ -182,12 +191,21 @@ def _text(days: int | None) -> str:
     return str(days) if days is not None else ""
 
 
+_NONE: Final[Mapping[str, dict[str, Any]]] = {
+    "since": {"since": None},
+    "waiting": {"waiting": False},
+    "account": {"account": None},
+}
+"""Values without which a filter lets all leads through, where "" is not one."""
+
+
 def _draw_chips(chosen: LeadFilter) -> None:
     removable = {
         "track": f"on track {chosen.track}" + (f", step {chosen.step}" if chosen.step else ""),
         "queue": f"in the queue {chosen.queue}",
         "since": f"since {chosen.since:%Y-%m-%d}" if chosen.since is not None else "",
         "waiting": "waiting for sales",
+        "account": "of one company",
     }
     shown = {name: label for name, label in removable.items() if getattr(chosen, name)}
     if not shown:
@@ -195,7 +213,7 @@ def _draw_chips(chosen: LeadFilter) -> None:
     with components.block("chips"):
         for name, label in shown.items():
             dropped: dict[str, Any] = dict.fromkeys((name, "step") if name == "track" else (name,), "")
-            dropped = {"since": None} if name == "since" else {"waiting": False} if name == "waiting" else dropped
+            dropped = _NONE.get(name, dropped)
             drawn = components.link(f"{label} ✕", addresses.of_leads(replace(chosen, **dropped)), "chip")
             drawn.props["aria-label"] = f"Remove the filter: {label}"
 

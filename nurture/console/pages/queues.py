@@ -30,7 +30,7 @@ def _render(_view: View, found: WaitingList) -> None:
                 one.description,
                 ", ".join(one.rule.owners) if one.rule is not None else "nobody",
                 str(one.rule.within) if one.rule is not None else "",
-                one.counts.waiting,
+                Link(f"{one.counts.waiting:,}", addresses.of_leads(LeadFilter(queue=one.name))),
                 one.counts.late,
                 Time(one.counts.oldest),
             )

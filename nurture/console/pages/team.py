@@ -1,13 +1,17 @@
 """The team: load, absence, and how each rep answers."""
 
+from datetime import datetime
 from typing import Final
 
-from nurture.console import components
+from nurture.console import addresses, components
+from nurture.console.components import Cell, Link
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.pages.handoffs import draw_tabs
 from nurture.console.pages.tracks import draw_periods, read_days
 from nurture.console.view import View
-from nurture.reporting.console.handoffs import TeamMember, load_team
+from nurture.reporting.console.handoff_queries import OFFERS
+from nurture.reporting.console.handoffs import TeamMember, find_first_day, load_team
+from nurture.reporting.console.lead_list_queries import LeadFilter
 
 _COLUMNS: Final = (
     *("Rep", "Now", "To answer", "To contact", "Offered", "Accepted", "Rejected", "No answer", "Contacted", "Won"),
@@ -15,13 +19,20 @@ _COLUMNS: Final = (
 )
 
 
-def _load(request: PageRequest) -> tuple[list[TeamMember], int]:
+def _load(request: PageRequest) -> tuple[list[TeamMember], int, datetime]:
     days = read_days(request)
-    return load_team(request.ctx, request.now, days, request.user.reps), days
+    return load_team(request.ctx, request.now, days, request.user.reps), days, find_first_day(request.now, days)
 
 
-def _render(_view: View, data: tuple[list[TeamMember], int]) -> None:
-    team, days = data
+def _count(one: TeamMember, did: str, since: datetime) -> Cell:
+    """Return a number of offers, which leads to the people behind it."""
+    number: int = getattr(one.counts, did)
+    people = LeadFilter(did=did, rep=one.roster.id, since=since)
+    return Link(f"{number:,}", addresses.of_leads(people)) if number else number
+
+
+def _render(_view: View, data: tuple[list[TeamMember], int, datetime]) -> None:
+    team, days, since = data
     with components.block("switches"):
         draw_tabs("/handoffs/team")
         draw_periods("/handoffs/team?days={}", days)
@@ -38,18 +49,13 @@ def _render(_view: View, data: tuple[list[TeamMember], int]) -> None:
             _COLUMNS,
             [
                 (
-                    one.roster.name,
+                    Link(one.roster.name, addresses.of_leads(LeadFilter(rep=one.roster.id))),
                     one.roster.absence_reason or f"{one.roster.offers_today} of {one.roster.capacity} today",
                     f"{one.roster.open_offers}, {one.roster.overdue_offers} late"
                     if one.roster.overdue_offers
                     else one.roster.open_offers,
                     one.roster.to_follow_up,
-                    one.counts.offered,
-                    one.counts.accepted,
-                    one.counts.rejected,
-                    one.counts.unanswered,
-                    one.counts.contacted,
-                    one.counts.won,
+                    *(_count(one, did, since) for did in OFFERS),
                     f"{one.hours_to_answer:g}" if one.hours_to_answer is not None else "",
                 )
                 for one in team

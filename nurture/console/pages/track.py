@@ -128,8 +128,8 @@ def _draw_numbers(found: TrackMap, step: str, counts: StepCounts) -> None:
         (_rate("clicked", counts.clicked, counts.sent), counts.clicked, people("clicked")),
         (_rate("replied", counts.replied, counts.sent), counts.replied, people("replied")),
         ("handed off", counts.handed_off, people("handed_off")),
-        ("reached the goal", counts.goals, ""),
-        ("went to another track", counts.left_in_all - counts.goals - counts.lost, ""),
+        ("reached the goal", counts.goals, people("reached_goal")),
+        ("went on", counts.left_in_all - counts.goals - counts.lost, people("went_on")),
         (_lost_label(found, counts), counts.lost, people("lost")),
     ]
     if any(number for _, number, _ in numbers):

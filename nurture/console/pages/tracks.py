@@ -108,12 +108,12 @@ def draw_counts(tile: TrackTile, since: date) -> None:
     with components.block("counts"):
         href = addresses.of_leads(LeadFilter(track=tile.name)) if counts.here + counts.with_sales else ""
         draw_count("here now", counts.here, href)
-        draw_count("with sales", counts.with_sales)
+        draw_count("with sales", counts.with_sales, href)
         draw_count("emails", counts.sent, people("emailed"))
         draw_count("clicked", counts.clicked, people("clicked"))
         draw_count("replied", counts.replied, people("replied"))
         draw_count("handed off", counts.handed_off, people("handed_off"))
-        draw_count("left", counts.left_in_all)
+        draw_count("left", counts.left_in_all, people("left"))
 
 
 def draw_count(label: str, value: int, href: str = "") -> None:

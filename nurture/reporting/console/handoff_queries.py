@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, and_, case, cast, distinct, func, or_, select
+from sqlalchemy import ColumnElement, Integer, and_, case, cast, distinct, func, or_, select, true
 
 from nurture.db.rollups import epoch
 from nurture.db.row_values import row_columns
@@ -53,6 +53,7 @@ class OpenHandoff(NamedTuple):
     rule: str
 
 
+_WAS_REJECTED: ColumnElement[bool] = and_(offer.c.state == "rejected", offer.c.ended_at.is_(None))
 _ACCEPTED: ColumnElement[bool] = or_(
     offer.c.state.in_(("accepted", "lapsed")), and_(offer.c.state == "rejected", offer.c.ended_at.is_not(None))
 )
@@ -66,6 +67,17 @@ _WON: ColumnElement[bool] = (
     .correlate(offer)
     .exists()
 )
+
+
+OFFERS: Mapping[str, ColumnElement[bool]] = {
+    "offered": true(),
+    "accepted": _ACCEPTED,
+    "rejected": _WAS_REJECTED,
+    "unanswered": offer.c.state == "expired",
+    "contacted": offer.c.followed_up_at.is_not(None),
+    "won": and_(_ACCEPTED, _WON),
+}
+"""What became of an offer, by what a list of leads is asked for."""
 
 
 def _leads(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -86,28 +98,15 @@ def count_handed_off(tx: Transaction, since: date) -> int:
 
 def count_stages(tx: Transaction, since: datetime, reps: Collection[str] | None = None) -> StageCounts:
     """Return the stages that the leads offered since *since* have reached; with *reps* those offered to them."""
-    columns = (
-        func.count(distinct(offer.c.lead_id)),
-        _leads(_ACCEPTED),
-        _leads(offer.c.followed_up_at.is_not(None)),
-        _leads(_WON),
-    )
+    columns = (_leads(OFFERS[name]) for name in StageCounts._fields)
     to_them = () if reps is None else (offer.c.rep.in_(sorted(reps)),)
     return StageCounts._make(tx.execute(select(*columns).where(offer.c.offered_at >= since, *to_them)).one())
 
 
 def count_by_rep(tx: Transaction, since: datetime) -> Mapping[str, RepCounts]:
     """Return the offers made since *since*, by rep."""
-    was_rejected = and_(offer.c.state == "rejected", offer.c.ended_at.is_(None))
-    conditions = (
-        _ACCEPTED,
-        was_rejected,
-        offer.c.state == "expired",
-        offer.c.followed_up_at.is_not(None),
-        and_(_ACCEPTED, _WON),
-    )
-    counts = (func.sum(case((one, 1), else_=0), type_=Integer()) for one in conditions)
-    query = select(offer.c.rep, func.count(), *counts).where(offer.c.offered_at >= since).group_by(offer.c.rep)
+    counts = (func.sum(case((OFFERS[name], 1), else_=0), type_=Integer()) for name in RepCounts._fields[1:])
+    query = select(offer.c.rep, *counts).where(offer.c.offered_at >= since).group_by(offer.c.rep)
     return {row[0]: RepCounts(row[0], *map(int, row[1:])) for row in tx.execute(query)}
 
 

@@ -19,16 +19,20 @@ from nurture.runtime.context import AppContext
 DEFAULT_DAYS: Final = 30
 MAX_OPEN: Final = 100
 _HOUR: Final = 3_600
+_OFFERED: Final = (
+    *(("offered", "Offered to a rep"), ("accepted", "Accepted")),
+    *(("contacted", "Contacted"), ("won", "Won")),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of the pipeline: how many leads reached it, and the filter that lists them, if there is one."""
+    """One stage of the pipeline: how many leads reached it, and the filter that lists them."""
 
     name: str
     title: str
     leads: int
-    people: LeadFilter | None = None
+    people: LeadFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def load_pipeline(
 
     With *reps* only their hand-offs; the stages before are those of all leads.
     """
-    since = _begin(now, days)
+    since = find_first_day(now, days)
     definitions = ctx.definitions.find_current(tx)
     names = {one.id: one.name for one in definitions.policy.reps} if definitions is not None else {}
     answered = handoff_queries.count_answering_people(tx, since)
@@ -90,10 +94,7 @@ def load_pipeline(
     stages = (
         Stage("answered", "Clicked or replied", answered, LeadFilter(did="answered", since=since)),
         Stage("handed_off", "Handed off", handed_off, LeadFilter(did="handed_off", since=since)),
-        Stage("offered", "Offered to a rep", counts.offered),
-        Stage("accepted", "Accepted", counts.accepted),
-        Stage("contacted", "Contacted", counts.contacted),
-        Stage("won", "Won", counts.won),
+        *(Stage(name, title, getattr(counts, name), LeadFilter(did=name, since=since)) for name, title in _OFFERED),
     )
     return Pipeline(since, stages, describe_open(found, names, now), len(found) >= MAX_OPEN)
 
@@ -123,7 +124,7 @@ def load_team(
 
     With *reps* only these.
     """
-    since = _begin(now, days)
+    since = find_first_day(now, days)
     with ctx.database.read() as tx:
         definitions = ctx.definitions.find_current(tx)
         if definitions is None:
@@ -157,5 +158,6 @@ def load_queues(
     return replace(found, queues=queues, leads=[one for one in found.leads if one.queue in SALES_QUEUES])
 
 
-def _begin(now: datetime, days: int) -> datetime:
+def find_first_day(now: datetime, days: int) -> datetime:
+    """Return when the last *days* days begin, in UTC."""
     return datetime.combine(now.astimezone(UTC).date() - timedelta(days=days - 1), time.min, UTC)

@@ -19,7 +19,8 @@ from nurture.db.tables.signals import IS_ANSWER, signal
 from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import SALES_QUEUES, Custodian
-from nurture.reporting.console.track_queries import IS_LOSS
+from nurture.reporting.console.handoff_queries import OFFERS
+from nurture.reporting.console.track_queries import ENDS
 
 WINDOW: Final = 100_000
 """How many leads one search by words, consent or silence looks at: about 0.1 s."""
@@ -36,7 +37,7 @@ _FEW: Final = 50_000
 _ESCAPED_IN_JSON: Final = frozenset('"\\')
 
 MAX_REFERENCED: Final = 20
-DID: Final = ("emailed", "clicked", "replied", "answered", "handed_off", "lost")
+DID: Final = ("emailed", "clicked", "replied", "answered", "handed_off", *ENDS, *OFFERS)
 """What leads did or got; `answered` is clicked or replied, `lost` left a track for neither sales nor another one."""
 
 NO_CONSENT: Final = "none"
@@ -56,8 +57,8 @@ class LeadFilter:
 
     *text* are words, each of which is in the name, the company or the address; `field:value` asks for a field, and an
     id, an address or an external id finds its lead. *did* is one of DID, from *since* on; with *track* and *step* it is
-    of them, else these say where the lead is now. *waiting*: for sales, in a queue or as an open offer. *account* is
-    the id of a company.
+    of them, else these say where the lead is now. So does *rep*, if *did* is not what became of an offer. *waiting*:
+    for sales, in a queue or as an open offer. *account* is the id of a company.
     """
 
     text: str = ""
@@ -211,7 +212,7 @@ def _filters(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[_Fi
     if chosen.active_days is not None:
         since = now - timedelta(days=chosen.active_days)
         yield _Filter(signal.c.lead_id, (IS_ANSWER, signal.c.occurred_at >= since))
-    if chosen.rep:
+    if chosen.rep and chosen.did not in OFFERS:
         yield _with_reps({chosen.rep})
     if chosen.waiting:
         yield _Filter(custody.c.lead_id, (_WAITING,))
@@ -266,16 +267,19 @@ def _did(tx: Transaction, chosen: LeadFilter) -> _Filter:
     elif chosen.did == "handed_off":
         where = [journal.c.custody_to.is_not(None), journal.c.event == "hand_off"]
         at, of = journal.c.at, journal
-    elif chosen.did == "lost":
-        where = [IS_LOSS]
+    elif chosen.did in ENDS:
+        where = [ENDS[chosen.did]]
         at, of = enrollment.c.ended_at, enrollment
+    elif chosen.did in OFFERS:
+        where = [OFFERS[chosen.did], *((offer.c.rep == chosen.rep,) if chosen.rep else ())]
+        at, of = offer.c.offered_at, offer
     else:
         where = [IS_ANSWER, *((signal.c.kind == chosen.did,) if chosen.did != "answered" else ())]
         at, of = signal.c.occurred_at, signal
     if chosen.since is not None:
         where.append(at >= chosen.since)
-    if chosen.track:
+    if chosen.track and of is not offer:
         where.append(of.c.track == chosen.track)
-    if chosen.step:
+    if chosen.step and of is not offer:
         where.append(of.c.step == chosen.step)
     return _Filter(of.c.lead_id, tuple(where))

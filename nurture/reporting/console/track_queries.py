@@ -43,6 +43,17 @@ IS_LOSS: Final = and_(
     enrollment.c.end_reason.not_like(f"{WENT_ON}%"),
 )
 
+_HAS_LEFT: Final = and_(enrollment.c.ended_at.is_not(None), enrollment.c.end_reason != "accepted")
+_AT_GOAL: Final = enrollment.c.end_reason == ExitKind.GOAL.value
+
+ENDS: Final[Mapping[str, ColumnElement[bool]]] = {
+    "left": _HAS_LEFT,
+    "lost": IS_LOSS,
+    "reached_goal": and_(_HAS_LEFT, _AT_GOAL),
+    "went_on": and_(_HAS_LEFT, ~_AT_GOAL, ~IS_LOSS),
+}
+"""How stays ended without a hand-off, by what a list of leads is asked for."""
+
 _ELSEWHERE: Final = (Custodian.INTAKE, Custodian.QUEUE, Custodian.OFFER, Custodian.REP, Custodian.RESTING)
 
 

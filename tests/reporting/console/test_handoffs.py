@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from nurture.journey.handoff import responses
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.reporting.console.company import load_company
 from nurture.reporting.console.handoffs import Pipeline, load_pipeline, load_queues, load_team
+from nurture.reporting.console.lead_list import list_leads
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
 from tests.journey.observe import recorded_statements, rows, write
@@ -52,6 +54,13 @@ def test_the_pipeline_counts_leads_that_reached_each_stage(ctx: AppContext) -> N
         "contacted": 1,  # who bought was in touch
         "won": 1,
     }
+    with ctx.database.read() as tx:
+        for one in found.stages:
+            assert list_leads(ctx, tx, one.people, START + 2 * DAY).count == one.leads
+        by_ana = [replace(one.people, rep="ana") for one in found.stages if one.name in ("offered", "won")]
+        listed = [list_leads(ctx, tx, one, START + 2 * DAY).count for one in by_ana]
+    (ana,) = (one.counts for one in load_team(ctx, START + 2 * DAY) if one.roster.id == "ana")
+    assert listed == [ana.offered, ana.won]
     assert {(one.lead_id, one.stands, one.is_late) for one in found.open} == {
         (leads[1], "accepted, not contacted", False),
         (leads[3], "offered, not answered", True),

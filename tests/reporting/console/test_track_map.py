@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -75,6 +76,11 @@ def test_the_step_that_loses_most_leads_is_named_and_leads_to_them(ctx: AppConte
         assert load_track_sheet(ctx, tx, START + DAY).worst == Loss("welcome", "wait-for-click", 2, 2)
         chosen = LeadFilter(did="lost", track="welcome", step="wait-for-click", since=START)
         assert {one.id for one in list_leads(ctx, tx, chosen, START + DAY).leads} == set(leads[2:])
+        chosen = replace(chosen, did="left")
+        counts = _map(ctx).counts["wait-for-click"]
+        assert list_leads(ctx, tx, chosen, START + DAY).count == counts.left_in_all
+        went_on = list_leads(ctx, tx, replace(chosen, did="went_on"), START + DAY)
+        assert went_on.count == counts.left_in_all - counts.lost
 
 
 def test_the_text_of_a_track_shows_where_a_step_begins(ctx: AppContext) -> None:

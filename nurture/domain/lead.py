@@ -1,10 +1,12 @@
 """Define a lead, its custodian and the queues."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from nurture.domain.frozen import frozen
 
 MAX_TOUCH_INTERVAL_DAYS: Final = 60
 """The longest interval between touches that a lead can ask for; to get less mail it can pause or opt out."""
@@ -118,7 +120,7 @@ def is_parked(queue: str) -> bool:
     return bool(queue) and queue not in SALES_QUEUES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeline:
     """The decision date that a lead stated, and when it stated it."""
 
@@ -126,7 +128,7 @@ class Timeline:
     stated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Engagement:
     """Exponentially decaying sums, one for each half-life, and the time at which they had these values.
 
@@ -138,7 +140,7 @@ class Engagement:
     points_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lead:
     """What rules may use of a lead.
 

@@ -1,9 +1,10 @@
 """Define signals, what a lead did, and their verdicts."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from nurture.domain.frozen import frozen
 
 
 class SignalKind(StrEnum):
@@ -40,7 +41,7 @@ SUPPRESSING_KINDS: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.BOUNCE
 """Kinds after which the address is not mailed again."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signal:
     """One thing that a lead did. *step* and *enrollment_id* name the touch that it responds to, if any.
 

@@ -1,10 +1,12 @@
 """What an email provider, a notifier or a CRM answers to one message or record."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
+from nurture.domain.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Accepted:
     """It was accepted as *remote_id*. *note* says which part of a record was not stored, or "".
 
@@ -16,14 +18,14 @@ class Accepted:
     found: tuple[str, str | None] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """It was refused permanently, until a person corrects something."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotSent:
     """It was certainly not sent and may be retried, not before *retry_at* (UTC) if set.
 
@@ -37,7 +39,7 @@ class NotSent:
     blocks_sender: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unknown:
     """It may or may not have been sent. An email is not resent automatically; a record is looked up first."""
 

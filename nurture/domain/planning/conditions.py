@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final, assert_never
 
+from nurture.domain.frozen import frozen
 from nurture.domain.lead import FieldValue
 from nurture.domain.planning.calendar import start_of_day
 from nurture.domain.planning.comparisons import Comparison, matches, normalize_postcode
@@ -179,7 +180,7 @@ WORST_FIT: Final = "D"
 """The letter of leads that match no rule."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EvaluationContext:
     """What a condition is evaluated against: a view, the points of signals, and since when signals count.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from nurture.domain.delivery.stops import Stop, find_stop
+from nurture.domain.frozen import frozen
 from nurture.domain.lead import FieldValue
 from nurture.domain.planning.click_grace import ClickGrace
 from nurture.domain.planning.lead_view import LeadView, Position
@@ -40,7 +41,7 @@ class HoldReason(StrEnum):
     ACCOUNT_HOLD = "account_hold"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendTouch:
     """Put an email into the outbox. It is not sent before *send_at* or after *expires_at*.
 
@@ -56,7 +57,7 @@ class SendTouch:
     past_cap: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecallTouch:
     """Cancel a planned touch, because the date on which it hangs moved; it may be planned again."""
 
@@ -65,7 +66,7 @@ class RecallTouch:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SkipTouch:
     """Go on without a touch that cannot be sent in time since *at*, or whose date is not known (None)."""
 
@@ -75,7 +76,7 @@ class SkipTouch:
     at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OfferToSales:
     """Hand off the lead; *rule* is the criterion or step that triggered it."""
 
@@ -83,7 +84,7 @@ class OfferToSales:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UpdateField:
     """Set a field of the lead."""
 
@@ -91,7 +92,7 @@ class UpdateField:
     value: FieldValue
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndEnrollment:
     """End the enrollment and move the lead to *destination*; *exit* if it leaves by an exit of its track."""
 
@@ -100,7 +101,7 @@ class EndEnrollment:
     exit: ExitKind | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TakeOver:
     """Suspend the enrollment: the audience of *track*, which has a higher priority, takes the lead."""
 
@@ -114,7 +115,7 @@ SideAction = UpdateField | RecallTouch | SkipTouch
 Action = SideAction | SendTouch | OfferToSales | EndEnrollment | TakeOver
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What to do, the position afterward, when to decide again, and why.
 
@@ -130,7 +131,7 @@ class Decision:
     move: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DecisionContext:
     """The arguments of one decision, what happened so far, and when a hand-off criterion may next change.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -11,6 +11,7 @@ from nurture.domain.consent.permission import MailPermission, combine_refusals, 
 from nurture.domain.consent.statements import ConsentStatement
 from nurture.domain.consent.suppression import ActiveSuppression
 from nurture.domain.delivery.stops import Stops
+from nurture.domain.frozen import frozen
 from nurture.domain.lead import Custodian, FieldValue, Lead, is_parked
 from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.domain.signals import Signal
@@ -33,7 +34,7 @@ class TouchState(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Touch:
     """One email of this enrollment. *at* is when it entered its state (for PLANNED and IN_FLIGHT, when it is to go)."""
 
@@ -59,7 +60,7 @@ class Touch:
                 return self.at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Position:
     """An enrollment's place in its program. Both times are logical: never the time of a run.
 
@@ -81,7 +82,7 @@ class Position:
         return Position(self.step, self.visit, self.anchor, at)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Enrollment:
     """One lead on one track."""
 
@@ -92,7 +93,7 @@ class Enrollment:
     ended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PastStay:
     """A stay on a track before the present one. *left_at* is when it ended, or was suspended by another track."""
 
@@ -100,7 +101,7 @@ class PastStay:
     left_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LeadView:
     """One lead at one point in time. *signals* are in order of occurrence, *touches* belong to this enrollment.
 

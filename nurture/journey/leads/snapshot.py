@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from nurture.db.tables.signals import signal
 from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
+from nurture.domain.frozen import frozen
 from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Timeline
 from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.domain.planning.lead_view import Enrollment, LeadView, PastStay, Position, Touch, TouchState
@@ -59,7 +60,7 @@ _NO_ENGAGEMENT: Final = Engagement()  # shared: most leads have none
 _NO_TOUCHES: Final[Mapping[int, tuple[Touch, ...]]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LeadSnapshot:
     """A lead with the planner's view of it and its custody when it was read.
 

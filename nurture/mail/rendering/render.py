@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from nurture.domain.frozen import frozen
 from nurture.errors import NurtureError
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.email_form import RENDERING_ERRORS, EmailForm
@@ -30,7 +30,7 @@ class EmailTooLarge(CompositionFailed):
     """An email exceeds the size limit. Shorten it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """An email address with a display name. Raises CompositionFailed for a value that is invalid in a header."""
 
@@ -44,7 +44,7 @@ class Address:
             raise CompositionFailed(f"{self.email!r} is not an email address. Correct it.")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Envelope:
     """Sender, recipient and message ref (the send key) of an email.
 
@@ -70,7 +70,7 @@ class OwnValues(NamedTuple):
     text: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ComposedEmail:
     """An email for a provider. *headers* excludes subject, addresses, date and message id.
 

@@ -221,6 +221,14 @@ def _filter_by_source(query: Select[Any], key: Any, source: str | None) -> Selec
     return query.join(lead, lead.c.id == key).where(lead.c.source == source)
 
 
+def list_sources(tx: Transaction) -> list[str]:
+    """Return the sources of leads; it reads one entry of the index for each of them."""
+    names = select(func.min(lead.c.source).label("name")).cte("names", recursive=True)
+    following = select(func.min(lead.c.source)).where(lead.c.source > names.c.name).scalar_subquery()
+    names = names.union_all(select(following).where(names.c.name.is_not(None)))
+    return list(tx.execute(select(names.c.name).where(names.c.name.is_not(None)).order_by(names.c.name)).scalars())
+
+
 def leads_by_readiness(tx: Transaction, source: str | None) -> dict[str, int]:
     """Return the number of leads by readiness rule; "" is not classified yet."""
     query = select(lead.c.readiness, func.count()).group_by(lead.c.readiness).order_by(lead.c.readiness)

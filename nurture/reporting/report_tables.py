@@ -8,10 +8,19 @@ from nurture.reporting.audit import AuditReport
 from nurture.reporting.measures.report import Figure, MeasureReport
 from nurture.reporting.sales import SalesReport
 from nurture.reporting.tracks import Funnel, GoalReport, LinkRow, StepReport, Week, Wins
-from nurture.reporting.wording import format_counts, format_hours, format_percent
+from nurture.reporting.wording import format_counts, format_hours, format_percent, pluralize
 
 STEP_COLUMNS: Final = ("step", "sent", "held", "here now", "clicked", "replied", "unsub.", "exited", "handed off")
-MEASURE_COLUMNS: Final = ("measure", "name", "share", "count", "not known", "median / 95 %", "beside", "last months, %")
+MEASURE_COLUMNS: Final = (
+    "measure",
+    "name",
+    "share",
+    "count",
+    "not known",
+    "median / 95 %",
+    "benchmark",
+    "last months, %",
+)
 
 
 class ReportTable(NamedTuple):
@@ -41,7 +50,9 @@ def funnel_table(found: Funnel) -> ReportTable:
         ("resting", sum(found.resting.values()), format_counts(found.resting)),
         ("closed", sum(found.closed.values()), format_counts(found.closed)),
     ]
-    return ReportTable("Funnel", ("leads", "count", "details"), rows, ("count",), [(row[0], row[1]) for row in rows])
+    return ReportTable(
+        "Leads by stage", ("leads", "count", "details"), rows, ("count",), [(row[0], row[1]) for row in rows]
+    )
 
 
 def step_tables(found: Sequence[StepReport]) -> list[ReportTable]:
@@ -87,9 +98,9 @@ def week_table(found: Sequence[Week]) -> ReportTable:
 def win_table(found: Wins) -> ReportTable:
     """Return when leads were won."""
     columns = ("days after first contact", "wins", "share", "amount")
-    rows = [(band.name, band.wins, f"{band.share:.0%}", band.amount) for band in found.bands]
+    rows = [(band.name, band.wins, f"{band.share:.0%}", f"{band.amount:,.0f}") for band in found.bands]
     return ReportTable(
-        f"{found.wins:,} wins", columns, rows, columns[1:], [(one.name, one.wins) for one in found.bands]
+        pluralize(found.wins, "win"), columns, rows, columns[1:], [(one.name, one.wins) for one in found.bands]
     )
 
 
@@ -101,7 +112,7 @@ def ledger_table(found: AuditReport) -> ReportTable:
         for each in (*found.by_source, found.total)
     ]
     columns = ("source", "leads", *kinds, "residual")
-    return ReportTable("The ledger", columns, rows, columns[1:])
+    return ReportTable("Leads by source and custodian", columns, rows, columns[1:])
 
 
 def measure_table(found: MeasureReport) -> ReportTable:
@@ -115,12 +126,14 @@ def measure_table(found: MeasureReport) -> ReportTable:
             f"{one.unknown:,}" if one.measure.unknown else "",
             describe_spread(one),
             one.measure.baseline or (f"target {one.measure.target}" if one.measure.target else ""),
-            " ".join(format_percent(month.part / month.whole)[:-2] for month in one.months[-3:] if month.whole),
+            ", ".join(format_percent(month.part / month.whole)[:-2] for month in one.months[-3:] if month.whole),
         )
         for one in found.figures
         if not one.measure.none
     ]
-    return ReportTable("Measures", MEASURE_COLUMNS, rows, ("share", "count", "not known", "last months, %"))
+    return ReportTable(
+        "Figures by requirement", MEASURE_COLUMNS, rows, ("share", "count", "not known", "last months, %")
+    )
 
 
 def describe_spread(one: Figure) -> str:
@@ -140,7 +153,7 @@ def measure_detail_tables(one: Figure) -> list[ReportTable]:
     ]
     tables = [
         ReportTable(
-            "By month",
+            "By month, in %",
             ("month", "share", "part", "whole", "not known"),
             months,
             ("share", "part", "whole", "not known"),
@@ -174,7 +187,7 @@ def _rates(found: SalesReport) -> ReportTable:
         (rate.name, format_percent(rate.share), f"{rate.count:,} of {rate.total:,}", rate.benchmark, rate.definition)
         for rate in found.rates
     ]
-    title = f"{found.handed_off:,} hand-offs, {found.still_open:,} of them still open"
+    title = f"{pluralize(found.handed_off, 'hand-off')}, {found.still_open:,} of them still open"
     return ReportTable(title, columns, rows, ("result", "count", "benchmark"))
 
 

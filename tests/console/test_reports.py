@@ -54,6 +54,28 @@ def test_a_measure_leads_to_the_people_behind_it(tab: Page) -> None:
     expect(tab).to_have_url(re.compile("/leads/[0-9]+$"))
 
 
+def test_a_report_is_chosen_from_what_there_is_and_leads_to_its_people(tab: Page, world: ConsoleWorld) -> None:
+    tab.goto("/reports/funnel")
+    tab.get_by_label("Source of the leads").select_option(index=1)
+    tab.get_by_role("button", name="Show").click()
+    expect(tab).to_have_url(re.compile("source="))
+    tab.get_by_role("link", name="on a track now").click()
+    expect(tab).to_have_url(re.compile(r"/leads\?custodian=track&source="))
+    expect(tab.get_by_role("link", name="Mia <b>Wong</b>")).to_be_visible()
+
+
+def test_a_manager_of_a_team_gets_the_figures_without_the_leads_and_reps_of_others(world: ConsoleWorld) -> None:
+    for login, listed in (("viewer", True), ("maya", False)):
+        path = "/reports/measures?row=R23&leads=missed"
+        assert (re.search("Lead [0-9]", world.wait_for(path, "R23", login)) is not None) == listed
+        assert (f"/leads/{world.ids['mia']}" in world.get(path, login).text) == listed
+        answer = world.get("/reports/measures/table.csv?row=R23&leads=missed&table=0", login)
+        assert answer.status_code == (200 if listed else 404)
+        reps = [world.get(f"/reports/sales/table.csv?table={at}", login).text for at in range(5)]
+        assert any(re.search("^ana,", text, re.MULTILINE) for text in reps)
+        assert any(re.search("^ben,", text, re.MULTILINE) for text in reps) == listed
+
+
 def test_a_choice_that_is_not_possible_is_named(tab: Page) -> None:
     tab.goto("/reports/measures?row=R0")
     expect(tab.get_by_role("alert")).to_contain_text("There is no measure 'R0'")

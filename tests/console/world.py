@@ -88,9 +88,9 @@ class ConsoleWorld:
         to = f"{self.url}/import/files"
         return httpx.post(to, content=content, params={"name": name}, cookies=cookies, headers=headers, timeout=60)
 
-    def wait_for(self, path: str, text: str) -> str:
+    def wait_for(self, path: str, text: str, login: str = "marketer") -> str:
         """Open a page until it contains *text*; return it."""
-        while text not in (found := self.get(path, "marketer").text):
+        while text not in (found := self.get(path, login).text):
             pass
         return found
 

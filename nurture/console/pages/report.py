@@ -1,7 +1,7 @@
 """Reports: funnel, tracks, emails, sales, measures and ledger, as charts and tables to print or to download."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -15,8 +15,10 @@ from nurture.console.reports import report_runs
 from nurture.console.reports.charts import Bar, bars
 from nurture.console.reports.report_runs import Run
 from nurture.console.view import View
+from nurture.domain.lead import Custodian
 from nurture.errors import NotFound
-from nurture.reporting.console.reports import REPORTS, Report, ReportKind
+from nurture.reporting.console.lead_list_queries import LeadFilter
+from nurture.reporting.console.reports import REPORTS, Report, ReportKind, limit_to_team, list_options
 
 _POLL_SECONDS: Final = 1.0
 _LABELS: Final = {
@@ -24,18 +26,27 @@ _LABELS: Final = {
     "track": "Track",
     "since": "First day",
     "until": "Last day",
-    "row": "Requirement or measure, such as R18",
+    "row": "Measure",
 }
-_DATES: Final = frozenset({"since", "until"})
+_FUNNEL: Final[Mapping[str, LeadFilter]] = {
+    "handed off": LeadFilter(did="handed_off"),
+    "on a track now": LeadFilter(custodian=Custodian.TRACK.value),
+    "in queues": LeadFilter(custodian=Custodian.QUEUE.value),
+    "resting": LeadFilter(custodian=Custodian.RESTING.value),
+    "closed": LeadFilter(custodian=Custodian.CLOSED.value),
+}
+"""Rows of the funnel that a list of leads shows."""
+
 _MAX_ROWS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPage:
-    """The kind of report, what the viewer chose, and its newest result."""
+    """The kind of report, what the viewer chose and may choose, and the newest result."""
 
     kind: ReportKind
     chosen: Mapping[str, str]
+    options: Mapping[str, Mapping[str, str]]
     run: Run
 
 
@@ -44,7 +55,10 @@ def _load(request: PageRequest) -> ReportPage:
     if kind is None:
         raise NotFound(f"There is no report {request.values['report'][:40]!r}.", f"There are {', '.join(REPORTS)}.")
     chosen = report_runs.choose(kind, request.values)
-    return ReportPage(kind, chosen, report_runs.run(request.ctx, kind, chosen, request.now))
+    run = report_runs.run(request.ctx, kind, chosen, request.now)
+    if isinstance(run.result, Report):
+        run.result = limit_to_team(run.result, request.user.reps)
+    return ReportPage(kind, chosen, list_options(request.ctx, kind), run)
 
 
 def _render(view: View, page: ReportPage) -> None:
@@ -76,9 +90,12 @@ def _draw_choices(page: ReportPage) -> None:
     with ui.element("form").classes("filters few").props("method=get") as form:
         form.props["action"] = addresses.of_report(page.kind.name)
         for name in page.kind.choices:
+            if name in page.options:
+                components.select(name, _LABELS[name], page.chosen.get(name, ""), page.options[name])
+                continue
             with components.block("field"):
                 components.write("label", _LABELS[name]).props["for"] = f"choice-{name}"
-                field = ui.element("input").props(f"type={'date' if name in _DATES else 'text'} maxlength=100")
+                field = ui.element("input").props("type=date")
                 field.props["id"], field.props["name"] = f"choice-{name}", name
                 field.props["value"] = page.chosen.get(name, "")
         components.write("button", "Show").props("type=submit")
@@ -95,8 +112,10 @@ def _draw_report(page: ReportPage, report: Report) -> None:
             if any(value for _, value in table.bars):
                 bars(table.title, [Bar(name, value) for name, value in table.bars])
             if table.rows:
+                source = page.chosen.get("source", "")
                 rows = [
-                    [_cell(name, cell) for name, cell in zip(table.columns, one, strict=True)] for one in table.rows
+                    [_cell(name, cell, source) for name, cell in zip(table.columns, one, strict=True)]
+                    for one in table.rows
                 ]
                 columns, right = ([one.capitalize() for one in names] for names in (table.columns, table.right))
                 components.table(columns, rows[:_MAX_ROWS], caption=table.title, right=right)
@@ -127,7 +146,7 @@ def _draw_drill_down(page: ReportPage, row: str) -> None:
             components.link("Next page", addresses.of_report("measures", **query))
 
 
-def _cell(column: str, value: object) -> Cell:
+def _cell(column: str, value: object, source: str) -> Cell:
     match value:
         case bool():
             return "yes" if value else "no"
@@ -139,6 +158,8 @@ def _cell(column: str, value: object) -> Cell:
             return f"{value:,.1f}"
         case int() if column == "lead":
             return Link(f"Lead {value}", addresses.of_lead(value))
+        case str() if column == "leads" and value in _FUNNEL:
+            return Link(value, addresses.of_leads(replace(_FUNNEL[value], source=source)))
         case str() if column == "measure":
             return Link(value, addresses.of_report("measures", row=value))
         case str() if column == "track":
@@ -149,4 +170,4 @@ def _cell(column: str, value: object) -> Cell:
             return str(value)
 
 
-PAGE: Final = Page("/reports/{report}", "Report", ALL_BUT_REPS, _load, _render)
+PAGE: Final = Page("/reports/{report}", "Reports", ALL_BUT_REPS, _load, _render)

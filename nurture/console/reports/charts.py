@@ -37,17 +37,13 @@ def bars(title: str, values: Sequence[Bar]) -> None:
     drawn = []
     for at, one in enumerate(values):
         for kind, value in (("bar", one.value), ("bar bad", one.bad)):
-            height = value / most * _HEIGHT
-            drawn.append(
-                Markup(
-                    '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
-                ).format(kind, at * place, _HEIGHT - height, place * (1 - _GAP), height, f"{one.name}: {value:,g}")
-            )
+            height, text = value / most * _HEIGHT, f"{one.name}: {_format(value)}"
+            drawn.append(_RECT.format(kind, at * place, _HEIGHT - height, place * (1 - _GAP), height, text))
     svg = Markup('<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>').format(
-        _WIDTH, _HEIGHT, f"{title}: at most {most:,g}", Markup("").join(drawn)
+        _WIDTH, _HEIGHT, f"{title}: at most {_format(most)}", Markup("").join(drawn)
     )
     legend = Markup('<div class="axis"><span>{}</span><span>{}</span><span>{}</span></div>').format(
-        values[0].name, f"at most {most:,g}", values[-1].name
+        values[0].name, f"at most {_format(most)}", values[-1].name
     )
     ui.html(svg + legend, sanitize=False).classes("chart")  # every value in it is escaped above
 
@@ -60,4 +56,8 @@ def _draw_rows(values: Sequence[Bar]) -> None:
                 components.write("span", one.name)
                 with components.block("stage-bar") as bar:
                     bar.style(f"--share: {one.value / most:.3f}")
-                components.write("span", f"{one.value:,g}", "number")
+                components.write("span", _format(one.value), "number")
+
+
+def _format(value: float) -> str:
+    return f"{value:,.1f}" if value % 1 else f"{value:,.0f}"

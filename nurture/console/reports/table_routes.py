@@ -8,13 +8,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from nurture.console import addresses
+from nurture.console.access import teams
 from nurture.console.access.guard import USER
 from nurture.console.access.sessions import User
 from nurture.console.access.sign_in import SiteDep
 from nurture.console.page import ALL_BUT_REPS
 from nurture.console.reports import report_runs
 from nurture.formats.csv_writer import CsvWriter
-from nurture.reporting.console.reports import REPORTS, Report
+from nurture.reporting.console.reports import REPORTS, Report, limit_to_team
 
 router: Final = APIRouter()
 
@@ -29,12 +30,19 @@ async def send_table(request: Request, site: SiteDep, name: str, table: int = 0)
     if kind is None:
         raise HTTPException(404)
     chosen = report_runs.choose(kind, request.query_params)
-    run = await site.in_thread(lambda: report_runs.run(site.ctx, kind, chosen, site.clock.now()))
-    if not isinstance(run.result, Report):
+
+    def read() -> Report | None:
+        run = report_runs.run(site.ctx, kind, chosen, site.clock.now())
+        with site.database.read() as tx:
+            reps = teams.with_team(site.ctx, tx, user).reps
+        return limit_to_team(run.result, reps) if isinstance(run.result, Report) else None
+
+    report = await site.in_thread(read)
+    if report is None:
         return RedirectResponse(addresses.of_report(name, **chosen), 303)
-    if not 0 <= table < len(run.result.tables):
+    if not 0 <= table < len(report.tables):
         raise HTTPException(404)
-    found, text = run.result.tables[table], StringIO(newline="")
+    found, text = report.tables[table], StringIO(newline="")
     writer = CsvWriter(text)
     writer.write_row(found.columns)
     writer.write_rows(found.rows)

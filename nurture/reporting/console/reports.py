@@ -1,14 +1,15 @@
 """The reports that the console shows, each as tables from the functions behind `nurture reports`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
 
 from nurture.errors import InvalidState
-from nurture.reporting import report_tables
+from nurture.reporting import queries, report_tables
 from nurture.reporting.audit import run_audit
 from nurture.reporting.measures import report as measure_report
+from nurture.reporting.measures.definitions import load_measures
 from nurture.reporting.report_tables import ReportTable
 from nurture.reporting.sales import report_sales
 from nurture.reporting.tracks import (
@@ -47,8 +48,39 @@ class ReportKind:
     hidden: tuple[str, ...] = ()
 
 
+def list_options(ctx: AppContext, kind: ReportKind) -> Mapping[str, Mapping[str, str]]:
+    """Return what a viewer may choose, by choice: the text of each value."""
+    found: dict[str, Mapping[str, str]] = {}
+    if "row" in kind.choices:
+        found["row"] = {one.id: f"{one.id} {one.name}" for one in load_measures().values() if not one.none}
+    with ctx.database.read() as tx:
+        if "source" in kind.choices:
+            found["source"] = {one: one for one in queries.list_sources(tx) if one}
+        if "track" in kind.choices:
+            definitions = ctx.definitions.find_current(tx)
+            found["track"] = {one: one for one in sorted(definitions.programs)} if definitions is not None else {}
+    return found
+
+
+def limit_to_team(report: Report, reps: Collection[str] | None) -> Report:
+    """Return the report without the rows of other reps, and without leads, for whoever sees the team *reps* alone."""
+    if reps is None:
+        return report
+    tables, notes = [], [*report.notes]
+    for table in report.tables:
+        if "lead" in table.columns:
+            notes.append("The leads behind this figure are not of your team alone, so it names none of them to you.")
+        elif "rep" in table.columns:
+            at = table.columns.index("rep")
+            tables.append(table._replace(rows=[row for row in table.rows if row[at] in reps]))
+        else:
+            tables.append(table)
+    return replace(report, tables=tables, notes=notes)
+
+
 def _funnel(ctx: AppContext, _now: datetime, values: Values) -> Report:
-    return Report([report_tables.funnel_table(report_funnel(ctx, values.get("source")))])
+    note = "“Enrolled” counts a lead once for each track that it was on; a lead can be offered several times."
+    return Report([report_tables.funnel_table(report_funnel(ctx, values.get("source")))], [note])
 
 
 def _tracks(ctx: AppContext, _now: datetime, _values: Values) -> Report:

@@ -9,6 +9,7 @@ from nurture.console.view import View
 from nurture.reporting.console.calendar import Calendar, CalendarDay, Sample, load_calendar
 from nurture.reporting.wording import pluralize
 
+_CAUSES_SHOWN: Final = 2
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -35,7 +36,7 @@ def _render(_view: View, calendar: Calendar) -> None:
             moved = [
                 (components.Link(format_day(day), addresses.of_day(day)), count, text) for day, text, count in moves
             ]
-            components.table(("Day", "Emails", "Why"), moved, caption="Moved emails", right=("Emails",))
+            components.table(("Moved to", "Emails", "Why"), moved, caption="Moved emails", right=("Emails",))
     with components.card("Hand-offs against the capacity of the reps"):
         rows = [
             (components.Link(format_day(one.day), addresses.of_day(one.day)), one.hand_offs, one.capacity, _judge(one))
@@ -43,7 +44,7 @@ def _render(_view: View, calendar: Calendar) -> None:
             if one.hand_offs
         ]
         if rows:
-            columns = ("Day", "Hand-offs", "Reps take", "")
+            columns = ("Day", "Hand-offs", "Reps take", "Note")
             components.table(columns, rows, caption="Hand-offs", right=("Hand-offs", "Reps take"))
         else:
             components.empty("No track hands a lead over by itself in these days; clicks and replies bring others.")
@@ -85,8 +86,10 @@ def _draw_day(one: CalendarDay) -> None:
                     components.write("li", f"{count:,} {track}")
         if one.planned:
             components.paragraph(f"{one.planned:,} planned already", "soft small")
-        if moved := one.moved.total():
-            components.paragraph(f"{moved:,} moved here", "small")
+        for cause, count in one.moved.most_common(_CAUSES_SHOWN):
+            components.paragraph(f"{count:,} moved here: {cause}", "small")
+        if len(one.moved) > _CAUSES_SHOWN:
+            components.paragraph("and more for other reasons", "soft small")
         for entry in one.starting:
             state = "" if entry.released_by else " (not released)"
             components.paragraph(f"Broadcast {entry.name}{state}", "small")

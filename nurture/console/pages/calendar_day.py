@@ -54,7 +54,7 @@ def _render(_view: View, page: DayPage) -> None:
             ]
             components.table(("Track", "Email", "Emails"), emails, caption="Emails", right=("Emails",))
         for text, count in day.moved.most_common():
-            components.paragraph(f"{count:,} {text}.")
+            components.paragraph(f"{count:,} moved to this day: {text}.")
         if day.hand_offs:
             components.paragraph(f"{pluralize(day.hand_offs, 'hand-off')}; the reps take {day.capacity:,} on this day.")
     with components.card("People"):

@@ -37,7 +37,9 @@ MAX_FORECAST: Final = 500
 """How many leads are forecast for a page; see `Sample`."""
 
 MAX_LISTED: Final = 100
-_MOVED: Final = re.compile(r"moved to [^;]+")
+_MOVED: Final = re.compile(r"moved to [^:;]+: ([^;]+)")
+"""How the planner says to which day it moves an email, and why."""
+
 _HOLIDAY: Final = "a public holiday"
 """How the planner names the holiday that moves an email; the calendar says whose it is."""
 
@@ -74,7 +76,7 @@ class BroadcastDay:
 
 @dataclass(slots=True)
 class CalendarDay:
-    """One day: emails by track, what is moved to it and why, hand-offs, and how many leads reps take (*capacity*).
+    """One day: emails by track, those moved to it by cause, hand-offs, and how many leads reps take (*capacity*).
 
     *planned* counts the emails of this UTC day that are in the outbox already. *holidays* are countries of leads.
     """
@@ -213,14 +215,18 @@ def _count(days: Mapping[date, CalendarDay], found: _Forecasts, definitions: Def
     moved: dict[date, Counter[str]] = defaultdict(Counter)
     hand_offs: Counter[date] = Counter()
     for lead, country, forecast in found:
+        sent = set()
         for event in forecast.events:
             day = _local_day(lead, event.at, event.track, definitions)
             if event.what == EMAIL:
                 emails[day][event.track] += 1
+                sent.add((day, event.track))
             elif _is_shown(event.what, event.name):
                 hand_offs[day] += 1
         for move in forecast.moves:
-            moved[_local_day(lead, move.at, move.track, definitions)][_name_holiday(move.text, country)] += 1
+            day, cause = _local_day(lead, move.at, move.track, definitions), _MOVED.search(move.text)
+            if cause is not None and (day, move.track) in sent:  # the lead may be handed off before
+                moved[day][_name_holiday(cause[1], country)] += 1
     for day, entry in days.items():
         for counts, into in ((emails[day], entry.emails), (moved[day], entry.moved)):
             into.update({key: round(count * sample.factor) for key, count in counts.items()})
@@ -232,7 +238,7 @@ def _add_waiting_moves(days: Mapping[date, CalendarDay], tx: Transaction) -> Non
     for one in calendar_queries.count_moved(tx):
         entry, found = days.get(one.day), _MOVED.search(one.next_action)
         if entry is not None and found is not None:
-            entry.moved[_name_holiday(found[0], one.country)] += one.emails
+            entry.moved[_name_holiday(found[1], one.country)] += one.emails
 
 
 def _name_holiday(text: str, country: str) -> str:

@@ -21,6 +21,7 @@ from nurture.journey.delivery.circuit_breakers import DomainStatus
 from nurture.journey.delivery.unknown import PendingResolution
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.reporting.console.deliverability import DAYS, MAX_UNKNOWN, Deliverability, load_deliverability
+from nurture.reporting.console.deliverability_queries import MAX_OVERDUE
 from nurture.runtime import quarantine
 
 _MAX_FOUND: Final = 20
@@ -188,13 +189,24 @@ def _draw_suppressions(view: View, page: DeliverabilityPage) -> None:
 
 
 def _draw_events(found: Deliverability) -> None:
-    with components.card("Reports from the provider"):
+    with components.card("Provider and webhooks"):
+        sending = found.sending
+        if sending.oldest is not None:
+            with components.block("notice warning", "p"):
+                many = f"{sending.overdue:,}{' or more' if sending.overdue == MAX_OVERDUE else ''}"
+                components.write("span", f"{many} emails had to go out more than an hour ago, the first ")
+                components.time(sending.oldest)
+                components.write("span", ". Stops, pauses and limits hold them, or no run sends.")
         if found.failed_batches:
             text = (
                 f"{found.failed_batches:,} batches of events could not be applied; they are tried again in every run."
             )
             components.notice(text, "warning")
         rows: list[tuple[Cell, ...]] = [
+            (
+                f"Email accepted by {sending.provider}" if sending.provider else "Email accepted",
+                _time(sending.last_accepted),
+            ),
             (
                 f"Events of {found.events.provider}" if found.events.provider else "Events",
                 _time(found.events.last_event),
@@ -203,7 +215,7 @@ def _draw_events(found: Deliverability) -> None:
         ]
         components.table(("What", "The last one"), rows, caption="Last events")
         components.paragraph("Bounces and complaints come as events. Without events they are not known.", "soft after")
-        components.link("What needs somebody", "/")
+        components.link("What else needs somebody", "/")
 
 
 def _time(at: datetime | None) -> Cell:

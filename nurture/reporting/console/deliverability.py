@@ -12,12 +12,14 @@ from nurture.journey.delivery.circuit_breakers import DeliverabilityStatus
 from nurture.journey.delivery.unknown import PendingResolution
 from nurture.journey.engagement import provider_event_queries
 from nurture.reporting.console import deliverability_queries
-from nurture.reporting.console.deliverability_queries import EventHealth
+from nurture.reporting.console.deliverability_queries import EventHealth, SendingHealth
 from nurture.reporting.console.today_queries import count_measures
 from nurture.runtime.context import AppContext
 
 DAYS: Final = 30
 MAX_UNKNOWN: Final = 50
+OVERDUE_AFTER: Final = timedelta(hours=1)
+"""How long after its time an email counts as overdue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Deliverability:
     unknown_count: int
     opt_outs: Mapping[str, tuple[int, int]]
     events: EventHealth
+    sending: SendingHealth
     failed_batches: int
 
 
@@ -54,6 +57,7 @@ def load_deliverability(ctx: AppContext, now: datetime) -> Deliverability:
         days = _load_days(tx, since, today)
         opt_outs = deliverability_queries.count_opt_outs(tx, now - timedelta(days=DAYS))
         events = deliverability_queries.load_event_health(tx)
+        sending = deliverability_queries.load_sending_health(tx, now - OVERDUE_AFTER)
         failed, _ = provider_event_queries.count_failed(tx)
         unknown_count = queries.count_unknown(tx)
     return Deliverability(
@@ -63,6 +67,7 @@ def load_deliverability(ctx: AppContext, now: datetime) -> Deliverability:
         unknown_count,
         opt_outs,
         events,
+        sending,
         failed,
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import case, func, select
 
@@ -12,6 +12,10 @@ from nurture.db.tables.delivery import IS_REFUSED, message
 from nurture.db.tables.inbound import raw_batch, reply
 from nurture.db.transaction import Transaction
 
+MAX_OVERDUE: Final = 10_000
+_RECENT: Final = 100_000
+"""Among how many of the newest messages the last accepted one is looked for."""
+
 
 class EventHealth(NamedTuple):
     """When the provider last sent events, which provider that was, and when the last reply was received."""
@@ -19,6 +23,31 @@ class EventHealth(NamedTuple):
     provider: str
     last_event: datetime | None
     last_reply: datetime | None
+
+
+class SendingHealth(NamedTuple):
+    """The provider that accepted the last email, when, and how many emails are overdue since the oldest one's time.
+
+    At most MAX_OVERDUE are counted.
+    """
+
+    provider: str
+    last_accepted: datetime | None
+    overdue: int
+    oldest: datetime | None
+
+
+def load_sending_health(tx: Transaction, due_before: datetime) -> SendingHealth:
+    """Return whether email goes out: *due_before* is when those had to be sent that are overdue now."""
+    one = message.c
+    newest = select(func.max(one.id)).scalar_subquery()
+    recent = (one.id > newest - _RECENT, one.accepted_at.is_not(None))
+    last = select(one.provider, one.accepted_at).where(*recent).order_by(one.id.desc()).limit(1)
+    accepted = tx.execute(last).one_or_none()
+    due = select(one.send_at).where(one.state == "planned", one.send_at < due_before).order_by(one.send_at)
+    found = due.limit(MAX_OVERDUE).subquery()
+    overdue, oldest = tx.execute(select(func.count(), func.min(found.c.send_at))).one()
+    return SendingHealth((accepted[0] if accepted else "") or "", accepted[1] if accepted else None, overdue, oldest)
 
 
 def count_refused(tx: Transaction, since: datetime) -> Mapping[tuple[date, str], int]:

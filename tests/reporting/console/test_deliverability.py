@@ -31,6 +31,13 @@ def test_days_count_what_was_sent_bounced_and_complained_about(ctx: AppContext) 
     found = load_deliverability(ctx, START + timedelta(hours=3))
     assert len(found.days) == DAYS
     assert found.days[-1] == DeliveryDay(START.date(), 3, 1, 1)
+    assert (found.sending.provider, found.sending.last_accepted) == (ctx.provider.name, START + timedelta(hours=2))
+    assert (found.sending.overdue, found.sending.oldest) == (0, None)
+    with ctx.database.write() as tx:
+        tx.exec_driver_sql(f"UPDATE message SET state = 'planned' WHERE id = {ids[2]}")
+    late = load_deliverability(ctx, START + timedelta(days=9)).sending
+    assert late.overdue == 1
+    assert late.oldest is not None
     suppression.suppress(ctx, ["x@people.example"], START)
     assert load_deliverability(ctx, START + timedelta(hours=3)).opt_outs["admin"] == (1, 1)
 

@@ -99,7 +99,7 @@ def expect(program: Program, view: LeadView, times: Times, now: datetime) -> Exp
     at = max(send.at, held[1]) if held is not None else send.at
     if at == times.send_at:
         return Expectation(at) if at <= times.expires_at else Expectation(None, "the send window")
-    cause = held[0] if held is not None and at > send.at else name_cause(send, "the lead is paused")
+    cause = held[0] if held is not None and at > send.at else name_cause(send, lead.paused_until, times.expires_at)
     return Expectation(at if at <= times.expires_at else None, cause)
 
 

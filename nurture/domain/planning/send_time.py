@@ -12,6 +12,8 @@ from nurture.domain.planning.decision import HoldReason
 from nurture.domain.planning.frequency_cap import CountedEmail, FrequencyCap, format_span, latest_release
 from nurture.domain.planning.program import Program, draw
 
+PAUSED: Final = "the lead is paused"
+
 _MINUTE: Final = timedelta(minutes=1)
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -114,10 +116,12 @@ def describe_move(
     return f"moved to {format_day(send.at, zone, now)}: {why}"
 
 
-def name_cause(send: SendTime, otherwise: str) -> str:
-    """Return what an email waits for last, without days: a cap, or the send window; *otherwise* if neither."""
+def name_cause(send: SendTime, paused_until: datetime | None, expires_at: datetime) -> str:
+    """Return what an email waits for last, without days: a pause beyond its time, a cap, or the send window."""
+    if paused_until is not None and paused_until > expires_at:
+        return PAUSED
     caused = [str(one.cause) for one in send.moves if one.cause is not None]
-    return caused[-1] if caused else "the send window" if send.moves else otherwise
+    return caused[-1] if caused else "the send window" if send.moves else PAUSED
 
 
 def format_day(at: datetime, zone: str, now: datetime) -> str:

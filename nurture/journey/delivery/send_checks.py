@@ -16,7 +16,7 @@ from nurture.domain.delivery.stops import STOP_REVIEW_INTERVAL, find_stop
 from nurture.domain.lead import Lead
 from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.domain.planning.program import Email, Program
-from nurture.domain.planning.send_time import describe_move, earliest_send_time, name_cause
+from nurture.domain.planning.send_time import PAUSED, describe_move, earliest_send_time, name_cause
 from nurture.domain.planning.touch_timing import DateLimits, find_date_limits
 from nurture.errors import NurtureError
 from nurture.journey.delivery import queries as sent_mail
@@ -362,8 +362,8 @@ def _find_delay(
     if send.at <= now:
         return None
     if message.kind == BROADCAST and send.at > message.expires_at:
-        return name_cause(send, "the lead is paused"), send.at
-    move = describe_move(send, now, program, message.zone, holidays, now, otherwise="the lead is paused")
+        return name_cause(send, message.paused_until, message.expires_at), send.at
+    move = describe_move(send, now, program, message.zone, holidays, now, otherwise=PAUSED)
     return move or "held for its send window or a frequency cap", send.at
 
 

@@ -5,6 +5,11 @@
   const otherYear = new Intl.DateTimeFormat(undefined, { ...parts, year: "numeric" });
   const now = () => new Date(document.querySelector(".practice time")?.dateTime ?? Date.now());
   const localize = (root) => {
+    const zone = root.querySelector(".zone:not([data-local])");
+    if (zone) {
+      zone.dataset.local = "";
+      zone.textContent = `Times are those of ${thisYear.resolvedOptions().timeZone}.`;
+    }
     for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
       time.dataset.local = "";
       time.title = time.textContent;
@@ -20,6 +25,32 @@
     if (answer?.type === "opaqueredirect") location.reload();
   }, 2000);
   new MutationObserver(() => localize(document)).observe(document, { childList: true, subtree: true });
+})();
+
+// Draw the arrows between the tracks of a sheet; each track says in words where it leads, too.
+(() => {
+  const path = (sheet, from, to) => {
+    const origin = sheet.getBoundingClientRect();
+    const [a, b] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
+    const ahead = b.left >= a.right;
+    const [x, y] = [(ahead ? a.right : a.left) - origin.left, a.top + a.height / 2 - origin.top];
+    const [u, v] = [b.left - 8 - origin.left, b.top + b.height / 2 - origin.top];
+    const bend = ahead ? (u - x) / 2 : -40;
+    return `<path d="M${x} ${y} C${x + bend} ${y} ${u - Math.abs(bend)} ${v} ${u} ${v}" marker-end="url(#arrow)"/>`;
+  };
+  const draw = () => {
+    for (const sheet of document.querySelectorAll(".sheet:not(.of-1):not(:has(> svg))")) {
+      const tracks = [...sheet.querySelectorAll("[data-track]")];
+      const drawn = tracks.flatMap((from) => from.dataset.to.split(" ")
+        .map((name) => tracks.find((one) => one !== from && one.dataset.track === name))
+        .filter(Boolean).map((to) => path(sheet, from, to)));
+      const head = '<marker id="arrow" viewBox="0 0 8 8" refX="1" refY="4" markerWidth="8" markerHeight="8" ' +
+        'orient="auto"><path d="M0 0 8 4 0 8z"/></marker>';
+      sheet.insertAdjacentHTML("beforeend", `<svg class="ways-between" aria-hidden="true">${head}${drawn.join("")}</svg>`);
+    }
+  };
+  new MutationObserver(draw).observe(document, { childList: true, subtree: true });
+  addEventListener("resize", () => document.querySelectorAll(".ways-between").forEach((one) => one.remove()));
 })();
 
 // Send a chosen file as the body of a request, so that the server can write it while it arrives.

@@ -76,7 +76,9 @@ def draw(title: str, user: User, pages: Pages, path: str, theme: str, *, is_prac
     with ui.element("main").props("id=content tabindex=-1"):
         components.heading(title, 1)
         status = ui.element("div").classes("status").props("role=status")
-        return Places(ui.element("div").classes("content"), status, clock)
+        places = Places(ui.element("div").classes("content"), status, clock)
+        components.paragraph("Times are those of UTC.", "zone soft")
+        return places
 
 
 def draw_clock(now: datetime) -> None:

@@ -164,6 +164,7 @@ def test_a_sales_manager_sees_the_leads_of_the_own_team(world: ConsoleWorld) -> 
 
 def test_the_map_of_a_track_leads_from_a_step_to_its_people_and_its_email(tab: Page) -> None:
     tab.goto("/tracks")
+    expect(tab.locator(".ways-between > path")).to_have_count(1)
     tab.locator(".tile").get_by_role("link", name="welcome", exact=True).first.click()
     hello = tab.locator(".step.email").first
     expect(hello).to_contain_text("Hello")

@@ -37,9 +37,12 @@ def _render(view: View, sheet: TrackSheet) -> None:
         arrows[one.source].append(one)
         entering[one.target].append(one)
     draw_worst(sheet.worst, sheet.since)
-    with components.block("sheet"):
-        for tile in sheet.tracks:
-            _draw_tile(tile, sheet.since, arrows[tile.name], entering[tile.name])
+    tiles = {tile.name: tile for tile in sheet.tracks}
+    with components.block(f"sheet of-{len(sheet.columns)}"):
+        for column in sheet.columns:
+            with components.block("sheet-column"):
+                for name in column:
+                    _draw_tile(tiles[name], sheet.since, arrows[name], entering[name])
 
 
 def draw_worst(worst: Loss | None, since: date) -> None:
@@ -72,7 +75,9 @@ def draw_periods(address: str, days: int, label: str = "Period") -> None:
 
 
 def _draw_tile(tile: TrackTile, since: date, leaving: list[Arrow], entering: list[Arrow]) -> None:
-    with components.card(classes=f"tile level-{tile.counts.level}"):
+    with components.card(classes=f"tile level-{tile.counts.level}") as card:
+        card.props["data-track"] = tile.name
+        card.props["data-to"] = " ".join(one.target for one in leaving)
         with components.block("tile-head"):
             components.link(tile.name, addresses.of_track(tile.name), "tile-name")
             if tile.stopped:

@@ -1,6 +1,6 @@
 """The pages of tracks: all tracks on a sheet with the arrows between them, and one track as a map of its steps."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -20,6 +20,7 @@ from nurture.runtime.context import AppContext
 PERIODS: Final = (7, 30, 90)
 """The periods between which a page switches, in days."""
 
+_MAX_COLUMNS: Final = 3
 _USUAL: Final = timedelta(days=28)
 _WEEK: Final = timedelta(days=7)
 
@@ -109,11 +110,15 @@ class TrackTile:
 
 @dataclass(frozen=True, slots=True)
 class TrackSheet:
-    """All published tracks, the highest priority first, and the arrows between them."""
+    """All published tracks, the highest priority first, and the arrows between them.
+
+    *columns* has the names of the tracks from left to right: most arrows lead to a column further right.
+    """
 
     since: date
     tracks: tuple[TrackTile, ...]
     arrows: tuple[Arrow, ...]
+    columns: tuple[tuple[str, ...], ...]
     worst: Loss | None
     """None if no step lost anybody."""
 
@@ -144,7 +149,18 @@ def load_track_sheet(ctx: AppContext, tx: Transaction, now: datetime, days: int 
     ordered = sorted(programs.values(), key=lambda one: (-one.priority, one.track))
     tiles = tuple(_tile(one, stops.get(one.track, ""), counts) for one in ordered)
     arrows = tuple(arrow for one in ordered for arrow in _arrows(one, programs))
-    return TrackSheet(since, tiles, arrows, _find_worst(counts))
+    columns = _arrange([one.track for one in ordered], arrows)
+    return TrackSheet(since, tiles, arrows, columns, _find_worst(counts))
+
+
+def _arrange(tracks: Sequence[str], arrows: Iterable[Arrow]) -> tuple[tuple[str, ...], ...]:
+    between = [one for one in arrows if one.target and one.target != one.source]
+    place = dict.fromkeys(tracks, 0)
+    for _ in range(_MAX_COLUMNS - 1):
+        for one in between:
+            place[one.target] = max(place[one.target], min(place[one.source] + 1, _MAX_COLUMNS - 1))
+    columns = (tuple(name for name in tracks if place[name] == at) for at in range(_MAX_COLUMNS))
+    return tuple(column for column in columns if column)
 
 
 def load_track_map(

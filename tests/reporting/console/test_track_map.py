@@ -134,6 +134,7 @@ def test_the_sheet_shows_all_tracks_and_the_arrows_between_them(ctx: AppContext)
         Arrow("welcome", "keep", "at the end"),
         Arrow("keep", "", "at the end: close as unreachable (keep has no more steps)"),
     )
+    assert sheet.columns == (("welcome",), ("keep",))
 
 
 def test_a_version_shows_its_own_steps_and_what_happened_on_those_that_are_gone(ctx: AppContext) -> None:

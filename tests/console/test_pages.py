@@ -95,10 +95,10 @@ def test_a_search_finds_a_person_from_every_page_and_says_when_there_is_none(tab
 def test_a_filter_is_an_address_and_can_be_taken_away(tab: Page) -> None:
     tab.goto("/leads?track=welcome")
     expect(tab.get_by_text("1 lead, the newest first")).to_be_visible()
-    tab.get_by_label("Name, company or field").fill("mia")
+    tab.get_by_label("Search for").fill("mia")
     tab.get_by_role("button", name="Filter", exact=True).click()
     expect(tab).to_have_url(re.compile("find=mia.*on=welcome"))
-    tab.get_by_label("Name, company or field").fill("")
+    tab.get_by_label("Search for").fill("")
     tab.get_by_role("button", name="Filter", exact=True).click()
     tab.get_by_role("link", name="Remove the filter: on track welcome").click()
     expect(tab).to_have_url(re.compile("/leads$"))

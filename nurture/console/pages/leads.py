@@ -159,7 +159,7 @@ def _draw_saved(view: View, page: LeadListPage) -> None:
 
 def _draw_filters(chosen: LeadFilter, choices: Choices) -> None:
     with ui.element("form").classes("filters").props("action=/leads method=get"):
-        _draw_field("find", "Name, company or field", chosen.text)
+        _draw_field("find", "Search for", chosen.text, "Name or title:head")
         components.select("custodian", "Where", chosen.custodian, {kind.value: label for kind, label in _WHERE.items()})
         _draw_track(chosen, choices.tracks)
         components.select("did", "Did", chosen.did, _DID)

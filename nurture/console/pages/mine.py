@@ -42,7 +42,8 @@ def _render_cards(view: View, mine: MyLeads, title: str, cards: Sequence[LeadCar
             with components.block("row"):
                 with components.block("who"):
                     components.link(one.name or f"Lead {one.lead_id}", f"/leads/{one.lead_id}")
-                    about = ", ".join(part for part in (one.company, one.summary, one.due) if part)
+                    due = f"due {one.due}" if one.due else ""
+                    about = " · ".join(part for part in (one.company, one.summary, due) if part)
                     components.paragraph(about, "soft")
                 with components.block("buttons"):
                     _render_buttons(view, mine, one)

@@ -75,10 +75,14 @@ def test_today_lists_what_needs_somebody_with_its_button(tab: Page) -> None:
     expect(tab.get_by_role("link", name="Kim Poe")).to_be_visible()
 
 
-def test_today_names_what_is_changed_in_the_folder_and_not_published(tab: Page) -> None:
+def test_today_names_what_is_changed_in_the_folder_and_not_published(tab: Page, world: ConsoleWorld) -> None:
+    news = world.ctx.templates / "tracks/keep/01-news.md"
+    published = news.read_text("utf-8")
+    news.write_text(published.replace("News", "More news", 1), "utf-8")
     tab.goto("/")
-    task = tab.locator(".task", has_text="changed, not published")
-    expect(task).to_contain_text("keep-warm")
+    task = tab.locator(".task", has_text="1 definition changed, not published")
+    expect(task).to_contain_text("keep")
+    news.write_text(published, "utf-8")
     expect(task.get_by_role("link", name="Look at the changes")).to_have_attribute("href", "/changes")
 
 

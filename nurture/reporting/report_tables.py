@@ -143,13 +143,13 @@ def describe_spread(one: Figure) -> str:
 
 def measure_detail_tables(one: Figure) -> list[ReportTable]:
     """Return the months and the groups of a figure."""
-
-    def share(part: int, whole: int) -> str:
-        return format_percent(part / whole if whole else None)
-
-    months = [(month.month, share(month.part, month.whole), *month[1:]) for month in one.months]
+    months = [
+        (month.month, format_percent(month.part / month.whole if month.whole else None), *month[1:])
+        for month in one.months
+    ]
     groups = [
-        (group.name or "-", share(group.part, group.whole), group.part, group.whole, group.mean) for group in one.groups
+        (group.name or "-", format_percent(one.share_of(group)), group.part, group.whole, group.mean)
+        for group in one.groups
     ]
     tables = [
         ReportTable(

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-_NOT_COUNTED: Final = ("version", "name", "baseline", "target", "source", "none")
+_NOT_COUNTED: Final = ("version", "name", "baseline", "target", "source", "none", "divides_part")
 """What stands beside a figure, and does not decide it."""
 
 _MEASURES: Final = Path(__file__).with_name("measures.yaml")
@@ -21,7 +21,7 @@ class Measure:
 
     *whole*, *part* and *unknown* are conditions on the columns of *facts*. *value* is what the percentiles are of, in
     *unit*; *by* is what it is also counted by. *special* names a function that adds rows or counts. A measure with
-    *none* has no figure, for this reason.
+    *none* has no figure, for this reason. With *divides_part* the groups are of the part alone.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Measure:
     target: str = ""
     source: str = ""
     none: str = ""
+    divides_part: bool = False
     version: int = 1
 
 

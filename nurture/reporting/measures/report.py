@@ -48,6 +48,11 @@ class Figure:
         """Return part / whole, None if the whole is 0."""
         return self.part / self.whole if self.whole else None
 
+    def share_of(self, group: GroupCount) -> float | None:
+        """Return the share of a group in itself; in the whole if the groups are of the part alone."""
+        whole = self.whole if self.measure.divides_part else group.whole
+        return group.part / whole if whole else None
+
 
 @dataclass(frozen=True, slots=True)
 class MeasureReport:

@@ -31,10 +31,17 @@ class Trend:
 
 def render_measures_page(found: MeasureReport) -> str:
     """Return the page as HTML."""
-    shown = [(one, _trend(one.months)) for one in found.figures if not one.measure.none]
-    without = [one for one in found.figures if one.measure.none]
+    counted = [one for one in found.figures if not one.measure.none]
+    shown = [one for one in counted if one.whole or one.notes]
     return Templates().render(
-        "measures.html", at=found.at, figures=shown, without=without, width=WIDTH, height=HEIGHT, unit=_spread
+        "measures.html",
+        at=found.at,
+        figures=[(one, _trend(one.months)) for one in shown],
+        empty=[one for one in counted if one not in shown],
+        without=[one for one in found.figures if one.measure.none],
+        width=WIDTH,
+        height=HEIGHT,
+        unit=_spread,
     )
 
 

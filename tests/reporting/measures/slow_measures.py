@@ -220,10 +220,12 @@ class SlowMeasures:
             arrived = one.source == "import" and one.recorded_at == self.leads[one.lead_id].created_at
             if one.closing == "won" and not arrived:
                 first[one.lead_id] = min(first.get(one.lead_id, one.happened_at), one.happened_at)
-        days = [(at - self.leads[id_].first_contact_at) / DAY for id_, at in first.items()]
+        known = {id_: self.leads[id_].first_contact_at for id_ in first}
+        old = [id_ for id_, since in known.items() if (self.now.date() - since.date()).days >= 365]
+        days = [(first[id_] - known[id_]) / DAY for id_ in old]
 
         def between(least: float, most: float) -> Count:
-            return sum(least < one <= most for one in days), len(days), 0
+            return sum(least < one <= most for one in days), len(days), len(known) - len(old)
 
         return {
             "R46": between(91, 1e9),

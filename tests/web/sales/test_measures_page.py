@@ -40,3 +40,15 @@ def test_groups_percentiles_and_reasons_are_shown_and_names_are_escaped() -> Non
     assert "&lt;b&gt;web" in page
     assert "median 2.0, 95 % within 30.0 hours" in page
     assert known["R66"].none in page.replace("&#39;", "'")
+
+
+def test_groups_of_the_part_have_shares_of_the_whole() -> None:
+    groups = (GroupCount("dach", 1, 1, None), GroupCount("nordics", 2, 2, None))
+    page = _page(Figure(load_measures()["R12"], 3, 4, 0, (), groups))
+    assert re.findall(r"<td>(\S+)\s%</td>", page) == ["25.0", "50.0"]
+
+
+def test_a_measure_of_nothing_is_listed_without_a_bar() -> None:
+    page = _page(Figure(load_measures()["R8-page"], 0, 0, 98))
+    assert 'class="scale"' not in page
+    assert "R8-page Routable on arrival by landing page (98 not known): The same by" in page

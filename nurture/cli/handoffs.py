@@ -12,6 +12,8 @@ from nurture.cli.output import JsonOption, print_result, print_table
 from nurture.clock import parse_time
 from nurture.domain.lead import MAX_REST, Closing, full_name
 from nurture.errors import InvalidState, NotFound
+from nurture.formats.numbers import read_amount
+from nurture.formats.rejected_rows import InvalidCell
 from nurture.journey.handoff import responses
 from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
 from nurture.journey.handoff.waiting.lists import load_waiting
@@ -81,7 +83,7 @@ def reject(
 def close(
     lead: LeadArgument,
     closing: Annotated[Closing, typer.Argument(help="How it ended.")],
-    amount: Annotated[float | None, typer.Option(help="The value of the sale, if won.")] = None,
+    amount: Annotated[str | None, typer.Option(help="The value of the sale, if won, such as 12000.50.")] = None,
     on: Annotated[str | None, typer.Option(help="When it ended (ISO, UTC); default now.")] = None,
     reason: Annotated[str, typer.Option(help="Why it ended. Required for lost and discarded.")] = "",
     again_on: Annotated[
@@ -96,13 +98,21 @@ def close(
         at = parse_time(on) if on else None
         now = app.clock.now()
         again_at = _parse_again_on(again_on, closing, now) if again_on else None
-        outcome = outcomes.OutcomeReport(lead_id, closing, at, amount, reason, again_at=again_at)
+        value = _parse_amount(amount) if amount else None
+        outcome = outcomes.OutcomeReport(lead_id, closing, at, value, reason, again_at=again_at)
         verdict = outcomes.close_lead(app.ctx, outcome, "cli", now)
     rest = f" It rests until {again_at:%Y-%m-%d}." if again_at else ""
     text = f"Lead {lead_id} is closed as {closing.value}.{rest}"
     if verdict in ("known", "same"):
         text = f"Lead {lead_id} was already closed as {closing.value} like that; nothing was changed."
     print_result({"lead": lead_id, "closed": closing.value, "verdict": verdict}, text, json=json)
+
+
+def _parse_amount(text: str) -> float:
+    try:
+        return read_amount(text)
+    except InvalidCell as error:
+        raise InvalidState(f"--amount: {error.reason}. Write it as 12000.50.") from None
 
 
 def _parse_again_on(text: str, closing: Closing, now: datetime) -> datetime:

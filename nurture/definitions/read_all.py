@@ -207,6 +207,7 @@ def _read_once(
         context.fields = add_set_fields(context.fields, programs.values())
         check_field_conditions(context.fields, context)
         check_dates(context.fields, context)
+        _warn_of_misplaced_files(sources, context)
         check_ties(programs, {name: track.node.part("audience") or track.node for name, track in read.items()}, context)
         if not names:
             context.add_problem(
@@ -271,6 +272,14 @@ def _check_back_pressure(policy: Policy, programs: Sequence[Program], context: P
         what = "`hold_calls_to_action_at` is on, but no email calls to action: nothing is ever held"
         remedy = "Write `call_to_action: yes` in the emails that ask leads to talk to sales, or remove it."
         context.warn(Node(POLICY, 1, None), what, remedy)
+
+
+def _warn_of_misplaced_files(sources: Sources, context: ParseContext) -> None:
+    for path in sources:
+        folder, _, rest = path.partition("/")
+        if f"{folder}/" in (TRACKS, BROADCASTS) and rest.count("/") != 1 and not path.endswith("README.md"):
+            what = f"nothing reads this file: only files in {folder}/NAME/ are read"
+            context.warn(Node(path, 1, None), what, "Move it into such a folder, or remove it.")
 
 
 def _check_briefs(sources: Sources, defaults: Defaults, context: ParseContext) -> None:

@@ -179,6 +179,8 @@ def read_name(given: Any) -> str:
     """Read a name that becomes part of ids."""
     if not isinstance(given, str):
         raise InvalidValue(f"`{given}` is not a name", f'Put it in quotes: "{given}".')
+    if _NAME.fullmatch(given.removesuffix(".md")) and given.endswith(".md"):
+        raise InvalidValue(f"`{given}` cannot be a name", f"Write `{given[:-3]}`, without `.md`.")
     if not _NAME.fullmatch(given) or len(given) > MAX_NAME_LENGTH:
         rule = f"Use lower-case letters, digits and hyphens, at most {MAX_NAME_LENGTH} of them."
         raise InvalidValue(f"`{given}` cannot be a name", rule)

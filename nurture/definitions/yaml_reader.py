@@ -30,6 +30,9 @@ _YES_NO: Final = {"yes": True, "no": False}
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_COLOR: Final = re.compile(r": +#[0-9a-fA-F]{3,6}\b")
+"""A color without quotes."""
+
 _READ_DIFFERENTLY: Final = re.compile("[&\x85\u2028\u2029\ufeff]|[|>][0-9-]*\\+")
 """What the C parser reads differently, found with random texts: anchors, special line breaks, `|+`."""
 
@@ -109,7 +112,10 @@ def read_yaml(file: str, text: str, context: ParseContext) -> Node | None:
         mark = error.problem_mark or error.context_mark
         last = text.rstrip().count("\n") + 1
         line = min(mark.line + 1, last) if mark else 1
-        context.add_problem(Node(file, line, None), *_explain(error))
+        what, remedy = _explain(error)
+        if _COLOR.search("\n".join(text.split("\n")[max(line - 4, 0) : line])):
+            remedy = 'Put colors in quotes, such as "#0b5cad": `#` begins a comment'
+        context.add_problem(Node(file, line, None), what, remedy)
         return None
     except (YAMLError, ValueError, RecursionError) as error:
         what = f"this is not YAML: {str(error).splitlines()[0].rstrip('.')}"

@@ -222,6 +222,8 @@ def test_a_database_without_tables_says_what_to_run(cli: CliSession) -> None:
         (["leads", "leave", "1", "--queue", ""], 4, "--queue"),
         (["handoffs", "close", "1", "lost"], 4, "--reason"),
         (["handoffs", "close", "1", "gone"], 2, "gone"),
+        (["handoffs", "close", "1", "won", "--amount=-5"], 4, "--amount: '-5' is out of range for a deal"),
+        (["handoffs", "close", "1", "won", "--amount", "lots"], 4, "Write it as 12000.50"),
         (["preview", "welcome"], 3, "TRACK/EMAIL"),
         (["preview", "welcome/03-gone"], 3, "01-hello"),
         (["preview", "nowhere/01-hello"], 3, "welcome"),

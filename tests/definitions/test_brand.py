@@ -73,6 +73,7 @@ def test_an_email_that_includes_its_signature_gets_it_once() -> None:
     [
         ('{colors: {accent: "#ffcc00"}}', '`accent: #ffcc00` is hard to read: links on white have a contrast of 1.5, and need 4.5. Write `accent: "#8f7200"`, the nearest color that has it'),
         ("{colors: {accent: blue}}", '`accent`: `blue` is not a color. Write six digits in quotes, for example `"#0b5cad"`'),
+        ("{colors: {accent: #0b5cad}}", 'this is not YAML: expected the node content, but found \'<stream end>\'. Put colors in quotes, such as "#0b5cad": `#` begins a comment'),
         ("{colors: {acent: blue}}", "unknown key `acent` in `colors`. Did you mean `accent`?"),
         ("colors:\n    accent: #0b5cad", '`accent` is empty in `colors`. Write for example `accent: "#0b5cad"`'),
         ("{logo: {url: http://a.example/l.png, alt: a}}", "`url`: `http://a.example/l.png` is not the web address of an image. Write for example `https://www.example.com/logo.png`"),

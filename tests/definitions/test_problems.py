@@ -37,6 +37,7 @@ def test_the_small_bundle_has_no_problem() -> None:
         ("- email: 01-one\n- email: 01-one", "6: the step id `01-one` is used twice, first on line 5. Give this step an `id:` of its own"),
         ("- email: 01-one\n- set: {a: 1}\n  id: 01-one", "6: the step id `01-one` is used twice, first on line 5. Give this step an `id:` of its own"),
         ("- email: 01-one\n  id: finally", "5: `finally` is the id of the end of the track. Give this step another `id:`"),
+        ("- email: 01-one.md", "5: `email`: `01-one.md` cannot be a name. Write `01-one`, without `.md`"),
         ("- email: 01-one\n  id: A step", "6: `id`: `A step` cannot be a name. Use lower-case letters, digits and hyphens, at most 80 of them"),
         ("- email: 01-one\n- email: 02-two", "6: there is no email file `02-two.md` in tracks/hello/. Write the file"),
         ("- email: 01-one\n- hand_off: ", "6: `hand_off` is empty in the step `hand_off`. Write for example `hand_off: clicked the price list twice`"),

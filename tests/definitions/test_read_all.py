@@ -36,6 +36,16 @@ def test_a_folder_is_read_below_its_known_places(tmp_path: Path) -> None:
     assert read_folder(tmp_path) == bundle()
 
 
+def test_files_that_nothing_reads_are_named() -> None:
+    moved = {"tracks/01-one.md": EMAIL, "tracks/2027/hello/track.yaml": TRACK, "tracks/README.md": "x"}
+    found = [one for one in problems(bundle() | moved) if "nothing reads this file" in one]
+    assert found == [
+        f"{path}:1: warning: nothing reads this file: only files in tracks/NAME/ are read."
+        " Move it into such a folder, or remove it"
+        for path in ("tracks/01-one.md", "tracks/2027/hello/track.yaml")
+    ]
+
+
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
     for path, text in bundle().items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

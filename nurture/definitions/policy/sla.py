@@ -36,7 +36,7 @@ def read_sla_duration(given: Any) -> SlaDuration:
     text = " ".join(str(given).lower().split())
     found = _BUSINESS.fullmatch(text)
     if found is None:
-        if "business" in text:
+        if "business" in text or "work" in text:
             raise InvalidValue(f"`{given}` is not a duration of working time", _DURATION_HINT)
         return SlaDuration.from_clock_time(read_positive_span(given))
     amount, unit = float(found[1]), _UNITS[found[2]]

@@ -98,7 +98,13 @@ def _compile(
     source: EmailSource, layout: str, tracking: LinkTracking | None = None, utm: Utm = ()
 ) -> tuple[CompiledEmail | None, list[Problem]]:
     compiled, problems = _compile_once(source, layout, tracking, tuple(utm))
-    return compiled, source.locate(problems)
+    located = source.locate(problems)
+    snippets = {file for file, _ in source.origins} - {source.name}
+    if compiled is None and any(one.file in snippets for one in located):
+        own = source.without_snippets
+        if left_open := find_template_problems(parse_email(own)[0].body):  # noticed only in the snippet behind it
+            located = [one for one in located if one.file not in snippets] + own.locate(left_open)
+    return compiled, located
 
 
 @lru_cache(maxsize=128)

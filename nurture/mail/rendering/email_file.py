@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
@@ -38,6 +38,14 @@ class EmailSource:
     text: str
     first_line: int = 1
     origins: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def without_snippets(self) -> Self:
+        """This text without the lines of other files."""
+        own = [number for number, (file, _) in enumerate(self.origins) if file == self.name]
+        lines = self.text.split("\n")
+        text = "\n".join(lines[number] for number in own)
+        return replace(self, text=text, origins=tuple(self.origins[number] for number in own))
 
     def locate(self, problems: Iterable[Problem]) -> list[Problem]:
         """Return *problems* of this text at the files and lines from which it was put together."""

@@ -69,6 +69,10 @@ def test_an_invalid_duration_is_rejected(given: str) -> None:
     [
         (SLA.replace("escalate: 4", "escalate: 2"), "does not come after `remind` after 2 business hours"),
         (SLA.replace("2 business hours", "2 busy hours"), "`2 busy hours` is not a duration"),
+        (
+            SLA.replace("2 business hours", "2 working hours"),
+            "is not a duration of working time. Write for example `15",
+        ),
         (SLA.replace("reroute: 2", "reroute: 99"), "reroute"),
         (SLA.replace("take_back: 3 days", "give_back: 3 days"), "give_back"),
         ("sla: {accept: {escalate: 2 hours}}\n", "nobody to escalate to: no manager for mara"),

@@ -253,3 +253,12 @@ def test_a_field_in_the_query_of_a_link_is_encoded_by_itself() -> None:
     assert f"https://www.example.com/guide?c={encoded}&amp;t=1" in email.html
     assert f"https://www.example.com/?c={encoded}" in email.text
     assert "https://www.example.com/?AT&T #1" in email.text
+
+
+@pytest.mark.parametrize("tag", ["{% if lead.company %} x", "{{ lead.company"])
+def test_a_tag_that_stays_open_is_a_problem_of_the_email_and_not_of_the_snippet_behind_it(tag: str) -> None:
+    text = f"---\nsubject: a\npreheader: b\n---\nHello.\n\n{tag}\n\nNora {{{{ sender.name }}}}\n"
+    origins = (*(("a.md", number) for number in range(1, 9)), ("snippets/sign.md", 1), ("snippets/sign.md", 2))
+    with pytest.raises(InvalidDefinitions) as caught:
+        compile_email(EmailSource("a.md", text, origins=origins), BARE)
+    assert [str(one).partition(": ")[0] for one in caught.value.problems] == ["a.md:7"]

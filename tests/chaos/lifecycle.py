@@ -161,6 +161,8 @@ class _History:
     restored_to: datetime | None = None
     changed_in_gap: set[str] = field(default_factory=set)
     """Addresses about which something came in between the backup and its restore: that is lost."""
+    offered_again: set[str] = field(default_factory=set)
+    """Emails to sales that a manager had sent again with the restore."""
 
     def live(self, url: str, rounds: int) -> None:
         """Let *rounds* rounds pass, restore the database at *url* in the middle, and judge after each."""
@@ -228,6 +230,8 @@ class _History:
             self.found.wrong.append(f"a restored database sent {sent} emails before it was brought up to date")
         choice = things.rng.choice(("reoffer", "leave"))
         restore(things.ctx, since, things.now, by="chaos", choice=choice)  # type: ignore[arg-type]
+        if choice == "reoffer":
+            self.offered_again = {key for key in self._accepted() if not key.startswith("touch:")}
         self.restored_at, self.restored_to, self.changed_in_gap = time.monotonic(), things.now, set(things.touched)
         self.found.restores += 1
 
@@ -240,6 +244,7 @@ class _History:
         work = sorted((note for notes in self.crew.notes for note in passed(notes)), key=lambda note: note.at)
         lost = {key for key in in_gap if self.calls.content(key)[0] in self.changed_in_gap}
         lost |= {key for key in in_gap if not key.startswith("touch:")}  # lists for sales are sent again
+        lost |= self.offered_again
         self.found.wrong += self.calls.judge(arrivals, work, self._stops(), things.refused, lost)
         self.found.wrong += self._sent_again(arrivals, in_gap)
         self.found.sent += len(arrivals)

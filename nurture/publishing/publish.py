@@ -18,6 +18,7 @@ from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem, faults
 from nurture.errors import InvalidDefinitions, InvalidState, NotFound, suggest
 from nurture.journey.broadcasts import queries as broadcast_queries
+from nurture.journey.consent import suppression
 from nurture.journey.handoff import sla_emails
 from nurture.journey.handoff.waiting import emails as waiting_emails
 from nurture.journey.leads import enrollment_queries
@@ -245,6 +246,7 @@ def publish_loaded(
     by: str = "",
 ) -> list[PublishedChange]:
     """Publish what changed of *loaded*; see `publish`."""
+    _keep_refusals(ctx, loaded, now)
     with ctx.database.write() as tx:
         plan = plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=False)
         changed = [one for one in plan.changes if not one.is_unchanged]
@@ -256,6 +258,24 @@ def publish_loaded(
                 due_at = first_start(loaded.broadcasts[one.name].program(one.version))
                 broadcast_queries.reschedule(tx, one.name, due_at)
     return plan.changes
+
+
+def _keep_refusals(ctx: AppContext, loaded: ProjectDefinitions, now: datetime) -> None:
+    """Keep whoever refused the topic of a track from its mail when it gets another one.
+
+    A transaction of its own, before the new version, because it locks other leads than the publication.
+    """
+    with ctx.database.read() as tx:
+        current = ctx.definitions.find_current(tx)
+    programs = current.programs if current is not None else {}
+    left = {
+        name: programs[name].topic
+        for name, track in loaded.tracks.items()
+        if name in programs and programs[name].topic_key not in ("", track.program(0).topic_key)
+    }
+    if left:
+        with ctx.database.write() as tx:
+            suppression.keep_refusals(tx, left, now)
 
 
 def _check_territories(ctx: AppContext, loaded: ProjectDefinitions, now: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -23,7 +23,7 @@ from nurture.domain.consent.suppression import (
 )
 from nurture.errors import InvalidState, NotFound
 from nurture.formats.cells import read_address, strip_invisible
-from nurture.journey.leads import address_queries, signal_queries, suppression_queries
+from nurture.journey.leads import address_queries, consent_queries, signal_queries, suppression_queries
 from nurture.journey.leads.suppression_queries import SuppressionEntry
 from nurture.runtime.context import AppContext
 
@@ -134,6 +134,28 @@ def suppress(
         opt_outs = [OptOut(found[normal], source, *target, at=now) for normal in normals]
         new = opt_out(tx, opt_outs, now)
     return SuppressResult(sum(new), len(new) - sum(new))
+
+
+def keep_refusals(tx: Transaction, topics: Mapping[str, str], now: datetime) -> int:
+    """Refuse each track of *topics* for whoever refused the topic that it had until now; return for how many.
+
+    With another topic, a track sends what was refused under the old one. Refusals by records count as imported.
+    """
+    refused = consent_queries.load_refusals(tx, suppression_queries.find_addresses_with_topics(tx))
+    opt_outs = [
+        OptOut(
+            address_id,
+            SuppressionSource.IMPORT if one.source is SuppressionSource.WITHDRAWN else one.source,
+            SuppressionScope.TRACK,
+            track,
+            evidence=f"refused {one.ref}, which was the topic of {track}",
+        )
+        for address_id, refusals in sorted(refused.items())
+        for one in refusals
+        for track, topic in topics.items()
+        if one.scope is SuppressionScope.TOPIC and normalize_ref(one.ref) == normalize_ref(topic)
+    ]
+    return sum(opt_out(tx, opt_outs, now))
 
 
 def get_or_create_addresses(tx: Transaction, normals: Sequence[str]) -> dict[str, int]:

@@ -6,12 +6,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Table, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Table, select, union
 
 from nurture.db.row_values import Columns
 from nurture.db.suppression_journal import ERASED as ERASE
 from nurture.db.suppression_journal import JournalLine
-from nurture.db.tables.consent import suppression
+from nurture.db.tables.consent import consent_statement, suppression
 from nurture.db.tables.delivery import broadcast
 from nurture.db.tables.intake import import_file
 from nurture.db.tables.leads import address, custody, lead
@@ -46,6 +46,7 @@ class SuppressionEntry(NamedTuple):
 
 _ID = BigInteger()
 _CHOSEN: Final[Columns] = {"id": _ID}
+_REFUSALS: Final = (suppression, consent_statement)
 _LOG_COLUMNS: Final = [suppression.c[name] for name in ("action", "scope", "ref", "source", "recorded_at")]
 
 
@@ -242,6 +243,12 @@ def load_opt_outs_by_evidence(tx: Transaction, evidence: str) -> list[tuple[int,
 def list_broadcast_topics(tx: Transaction) -> list[str]:
     """Return the topics of all released broadcasts."""
     return sorted(tx.execute(select(broadcast.c.topic).where(broadcast.c.topic != "").distinct()).scalars())
+
+
+def find_addresses_with_topics(tx: Transaction) -> set[int]:
+    """Return the addresses about which somebody ever refused a topic."""
+    found = (select(one.c.address_id).where(one.c.scope == SuppressionScope.TOPIC.value) for one in _REFUSALS)
+    return set(tx.execute(union(*found)).scalars())
 
 
 def list_refs(tx: Transaction, scope: SuppressionScope) -> list[str]:

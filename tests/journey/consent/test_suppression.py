@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from nurture.db.engine import Database
+from nurture.domain.consent.statements import withdrawal
 from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource, lift_key
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.consent import opt_in, suppression_files
 from nurture.journey.consent.evidence import validate_evidence
+from nurture.journey.consent.statements import record
 from nurture.journey.consent.suppression import ALL_MAIL, OptOut, SuppressionTarget, opt_out, parse_address, suppress
 from nurture.journey.engagement import signals
 from nurture.journey.leads import suppression_queries
 from nurture.journey.tracks import manual
+from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import (
@@ -52,6 +55,26 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 def current(ctx: AppContext, email: str) -> list[tuple[str, str, str]]:
     return [(each.scope, each.ref, each.source) for each in suppression_files.list_current(ctx, email)]
+
+
+def test_who_refused_a_topic_gets_no_mail_of_its_track_under_another_topic(ctx: AppContext) -> None:
+    _, yes, said = (add_lead(ctx, title="Head", email=f"{name}@people.example") for name in ("no", "yes", "said"))
+    suppress(ctx, ["no@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, "hellos and MORE"))
+    with ctx.database.write() as tx:
+        address_id = suppression_queries.load_address_ids(tx, [said])[said]
+        record(tx, [(address_id, withdrawal("crm", None, START, "Hellos and more"))], START)
+    rules = sample_rules()
+    rules["tracks/welcome/track.yaml"] += "topic: Greetings\n"
+    rules["tracks/keep/track.yaml"] += "topic: news\n"  # the same topic
+    publish(ctx, rules, START)
+    run_at(ctx, START)
+    run_at(ctx, START + DAY)
+    assert rows(ctx, "SELECT DISTINCT lead_id FROM message WHERE track = 'welcome'") == [(yes,)]
+    assert current(ctx, "no@people.example") == [
+        ("topic", "Hellos and more", "admin"),
+        ("track", "welcome", "admin"),
+    ]
+    assert ("track", "welcome", "import") in current(ctx, "said@people.example")
 
 
 def test_an_address_is_suppressed_once_with_or_without_a_lead(ctx: AppContext) -> None:

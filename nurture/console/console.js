@@ -4,6 +4,8 @@
   const thisYear = new Intl.DateTimeFormat(undefined, parts);
   const otherYear = new Intl.DateTimeFormat(undefined, { ...parts, year: "numeric" });
   const now = () => new Date(document.querySelector(".practice time")?.dateTime ?? Date.now());
+  addEventListener("load", () =>
+    document.querySelector(".navigation [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }));
   const localize = (root) => {
     const zone = root.querySelector(".zone:not([data-local])");
     if (zone) {

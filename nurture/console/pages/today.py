@@ -1,6 +1,6 @@
 """Today: the numbers of the day and the week, what needs somebody, and stop all mail."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,7 +58,7 @@ def _list_unpublished(ctx: AppContext) -> Sequence[str]:
 def _render(view: View, page: TodayPage) -> None:
     with components.block("figures"):
         for one in page.today.numbers:
-            before = f"{one.before:,} {'a week ago' if one.name in _LEVELS else _BEFORE.get(one.name, 'last week')}"
+            before = f"{one.before:,} {'a week ago' if one.name in _OF_A_DAY else 'last week'}"
             components.figure(one.title, f"{one.value:,}", before, addresses.of_leads(one.people) if one.value else "")
     with components.card("What needs somebody"):
         if not page.today.tasks and not page.late and not page.unpublished:
@@ -77,8 +77,7 @@ def _render(view: View, page: TodayPage) -> None:
         view.action_button("start_mail" if page.is_stopped else "stop_mail", "all")
 
 
-_LEVELS: Final = frozenset({"nurtured", "waiting"})
-_BEFORE: Final[Mapping[str, str]] = {"sent_today": "on this day last week"}
+_OF_A_DAY: Final = frozenset({"nurtured", "waiting", "sent_today"})
 
 
 def _draw_unpublished(names: Sequence[str]) -> None:

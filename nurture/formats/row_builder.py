@@ -103,16 +103,21 @@ class RowBuilder:
         cells = [*row.cells, *[""] * (self._plan.width - len(row.cells))]
         permission = self._permissions.read(cells)
         opt_outs = () if permission.notes else self._find_opt_outs(row.line, cells)
+        opt_outs = tuple(one for one in opt_outs if one.email)  # another cell may stand in the place of the id
         return replace(row, opt_outs=opt_outs) if opt_outs else row
 
     def _find_opt_outs(self, line: int, cells: list[str]) -> tuple[LeadRow, ...]:
-        """Return the opt-outs of a row that cannot be read otherwise: one row for each address in it."""
+        """Return the opt-outs of a row that cannot be read otherwise: one row for each address in it, or by its id."""
         permission = self._permissions.read(cells)
         if not permission.refuses and not permission.consent_withdrawn:
             return ()
         texts = [cells[cell.place] for cell in self._cells if cell.name == "email"]
         found = dict.fromkeys(address for text in texts for address in find_addresses(text))
         said = {**self._constants, **dict(permission.said), "consent_basis": None, "unclear_opt_out": None}
+        if not found:  # a bounce is about the address that cannot be read
+            ids = [text for cell in self._cells if cell.name == "external_id" and (text := cells[cell.place].strip())]
+            named = {**said, "external_id": ids[-1], "undeliverable": None} if ids else None
+            return (LeadRow(line, self._plan.source, {}, **named),) if named is not None else ()
         return tuple(LeadRow(line, self._plan.source, {}, **{**said, "email": address}) for address in found)
 
     def read(self, line: int, cells: list[str]) -> LeadRow:

@@ -55,15 +55,26 @@ def upsert_leads(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) -> Up
 
 
 def record_refusals(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) -> None:
-    """Record what *rows* with addresses refuse, without any lead: they were rejected for another reason."""
+    """Record what *rows* refuse, without any new lead: they were rejected for another reason.
+
+    A row without an address is about the address of the lead that has its id.
+    """
     acquire(tx, Lock.INTAKE)
-    rows = [row for row in rows if row.email]
     _record_unclear_fields(tx, rows, origin.now)
-    found = address_queries.get_or_create_addresses(tx, sorted({row.email or "" for row in rows}))
-    ids = {email: address_id for email, (address_id, _) in found.items()}
-    stated = [(ids[row.email or ""], one) for row in rows for one in interpret.consent_statements(row, origin)]
+    addresses = address_queries.get_or_create_addresses(tx, sorted({row.email for row in rows if row.email}))
+    keys = {key for row in rows if not row.email for key in interpret.identity_keys(row)}
+    identities = queries.find_identities(tx, sorted(keys))
+    of_leads = suppression_queries.load_address_ids(tx, identities.values())
+    refused = [(addresses[row.email][0], row) for row in rows if row.email]
+    refused += [
+        (of_leads[identities[key]], row)
+        for row in rows
+        for key in (interpret.identity_keys(row) if not row.email else ())
+        if identities.get(key) in of_leads
+    ]
+    stated = [(address_id, one) for address_id, row in refused for one in interpret.consent_statements(row, origin)]
     statements.record(tx, [(address_id, one) for address_id, one in stated if one.basis is None], origin.now)
-    opt_outs = [OptOut(ids[row.email or ""], source) for row in rows for source in interpret.opt_out_sources(row)]
+    opt_outs = [OptOut(address_id, source) for address_id, row in refused for source in interpret.opt_out_sources(row)]
     suppression.opt_out(tx, opt_outs, origin.now)
 
 

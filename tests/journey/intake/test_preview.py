@@ -68,6 +68,21 @@ def test_a_rejected_row_takes_a_known_lead_off_its_track(db: Database, tmp_path:
     assert custody(ctx, lead) == ("queue", "suppressed")
 
 
+def test_an_opt_out_with_an_unreadable_address_counts_for_the_lead_that_has_its_id(
+    db: Database, tmp_path: Path
+) -> None:
+    ctx, path = plain_context(db, tmp_path), tmp_path / "leads.csv"
+    path.write_text("Record ID,Email,Consent\n7,ann@example.com,Yes\n", encoding="utf-8")
+    import_file(ctx, path, NOW, source="crm")
+    rows = ("7,ann@@example..com,Yes,", "8,bo@@example..com,Yes,", "7,ann@@example..com,,Yes")
+    path.write_text("\n".join(["Record ID,Email,Unsubscribed,Bounced", *rows]) + "\n", encoding="utf-8")
+    done = import_file(ctx, path, NOW + timedelta(hours=1), source="crm")
+    assert (done.new, done.updated, done.rejected) == (0, 0, 3)
+    said = "SELECT normalized, granted FROM consent_statement JOIN address ON address.id = address_id ORDER BY 2"
+    assert rows_of(db, said) == [("ann@example.com", False), ("ann@example.com", True)]
+    assert rows_of(db, "SELECT * FROM suppression") == []
+
+
 def test_a_mapping_file_is_written_once(tmp_path: Path) -> None:
     path = tmp_path / "leads.csv"
     path.write_text("Email,Sperrkz\na@example.com,x\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from nurture.reporting.leaks.facts import Touch
 from nurture.reporting.leaks.figures import FirstTouches, OwnerFigures, PlaceRow, UntouchedRow
 from nurture.reporting.leaks.lists import WON_DEALS
 from nurture.reporting.leaks.report import LeakReport
-from nurture.reporting.wording import format_percent
+from nurture.reporting.wording import format_percent, pluralize
 
 UNKNOWN: Final = "cannot be computed"
 _MINUTES_BELOW: Final = 2  # hours
@@ -233,9 +233,9 @@ def _owners(found: OwnerFigures) -> Section:
 def _duplicates(report: LeakReport) -> Section:
     found = report.duplicates
     rows = [
-        ("same address or id", found.leads_in_several_rows, f"{found.extra_rows:,} rows too many", "same-address"),
-        ("same name at one company", found.people, f"{found.extra_addresses:,} addresses too many", "same-person"),
-        ("one company, several owners", found.companies, f"{found.company_leads:,} leads", "company-owners"),
+        ("same address or id", found.leads_in_several_rows, f"{found.extra_rows:,} too many", "same-address"),
+        ("same name at one company", found.people, f"{found.extra_addresses:,} too many", "same-person"),
+        ("one company, several owners", found.companies, pluralize(found.company_leads, "lead"), "company-owners"),
     ]
     lead_in = (
         f"Leads in several rows: {found.leads_in_several_rows:,}. People with several addresses: {found.people:,}. "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from math import floor
 from typing import Final
 
@@ -83,6 +84,7 @@ class SendingRules:
         return next((self.domains[name] for name in parents if name in self.domains), self.default)
 
 
+@lru_cache(maxsize=1_000)  # asked for each message, and few differ
 def normalize_domain(domain: str) -> str:
     """Return the normal form of *domain*: lower case, in ASCII, without a final dot."""
     return normalize_address(f"@{domain.strip()}").removeprefix("@").rstrip(".")

@@ -178,6 +178,9 @@ def test_the_map_of_a_track_leads_from_a_step_to_its_people_and_its_email(tab: P
     tab.locator(".step.email").first.get_by_role("link", name="Hello", exact=True).click()
     expect(tab.locator("iframe")).to_have_attribute("sandbox", "")
     expect(tab.frame_locator("iframe").get_by_text("Hello Ana")).to_be_visible()
+    expect(tab.locator("iframe")).to_have_attribute("srcdoc", re.compile(r"\(max-width: 0\)"))
+    tab.get_by_role("link", name="Dark", exact=True).last.click()
+    expect(tab.locator("iframe")).to_have_attribute("srcdoc", re.compile(r"\(min-width: 0\)"))
     expect(tab.get_by_text("https://www.example.com/guide")).to_be_visible()
 
 

@@ -1,5 +1,6 @@
 """The preview of an email of a track: as a lead gets it, or as the worst cases do; sizes, links, headers and text."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,7 @@ _SAMPLES: Final = {
     "only-an-address": "Only an address",
     "long-values": "Long values",
 }
+_IF_DARK: Final = re.compile(r"\(\s*prefers-color-scheme\s*:\s*dark\s*\)")
 _SHOWN: Final = {"desktop": "700 px", "phone": "390 px", "dark": "Dark", "text": "Text"}
 
 
@@ -125,7 +127,7 @@ def draw_email(found: EmailPreview, address: str, shown: str) -> None:
             frame = ui.element("iframe").props("referrerpolicy=no-referrer")
             frame.props["sandbox"] = ""
             frame.props["title"] = f"Email: {email.subject}"
-            frame.props["srcdoc"] = email.html
+            frame.props["srcdoc"] = _in_theme(email.html, "min" if shown == "dark" else "max")
     with components.block("columns"):
         with components.card("Links, as they are sent"):
             if found.links:
@@ -147,6 +149,11 @@ def draw_email(found: EmailPreview, address: str, shown: str) -> None:
                 for name, value in rows:
                     components.write("dt", name)
                     components.write("dd", value)
+
+
+def _in_theme(html: str, bound: str) -> str:
+    """Return the email with its dark style always on (*bound* is min) or off (max), whatever theme the viewer has."""
+    return _IF_DARK.sub(f"({bound}-width: 0)", html)
 
 
 PAGE: Final = Page("/tracks/{track}/emails/{email}", "Email preview", ALL_BUT_REPS, _load, _render)

@@ -39,14 +39,14 @@ _DID: Final = {
     "handed_off": "handed off",
     "left": "left a track",
     "lost": "lost by a track",
-    "reached_goal": "reached the goal of a track",
-    "went_on": "went on from a track",
-    "offered": "offered to a rep",
-    "accepted": "accepted by a rep",
-    "rejected": "rejected by a rep",
-    "unanswered": "not answered by a rep",
-    "contacted": "contacted by a rep",
-    "won": "won after an offer",
+    "reached_goal": "reached the goal",
+    "went_on": "went on",
+    "offered": "offered",
+    "accepted": "accepted",
+    "rejected": "rejected",
+    "unanswered": "not answered",
+    "contacted": "contacted",
+    "won": "won",
 }
 
 

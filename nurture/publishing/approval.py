@@ -8,6 +8,8 @@ from typing import Final
 from nurture.db.transaction import Transaction
 from nurture.definitions import read_all
 from nurture.domain.lead import REROUTED_QUEUES
+from nurture.domain.planning import calendar
+from nurture.domain.planning.dates import ONE_DAY
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
 from nurture.errors import InvalidState, NotFound
@@ -106,6 +108,10 @@ def _wake_waiting_leads(tx: Transaction, policy: Policy, now: datetime) -> None:
     """Make queued leads and open hand-offs due: the reps and the routing may have changed."""
     signal_queries.make_queues_due(tx, REROUTED_QUEUES, now)
     handoff_queries.schedule_checks(tx, [rep.id for rep in policy.reps], now, others=True)
+    for rep in policy.reps:
+        if rep.left_on is not None:
+            gone = calendar.start_of_day(rep.left_on + ONE_DAY, rep.hours.zone)
+            handoff_queries.schedule_checks(tx, [rep.id], max(gone, now))
 
 
 def matches_approver(named: str, given: str) -> bool:

@@ -199,14 +199,20 @@ def test_a_rep_missing_in_an_approved_policy_loses_uncontacted_leads(ctx: AppCon
     assert custody(ctx, worked) == ("rep", "ana"), "a person decides about what is under way"
 
 
-def test_an_accepted_uncontacted_lead_is_offered_again_when_its_rep_is_removed(ctx: AppContext) -> None:
+@pytest.mark.parametrize(
+    ("left_on", "at"), [(None, HOUR), (START.date() - DAY, HOUR), (START.date(), DAY)], ids=["removed", "past", "today"]
+)
+def test_an_accepted_uncontacted_lead_is_offered_again_when_its_rep_leaves(
+    ctx: AppContext, left_on: date | None, at: timedelta
+) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     responses.accept(ctx, 1, START)
     ana = next(line for line in sample_rules()[POLICY].split("\n") if "id: ana" in line)
-    publish(ctx, changed((ana + "\n", ""), ("owner: ana", "owner: ben")), START + HOUR)
+    line = ana.replace("id: ana,", f"id: ana, left_on: {left_on},") + "\n" if left_on else ""
+    publish(ctx, changed((ana + "\n", line), ("owner: ana", "owner: ben")), START + HOUR)
     approve(ctx, "sam", START + HOUR)
-    run_at(ctx, START + HOUR)
+    run_at(ctx, START + at)
     assert rows(ctx, "SELECT rep, state FROM offer ORDER BY id") == [("ana", "lapsed"), ("ben", "offered")]
     assert custody(ctx, lead) == ("offer", "2")
 

@@ -45,7 +45,7 @@ class SlaEmails(OfferEmails):
 
     cover: Cover = field(default_factory=Cover)
     team_links: Mapping[str, RepLink] = field(default_factory=dict)
-    """A link to the page of each manager to whom an offer is escalated; none without a web address."""
+    """A link to the page of each manager, who is no rep, of escalated offers; none without a web address."""
 
     @classmethod
     def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
@@ -54,6 +54,7 @@ class SlaEmails(OfferEmails):
         escalated = {one.offer_id for one in batch if one.email == EscalationAction.ESCALATE}
         reps = (shared.policy.rep(offer.rep) for id_, offer in shared.offers.items() if id_ in escalated)
         managers = {rep.manager for rep in reps if rep is not None and rep.manager}
+        managers = {one for one in managers if shared.policy.rep(one) is None}  # no email opens the page of a rep
         links = workspace_links.add_links(tx, sorted(managers), now) if ctx.base_url and managers else {}
         return cls(ctx, now, shared.policy, shared.offers, Cover.load(tx, shared.policy, now), links)
 

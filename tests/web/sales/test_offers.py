@@ -16,7 +16,7 @@ from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
 from tests.doubles.chat_server import ChatServer
 from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.handoff.test_sla_sweep import PEOPLE, escalation_rules
-from tests.journey.observe import one
+from tests.journey.observe import one, rows
 from tests.web.world import BASE, NOW, World, advance_clock
 
 
@@ -183,7 +183,21 @@ def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(sqlite_db
     mails = [file.read_bytes() for file in (tmp_path / "maildir" / "new").iterdir()]
     sent_texts = [*mails, notice["message"].encode()]
     page = f"example.com/{workspace_links.PATH}/".encode()
-    assert not [each for each in sent_texts if page in each.replace(b"=\n", b"")]
+    (escalation,) = [each for each in sent_texts if page in each.replace(b"=\n", b"")]
+    assert b"To: Lena" in escalation
+    assert rows(ctx, "SELECT rep FROM workspace_link") == [("lena",)]  # who is no rep: it opens the page of her team
+
+
+def test_an_escalation_to_a_rep_who_manages_others_brings_no_link_to_that_reps_page(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    ctx = make_context(
+        sqlite_db, tmp_path, rules=escalation_rules(PEOPLE.replace("manager: lena}", "manager: ben}", 1))
+    )
+    ctx.base_url = BASE
+    lead = add_lead(ctx, email="dana@people.example", title="Head", demo_requested=True)
+    run_at(ctx, START, START + timedelta(hours=3), START + timedelta(hours=5))
+    assert one(ctx, "SELECT rep FROM message WHERE lead_id = :id AND email = 'escalate'", id=lead) == "ben"
     assert one(ctx, "SELECT count(*) FROM workspace_link") == 0
 
 

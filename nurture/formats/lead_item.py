@@ -17,7 +17,14 @@ from nurture.formats.columns import custom_field_name
 from nurture.formats.dates import DateReader
 from nurture.formats.items import MAX_SHOWN, InvalidItem, Item, read_item
 from nurture.formats.lead_row import DATE_FIELDS, FIELDS, LeadRow, make_reader
-from nurture.formats.opt_outs import REFUSALS, UnclearName, find_meaning, find_unclear_name, read_status
+from nurture.formats.opt_outs import (
+    REFUSALS,
+    UnclearName,
+    find_meaning,
+    find_unclear_name,
+    is_note_refusal,
+    read_status,
+)
 from nurture.formats.permission_cells import describe_noted
 from nurture.formats.rejected_rows import InvalidCell
 from nurture.formats.row_builder import RowBuilder
@@ -214,7 +221,8 @@ def _is_about_permission(name: str) -> bool:
 
 def _refuses(name: str, text: str) -> bool:
     """Return whether the text of a custom field is a refusal, whatever the name of the field."""
-    return find_meaning(name) is None and read_status(text, weak=False) is not None
+    is_status = find_meaning(name) is None and read_status(text, weak=False) is not None
+    return is_status or is_note_refusal(text)
 
 
 def _invalid_item(error: ValueError, name: str = "") -> InvalidItem:

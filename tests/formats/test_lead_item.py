@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from nurture.formats.columns import custom_field_name
 from nurture.formats.lead_item import ItemReader
 from nurture.formats.lead_row import LeadRow
 
@@ -19,14 +20,18 @@ def test_a_custom_field_that_is_known_as_an_opt_out_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("sperrkennzeichen", "x"), ("mail_state", "unsubscribed"), ("newsletter", "no")]
-)
+    ("name", "value"),
+    [
+        ("sperrkennzeichen", "x"), ("mail_state", "unsubscribed"), ("newsletter", "no"), ("notes", "STOP"),
+        ("comment", "Called. Do not email."), ("Massen-E-Mail", "Nicht zulassen"),
+    ],
+)  # fmt: skip
 def test_a_custom_field_that_may_be_an_opt_out_is_named(name: str, value: str) -> None:
-    assert read(custom={name: value, "plan": "pro"}).unclear_opt_out == name
+    assert read(custom={name: value, "plan": "pro"}).unclear_opt_out == custom_field_name(name)
 
 
 def test_other_custom_fields_are_no_opt_outs() -> None:
-    row = read(custom={"plan": "pro", "newsletter": "yes", "notes": "unsubscribed", "bounce_rate": "12"})
+    row = read(custom={"plan": "pro", "newsletter": "yes", "notes": "asks about unsubscribing", "bounce_rate": "12"})
     assert (row.opted_out, row.unclear_opt_out, row.consent_basis) == (None, None, None)
 
 

@@ -96,3 +96,18 @@ def test_who_waits_for_a_person_and_since_when(browser: Browser, world: ConsoleW
         name = card.get_by_role("link").first.inner_text()
         card.get_by_role("link").first.click()
         expect(tab.get_by_role("heading", level=1)).to_have_text(name)
+
+
+def test_what_goes_out_on_a_day_and_to_whom(browser: Browser, world: ConsoleWorld) -> None:
+    with open_tab(browser, world, login="viewer") as tab:
+        _follow(tab, "Calendar")
+        day = tab.locator(".day", has=tab.locator(".day-total")).first
+        total = day.locator(".day-total").inner_text()
+        weekday = day.get_by_role("link").first.inner_text()[:3]
+        day.get_by_role("link").first.click()
+        expect(tab.get_by_role("heading", level=1)).to_contain_text(re.compile(f"^{weekday}[a-z]*day "))
+        emails = tab.get_by_role("region", name="Emails").get_by_role("row")
+        expect(emails).not_to_have_count(0)
+        assert sum(int(one) for one in emails.locator("td:last-child").all_inner_texts()) == int(total)
+        tab.get_by_role("region", name="People").get_by_role("link").first.click()
+        expect(tab.get_by_role("heading", name="Timeline")).to_be_visible()

@@ -26,7 +26,13 @@
     const answer = await fetch(location.href, check).catch(() => null);
     if (answer?.type === "opaqueredirect") location.reload();
   }, 2000);
-  new MutationObserver(() => localize(document)).observe(document, { childList: true, subtree: true });
+  const showCurrent = () => {
+    const current = document.querySelector("nav.navigation a[aria-current]:not([data-shown])");
+    if (!current) return;
+    current.dataset.shown = "";
+    current.parentElement.scrollLeft = current.offsetLeft - (innerWidth - current.offsetWidth) / 2;
+  };
+  new MutationObserver(() => { localize(document); showCurrent(); }).observe(document, { childList: true, subtree: true });
 })();
 
 // Draw the arrows between the tracks of a sheet; each track says in words where it leads, too.

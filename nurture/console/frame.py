@@ -19,6 +19,9 @@ Pages = Sequence[Page[Any]]
 
 THEMES: Final = {"": "As the system", "light": "Light", "dark": "Dark"}
 _SEARCH_PATH: Final = "/leads"
+_DARK: Final = ":root { --of-code: invert(.92) hue-rotate(180deg) }"
+"""Makes the editor dark, which has colors of its own."""
+
 _FOLDER: Final = Path(__file__).parent
 
 
@@ -32,6 +35,7 @@ def _style(theme: str) -> str:
         tokens = f"{light}{own}:root {{ color-scheme: dark }}\n"
     elif theme == "light":
         tokens = f"{light}:root {{ color-scheme: light }}\n"
+    tokens += {"dark": _DARK, "": f"@media (prefers-color-scheme: dark) {{ {_DARK} }}"}.get(theme, "") + "\n"
     return tokens + (_FOLDER / "console.css").read_text("utf-8")
 
 
@@ -68,7 +72,7 @@ def draw(title: str, user: User, pages: Pages, path: str, theme: str, *, is_prac
         for page in pages:
             if page.navigation and user.role in page.roles:
                 drawn = components.link(page.navigation, page.path)
-                if here == page.path or (page.path != "/" and here.startswith(f"{page.path}/")):
+                if _is_part_of(here, page.path):
                     drawn.props["aria-current"] = "page"
     page_slot = ui.context.client.content.parent_slot
     if page_slot is not None:
@@ -79,6 +83,12 @@ def draw(title: str, user: User, pages: Pages, path: str, theme: str, *, is_prac
         places = Places(ui.element("div").classes("content"), status, clock)
         components.paragraph("Times are those of UTC.", "zone soft")
         return places
+
+
+def _is_part_of(here: str, page: str) -> bool:
+    """Return whether the address *here* belongs to a page of the navigation; the editor is a part of Changes."""
+    inside = (page, "/edit") if page == "/changes" else (page,)
+    return any(here == one or (one != "/" and here.startswith(f"{one}/")) for one in inside)
 
 
 def draw_clock(now: datetime) -> None:

@@ -37,7 +37,6 @@ def _render(_view: View, page: DayPage) -> None:
         components.link("Calendar", "/calendar")
         for other in page.neighbors:
             components.link(format_day(other), addresses.of_day(other))
-    components.heading(f"{day.day:%A} {day.day.day} {day.day:%B %Y}")
     draw_sample(page.sample)
     with components.card("Emails"):
         if not page.emails:
@@ -76,4 +75,9 @@ def _render(_view: View, page: DayPage) -> None:
             components.paragraph(f"and {page.more:,} more of those that were forecast.", "soft")
 
 
-PAGE: Final = Page("/calendar/{day}", "Day", ALL_BUT_REPS, _load, _render)
+def _name(page: DayPage) -> str:
+    day = page.day.day
+    return f"{day:%A} {day.day} {day:%B %Y}"
+
+
+PAGE: Final = Page("/calendar/{day}", "Day", ALL_BUT_REPS, _load, _render, name=_name)

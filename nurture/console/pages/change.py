@@ -1,5 +1,6 @@
 """One change: what publishing a definition does, in words, to people and in lines, with the button."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,9 @@ from nurture.publishing.publish import PublicationPlan, preview_effects
 from nurture.reporting.wording import pluralize
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import BROADCAST
+
+_HUNK: Final = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)")
+"""How a difference says in which line of the new text a part begins."""
 
 MAX_FORECAST: Final = 500
 """How many leads a page forecasts; of more it takes as many at equal distances, and says so."""
@@ -66,7 +70,7 @@ def _render(view: View, page: ChangePage) -> None:
     if change is None:
         components.empty(f"{page.name} is live as it is in the folder, or it is not in the folder.")
         return
-    with components.card(f"What changes in {change.label}"):
+    with components.card("What changes"):
         draw_live(change)
         if change.state is State.REMOVED:
             components.paragraph(
@@ -138,7 +142,14 @@ def draw_files(files: tuple[FileDiff, ...]) -> None:
                 drawn.props("tabindex=0")
                 for line in one.lines:
                     kind = {"+": "ins", "-": "del"}.get(line[:1], "span")
-                    components.write(kind, line + "\n")
+                    hunk = _HUNK.match(line)
+                    components.write(
+                        kind, f"Line {hunk[1]}\n" if hunk is not None else line + "\n", "soft" if hunk else ""
+                    )
 
 
-PAGE: Final = Page("/changes/{kind}/{name}", "Change", ALL_BUT_REPS, _load, _render)
+def _name(page: ChangePage) -> str:
+    return f"Change of {page.change.label if page.change is not None else page.name}"
+
+
+PAGE: Final = Page("/changes/{kind}/{name}", "Change", ALL_BUT_REPS, _load, _render, name=_name)

@@ -11,6 +11,7 @@ from nicegui import ui
 from nurture.console import addresses, components
 from nurture.console.components import Cell, Time
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
+from nurture.console.pages.calendar import format_day
 from nurture.console.reports.charts import Bar, bars
 from nurture.console.view import View
 from nurture.domain.delivery.stops import ALL_TRACKS
@@ -127,7 +128,7 @@ def _draw_days(found: Deliverability) -> None:
         bars("Sent by day", [Bar(f"{one.day:%d %b}", one.sent, one.bounced + one.complained) for one in found.days])
         shown = [one for one in reversed(found.days) if one.sent or one.bounced or one.complained]
         if shown:
-            rows = [(f"{one.day:%a %d %b}", one.sent, one.bounced, one.complained) for one in shown]
+            rows = [(format_day(one.day), one.sent, one.bounced, one.complained) for one in shown]
             columns = ("Day (UTC)", "Touches sent", "Bounced", "Complained")
             components.table(columns, rows, caption="By day", right=columns[1:])
         else:

@@ -137,7 +137,6 @@ def _render(view: View, page: EditorPage) -> None:
         components.link("All files", "/edit")
         components.write("span", " · ")
         components.link("What the folder changes", "/changes")
-    components.heading(file.path)
     may_save = actions.may_see_action(ACTIONS[_SAVE], view.user) and file.is_writable
     if not file.is_writable:
         components.notice("The folder of templates cannot be written here, so this page only shows it.", "warning")
@@ -181,4 +180,8 @@ def _draw_editor(draft: _Draft, page: EditorPage, *, may_save: bool) -> None:
         components.write("button", "Save").props("type=button").on("click", draft.save)
 
 
-PAGE: Final = Page("/edit/{path:path}", "Editor", ALL_BUT_REPS, _load, _render)
+def _name(page: EditorPage) -> str:
+    return page.file.path
+
+
+PAGE: Final = Page("/edit/{path:path}", "Editor", ALL_BUT_REPS, _load, _render, name=_name)

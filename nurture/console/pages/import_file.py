@@ -72,11 +72,9 @@ def _load(request: PageRequest) -> UploadPage:
 def _render(view: View, page: UploadPage) -> None:
     upload = page.upload
     components.link("All files", "/import")
-    with components.block("row"):
-        components.heading(upload.name)
-        with components.block("soft", "p"):
-            components.write("span", f"{upload.size_text}, uploaded by {upload.by}, ")
-            components.time(upload.at)
+    with components.block("soft", "p"):
+        components.write("span", f"{upload.size_text}, uploaded by {upload.by}, ")
+        components.time(upload.at)
     for name, step in page.steps.items():
         if not step.is_over:
             _draw_progress(name, step, is_running=page.is_running)
@@ -216,4 +214,8 @@ def _draw_columns(view: View, page: UploadPage, read: Mapping[str, Any]) -> None
             components.link("Download the mapping", f"/import/{page.upload.id}/{uploads.MAPPING}", "button quiet")
 
 
-PAGE: Final = Page("/import/{upload_id}", "Import a file", MARKETING, _load, _render)
+def _name(page: UploadPage) -> str:
+    return page.upload.name
+
+
+PAGE: Final = Page("/import/{upload_id}", "Import a file", MARKETING, _load, _render, name=_name)

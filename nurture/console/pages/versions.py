@@ -63,12 +63,16 @@ def _render(view: View, page: VersionsPage) -> None:
         )
         for one in page.versions
     ]
-    with components.card(f"Versions of {page.track}"):
-        components.table(("Version", "Published", "By", "Changed files", ""), rows, caption="Versions")
+    with components.card("All versions"):
+        components.table(("Version", "Published", "By", "Changed files", "State"), rows, caption="Versions")
 
 
 def _back(track: str, version: int) -> components.Link:
     return components.Link("Take it back to this", addresses.of_versions(track, back=version))
 
 
-PAGE: Final = Page("/tracks/{track}/versions", "Versions", ALL_BUT_REPS, _load, _render)
+def _name(page: VersionsPage) -> str:
+    return f"Versions of {page.track}"
+
+
+PAGE: Final = Page("/tracks/{track}/versions", "Versions", ALL_BUT_REPS, _load, _render, name=_name)

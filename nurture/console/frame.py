@@ -32,10 +32,12 @@ def _style(theme: str) -> str:
     light, _, dark = tokens.partition("@media (prefers-color-scheme: dark)")
     if theme == "dark":
         own = dark.strip().removeprefix("{").rstrip().removesuffix("}")
-        tokens = f"{light}{own}:root {{ color-scheme: dark }}\n"
+        tokens = f"{light}{own}{_DARK}:root {{ color-scheme: dark }}\n"
     elif theme == "light":
         tokens = f"{light}:root {{ color-scheme: light }}\n"
-    tokens += {"dark": _DARK, "": f"@media (prefers-color-scheme: dark) {{ {_DARK} }}"}.get(theme, "") + "\n"
+    else:
+        tokens += f"@media (prefers-color-scheme: dark) {{ {_DARK} }}\n"
+    tokens += f"@media print {{ {light} :root {{ color-scheme: light; --of-code: none }} }}\n"  # paper is white
     return tokens + (_FOLDER / "console.css").read_text("utf-8")
 
 

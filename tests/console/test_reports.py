@@ -42,7 +42,8 @@ def test_the_funnel_shows_the_figures_of_the_report_and_so_does_its_csv(tab: Pag
     rows = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"))))
     assert rows[:2] == [["leads", "count", "details"], ["imported", str(found.leads), ""]]
     assert world.get("/reports/funnel/table.csv?table=0", "rep").status_code == 403
-    assert world.get("/reports/funnel/table.csv?table=9", "viewer").status_code == 404
+    for table in ("9", "-1", "x", "9" * 30):
+        assert world.get(f"/reports/funnel/table.csv?table={table}", "viewer").status_code == 404
 
 
 def test_a_measure_leads_to_the_people_behind_it(tab: Page) -> None:
@@ -74,6 +75,21 @@ def test_a_manager_of_a_team_gets_the_figures_without_the_leads_and_reps_of_othe
         reps = [world.get(f"/reports/sales/table.csv?table={at}", login).text for at in range(5)]
         assert any(re.search("^ana,", text, re.MULTILINE) for text in reps)
         assert any(re.search("^ben,", text, re.MULTILINE) for text in reps) == listed
+
+
+def test_a_report_is_printed_on_white_without_menus_in_any_theme(tab: Page) -> None:
+    tab.goto("/theme/dark?next=/reports/sales")
+    expect(tab.get_by_role("navigation", name="Pages")).to_be_visible()
+    tab.emulate_media(media="print", color_scheme="dark")
+    expect(tab.get_by_role("navigation", name="Pages")).to_be_hidden()
+    assert tab.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.evaluate(FAINT) == []
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "x", "9" * 30])
+def test_a_page_of_leads_that_is_none_is_no_error(world: ConsoleWorld, page: str) -> None:
+    path = f"/reports/measures?row=R23&leads=part&page={page}"
+    assert "could not be computed" not in world.wait_for(path, "R23: leads")
 
 
 def test_a_choice_that_is_not_possible_is_named(tab: Page) -> None:

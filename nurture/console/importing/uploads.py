@@ -65,6 +65,8 @@ class Upload:
     @property
     def size_text(self) -> str:
         """Return the size in words."""
+        if self.size < 1_000:
+            return f"{self.size} bytes"
         return f"{self.size / 1e6:,.1f} MB" if self.size >= _SMALL else f"{self.size / 1e3:,.1f} kB"
 
     @property

@@ -13,7 +13,7 @@ from nurture.db.transaction import Transaction
 from nurture.definitions.folder import BROADCASTS, read_folder
 from nurture.errors import NotFound, NurtureError
 from nurture.publishing.effect_wording import COLUMNS, describe_fits, format_day, summarize, tabulate
-from nurture.publishing.folder_state import TRACK, DefinitionChange, FileDiff, State, compare_folder
+from nurture.publishing.folder_state import LABELS, TRACK, DefinitionChange, FileDiff, State, compare_folder
 from nurture.publishing.publish import PublicationPlan, preview_effects
 from nurture.reporting.wording import pluralize
 from nurture.runtime.context import AppContext
@@ -40,6 +40,8 @@ class ChangePage:
 def _load(request: PageRequest) -> ChangePage:
     kind, name = request.values["kind"], request.values["name"]
     name = f"{BROADCASTS}{name}" if kind == BROADCAST else name
+    if kind not in (TRACK, BROADCAST, *LABELS):
+        raise NotFound(f"There is no definition of the kind {kind[:40]!r}.")
     with request.ctx.database.read() as tx:
         change = _find(request.ctx, tx, kind, name)
     if change is None or not change.is_publishable or kind not in (TRACK, BROADCAST):

@@ -51,7 +51,8 @@ def _render(_view: View, page: ImportsPage) -> None:
     with components.card("Upload a list of leads"):
         components.paragraph(
             "A CSV file, a workbook or JSON: the export of a CRM, of a webinar, of a fair. Uploading writes no lead: "
-            "you see first what each column is taken for.",
+            "you see first what each column is taken for. Its leak report says which leads nobody "
+            "works, and writes none.",
             "soft",
         )
         _draw_form()

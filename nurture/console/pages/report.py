@@ -18,7 +18,7 @@ from nurture.console.view import View
 from nurture.domain.lead import Custodian
 from nurture.errors import NotFound
 from nurture.reporting.console.lead_list_queries import LeadFilter
-from nurture.reporting.console.reports import REPORTS, Report, ReportKind, limit_to_team, list_options
+from nurture.reporting.console.reports import REPORTS, Report, ReportKind, limit_to_team, list_options, read_page
 
 _POLL_SECONDS: Final = 1.0
 _LABELS: Final = {
@@ -68,6 +68,8 @@ def _render(view: View, page: ReportPage) -> None:
             one = components.link(kind.title, addresses.of_report(kind.name))
             if kind is page.kind:
                 one.props["aria-current"] = "page"
+        if view.may_see("find_leaks"):
+            components.link("Leaks in a file", "/import")
     with components.block("report-head"):
         components.heading(page.kind.title)
         with components.block("soft", "p"):
@@ -141,8 +143,7 @@ def _draw_drill_down(page: ReportPage, row: str) -> None:
             if page.chosen.get("leads", "") == listed:
                 one.props["aria-current"] = "true"
         if page.chosen.get("leads"):
-            number = int(page.chosen["page"]) if page.chosen.get("page", "").isdecimal() else 1
-            query = {**page.chosen, "page": number + 1}
+            query = {**page.chosen, "page": read_page(page.chosen) + 1}
             components.link("Next page", addresses.of_report("measures", **query))
 
 

@@ -21,7 +21,7 @@ router: Final = APIRouter()
 
 
 @router.get("/reports/{name}/table.csv")
-async def send_table(request: Request, site: SiteDep, name: str, table: int = 0) -> Response:
+async def send_table(request: Request, site: SiteDep, name: str, table: str = "0") -> Response:
     """Answer with a table of a report that was computed minutes ago; else lead to its page, which computes it."""
     user: User = request.scope[USER]
     if user.role not in ALL_BUT_REPS:
@@ -40,9 +40,9 @@ async def send_table(request: Request, site: SiteDep, name: str, table: int = 0)
     report = await site.in_thread(read)
     if report is None:
         return RedirectResponse(addresses.of_report(name, **chosen), 303)
-    if not 0 <= table < len(report.tables):
+    if not table.isdecimal() or int(table[:9]) >= len(report.tables):
         raise HTTPException(404)
-    found, text = report.tables[table], StringIO(newline="")
+    found, text = report.tables[int(table)], StringIO(newline="")
     writer = CsvWriter(text)
     writer.write_row(found.columns)
     writer.write_rows(found.rows)

@@ -25,6 +25,9 @@ Values = Mapping[str, str]
 """What a viewer chose: the values of `ReportKind.choices` that are not empty."""
 
 
+_MAX_PAGE: Final = 10**6
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A computed report: its tables, and remarks."""
@@ -60,6 +63,12 @@ def list_options(ctx: AppContext, kind: ReportKind) -> Mapping[str, Mapping[str,
             definitions = ctx.definitions.find_current(tx)
             found["track"] = {one: one for one in sorted(definitions.programs)} if definitions is not None else {}
     return found
+
+
+def read_page(values: Values) -> int:
+    """Return which page of a list a viewer chose, the first one without a number."""
+    text = values.get("page", "")
+    return min(max(int(text), 1), _MAX_PAGE) if text.isdecimal() and text.isascii() else 1
 
 
 def limit_to_team(report: Report, reps: Collection[str] | None) -> Report:
@@ -110,9 +119,10 @@ def _ledger(ctx: AppContext, now: datetime, _values: Values) -> Report:
 def _measures(ctx: AppContext, now: datetime, values: Values) -> Report:
     row, listed = values.get("row"), values.get("leads", "")
     if row and listed:
-        page = int(values["page"]) if values.get("page", "").isdecimal() else 1
         missed = listed == "missed"
-        found = measure_report.list_leads(ctx, now, row, missed=missed, month=values.get("month"), page=max(page, 1))
+        found = measure_report.list_leads(
+            ctx, now, row, missed=missed, month=values.get("month"), page=read_page(values)
+        )
         rows = [(one.lead_id, one.at, one.source, one.company) for one in found]
         title = f"{row}: leads that count {'in the whole only' if missed else 'in the part'}"
         return Report([ReportTable(title, ("lead", "at", "source", "company"), rows)])

@@ -31,7 +31,7 @@ def tab(browser: Browser, world: ConsoleWorld) -> Iterator[Page]:
 
 
 def _confirm(tab: Page, name: str) -> None:
-    tab.get_by_role("button", name=name, exact=True).click()
+    tab.get_by_role("button", name=name, exact=True).click(timeout=WAIT)
     tab.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
     expect(tab.get_by_role("dialog")).to_have_count(0)
 

@@ -111,3 +111,13 @@ def test_words_to_complete_are_keys_of_the_schema_fields_and_names(root: Path) -
     sources = editing.read_sources(root)
     assert {"re_entry:", "wait_for:", "keep", "01-hello"} <= set(editing.list_words(sources, WELCOME))
     assert {"lead.first_name", "subject:", "unsubscribe_url"} <= set(editing.list_words(sources, HELLO))
+
+
+@pytest.mark.parametrize("tag", ["{{ lead.", "{% if lead.company", "{{ lead.company\n\n"])
+def test_a_tag_that_is_not_closed_is_a_fault_of_its_own_file_and_not_of_the_signature(root: Path, tag: str) -> None:
+    defaults = (root / "defaults.yaml").read_text("utf-8")
+    write_texts(root, {"defaults.yaml": f"{defaults}brand: {{signature: nora}}\n", "snippets/nora.md": "Nora\n"})
+    text = f"---\nsubject: Hello\npreheader: One two three\n---\nHello Nora\n\n{tag}"
+    found = editing.check_draft(root, HELLO, text)
+    assert [(one.line, one.is_warning) for one in found.problems if "tag is invalid" in one.message] == [(7, False)]
+    assert found.email is None

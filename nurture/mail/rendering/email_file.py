@@ -54,9 +54,20 @@ class EmailSource:
             if problem.file != self.name or not 0 < problem.line <= len(self.origins):
                 return problem
             file, line = self.origins[problem.line - 1]
+            opened = self._find_open_tag(problem.line)
+            if opened is not None and opened[0] != file:
+                file, line = opened
             return replace(problem, file=file, line=line)
 
         return [located(problem) for problem in problems]
+
+    def _find_open_tag(self, line: int) -> tuple[str, int] | None:
+        """Return where the tag begins that is still open before *line*: only the next file shows that it is."""
+        before = "\n".join(self.text.split("\n")[: line - 1])
+        start = max(before.rfind("{{"), before.rfind("{%"))
+        if start < 0 or max(before.rfind("}}"), before.rfind("%}")) > start:
+            return None
+        return self.origins[before.count("\n", 0, start)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ def tabulate(effects: Effects) -> Iterator[tuple[str, str, int, str, str, str]]:
             first, leads = part[0], sum(row.leads for row in part)
             before = _format_days([row.before for row in part], effects, first.change)
             after = _format_days([row.after for row in part], effects, first.change)
+            if first.change in (Change.EARLIER, Change.LATER) and all(row.before == row.after for row in part):
+                after = "the same day, at another time"
             if any(row.at_next_run for row in part):
                 after = "at the next run" if all(row.at_next_run for row in part) else f"at the next run, or {after}"
             if first.change in (Change.NEW, Change.AGAIN, Change.SKIPPED):

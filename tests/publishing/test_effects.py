@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
-from nurture.publishing.effects import Change, Effects
+from nurture.publishing.effect_wording import tabulate
+from nurture.publishing.effects import Change, Effect, Effects
 from nurture.publishing.publish import preview_effects, publish
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
@@ -143,3 +144,10 @@ def test_what_was_said_is_what_happens(ctx: AppContext) -> None:
     run_at(ctx, *(_NOW + hour * HOUR for hour in range(72)))
     assert isinstance(ctx.provider, RecordingProvider)
     assert [(at.date(), subject) for at, _, subject in ctx.provider.sent[1:]] == [(said, "More")]
+
+
+def test_an_email_that_comes_at_another_time_of_its_day_says_so() -> None:
+    day = date(2026, 5, 26)
+    row = Effect("welcome", "email", "02-more", Change.EARLIER, day, day, at_next_run=False, leads=2, examples=())
+    (found,) = tabulate(Effects(START + 60 * DAY, 2, 2, (row,), 2))
+    assert found == ("welcome", "02-more", 2, "earlier", "Tue 26 May", "the same day, at another time")

@@ -79,6 +79,8 @@ def test_a_newcomer_imports_a_file_with_a_column_that_may_be_an_opt_out(tab: Pag
     assert [one[0] for one in logged] == ["upload_file", "answer_opt_out", "dry_run", "import_leads"]
     tab.goto("/import")
     expect(tab.get_by_role("cell", name="Fair Berlin.csv").first).to_be_visible()
+    assert upload.id in world.get("/log?action=upload_file", "admin").text
+    assert "Upload a file" in world.get("/log", "admin").text
 
 
 def test_the_next_file_with_the_same_columns_needs_no_answer(tab: Page, world: ConsoleWorld) -> None:

@@ -12,12 +12,14 @@ from nurture.console.access.users import Role
 from nurture.console.action_list import ACTIONS
 from nurture.console.action_queries import ActionRecord
 from nurture.console.actions import DONE, STARTED
+from nurture.console.importing.file_routes import UPLOADED
 from nurture.console.page import Page, PageRequest
 from nurture.console.view import View
 from nurture.errors import NotFound
 
 _PAGE: Final = 100
 _OUTCOMES: Final = {DONE: "done", "Refused": "refused", STARTED: "started"}
+_LABELS: Final = {UPLOADED: "Upload a file", **{name: action.label for name, action in ACTIONS.items()}}
 _FIELDS: Final = ("who", "action", "outcome")
 
 
@@ -44,10 +46,9 @@ def _load(request: PageRequest) -> LogPage:
 
 def _render(view: View, page: LogPage) -> None:
     chosen = {name: view.values.get(name, "") for name in _FIELDS}
-    labels = {name: action.label for name, action in sorted(ACTIONS.items(), key=lambda one: one[1].label)}
     with ui.element("form").classes("filters few").props("action=/log method=get"):
         components.select("who", "Who", chosen["who"], {one: one for one in page.logins})
-        components.select("action", "Action", chosen["action"], labels)
+        components.select("action", "Action", chosen["action"], dict(sorted(_LABELS.items(), key=lambda one: one[1])))
         components.select("outcome", "Outcome", chosen["outcome"], _OUTCOMES)
         components.write("button", "Show").props("type=submit")
     with components.card():
@@ -66,8 +67,7 @@ COLUMNS: Final = ("When", "Who", "Action", "On", "Outcome")
 
 def log_row(entry: ActionRecord) -> tuple[components.Cell, ...]:
     """Return the cells of an entry, under COLUMNS."""
-    action = ACTIONS.get(entry.action)
-    label = action.label if action is not None else entry.action
+    label = _LABELS.get(entry.action, entry.action)
     outcome = _OUTCOMES.get(entry.outcome, "not possible")
     return components.Time(entry.at), entry.login, label, entry.object, outcome
 

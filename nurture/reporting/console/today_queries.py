@@ -137,7 +137,8 @@ def load_open_offers(tx: Transaction, now: datetime) -> OpenOffers:
 def list_oldest_offers(tx: Transaction, limit: int) -> list[WaitingOffer]:
     """Return the offers that have waited longest for an answer."""
     query = select(*row_columns(WaitingOffer, offer, lead)).join(lead, lead.c.id == offer.c.lead_id).where(IS_OPEN)
-    rows = tx.execute(query.order_by(offer.c.offered_at, offer.c.id).limit(limit))
+    oldest_first = case((IS_OPEN, offer.c.offered_at))  # keeps SQLite off the index by time, which has every old offer
+    rows = tx.execute(query.order_by(oldest_first, offer.c.id).limit(limit))
     return [WaitingOffer._make(row) for row in rows]
 
 

@@ -384,7 +384,7 @@ class LeadTransitions:
                 NewEnrollment(lead.view.lead.id, program.track, program.version, entered, step, visit, entered, entered)
             )
         else:
-            self.changes.resumed_enrollments.append(_update(lead, stay, reached_at=entered))
+            self.changes.resumed_enrollments.append(_update(lead, stay, reached_at=entered, count_again=True))
             reason += f"; continues at {stay.position.step}"
         due = self.due_after_cool_off(lead, arrival.cool_off_until)
         custody_change = self.set_custody(lead, Custodian.TRACK, program.track, f"enter {program.track}", due)
@@ -411,9 +411,10 @@ class LeadTransitions:
 
 
 def _update(
-    lead: LeadSnapshot, stay: Enrollment, *, reached_at: datetime | None = None, **more: Any
+    lead: LeadSnapshot, stay: Enrollment, *, reached_at: datetime | None = None, count_again: bool = False, **more: Any
 ) -> EnrollmentUpdate:
-    """Return a change of *stay*, whose step is not reached before *reached_at*."""
+    """Return a change of *stay*, whose step is not reached before *reached_at*; with *count_again*, delays begin then."""
     at = stay.position
     reached = at.reached_at if reached_at is None else max(at.reached_at, reached_at)
-    return EnrollmentUpdate(stay.id, lead.view.lead.id, at.step, at.visit, at.anchor, reached, **more)
+    anchor = max(at.anchor, reached) if count_again else at.anchor
+    return EnrollmentUpdate(stay.id, lead.view.lead.id, at.step, at.visit, anchor, reached, **more)

@@ -103,7 +103,10 @@ def test_planned_mail_of_the_old_track_is_superseded_and_sent_after_the_return(c
     starts_trial(ctx, "ana@example.com", OPEN + 10 * DAY)
     advance.advance(ctx, OPEN + 10 * DAY)
     assert messages(ctx) == [(lead, "01-news", "cancelled", "superseded_by_track")]
-    days(ctx, 10, 20)
+    days(ctx, 10, 21)
+    assert messages(ctx)[1:] == [(lead, step, "accepted", "") for step in ("01-start", "02-next")]
+    assert stays(ctx, lead)[0] == ("keep", "01-news", "active"), "its delay of ten days begins again with the return"
+    days(ctx, 22, 24)
     assert messages(ctx) == [(lead, step, "accepted", "") for step in ("01-news", "01-start", "02-next")]
     sent = rows(ctx, "SELECT step FROM message ORDER BY accepted_at")
     assert sent == [("01-start",), ("02-next",), ("01-news",)]
@@ -245,7 +248,7 @@ def test_the_order_in_which_fields_and_signals_arrive_within_a_sweep_changes_not
             else:
                 kind = SignalKind.VISITED if arrives == "visit" else SignalKind.CLICKED
                 record_signal(ctx, lead, kind, OPEN)
-    days(ctx, 0, 12)
+    days(ctx, 0, 18)
     seen = [(stays(ctx, lead), events(ctx, lead).count("taken_over"), due_at(ctx, lead)) for lead in leads]
     assert seen[0][:2] == ([("keep", "go-round", "active"), ("trial", "finally", "moved to keep")], 1)
     assert seen == seen[:1] * len(leads)

@@ -11,7 +11,7 @@ from typing import Final
 from nurture.domain.replies import CLASSES_OF_PROGRAMS, ReplyClass
 from nurture.mail.inbound.bounce_report import BounceReport, read_report
 from nurture.mail.inbound.message import ParsedMail, parse_mail
-from nurture.mail.inbound.named_day import parse_named_day
+from nurture.mail.inbound.named_day import parse_named_day, parse_only_day
 from nurture.mail.inbound.out_of_office import (
     find_absence,
     find_automatic_phrases,
@@ -21,7 +21,7 @@ from nurture.mail.inbound.out_of_office import (
     is_receipt_subject,
     parse_return_date,
 )
-from nurture.mail.inbound.reply_phrases import find_left_company, find_meaning, is_opt_out_subject
+from nurture.mail.inbound.reply_phrases import Meaning, find_left_company, find_meaning, is_opt_out_subject
 from nurture.mail.inbound.reply_text import OwnText, extract_own_text, find_contact, sanitize_text
 
 REPLY_PREFIX: Final = "reply+"
@@ -160,14 +160,19 @@ def _classify_text(mail: ParsedMail, common: ClassifiedMail, own_text: OwnText, 
     if not own_text.full:
         kind = ReplyClass.UNCLEAR_SHORT if mail.attachments else ReplyClass.EMPTY
         return replace(common, kind=kind, evidence=("no words of its own",))
-    meaning = find_meaning(own_text.above_quotation, own_text.full, subject)
+    only_day = parse_only_day(own_text.above_quotation, mail.header("from"), today)
+    meaning = (
+        Meaning(ReplyClass.NOT_NOW, f"only a time: '{own_text.above_quotation.strip()[:60]}'")
+        if only_day is not None
+        else find_meaning(own_text.above_quotation, own_text.full, subject)
+    )
     kind, evidence = meaning.reply_class, (meaning.evidence,) if meaning.evidence else ()
     signs = _find_automatic_signs(mail, subject, own_text.full, today)
     if len(signs) > 1 and kind in CLASSES_OF_PROGRAMS:
         return _classify_automatic(common, own_text, subject, signs, today)
     returns_on = None
     if kind is ReplyClass.NOT_NOW:
-        returns_on = parse_named_day(own_text.full, today)
+        returns_on = only_day or parse_named_day(own_text.full, today)
     elif signs:
         returns_on = parse_return_date(own_text.full, today)
     contact = find_contact(own_text.full, common.sender) if kind in _CLASSES_WITH_CONTACT else ""

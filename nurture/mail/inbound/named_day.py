@@ -6,12 +6,14 @@ from functools import cache
 from itertools import pairwise
 from typing import Final
 
-from nurture.mail.inbound.out_of_office import find_future_dates, find_month
+from nurture.mail.inbound.out_of_office import find_future_dates, find_month, list_months
 from nurture.mail.inbound.phrase_patterns import Sentence, languages, load_list, normalize
 
 _MAX_TEXT: Final = 2_000
 _QUARTER: Final = re.compile(r"\b[QTKqtk] ?([1-4])\b(?: ?/? ?(20\d\d))?")
 _YEAR: Final = re.compile(r"(?<!\d)(20\d\d)(?!\d)")
+_MONTH_AND_YEAR: Final = re.compile(r"([^\W\d_]{3,15})\.? (20\d\d)(?!\d)")
+_MAX_WORDS: Final = 10
 _MAX_DAYS: Final = 400
 _DAYS: Final = {"day": 1, "week": 7, "month": 30, "year": 365}
 
@@ -30,6 +32,39 @@ def parse_named_day(text: str, today: date) -> date | None:
     return found if found is not None and found <= today + timedelta(days=_MAX_DAYS) else None
 
 
+def parse_only_day(text: str, sender: str, today: date) -> date | None:
+    """Return the first day of the quarter, month or year ahead that is all that a short answer says; None otherwise.
+
+    "May", "Q2", "probably early September 2027, thanks" answer "when do you decide?". This month without a year means
+    now, which a person answers. A month in *sender*, the From header, is a name, and so is one after thanks.
+    """
+    words = normalize(text[:_MAX_TEXT]).split()
+    if "?" in text or len(words) > _MAX_WORDS:
+        return None
+    while words and words[-1] in _words_of("polite"):
+        words.pop()
+    rest = " ".join(word for word in words if word not in _words_of("around"))
+    if {*rest.split()} & {*normalize(sender).split()}:
+        return None
+    quarters, years = _QUARTER.findall(rest), {int(year) for year in _YEAR.findall(rest)}
+    months = [list_months(word) for word in _YEAR.sub("", _QUARTER.sub("", rest)).split()]
+    if len(quarters) + len(months) not in (1, 2) or len(years) > 1 or any(len(one) != 1 for one in months):
+        return None
+    numbers = [int(number) * 3 - 2 for number, _ in quarters] + [month for one in months for month in one]
+    if not years and any(not quarters and number == today.month for number in numbers):
+        return None
+    found = (date(year, min(numbers), 1) for year in sorted(years) or (today.year, today.year + 1))
+    day = next((one for one in found if one > today), None)
+    return day if day is not None and day <= today + timedelta(days=_MAX_DAYS) else None
+
+
+@cache
+def _words_of(kind: str) -> frozenset[str]:
+    """Return the words of a list in all languages, without those that name a month in one of them."""
+    words = {word for _, phrase in load_list(kind) for word in phrase.text.split()}
+    return frozenset(word for word in words if not list_months(word))
+
+
 def _find_quarter(text: str, today: date) -> date | None:
     for match in _QUARTER.finditer(text):
         month = int(match[1]) * 3 - 2
@@ -41,7 +76,11 @@ def _find_quarter(text: str, today: date) -> date | None:
 
 
 def _find_month(text: str, today: date) -> date | None:
-    """Return the first day of a month that is named alone, with its long name."""
+    """Return the first day of a month that is named alone, with its long name or with a year."""
+    for word, year in _MONTH_AND_YEAR.findall(text):
+        days = [date(int(year), number, 1) for number in list_months(word)]
+        if len(days) == 1 and days[0] > today:
+            return days[0]
     for word in re.findall(r"[^\W\d_]{4,15}|\d{1,2} ?[月월]", text):
         month = int(re.sub(r"\D", "", word)) if word[0].isdigit() else find_month(word) or 0
         if 1 <= month <= 12:

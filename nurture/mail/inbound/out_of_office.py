@@ -294,6 +294,11 @@ def _months_by_language(name: str) -> dict[str, int]:
     return found
 
 
+def list_months(name: str) -> frozenset[int]:
+    """Return the months that a whole word names in any language, with "may", "mars" and other words that mean more."""
+    return frozenset(_months_by_language(name).values()) if len(name) > 2 else frozenset()
+
+
 def find_month(name: str) -> int | None:
     """Return the month that a word of at least five letters names in any language, with any ending."""
     if len(name) < _STEM or fold(name) in WORDS_LIKE_MONTHS:

@@ -29,7 +29,18 @@ KINDS = {
     *("no_mail", "possible_opt_out", "erasure_request", "left_company", "wrong_person"),
     *("not_interested", "not_now", "wants_to_talk"),
     *("question", "words", "unless", "alone", "polite", "automatic_subject", "automatic", "absence", "receipt_subject"),
-    *("back", "back_after", "until", "until_after", "next_year", "joining", "name_follows", "spaces", "borders"),
+    *(
+        "back",
+        "back_after",
+        "until",
+        "until_after",
+        "next_year",
+        "around",
+        "joining",
+        "name_follows",
+        "spaces",
+        "borders",
+    ),
     "concepts",
 }
 

@@ -413,7 +413,7 @@ class LeadTransitions:
 def _update(
     lead: LeadSnapshot, stay: Enrollment, *, reached_at: datetime | None = None, count_again: bool = False, **more: Any
 ) -> EnrollmentUpdate:
-    """Return a change of *stay*, whose step is not reached before *reached_at*; with *count_again*, delays begin then."""
+    """Return a change of *stay*. Its step is not reached before *reached_at*; with *count_again*, delays begin then."""
     at = stay.position
     reached = at.reached_at if reached_at is None else max(at.reached_at, reached_at)
     anchor = max(at.anchor, reached) if count_again else at.anchor

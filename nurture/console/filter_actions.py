@@ -67,7 +67,7 @@ def _describe_enrolled(found: EnrollmentCounts, *, is_done: bool) -> str:
     verb = ("entered", "did") if is_done else ("would enter", "would")
     entering = sum(found.entering.values())
     coming = _list({f"from {track}" if track else "from no track": n for track, n in found.entering.items()})
-    said = f"{_leads(entering)} {verb[0]} {found.track}" + (f": {coming}." if coming else ".")
+    said = f"{_leads(entering, verb[0])} {found.track}" + (f": {coming}." if coming else ".")
     return said + _describe_left_out(found.left_out, verb[1])
 
 
@@ -81,16 +81,18 @@ class _Pause:
         until = read_pause_end(call)
         found = pause_chosen(call.ctx, _choose(call), until, call.now, dry_run=self.dry_run)
         verb = ("would be", "would") if self.dry_run else ("are", "are")
-        said = f"{_leads(found.paused)} {verb[0]} paused until {until:%Y-%m-%d}."
+        said = f"{_leads(found.paused, verb[0])} paused until {until:%Y-%m-%d}."
         return said + _describe_left_out(found.left_out, verb[1])
 
 
 def _describe_left_out(left_out: Counter[str], verb: str) -> str:
-    return f" {_leads(left_out.total())} {verb} not: {_list(left_out)}." if left_out else ""
+    return f" {_leads(left_out.total(), verb)} not: {_list(left_out)}." if left_out else ""
 
 
-def _leads(count: int) -> str:
-    return f"{count:,} {'lead' if count == 1 else 'leads'}"
+def _leads(count: int, verb: str) -> str:
+    if count == 1:
+        return f"1 lead {'is' if verb == 'are' else verb}"
+    return f"{count:,} leads {verb}"
 
 
 def _list(counts: Mapping[str, int]) -> str:

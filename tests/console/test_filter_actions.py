@@ -61,7 +61,7 @@ def test_a_pause_of_a_filter_keeps_longer_pauses_and_says_so(ctx: AppContext) ->
     session = session_of(ctx, Role.MARKETER)
     perform(ctx, "pause_lead", session, str(first), until="2026-06-01")
     said = perform(ctx, "pause_leads", session, "track=welcome", until="2026-02-01")
-    assert said == "2 leads are paused until 2026-02-01. 1 lead are not: 1 paused for as long already."
+    assert said == "2 leads are paused until 2026-02-01. 1 lead is not: 1 paused for as long already."
     assert rows(ctx, "SELECT count(*) FROM lead WHERE paused_until is not null") == [(3,)]
     assert one(ctx, "SELECT count(*) FROM journal WHERE event = 'paused'") == 3
 

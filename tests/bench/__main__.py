@@ -37,6 +37,7 @@ from tests.bench import (
     signalling,
     starting,
     touching,
+    viewing,
     webhooks,
     workbooks,
 )
@@ -69,6 +70,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "start": starting.measure,
     "touch": touching.measure,
     "up": running.measure,
+    "viewers": viewing.measure,
     "webhooks": webhooks.measure,
     "workbooks": workbooks.measure,
 }

@@ -17,7 +17,7 @@ from tests.doubles.sendgrid import SendGridDouble
 
 SEED = int(os.environ.get("SEED") or secrets.randbits(32))
 REPEAT = f"repeat with SEED={SEED}"
-DUE, RUNS, ATTEMPTS = 60, 2, 20
+DUE, RUNS, ATTEMPTS = 60, 2, 80
 
 RecordProperty = Callable[[str, object], None]
 

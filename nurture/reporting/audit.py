@@ -50,6 +50,11 @@ class AuditFinding:
     lead_ids: tuple[int, ...]
     """The first 20 leads; of `address-vanished` the first 20 addresses."""
 
+    @property
+    def headline(self) -> str:
+        """Return what was found, and how many."""
+        return f"{self.description[0].upper()}{self.description[1:]}: {self.count:,}."
+
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:

@@ -49,7 +49,8 @@ def print_audit(found: auditing.AuditReport) -> None:
     for finding in found.findings:
         color = "red" if finding.is_violation else "yellow"
         ids = ", ".join(map(str, finding.lead_ids))
-        out.print(f"[{color}]{finding.count:,} {escape(finding.description)}[/] {escape(finding.remedy)} [dim]{ids}[/]")
+        which = f" [dim]({ids})[/]" if ids else ""
+        out.print(f"[{color}]{escape(finding.headline)}[/] {escape(finding.remedy)}{which}")
     verdict = (
         "[green]Every lead has one custodian and one next action.[/]" if found.ok else "[bold red]The audit failed.[/]"
     )

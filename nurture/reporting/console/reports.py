@@ -111,7 +111,7 @@ def _sales(ctx: AppContext, now: datetime, values: Values) -> Report:
 
 def _ledger(ctx: AppContext, now: datetime, _values: Values) -> Report:
     found = run_audit(ctx, now)
-    notes = [f"{one.count:,} {one.description} {one.remedy}" for one in found.findings]
+    notes = [f"{one.headline} {one.remedy}" for one in found.findings]
     verdict = "Every lead has one custodian and one next action." if found.ok else "The audit failed."
     return Report([report_tables.ledger_table(found)], [verdict, *notes])
 

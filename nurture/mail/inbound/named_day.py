@@ -53,9 +53,15 @@ def parse_only_day(text: str, sender: str, today: date) -> date | None:
     numbers = [int(number) * 3 - 2 for number, _ in quarters] + [month for one in months for month in one]
     if not years and any(not quarters and number == today.month for number in numbers):
         return None
-    found = (date(year, min(numbers), 1) for year in sorted(years) or (today.year, today.year + 1))
-    day = next((one for one in found if one > today), None)
+    found = (_first_ahead(number, tuple(years), today) for number in numbers)
+    day = min((one for one in found if one is not None), default=None)
     return day if day is not None and day <= today + timedelta(days=_MAX_DAYS) else None
+
+
+def _first_ahead(month: int, years: tuple[int, ...], today: date) -> date | None:
+    """Return the first day of *month* that is ahead, in one of *years* if any are named; None without one."""
+    days = (date(year, month, 1) for year in years or (today.year, today.year + 1))
+    return next((day for day in days if day > today), None)
 
 
 @cache
@@ -67,9 +73,7 @@ def _words_of(kind: str) -> frozenset[str]:
 
 def _find_quarter(text: str, today: date) -> date | None:
     for match in _QUARTER.finditer(text):
-        month = int(match[1]) * 3 - 2
-        years = (int(match[2]),) if match[2] else (today.year, today.year + 1)
-        day = next((date(year, month, 1) for year in years if date(year, month, 1) > today), None)
+        day = _first_ahead(int(match[1]) * 3 - 2, (int(match[2]),) if match[2] else (), today)
         if day is not None:
             return day
     return None
@@ -78,9 +82,10 @@ def _find_quarter(text: str, today: date) -> date | None:
 def _find_month(text: str, today: date) -> date | None:
     """Return the first day of a month that is named alone, with its long name or with a year."""
     for word, year in _MONTH_AND_YEAR.findall(text):
-        days = [date(int(year), number, 1) for number in list_months(word)]
-        if len(days) == 1 and days[0] > today:
-            return days[0]
+        months = list_months(word)
+        day = _first_ahead(min(months), (int(year),), today) if len(months) == 1 else None
+        if day is not None:
+            return day
     for word in re.findall(r"[^\W\d_]{4,15}|\d{1,2} ?[月월]", text):
         month = int(re.sub(r"\D", "", word)) if word[0].isdigit() else find_month(word) or 0
         if 1 <= month <= 12:

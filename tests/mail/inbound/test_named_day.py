@@ -25,6 +25,7 @@ ANA = "Ana Reis <ana@example.com>"
         ("Probably in early September", date(2026, 9, 1)),
         ("We decide in May", date(2026, 5, 1)),
         ("June or July", date(2026, 6, 1)),
+        ("December or January", date(2026, 12, 1)),
         ("May 2027", None),  # too far ahead
         ("January 2027", date(2027, 1, 1)),
         ("Q2", date(2026, 4, 1)),

@@ -35,8 +35,8 @@ def parse_named_day(text: str, today: date) -> date | None:
 def parse_only_day(text: str, sender: str, today: date) -> date | None:
     """Return the first day of the quarter, month or year ahead that is all that a short answer says; None otherwise.
 
-    "May", "Q2", "probably early September 2027, thanks" answer "when do you decide?". This month without a year means
-    now, which a person answers. A month in *sender*, the From header, is a name, and so is one after thanks.
+    "May", "Q2", "probably early September 2027, thanks" answer "when do you decide?". This month or quarter without a
+    year means now, which a person answers. A month in *sender*, the From header, is a name, and so is one after thanks.
     """
     words = normalize(text[:_MAX_TEXT]).split()
     if "?" in text or len(words) > _MAX_WORDS:
@@ -50,10 +50,10 @@ def parse_only_day(text: str, sender: str, today: date) -> date | None:
     months = [list_months(word) for word in _YEAR.sub("", _QUARTER.sub("", rest)).split()]
     if len(quarters) + len(months) not in (1, 2) or len(years) > 1 or any(len(one) != 1 for one in months):
         return None
-    numbers = [int(number) * 3 - 2 for number, _ in quarters] + [month for one in months for month in one]
-    if not years and any(not quarters and number == today.month for number in numbers):
+    firsts, named = [int(number) * 3 - 2 for number, _ in quarters], [month for one in months for month in one]
+    if not years and (today.month in named or (today.month - 1) // 3 * 3 + 1 in firsts):
         return None
-    found = (_first_ahead(number, tuple(years), today) for number in numbers)
+    found = (_first_ahead(month, tuple(years), today) for month in firsts + named)
     day = min((one for one in found if one is not None), default=None)
     return day if day is not None and day <= today + timedelta(days=_MAX_DAYS) else None
 

@@ -29,7 +29,8 @@ ANA = "Ana Reis <ana@example.com>"
         ("May 2027", None),  # too far ahead
         ("January 2027", date(2027, 1, 1)),
         ("Q2", date(2026, 4, 1)),
-        ("Q1", date(2027, 1, 1)),
+        ("Q1 2027", date(2027, 1, 1)),
+        ("Q2 or Q3", date(2026, 4, 1)),
         ("Q3 2026", date(2026, 7, 1)),
         ("Anfang Mai", date(2026, 5, 1)),
         ("im März", date(2026, 3, 1)),
@@ -48,6 +49,9 @@ def test_an_answer_of_a_time_alone_is_that_time(text: str, day: date | None) -> 
         "",
         "ok",
         "February",
+        "Q1",
+        "Q1 or Q2",
+        "Q2 or February",
         "March?",
         "Stop in May",
         "I left in May",
@@ -58,6 +62,15 @@ def test_an_answer_of_a_time_alone_is_that_time(text: str, day: date | None) -> 
 )
 def test_other_short_answers_are_no_time(text: str) -> None:
     assert parse_only_day(text, ANA, TODAY) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "today"),
+    [("Q4", date(2026, 11, 9)), ("In Q4, thanks", date(2026, 12, 31)), ("T2", date(2026, 4, 1))],
+)
+def test_this_quarter_without_a_year_waits_for_a_person(text: str, today: date) -> None:
+    assert parse_only_day(text, ANA, today) is None
+    assert parse_only_day(text, ANA, date(2026, 9, 30) if "4" in text else date(2026, 3, 31)) is not None
 
 
 def test_the_name_of_the_sender_is_no_month() -> None:

@@ -59,6 +59,9 @@ class LazyGroup(TyperGroup):
         path = f"{self._prefix}{args[0]}"
         if path in COMMANDS:  # not by get_command, which reads the help from the source
             return args[0], load(path), args[1:]
+        elsewhere = [f"'nurture {one}'" for one in (*COMMANDS, *GROUPS) if f" {one}".endswith(f" {args[0]}")]
+        if elsewhere and args[0] not in self.commands:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean {' or '.join(elsewhere)}?")
         return super().resolve_command(ctx, args)
 
 

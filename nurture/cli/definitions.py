@@ -44,6 +44,7 @@ from nurture.publishing import preview as previews
 from nurture.publishing import publish as publishing
 from nurture.publishing.audience_check import AudienceCount, count_audiences
 from nurture.publishing.batch_check import find_batch_problems
+from nurture.publishing.day_check import find_past_days
 from nurture.reporting.field_queries import list_fields
 from nurture.reporting.queries import leads_by_custody
 from nurture.settings import Settings
@@ -60,7 +61,7 @@ def check(
     folder = templates_folder(templates)
     sources, unreadable = scan_folder(folder)
     problems = [*publishing.check_definitions(sources, unreadable), *_check_pages(sources)]
-    problems += find_batch_problems(sources, Settings.read())
+    problems += [*find_batch_problems(sources, Settings.read()), *find_past_days(sources, RealClock().now().date())]
     count = len(faults(problems))
     counts: list[AudienceCount] = []
     if leads and not count:

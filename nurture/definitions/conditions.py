@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
+from nurture.definitions.contradictions import find_contradiction
 from nurture.definitions.dates import read_date_condition, read_inactive
 from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, read_shape
 from nurture.definitions.values import Line, Name, PositiveSpan
@@ -132,6 +133,8 @@ def _group(
         return None
     found = [read_condition(part, known_emails, context) for part in inner.items()]
     read = tuple(part for part in found if part is not None)
+    if group is AllOf and (contradiction := find_contradiction(read)):
+        context.warn(inner, f"no lead meets this: {contradiction}", "Write `any:` if one of them is enough.")
     return group(read) if len(read) == len(found) else None
 
 

@@ -1,6 +1,7 @@
 """Warn about conditions on fields that no lead can meet, and about audiences that tie."""
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Final
 
 from nurture.definitions.conditions import KnownEmails, read_condition
@@ -11,7 +12,7 @@ from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.fields import COMPUTED, FieldDefinition, Fields, FieldType
 from nurture.domain.lead import OWNER, FieldValue
 from nurture.domain.planning.comparisons import Comparison, to_number
-from nurture.domain.planning.conditions import AnyOf, Condition
+from nurture.domain.planning.conditions import AllOf, AnyOf, Condition
 from nurture.domain.planning.dates import FIRST_CONTACT, parse_date
 from nurture.domain.planning.program import Program, SetField
 from nurture.domain.policy.policy import Policy
@@ -73,7 +74,7 @@ def check_field_conditions(fields: Fields, context: ParseContext) -> None:
                 context.warn(node, f"no field is called `{condition.name}`", f"{near} {DECLARE}".strip())
         elif condition.comparison is not Comparison.EXISTS and not quoted:
             field = fields[condition.name]
-            for message, suggestion in dict.fromkeys(_find_mismatches(field, condition.comparison, values)):
+            for message, suggestion in dict.fromkeys(find_mismatches(field, condition.comparison, values)):
                 context.warn(node, message, suggestion)
 
 
@@ -87,9 +88,10 @@ def check_owner_names(policy: Policy, context: ParseContext) -> None:
                     context.warn(node, f"`owner` is the name of a rep, and never `{value}`", f"Write `{rep.name}`.")
 
 
-def _find_mismatches(
+def find_mismatches(
     field: FieldDefinition, comparison: Comparison, values: Iterable[FieldValue]
 ) -> Iterable[tuple[str, str]]:
+    """Yield message and remedy for each of *values* that *field* never has."""
     name = field.name
     if comparison in _COMPARES_NUMBERS and field.type not in (FieldType.NUMBER, FieldType.TEXT):
         yield f"`{name}` is of type {field.type}, so `{comparison}` never holds", "Write `is:`."
@@ -139,3 +141,34 @@ def check_ties(programs: Mapping[str, Program], nodes: Mapping[str, Node], conte
         if winner != name:
             message = f"`{winner}` has the same audience and priority: `{winner}`, first by name, gets all its leads"
             context.warn(nodes[name], message, "Give one of them a higher `priority`, or another audience.")
+
+
+def check_reach(programs: Mapping[str, Program], nodes: Mapping[str, Node], context: ParseContext) -> None:
+    """Warn about a track for everybody that no track of lower priority gets a new lead beside."""
+    for name, program in sorted(programs.items()):
+        if program.audience != AllOf(()) or program.starts_on or program.ends_on:
+            continue
+        hidden = [
+            other
+            for other, one in sorted(programs.items())
+            if one.priority < program.priority
+            and one.audience not in (None, AnyOf(()), AllOf(()))
+            and one.for_customers == program.for_customers
+        ]
+        if hidden:
+            shown = ", ".join(f"`{other}`" for other in hidden)
+            message = f"everybody enters `{name}` first: its priority {program.priority} is above that of {shown}"
+            context.warn(nodes[name], message, "Give it the lowest `priority`, or an `audience` of its own.")
+
+
+def check_topics(programs: Mapping[str, Program], nodes: Mapping[str, Node], context: ParseContext) -> None:
+    """Warn about topics that differ by a letter or two: a lead would choose them one by one."""
+    topics: dict[str, str] = {}
+    for name, program in sorted(programs.items()):
+        key = program.topic_key
+        near = get_close_matches(key, topics, n=1, cutoff=0.88) if key and key not in topics else []
+        if near:
+            message = f"the topic `{program.topic}` is not `{topics[near[0]]}`: leads choose and refuse each by itself"
+            context.warn(nodes[name], message, f"Write `topic: {topics[near[0]]}` if both are the same.")
+        if key:
+            topics.setdefault(key, program.topic)

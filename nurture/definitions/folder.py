@@ -1,11 +1,12 @@
 """Read the folder templates/ into a bundle of texts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from nurture.domain.problems import Problem
-from nurture.errors import FileUnreadable
+from nurture.domain.problems import Problem, faults
+from nurture.errors import FileUnreadable, suggest
 
 Sources = Mapping[str, str]
 """Texts by their path below templates/, with forward slashes."""
@@ -14,6 +15,7 @@ DEFAULTS: Final = "defaults.yaml"
 POLICY: Final = "sales/policy.yaml"
 BRIEF: Final = "handoff/brief.md"
 CONFIRM: Final = "handoff/confirm.md"
+QUESTION: Final = "handoff/question.md"
 SENDING: Final = "sending.yaml"
 FIELDS: Final = "fields.yaml"
 CRM: Final = "sales/crm.yaml"
@@ -23,6 +25,9 @@ BROADCASTS: Final = "broadcasts/"
 _FOLDERS: Final = ("tracks", "broadcasts", "layouts", "snippets", "handoff", "sales")
 _ENCODING: Final = "Save the file again with the encoding UTF-8"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".md", ".mjml"})
+_TEXT_SUFFIXES: Final = frozenset({".txt", ".markdown", ".mdown", ".md~", ".docx", ".doc", ".rtf", ".html", ".htm"})
+_PICTURE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"})
+_SYSTEM_FILES: Final = frozenset({"thumbs.db", "desktop.ini"})
 
 
 def email_folder(track: str) -> str:
@@ -44,8 +49,8 @@ def read_folder(path: str | Path) -> Sources:
 
     Raises FileUnreadable, naming all files that are not readable UTF-8 text.
     """
-    texts, unreadable = scan_folder(path)
-    if unreadable:
+    texts, problems = scan_folder(path)
+    if unreadable := faults(problems):
         root = Path(path)
         raise FileUnreadable(
             "\n".join(f"{root / problem.file} cannot be read: {_format_problem(problem)}." for problem in unreadable)
@@ -73,8 +78,8 @@ def _format_problem(problem: Problem) -> str:
 def scan_folder(path: str | Path) -> tuple[Sources, list[Problem]]:
     """Read the definitions below *path* as far as they are readable, and report the other files.
 
-    Their texts are included with a replacement character for each invalid byte, so that references to them are
-    valid.
+    A file that nothing reads is a warning. The texts of the others are included with a replacement character for each
+    invalid byte, so that references to them are valid.
     """
     root = Path(path)
     if not root.exists():
@@ -93,7 +98,39 @@ def scan_folder(path: str | Path) -> tuple[Sources, list[Problem]]:
             continue
         texts[name] = _text(content)
         problems += _encoding_problems(name, content)
-    return texts, problems
+    return texts, [*problems, *_find_unread(root)]
+
+
+def _find_unread(root: Path) -> Iterator[Problem]:
+    """Warn of each file and folder below *root* that looks like a definition, and that nothing reads."""
+    known = (DEFAULTS, FIELDS, SENDING)
+    for path in sorted(root.iterdir()):
+        name = path.name
+        if (
+            path.is_dir()
+            and name not in _FOLDERS
+            and (near := get_close_matches(name.lower(), _FOLDERS, n=1, cutoff=0.8))
+        ):
+            what = f"nothing reads the folder `{name}`"
+            yield Problem(f"{name}/", 1, what, f"Rename it to `{near[0]}`, or move it out of {root.name}/", True)
+        elif path.is_file() and path.suffix.lower() in (".yaml", ".yml") and name not in known:
+            remedy = "Move it into `sales/`" if name in (Path(POLICY).name, Path(CRM).name) else suggest(name, known)
+            yield Problem(name, 1, f"nothing reads the file `{name}`", remedy.removesuffix("."), True)
+    for file in sorted(file for folder in _FOLDERS for file in (root / folder).rglob("*")):
+        name = file.relative_to(root).as_posix()
+        is_hidden = any(part.startswith((".", "~")) for part in file.relative_to(root).parts)
+        if file.is_file() and file.suffix not in _SUFFIXES and not is_hidden and file.name.lower() not in _SYSTEM_FILES:
+            yield Problem(name, 1, f"nothing reads the file `{file.name}`", _remedy_for_unread(file), True)
+
+
+def _remedy_for_unread(file: Path) -> str:
+    suffix = file.suffix.lower()
+    if suffix in _PICTURE_SUFFIXES:
+        return "Put the picture on your web server, and write `![what it shows](https://...)` in the email"
+    if suffix in _SUFFIXES:
+        return f"Rename it to `{file.stem}{suffix}`"
+    rename = f"Rename it to `{file.stem}.md` if it is the text of an email, or remove it"
+    return rename if suffix in _TEXT_SUFFIXES else "Remove it, or move it out of the folder"
 
 
 def _files(root: Path) -> list[Path]:

@@ -13,7 +13,8 @@ from nurture.definitions.steps import Block, Step, every_step
 from nurture.definitions.values import MAX_DELAY_DAYS
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning.calendar import Delay
-from nurture.domain.planning.conditions import AllOf, Condition
+from nurture.domain.planning.comparisons import Comparison
+from nurture.domain.planning.conditions import AllOf, Condition, FieldCondition
 from nurture.domain.planning.dates import DateOffset
 from nurture.domain.planning.exits import needs_new_signal
 from nurture.domain.planning.program import (
@@ -94,7 +95,9 @@ class ProgramCompiler:
     def _compile_set(self, step: Step) -> Instruction:
         ((name, value),) = step.shape.set.items()
         with Reporting(step.node, self.context, f"`set: {name}`"):
-            return SetField(step.id, name, read_field_value(value))
+            written = read_field_value(value)
+            self.context.field_conditions.append((step.node, FieldCondition(name, Comparison.IS, written)))
+            return SetField(step.id, name, written)
         return SetField(step.id, name, None)
 
     def _compile_end(self, step: Step) -> Instruction:

@@ -19,7 +19,9 @@ from nurture.definitions.field_checks import (
     check_dates,
     check_field_conditions,
     check_owner_names,
+    check_reach,
     check_ties,
+    check_topics,
 )
 from nurture.definitions.fields import read_fields
 from nurture.definitions.folder import (
@@ -35,6 +37,7 @@ from nurture.definitions.folder import (
     email_folder,
 )
 from nurture.definitions.languages import split_language
+from nurture.definitions.misplaced_files import warn_of_misplaced_files
 from nurture.definitions.policy.policy import read_policy
 from nurture.definitions.policy.queues import check_queues
 from nurture.definitions.program_compiler import tracks_reached
@@ -207,8 +210,8 @@ def _read_once(
         context.fields = add_set_fields(context.fields, programs.values())
         check_field_conditions(context.fields, context)
         check_dates(context.fields, context)
-        _warn_of_misplaced_files(sources, context)
-        check_ties(programs, {name: track.node.part("audience") or track.node for name, track in read.items()}, context)
+        warn_of_misplaced_files(sources, context)
+        _check_beside_each_other(read, both, context)
         if not names:
             context.add_problem(
                 Node(DEFAULTS, 1, None), "there are no tracks in tracks/", "Write tracks/my-track/track.yaml."
@@ -230,6 +233,18 @@ def _read_once(
         sending_digest=_digest(_only(sources, SENDING)) if SENDING in sources else "",
     )
     return definitions, tuple(sorted(set(context.problems)))
+
+
+def _check_beside_each_other(
+    tracks: Mapping[str, ParsedTrack], both: Mapping[str, ParsedTrack], context: ParseContext
+) -> None:
+    """Warn of tracks that take each other's leads, and of topics that differ by a letter."""
+    programs = {name: track.program for name, track in tracks.items()}
+    audiences = {name: track.node.part("audience") or track.node for name, track in tracks.items()}
+    check_ties(programs, audiences, context)
+    check_reach(programs, audiences, context)
+    topics = {name: one.node.part("topic") or one.node for name, one in both.items()}
+    check_topics({name: one.program for name, one in both.items()}, topics, context)
 
 
 def _not_none(found: Mapping[str, ParsedTrack | None]) -> dict[str, ParsedTrack]:
@@ -272,14 +287,6 @@ def _check_back_pressure(policy: Policy, programs: Sequence[Program], context: P
         what = "`hold_calls_to_action_at` is on, but no email calls to action: nothing is ever held"
         remedy = "Write `call_to_action: yes` in the emails that ask leads to talk to sales, or remove it."
         context.warn(Node(POLICY, 1, None), what, remedy)
-
-
-def _warn_of_misplaced_files(sources: Sources, context: ParseContext) -> None:
-    for path in sources:
-        folder, _, rest = path.partition("/")
-        if f"{folder}/" in (TRACKS, BROADCASTS) and rest.count("/") != 1 and not path.endswith("README.md"):
-            what = f"nothing reads this file: only files in {folder}/NAME/ are read"
-            context.warn(Node(path, 1, None), what, "Move it into such a folder, or remove it.")
 
 
 def _check_briefs(sources: Sources, defaults: Defaults, context: ParseContext) -> None:

@@ -21,6 +21,7 @@ _PLACEHOLDER: Final = re.compile(
     r"|[<\[{].*[>\]}]|\.\.\.|…",
     re.IGNORECASE | re.DOTALL,
 )
+_UNREAD: Final = re.compile(r"(no|do[-_.]?not)[-_.]?reply.*", re.IGNORECASE)
 _MIN_POSTAL_LETTERS: Final = 8
 _POSTAL_HINT: Final = "Write your postal address, for example `Larkfield Ltd, 1 Example Street, Exampletown`."
 
@@ -57,6 +58,9 @@ def _check_address(key: str, at: Node, *, is_sender: bool, context: ParseContext
         what = f"`{key}`: mail from `{address}` is refused: `{ascii_domain}` lets only its own servers send"
         instead = "Use an address at your own domain; this one may be the `reply_to`."
         context.add_problem(at, what, instead)
+    elif _UNREAD.fullmatch(local):
+        what = f"`{key}`: nobody reads `{address}`, and answers are the best sign of interest"
+        context.warn(at, what, "Write an address that somebody reads, also as `reply_to`.")
 
 
 def _check_postal(at: Node, context: ParseContext) -> None:

@@ -17,6 +17,7 @@ MAX_CHARACTERS: Final = 100_000
 
 _INCLUDE: Final = re.compile(r"\{%-?\s*include\s+([\"'])([^\"']*)\1\s*-?%\}")
 _FENCE: Final = re.compile(r"^---[ \t]*$")
+_UNSAFE: Final = re.compile(r"[^a-z0-9]+")
 
 Line = tuple[str, int, str]
 """File, line number and text."""
@@ -59,6 +60,13 @@ def expand_emails(sources: Sources, signature: str, context: ParseContext) -> di
     }
     used = used_snippets(expanded.values())
     for name, path in sorted(every.items()):
+        stem = split_language(name)[0]
+        safe = _UNSAFE.sub("-", stem.lower()).strip("-")
+        if safe != stem:
+            what = f"the snippet `{stem}` has a space, a capital or a sign in its name, as no other name has"
+            context.warn(
+                Node(path, 1, None), what, f"Rename the file to `{safe}.md`, also in the tags that include it."
+            )
         if path not in used:
             instead = f'Write `{{% include "{split_language(name)[0]}" %}}` in an email, or remove the file.'
             context.warn(Node(path, 1, None), "no email uses this snippet", instead)

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from jinja2.exceptions import SecurityError
 
+from nurture.definitions.field_checks import find_mismatches
 from nurture.domain.fields import Fields, FieldType, MissingText
+from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.program import Program
 from nurture.domain.problems import Problem
 from nurture.errors import NurtureError
@@ -16,7 +18,7 @@ from nurture.journey.tracks import touch_email
 from nurture.journey.tracks.emails_to_self import LONG_VALUES
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource
 from nurture.mail.rendering.email_file import ParsedEmail, Piece, parse_email
-from nurture.mail.rendering.jinja_sandbox import TEXT
+from nurture.mail.rendering.jinja_sandbox import TEXT, find_compared_values
 from nurture.mail.rendering.link_rules import LINK_ADVICE, UnsafeLink
 from nurture.mail.rendering.render import (
     MAX_CHARACTERS,
@@ -122,6 +124,21 @@ def check_email_rendering(email_under_test: EmailUnderTest) -> list[Problem]:
     for problem in problems:
         unique.setdefault(_SAMPLE_DETAILS.sub("", problem.message), problem)
     return email_under_test.source.locate(unique.values())
+
+
+def find_impossible_values(source: EmailSource, fields: Fields) -> list[Problem]:
+    """Return a warning for each value with which a valid email compares a field that never has it."""
+    email, _ = parse_email(source)
+    found = []
+    for piece in (email.subject, email.preheader, email.body):
+        for name, value, line in find_compared_values(piece):
+            field = fields.get(name.removeprefix("lead."))
+            if field is not None and name.startswith("lead.") and value is not None:
+                for message, remedy in find_mismatches(field, Comparison.IS, (value,)):
+                    flag = f"Write `{{% if {name} %}}` or `{{% if not {name} %}}`"
+                    advice = flag if field.type is FieldType.YES_NO else remedy.removesuffix(".")
+                    found.append(Problem(piece.file, line, message, advice, is_warning=True))
+    return source.locate(dict.fromkeys(found))
 
 
 def _compose_sample(email_under_test: EmailUnderTest, sample: _Sample) -> ComposedEmail | Problem | None:

@@ -29,7 +29,7 @@ from nurture.mail.rendering.compile import EmailSource, check_email, compile_and
 from nurture.mail.rendering.email_file import Piece, get_layout_name, parse_email
 from nurture.publishing import approval
 from nurture.publishing.effects import Effects, forecast_effects
-from nurture.publishing.email_checks import EmailUnderTest, check_email_rendering
+from nurture.publishing.email_checks import EmailUnderTest, check_email_rendering, find_impossible_values
 from nurture.publishing.lead_survey import require_no_overlaps
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
@@ -150,6 +150,7 @@ def _check_touch_email(source: EmailSource, loaded: ProjectDefinitions) -> list[
     if compiled is None or found is None:
         return problems
     piece = Piece(f"layouts/{layout}.mjml", 1, mjml)
+    problems += find_impossible_values(source, loaded.fields)
     return problems + check_email_rendering(EmailUnderTest(source, piece, compiled, found.program(0), loaded.fields))
 
 

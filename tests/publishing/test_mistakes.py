@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 
+from nurture.definitions.folder import read_folder, scan_folder, write_texts
+from nurture.publishing.day_check import find_past_days
 from nurture.publishing.publish import check_definitions
 from tests.journey.builders import sample_rules
 
 TRACK, EMAIL, DEFAULTS = "tracks/welcome/track.yaml", "tracks/welcome/01-hello.md", "defaults.yaml"
+POLICY = "sales/policy.yaml"
 AUDIENCE = "audience: {field: title, contains: [head]}"
 GREETING = 'Hello {{ lead.first_name or "there" }},'
 LINK = "[read on](https://www.example.com/guide)"
@@ -48,6 +54,10 @@ TRACK_MISTAKES = [
     ("a goal that everybody has reached", "priority: 10", "priority: 10\nuntil: always", 6, "each lead would leave as soon as it enters"),
     ("a date that is no date", "after: 1 hour", "after: 3 days before title", 10, "`title` is of type text, and no date"),
     ("a re-entry without `after`", "re_entry: after 30 days", "re_entry: 30 days", 6, "`30 days` is not a re-entry rule. Write `never` or for example `after 90 days`"),
+    ("two countries at once", AUDIENCE, "audience: {all: [{field: country, is: DE}, {field: country, is: AT}]}", 4, "no lead meets this: `country` cannot be DE and AT. Write `any:`"),
+    ("a number between nothing", AUDIENCE, "audience: {all: [{field: employees, at_least: 500}, {field: employees, at_most: 100}]}", 4, "no lead meets this: `employees` cannot be at least 500 and at most 100"),
+    ("a condition and its opposite", AUDIENCE, "audience: {all: [{field: country, is: DE}, {not: {field: country, is: DE}}]}", 4, "no lead meets this: one of its conditions is the opposite of another"),
+    ("a country set by its name", "finally: keep", "  - set: {country: Germany}\nfinally: keep", 18, "`country` is a code of two letters, not `Germany`. Write `DE`"),
     ("a circle of tracks", "finally: keep", "finally: ring", 18, "leads move in a cycle from `ring` to `welcome` to `ring` and get the same emails again"),
 ]  # fmt: skip
 
@@ -83,6 +93,23 @@ EMAIL_MISTAKES = [
     ("no text", f"{GREETING}\n\n{LINK}\n", "", 5, "the email has no text"),
     ("the subject of another email", "subject: Hello", "subject: more", 2, "it has the subject of"),
     ("a subject without end", "subject: Hello", f"subject: {'very ' * 40}long", 2, "the subject is longer than 128 characters"),
+    ("typographic quotes in a tag", "subject: Hello", "subject: Hello {{ lead.first_name or “there” }}", 2, "a tag has the typographic quote “, as word processors write it. Write straight quotes"),
+    ("typographic quotes around a subject", "subject: Hello", "subject: “Hello”", 2, "the typographic quotes are part of the subject. Write `subject: Hello`"),
+    ("a subject like an answer", "subject: Hello", 'subject: "Re: your order"', 2, "the subject `Re: your order` looks like an answer, which this email is not"),
+    ("a preheader like the subject", "preheader: From us", "preheader: hello", 3, "the preheader says what the subject says: `Hello`"),
+    ("a country compared by its name", LINK, LINK + '\n{% if lead.country == "Germany" %}Hi{% endif %}', 8, "`country` is a code of two letters, not `Germany`. Write `DE`"),
+    ("a yes compared as a word", LINK, LINK + '\n{% if lead.attended == "yes" %}Hi{% endif %}', 8, "`attended` is yes or no, not the word `yes`. Write `{% if lead.attended %}`"),
+    ("a draft", LINK, LINK + "\n\nTODO: the price", 9, "`TODO` looks like a part of a draft, and would be sent as it stands"),
+    ("a link that begins twice", LINK, "[read on](https://https://www.example.com)", 7, "is no address of a page: it begins twice. Remove the first `https://`"),
+    ("a link with a space in it", LINK, "[read on](https://www.example.com/my guide)", 7, "is no link: its address has a space. Write `%20`"),
+    ("a link with a space before it", LINK, "[read on] (https://www.example.com/guide)", 7, "is no link: a space parts its words from its address"),
+    ("a link the wrong way round", LINK, "(read on)[https://www.example.com/guide]", 7, "is no link: its brackets are the wrong way round"),
+    ("a link to the own computer", LINK, "[read on](https://localhost/guide)", 7, "`https://localhost/guide` is an address that only your own network knows"),
+    ("an address that is no link", LINK, "Read https://www.example.com/guide", 7, "`https://www.example.com/guide` is no link: clicks on it are not recorded"),
+    ("a mailbox without a domain", LINK, "[write](mailto:ada)", 7, "`mailto:ada` is no address of a mailbox"),
+    ("a heading without a space", LINK, "##Heading", 7, "`##Heading` is no heading: a space is missing"),
+    ("a list without spaces", LINK, "-one\n-two", 7, "`-one` is no list: a space is missing"),
+    ("bold words without an end", LINK, "This is **bold", 7, "`**` is shown as it stands"),
     ("a yes that is none", "preheader: From us", "preheader: From us\ncall_to_action: maybe", 4, "`call_to_action: maybe` is neither yes nor no"),
 ]  # fmt: skip
 
@@ -90,11 +117,23 @@ DEFAULTS_MISTAKES = [
     ("an address of a free mail provider", "email: ada@house.example", "email: ada@gmail.com", 4, "mail from `ada@gmail.com` is refused"),
     ("an address without a domain", "email: ada@house.example", "email: ada", 4, "`ada` is not an email address"),
     ("a placeholder as address", "postal_address: 1 Harbour Lane, Exampleton", "postal_address: your address here", 5, "is not a postal address"),
+    ("a sender that nobody reads", "email: ada@house.example", "email: no-reply@house.example", 4, "nobody reads `no-reply@house.example`"),
     ("hours without minutes", "between: 09:00-17:00", "between: 9-17", 8, "`9-17` is not a range of times"),
     ("a time zone misspelled", "zone_fallback: UTC", "zone_fallback: Europe/Berlim", 9, "there is no time zone `Europe/Berlim`. Did you mean `Europe/Berlin`?"),
     ("a cap without a unit", "per: 7 days}", "per: 7}", 12, "`7` is not a duration"),
     ("a color without quotes", "layout: plain", "brand:\n  colors:\n    accent: #0b5cad", 15, '`accent` is empty in `colors`. Write for example `accent: "#0b5cad"`'),
     ("a color that nobody can read", "layout: plain", 'brand:\n  colors: {accent: "#ffcc00"}', 14, "`accent: #ffcc00` is hard to read"),
+]  # fmt: skip
+
+
+_ANA = "  - {id: ana, name: Ana, email: ana@house.example, capacity: 5}"
+_LEFT = "  - {id: ben, name: Ben, email: ben@house.example, capacity: 5, left_on: 2020-01-31}"
+POLICY_MISTAKES = [
+    ("two reps with one address", "email: ben@house.example", "email: Ana@house.example", 23, "`ben` and `ana` have the same email `Ana@house.example`: mail, CRM owners and answers of both go to one"),
+    ("two reps with one name", "name: Ben", "name: ana", 23, "`ben` and `ana` have the same name `ana`: no page tells them apart"),
+    ("a capacity that never counts", _ANA, _ANA.replace("capacity: 5", "capacity: 5, max_open_leads: 4"), 22, "`capacity: 5` of `ana` never counts: `max_open_leads: 4` is less"),
+    ("a rule that another hides", "  - name: nurture\n", "  - name: student-too\n    when: {field: title, contains: [student]}\n    then: enroll\n  - name: nurture\n", 11, "the rule `student-too` never applies: `student` before it has the same `when`"),
+    ("a rule after one for everybody", "reject_reasons:", "routing:\n  - {name: account, to: account owner}\n  - {name: all, when: always, to: {pool: everyone}}\n  - {name: rest, when: always, to: {pool: everyone}}\nreject_reasons:", 30, "the rules after `all`, which takes every lead, never apply"),
 ]  # fmt: skip
 
 
@@ -111,7 +150,12 @@ def _ring() -> dict[str, str]:
     ("path", "old", "new", "line", "says"),
     [
         pytest.param(path, *row, id=name)
-        for path, table in ((TRACK, TRACK_MISTAKES), (EMAIL, EMAIL_MISTAKES), (DEFAULTS, DEFAULTS_MISTAKES))
+        for path, table in (
+            (TRACK, TRACK_MISTAKES),
+            (EMAIL, EMAIL_MISTAKES),
+            (DEFAULTS, DEFAULTS_MISTAKES),
+            (POLICY, POLICY_MISTAKES),
+        )
         for name, *row in table
     ],
 )
@@ -132,3 +176,58 @@ def test_a_mistake_is_said_with_its_line_and_what_to_write(path: str, old: str, 
 
 def test_the_tables_have_all_known_mistakes() -> None:
     assert len(TRACK_MISTAKES) + len(EMAIL_MISTAKES) + len(DEFAULTS_MISTAKES) >= 46
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("tracks/welcome/notes.txt", "nothing reads the file `notes.txt`. Rename it to `notes.md`"),
+        ("tracks/welcome/03-x.MD", "nothing reads the file `03-x.MD`. Rename it to `03-x.md`"),
+        ("tracks/welcome/logo.png", "nothing reads the file `logo.png`. Put the picture on your web server"),
+        ("tracks/welcome/list.csv", "nothing reads the file `list.csv`. Remove it, or move it out of the folder"),
+        ("track/x/track.yaml", "nothing reads the folder `track`. Rename it to `tracks`"),
+        ("policy.yaml", "nothing reads the file `policy.yaml`. Move it into `sales/`"),
+        ("default.yaml", "nothing reads the file `default.yaml`. Did you mean `defaults.yaml`?"),
+        ("sales/polcy.yaml", "nothing reads the file `polcy.yaml`. Did you mean `policy.yaml`?"),
+        ("handoff/reminder.md", "nothing reads the file `reminder.md`. Did you mean `remind.md`?"),
+        ("layouts/dark.md", "Only files directly in layouts/ that end with `.mjml` are read"),
+        ("tracks/welcome/steps.yaml", "Only `track.yaml` and the emails (`.md`) are read here"),
+        ("snippets/My price.md", "Rename the file to `my-price.md`, also in the tags that include it"),
+    ],
+)
+def test_a_file_that_nothing_reads_is_named(path: str, says: str, tmp_path: Path) -> None:
+    text = "---\nsubject: Hello\npreheader: Hi\n---\nHello.\n" if path.endswith(".md") else "a: 1\n"
+    write_texts(tmp_path, {**sample_rules(), path: text})
+    found = [str(one) for one in check_definitions(*scan_folder(tmp_path))]
+    assert [one for one in found if says in one and path.split("/", maxsplit=1)[0] in one], found
+    assert read_folder(tmp_path)  # no warning keeps the folder from being read
+
+
+def test_topics_that_differ_by_a_letter_are_named() -> None:
+    rules = sample_rules()
+    rules[TRACK] = rules[TRACK].replace("priority:", "topic: Webinar\npriority:")
+    rules["tracks/keep/track.yaml"] = rules["tracks/keep/track.yaml"].replace("priority:", "topic: Webinars\npriority:")
+    assert any("the topic `Webinar` is not `Webinars`" in str(one) for one in check_definitions(rules))
+
+
+def test_a_track_for_everybody_above_the_others_is_named() -> None:
+    rules = sample_rules()
+    rules["tracks/keep/track.yaml"] = rules["tracks/keep/track.yaml"].replace("priority: 0", "priority: 99")
+    found = [str(one) for one in check_definitions(rules)]
+    assert any("everybody enters `keep` first: its priority 99 is above that of `welcome`" in one for one in found)
+
+
+def test_what_the_calendar_has_passed_is_named() -> None:
+    rules = sample_rules()
+    rules[TRACK] = rules[TRACK].replace("priority:", "ends_on: 2026-01-31\npriority:")
+    ben = "  - {id: ben, name: Ben, email: ben@house.example, capacity: 5}"
+    policy = rules[POLICY].replace(ben, _LEFT).replace(_ANA, _ANA.replace("capacity: 5", "capacity: 5, deputy: ben"))
+    rules[POLICY] = policy.replace("owner: ana", "owner: ben").replace("on: 2026-01-01", "on: 2026-12-24")
+    found = [str(one) for one in find_past_days(rules, date(2026, 2, 1))]
+    assert [one.partition("warning: ")[2] for one in found] == [
+        "the track `welcome` ended on 2026-01-31: it takes no lead and sends nothing. Write a later day, or remove the folder",
+        "the policy was approved on 2026-12-24, which is not yet here. Write the day on which it was approved",
+        "`ben` left on 2020-01-31, and is still the deputy of `ana`. Name somebody who is here",
+        "`ben` left on 2020-01-31, and is still the owner of the queue `others`. Name somebody who is here",
+    ]
+    assert list(find_past_days(sample_rules(), date(2026, 2, 1))) == []

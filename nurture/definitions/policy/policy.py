@@ -16,7 +16,7 @@ from nurture.definitions.policy.replies import read_replies
 from nurture.definitions.policy.routing import read_routing
 from nurture.definitions.policy.scoring import depends_on_low_intent, read_click_filtering, read_fit, read_points
 from nurture.definitions.policy.sla import read_sla
-from nurture.definitions.policy.team import check_unique_names, list_items, read_team
+from nurture.definitions.policy.team import check_repeated_conditions, check_unique_names, list_items, read_team
 from nurture.definitions.policy.tiers import read_tiers
 from nurture.definitions.schema_check import Reporting, Shape, read_part, read_shape
 from nurture.definitions.values import Day, Line, Name, PositiveSpan, Span, read_name, read_positive_span
@@ -239,6 +239,8 @@ def _readiness(node: Node | None, context: ParseContext) -> tuple[ReadinessRule,
             "the rules after this one, which matches every lead, never apply",
             "Move it to the end.",
         )
+    if len(rules) == len(items):
+        check_repeated_conditions(items, [rule.when for rule in rules], context)
     return tuple(rules)
 
 

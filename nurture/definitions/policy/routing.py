@@ -8,7 +8,12 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from nurture.definitions.conditions import KnownEmails, read_condition
-from nurture.definitions.policy.team import check_pool_exists, check_unique_names, list_items
+from nurture.definitions.policy.team import (
+    check_pool_exists,
+    check_repeated_conditions,
+    check_unique_names,
+    list_items,
+)
 from nurture.definitions.schema_check import Reporting, Shape, read_shape
 from nurture.definitions.values import Name, Names, PositiveSpan, read_positive_span
 from nurture.definitions.yaml_reader import Node, ParseContext
@@ -208,6 +213,11 @@ def _check_order(items: list[Node], rules: list[RoutingRule], context: ParseCont
     if not any(isinstance(rule.target, AccountOwner) for rule in rules):
         what = "no rule goes to the account owner: customers' leads would all wait for a person"
         context.add_problem(items[0], what, "Begin with `- {name: account, to: account owner}`.")
+    check_repeated_conditions(items, [None if rule.when == ALWAYS else rule.when for rule in rules], context)
+    for item, rule in zip(items[:-1], rules, strict=False):
+        if rule.when == ALWAYS and isinstance(rule.target, ToPool) and not rule.required_fields:
+            what = f"the rules after `{rule.name}`, which takes every lead, never apply"
+            context.warn(item, what, "Move it to the end, or give it a `when`.")
     last = rules[-1]
     if last.when != ALWAYS or not isinstance(last.target, ToPool | ToRep):
         what = "a lead that matches no routing rule gets no rep"

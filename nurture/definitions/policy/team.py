@@ -1,7 +1,7 @@
 """Read the people of templates/sales/policy.yaml: reps, managers, pools, and their working hours."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import Field, PlainValidator, ValidationInfo
@@ -11,6 +11,7 @@ from nurture.definitions.schema_check import InvalidValue, Reporting, Shape, rea
 from nurture.definitions.values import Address, Day, Line, Name, Names, Zone, read_between, read_name, read_weekday
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning.calendar import Window
+from nurture.domain.planning.conditions import Condition
 from nurture.domain.policy.team import (
     EVERYONE_POOL,
     ROUND_THE_CLOCK,
@@ -123,6 +124,8 @@ def read_team(node: Node, context: ParseContext) -> Team:
     reps = _reps(node.part("reps"), business_hours, context)
     managers = _managers(node.part("managers"), context)
     _check_people(node.part("reps"), reps, {one.id for one in managers}, context)
+    for part in (node.part("reps"), node.part("managers")):
+        _check_twins(list_items(part), context)
     pools = _pools(node.part("pools"), {rep.id for rep in reps}, context)
     return Team(reps, managers, pools, business_hours)
 
@@ -176,6 +179,28 @@ def _check_people(node: Node | None, reps: Iterable[Rep], managers: Collection[s
                 context.add_problem(item.parts[role], what, suggest(named, people))
 
 
+def _check_twins(items: Iterable[Node], context: ParseContext) -> None:
+    """Warn of two people with one address or name, of whom only one is meant, and of a capacity that never counts."""
+    seen: dict[tuple[str, str], str] = {}
+    for item in items:
+        if not isinstance(item.value, dict):
+            continue
+        own = str(item.value.get("id"))
+        for key, effect in (
+            ("email", "mail, CRM owners and answers of both go to one"),
+            ("name", "no page tells them apart"),
+        ):
+            value = item.value.get(key)
+            other = seen.setdefault((key, str(value).strip().casefold()), own) if value else own
+            if other != own:
+                what = f"`{own}` and `{other}` have the same {key} `{value}`: {effect}"
+                context.warn(item.parts[key], what, f"Write the {key} of `{own}`.")
+        capacity, most = item.value.get("capacity"), item.value.get("max_open_leads")
+        if isinstance(capacity, int) and isinstance(most, int) and capacity > most:
+            what = f"`capacity: {capacity}` of `{own}` never counts: `max_open_leads: {most}` is less"
+            context.warn(item.parts["capacity"], what, f"Write at most `capacity: {most}`.")
+
+
 def _pools(node: Node | None, reps: Collection[str], context: ParseContext) -> Mapping[str, Pool]:
     if node is None:
         return {}
@@ -218,6 +243,20 @@ def check_pool_exists(node: Node, name: str, pools: Collection[str], context: Pa
 def list_items(node: Node | None) -> list[Node]:
     """Return the entries of a list, [] for anything else."""
     return node.items() if node is not None and isinstance(node.value, list) else []
+
+
+def check_repeated_conditions(
+    items: Sequence[Node], conditions: Sequence[Condition | None], context: ParseContext
+) -> None:
+    """Warn of each rule whose condition an earlier rule has: it never applies. None is not compared."""
+    first: dict[Condition, str] = {}
+    for item, condition in zip(items, conditions, strict=True):
+        if condition is not None:
+            name = str(item.value.get("name"))
+            earlier = first.setdefault(condition, name)
+            if earlier != name:
+                what = f"the rule `{name}` never applies: `{earlier}` before it has the same `when`"
+                context.warn(item, what, "Remove one of the two, or change a condition.")
 
 
 def check_unique_names(items: Iterable[Node], context: ParseContext, key: str = "name") -> None:

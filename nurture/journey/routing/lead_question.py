@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Self
 
 from nurture.db.transaction import Transaction
+from nurture.definitions import folder
 from nurture.domain.fields import FieldDefinition, FieldType
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.comparisons import Comparison
@@ -26,7 +27,7 @@ from nurture.runtime.published import Definitions
 QUESTION_KIND: Final = "question"
 """The message kind. The `step` of such a message is the field it asks for."""
 
-TEMPLATE: Final = "handoff/question.md"
+TEMPLATE: Final = folder.QUESTION
 MAX_ANSWER_LENGTH: Final = 200
 
 _QUESTIONS: Final = {

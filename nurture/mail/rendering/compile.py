@@ -24,6 +24,7 @@ from nurture.mail.rendering.markdown import render_body
 from nurture.mail.rendering.pictures import find_picture_problems
 from nurture.mail.rendering.placeholders import Placeholders
 from nurture.mail.rendering.plain_text import derive_plain_text
+from nurture.mail.rendering.text_checks import find_text_problems
 from nurture.mail.rendering.utm import Utm
 
 __all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_and_check", "compile_email"]
@@ -83,6 +84,7 @@ def compile_and_check(
     """
     compiled, problems = _compile(source, layout)
     email, _ = parse_email(source)
+    problems += source.locate(find_text_problems(email))
     names = [(piece, name, line) for piece in _pieces(email, layout) for name, line in _names_in_piece(piece)]
     unknown = [
         _unknown_name_problem(piece, name, line, known) for piece, name, line in names if not _is_known(name, known)

@@ -25,7 +25,7 @@ _ABBREVIATIONS: Final = {"fname": "first_name", "lname": "last_name", "vorname":
 
 def find_foreign_tokens(piece: Piece) -> Iterator[Problem]:
     """Yield a problem for each token of another program in *piece*, with the field that it means here."""
-    text = _blank_tags(piece.text)
+    text = blank_tags(piece.text)
     for token in dict.fromkeys(_TOKEN.findall(text)):
         if token.startswith("%") and not token.isupper():
             continue
@@ -34,15 +34,15 @@ def find_foreign_tokens(piece: Piece) -> Iterator[Problem]:
         yield Problem(piece.file, line, what, _remedy(token))
 
 
-def _blank_tags(text: str) -> str:
-    """Return *text* with its own tags and comments blank, up to one that is not closed; lines keep their numbers."""
+def blank_tags(text: str, instead: str = " ") -> str:
+    """Return *text* with *instead* for its own tags and comments, up to one that is not closed; lines stay."""
     parts, at = [], 0
     while start := _TAG_START.search(text, at):
         closing = _TAG_ENDS[start[0]]
         end = text.find(closing, start.end())
         if end < 0:
             break
-        parts += [text[at : start.start()], "\n" * text.count("\n", start.start(), end) or " "]
+        parts += [text[at : start.start()], "\n" * text.count("\n", start.start(), end) or instead]
         at = end + len(closing)
     return "".join(parts) + text[at:]
 

@@ -1,5 +1,6 @@
 """The Jinja environments for text and HTML of emails, and their restrictions."""
 
+import re
 from collections.abc import Iterator
 from datetime import date, time, timedelta
 from itertools import islice
@@ -225,6 +226,9 @@ def _explain_syntax_error(message: str) -> tuple[str, str]:
     if message.startswith("No filter named"):
         name = message.split("'")[1]
         return f"there is no filter `{name}`", suggest(name, TEXT.filters.keys() - METERING_FILTERS.keys())
+    if (odd := re.match(r"unexpected char '([\u2018-\u201f\u00ab\u00bb])'", message)) is not None:
+        what = f"a tag has the typographic quote {odd[1]}, as word processors write it"
+        return what, 'Write straight quotes: {{ lead.first_name or "there" }}'
     remedy = "Check its braces, quotes and its `{% end... %}`"
     if "end of print statement" in message:
         remedy = 'Fields are written like this: {{ lead.first_name or "there" }}'
@@ -247,6 +251,18 @@ def _find_paths(node: nodes.Node) -> Iterator[tuple[str, int]]:
         return
     for child in node.iter_child_nodes():
         yield from _find_paths(child)
+
+
+def find_compared_values(piece: Piece) -> Iterator[tuple[str, Any, int]]:
+    """Yield each name that a valid *piece* compares with a value, `==` or `!=`, with the value and the line."""
+    for comparison in TEXT.parse(piece.text).find_all(nodes.Compare):
+        name = dotted_name(comparison.expr)
+        for operand in comparison.ops:
+            values = operand.expr.items if isinstance(operand.expr, nodes.List | nodes.Tuple) else [operand.expr]
+            if name and operand.op in ("eq", "ne", "in", "notin"):
+                for value in values:
+                    if isinstance(value, nodes.Const):
+                        yield name, value.value, piece.line + comparison.lineno - 1
 
 
 def dotted_name(node: nodes.Node) -> str:

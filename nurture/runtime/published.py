@@ -20,6 +20,7 @@ from nurture.runtime.publication_queries import POLICY, PublishedVersion
 if TYPE_CHECKING:
     from nurture.definitions.read_all import ProjectDefinitions
     from nurture.domain.fields import Fields
+    from nurture.domain.planning.alike import DecisionInputs
     from nurture.domain.planning.entry import Entries
     from nurture.domain.planning.program import Program
     from nurture.domain.policy.crm_status import CrmStatusMap
@@ -67,6 +68,13 @@ class Definitions:
         from nurture.domain.planning.entry import Entries  # noqa: PLC0415 - where leads are decided about
 
         return Entries(self.programs.values())
+
+    @cached_property
+    def inputs(self) -> DecisionInputs:
+        """Return what the tracks and the policy look at."""
+        from nurture.domain.planning.alike import DecisionInputs  # noqa: PLC0415 - where leads are decided about
+
+        return DecisionInputs.of(self.programs.values(), self.policy)
 
 
 @dataclass

@@ -210,7 +210,7 @@ def evaluate(condition: Condition, context: EvaluationContext, at: datetime) -> 
     """
     match condition:
         case FieldCondition():
-            return _evaluate_field(condition, context.view)
+            return compare_field(condition, context.view.lead.condition_fields.get(condition.name))
         case SignalCondition():
             return _evaluate_signal(condition, context, at)
         case ScoreCondition():
@@ -267,10 +267,10 @@ def _evaluate_any_of(parts: tuple[Condition, ...], context: EvaluationContext, a
     return ConditionResult(False, "none of: " + "; ".join(result.reason for result in results), changes)
 
 
-def _evaluate_field(condition: FieldCondition, view: LeadView) -> ConditionResult:
+def compare_field(condition: FieldCondition, actual: FieldValue) -> ConditionResult:
+    """Evaluate *condition* for a lead whose field has the value *actual*."""
     value = condition.value
     types = tuple(map(type, value)) if isinstance(value, tuple) else ()
-    actual = view.lead.condition_fields.get(condition.name)
     return _compare_field(condition.name, condition.comparison, value, types, actual)
 
 

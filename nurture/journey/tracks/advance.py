@@ -12,6 +12,7 @@ from nurture.db import locks
 from nurture.db.locks import Lock
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
+from nurture.domain.planning.alike import Decider
 from nurture.domain.planning.lead_view import Position
 from nurture.domain.planning.planner import (
     Action,
@@ -73,7 +74,8 @@ def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:
         transitions = LeadTransitions(definitions, now, "advance")
         snapshots = load_for_planner(ctx, tx, definitions, rows, now)
         moved = Counter[str]()
-        events = Counter(advance_lead(lead, transitions, moved) for lead in snapshots)
+        decider = Decider(definitions.inputs, definitions.entries, definitions.policy, now)
+        events = Counter(advance_lead(lead, transitions, moved, decider) for lead in snapshots)
         transitions.changes.write(tx, now)
     return AdvanceResult(len(rows), events, moved)
 
@@ -99,15 +101,23 @@ def load_for_planner(
     return with_received(tx, leads, programs, on_any_track=may_enter is not None)
 
 
-def advance_lead(lead: LeadSnapshot, transitions: LeadTransitions, moved: Counter[str]) -> str:
-    """Decide for one lead and collect the changes; return the event. An error of one lead never stops its batch."""
+def advance_lead(
+    lead: LeadSnapshot, transitions: LeadTransitions, moved: Counter[str], decider: Decider | None = None
+) -> str:
+    """Decide for one lead and collect the changes; return the event. An error of one lead never stops its batch.
+
+    The *decider* of the batch decides once about leads that are alike.
+    """
     enrollment = lead.view.enrollment
     program = transitions.definitions.programs.get(enrollment.track) if enrollment is not None else None
     if enrollment is None or program is None:
         return transitions.retry_later(lead, f"track {lead.ref} is not published; run `nurture publish`")
     try:
         definitions = transitions.definitions
-        decision = decide(lead.view, program, definitions.entries, definitions.policy, transitions.now)
+        if decider is None:
+            decision = decide(lead.view, program, definitions.entries, definitions.policy, transitions.now)
+        else:
+            decision = decider.decide(lead.view, program)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal and retried
         return transitions.retry_later(lead, redact(error, lead.view.lead.fields))
     if decision.move:

@@ -1,25 +1,19 @@
 """Group leads about which the planner decides alike, so that each group is forecast once."""
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import chain
 from typing import Final
 
 from nurture.domain.consent.statements import ConsentStatement
 from nurture.domain.lead import FieldValue, Lead
+from nurture.domain.planning.alike import stay_key
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.comparisons import matches
-from nurture.domain.planning.conditions import Condition, FieldCondition, leaves
 from nurture.domain.planning.content import once_pieces
-from nurture.domain.planning.date_conditions import InactiveFor
-from nurture.domain.planning.dates import FIRST_CONTACT
-from nurture.domain.planning.lead_view import LeadView, PastStay
-from nurture.domain.planning.missing_fields import fields_used
-from nurture.domain.planning.program import Email, Split, choose_arm, conditions_of, dates_used
-from nurture.domain.scoring.bant import ANSWER_FIELDS, BantCondition
+from nurture.domain.planning.lead_view import LeadView
+from nurture.domain.planning.program import Email, Split, choose_arm
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.tracks.forecast import Forecast, forecast
 from nurture.runtime.published import Definitions
@@ -36,37 +30,6 @@ class _Inputs:
 
     definitions: Definitions
     _known: dict[tuple[str, tuple[type, FieldValue]], tuple[bool, ...]] = field(default_factory=dict)
-
-    @cached_property
-    def conditions(self) -> tuple[Condition, ...]:
-        """Return the conditions without parts of all tracks and of the policy."""
-        policy = self.definitions.policy
-        rules = [one.when for one in policy.criteria]
-        rules += [one.when for one in policy.readiness] + [one.when for one in policy.fit]
-        tracks = chain.from_iterable(map(conditions_of, self.definitions.programs.values()))
-        return tuple(one for when in chain(rules, tracks) for one in leaves(when))
-
-    @cached_property
-    def fields(self) -> tuple[str, ...]:
-        """Return the names of the fields of which the value matters, and not only what conditions say about it."""
-        compared = (one for one in self.conditions if not isinstance(one, FieldCondition))
-        names = {name for one in compared for name in fields_used(one)}
-        names |= {*ANSWER_FIELDS} if any(isinstance(one, BantCondition) for one in self.conditions) else set()
-        return tuple(sorted(names.union(*map(dates_used, self.definitions.programs.values()))))
-
-    @cached_property
-    def comparisons(self) -> Mapping[str, tuple[FieldCondition, ...]]:
-        """Return what conditions ask of a field, by field."""
-        found: dict[str, list[FieldCondition]] = defaultdict(list)
-        for one in self.conditions:
-            if isinstance(one, FieldCondition) and one.name not in self.fields and one not in found[one.name]:
-                found[one.name].append(one)
-        return {name: tuple(asked) for name, asked in found.items()}
-
-    @cached_property
-    def first_contact(self) -> bool:
-        """Return whether the first contact is looked at."""
-        return FIRST_CONTACT in self.fields or any(isinstance(one, InactiveFor) for one in self.conditions)
 
     @cached_property
     def splits(self) -> tuple[tuple[str, Split], ...]:
@@ -112,17 +75,17 @@ class _Inputs:
             _statement_keys(view.statements, now),
             view.suppressions,
             view.reps_full_until,
-            tuple(map(_stay_key, view.past_stays)),
+            tuple(map(stay_key, view.past_stays)),
             view.excluded_from,
             bool(view.colleague_with_sales),
             view.received & self.once_pieces,
         )
 
     def _lead_key(self, lead: Lead) -> Hashable:
-        fields = lead.condition_fields
+        inputs, fields = self.definitions.inputs, lead.condition_fields
         return (
-            tuple(_value_key(fields.get(name)) for name in self.fields),
-            tuple(self._answers(name, _value_key(fields.get(name))) for name in self.comparisons),
+            tuple(_value_key(fields.get(name)) for name in inputs.fields),
+            tuple(self._answers(name, _value_key(fields.get(name))) for name in inputs.comparisons),
             lead.zone,
             lead.engagement,
             lead.timeline,
@@ -131,7 +94,7 @@ class _Inputs:
             lead.call_on,
             lead.touch_interval,
             lead.is_customer,
-            lead.first_contact_at if self.first_contact else None,
+            lead.first_contact_at if inputs.first_contact else None,
             lead.id if self.has_spread else tuple(choose_arm(step, track, lead.id) for track, step in self.splits),
         )
 
@@ -139,7 +102,7 @@ class _Inputs:
         """Return what the conditions on a field say about a value; few values differ."""
         known = self._known.get((name, key))
         if known is None:
-            asked = self.comparisons[name]
+            asked = self.definitions.inputs.comparisons[name]
             known = self._known[name, key] = tuple(matches(one.comparison, key[1], one.value) for one in asked)
         return known
 
@@ -152,11 +115,6 @@ class _Inputs:
 
 def _value_key(value: FieldValue) -> tuple[type, FieldValue]:
     return value.__class__, value
-
-
-def _stay_key(past: PastStay) -> Hashable:
-    stay = past.enrollment
-    return stay.track, stay.position, stay.ended, past.left_at
 
 
 def _touch_keys(view: LeadView) -> Hashable:

@@ -54,7 +54,7 @@ _ALL: Final = (
     Action("start_mail", "Start mail", MARKETING, ObjectKind.MAIL, _start_mail, (_REASON,)),
     Action("stop_track", "Stop this track", MARKETING, ObjectKind.TRACK, _stop_track, (_REASON,), is_grave=True),
     Action("start_track", "Start this track", MARKETING, ObjectKind.TRACK, _start_track, (_REASON,)),
-    Action("copy_track", "Copy this track", MARKETING, ObjectKind.TRACK, _copy_track, (_NAME,)),
+    Action("copy_track", "Copy this track", MARKETING, ObjectKind.TRACK, _copy_track, (_NAME,), named_by="name"),
     *LEAD_ACTIONS,
     *FILTER_ACTIONS,
     *REP_ACTIONS,

@@ -31,6 +31,9 @@ _MAX_LOGGED_LENGTH: Final = 200
 _WORDS: Final = re.compile(r"\bfind=[^&]*")
 """The words of a filter, which may be a name or an address, and are not logged."""
 
+_LOGGED_NAME: Final = re.compile(r"[\w@.+-]{1,80}")
+"""Names of new objects; the log holds no free text."""
+
 
 class Refused(NurtureError):
     """Your role does not allow this here. Ask an admin of the console."""
@@ -152,6 +155,8 @@ class Action:
     is_grave: bool = False
     in_own_transactions: bool = False
     preview: Callable[[Call], str] | None = None
+    named_by: str = ""
+    """The field that names what the action makes: the log has its value after the object."""
 
 
 ObjectRule = Callable[[Transaction, User, str], bool]
@@ -236,6 +241,7 @@ def perform(
     SignedOut, Refused, and what the use case raises; then nothing but the log is changed by other actions.
     """
     target = target[:_MAX_OBJECT_LENGTH]
+    logged = _logged(action, target, values)
     user = None
     try:
         with ctx.database.write() as tx:
@@ -243,20 +249,35 @@ def perform(
             _require_allowed(tx, action, user, target)
             call = Call(ctx, user, target, _checked(action, values), now, real_now, url, move_clock)
             if action.in_own_transactions:
-                action_queries.add_action(tx, real_now, user.id, action.name, _logged(target), STARTED)
+                action_queries.add_action(tx, real_now, user.id, action.name, logged, STARTED)
             else:
                 done = action.run(replace(call, ctx=_inside(ctx, tx)))
-                action_queries.add_action(tx, real_now, user.id, action.name, _logged(target), DONE)
+                action_queries.add_action(tx, real_now, user.id, action.name, logged, DONE)
         if action.in_own_transactions:
             done = action.run(replace(call, check=lambda: _check_again(ctx, action, session, target, real_now)))
             with ctx.database.write() as tx:
-                action_queries.add_action(tx, real_now, user.id, action.name, _logged(target), DONE)
+                action_queries.add_action(tx, real_now, user.id, action.name, logged, DONE)
     except NurtureError as error:
         if user is not None:
             with ctx.database.write() as tx:
-                action_queries.add_action(tx, real_now, user.id, action.name, _logged(target), type(error).__name__)
+                action_queries.add_action(tx, real_now, user.id, action.name, logged, type(error).__name__)
         raise
     return done
+
+
+def require_allowed(ctx: AppContext, action: Action, session: str, target: str, real_now: datetime) -> None:
+    """Check the session, the role and the object, before the data arrives that `perform` is about; log a refusal.
+
+    Raises SignedOut and Refused.
+    """
+    with ctx.database.write() as tx:
+        user = _require_user(ctx, tx, session, real_now)
+        is_allowed = _is_allowed(tx, action, user, target)
+        if not is_allowed:
+            logged = _logged(action, target, {})
+            action_queries.add_action(tx, real_now, user.id, action.name, logged, Refused.__name__)
+    if not is_allowed:
+        raise Refused
 
 
 def preview(
@@ -285,8 +306,12 @@ def _require_user(ctx: AppContext, tx: Transaction, session: str, real_now: date
 
 
 def _require_allowed(tx: Transaction, action: Action, user: User, target: str) -> None:
-    if not (may_see_action(action, user) and OBJECT_RULES[action.kind](tx, user, target)):
+    if not _is_allowed(tx, action, user, target):
         raise Refused
+
+
+def _is_allowed(tx: Transaction, action: Action, user: User, target: str) -> bool:
+    return may_see_action(action, user) and OBJECT_RULES[action.kind](tx, user, target)
 
 
 def _check_again(ctx: AppContext, action: Action, session: str, target: str, real_now: datetime) -> None:
@@ -301,8 +326,9 @@ def _inside(ctx: AppContext, tx: Transaction) -> AppContext:
     return inside
 
 
-def _logged(target: str) -> str:
-    return _WORDS.sub("find=...", target)[:_MAX_LOGGED_LENGTH]
+def _logged(action: Action, target: str, values: Mapping[str, str]) -> str:
+    logged, name = _WORDS.sub("find=...", target)[:_MAX_LOGGED_LENGTH], values.get(action.named_by, "").strip()
+    return f"{logged}: {name}" if _LOGGED_NAME.fullmatch(name) else logged
 
 
 def _checked(action: Action, values: Mapping[str, str]) -> dict[str, str]:

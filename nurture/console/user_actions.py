@@ -11,7 +11,7 @@ from nurture.journey.intake.api import tokens
 from nurture.journey.intake.api.tokens import TokenScope
 
 NEW_TOKEN: Final = "new token"  # noqa: S105 - no password
-"""The object of the action that creates a token; its name is a field."""
+"""The object of the action that creates a token; its name is a field, which the log has, too."""
 
 NEW_USER: Final = "new user"
 """The object of the action that adds a user; no login has a space."""
@@ -78,10 +78,10 @@ _NEW: Final = (
 )
 
 USER_ACTIONS: Final = (
-    Action("add_user", "Add a user", _ADMINS, ObjectKind.USER, _add, _NEW),
+    Action("add_user", "Add a user", _ADMINS, ObjectKind.USER, _add, _NEW, named_by="login"),
     Action("invite_user", "New link", _ADMINS, ObjectKind.USER, _invite),
     Action("end_sessions", "Sign out everywhere", _ADMINS, ObjectKind.USER, _end_sessions),
-    Action("create_token", "Create a token", _ADMINS, ObjectKind.TOKEN, _create_token, _NEW_TOKEN),
+    Action("create_token", "Create a token", _ADMINS, ObjectKind.TOKEN, _create_token, _NEW_TOKEN, named_by="name"),
     Action("revoke_token", "Revoke", _ADMINS, ObjectKind.TOKEN, _revoke_token, is_grave=True),
     Action("remove_user", "Remove", _ADMINS, ObjectKind.USER, _remove, is_grave=True),
 )

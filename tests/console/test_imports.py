@@ -13,9 +13,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from nurture.clock import RealClock
+from nurture.console.access import users
 from nurture.console.access.users import Role
 from nurture.console.importing import uploads
-from nurture.errors import InvalidState
+from nurture.errors import InvalidState, NotFound
 from tests.console.test_browser import FAINT, looks, open_tab
 from tests.console.world import LEADS, ConsoleWorld
 from tests.journey.builders import START
@@ -136,7 +138,25 @@ def test_two_clicks_at_once_import_a_file_once(world: ConsoleWorld, browser: Bro
 @pytest.mark.parametrize("role", list(Role))
 def test_only_admins_and_marketers_upload(world: ConsoleWorld, role: Role) -> None:
     answer = world.send_file(b"Email\nx@firm.example\n", login=role.value.replace("_", "-"))
-    assert answer.status_code == (200 if role in {Role.ADMIN, Role.MARKETER} else 403)
+    is_allowed = role in {Role.ADMIN, Role.MARKETER}
+    assert answer.status_code == (200 if is_allowed else 403)
+    logged = world.rows("SELECT outcome FROM console_action WHERE action = 'upload_file' ORDER BY id DESC LIMIT 1")
+    assert logged == [("done" if is_allowed else "Refused",)]
+
+
+def test_a_file_of_a_user_who_was_signed_out_while_it_arrived_is_not_kept(world: ConsoleWorld) -> None:
+    world.new_user("sender", Role.MARKETER)
+    before = uploads.list_all(world.ctx.spool)
+
+    def content() -> Iterator[bytes]:
+        yield b"Email\n" + b"x" * 2_000_000  # more than is kept in memory: the folder is there
+        while not any(one.name.startswith("late-") for one in uploads.folder_of(world.ctx.spool).iterdir()):
+            pass
+        users.end_sessions(world.ctx.database, "sender", RealClock().now())
+        yield b"x@firm.example\n"
+
+    assert world.send_file(content(), "late.csv", "sender").status_code == 403
+    assert uploads.list_all(world.ctx.spool) == before
 
 
 def test_a_page_of_another_site_uploads_nothing(world: ConsoleWorld) -> None:
@@ -205,7 +225,7 @@ def test_an_import_that_was_killed_is_named_and_can_be_started_again(world: Cons
 
 
 def test_of_many_who_take_a_lock_at_once_one_gets_it(world: ConsoleWorld) -> None:
-    upload = uploads.begin(world.ctx.spool, "lock.csv", "marketer", START)
+    upload = uploads.begin(world.ctx.spool, uploads.make_id("lock.csv"), "lock.csv", "marketer", START)
     barrier, taken, release = threading.Barrier(8), [], threading.Event()
 
     def take() -> None:
@@ -228,9 +248,11 @@ def test_of_many_who_take_a_lock_at_once_one_gets_it(world: ConsoleWorld) -> Non
 
 
 def test_what_is_older_than_a_day_is_removed(world: ConsoleWorld) -> None:
-    old = uploads.begin(world.ctx.spool, "old.csv", "marketer", START)
+    old = uploads.begin(world.ctx.spool, uploads.make_id("old.csv"), "old.csv", "marketer", START)
     old.file.write_text("Email\n")
-    uploads.finish(old)
+    uploads.finish(world.ctx.spool, old.id, "marketer", START)
+    with pytest.raises(NotFound):
+        uploads.finish(world.ctx.spool, old.id, "marketer", START)
     uploads.remove_expired(world.ctx.spool, START + uploads.LIFETIME / 2)
     assert old.file.exists()
     uploads.remove_expired(world.ctx.spool, START + uploads.LIFETIME * 2)

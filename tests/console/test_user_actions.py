@@ -95,6 +95,7 @@ def test_an_admin_creates_a_token_that_may_do_what_was_ticked_and_nobody_else(ct
     caller = tokens.authenticate(ctx, said.rpartition(" ")[2], START)
     assert caller is not None
     assert (caller.name, caller.scopes) == ("shop", {"leads:write", "suppressions:write"})
+    assert log(ctx)[0] == ("admin", "create_token", "new token: shop", "done")
     assert tokens.PREFIX not in str(log(ctx))
     for name in ("shop", "an/other"):
         with pytest.raises(InvalidState):

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import anyio
 from fastapi import APIRouter, Depends, Request
@@ -10,13 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
-from nurture.console import action_queries
+from nurture.console import actions
 from nurture.console.access.guard import USER
 from nurture.console.access.sessions import User
 from nurture.console.access.sign_in import SiteDep
-from nurture.console.actions import DONE
+from nurture.console.actions import Refused, SignedOut
 from nurture.console.importing import uploads
-from nurture.console.importing.import_actions import start_reading
+from nurture.console.importing.import_actions import UPLOAD_FILE
 from nurture.console.importing.uploads import Upload
 from nurture.console.lead_actions import MARKETING
 from nurture.console.site import Site
@@ -25,9 +25,6 @@ from nurture.files import open_private
 
 MAX_AT_ONCE: Final = 2
 """Uploads that are received at once."""
-
-UPLOADED: Final = "upload_file"
-"""The name in the log of actions."""
 
 _UPLOAD_TIMEOUT: Final = 900.0  # seconds
 _WRITE_BYTES: Final = 1 << 20
@@ -49,20 +46,19 @@ class Receiving:
         self.count = 0
 
 
-def _require_importer(request: Request) -> User:
-    """Return the signed-in user. Raises 403 for roles that do not import."""
+def _require_importer(request: Request) -> None:
+    """Raise 403 for roles that do not import."""
     user: User = request.scope[USER]
     if user.role not in MARKETING:
         raise HTTPException(403)
-    return user
-
-
-Importer = Annotated[User, Depends(_require_importer)]
 
 
 @router.post("/import/files")
-async def receive_file(request: Request, site: SiteDep, user: Importer, name: str = "") -> Response:
-    """Keep an uploaded file, the body of the request, begin to read it, and answer with its address."""
+async def receive_file(request: Request, site: SiteDep, name: str = "") -> Response:
+    """Keep an uploaded file, the body of the request, begin to read it, and answer with its address.
+
+    What is checked before the file arrives is checked again by the action, when it has arrived.
+    """
     receiving: Receiving = request.app.state.receiving
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > uploads.MAX_BYTES:
@@ -71,38 +67,38 @@ async def receive_file(request: Request, site: SiteDep, user: Importer, name: st
         return _refuse(503, "Other files are being uploaded. Try again in a minute.")
     receiving.count += 1
     try:
-        upload = await _keep(request, site, user, name)
+        upload = await _keep(request, site, request.scope[USER], name)
     except HTTPException as error:
         return _refuse(error.status_code, error.detail)
+    except (Refused, SignedOut) as error:
+        return _refuse(403, str(error))
+    except InvalidState as error:
+        return _refuse(409, str(error))
     finally:
         receiving.count -= 1
-
-    def begin() -> None:
-        with site.database.write() as tx:
-            action_queries.add_action(tx, site.real_now(), user.id, UPLOADED, upload.id, DONE)
-        start_reading(site.ctx, upload, site.clock.now().isoformat())
-
-    await site.in_thread(begin)
     return PlainTextResponse(f"/import/{upload.id}")
 
 
 async def _keep(request: Request, site: Site, user: User, name: str) -> Upload:
-    """Write the body to a file while it arrives. Raises HTTPException with a text for the user."""
+    """Write the body to a file while it arrives. Raises HTTPException, Refused, SignedOut and InvalidState."""
     spool = site.ctx.spool
 
     def begin() -> Upload:
+        upload_id = uploads.make_id(name)
+        actions.require_allowed(site.ctx, UPLOAD_FILE, user.session, upload_id, site.real_now())
         if uploads.free_bytes(spool) < _RESERVED_BYTES + uploads.MAX_BYTES:
             raise HTTPException(507, "The disk is nearly full. Tell the operator.")
-        return uploads.begin(spool, name, user.login, site.real_now())
+        return uploads.begin(spool, upload_id, name, user.login, site.real_now())
 
-    try:
-        upload = await site.in_thread(begin)
-    except InvalidState as error:
-        raise HTTPException(409, str(error)) from error
+    def finish() -> None:
+        times = site.clock.now(), site.real_now()
+        actions.perform(site.ctx, UPLOAD_FILE, user.session, upload.id, {}, *times)
+
+    upload = await site.in_thread(begin)
     try:
         with anyio.fail_after(_UPLOAD_TIMEOUT):
             await _write_body(request, site, upload)
-        await site.in_thread(lambda: uploads.finish(upload))
+        await site.in_thread(finish)
     except BaseException as error:
         uploads.remove(upload)
         if isinstance(error, TimeoutError | ClientDisconnect):

@@ -111,10 +111,12 @@ def _open(call: Call) -> Upload:
     return upload
 
 
-def start_reading(ctx: AppContext, upload: Upload, now: str) -> None:
-    """Begin to read an uploaded file; *now* is the ISO time of the database."""
+def _upload(call: Call) -> str:
+    """Take up a file that has arrived, and begin to read it."""
+    upload = uploads.finish(call.ctx.spool, call.object, call.user.login, call.real_now)
     with uploads.lock(upload) as descriptor:
-        _start(ctx, upload, READ, upload.by, now, descriptor)
+        _start(call.ctx, upload, READ, upload.by, call.now.isoformat(), descriptor)
+    return f"{upload.name} is uploaded."
 
 
 def _start(ctx: AppContext, upload: Upload, step: str, by: str, now: str, lock: int) -> None:
@@ -137,7 +139,10 @@ _MEANING: Final = Field("meaning", "What it says", FieldKind.CHOICE, tuple(MEANI
 _BASIS: Final = Field("basis", "The basis of everybody without one in the file", FieldKind.CHOICE, BASES)
 _SOURCE: Final = Field("source", "The system that made the ids, such as crm")
 
+UPLOAD_FILE: Final = Action("upload_file", "Upload a file", MARKETING, ObjectKind.UPLOAD, _upload)
+
 IMPORT_ACTIONS: Final = (
+    UPLOAD_FILE,
     Action("map_column", "Change", MARKETING, ObjectKind.UPLOAD, _map_column, _FIELDS),
     Action("answer_opt_out", "Answer", MARKETING, ObjectKind.UPLOAD, _answer, (_COLUMN, _MEANING)),
     Action("set_basis", "Say why they may be mailed", MARKETING, ObjectKind.UPLOAD, _set_basis, (_BASIS,)),

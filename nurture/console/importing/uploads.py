@@ -106,23 +106,32 @@ def clean_name(name: str) -> str:
     return plain[: _MAX_NAME - len(ending) - 1] + plain[-len(ending) :] if len(plain) > _MAX_NAME else plain
 
 
-def begin(spool: Path, name: str, by: str, now: datetime) -> Upload:
+def make_id(name: str) -> str:
+    """Return the id of a new upload, which begins with the name of its file. Raises InvalidState."""
+    slug = re.sub(r"[^a-z0-9]+", "-", Path(clean_name(name)).stem.lower()).strip("-")[:40] or "leads"
+    return f"{slug}-{token_hex(8)}"
+
+
+def begin(spool: Path, upload_id: str, name: str, by: str, now: datetime) -> Upload:
     """Return a new upload, whose file does not exist yet. Raises InvalidState."""
     remove_expired(spool, now)
-    name = clean_name(name)
     if sum(one.size for one in list_all(spool)) > MAX_KEPT_BYTES:
         raise InvalidState("Too many uploaded files wait.", "Remove some that are no longer needed.")
-    slug = re.sub(r"[^a-z0-9]+", "-", Path(name).stem.lower()).strip("-")[:40] or "leads"
-    upload_id = f"{slug}-{token_hex(8)}"
-    made = Upload(upload_id, folder_of(spool) / upload_id, name, by, now, 0)
+    made = Upload(upload_id, folder_of(spool) / upload_id, clean_name(name), by, now, 0)
     make_folder(made.file.parent)
     return made
 
 
-def finish(upload: Upload) -> None:
-    """Note that the file of an upload has arrived; until then no list shows it."""
-    about = {"name": upload.name, "by": upload.by, "at": upload.at.isoformat(), "size": upload.file.stat().st_size}
-    write_private(upload.folder / _ABOUT, orjson.dumps(about).decode())
+def finish(spool: Path, upload_id: str, by: str, now: datetime) -> Upload:
+    """Note that the file of an upload has arrived; until then no list shows it. Raises NotFound."""
+    folder = folder_of(spool) / upload_id
+    arrived = next((folder / _FILE).iterdir(), None) if (folder / _FILE).is_dir() else None
+    if arrived is None or (folder / _ABOUT).exists():
+        raise NotFound("No file arrives here.", "Upload it on the page Import.")
+    made = Upload(upload_id, folder, arrived.name, by, now, arrived.stat().st_size)
+    about = {"name": made.name, "by": by, "at": now.isoformat(), "size": made.size}
+    write_private(folder / _ABOUT, orjson.dumps(about).decode())
+    return made
 
 
 def list_all(spool: Path) -> list[Upload]:

@@ -12,14 +12,13 @@ from nurture.console.access.users import Role
 from nurture.console.action_list import ACTIONS
 from nurture.console.action_queries import ActionRecord
 from nurture.console.actions import DONE, STARTED
-from nurture.console.importing.file_routes import UPLOADED
 from nurture.console.page import Page, PageRequest
 from nurture.console.view import View
 from nurture.errors import NotFound
 
 _PAGE: Final = 100
 _OUTCOMES: Final = {DONE: "done", "Refused": "refused", STARTED: "started"}
-_LABELS: Final = {UPLOADED: "Upload a file", **{name: action.label for name, action in ACTIONS.items()}}
+_LABELS: Final = {name: action.label for name, action in ACTIONS.items()}
 _FIELDS: Final = ("who", "action", "outcome")
 
 

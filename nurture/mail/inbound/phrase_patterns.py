@@ -221,33 +221,41 @@ class RuleIndex:
         return present, [rule for rule, found in rules if found >= len(rule.terms) - missing]
 
 
-def _read_phrase(written: str, settings: Mapping[str, Any]) -> Phrase:
-    words = normalize(written.strip().replace("*", _ASTERISK)).replace(_ASTERISK, "*")
+@cache
+def _normalize_words(written: str) -> str:
+    """Return the words of a phrase, or of a part of one, as `normalize` does, and its asterisks."""
+    return normalize(written.replace("*", _ASTERISK)).replace(_ASTERISK, "*").strip()
+
+
+def _make_phrase(words: str, settings: Mapping[str, Any]) -> Phrase:
     if settings.get("spaces") == "no":
         return Phrase(words.replace(" ", "").strip("*"), squeezed=True)
-    if settings.get("borders") == "no":
-        words = words[1:-1]
+    if settings.get("borders") != "no":
+        words = f" {words} "
     return Phrase(words.removeprefix(" *").removesuffix("* ").strip("*"))
 
 
-def _read_term(written: str, content: Mapping[str, Any]) -> Term:
+@cache
+def _read_term(written: str, language: str) -> Term:
+    """Return the phrases of a term. Rules share terms, and terms share lists: each is read once."""
+    content = load_phrases(language)
     words = content.get("words", {})
     alternatives = [
         [
-            one.strip()
+            _normalize_words(one)
             for alternative in part.split("|")
             for one in (words[alternative.strip()[1:-1]] if alternative.strip().startswith("{") else [alternative])
         ]
         for part in written.split(" > ")
     ]
-    return frozenset(_read_phrase(" ".join(parts), content) for parts in product(*alternatives))
+    return frozenset(_make_phrase(" ".join(filter(None, parts)), content) for parts in product(*alternatives))
 
 
 @cache
 def load_rules(kinds: tuple[str, ...]) -> RuleIndex:
     """Return the rules of these kinds in all languages."""
     return RuleIndex(
-        Rule(kind, language, tuple(_read_term(term, content) for term in str(line).split(" + ")))
+        Rule(kind, language, tuple(_read_term(term, language) for term in str(line).split(" + ")))
         for language in languages()
         for content in (load_phrases(language),)
         for kind in kinds
@@ -263,5 +271,5 @@ def load_list(kind: str, part: str = "") -> tuple[tuple[str, Phrase], ...]:
         for language in languages()
         for content in (load_phrases(language),)
         for line in (content.get(kind, {}).get(part, ()) if part else content.get(kind, ()))
-        for phrase in _read_term(str(line), content)
+        for phrase in _read_term(str(line), language)
     )

@@ -23,7 +23,7 @@ from nurture.journey.erasure import erase
 from nurture.mail.inbound.bounce_report import BounceReport
 from nurture.mail.inbound.classify import ClassifiedMail
 from nurture.mail.inbound.raw_mail import RawMail
-from nurture.mail.inbound.reader import MailReader
+from nurture.mail.inbound.reader import MailReader, UnreadableMail
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
@@ -37,13 +37,19 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def ctx(db: Database, tmp_path: Path) -> Iterator[AppContext]:
+def ctx(db: Database, tmp_path: Path) -> AppContext:
     ctx = make_context(db, tmp_path)
     ctx.reply_domain, ctx.installation_id = "in.example.com", "0badcafe"
-    ctx.mail_reader = MailReader()
     add_lead(ctx, title="Head of stock", email="mia@people.example")
     run_at(ctx, START, START + 2 * HOUR, SENT)
-    yield ctx
+    return ctx
+
+
+@pytest.fixture
+def small(ctx: AppContext) -> Iterator[None]:
+    """Give the context a reader with a memory limit that four megabytes exceed."""
+    ctx.mail_reader = MailReader(memory=LITTLE_MEMORY)
+    yield
     ctx.mail_reader.close()
 
 
@@ -79,10 +85,25 @@ def hostile_to(to: str, name: str = "one line") -> bytes:
     return MAILS[name]().replace(TO.encode(), to.encode())
 
 
-def small(ctx: AppContext) -> None:
-    """Give the context a reader with a memory limit that four megabytes exceed."""
-    ctx.mail_reader.close()
-    ctx.mail_reader = MailReader(memory=LITTLE_MEMORY)
+class CountingReader:
+    """Counts the mails that it is given; it *refuses* them as a process does that needs too much memory."""
+
+    pid = None
+
+    def __init__(self, real: MailReader, *, refuses: bool = False) -> None:
+        self.count, self._real, self._refuses = 0, real, refuses
+
+    def read(self, one: RawMail, today: date) -> ClassifiedMail:
+        self.count += 1
+        if self._refuses:
+            raise UnreadableMail("the reader process ended (killed)")
+        return self._real.read(one, today)
+
+
+def count_reads(ctx: AppContext, *, refuses: bool = False) -> CountingReader:
+    counting = CountingReader(ctx.mail_reader, refuses=refuses)
+    ctx.mail_reader = counting  # type: ignore[assignment]
+    return counting
 
 
 @pytest.mark.parametrize(
@@ -109,9 +130,10 @@ def small(ctx: AppContext) -> None:
     ],
 )
 def test_only_mail_that_may_concern_us_is_read(ctx: AppContext, raw: bytes, read: int) -> None:
+    reader = count_reads(ctx)
     set_inbox(ctx, raw)
     assert replies.poll_inbox(ctx, NOW) == (1, 0, 0)
-    assert (ctx.mail_reader.pid is not None) == bool(read)
+    assert reader.count == read
     assert stored(ctx) == []
     assert rows(ctx, "SELECT last_uid FROM mailbox_cursor") == [(1,)]
 
@@ -122,10 +144,10 @@ def test_a_report_of_our_mail_is_read(ctx: AppContext, tmp_path: Path) -> None:
     assert replies.poll_inbox(ctx, NOW) == (1, 1, 1)
 
 
+@pytest.mark.usefixtures("small")
 def test_an_unreadable_mail_is_marked_failed_after_two_tries_and_stops_no_other(
     ctx: AppContext, tmp_path: Path
 ) -> None:
-    small(ctx)
     to = reply_address(ctx, tmp_path)
     set_inbox(ctx, hostile_to(to), mail("Call me", to=to, number="2"), mail("Call us", to=to, number="3"))
     assert replies.poll_inbox(ctx, NOW) == (3, 2, 2)
@@ -137,20 +159,20 @@ def test_an_unreadable_mail_is_marked_failed_after_two_tries_and_stops_no_other(
 
 
 def test_failed_mails_are_listed_with_their_reason_and_can_be_retried(ctx: AppContext, tmp_path: Path) -> None:
-    small(ctx)
+    reader = ctx.mail_reader
+    count_reads(ctx, refuses=True)
     set_inbox(ctx, hostile_to(reply_address(ctx, tmp_path)))
     replies.poll_inbox(ctx, NOW)
     (one,) = engagement_inbound_mail.list_failed(ctx, 5)
     assert (one.source, one.received_at, one.lead_id) == ("imap", NOW, 1)
-    ctx.mail_reader.close()
-    ctx.mail_reader = MailReader()
+    ctx.mail_reader = reader
     assert engagement_inbound_mail.retry_failed(ctx) == 1
     assert replies.poll_inbox(ctx, NOW + HOUR) == (0, 1, 1)
     assert stored(ctx) == []
 
 
 def test_failed_mails_are_stored_until_their_retention_ends(ctx: AppContext, tmp_path: Path) -> None:
-    small(ctx)
+    count_reads(ctx, refuses=True)
     set_inbox(ctx, hostile_to(reply_address(ctx, tmp_path)))
     replies.poll_inbox(ctx, NOW)
     replies.poll_inbox(ctx, NOW + engagement_inbound_mail.RETENTION)
@@ -172,7 +194,7 @@ def test_the_number_of_failed_mails_is_limited(ctx: AppContext) -> None:
 
 
 def test_erasure_deletes_stored_mails_too(ctx: AppContext, tmp_path: Path) -> None:
-    small(ctx)
+    count_reads(ctx, refuses=True)
     to = reply_address(ctx, tmp_path)
     set_inbox(
         ctx,

@@ -1,4 +1,4 @@
-"""Entry points of the child processes of `nurture up`: `python -m flows.children prefect|loop|web|console`.
+"""Entry points of the child processes of `nurture up`: `python -m flows.children NAME`, a name of CHILDREN.
 
 Standard input is a pipe from the parent. It closes when the parent ends, even by a kill; then the child stops.
 """
@@ -19,6 +19,15 @@ def prefect_server() -> None:
     from flows.server import serve  # noqa: PLC0415 - the other children do not need it
 
     serve()
+
+
+def prefect_tables() -> None:
+    """Create the tables of Prefect's server, then end."""
+    import asyncio  # noqa: PLC0415 - the other children do not need them
+
+    from prefect.server.database import provide_database_interface  # noqa: PLC0415
+
+    asyncio.run(provide_database_interface().create_db())
 
 
 def stage_loop() -> None:
@@ -55,7 +64,13 @@ def console_server() -> None:
         serve_console(app, on_listening=lambda _url, _port: None)
 
 
-CHILDREN: Final = {"prefect": prefect_server, "loop": stage_loop, "web": web_server, "console": console_server}
+CHILDREN: Final = {
+    "prefect": prefect_server,
+    "prefect-tables": prefect_tables,
+    "loop": stage_loop,
+    "web": web_server,
+    "console": console_server,
+}
 
 
 def _exit_with_parent() -> None:

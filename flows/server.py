@@ -1,6 +1,8 @@
 """Run Prefect's server for `nurture up`, locked by a secret."""
 
 import hmac
+import subprocess
+import sys
 from base64 import b64encode
 from typing import Final
 
@@ -41,9 +43,13 @@ class RequireSecret:
 
 def serve() -> None:
     """Run the server with the address and secret of Prefect's settings."""
-    api = get_current_settings().server.api
+    settings = get_current_settings()
+    api = settings.server.api
     if api.auth_string is None:
         raise SystemExit("Prefect's server is not started without a secret.")
+    if not (settings.home / "prefect.db").exists():
+        # In a process of its own, as the memory of the first migration, 30 MB, is not given back before its end.
+        subprocess.run([sys.executable, "-m", "flows.children", "prefect-tables"], check=True)
     uvicorn.run(
         RequireSecret(create_app(final=True), api.auth_string.get_secret_value()),
         host=api.host,

@@ -107,11 +107,11 @@ def approve(
 def _wake_waiting_leads(tx: Transaction, policy: Policy, now: datetime) -> None:
     """Make queued leads and open hand-offs due: the reps and the routing may have changed."""
     signal_queries.make_queues_due(tx, REROUTED_QUEUES, now)
-    handoff_queries.schedule_checks(tx, [rep.id for rep in policy.reps], now, others=True)
+    handoff_queries.schedule_checks(tx, [rep.id for rep in policy.reps], now, others=True, in_work=True)
     for rep in policy.reps:
         if rep.left_on is not None:
             gone = calendar.start_of_day(rep.left_on + ONE_DAY, rep.hours.zone)
-            handoff_queries.schedule_checks(tx, [rep.id], max(gone, now))
+            handoff_queries.schedule_checks(tx, [rep.id], max(gone, now), in_work=True)
 
 
 def matches_approver(named: str, given: str) -> bool:

@@ -196,25 +196,34 @@ def test_a_rep_missing_in_an_approved_policy_loses_uncontacted_leads(ctx: AppCon
     run_at(ctx, START + HOUR)
     assert rows(ctx, "SELECT rep FROM offer WHERE lead_id = :id ORDER BY id", id=held) == [("ana",), ("ben",)]
     assert custody(ctx, taken) == ("offer", str(offers_by_lead[taken]))
-    assert custody(ctx, worked) == ("rep", "ana"), "a person decides about what is under way"
+    assert custody(ctx, worked) == ("queue", "manager-decision"), "a person decides about what is under way"
 
 
+@pytest.mark.parametrize("in_work", [False, True], ids=["uncontacted", "in work"])
 @pytest.mark.parametrize(
     ("left_on", "at"), [(None, HOUR), (START.date() - DAY, HOUR), (START.date(), DAY)], ids=["removed", "past", "today"]
 )
-def test_an_accepted_uncontacted_lead_is_offered_again_when_its_rep_leaves(
-    ctx: AppContext, left_on: date | None, at: timedelta
+def test_an_accepted_lead_of_a_rep_who_leaves_is_offered_again_or_left_to_a_manager(
+    ctx: AppContext, left_on: date | None, at: timedelta, *, in_work: bool
 ) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     responses.accept(ctx, 1, START)
+    if in_work:
+        follow_up.record_follow_up(ctx, lead, "call", START)
     ana = next(line for line in sample_rules()[POLICY].split("\n") if "id: ana" in line)
     line = ana.replace("id: ana,", f"id: ana, left_on: {left_on},") + "\n" if left_on else ""
     publish(ctx, changed((ana + "\n", line), ("owner: ana", "owner: ben")), START + HOUR)
     approve(ctx, "sam", START + HOUR)
     run_at(ctx, START + at)
-    assert rows(ctx, "SELECT rep, state FROM offer ORDER BY id") == [("ana", "lapsed"), ("ben", "offered")]
-    assert custody(ctx, lead) == ("offer", "2")
+    if not in_work:
+        assert rows(ctx, "SELECT rep, state FROM offer ORDER BY id") == [("ana", "lapsed"), ("ben", "offered")]
+        assert custody(ctx, lead) == ("offer", "2")
+        return
+    assert rows(ctx, "SELECT rep, state FROM offer") == [("ana", "lapsed")]
+    assert custody(ctx, lead) == ("queue", "manager-decision")
+    run_at(ctx, START + at)
+    assert rows(ctx, "SELECT rep, kind FROM message WHERE kind = 'waiting'") == [("ben", "waiting")], "told at once"
 
 
 def test_an_approver_matches_by_the_whole_line_or_by_the_name_before_the_comma() -> None:

@@ -92,10 +92,12 @@ def raise_escalation_levels(tx: Transaction, levels: Sequence[tuple[int, int]], 
         tx.execute(above.values(escalation_level=raised.c.escalation_level, asked_at=asked_at))
 
 
-def schedule_checks(tx: Transaction, reps: Collection[str], at: datetime, *, others: bool = False) -> None:
-    """Make the leads of these reps (*others*: of all other reps) due no later than *at*."""
+def schedule_checks(
+    tx: Transaction, reps: Collection[str], at: datetime, *, others: bool = False, in_work: bool = False
+) -> None:
+    """Make the leads of these reps (*others*: of all other reps) due no later than *at*, *in_work*: also contacted."""
     matching = offer.c.rep.not_in(reps) if others else offer.c.rep.in_(reps)
-    ids = tx.execute(select(offer.c.lead_id).where(*IN_HAND, matching)).scalars().all()
+    ids = tx.execute(select(offer.c.lead_id).where(*IN_HAND[: 1 if in_work else None], matching)).scalars().all()
     if not ids:
         return
     lock_leads(tx, ids)

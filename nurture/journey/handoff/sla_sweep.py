@@ -13,6 +13,7 @@ from typing import Final
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planning.calendar import to_local
+from nurture.domain.planning.program import ToQueue
 from nurture.domain.policy.business_hours import EscalationAction, EscalationLevel, EscalationStep, next_step
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.queues import REVIEW_INTERVAL
@@ -79,7 +80,8 @@ class _Sweep:
                 self.run_next_step(lead, offer, escalation, FOLLOW_UP)
                 return
             if departure := self.departure_reason(offer.rep):
-                self.return_to_queue(lead, offer, f"{offer.rep} is {departure}")
+                end = self.return_to_queue if offer.followed_up_at is None else self.await_decision
+                end(lead, offer, f"{offer.rep} is {departure}")
                 return
             if offer.followed_up_at is not None and self.escalate_silence(lead, offer):
                 return
@@ -190,6 +192,13 @@ class _Sweep:
         state = NOT_FOLLOWED_UP if offer.state == "accepted" else NOT_ANSWERED
         self.ended.append((offer.id, state, reason))
         self.events[state] += 1
+
+    def await_decision(self, lead: LeadSnapshot, offer: OfferRow, reason: str) -> None:
+        """Let a manager decide about a lead in work whose rep left: whoever takes it must know what was agreed."""
+        self._end(offer, reason)
+        contact = f"{offer.touched_at or offer.followed_up_at:%Y-%m-%d}"
+        why = f"{reason}, and was in touch with it until {contact}"
+        self.transitions.move_to(lead, ToQueue(Queue.MANAGER_DECISION), why, event="taken_back")
 
     def return_to_queue(self, lead: LeadSnapshot, offer: OfferRow, reason: str) -> None:
         """Take the lead from its rep for the next one. An absent rep could not answer, so no round is counted."""

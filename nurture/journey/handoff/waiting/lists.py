@@ -28,7 +28,7 @@ from nurture.journey.routing.capacity import working_time
 
 QUEUE_REASONS: Final[Mapping[str, str]] = {
     Queue.HAND_OFF: "ready, and no rep has capacity",
-    Queue.MANAGER_DECISION: "asked for contact or is hot, and no rep answered, or its company's rep cannot take it",
+    Queue.MANAGER_DECISION: "asked for contact or is hot, and no rep can take it; or in work, and its rep left",
     Queue.NO_REP: "ready, and no rule gives a rep",
     Queue.ACCOUNT_AMBIGUOUS: "belongs to one of several accounts",
     Queue.ACCOUNT_OWNER_UNAVAILABLE: "of a customer whose owner cannot take it",

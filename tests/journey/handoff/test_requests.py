@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +14,8 @@ from nurture.db.engine import Database
 from nurture.db.tables import delivery as delivery_tables
 from nurture.db.tables.base import table
 from nurture.db.types import UtcDateTime
-from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, PausedBy
 from nurture.domain.signals import SignalKind
-from nurture.journey.consent import suppression
-from nurture.journey.consent.suppression import OptOut, SuppressionTarget
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.handoff import call_back, responses
 from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
@@ -31,8 +28,20 @@ from nurture.reporting.leads import list_leads
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, close_lead, make_context, run_at, sample_rules
 from tests.journey.engagement.test_replies import process_replies, reply_address
+from tests.journey.handoff.lead_states import (
+    DAY,
+    HOUR,
+    NOW,
+    STATES,
+    closed,
+    find_offer,
+    lead_in,
+    on_track,
+    paused,
+    reach,
+    waiting_for_capacity,
+)
 from tests.journey.observe import (
-    add_leads,
     custody,
     due_at,
     events,
@@ -43,10 +52,6 @@ from tests.journey.observe import (
     rows,
 )
 from tests.mail.inbound.replying import mail
-
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-NOW: Final = START + 4 * HOUR
-"""When the states below are reached; the first email was sent an hour earlier."""
 
 DEMO, REPLIED, DECIDING = SignalKind.REQUESTED_DEMO, SignalKind.REPLIED, SignalKind.DECIDING
 POLICY: Final = "sales/policy.yaml"
@@ -65,138 +70,23 @@ def rules() -> dict[str, str]:
     return found
 
 
-@pytest.fixture
-def ctx(db: Database, tmp_path: Path) -> AppContext:
-    ctx = make_context(db, tmp_path, rules=rules())
+def _context(db: Database, folder: Path, sources: dict[str, str]) -> AppContext:
+    ctx = make_context(db, folder, rules=sources)
     ctx.reply_domain = "in.example.com"
     return ctx
 
 
-def on_track(ctx: AppContext) -> int:
-    lead = add_lead(ctx, title="Head of stock", email="mia@people.example")
-    run_at(ctx, START, START + 2 * HOUR, START + 3 * HOUR)
-    assert custody(ctx, lead) == ("track", "welcome")
-    return lead
+@pytest.fixture
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    return _context(db, tmp_path, rules())
 
 
-def offered(ctx: AppContext) -> tuple[int, int]:
-    lead = on_track(ctx)
-    record_signal(ctx, lead, REPLIED, NOW - 30 * timedelta(minutes=1))
-    run_at(ctx, NOW - 30 * timedelta(minutes=1))
-    return lead, one(ctx, "SELECT id FROM offer WHERE state = 'offered'")
-
-
-def paused(by: PausedBy) -> Callable[[AppContext], int]:
-    def state(ctx: AppContext) -> int:
-        lead = on_track(ctx)
-        manual.pause(ctx, lead, START + 180 * DAY, NOW, paused_by=by)
-        run_at(ctx, NOW)
-        return lead
-
-    return state
-
-
-def refused(source: SuppressionSource, about: SuppressionTarget, *, swept: bool) -> Callable[[AppContext], int]:
-    def state(ctx: AppContext) -> int:
-        lead = on_track(ctx)
-        address = one(ctx, "SELECT address_id FROM lead WHERE id = :id", id=lead)
-        with ctx.database.write() as tx:
-            suppression.opt_out(tx, [OptOut(address, source, *about, at=NOW)], NOW)
-        if swept:
-            run_at(ctx, NOW)
-            everything = about == suppression.ALL_MAIL
-            assert custody(ctx, lead) == (("queue", "suppressed") if everything else ("track", "keep"))
-        return lead
-
-    return state
-
-
-def unsubscribed(ctx: AppContext) -> int:
-    lead = on_track(ctx)
-    record_signal(ctx, lead, SignalKind.UNSUBSCRIBED, NOW)
-    run_at(ctx, NOW)
-    assert custody(ctx, lead) == ("queue", "suppressed")
-    return lead
-
-
-def rejected(reason: str) -> Callable[[AppContext], int]:
-    def state(ctx: AppContext) -> int:
-        lead, offer = offered(ctx)
-        responses.reject(ctx, offer, reason, NOW)
-        run_at(ctx, NOW)
-        return lead
-
-    return state
-
-
-def closed(closing: Closing) -> Callable[[AppContext], int]:
-    def state(ctx: AppContext) -> int:
-        lead, offer = offered(ctx)
-        responses.accept(ctx, offer, NOW)
-        close_lead(ctx, lead, closing, NOW)
-        return lead
-
-    return state
-
-
-def came_in(queue: str, **fields: str | None) -> Callable[[AppContext], int]:
-    def state(ctx: AppContext) -> int:
-        lead = add_lead(ctx, **{"title": "Head of stock", **fields})
-        run_at(ctx, START, NOW)
-        assert custody(ctx, lead) == ("resting" if queue == "no-track" else "queue", queue)
-        return lead
-
-    return state
-
-
-def taken_off(ctx: AppContext) -> int:
-    lead = on_track(ctx)
-    manual.remove_from_track(ctx, lead, "by-hand", NOW)
-    return lead
-
-
-def not_classified(ctx: AppContext) -> int:
-    return add_lead(ctx, title="Clerk", consent_basis=None, at=NOW)
-
-
-def waiting_for_capacity(ctx: AppContext) -> int:
-    add_leads(ctx, 10, demo_requested=True)
-    lead = add_lead(ctx, title="Head", demo_requested=True)
-    run_at(ctx, START, NOW)
-    assert custody(ctx, lead) == ("queue", "hand-off")
-    return lead
-
-
-TOPIC, TRACK = (
-    SuppressionTarget(suppression.SuppressionScope.TOPIC, "news"),
-    SuppressionTarget(suppression.SuppressionScope.TRACK, "welcome"),
-)
-EVERYTHING: Final = suppression.ALL_MAIL
-STATES: dict[str, Callable[[AppContext], int]] = {
-    "on its track": on_track,
-    "offered": lambda ctx: offered(ctx)[0],
-    "paused on its page": paused(PausedBy.PREFERENCE_PAGE),
-    "paused by hand": paused(PausedBy.OPERATOR),
-    "paused by a rep": paused(PausedBy.REP),
-    "in cool-off on another track": rejected("not-now"),
-    "in cool-off on its track": rejected("wrong-person"),
-    "given back for a look": rejected("please-check"),
-    "given back as a bad fit": rejected("bad-fit"),
-    "lost": closed(Closing.LOST),
-    "unreachable": closed(Closing.UNREACHABLE),
-    "discarded": closed(Closing.DISCARDED),
-    "unsubscribed": unsubscribed,
-    **{f"suppressed by {source}": refused(source, EVERYTHING, swept=True) for source in SuppressionSource},
-    **{f"just suppressed by {source}": refused(source, EVERYTHING, swept=False) for source in SuppressionSource},
-    "no mail about its topic": refused(SuppressionSource.PAGE, TOPIC, swept=True),
-    "no mail of its track": refused(SuppressionSource.PAGE, TRACK, swept=True),
-    "without a basis": came_in("no-consent-basis", consent_basis=None),
-    "without an address": came_in("no-address", email=None),
-    "without a track": came_in("no-track", title="Clerk"),
-    "taken off by hand": taken_off,
-    "not classified yet": not_classified,
-    "waiting for capacity": waiting_for_capacity,
-}
+@pytest.fixture
+def roomy(db: Database, tmp_path: Path) -> AppContext:
+    """A context whose reps have room for a lead in each state."""
+    found = rules()
+    found[POLICY] = found[POLICY].replace("capacity: 5", "capacity: 500")
+    return _context(db, tmp_path, found)
 
 
 def with_sales(ctx: AppContext, lead: int) -> bool:
@@ -212,45 +102,50 @@ def mailed_since(ctx: AppContext, lead: int, since: datetime) -> int:
         return int(tx.execute(select(func.count()).where(of_lead)).scalar_one())
 
 
-def nobody_answers(ctx: AppContext, lead: int, since: datetime) -> None:
-    """Let weeks pass without a rep who answers: the lead stays with sales, or waits for a person."""
+def nobody_answers(ctx: AppContext, leads: Mapping[str, int], since: datetime) -> None:
+    """Let weeks pass without a rep who answers: the leads stay with sales, or wait for a person."""
+    decision = ("queue", "manager-decision")
     for days in (1, 2, 3, 9, 10, 11, 18):
         run_at(ctx, since + days * DAY)
-        waits = custody(ctx, lead) == ("queue", "manager-decision")
-        assert waits or with_sales(ctx, lead), (days, custody(ctx, lead), events(ctx, lead))
-    assert custody(ctx, lead) == ("queue", "manager-decision")
-    assert lead in [row.id for row in list_leads(ctx, since + 18 * DAY, queue="manager-decision")]
-    assert mailed_since(ctx, lead, since) == 0
+        for state, lead in leads.items():
+            waits = custody(ctx, lead) == decision
+            assert waits or with_sales(ctx, lead), (days, state, custody(ctx, lead), events(ctx, lead))
+    assert {state: custody(ctx, lead) for state, lead in leads.items()} == dict.fromkeys(leads, decision)
+    listed = list_leads(ctx, since + 18 * DAY, queue="manager-decision")
+    assert {row.id for row in listed} >= set(leads.values())
+    assert {state: mailed_since(ctx, lead, since) for state, lead in leads.items()} == dict.fromkeys(leads, 0)
 
 
-@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
-@pytest.mark.parametrize("kind", [DEMO, REPLIED, DECIDING])
-def test_after_a_request_the_lead_is_with_sales_within_one_sweep(
-    ctx: AppContext, state: Callable[[AppContext], int], kind: SignalKind
-) -> None:
-    lead = state(ctx)
+def ask_for_contact(ctx: AppContext, leads: Mapping[str, int], kind: SignalKind) -> None:
+    """Let the leads ask for contact: one sweep later they are with sales, and stay there."""
     later = NOW + 3 * HOUR
     value = "2026-02-20" if kind is DECIDING else None
-    record_signal(ctx, lead, kind, later, value)
+    for lead in leads.values():
+        record_signal(ctx, lead, kind, later, value)
     run_at(ctx, later)
-    assert with_sales(ctx, lead), (custody(ctx, lead), events(ctx, lead))
-    nobody_answers(ctx, lead, later)
+    for state, lead in leads.items():
+        assert with_sales(ctx, lead), (state, custody(ctx, lead), events(ctx, lead))
+    nobody_answers(ctx, leads, later)
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        name
-        for name in STATES
-        if name.startswith(("suppressed", "just", "unsub", "no mail", "without a basis", "without an", "paused"))
-    ],
-)
-def test_interest_alone_hands_off_no_lead_that_may_not_be_mailed(ctx: AppContext, state: str) -> None:
-    lead = STATES[state](ctx)
+@pytest.mark.parametrize("kind", [DEMO, REPLIED, DECIDING])
+def test_after_a_request_the_lead_is_with_sales_within_one_sweep(roomy: AppContext, kind: SignalKind) -> None:
+    ask_for_contact(roomy, reach(roomy, STATES), kind)
+
+
+@pytest.mark.parametrize("kind", [DEMO, REPLIED, DECIDING])
+def test_a_request_of_a_lead_for_which_no_rep_has_room_stays_with_sales(ctx: AppContext, kind: SignalKind) -> None:
+    ask_for_contact(ctx, reach(ctx, {"waiting for capacity": waiting_for_capacity}), kind)
+
+
+def test_interest_alone_hands_off_no_lead_that_may_not_be_mailed(roomy: AppContext) -> None:
+    begins = ("suppressed", "just", "unsub", "no mail", "without a basis", "without an", "paused")
+    leads = reach(roomy, {name: state for name, state in STATES.items() if name.startswith(begins)})
     for hour in range(1, 5):
-        record_signal(ctx, lead, SignalKind.CLICKED, NOW + hour * HOUR)
-    run_at(ctx, NOW + DAY, NOW + 2 * DAY)
-    assert not with_sales(ctx, lead)
+        for lead in leads.values():
+            record_signal(roomy, lead, SignalKind.CLICKED, NOW + hour * HOUR)
+    run_at(roomy, NOW + DAY, NOW + 2 * DAY)
+    assert {state: custody(roomy, lead) for state, lead in leads.items() if with_sales(roomy, lead)} == {}
 
 
 SILENT: Final = [
@@ -262,41 +157,47 @@ SILENT: Final = [
 ]
 
 
-@pytest.mark.parametrize("state", SILENT)
 @pytest.mark.parametrize("answer", ["not-now", "wrong-person"])
 def test_a_lead_that_may_not_be_mailed_returns_to_its_queue_and_is_not_offered_again(
-    ctx: AppContext, state: str, answer: str
+    roomy: AppContext, answer: str
 ) -> None:
-    lead = STATES[state](ctx)
-    queue = custody(ctx, lead)
-    record_signal(ctx, lead, DEMO, NOW + HOUR)
-    run_at(ctx, NOW + HOUR)
-    offers = one(ctx, "SELECT count(*) FROM offer")
-    offer = one(ctx, "SELECT max(id) FROM offer")
-    responses.reject(ctx, offer, answer, NOW + 2 * HOUR)
-    run_at(ctx, NOW + 2 * DAY, NOW + 9 * DAY, NOW + 40 * DAY)
-    assert custody(ctx, lead) in (queue, ("resting", "no-track"))  # the opt-out may concern one topic only
-    assert one(ctx, "SELECT count(*) FROM offer") == offers
-    assert mailed_since(ctx, lead, NOW) == 0
-    record_signal(ctx, lead, REPLIED, NOW + 41 * DAY)
-    run_at(ctx, NOW + 41 * DAY)
-    assert one(ctx, "SELECT count(*) FROM offer") == offers + 1
+    def count_offers(lead: int) -> int:
+        return int(one(roomy, "SELECT count(*) FROM offer WHERE lead_id = :lead", lead=lead))
+
+    leads = reach(roomy, {name: STATES[name] for name in SILENT})
+    queues = {lead: custody(roomy, lead) for lead in leads.values()}
+    for lead in queues:
+        record_signal(roomy, lead, DEMO, NOW + HOUR)
+    run_at(roomy, NOW + HOUR)
+    offers = {lead: count_offers(lead) for lead in queues}
+    for lead in queues:
+        responses.reject(roomy, find_offer(roomy, lead), answer, NOW + 2 * HOUR)
+    run_at(roomy, NOW + 2 * DAY, NOW + 9 * DAY, NOW + 40 * DAY)
+    for state, lead in leads.items():
+        back = (queues[lead], ("resting", "no-track"))  # the opt-out may concern one topic only
+        assert custody(roomy, lead) in back, state
+        assert count_offers(lead) == offers[lead], state
+        assert mailed_since(roomy, lead, NOW) == 0, state
+        record_signal(roomy, lead, REPLIED, NOW + 41 * DAY)
+    run_at(roomy, NOW + 41 * DAY)
+    assert {lead: count_offers(lead) - 1 for lead in queues} == offers
 
 
-@pytest.mark.parametrize("state", [*SILENT, "on its track"])
-def test_a_call_that_no_rep_makes_waits_for_a_person(ctx: AppContext, state: str) -> None:
-    lead = STATES[state](ctx)
-    with ctx.database.write() as tx:
-        leads_queries.set_callback_date(tx, lead, date(2026, 1, 7), NOW)
-        signal_queries.make_due(tx, [lead], NOW, include_parked=True)
+def test_a_call_that_no_rep_makes_waits_for_a_person(roomy: AppContext) -> None:
+    leads = reach(roomy, {name: STATES[name] for name in (*SILENT, "on its track")})
+    with roomy.database.write() as tx:
+        for lead in leads.values():
+            leads_queries.set_callback_date(tx, lead, date(2026, 1, 7), NOW)
+        signal_queries.make_due(tx, list(leads.values()), NOW, include_parked=True)
     called = START.replace(day=7, hour=0)
-    run_at(ctx, NOW, called)
-    assert with_sales(ctx, lead)
-    nobody_answers(ctx, lead, called)
+    run_at(roomy, NOW, called)
+    for state, lead in leads.items():
+        assert with_sales(roomy, lead), state
+    nobody_answers(roomy, leads, called)
 
 
 def test_an_answer_after_a_decision_ends_the_request(ctx: AppContext) -> None:
-    lead = STATES["unsubscribed"](ctx)
+    lead = lead_in(ctx, STATES["unsubscribed"])
     record_signal(ctx, lead, DEMO, NOW + HOUR)
     run_at(ctx, NOW + HOUR, NOW + HOUR + DAY)
     assert custody(ctx, lead) == ("queue", "manager-decision")
@@ -311,7 +212,7 @@ def test_an_answer_after_a_decision_ends_the_request(ctx: AppContext) -> None:
 
 @pytest.mark.parametrize("named", ["call", "date"])
 def test_a_stated_date_outlives_an_unanswered_offer_for_interest(ctx: AppContext, named: str) -> None:
-    lead = on_track(ctx)
+    lead = lead_in(ctx, on_track)
     if named == "call":
         with ctx.database.write() as tx:
             leads_queries.set_callback_date(tx, lead, date(2026, 1, 20), NOW)
@@ -330,7 +231,7 @@ def test_a_stated_date_outlives_an_unanswered_offer_for_interest(ctx: AppContext
 
 
 def test_a_request_that_a_rep_accepted_is_spent_when_the_lead_comes_back(ctx: AppContext) -> None:
-    lead = closed(Closing.LOST)(ctx)
+    lead = lead_in(ctx, closed(Closing.LOST))
     record_signal(ctx, lead, SignalKind.REGISTERED, NOW + 30 * DAY)
     run_at(ctx, NOW + 30 * DAY, NOW + 30 * DAY + HOUR)
     assert custody(ctx, lead) == ("track", "welcome")
@@ -351,7 +252,7 @@ def test_a_lead_that_a_readiness_rule_discards_by_name_is_not_handed_off(ctx: Ap
 
 
 def test_a_request_of_a_customer_goes_to_the_rep_who_had_it(ctx: AppContext) -> None:
-    lead = closed(Closing.WON)(ctx)
+    lead = lead_in(ctx, closed(Closing.WON))
     run_at(ctx, NOW + HOUR / 2)
     assert custody(ctx, lead) == ("resting", "customer")
     record_signal(ctx, lead, DEMO, NOW + HOUR)
@@ -364,7 +265,7 @@ def test_a_request_of_a_customer_goes_to_the_rep_who_had_it(ctx: AppContext) -> 
 @pytest.mark.parametrize("queue", ["no-consent-basis", "no-address", "suppressed", "no-track"])
 def test_a_date_that_comes_near_and_a_call_wake_a_lead_in_a_queue(ctx: AppContext, queue: str) -> None:
     state = {"no-consent-basis": "without a basis", "no-address": "without an address", "suppressed": "unsubscribed"}
-    lead = STATES[state.get(queue, "without a track")](ctx)
+    lead = lead_in(ctx, STATES[state.get(queue, "without a track")])
     record_signal(ctx, lead, DECIDING, NOW + HOUR, "2026-04-20")  # 90 days before is 2026-01-20
     run_at(ctx, NOW + HOUR)
     assert custody(ctx, lead)[1] == queue
@@ -451,7 +352,7 @@ def _pause(ctx: AppContext) -> tuple[object, ...]:
 
 
 def test_a_personal_answer_ends_an_out_of_office_pause_and_hands_off(ctx: AppContext, tmp_path: Path) -> None:
-    lead = on_track(ctx)
+    lead = lead_in(ctx, on_track)
     process_replies(ctx, _away(ctx, tmp_path), now=NOW)
     run_at(ctx, NOW)
     assert (bool(_pause(ctx)[0]), _pause(ctx)[1]) == (False, "out-of-office")
@@ -464,7 +365,7 @@ def test_a_personal_answer_ends_an_out_of_office_pause_and_hands_off(ctx: AppCon
 
 
 def test_a_colleagues_answer_hands_off_and_keeps_the_out_of_office_pause(ctx: AppContext, tmp_path: Path) -> None:
-    lead = on_track(ctx)
+    lead = lead_in(ctx, on_track)
     said = mail("Call us.", to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>", number="2")
     process_replies(ctx, _away(ctx, tmp_path), said, now=NOW)
     run_at(ctx, NOW + HOUR)
@@ -473,7 +374,7 @@ def test_a_colleagues_answer_hands_off_and_keeps_the_out_of_office_pause(ctx: Ap
 
 
 def test_a_pause_by_the_lead_stays_after_an_answer(ctx: AppContext, tmp_path: Path) -> None:
-    lead = paused(PausedBy.PREFERENCE_PAGE)(ctx)
+    lead = lead_in(ctx, paused(PausedBy.PREFERENCE_PAGE))
     process_replies(ctx, _away(ctx, tmp_path, "30 August 2026"), now=NOW + HOUR)
     said = mail("Call me.", to=reply_address(ctx, tmp_path), number="2")
     process_replies(ctx, said, now=NOW + 2 * HOUR)
@@ -489,7 +390,7 @@ def test_a_pause_by_the_lead_stays_after_an_answer(ctx: AppContext, tmp_path: Pa
 def test_an_answer_written_before_the_out_of_office_reply_does_not_end_the_pause(
     ctx: AppContext, tmp_path: Path
 ) -> None:
-    on_track(ctx)
+    lead_in(ctx, on_track)
     process_replies(ctx, _away(ctx, tmp_path), now=NOW + HOUR)
     early = mail("Call me.", to=reply_address(ctx, tmp_path), number="2").replace(b" 11:30:", b" 10:30:")
     process_replies(ctx, early, now=NOW + 2 * HOUR)
@@ -498,7 +399,7 @@ def test_an_answer_written_before_the_out_of_office_reply_does_not_end_the_pause
 
 @pytest.mark.parametrize("state", ["on its track", "paused on its page", "suppressed by page"])
 def test_an_answer_that_asks_to_be_left_alone_is_no_request(ctx: AppContext, tmp_path: Path, state: str) -> None:
-    lead = STATES[state](ctx)
+    lead = lead_in(ctx, STATES[state])
     said = mail("Please stop writing to me.", to=reply_address(ctx, tmp_path), number="2")
     process_replies(ctx, said, now=NOW + HOUR)
     run_at(ctx, NOW + HOUR, NOW + DAY)
@@ -522,7 +423,7 @@ def test_waking_costs_as_many_statements_for_many_leads_as_for_one(ctx: AppConte
 
 
 def test_a_lead_in_a_queue_that_did_something_else_keeps_its_day(ctx: AppContext) -> None:
-    lead = STATES["without a basis"](ctx)
+    lead = lead_in(ctx, STATES["without a basis"])
     assert due_at(ctx, lead) == START + 7 * DAY
     record_signal(ctx, lead, SignalKind.CLICKED, NOW + HOUR)
     assert due_at(ctx, lead) == NOW + HOUR
@@ -535,7 +436,7 @@ def test_a_lead_in_a_queue_that_did_something_else_keeps_its_day(ctx: AppContext
 
 
 def test_explain_shows_which_request_overrides_the_hold(ctx: AppContext) -> None:
-    lead = paused(PausedBy.PREFERENCE_PAGE)(ctx)
+    lead = lead_in(ctx, paused(PausedBy.PREFERENCE_PAGE))
     assert explain.explain(ctx, lead, NOW).hold.guard == "paused"
     record_signal(ctx, lead, DEMO, NOW + HOUR)
     hold = explain.explain(ctx, lead, NOW + HOUR).hold
@@ -544,7 +445,7 @@ def test_explain_shows_which_request_overrides_the_hold(ctx: AppContext) -> None
 
 
 def test_explain_shows_a_lead_in_a_queue(ctx: AppContext) -> None:
-    lead = STATES["without a basis"](ctx)
+    lead = lead_in(ctx, STATES["without a basis"])
     hold = explain.explain(ctx, lead, NOW).hold
     assert (hold.guard, hold.reason) == ("queue", "waits in the queue no-consent-basis")
     record_signal(ctx, lead, DEMO, NOW + HOUR)

@@ -6,9 +6,11 @@ The time of a lead counts from when it entered its queue, whatever moved its due
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Final
 
 from nurture.domain.lead import Queue
+from nurture.domain.planning.calendar import NeverOpens, openings
 from nurture.domain.policy.business_hours import DurationUnit, SlaDuration, WorkCalendar
 
 OTHERS: Final = "others"
@@ -69,8 +71,24 @@ class QueueRule:
         return self.within.after(since, calendar).replace(minute=0, second=0, microsecond=0)
 
     def late_since(self, now: datetime, calendar: WorkCalendar) -> datetime:
-        """Return the newest entry, to the minute, whose time is over at *now*."""
-        earliest, newest = now - 8 * self.within.length(calendar) - _LONGEST_HOLIDAYS, now
+        """Return the newest entry whose time is over at *now*, in a year without openings to the minute."""
+        length = self.within.length(calendar)
+        if self.within.unit is DurationUnit.CLOCK_HOURS or length <= timedelta():
+            return now - length
+        earliest = now - 8 * length - _LONGEST_HOLIDAYS
+        try:
+            worked = openings(calendar.window, calendar.zone, calendar.days_off, earliest)
+            spans = [(one.start, min(one.end, now)) for one in takewhile(lambda one: one.start < now, worked)]
+        except NeverOpens:
+            return self._search_late_since(earliest, now, calendar)
+        for start, end in reversed(spans):
+            if end - start >= length:
+                return end - length
+            length -= end - start
+        return earliest
+
+    def _search_late_since(self, earliest: datetime, newest: datetime, calendar: WorkCalendar) -> datetime:
+        now = newest
         while newest - earliest > _MINUTE:
             middle = earliest + (newest - earliest) / 2
             if self.within.after(middle, calendar) <= now:

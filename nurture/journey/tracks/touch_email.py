@@ -11,7 +11,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.fields import MissingText
 from nurture.domain.lead import Custodian, full_name, has_value
 from nurture.domain.planning.program import Program, Sender
-from nurture.errors import NurtureError
+from nurture.errors import DatabaseUnavailable, NurtureError
 from nurture.formats.languages import language_code, main_language
 from nurture.journey.consent import open_tracking_queries
 from nurture.journey.ownership.owners import load_owners
@@ -127,31 +127,37 @@ _TemplateKey = tuple[str, int, str, str]
 """Track, version, email and language."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Touches:
     """What the touches of a batch share: their templates, the reps, and who agreed to open tracking."""
 
     ctx: AppContext
-    open_tracked_leads: Collection[int]
-    owners: Mapping[int, Address] = field(default_factory=dict)
-    """The rep of each lead whose email asks for it."""
+    batch: Sequence[DueMessage]
+    now: datetime
+    open_tracked_leads: Collection[int] = ()
     templates: dict[tuple[object, ...], TouchTemplate] = field(default_factory=dict)
+    _owners: Mapping[int, Address] | None = None
 
     @classmethod
     def load(cls, ctx: AppContext, tx: Transaction, batch: Sequence[DueMessage], now: datetime) -> Self:
-        """Read reps as far as an email asks for them, and who agreed to open tracking. Templates are read once."""
-        found = cls(ctx, ())
-        of_owners = [one for one in batch if found.asks_for_owner(tx, one)]
-        owners = load_owner_addresses(ctx, tx, {one.lead_id: one.fields for one in of_owners}, now)
+        """Read who agreed to open tracking. Templates are read, and compiled, when the first touch is composed."""
         if ctx.tracking is None:
-            return replace(found, owners=owners)
-        consenting = open_tracking_queries.filter_consenting(tx, [one.lead_id for one in batch])
-        return replace(found, open_tracked_leads=consenting, owners=owners)
+            return cls(ctx, batch, now)
+        return cls(ctx, batch, now, open_tracking_queries.filter_consenting(tx, [one.lead_id for one in batch]))
+
+    def owners(self, tx: Transaction) -> Mapping[int, Address]:
+        """Return the rep of each lead whose email asks for it, read once for the batch."""
+        if self._owners is None:
+            of_owners = {one.lead_id: one.fields for one in self.batch if self.asks_for_owner(tx, one)}
+            self._owners = load_owner_addresses(self.ctx, tx, of_owners, self.now)
+        return self._owners
 
     def asks_for_owner(self, tx: Transaction, message: DueMessage) -> bool:
         """Return whether the email of *message* needs the rep of its lead."""
         try:
             return self.load_template(tx, message)[1].asks_for_owner
+        except DatabaseUnavailable:
+            raise
         except NurtureError:  # composing it says why, and holds this message alone
             return False
 
@@ -168,7 +174,7 @@ class Touches:
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:
         """Compose one touch."""
         key, template = self.load_template(tx, message)
-        track_opens, owner = message.lead_id in self.open_tracked_leads, self.owners.get(message.lead_id)
+        track_opens, owner = message.lead_id in self.open_tracked_leads, self.owners(tx).get(message.lead_id)
         if owner is not None and template.program.sender.owner:
             if (*key, owner) not in self.templates:
                 self.templates[*key, owner] = template.from_rep(owner)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
@@ -17,7 +18,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.delivery.receipts import Accepted, NotSent, Rejected, Unknown
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
-from nurture.errors import NurtureError
+from nurture.errors import DatabaseUnavailable, NurtureError
 from nurture.journey.consent.suppression import suppress
 from nurture.journey.delivery import claim, run, send
 from nurture.journey.engagement import signals
@@ -230,12 +231,31 @@ def test_nobody_waits_to_write_while_emails_are_composed(ctx: AppContext) -> Non
     lead = _planned(ctx)
     definitions = Composing()
     definitions.beside = worker_context(ctx)
+    if definitions.beside.database.is_sqlite:
+
+        @event.listens_for(definitions.beside.database.engine, "connect")
+        def _fail_instead_of_waiting(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA busy_timeout = 0")
+
     worker = replace(ctx, definitions=definitions)
     batch = claim.claim_batch(worker, OPEN, 10)
     assert one(ctx, "SELECT zone FROM lead") == "Europe/Berlin"
     assert send.send_claimed(worker, batch, VirtualClock(OPEN)).states == {"accepted": 1}
     assert _state(ctx, lead) == "accepted"
     definitions.beside.database.close()
+
+
+class Unavailable(PublishedDefinitions):
+    def email(self, *_args: Any, **_named: Any) -> CompiledEmail:
+        raise DatabaseUnavailable("The disk is gone.")
+
+
+def test_an_outage_while_emails_are_composed_rejects_none(ctx: AppContext) -> None:
+    lead = _planned(ctx)
+    with pytest.raises(DatabaseUnavailable):
+        claim.claim_batch(replace(ctx, definitions=Unavailable()), OPEN, 10)
+    run_at(ctx, OPEN + LEASE + timedelta(minutes=1))
+    assert _state(ctx, lead) == "accepted"
 
 
 @pytest.mark.parametrize("taken_at", ["claimed", "render"])

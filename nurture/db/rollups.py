@@ -28,6 +28,7 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    true,
 )
 
 from nurture.db.tables.delivery import message
@@ -42,6 +43,9 @@ SENT: Final = "sent"
 
 SIGNAL: Final = "signal "
 """Before the kind: the measure of human signals that were applied, by the day on which they occurred."""
+
+WAY: Final = "way "
+"""Before the number, from 0: the measure of leads that took this way at a fork. It is kept without a version."""
 
 _RECORDED, _APPLIED = "signal", "applied"
 """The stages between which a signal waits for its effect."""
@@ -327,7 +331,27 @@ def _daily_facts(tx: Transaction) -> CompoundSelect[Any]:
         .where(signal.c.verdict == "human", signal.c.applied_at.is_not(None))
         .group_by(*applied)
     )
-    return counted.union_all(sent, signals)
+    return counted.union_all(sent, signals, _way_facts(tx))
+
+
+def _way_facts(tx: Transaction) -> Select[Any]:
+    """Return the ways that leads took, of each entry of the journal that names some: track, step and number."""
+    if tx.is_sqlite:
+        ways = func.json_each(journal.c.detail, text("'$.ways'")).table_valued("value")
+        track, step, number = (func.json_extract(ways.c.value, text(at)) for at in ("'$[0]'", "'$[1]'", "'$[2]'"))
+    else:
+        named = func.jsonb_extract_path(journal.c.detail, text("'ways'"))
+        ways = func.jsonb_array_elements(named).table_valued("value").render_derived()
+        track, step, number = (func.jsonb_extract_path_text(ways.c.value, text(at)) for at in ("'0'", "'1'", "'2'"))
+    key = (utc_day(tx, journal.c.at), track, text("0"), step, lead.c.source)
+    measure = literal_column(f"'{WAY}'", String()).concat(number)
+    return (
+        select(*key, measure, func.count())
+        .select_from(journal)
+        .join(ways, true())
+        .join(lead, lead.c.id == journal.c.lead_id)
+        .group_by(key[0], track, step, lead.c.source, measure)
+    )
 
 
 def _lead_facts(tx: Transaction) -> Select[Any]:

@@ -1,7 +1,10 @@
 """One track as a map of its steps, top to bottom, with what happened on each and who is there now."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from typing import Final
+
+from nicegui import ui
 
 from nurture.console import addresses, components
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
@@ -97,12 +100,23 @@ def _draw_cards(found: TrackMap, cards: tuple[Card, ...]) -> None:
             _draw_numbers(found, card.step, counts)
         if card.ways:
             with components.block("ways" if len(card.ways) > 1 else "ways single"):
-                for way in card.ways:
+                for number, way in enumerate(card.ways):
                     with components.block("way"):
                         components.write("span", way.label, "way-label")
+                        _draw_share(counts.ways, number)
                         _draw_cards(found, way.cards)
                         if not way.cards:
                             components.paragraph("goes on below", "soft")
+
+
+def _draw_share(ways: Mapping[int, int], number: int) -> None:
+    """Draw how many of those who passed a fork took the way, and their share."""
+    if passed := sum(ways.values()):
+        taken = ways.get(number, 0)
+        with components.block("share"):
+            bar = ui.element("meter").props(f"min=0 max=1 value={taken / passed:.3f}")
+            bar.props["aria-label"] = "Share of this way"
+            components.write("span", f"{taken / passed:.0%}: {taken:,} of {passed:,}")
 
 
 def _draw_title(found: TrackMap, card: Card) -> None:

@@ -11,9 +11,10 @@ from nurture.db.types import Id
 class DailyCount(Model, table=True):
     """How often something happened on one day (UTC), by step and by the source of the lead.
 
-    *measure* is an event of the journal, `sent` for touches that the provider accepted, or `signal ` and a kind for
-    signals of people that were applied. "" and 0 stand for no track, step or version; signals have none. *shard*:
-    workers of PostgreSQL write to rows of their own, so that they do not wait for each other.
+    *measure* is an event of the journal, `sent` for touches that the provider accepted, `signal ` and a kind for
+    signals of people that were applied, or `way ` and a number for leads that took this way at a fork. "" and 0 stand
+    for no track, step or version; signals have none, and ways no version. *shard*: workers of PostgreSQL write to rows
+    of their own, so that they do not wait for each other.
     """
 
     day: date = Field(primary_key=True)

@@ -32,4 +32,4 @@ def hold_for_callback(decision: Decision, lead: Lead, wake_at: datetime | None) 
         return decision
     actions = tuple(action for action in decision.actions if not isinstance(action, EndEnrollment))
     reason = f"{decision.reason}; asked to be called on {lead.call_on}"
-    return Decision(actions, decision.position, wake_at, reason, HoldReason.WAITING)
+    return Decision(actions, decision.position, wake_at, reason, HoldReason.WAITING, ways=decision.ways)

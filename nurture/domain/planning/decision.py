@@ -121,6 +121,7 @@ class Decision:
 
     *wake_at* None: nothing on this track wakes the lead (it left, or sales has it). *hold* is None exactly when
     an action other than a side action happens. *move* is to which later day it holds an email, and why, "" if to none.
+    *ways* are the forks that the lead passes, by step, each with the number of its way, from 0.
     """
 
     actions: tuple[Action, ...]
@@ -129,6 +130,7 @@ class Decision:
     reason: str
     hold: HoldReason | None = None
     move: str = ""
+    ways: tuple[tuple[str, int], ...] = ()
 
 
 @frozen

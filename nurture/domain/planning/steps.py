@@ -34,6 +34,7 @@ from nurture.domain.planning.program import (
     ToQueue,
     WaitFor,
     choose_arm,
+    successors,
 )
 from nurture.domain.planning.send_time import format_time
 from nurture.domain.planning.touch_planning import (
@@ -45,10 +46,16 @@ from nurture.domain.planning.touch_planning import (
 from nurture.domain.policy.policy import Policy
 
 MAX_STEPS_PER_DECISION: Final = 500
+_MET, _NOT_MET = 0, 1
+"""The ways of a wait."""
+
 _CONTROL_FLOW: Final = (Jump, NextRound)  # instructions at which no lead ever rests
 
-OtherInstruction = WaitFor | Branch | Split | Repeat | HandOff | End | Jump | NextRound
-"""All instructions but SetField and Email, which change the context of those that follow."""
+Fork = WaitFor | Branch | Split
+"""Instructions at which leads take one of several ways, in the order of `successors`."""
+
+OtherInstruction = Repeat | HandOff | End | Jump | NextRound
+"""All instructions but forks, and SetField and Email, which change the context of those that follow."""
 
 Place = tuple[int, Position]
 """The index of the next instruction, and the position at which it runs."""
@@ -63,6 +70,7 @@ def run_steps(context: DecisionContext, position: Position) -> Decision:
         return context.hold(position, HoldReason.NOT_DUE, position.reached_at, reason)
     outcome = _locate(context, position)
     steps_left, last_reached_at = MAX_STEPS_PER_DECISION, position.reached_at
+    ways: list[tuple[str, int]] = []
     while not isinstance(outcome, Decision):
         index, position = outcome
         if position.reached_at > last_reached_at:
@@ -79,10 +87,16 @@ def run_steps(context: DecisionContext, position: Position) -> Decision:
             context, outcome = _set_field(instruction, context, index, position)
         elif isinstance(instruction, Email):
             context, outcome = _send(instruction, context, index, position)
+        elif isinstance(instruction, Fork):
+            outcome = _choose_way(instruction, context, position)
+            if not isinstance(outcome, Decision):
+                way, position = outcome
+                ways.append((instruction.step, way))
+                outcome = successors(program.instructions, index)[way], position
         else:
             outcome = _run_instruction(instruction, context, index, position)
-    if context.side_actions:
-        return replace(outcome, actions=(*context.side_actions, *outcome.actions))
+    if context.side_actions or ways:
+        return replace(outcome, actions=(*context.side_actions, *outcome.actions), ways=tuple(ways))
     return outcome
 
 
@@ -90,16 +104,10 @@ def _run_instruction(
     instruction: OtherInstruction, context: DecisionContext, index: int, position: Position
 ) -> Decision | Place:
     match instruction:
-        case WaitFor():
-            return context.ask(lambda view: _run_wait(instruction, view, context, position))
         case Jump(target=target):
             return target, position
         case NextRound(repeat=repeat):
             return repeat, position.at_step(position.step, position.visit + 1)
-        case Branch():
-            return context.ask(lambda view: _choose_branch(instruction, view, context, position)), position
-        case Split():
-            return choose_arm(instruction, context.program.track, context.view.lead.id)[1], position
         case Repeat():
             return _run_repeat(instruction, context, position)
         case HandOff(reason=reason):
@@ -109,6 +117,20 @@ def _run_instruction(
             return Decision((end,), position, None, end.reason)
         case _:
             assert_never(instruction)
+
+
+def _choose_way(fork: Fork, context: DecisionContext, position: Position) -> Decision | tuple[int, Position]:
+    """Return the number of the way that the lead takes, and its position there; or wait."""
+    match fork:
+        case WaitFor():
+            return context.ask(lambda view: _run_wait(fork, view, context, position))
+        case Branch():
+            return context.ask(lambda view: _choose_branch(fork, view, context, position)), position
+        case Split():
+            chosen, _ = choose_arm(fork, context.program.track, context.view.lead.id)
+            return next(number for number, (name, *_) in enumerate(fork.arms) if name == chosen), position
+        case _:
+            assert_never(fork)
 
 
 def _locate(context: DecisionContext, position: Position) -> Decision | Place:
@@ -168,13 +190,15 @@ def _set_field(
 
 def _choose_branch(branch: Branch, view: LeadView, context: DecisionContext, position: Position) -> int:
     evaluation_context = _evaluation_context(view, context.policy)
-    for condition, target in branch.cases:
+    for number, (condition, _) in enumerate(branch.cases):
         if evaluate(condition, evaluation_context, position.reached_at).met:
-            return target
-    return branch.otherwise
+            return number
+    return len(branch.cases)
 
 
-def _run_wait(wait: WaitFor, view: LeadView, context: DecisionContext, position: Position) -> Decision | Place:
+def _run_wait(
+    wait: WaitFor, view: LeadView, context: DecisionContext, position: Position
+) -> Decision | tuple[int, Position]:
     """Step through time from when the wait began; a signal exactly at the deadline still counts."""
     evaluation_context = _evaluation_context(view, context.policy)
     deadline = calendar.add_delay(wait.up_to, context.zone, view.lead.holidays, position.reached_at)
@@ -182,7 +206,7 @@ def _run_wait(wait: WaitFor, view: LeadView, context: DecisionContext, position:
     while True:
         met, detail, upcoming = evaluate(wait.until, evaluation_context, at)
         if met:
-            return wait.then, position.reached(at)
+            return _MET, position.reached(at)
         if upcoming is not None and upcoming > deadline:
             upcoming = None
         until = upcoming or deadline
@@ -190,7 +214,7 @@ def _run_wait(wait: WaitFor, view: LeadView, context: DecisionContext, position:
             reason = f"{wait.step}: {detail}; waits until {format_time(deadline, context.zone, context.now)}"
             return context.hold(position, HoldReason.WAITING, until, reason)
         if upcoming is None:
-            return wait.otherwise, position.reached(deadline)
+            return _NOT_MET, position.reached(deadline)
         at = upcoming
 
 

@@ -3,7 +3,7 @@
 All writers lock leads in one order. Entries of the journal are never changed.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -143,7 +143,7 @@ def write_journal(tx: Transaction, entries: Sequence[JournalEntry], sources: Map
 
 def count_entries(tx: Transaction, entries: Sequence[JournalEntry], sources: Mapping[int, str]) -> None:
     """Count *entries*, before they are added to the journal, and the stays with custodians that they end."""
-    rollups.count_entries(tx, list(map(_COUNTED, entries)), sources)
+    rollups.count_entries(tx, [*map(_COUNTED, entries), *_find_ways(entries)], sources)
     moves = [one for one in entries if one.custody_to is not None]
     left = {one.lead_id for one in moves if one.custody_from is not None}
     if not left:
@@ -156,6 +156,14 @@ def count_entries(tx: Transaction, entries: Sequence[JournalEntry], sources: Map
             stays.append(rollups.Stay(move.custody_from, move.custody_to, since, move.at))
         entered[move.lead_id] = move.at
     rollups.count_stays(tx, stays)
+
+
+def _find_ways(entries: Sequence[JournalEntry]) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of a `JournalFact` for each way that a lead took at a fork of a track."""
+    for one in entries:
+        if one.detail is not None and "ways" in one.detail:
+            for track, step, way in one.detail["ways"]:
+                yield one.lead_id, one.at, track, None, step, f"{rollups.WAY}{way}"
 
 
 def _load_newest_moves(tx: Transaction, lead_ids: Collection[int]) -> dict[int, datetime]:

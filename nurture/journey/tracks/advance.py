@@ -131,6 +131,8 @@ def _apply(lead: LeadSnapshot, decision: Decision, program: Program, transitions
     assert enrollment is not None
     assert position is not None
     detail = decision_to_dict(decision)
+    if decision.ways:
+        detail["ways"] = [[program.track, *way] for way in decision.ways]
     event = decision.hold.value if decision.hold is not None else "moved"
     for action in decision.actions:
         match action:
@@ -231,7 +233,7 @@ def _new_message(lead: LeadSnapshot, send: SendTouch, program: Program, now: dat
     )
 
 
-def decision_to_dict(decision: Decision) -> Mapping[str, Any]:
+def decision_to_dict(decision: Decision) -> dict[str, Any]:
     """Return the decision as the journal stores it, complete enough to replay it.
 
     The position is its step, visit and anchor, and when it was reached if that is another time. An email that is sent

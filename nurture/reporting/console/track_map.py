@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from nurture.db.rollups import SENT
+from nurture.db.rollups import SENT, WAY
 from nurture.db.transaction import Transaction
 from nurture.domain.planning.program import Email, End, ExitKind, Program, ToTrack, TrackDestination
 from nurture.domain.policy.policy_wording import describe_condition
@@ -32,7 +32,7 @@ class StepCounts:
     *sent* are emails, *clicked* and *replied* people, *left* the stays that ended here without a hand-off by reason,
     *handed_off* leads. *with_sales* are held here while sales or a queue has them. *delayed* are decisions of the
     last week that made leads wait for a cap, a stop, a pause or full reps, *usually_delayed* those of a mean week of
-    the four before.
+    the four before. *ways* says how often each way was taken, by its number, if the step is a fork.
     """
 
     here: int = 0
@@ -44,6 +44,7 @@ class StepCounts:
     left: Mapping[str, int] = field(default_factory=dict)
     delayed: int = 0
     usually_delayed: float = 0.0
+    ways: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def goals(self) -> int:
@@ -196,7 +197,11 @@ def load_track_map(
         ),
         arrange_cards(program, ctx.definitions.subjects(tx, track, program.version)),
         {step: by_step.get(step, StepCounts()) for step in program.index},
-        {step: one for step, one in sorted(by_step.items()) if step and step not in program.index},
+        {
+            step: one
+            for step, one in sorted(by_step.items())
+            if step and step not in program.index and one != StepCounts(ways=one.ways)
+        },
         tuple(_arrows(program, definitions.programs)),
         _find_worst(counts),
     )
@@ -237,6 +242,11 @@ def _load_counts(tx: Transaction, now: datetime, since: date, track: str | None)
             left={reason: number for reason, number in ended.get(key, {}).items() if reason != "accepted"},
             delayed=delays.get(key, none).this_week,
             usually_delayed=delays.get(key, none).usual,
+            ways={
+                int(name.removeprefix(WAY)): number
+                for name, number in measures.get(key, {}).items()
+                if name.startswith(WAY)
+            },
         )
         for key in {*measures, *delays, *enrolled, *answers, *ended}
         if key[0]

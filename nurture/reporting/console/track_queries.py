@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, distinct, func, select, text
+from sqlalchemy import ColumnElement, and_, case, distinct, func, or_, select, text
 
-from nurture.db.rollups import SENT
+from nurture.db.rollups import SENT, WAY
 from nurture.db.tables.leads import custody
 from nurture.db.tables.rollups import daily_count
 from nurture.db.tables.signals import IS_ANSWER, signal
@@ -65,8 +65,12 @@ class DelayCount(NamedTuple):
 
 
 def count_measures(tx: Transaction, since: date, until: date, track: str | None) -> Mapping[StepKey, dict[str, int]]:
-    """Return touches sent and leads handed off from *since* to *until*, by step and measure; None is all tracks."""
-    where = [daily_count.c.day.between(since, until), daily_count.c.measure.in_((SENT, "hand_off"))]
+    """Return touches sent, leads handed off and ways taken from *since* to *until*, by step and measure.
+
+    None is all tracks.
+    """
+    measure = or_(daily_count.c.measure.in_((SENT, "hand_off")), daily_count.c.measure.like(f"{WAY}%"))
+    where = [daily_count.c.day.between(since, until), measure]
     key = (daily_count.c.track, daily_count.c.step, daily_count.c.measure)
     query = select(*key, func.sum(daily_count.c.n)).where(*where, *_of(daily_count.c.track, track)).group_by(*key)
     found: dict[StepKey, dict[str, int]] = defaultdict(dict)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from nurture.db.engine import Database
+from nurture.db.rollups import recount
 from nurture.definitions import read_all
 from nurture.definitions.folder import read_folder
 from nurture.domain.planning.program import Program
@@ -40,9 +41,11 @@ def _signal(ctx: AppContext, lead: int, kind: SignalKind) -> None:
     signals.record(ctx, [NewSignal(lead, kind, at, at, f"{lead}{kind}", "x", track="welcome", step="01-hello")], at)
 
 
-def _map(ctx: AppContext, track: str = "welcome", days: int = 30, version: int | None = None) -> TrackMap:
+def _map(
+    ctx: AppContext, track: str = "welcome", days: int = 30, version: int | None = None, now: datetime = START + DAY
+) -> TrackMap:
     with ctx.database.read() as tx:
-        return load_track_map(ctx, tx, track, START + DAY, days, version)
+        return load_track_map(ctx, tx, track, now, days, version)
 
 
 def test_a_step_shows_who_is_there_and_what_was_sent_clicked_replied_left_and_handed_off(ctx: AppContext) -> None:
@@ -55,8 +58,12 @@ def test_a_step_shows_who_is_there_and_what_was_sent_clicked_replied_left_and_ha
     found = _map(ctx)
     assert found.counts["01-hello"] == StepCounts(sent=4, clicked=1, replied=1)
     assert found.counts["wait-for-click"] == StepCounts(
-        here=1, with_sales=1, handed_off=1, left={"queue suppressed": 1}
+        here=1, with_sales=1, handed_off=1, left={"queue suppressed": 1}, ways={0: 1}
     )
+    run_at(ctx, START + 12 * DAY)
+    assert _map(ctx, now=START + 12 * DAY).counts["wait-for-click"].ways == {0: 1, 1: 1}
+    with ctx.database.write() as tx:
+        assert [one.rows for one in recount(tx)] == [0, 0, 0]
     assert found.counts["02-more"] == StepCounts(here=1)
     assert (found.tile.counts.here, found.tile.counts.sent, found.tile.counts.left_in_all) == (2, 4, 1)
     assert found.tile.audience == "title contains head"

@@ -84,6 +84,8 @@ class FieldKind(StrEnum):
     """One of the choices; the page leaves the field out by giving none."""
     CHECK = "check"
     """A box to tick: "yes" or nothing."""
+    MANY = "many"
+    """A box for each of the choices; the ticked ones, one a line. Without choices the page leaves the field out."""
     EDITOR = "editor"
     """A whole text, with its spaces; the page that has the editor calls `View.perform`."""
     HIDDEN = "hidden"

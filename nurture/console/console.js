@@ -61,17 +61,18 @@
   addEventListener("resize", () => document.querySelectorAll(".ways-between").forEach((one) => one.remove()));
 })();
 
-// Send a chosen file as the body of a request, so that the server can write it while it arrives.
+// Send each chosen file as the body of a request, so that the server can write it while it arrives.
 (() => {
-  const send = (form, file, show) => {
+  const send = (form, [file, ...others], show, isOnly = !others.length) => {
     const request = new XMLHttpRequest();
     const bar = form.querySelector("progress");
     request.upload.onprogress = (event) => { bar.max = event.total; bar.value = event.loaded; };
     request.onload = () => {
-      if (request.status === 200) location.assign(request.responseText);
-      else show(request.responseText.length < 400 ? request.responseText : "The file was refused. Sign in again.");
+      if (request.status === 200 && others.length) send(form, others, show, false);
+      else if (request.status === 200) location.assign(isOnly ? request.responseText : "/import");
+      else show(`${file.name}: ${request.responseText.length < 400 ? request.responseText : "refused. Sign in again."}`);
     };
-    request.onerror = () => show("The file could not be sent. Try again.");
+    request.onerror = () => show(`${file.name} could not be sent. Try again.`);
     request.open("POST", `/import/files?name=${encodeURIComponent(file.name)}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     bar.hidden = false;
@@ -81,7 +82,7 @@
     const form = event.target.closest("form.upload");
     if (!form) return;
     event.preventDefault();
-    const file = form.querySelector("input[type=file]").files[0];
+    const files = [...form.querySelector("input[type=file]").files];
     const button = form.querySelector("button");
     const show = (text) => {
       form.querySelector(".refusal").textContent = text;
@@ -89,11 +90,12 @@
       button.disabled = false;
     };
     show("");
-    if (!file) return;
+    if (!files.length) return;
     const most = Number(form.dataset.most);
-    if (file.size > most) return show(`A file has at most ${Math.floor(most / 1e6)} MB. Split it.`);
+    const large = files.find((file) => file.size > most);
+    if (large) return show(`${large.name}: a file has at most ${Math.floor(most / 1e6)} MB. Split it.`);
     button.disabled = true;
-    send(form, file, show);
+    send(form, files, show);
   });
 })();
 // Give an editor its name for screen readers, and the words that it completes.

@@ -25,7 +25,12 @@ from nurture.errors import DatabaseUnavailable, NotFound, NurtureError, format_e
 
 T = TypeVar("T")
 
-_SUBMIT: Final = "(event) => { event.preventDefault(); emit(Object.fromEntries(new FormData(event.target))) }"
+_SUBMIT: Final = """(event) => {
+  event.preventDefault();
+  const form = new FormData(event.target);
+  emit(Object.fromEntries([...form.keys()].map((name) => [name, form.getAll(name).join("\\n")])));
+}"""
+_CHOICES: Final = (FieldKind.CHOICE, FieldKind.MANY)
 _log: Final = logging.getLogger(__name__)
 
 
@@ -189,7 +194,7 @@ class View:
             with ui.element("form") as form:
                 for field in action.fields:
                     options = choices.get(field.name, field.choices)
-                    if field.kind is FieldKind.CHOICE and not options and not field.required:
+                    if field.kind in _CHOICES and not options and not field.required:
                         continue
                     drawn = _draw_field(field, options)
                     drawn.props("autofocus" if field is action.fields[0] else "")
@@ -267,6 +272,8 @@ def _draw_field(field: Field, choices: tuple[str, ...]) -> Element:
             components.write("label", field.label).props["for"] = identifier
             drawn.props["id"], drawn.props["name"] = identifier, field.name
         return drawn
+    if field.kind is FieldKind.MANY:
+        return _draw_boxes(field, choices)
     components.write("label", field.label).props["for"] = identifier
     match field.kind:
         case FieldKind.CHOICE if len(choices) == 1:
@@ -284,4 +291,15 @@ def _draw_field(field: Field, choices: tuple[str, ...]) -> Element:
     drawn.props["id"], drawn.props["name"] = identifier, field.name
     if field.required:
         drawn.props("required")
+    return drawn
+
+
+def _draw_boxes(field: Field, choices: tuple[str, ...]) -> Element:
+    with ui.element("fieldset") as drawn:
+        components.write("legend", field.label)
+        for number, choice in enumerate(choices):
+            with components.block("check"):
+                box = ui.element("input").props(f"type=checkbox id=field-{field.name}-{number}")
+                box.props["name"], box.props["value"] = field.name, choice
+                components.write("label", choice).props["for"] = f"field-{field.name}-{number}"
     return drawn

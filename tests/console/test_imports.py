@@ -41,7 +41,7 @@ def _confirm(tab: Page, name: str) -> None:
 def _upload(tab: Page, name: str, content: str) -> None:
     tab.goto("/import")
     file = {"name": name, "mimeType": "text/csv", "buffer": content.encode()}
-    tab.get_by_label("File, at most").set_input_files([file])  # type: ignore[list-item]
+    tab.get_by_label("Files, each at most").set_input_files([file])  # type: ignore[list-item]
     tab.get_by_role("button", name="Upload").click()
     expect(tab.get_by_role("heading", name=name)).to_be_visible()
 
@@ -119,6 +119,23 @@ def test_the_leak_report_on_an_uploaded_file_writes_no_lead(tab: Page, world: Co
         tab.get_by_role("link", name="Download the report").click(timeout=WAIT)
     assert "<h1" in download.value.path().read_text("utf-8")
     assert world.state() == before
+
+
+def test_the_leak_report_takes_several_files(tab: Page, world: ConsoleWorld) -> None:
+    leads = b"Email,First Name,Created Date,Last Activity Date\nl@firm.example,Lea,2025-01-05,\n"
+    deals = b"Deal Name,Associated Email,Deal Stage,Amount,Close Date\nOne,l@firm.example,Closed Won,900,2025-06-01\n"
+    tab.goto("/import")
+    files = [
+        {"name": name, "mimeType": "text/csv", "buffer": content}
+        for name, content in (("both leads.csv", leads), ("both deals.csv", deals))
+    ]
+    tab.get_by_label("Files, each at most").set_input_files(files)  # type: ignore[arg-type]
+    tab.get_by_role("button", name="Upload").click()
+    tab.get_by_role("link", name="both leads.csv").click(timeout=WAIT)
+    tab.get_by_role("button", name="Leak report").click(timeout=WAIT)
+    tab.get_by_role("dialog").get_by_label("both deals.csv").check()
+    tab.get_by_role("dialog").get_by_role("button", name="Leak report").click()
+    expect(tab.get_by_text("Of both leads.csv (leads), both deals.csv (deals).")).to_be_visible(timeout=WAIT)
 
 
 def test_two_clicks_at_once_import_a_file_once(world: ConsoleWorld, browser: Browser) -> None:

@@ -1,6 +1,7 @@
-"""Read or import an uploaded file: `python -m nurture.console.importing.child SPOOL ID STEP TIME LOGIN`.
+"""Read or import an uploaded file: `python -m nurture.console.importing.child SPOOL ID STEP TIME LOGIN [ID ...]`.
 
-The process inherits the lock of the upload. It writes how far it is, and what it found, beside the file.
+The last ids are those of other uploaded files, which the leak report takes, too. The process inherits the lock of the
+upload. It writes how far it is, and what it found, beside the file.
 """
 
 import logging
@@ -37,15 +38,19 @@ _log: Final = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str]) -> None:
     """Carry out one step on one upload."""
-    spool, upload_id, name, at, by = arguments
+    spool, upload_id, name, at, by, *other_ids = arguments
     upload, now = uploads.find(Path(spool), upload_id), parse_time(at)
     step = Step(by, now, 0, upload.size)
     uploads.write_step(upload, name, step)
+    files = [upload]
     try:
+        files += [uploads.find(Path(spool), one) for one in other_ids]
         with open_app(without_secrets(Settings.read())) as app:
-            step.result = _carry_out(app, upload, name, step, now)
+            step.result = _find_leaks(app, files, now) if name == LEAKS else _carry_out(app, upload, name, step, now)
     except NurtureError as error:
-        step.error = str(error).replace(str(upload.file), upload.name).replace(str(upload.mapping), "The mapping")
+        step.error = str(error).replace(str(upload.mapping), "The mapping")
+        for one in files:
+            step.error = step.error.replace(str(one.file), one.name)
     except BaseException as error:
         step.error = "Something went wrong. It was logged."
         _log.error("import_failed %s: %s", name, format_error_chain(error))
@@ -56,17 +61,16 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _carry_out(app: App, upload: Upload, name: str, step: Step, now: datetime) -> dict[str, Any]:
-    if name == READ:
-        return _read(app, upload)
-    return _find_leaks(app, upload, now) if name == LEAKS else _import(app, upload, name, step, now)
+    return _read(app, upload) if name == READ else _import(app, upload, name, step, now)
 
 
-def _find_leaks(app: App, upload: Upload, now: datetime) -> dict[str, Any]:
-    """Write the leak report on the file, as `nurture reports leaks --html` does."""
+def _find_leaks(app: App, files: Sequence[Upload], now: datetime) -> dict[str, Any]:
+    """Write the leak report on the files to the first, as `nurture reports leaks --html` does."""
     shipped = next(folder for folder in STARTER_TEMPLATES if folder.is_dir())
-    found = report_leaks([upload.file], app.settings.templates, shipped, now)
-    write_private(upload.folder / uploads.LEAK_PAGE, render_leaks_page(found))
-    return {"leads": found.leads, "untouched": found.untouched, "leaked": found.leaked}
+    found = report_leaks([one.file for one in files], app.settings.templates, shipped, now)
+    write_private(files[0].folder / uploads.LEAK_PAGE, render_leaks_page(found))
+    kinds = [(one.name, read.kind) for one, read in zip(files, found.files, strict=True)]
+    return {"leads": found.leads, "untouched": found.untouched, "leaked": found.leaked, "files": kinds}
 
 
 def _read(app: App, upload: Upload) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from threading import Thread
 from typing import Final
 
@@ -32,6 +34,7 @@ MEANINGS: Final = {
 """The answers to the question about a column that may be an opt-out."""
 
 BASES: Final = (RECOGNIZED, *ConsentBasis)
+_CHILD: Final = "nurture.console.importing.child"
 _NAMES: Final = {KEEP: CUSTOM, IGNORE: SKIP}
 
 
@@ -77,10 +80,20 @@ def _import(call: Call) -> str:
 
 
 def _find_leaks(call: Call) -> str:
-    upload = _open(call)
+    upload, spool = _open(call), call.ctx.spool
+    waiting = {one.name: one.id for one in reversed(list_others(spool, upload))}  # of two with one name, the newer
+    chosen = [name for name in call.values["others"].splitlines() if name]
+    if gone := [name for name in chosen if name not in waiting]:
+        raise InvalidState(f"{gone[0][:80]} is not there any more.", "Upload it again, or leave it out.")
+    others = [waiting[name] for name in chosen]
     with uploads.lock(upload) as descriptor:
-        _start(call.ctx, upload, LEAKS, call.user.login, call.now.isoformat(), descriptor)
+        _start(call.ctx, upload, LEAKS, call.user.login, call.now.isoformat(), descriptor, others)
     return "The leak report is being computed. Nothing is written."
+
+
+def list_others(spool: Path, upload: Upload) -> list[Upload]:
+    """Return the other uploaded files that were not imported, the newest first: the leak report may take them, too."""
+    return [one for one in uploads.list_all(spool) if one.id != upload.id and one.file.is_file()]
 
 
 def _run(call: Call, step: str, done: str) -> str:
@@ -119,12 +132,14 @@ def _upload(call: Call) -> str:
     return f"{upload.name} is uploaded."
 
 
-def _start(ctx: AppContext, upload: Upload, step: str, by: str, now: str, lock: int) -> None:
+def _start(
+    ctx: AppContext, upload: Upload, step: str, by: str, now: str, lock: int, others: Sequence[str] = ()
+) -> None:
     """Start a process that carries out the step, and that holds the lock from now until it ends, whatever ends it."""
     uploads.write_step(upload, step, uploads.Step(by, None, 0, upload.size))
     url = ctx.database.url.render_as_string(hide_password=False)
     child = subprocess.Popen(  # noqa: S603 - this Python and our module
-        [sys.executable, "-m", "nurture.console.importing.child", str(ctx.spool.absolute()), upload.id, step, now, by],
+        [sys.executable, "-m", _CHILD, str(ctx.spool.absolute()), upload.id, step, now, by, *others],
         env={**os.environ, "NURTURE_DATABASE_URL": url, "NURTURE_SPOOL": str(ctx.spool.absolute())},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -137,6 +152,7 @@ _COLUMN: Final = Field("column", "Column", FieldKind.CHOICE)
 _FIELDS: Final = (_COLUMN, Field("field", "It becomes", FieldKind.CHOICE, TARGETS))
 _MEANING: Final = Field("meaning", "What it says", FieldKind.CHOICE, tuple(MEANINGS))
 _BASIS: Final = Field("basis", "The basis of everybody without one in the file", FieldKind.CHOICE, BASES)
+_OTHERS: Final = (Field("others", "Together with: deals, or more leads", FieldKind.MANY, required=False),)
 _SOURCE: Final = Field("source", "The system that made the ids, such as crm")
 
 UPLOAD_FILE: Final = Action("upload_file", "Upload a file", MARKETING, ObjectKind.UPLOAD, _upload)
@@ -148,7 +164,7 @@ IMPORT_ACTIONS: Final = (
     Action("set_basis", "Say why they may be mailed", MARKETING, ObjectKind.UPLOAD, _set_basis, (_BASIS,)),
     Action("set_source", "Name the system of the ids", MARKETING, ObjectKind.UPLOAD, _set_source, (_SOURCE,)),
     Action("dry_run", "Dry run", MARKETING, ObjectKind.UPLOAD, _dry_run),
-    Action("find_leaks", "Leak report", MARKETING, ObjectKind.UPLOAD, _find_leaks),
+    Action("find_leaks", "Leak report", MARKETING, ObjectKind.UPLOAD, _find_leaks, _OTHERS),
     Action("import_leads", "Import", MARKETING, ObjectKind.UPLOAD, _import),
     Action("remove_upload", "Remove the file", MARKETING, ObjectKind.UPLOAD, _remove, is_grave=True),
 )

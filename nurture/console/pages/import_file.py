@@ -9,7 +9,7 @@ from nicegui import ui
 from nurture.console import addresses, components
 from nurture.console.importing import uploads
 from nurture.console.importing.child import DRY_RUN, IMPORT, LEAKS, READ
-from nurture.console.importing.import_actions import MEANINGS, TARGETS
+from nurture.console.importing.import_actions import MEANINGS, TARGETS, list_others
 from nurture.console.importing.uploads import Step, Upload
 from nurture.console.lead_actions import MARKETING
 from nurture.console.page import Page, PageRequest
@@ -50,6 +50,8 @@ class UploadPage:
     steps: Mapping[str, Step]
     is_running: bool
     targets: tuple[str, ...]
+    others: tuple[str, ...]
+    """The names of other uploaded files, which the leak report may take, too."""
     has_bad_rows: bool
     has_mapping: bool
 
@@ -66,7 +68,8 @@ def _load(request: PageRequest) -> UploadPage:
     with request.ctx.database.read() as tx:
         declared = tuple(sorted(request.ctx.definitions.declared_fields(tx)))
     files = [(upload.folder / name).is_file() for name in (uploads.BAD_ROWS, uploads.MAPPING)]
-    return UploadPage(upload, found, is_running, (*TARGETS, *declared), *files)
+    others = tuple(dict.fromkeys(one.name for one in list_others(request.ctx.spool, upload)))
+    return UploadPage(upload, found, is_running, (*TARGETS, *declared), others, *files)
 
 
 def _render(view: View, page: UploadPage) -> None:
@@ -135,7 +138,7 @@ def _draw_preparation(view: View, page: UploadPage, read: Mapping[str, Any]) -> 
             if not page.is_imported:
                 view.action_button("set_basis", page.upload.id)
                 view.action_button("set_source", page.upload.id)
-                view.action_button("find_leaks", page.upload.id)
+                view.action_button("find_leaks", page.upload.id, choices={"others": page.others})
                 if not read["unclear"]:
                     view.action_button("dry_run", page.upload.id)
                     view.action_button("import_leads", page.upload.id)
@@ -145,6 +148,8 @@ def _draw_preparation(view: View, page: UploadPage, read: Mapping[str, Any]) -> 
 
 def _draw_leaks(page: UploadPage, found: Mapping[str, Any]) -> None:
     with components.card("Leak report: nothing was written"):
+        files = ", ".join(f"{name} ({kind})" for name, kind in found["files"])
+        components.paragraph(f"Of {files}.", "soft")
         with components.block("figures"):
             for label, name in (("leads", "leads"), ("never touched", "untouched"), ("leaked", "leaked")):
                 components.figure(label, "not known" if found[name] is None else f"{found[name]:,}")

@@ -51,8 +51,8 @@ def _render(_view: View, page: ImportsPage) -> None:
     with components.card("Upload a list of leads"):
         components.paragraph(
             "A CSV file, a workbook or JSON: the export of a CRM, of a webinar, of a fair. Uploading writes no lead: "
-            "you see first what each column is taken for. Its leak report says which leads nobody "
-            "works, and writes none.",
+            "you see first what each column is taken for. Its leak report, alone or with other files, such as "
+            "deals, says which leads nobody works, and writes none.",
             "soft",
         )
         _draw_form()
@@ -81,8 +81,8 @@ def _render(_view: View, page: ImportsPage) -> None:
 def _draw_form() -> None:
     with ui.element("form").classes("upload") as form:
         form.props["data-most"] = str(uploads.MAX_BYTES)
-        components.write("label", f"File, at most {uploads.MAX_BYTES // 10**6} MB").props["for"] = "upload-file"
-        field = ui.element("input").props("type=file id=upload-file required")
+        components.write("label", f"Files, each at most {uploads.MAX_BYTES // 10**6} MB").props["for"] = "upload-file"
+        field = ui.element("input").props("type=file id=upload-file required multiple")
         field.props["accept"] = ",".join(uploads.ENDINGS)
         components.write("button", "Upload").props("type=submit")
         ui.element("progress").props("hidden aria-label=Sent")

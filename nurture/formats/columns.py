@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Final
 
-from nurture.formats.opt_outs import find_meaning
+from nurture.formats.opt_outs import find_meaning, plain_words
 from nurture.formats.tables import read_table, read_words, split_cell
 
 CUSTOM: Final = "custom"  # keep the column as a field under its own name
@@ -83,6 +83,16 @@ def match_field(column: str, system: str | None) -> tuple[str, int] | None:
         return found
     meaning = find_meaning(column)
     return (meaning.field, 300) if meaning is not None else None
+
+
+def is_address_column(name: str) -> bool:
+    """Return whether a column holds addresses of people such as "Email 2", and not those of their owners."""
+    found = match_field(name, None)
+    if found is not None and found[0] == "email":
+        return True
+    words = {word.rstrip("0123456789") for word in plain_words(name).split()} - {""}
+    known = read_words("address_word")
+    return words <= known.keys() and any(known[word] == "mail" for word in words)
 
 
 def _match_name(column: str, system: str | None) -> tuple[str, int] | None:

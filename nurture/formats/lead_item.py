@@ -1,7 +1,7 @@
 """Parse a lead of the API into the same typed lead as a row of a file."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,7 @@ from nurture.domain.fields import Fields
 from nurture.domain.lead import FieldValue
 from nurture.domain.plain_text import replace_control_characters
 from nurture.formats.cells import EMPTY_VALUES, find_addresses, strip_invisible
-from nurture.formats.columns import custom_field_name
+from nurture.formats.columns import custom_field_name, is_address_column
 from nurture.formats.dates import DateReader
 from nurture.formats.items import MAX_SHOWN, InvalidItem, Item, read_item
 from nurture.formats.lead_row import DATE_FIELDS, FIELDS, LeadRow, make_reader
@@ -174,7 +174,8 @@ class ItemReader:
             (name for name, text in lead.custom.items() if _refuses(name, text)), None
         )
         custom = {name: self._read_declared(name, text) for name, text in lead.custom.items()}
-        return replace(row, custom={**custom, **row.custom}, unclear_opt_out=unclear)
+        others = tuple(one for one in _find_addresses(lead.custom) if one != row.email)
+        return replace(row, custom={**custom, **row.custom}, unclear_opt_out=unclear, other_addresses=others)
 
     def describe_noted(self) -> list[str]:
         """Return one remark for each kind of value that was not understood, such as an unknown basis of consent."""
@@ -182,13 +183,14 @@ class ItemReader:
 
     def rescue(self, number: int, item: object) -> LeadRow | None:
         """Return what an item that cannot be read refuses, None if it has no address or refuses nothing."""
-        addresses = find_addresses(str(item.get("email") or "")) if isinstance(item, Mapping) else []
-        if not isinstance(item, Mapping) or not addresses:
+        if not isinstance(item, Mapping) or not (addresses := find_addresses(str(item.get("email") or ""))):
             return None
+        custom = item.get("custom")
+        addresses += _find_addresses(custom) if isinstance(custom, Mapping) else ()
         said = {name: str(item.get(name) or "")[:MAX_VALUE_LENGTH] for name in _REFUSING} | {"email": addresses[0]}
         row = self._builder(()).read(number, [said.get(name, "") for name in FIELD_NAMES])
         refuses = row.opted_out or row.undeliverable or row.complained or row.consent_withdrawn
-        return replace(row, consent_basis=None) if refuses else None
+        return replace(row, consent_basis=None, other_addresses=tuple(addresses[1:])) if refuses else None
 
     def _read_declared(self, name: str, text: str) -> FieldValue:
         try:
@@ -212,6 +214,12 @@ class ItemReader:
                     unclear.append((index, name, find_unclear_name(name) or UnclearName(positive=True)))
             self._builders[names] = RowBuilder(RowPlan(self._source, columns=columns, unclear=unclear), {}, dates)
         return self._builders[names]
+
+
+def _find_addresses(custom: Mapping[str, object]) -> Iterable[str]:
+    """Return the addresses in custom fields such as "secondary_email", once."""
+    texts = [str(text) for name, text in custom.items() if "@" in str(text) and is_address_column(str(name))]
+    return dict.fromkeys(address for text in texts for address in find_addresses(text))
 
 
 def _is_about_permission(name: str) -> bool:

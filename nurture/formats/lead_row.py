@@ -54,7 +54,8 @@ class LeadRow:
     yes in the row. *consent_wording* is the cell's own text, when it is a sentence. *opted_out* refuses all mail;
     *opted_out_topics* are refused alone. *opted_out_at* is when, if the cell is a date. *undeliverable*: the address
     bounced or is invalid. *complained*: the person reported spam. *unclear_opt_out* is a column that looks like an
-    opt-out and is not mapped: the lead is not mailed. *parts* are the rows of the file that an import folded into
+    opt-out and is not mapped: the lead is not mailed. *other_addresses* are those of the same person that the row has
+    beside *email*: what it refuses counts for them, too. *parts* are the rows of the file that an import folded into
     this one, because they stand for the same person. *shares_id*: the file has the id with another address before.
     """
 
@@ -111,6 +112,7 @@ class LeadRow:
     polls: str | None = _field(cells.read_response, is_raw=True, is_personal=True)
     interest: str | None = _field()
     demo_requested: bool | None = _field(cells.read_flag, is_lenient=True)
+    other_addresses: tuple[str, ...] = ()
     parts: tuple[LeadRow, ...] | None = None
     shares_id: bool | None = None
 

@@ -203,13 +203,30 @@ def names_email(name: str) -> bool:
     return bool(_mail_words() & set(plain_words(name).split()))
 
 
-def names_mailing(name: str) -> bool:
-    """Return whether the column *name* speaks of email, a list or its members, or is "status" in some language.
+class StatusKind(NamedTuple):
+    """What a status is about, by the name of its column.
 
-    In such a column "removed" is an opt-out.
+    *is_mailing*: about email, a list or its members, or named just "status": "removed" is an opt-out in it.
+    *is_subscription*: about those only, so that "pending" is no consent. *may_be_code*: "2" may be one.
     """
-    is_status = plain_words(name) in _words("status_word", "plain")
-    return is_status or names_email(name) or bool(_words("mailing_word") & set(plain_words(name).split()))
+
+    is_mailing: bool
+    is_subscription: bool
+    may_be_code: bool
+
+
+def find_status_kind(name: str) -> StatusKind:
+    """Return what the status in the column *name* is about."""
+    words = set((plain := plain_words(name)).split())
+    is_plain = plain in _words("status_word", "plain")
+    is_mailing = is_plain or names_email(name) or bool(_word_pattern("mailing_word").search(plain))
+    may_be_code = is_mailing and bool(_words("status_word", "plain") & words)
+    return StatusKind(is_mailing, is_mailing and not is_plain and "contact" not in words, may_be_code)
+
+
+def names_opt_in(name: str) -> bool:
+    """Return whether a text in the column *name* says how far an opt-in has come, such as "DOI status"."""
+    return names_status(name) or "optin" in _join(name) or bool(_words("opt_in_word") & set(plain_words(name).split()))
 
 
 @lru_cache(maxsize=_MAX_CACHED)
@@ -218,11 +235,7 @@ def read_status(text: str, *, weak: bool = True, whole: bool = False) -> str | N
 
     *weak*: also words such as "cleaned". *whole*: only texts of the vocabulary, not other texts with such a word.
     """
-    if len(text) > MAX_SHORT:
-        return None
-    plain = plain_words(text)
-    joined = plain.replace(" ", "")
-    if not joined:
+    if len(text) > MAX_SHORT or not (joined := (plain := plain_words(text)).replace(" ", "")):
         return None
     if _DEAD_MAILBOX.search(text):
         return UNDELIVERABLE
@@ -293,9 +306,11 @@ def _notes() -> frozenset[str]:
     return frozenset(joined) - {""}
 
 
-def is_unconfirmed(text: str) -> bool:
-    """Return whether a status says that the lead has not agreed yet: "awaiting confirmation", "not subscribed"."""
-    return len(text) <= MAX_SHORT and _join(text) in _texts("status_undecided")
+def is_unconfirmed(text: str, kind: StatusKind) -> bool:
+    """Return whether a status says that the lead has not agreed, or not yet: "not subscribed", "inactive"."""
+    joined = _join(text) if len(text) <= MAX_SHORT else ""
+    counts = {"": True, "weak": kind.is_mailing, "pending": kind.is_subscription}
+    return counts.get(_texts("status_undecided").get(joined, "none"), False)
 
 
 def is_unread_script(name: str) -> bool:
@@ -325,6 +340,8 @@ def read_refusal(text: str, refusal: str = OPTED_OUT) -> Reading:
         return Reading(refusal)
     if joined in _texts("no") or joined in _texts("allowed"):
         return Reading(ALLOWED)
+    if refusal == UNDELIVERABLE and joined in _texts("granted"):
+        return Reading(ALLOWED)  # an address may be verified; an opt-out that is confirmed is one
     if found := read_status(text):
         return Reading(found if found != OPTED_OUT else refusal)
     if joined in _texts("undecided"):
@@ -356,7 +373,7 @@ def read_permission(text: str) -> Reading:
         return Reading(UNDECIDED)
     if joined in _texts("no") or joined in _texts("denied"):
         return Reading(DENIED)
-    if joined in _texts("yes") or joined in _texts("allowed"):
+    if joined in _texts("yes") or joined in _texts("allowed") or joined in _texts("granted"):
         return Reading(ALLOWED)
     if found := read_status(text):
         return Reading(found)

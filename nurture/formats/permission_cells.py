@@ -19,24 +19,31 @@ from nurture.formats.opt_outs import (
     UNDECIDED,
     UNDELIVERABLE,
     Reading,
+    StatusKind,
+    find_status_kind,
     is_date_like,
     is_note_refusal,
     is_unconfirmed,
     may_refuse,
-    names_mailing,
+    names_opt_in,
     names_reason,
     names_status,
     read_refusal,
     read_status,
 )
 from nurture.formats.row_plan import ColumnBinding, RowPlan
-from nurture.formats.status_mapping import ConsentBasis, ConsentReading, map_status, read_consent
+from nurture.formats.status_mapping import ConsentBasis, ConsentReading, LeadStatus, map_status, read_consent
 
 _MAX_CACHED: Final = 20_000
 _MAX_NOTED: Final = 1_000
 _PERMISSION_FIELDS: Final = frozenset({*REFUSALS, SUBSCRIBED, "consent_basis", "status"})
 _DATE: Final = "date"
 _MAX_SHOWN: Final = 5
+_MAX_LABEL: Final = 2  # words
+_CODES: Final = frozenset("023456789")
+"""Statuses that only their system knows; 1 is active, or of no weight, in all that we know."""
+
+_OTHER_STATUS: Final = StatusKind(is_mailing=False, is_subscription=False, may_be_code=False)
 
 Note = tuple[str, str, str]
 """What is to be reported of a cell: the kind, the column and the text."""
@@ -87,16 +94,18 @@ _ROW_FIELDS: Final = tuple(one.name for one in fields(Permission) if one.name no
 class PermissionReader:
     """Reads the permission cells of the rows of one file. Rows with the same cells are read once."""
 
-    def __init__(self, plan: RowPlan, dates: Mapping[int, DateReader]) -> None:
+    def __init__(self, plan: RowPlan, statuses: Mapping[str, LeadStatus], dates: Mapping[int, DateReader]) -> None:
         columns = [one for one in plan.columns if one.field in _PERMISSION_FIELDS]
         self._refusals = [one for one in columns if one.field in REFUSALS or one.field == SUBSCRIBED]
         self._consents = [one for one in columns if one.field == "consent_basis"]
-        self._statuses = [(one.index, True, True) for one in columns if one.field == "status"]
-        self._statuses += [(index, False, names_mailing(name)) for index, name in plan.custom if names_status(name)]
+        named = [(one.index, one.column, True) for one in columns if one.field == "status"]
+        named += [(index, name, False) for index, name in plan.custom if names_status(name)]
+        self._statuses = [(*one, find_status_kind(one[1])) for one in named]
+        self._mapped = statuses
         self._states = [one.index for one in plan.columns if one.field == "region" and names_status(one.column)]
         self._unclear, self._refusal, self._remarks = plan.unclear, plan.refusal, plan.remarks
         self._dates = dates
-        others = (index for index, *_ in (*self._statuses, *self._unclear))
+        others = [one[0] for one in self._statuses] + [one[0] for one in self._unclear]
         self._indexes = sorted({*others, *self._states, *(one.index for one in columns)})
         self._cache: dict[tuple[str, ...], Permission] = {}
         self.noted: Counter[Note] = Counter()
@@ -122,7 +131,9 @@ class PermissionReader:
         if self._refusal:
             found.refuse(self._refusal)
         consents = [
-            (one.column, text, read_consent(text)) for one in self._consents if (text := cells[one.index].strip())
+            (one.column, text, _short_is_undecided(text, read_consent(text)))
+            for one in self._consents
+            if (text := cells[one.index].strip())
         ]
         for column in self._refusals:
             text = cells[column.index].strip()
@@ -130,12 +141,11 @@ class PermissionReader:
                 self._read_subscription(column, text, found, consents)
             elif text and text.casefold() not in EMPTY_VALUES:
                 self._read_refusal(column, text, found)
-        for index, is_status, weak in self._statuses:
-            text = cells[index].strip()
-            if text and (says := read_status(text, weak=weak and not (is_status and map_status(text)))):
-                found.refuse(says)
-            elif text and is_unconfirmed(text):
-                consents.append(("", text, ConsentReading(UNDECIDED)))
+        for index, name, is_status, about in self._statuses:
+            if text := cells[index].strip():
+                known = _OTHER_STATUS if is_status and map_status(text) else about
+                if (reading := self._read_status(text, known, found)) is not None:
+                    consents.append(("" if reading.known else name, text, reading))
         for index in self._states:  # "State" is a region, or the state of a subscription
             if says := read_status(cells[index].strip(), whole=True):
                 found.refuse(says)
@@ -163,6 +173,14 @@ class PermissionReader:
         elif reading.says == ALLOWED:
             setattr(found, column.field, bool(getattr(found, column.field)))
 
+    def _read_status(self, text: str, kind: StatusKind, found: Permission) -> ConsentReading | None:
+        """Add what a status refuses; return a reading if it says that there is no consent yet."""
+        if says := read_status(text, weak=kind.is_mailing):
+            found.refuse(says)
+            return None
+        is_code = kind.may_be_code and text in _CODES and text not in self._mapped
+        return ConsentReading(UNDECIDED, known=not is_code) if is_code or is_unconfirmed(text, kind) else None
+
     def _read_date(self, index: int, text: str) -> datetime | None:
         if index not in self._dates or not is_date_like(text):
             return None
@@ -181,6 +199,7 @@ class PermissionReader:
             reading = ConsentReading(ALLOWED, ConsentBasis.CONSENT)
         else:
             reading = read_consent(text)
+            reading = _short_is_undecided(text, reading) if names_opt_in(column.column) else reading
         if reading.says == DENIED:
             found.refuse(OPTED_OUT)
         elif reading.says in REFUSALS:
@@ -190,6 +209,12 @@ class PermissionReader:
 
 
 _DENIALS: Final = frozenset({DENIED, *REFUSALS})
+
+
+def _short_is_undecided(text: str, reading: ConsentReading) -> ConsentReading:
+    """Return *reading*; a short text that is not known, such as "requested" or "NL", is not a yes yet."""
+    is_unknown = not reading.known and not reading.says and len(text.split()) <= _MAX_LABEL and not is_date_like(text)
+    return reading._replace(says=UNDECIDED) if is_unknown else reading
 
 
 def _by_table(column: ColumnBinding, text: str) -> bool | None:

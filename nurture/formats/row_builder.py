@@ -18,7 +18,7 @@ from nurture.formats.cells import (
     read_name,
     split_name,
 )
-from nurture.formats.columns import CONVERTED, custom_field_name
+from nurture.formats.columns import CONVERTED, custom_field_name, is_address_column
 from nurture.formats.dates import AmbiguousZone, DateReader, is_no_date
 from nurture.formats.lead_row import FIELDS, UNCLEAR_CONSENT, CellReader, LeadField, LeadRow, make_reader
 from nurture.formats.opt_outs import REFUSALS, SUBSCRIBED, read_status
@@ -65,7 +65,7 @@ class RowBuilder:
         self._plan = plan
         self._statuses = statuses
         self._cells: list[_BoundCell] = []
-        self._permissions = PermissionReader(plan, dates)
+        self._permissions = PermissionReader(plan, statuses, dates)
         self.unknown_statuses: Counter[str] = Counter()
         self._status_cache: dict[tuple[str, ...], _StatusReading] = {}
         self._declared: list[tuple[ColumnBinding, Callable[[str], FieldValue]]] = []
@@ -80,6 +80,10 @@ class RowBuilder:
                 field = FIELDS[one.field]
                 read = dates[one.index] if field.is_date else read_customer if one.field == "customer" else field.read
                 self._cells.append(_BoundCell(one.index, one.field, {}, one.column, field, read))
+        addresses = [one.index for one in plan.columns if one.field == "email"]
+        addresses += [one.index for one, _ in self._declared if is_address_column(one.column)]
+        addresses += [index for index, name in plan.custom if is_address_column(name)]
+        self._addresses = addresses if len(addresses) > 1 else []
         self._constants = {"status_text" if name == "status" else name: it for name, it in plan.constants.items()}
 
     def build(self, line: int, cells: list[str]) -> LeadRow | BadRow:
@@ -111,8 +115,7 @@ class RowBuilder:
         permission = self._permissions.read(cells)
         if not permission.refuses and not permission.consent_withdrawn:
             return ()
-        texts = [cells[cell.place] for cell in self._cells if cell.name == "email"]
-        found = dict.fromkeys(address for text in texts for address in find_addresses(text))
+        found = self._find_addresses(cells)
         said = {**self._constants, **dict(permission.said), "consent_basis": None, "unclear_opt_out": None}
         if not found:  # a bounce is about the address that cannot be read
             ids = [text for cell in self._cells if cell.name == "external_id" and (text := cells[cell.place].strip())]
@@ -141,7 +144,15 @@ class RowBuilder:
         if row.postcode and row.country:
             self._check_postcode(row)
         self._reject_contradictions(cells, row)
+        if self._addresses:
+            row.other_addresses = tuple(one for one in self._find_addresses(cells) if one != row.email)
         return row
+
+    def _find_addresses(self, cells: list[str]) -> Dict[str, None]:
+        """Return every address of the person of a row, once."""
+        texts = [cells[index] for index in self._addresses]
+        texts = texts or [cells[cell.place] for cell in self._cells if cell.name == "email"]
+        return dict.fromkeys(address for text in texts if "@" in text for address in find_addresses(text))
 
     def _read_declared(self, cells: list[str], custom: dict[str, FieldValue]) -> None:
         """Read the declared fields; a bad value costs only its cell."""

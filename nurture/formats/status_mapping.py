@@ -16,6 +16,11 @@ _NEGATED: Final = re.compile(
 )
 
 
+_ARTICLE_6: Final = re.compile(  # of the GDPR, in normal form: "art 6 abs 1 lit a dsgvo", "gdpr article 6 1 f"
+    r"(?:\w+ )?art\w* ?6 (?:abs |par\w* |lid |nr )?1 (?:s(?:atz)? 1 )?(?:[^\W\d]{2,9} )?([abf])(?: (?:\w+ ?){1,2})?"
+)
+
+
 class LeadStatus(StrEnum):
     """The status of a lead in the system that exported it."""
 
@@ -36,6 +41,11 @@ class ConsentBasis(StrEnum):
     CONTRACT = "contract"
 
 
+_BASIS_OF_LETTER: Final = {
+    "a": ConsentBasis.CONSENT,
+    "b": ConsentBasis.CONTRACT,
+    "f": ConsentBasis.LEGITIMATE_INTEREST,
+}
 _RESTRICTIVENESS: Final = (
     LeadStatus.CUSTOMER,
     LeadStatus.WON,
@@ -79,9 +89,12 @@ class ConsentReading(NamedTuple):
 @lru_cache(maxsize=4096)
 def read_consent(text: str) -> ConsentReading:
     """Return what a consent text says. Only a plain yes to email, or the name of a basis, gives a basis."""
-    found = read_words("consent").get(_normalize(text))
+    normal = _normalize(text)
+    found = read_words("consent").get(normal)
     if found is not None:
         return ConsentReading(ALLOWED, ConsentBasis(found))
+    if article := _ARTICLE_6.fullmatch(normal):
+        return ConsentReading(ALLOWED, _BASIS_OF_LETTER[article[1]])
     reading = read_permission(text)
     return ConsentReading(reading.says, ConsentBasis.CONSENT if reading.says == ALLOWED else None, reading.known)
 

@@ -98,6 +98,13 @@ def refuses(lead: LeadRow) -> bool:
         ("Dim e-bost", "ie"),
         ("सदस्यता रद्द", "हाँ"),
         ("لغو عضویت", "بله"),
+        ("Kontaktstatus", "Archiviert"),
+        ("E-Mail-Status", "archiviert"),
+        ("Email Status", "Rejeitado"),
+        ("Member Status", "Cleaned"),
+        ("Opt Out", "Confirmed"),
+        ("Do Not Email", "Enabled"),
+        ("Abgemeldet", "bestätigt"),
     ],
 )
 def test_a_refusal_counts_beside_a_consent(tmp_path: Path, column: str, text: str) -> None:
@@ -125,6 +132,21 @@ def test_a_refusal_counts_beside_a_consent(tmp_path: Path, column: str, text: st
         ("Do not disturb", "false"),
         ("Removal reason", ""),
         ("Do Not Call", "Yes"),
+        ("Status", "1"),
+        ("Lead Status", "2"),
+        ("Stage", "3"),
+        ("Status", "Pending"),
+        ("Account Status", "Inactive"),
+        ("Trial status", "suspended"),
+        ("Order status", "offen"),
+        ("Data status", "Cleaned"),
+        ("Email bounced", "verified"),
+        ("DOI Status", "bestätigt"),
+        ("Einwilligung", "liegt vor"),
+        ("GDPR consent", "Art. 6 Abs. 1 lit. a DSGVO"),
+        ("GDPR consent", "I have read and accept the privacy policy"),
+        ("Newsletter", "weekly"),
+        ("Country", "NL"),
     ],
 )
 def test_a_row_that_may_be_mailed_is_not_refused(tmp_path: Path, column: str, text: str) -> None:
@@ -141,12 +163,42 @@ def test_a_row_that_may_be_mailed_is_not_refused(tmp_path: Path, column: str, te
         ("Status", "unbestätigt"),
         ("Marketing contact status", "Non-marketing contact"),
         ("Marketing Permission", "2"),
+        ("Email Permission", "NL"),
+        ("Toestemming", "AVG"),
+        ("Estado", "Inactivo"),
+        ("Statut", "inactif"),
+        ("List status", "Suspended"),
+        ("DOI Status", "offen"),
+        ("Double Opt-In", "angefordert"),
+        ("Email status", "pending"),
+        ("Status", "2"),
+        ("Contact Status", "3"),
+        ("ActiveCampaign status", "0"),
     ],
 )
 def test_a_permission_that_is_not_given_yet_or_is_a_code_gives_no_basis(tmp_path: Path, column: str, text: str) -> None:
     lead = read(tmp_path, {"Consent": "Yes", column: text})
     assert not refuses(lead)
     assert lead.consent_basis is None
+
+
+def test_a_code_of_a_status_that_the_mapping_names_is_known(tmp_path: Path) -> None:
+    mapping = ColumnMapping(statuses={"2": LeadStatus.OPEN})
+    assert read(tmp_path, {"Consent": "Yes", "Status": "2"}, mapping).consent_basis is ConsentBasis.CONSENT
+
+
+def test_the_articles_of_the_gdpr_are_bases(tmp_path: Path) -> None:
+    bases = {"Art. 6(1)(f) GDPR": "legitimate_interest", "AVG art. 6 lid 1 onder b": "contract"}
+    for text, basis in (bases | {"Article 6.1.a": "consent"}).items():
+        assert read(tmp_path, {"Consent": text}).consent_basis == basis
+    assert read(tmp_path, {"Consent": "Art. 6(1)(c) GDPR"}).consent_basis is None
+
+
+def test_the_other_addresses_of_a_person_are_kept_and_those_of_others_are_not(tmp_path: Path) -> None:
+    columns = {"E-Mail 2": "b@example.com; c@example.com", "Owner Email": "rep@example.com", "Privat-Mail": "x"}
+    assert read(tmp_path, columns).other_addresses == ("b@example.com", "c@example.com")
+    assert read(tmp_path, {"Correo secundario": "B@example.com"}).other_addresses == ("b@example.com",)
+    assert read(tmp_path, {"Manager email": "m@example.com"}).other_addresses == ()
 
 
 def test_the_date_and_the_topic_of_an_opt_out_are_kept(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from nurture.domain.consent.statements import active_withdrawals
 from nurture.domain.consent.suppression import active_opt_outs, current_suppressions
 from nurture.errors import FileUnreadable
 from nurture.files import open_private, require_own_file
+from nurture.formats.columns import is_address_column
 from nurture.formats.csv_reader import open_rows
 from nurture.formats.csv_writer import OPT_OUT_COLUMNS, CsvWriter
 from nurture.formats.rejected_rows import BadRow
@@ -24,7 +25,6 @@ from nurture.journey.consent.suppression_rows import (
     ParsedOptOut,
     SuppressionReader,
     has_address,
-    is_address_column,
 )
 from nurture.journey.consent.undo_import import import_evidence
 from nurture.journey.leads import consent_queries, suppression_queries

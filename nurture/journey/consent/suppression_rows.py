@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource, normalize_ref, parse_source
 from nurture.errors import FileUnreadable, InvalidState, NotFound
 from nurture.formats.cells import EMPTY_VALUES
-from nurture.formats.columns import find_columns, match_field
+from nurture.formats.columns import find_columns, is_address_column, match_field
 from nurture.formats.csv_reader import CsvRows, Row
 from nurture.formats.dates import DateOrderEvidence, DateReader, choose_orders
 from nurture.formats.opt_outs import (
@@ -24,13 +24,11 @@ from nurture.formats.opt_outs import (
     find_meaning,
     find_unclear_name,
     is_date_like,
-    plain_words,
     read_refusal,
     read_status,
 )
 from nurture.formats.rejected_rows import BadRow
 from nurture.formats.status_mapping import read_consent
-from nurture.formats.tables import read_words
 from nurture.journey.consent.suppression import ALL_MAIL, SuppressionTarget, TargetIndex, parse_address
 from nurture.runtime.context import AppContext
 
@@ -66,15 +64,6 @@ class _Flag(NamedTuple):
     name: str
     field: str
     topic: str
-
-
-def is_address_column(name: str) -> bool:
-    """Return whether a column holds the addresses of people, and not those of their owners."""
-    found = match_field(name, None)
-    if found is not None and found[0] == "email":
-        return True
-    words = set(plain_words(name).split())
-    return bool(words & {"email", "mail"}) and words <= read_words("address_word").keys()
 
 
 def has_address(cells: Sequence[str]) -> bool:

@@ -34,7 +34,8 @@ def fold_rows(rows: Sequence[LeadRow]) -> LeadRow:
         values[name] = next((one for row in reversed(rows) if (one := getattr(row, name)) not in (None, ())), None)
     for name in _ANY_TRUE:
         values[name] = any(getattr(row, name) for row in rows) or values[name]
-    values["opted_out_topics"] = tuple(dict.fromkeys(topic for row in rows for topic in row.opted_out_topics or ()))
+    for name in ("opted_out_topics", "other_addresses"):
+        values[name] = tuple(dict.fromkeys(one for row in rows for one in getattr(row, name) or ()))
     values["created_at"] = min((row.created_at for row in rows if row.created_at), default=None)
     status = most_restrictive(row.status for row in rows if row.status)
     decisive = next((row for row in reversed(rows) if row.status is status), last)

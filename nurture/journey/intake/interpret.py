@@ -27,7 +27,9 @@ OWNER_FOLLOW_UP_AFTER: Final = timedelta(days=14)
 """When the follow-up of a lead that was imported with its owner is due."""
 
 _stored_values = attrgetter(*STORED_FIELDS)
-_all_values = attrgetter(*(one.name for one in fields(LeadRow) if one.name not in ("line", "parts", "shares_id")))
+_all_values = attrgetter(
+    *(one.name for one in fields(LeadRow) if one.name not in ("line", "parts", "shares_id", "other_addresses"))
+)
 _WON: Final = frozenset({LeadStatus.WON, LeadStatus.CUSTOMER})
 _LOST: Final = frozenset({LeadStatus.LOST, LeadStatus.UNQUALIFIED})
 _MAX_OWNER_LENGTH: Final = 200  # characters

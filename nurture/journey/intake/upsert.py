@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -39,6 +40,8 @@ class UpsertResult(NamedTuple):
 def upsert_leads(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) -> UpsertResult:
     """Insert or update the leads of *rows*, in order, in a constant number of statements."""
     acquire(tx, Lock.INTAKE)
+    if others := [one for row in rows for one in _refusals_of_others(row)]:
+        record_refusals(tx, others, origin)
     match = match_rows(rows, _load_known(tx, rows), origin)
     _drop_queued_ambiguous(tx, match)
     new = [lead for lead in match.plans if lead.existing is None]
@@ -60,6 +63,7 @@ def record_refusals(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) ->
     A row without an address is about the address of the lead that has its id.
     """
     acquire(tx, Lock.INTAKE)
+    rows = [one for row in rows for one in (row, *_refusals_of_others(row))]
     _record_unclear_fields(tx, rows, origin.now)
     addresses = address_queries.get_or_create_addresses(tx, sorted({row.email for row in rows if row.email}))
     keys = {key for row in rows if not row.email for key in interpret.identity_keys(row)}
@@ -76,6 +80,20 @@ def record_refusals(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) ->
     statements.record(tx, [(address_id, one) for address_id, one in stated if one.basis is None], origin.now)
     opt_outs = [OptOut(address_id, source) for address_id, row in refused for source in interpret.opt_out_sources(row)]
     suppression.opt_out(tx, opt_outs, origin.now)
+
+
+def _refusals_of_others(row: LeadRow) -> list[LeadRow]:
+    """Return what a row refuses as rows for the other addresses of its person; a bounce is about one address."""
+    if not row.other_addresses:
+        return []
+    said = [replace(part, undeliverable=None) for part in row.parts or (row,)]
+    refused = [part for part in said if part.unclear_opt_out or interpret.opts_out(part)]
+    emails = [email for email in row.other_addresses if email != row.email]
+    return [
+        replace(part, email=email, external_id=None, consent_basis=None, other_addresses=())
+        for part in refused
+        for email in emails
+    ]
 
 
 def _load_known(tx: Transaction, rows: Sequence[LeadRow]) -> KnownLeads:

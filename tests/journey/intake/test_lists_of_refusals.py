@@ -77,3 +77,37 @@ def test_one_of_few_remarks_may_say_no(sqlite_db: Database, tmp_path: Path) -> N
     import_file(ctx, path, START)
     run_at(ctx, START)
     assert places(sqlite_db) == {"a@": "keep", "b@": "suppressed"}
+
+
+def _write(folder: Path, rows: list[dict[str, str]]) -> Path:
+    path = folder / "people.csv"
+    path.write_text("\n".join(",".join(cells) for cells in (rows[0], *(row.values() for row in rows))), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("no", [{"Opted Out": "yes"}, {"Status": "Spam complaint"}, {"Notes": "STOP"}])
+def test_an_opt_out_stops_every_address_of_its_row(db: Database, tmp_path: Path, no: dict[str, str]) -> None:
+    ctx = make_context(db, tmp_path)
+    leads = [{"Email": f"{name}@c1.example", "Consent": "yes"} for name in ("a1", "a2", "b1", "m1")]
+    import_file(ctx, _write(tmp_path, leads), START)
+    row = {"Email": "a1@c1.example", "Consent": "yes", "Email 2": "A2@c1.example", "Manager Email": "m1@c1.example"}
+    for _ in range(2):
+        import_file(ctx, _write(tmp_path, [row | no]), START, attended=False)
+    run_at(ctx, START)
+    assert places(db) == {"a1": "suppressed", "a2": "suppressed", "b1": "keep", "m1": "keep"}
+
+
+def test_an_address_that_comes_in_later_is_stopped_by_the_row_that_named_it(db: Database, tmp_path: Path) -> None:
+    ctx = make_context(db, tmp_path)
+    first = {"Email": "a1@c1.example", "Opted Out": "yes", "Private Email": "a2@c1.example"}
+    import_file(ctx, _write(tmp_path, [first]), START)
+    import_file(ctx, _write(tmp_path, [{"Email": "a2@c1.example", "Consent": "yes"}]), START)
+    assert places(db) == {"a1": "suppressed", "a2": "suppressed"}
+
+
+def test_a_bounce_is_about_its_own_address(db: Database, tmp_path: Path) -> None:
+    ctx = make_context(db, tmp_path)
+    row = {"Email": "a1@c1.example", "Hard Bounced": "yes", "Private Email": "a2@c1.example"}
+    import_file(ctx, _write(tmp_path, [row]), START)
+    import_file(ctx, _write(tmp_path, [{"Email": "a2@c1.example", "Consent": "yes"}]), START)
+    assert places(db) == {"a1": "suppressed", "a2": "import"}

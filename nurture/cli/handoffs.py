@@ -17,6 +17,7 @@ from nurture.formats.rejected_rows import InvalidCell
 from nurture.journey.handoff import responses
 from nurture.journey.handoff.waiting.decisions import Decision, DecisionKind, decide_waiting
 from nurture.journey.handoff.waiting.lists import load_waiting
+from nurture.journey.handoff.why_now import rule_label
 from nurture.journey.leads import find
 from nurture.journey.outcomes import outcomes
 from nurture.reporting import tracks as reporting
@@ -39,6 +40,9 @@ def handoffs(
             for each in reporting.report_handoffs(app.ctx)
             if (state is None or each.state == state) and (rep is None or each.rep == rep)
         ]
+        with app.database.read() as tx:
+            current = app.ctx.definitions.find_current(tx)
+    policy = current.policy if current is not None else None
     found = sorted(found, key=lambda each: -each.offer_id)[:limit]
     rows = [
         (
@@ -47,7 +51,7 @@ def handoffs(
             each.rep,
             each.state + (f": {each.reason}" if each.reason else ""),
             each.offered_at,
-            each.handoff_reason,
+            (rule_label(policy, each.rule) if policy is not None else "") or each.handoff_reason,
         )
         for each in found
     ]

@@ -40,16 +40,15 @@ These leads of your team wait for longer than agreed, the one that has waited lo
 
 {% for one in late %}
 - **{{ one.name }}**{% if one.company %}, {{ one.company }}{% endif %}: {{ one.rep }}, {{ one.breach }}; next deadline
-  {{ one.due }} (lead {{ one.lead_id }}, hand-off {{ one.offer_id }})
+  {{ one.due }}{% if not team_url %} (lead {{ one.lead_id }}, hand-off {{ one.offer_id }}){% endif %}
 {% endfor %}
 
 {% if team_url %}
-[See your team](<{{ team_url }}> "button")
+[See your team, or give one to another rep](<{{ team_url }}> "button")
 {% else %}
 `nurture handoffs reps link {{ manager.id }}` makes a link to the page of your team.
-{% endif %}
-
 To give one to another rep: `nurture handoffs reassign HAND-OFF REP`.
+{% endif %}
 {% else %}
 What was late yesterday has been done since.
 {% endif %}

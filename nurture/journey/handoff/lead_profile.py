@@ -249,6 +249,8 @@ def _bant_values(record: LeadRecord) -> list[TemplateValues]:
 
 def _bant_value(record: LeadRecord, label: str, bant_field: bant.BantValue, *, is_stated: bool) -> TemplateValues:
     value = f"by {format_day(record.decides_on)}" if is_stated else _one_line(bant_field.value)
+    if label == _BANT[bant.TIMELINE] and value.isdecimal():
+        value = f"within {value} days"
     if bant_field.confidence is not bant.Confidence.STATED:
         value += f", {bant_field.confidence.name.lower()}"
     source = "stated" if is_stated else _one_line(bant_field.source) or record.source

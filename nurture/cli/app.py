@@ -65,13 +65,30 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class _Command(TyperCommand):
+    """A command that names the value that it cannot use, and what to do next."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse *args*; an error of a number quotes what was written."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            errors: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+            if errors and isinstance(errors[0].get("input"), str | int | float):
+                ids = " `nurture handoffs list` shows the ids." if getattr(error.param, "name", "") == "offer" else ""
+                wanted = str(errors[0]["msg"]).partition(",")[0].removeprefix("Input should be ")
+                wanted = wanted.replace("a valid integer", "a whole number")
+                error.message = f"`{errors[0]['input']}` is not {wanted}.{ids or f' See `{ctx.command_path} --help`.'}"
+            raise
+
+
 def load(path: str) -> click.Command:
     """Import and return the command of *path*, as "leads erase"."""
     module, function = COMMANDS[path].split(":")
     with gc_paused():  # what is imported stays: looking for cycles in it takes a tenth of the start
         command = getattr(import_module(f"nurture.cli.{module}"), function)
     one = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode="rich")
-    one.command(path.rpartition(" ")[2])(command)
+    one.command(path.rpartition(" ")[2], cls=_Command)(command)
     return typer.main.get_command(one)
 
 

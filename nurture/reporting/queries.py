@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Select, and_, case, distinct, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Select, and_, case, distinct, exists, func, not_, or_, select
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
@@ -44,10 +44,13 @@ class CustodyMove(NamedTuple):
 
 
 class OfferTimes(NamedTuple):
-    """When an offer was asked for, briefed and followed up; *signaled_at* is the lead's newest signal before it."""
+    """When an offer was asked for, briefed and followed up; *signaled_at* is the lead's newest signal before it.
+
+    *is_first*: no offer since that signal came before it.
+    """
 
     tier: str | None
-    round: int
+    is_first: bool
     state: str
     offered_at: datetime
     followed_up_at: datetime | None
@@ -96,12 +99,20 @@ def list_offer_times(tx: Transaction, since: datetime) -> list[OfferTimes]:
     before = (signal.c.lead_id == offer.c.lead_id, signal.c.occurred_at <= offer.c.offered_at)
     is_human = signal.c.verdict == "human"
     newest = select(func.max(signal.c.occurred_at, type_=signal.c.occurred_at.type)).where(*before, is_human)
+    earlier = offer.alias("earlier")
+    offered = (earlier.c.lead_id == offer.c.lead_id, earlier.c.id < offer.c.id)
+    signaled_at = newest.correlate(offer).scalar_subquery()
+    answered_before = select(earlier.c.id).where(
+        *offered, or_(signaled_at.is_(None), earlier.c.offered_at >= signaled_at)
+    )
     is_brief = (message.c.offer_id == offer.c.id, message.c.kind == "brief")
     query = (
         select(
-            *(offer.c[name] for name in ("tier", "round", "state", "offered_at", "followed_up_at")),
+            offer.c.tier,
+            not_(answered_before.correlate(offer).exists()),
+            *(offer.c[name] for name in ("state", "offered_at", "followed_up_at")),
             message.c.accepted_at,
-            func.coalesce(newest.correlate(offer).scalar_subquery(), offer.c.offered_at, type_=offer.c.offered_at.type),
+            func.coalesce(signaled_at, offer.c.offered_at, type_=offer.c.offered_at.type),
         )
         .outerjoin(message, and_(*is_brief, message.c.lead_id == offer.c.lead_id))
         .where(offer.c.offered_at >= since)

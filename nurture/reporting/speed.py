@@ -19,8 +19,8 @@ _MINUTE: Final = timedelta(minutes=1)
 class TierSpeed:
     """The offers of one tier that were made in the span. All times are minutes of the clock.
 
-    *signal_to_brief* counts first offers only: from the lead's newest signal before the offer, or from the decision to
-    hand it off, until the brief was accepted for delivery. *brief_to_touch* counts offers with a first contact.
+    *signal_to_brief* counts only the first offer since the lead's newest signal: from that signal, or from the decision
+    to hand it off, until the brief was accepted for delivery. *brief_to_touch* counts offers with a first contact.
     *untouched* are accepted offers without one, *taken_back* those that nobody answered in time.
     """
 
@@ -51,7 +51,7 @@ def _one_tier(name: str, offers: Sequence[OfferTimes]) -> TierSpeed:
     briefed = sorted(
         max((one.briefed_at - one.signaled_at) / _MINUTE, 0.0)
         for one in offers
-        if one.round == 1 and one.briefed_at is not None
+        if one.is_first and one.briefed_at is not None
     )
     touched = sorted(
         (one.followed_up_at - (one.briefed_at or one.offered_at)) / _MINUTE for one in offers if one.followed_up_at

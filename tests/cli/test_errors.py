@@ -331,3 +331,19 @@ def test_a_mistyped_command_is_suggested_in_every_group(cli: CliSession, typed: 
 )
 def test_a_command_that_stands_in_another_group_is_found_there(cli: CliSession, typed: str, meant: str) -> None:
     assert f"'{meant}'" in cli.fails(*typed.split()).err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("handoffs", "accept", "one"), "`one` is not a whole number. `nurture handoffs list` shows the ids."),
+        (
+            ("handoffs", "list", "--limit", "0"),
+            "`0` is not greater than or equal to 1. See `",
+        ),
+    ],
+)
+def test_a_number_that_is_none_is_named_with_what_to_do(cli: CliSession, command: tuple[str, ...], says: str) -> None:
+    result = cli.fails(*command)
+    printed = " ".join(result.err.replace("│", " ").split())
+    assert (result.code, says in printed) == (2, True), printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Final
 
@@ -12,7 +13,7 @@ from nurture.publishing.publish import load_publishable, plan_changes, publish
 from nurture.runtime.context import AppContext
 from tests.stories.population import DAY, NOW, all_rules, find_mismatches, make_population, open_leads
 
-LEADS: Final = 40
+LEADS: Final = int(os.environ.get("STORY_LEADS", "40"))
 UNTIL: Final = NOW + 60 * DAY
 _INVITATION: Final = """
 name: invitation

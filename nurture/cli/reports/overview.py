@@ -182,6 +182,6 @@ def report_speed(
         )
         for each in found
     ]
-    columns = ("tier", "offers", "to brief p50", "p95", "to contact p50", "p95 ", "no contact", "taken back")
+    columns = ("tier", "offers", "min to brief", "95 %", "min to contact", "95 % ", "no contact", "taken back")
     empty = f"No lead was offered to a rep in the last {pluralize(days, 'day')}."
     print_table(columns, rows, found, json=json, right=columns[1:], empty=empty)

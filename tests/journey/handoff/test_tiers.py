@@ -10,6 +10,7 @@ import pytest
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.journey.handoff import follow_up, responses
+from nurture.journey.handoff.reassign import reassign
 from nurture.journey.routing.replay import replay
 from nurture.reporting.speed import report_speed
 from nurture.runtime.context import AppContext
@@ -111,3 +112,7 @@ def test_the_report_measures_each_tier_from_the_signal_to_the_first_contact(ctx:
     assert (others.tier, others.signal_to_brief_p50, others.brief_to_touch_p50) == ("no tier", 20.0, None)
     assert (demo.taken_back, others.taken_back) == (0, 1)
     assert report_speed(ctx, MONDAY + DAY) != [demo, others]
+    reassign(ctx, 1, "ben" if custody(ctx, lead)[1] == "ana" else "ana", MONDAY + 3 * DAY)
+    run_at(ctx, MONDAY + 3 * DAY)
+    again = report_speed(ctx, MONDAY - DAY)[0]
+    assert (again.offers, again.signal_to_brief_p95) == (2, 0.0), "a later offer says nothing about the first one"

@@ -16,6 +16,7 @@ import orjson
 import socketio
 
 from nurture.console.site import COOKIE
+from tests.console.world import TLS
 
 _CLIENT = re.compile(r"client_id['\"]?: ?['\"]([0-9a-f-]{36})")
 _ELEMENTS = re.compile(r"parseElements\(String\.raw`(.*?)`\)", re.DOTALL)
@@ -39,7 +40,7 @@ class OpenedPage:
 
 
 def open_page(url: str, path: str, token: str) -> OpenedPage:
-    answer = httpx.get(url + path, cookies={COOKIE: token}, timeout=20)
+    answer = httpx.get(url + path, cookies={COOKIE: token}, timeout=20, verify=TLS)
     client, elements = _CLIENT.search(answer.text), _ELEMENTS.search(answer.text)
     assert client is not None
     assert elements is not None

@@ -21,11 +21,10 @@ from nurture.clock import RealClock
 from nurture.console.access import users
 from nurture.console.access.users import Role
 from nurture.console.site import COOKIE
-from nurture.db import schema
-from nurture.db.engine import Database
 from nurture.definitions.folder import write_texts
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.sqlite import create_migrated, without_fsync
 
 PASSWORD: Final = "a long enough password"
 LEADS: Final = """Email,First Name,Last Name,Company,Country,Sperrkz,Team,Consent basis
@@ -114,8 +113,7 @@ class ConsoleWorld:
 
 def make_world(folder: Path) -> ConsoleWorld:
     """Return the world in a new SQLite file in *folder*, without a console yet."""
-    database = Database(f"sqlite:///{folder / 'console.db'}")
-    schema.upgrade(database)
+    database = without_fsync(create_migrated(folder / "console.db"))
     sources = sample_rules()
     policy = sources["sales/policy.yaml"].replace("{id: ana,", "{id: ana, manager: maya,")
     sources["sales/policy.yaml"] = policy + "managers: [{id: maya, name: Maya, email: maya@house.example}]\n"

@@ -19,6 +19,7 @@ from nurture.reporting import explain
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, close_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.observe import custody, one, record_signal, recorded_statements, rows
+from tests.sqlite import create_migrated
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ONE_VOICE = {
@@ -268,10 +269,7 @@ def test_no_two_people_of_a_company_have_two_reps_within_thirty_days(
 ) -> None:
     """*arrivals* are company, day, and whether the rep accepts, gives back, rejects, or leaves the offer open."""
     folder = tmp_path_factory.mktemp("law")
-    database = Database(f"sqlite:///{folder}/law.db")
-    from nurture.db import schema
-
-    schema.upgrade(database)
+    database = create_migrated(folder / "law.db")
     rules = _rules(ONE_VOICE | {"accept_within: 1 day": "accept_within: 60 days"})
     ctx = make_context(database, folder, rules=rules)
     companies: dict[int, list[int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from nurture.db import schema
 from nurture.db.engine import Database
 from tests.doc_examples import run_in_folder
 from tests.postgres import ReusedDatabase, postgres
-from tests.sqlite import replace_database, without_fsync
+from tests.sqlite import create_migrated, replace_database, without_fsync
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -32,6 +33,7 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
+gc.disable()  # until all is imported and collected: what is made until then stays, and looking through it takes a third
 _numbers = itertools.count(1)
 
 
@@ -54,7 +56,7 @@ def _state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="session")
 def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("migrated") / "migrated.db"
-    _migrate(f"sqlite:///{path}")
+    create_migrated(path)
     return path
 
 
@@ -184,6 +186,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(PURE_FOLDERS):
             item.add_marker("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, seldom, and only of the tests."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -149,6 +149,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         children.stop()
 
 
+@pytest.fixture(scope="module")
+def deployed(world: World) -> dict[str, dict[str, Any]]:
+    """All flows, deployed unattended, by name and entrypoint."""
+    world.run("prefect", "--no-prompt", "deploy", "--all")
+    return {one["name"] + " " + one["entrypoint"]: one for one in ask(world.api, "/deployments/filter")}
+
+
 @pytest.fixture
 def client(world: World) -> Iterator[SyncPrefectClient]:
     ours = {PREFECT_API_URL: world.api.url, PREFECT_API_AUTH_STRING: world.api.secret}
@@ -177,9 +184,9 @@ def test_init_reports_what_a_locked_server_requires(world: World) -> None:
     assert "PREFECT_API_AUTH_STRING" in lines[-1]
 
 
-def test_all_flows_deploy_unattended_and_a_worker_runs_one(world: World, client: SyncPrefectClient) -> None:
-    world.run("prefect", "--no-prompt", "deploy", "--all")
-    deployed = {one["name"] + " " + one["entrypoint"]: one for one in ask(world.api, "/deployments/filter")}
+def test_all_flows_deploy_unattended_and_a_worker_runs_one(
+    world: World, client: SyncPrefectClient, deployed: dict[str, dict[str, Any]]
+) -> None:
     assert set(deployed) == {f"{one.name} {one.entrypoint}" for one in SCHEDULE}
     for one in deployed.values():
         assert len(one["schedules"]) == 1
@@ -274,12 +281,12 @@ def test_shards_share_the_leads_wherever_the_setting_says(
     assert classified["counts"] == {"nurture": 30}
 
 
+@pytest.mark.usefixtures("deployed")
 def test_a_run_shares_a_long_round_with_other_workers_and_ends_late_runs(
     world: World, client: SyncPrefectClient, sqlite_db: Database, sqlite_url: str, tmp_path: Path
 ) -> None:
     for _ in range(3):
         add_lead(make_context(sqlite_db, tmp_path), title="head of sales")
-    world.run("prefect", "--no-prompt", "deploy", "--all")
     for name in ("first", "second", "third"):
         client.send_worker_heartbeat(WORK_POOL, name)
     deployment = client.read_deployment_by_name("intake/every-5-minutes")

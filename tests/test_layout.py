@@ -22,6 +22,7 @@ MAX_LINES = 450
 MAX_MEDIAN_LINES = 150
 MAX_FUNCTION_LINES = 60
 MAX_MODULES = 30
+MAX_DATABASES = 150
 VENDORS = re.compile(
     r"sendgrid|mailgun|postmark|hubspot|salesforce|pipedrive|outlook|gmail|zoom|go_?to_?webinar|slack|apprise",
     re.IGNORECASE,
@@ -218,6 +219,13 @@ def test_every_package_of_tests_has_one_file_that_make_quick_runs() -> None:
         marked[folder] = marked.get(folder, 0) + ("pytestmark = pytest.mark.quick" in path.read_text("utf-8"))
     of_processes = "tests/chaos/"  # these kill servers and wait for them: none of them is quick
     assert marked == {folder: int(folder not in (*PURE_FOLDERS, of_processes)) for folder in marked}
+
+
+def test_no_file_of_tests_starts_more_than_150_databases(request: pytest.FixtureRequest) -> None:
+    databases = {"db", "empty_db", "sqlite_db", "postgres_db", "database_url", "lone_url", "sqlite_url", "postgres_url"}
+    tests = [one for one in request.session.items if isinstance(one, pytest.Function)]
+    started = Counter(str(one.path.relative_to(ROOT)) for one in tests if not databases.isdisjoint(one.fixturenames))
+    assert {name: count for name, count in started.items() if count > MAX_DATABASES} == {}
 
 
 README = (ROOT / "README.md").read_text("utf-8")

@@ -30,6 +30,7 @@ from nurture.journey.leads.find import find_lead
 from nurture.journey.routing.availability import is_active
 from nurture.journey.run_once import RunResult
 from nurture.reporting import tracks
+from nurture.reporting.broadcasts import report_broadcasts
 from nurture.reporting.wording import format_counts
 from nurture.settings import Settings
 from nurture.settings_model import ENV_PREFIX
@@ -197,9 +198,10 @@ def show(folder: FolderOption = FOLDER, json: JsonOption = False) -> None:
     with open_world(folder) as description, open_app(world.world_settings(folder, description)) as app:
         now = clock_row.read_virtual_now(app.database)
         funnel, steps = tracks.report_funnel(app.ctx), tracks.report_tracks(app.ctx)
+        released = [one for one in report_broadcasts(app.ctx) if one.release is not None]
     mails = world.list_mails(folder)
     if json:
-        print_json({"at": now, "funnel": funnel, "steps": steps, "mails": len(mails)})
+        print_json({"at": now, "funnel": funnel, "steps": steps, "broadcasts": released, "mails": len(mails)})
         return
     out.print(f"[bold]{_format(now)}[/], begun {_format(datetime.fromisoformat(description.started_at))}\n")
     places = (
@@ -213,11 +215,12 @@ def show(folder: FolderOption = FOLDER, json: JsonOption = False) -> None:
         text = format_counts({key: count for key, count in counts.items() if count}) or "-"
         out.print(f"  {name:<11} {escape(text)}")
     out.print()
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (one.track, one.step, one.sent, one.clicked, one.replied, one.waiting, one.handed_off)
         for one in steps
         if one.is_email
     ]
+    rows += [("broadcast", one.name, one.sent, one.clicked, one.replied, one.waiting, "-") for one in released]
     out.print(make_table(_COLUMNS, rows, right=_COLUMNS[2:]))
     out.print(f"\n{pluralize(len(mails), 'email')} as sent, to open in a browser or a mail program:")
     for mail in mails[-_MAILS_SHOWN:]:

@@ -86,6 +86,23 @@ def test_leads_do_what_they_are_scripted(cli: CliSession) -> None:
     assert hello["clicked"] < hello["sent"]
 
 
+def test_leads_react_to_a_broadcast_and_it_is_shown_beside_the_tracks(cli: CliSession) -> None:
+    cli.write(
+        "rules/broadcasts/news/broadcast.yaml",
+        "name: news\ngoal: Tell\naudience: everybody\ntopic: News\nemail: news\n"
+        "when: 2026-03-04 10:00\nnot_after: 2026-03-05 17:00\n",
+    )
+    cli.write(
+        "rules/broadcasts/news/news.md", "---\nsubject: New\npreheader: Today\n---\n[Read](https://x.example/a)\n"
+    )
+    _start(cli)
+    cli.ok("practice", "do", "broadcasts", "send", "news")
+    cli.ok("practice", "run", "5", "days", "--rates", "click=100%")
+    (news,) = cli.ok("practice", "show", "--json").json["broadcasts"]
+    assert 0 < news["clicked"] <= news["sent"]
+    assert "broadcast" in cli.ok("practice", "show").out
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -23,6 +23,11 @@ from nurture.domain.problems import Problem
 
 _MAX_VALUES: Final = 20_000
 _MAX_DEPTH: Final = 40
+_MAX_OPEN: Final = 5 * _MAX_DEPTH
+"""Brackets that may be open, also in texts: the time to parse them grows with their square."""
+
+_BRACKET: Final = re.compile(r"[\[\]{}]")
+_TOO_DEEP: Final = f"it nests more than {_MAX_DEPTH} levels"
 _BARE_WORDS: Final = {
     "": None, "~": None, "null": None, "true": True, "True": True, "false": False, "False": False,
 }  # fmt: skip
@@ -118,9 +123,11 @@ def read_yaml(file: str, text: str, context: ParseContext) -> Node | None:
         context.add_problem(Node(file, line, None), what, remedy)
         return None
     except (YAMLError, ValueError, RecursionError) as error:
-        what = f"this is not YAML: {str(error).splitlines()[0].rstrip('.')}"
+        is_too_deep = isinstance(error, RecursionError) or str(error) == _TOO_DEEP
+        said = _TOO_DEEP if is_too_deep else str(error).splitlines()[0].rstrip(".")
         remedy = "Save the file as plain UTF-8 text without control characters"
-        context.add_problem(Node(file, 1, None), what, remedy)
+        remedy = "Close the brackets, and indent by two spaces" if is_too_deep else remedy
+        context.add_problem(Node(file, 1, None), f"this is not YAML: {said}", remedy)
         return None
     if not isinstance(node.value, dict):
         what = "the file is empty" if node.value is None else "the file is not a list of `key: value` lines"
@@ -130,6 +137,11 @@ def read_yaml(file: str, text: str, context: ParseContext) -> Node | None:
 
 
 def _parse(text: str, context: ParseContext) -> Any:
+    opened = 0
+    for bracket in _BRACKET.findall(text):
+        opened = opened + 1 if bracket in "[{" else max(opened - 1, 0)
+        if opened > _MAX_OPEN:
+            raise ValueError(_TOO_DEEP)
     # The C parser is seven times as fast, but its messages are worse, and deep nesting would crash the process.
     if not context.complete and not _READ_DIFFERENTLY.search(text):
         with suppress(YAMLError):
@@ -158,7 +170,7 @@ class _Converter:
     def node(self, parsed: Any, line: int, depth: int) -> Node:
         self._count += 1
         if self._count > _MAX_VALUES or depth > _MAX_DEPTH:
-            raise ValueError("it nests too deeply or expands into too many values")
+            raise ValueError(_TOO_DEEP if depth > _MAX_DEPTH else f"it expands into more than {_MAX_VALUES:,} values")
         match parsed:
             case MappingNode():
                 parts = self._mapping(parsed, depth)

@@ -30,7 +30,7 @@ from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.tracks.advance import load_for_planner
 from nurture.journey.tracks.forecast import EMAIL, Forecast, ForecastEvent, find_email
 from nurture.journey.tracks.forecast_groups import CountryLead, forecast_all
-from nurture.journey.tracks.take_in import KnownLead
+from nurture.journey.tracks.take_in import KnownLead, find_former_topics, keep_refusals
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import Definitions
 
@@ -143,7 +143,12 @@ def forecast_change(
     old, entries = ctx.definitions.current(tx), {one.lead_id: one for one in entering}
     ids = find_concerned_leads(tx, changed, entering) if ids is None else ids
     before = _load(ctx, tx, old, {**old.programs, **new.programs}, ids, now)
-    after = [(_publish_to(lead, changed, entries.get(lead.view.lead.id), now), country) for lead, country in before]
+    former = find_former_topics(old.programs, {name: new.programs[name] for name in changed if name in new.programs})
+    published = [replace(lead, view=keep_refusals(lead.view, former)) for lead, _ in before]
+    after = [
+        (_publish_to(lead, changed, entries.get(lead.view.lead.id), now), country)
+        for lead, (_, country) in zip(published, before, strict=True)
+    ]
     was = forecast_all(before, old, now, until, ctx.holidays)
     will_be = forecast_all(after, new, now, until, ctx.holidays)
     return [(lead, one, other) for (lead, _), one, other in zip(before, was, will_be, strict=True)]

@@ -24,7 +24,13 @@ from nurture.journey.handoff.waiting import emails as waiting_emails
 from nurture.journey.leads import enrollment_queries
 from nurture.journey.routing import lead_question
 from nurture.journey.tracks import touch_email
-from nurture.journey.tracks.take_in import KnownLead, count_fits, has_changed, survey_known_leads
+from nurture.journey.tracks.take_in import (
+    KnownLead,
+    count_fits,
+    find_former_topics,
+    has_changed,
+    survey_known_leads,
+)
 from nurture.mail.rendering.compile import EmailSource, check_email, compile_and_check
 from nurture.mail.rendering.email_file import Piece, get_layout_name, parse_email
 from nurture.publishing import approval
@@ -87,6 +93,8 @@ class PublicationPlan:
     entering: Sequence[KnownLead] = ()
     effects: Effects | None = None
     """What changes for leads, if that was asked."""
+    former_topics: Mapping[str, str] = field(default_factory=dict)
+    """The topic until now of each track that gets another one: whoever refused it gets no mail of the track."""
 
 
 def check_definitions(sources: Sources, unreadable: Sequence[Problem] = ()) -> list[Problem]:
@@ -247,9 +255,10 @@ def publish_loaded(
     by: str = "",
 ) -> list[PublishedChange]:
     """Publish what changed of *loaded*; see `publish`."""
-    _keep_refusals(ctx, loaded, now)
     with ctx.database.write() as tx:
         plan = plan_changes(ctx, tx, loaded, now, only=only, take_in=take_in, dry_run=False)
+        if plan.former_topics:
+            suppression.keep_refusals(tx, plan.former_topics, now)
         changed = [one for one in plan.changes if not one.is_unchanged]
         _insert_versions(tx, loaded, changed, now, by)
         _activate_policies(tx, loaded, changed, now)
@@ -259,24 +268,6 @@ def publish_loaded(
                 due_at = first_start(loaded.broadcasts[one.name].program(one.version))
                 broadcast_queries.reschedule(tx, one.name, due_at)
     return plan.changes
-
-
-def _keep_refusals(ctx: AppContext, loaded: ProjectDefinitions, now: datetime) -> None:
-    """Keep whoever refused the topic of a track from its mail when it gets another one.
-
-    A transaction of its own, before the new version, because it locks other leads than the publication.
-    """
-    with ctx.database.read() as tx:
-        current = ctx.definitions.find_current(tx)
-    programs = current.programs if current is not None else {}
-    left = {
-        name: programs[name].topic
-        for name, track in loaded.tracks.items()
-        if name in programs and programs[name].topic_key not in ("", track.program(0).topic_key)
-    }
-    if left:
-        with ctx.database.write() as tx:
-            suppression.keep_refusals(tx, left, now)
 
 
 def _check_territories(ctx: AppContext, loaded: ProjectDefinitions, now: datetime) -> None:
@@ -331,13 +322,13 @@ def plan_changes(
     if only:
         _require_published_destinations(programs, new)
     changed = [one for name, one in new.items() if name in asked or has_changed(one, current.programs.get(name))]
-    taken = bool(take_in)
+    former, how = find_former_topics(current.programs, new), {"take_in": bool(take_in), "dry_run": dry_run}
     entering = survey_known_leads(
-        ctx, tx, changed, programs, current.policy, now, take_in=taken, dry_run=dry_run, limit=limit
+        ctx, tx, changed, programs, current.policy, now, former_topics=former, limit=limit, **how
     )
     fits = count_fits(entering)
     changes = [replace(one, fits=dict(fits.get(one.name, {}))) if one.kind == "track" else one for one in changes]
-    return PublicationPlan(changes, programs, entering)
+    return PublicationPlan(changes, programs, entering, former_topics=former)
 
 
 def _require_published_destinations(programs: Mapping[str, Program], new: Mapping[str, Program]) -> None:

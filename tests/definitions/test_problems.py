@@ -121,7 +121,7 @@ def test_a_move_goes_from_a_removed_step_to_an_existing_one(moved: str, problem:
         ("goal: Say hello", "goal: 'Say hello", "6: this is not YAML: found unexpected end of stream. Check the indentation, the colons and the quotes here and on the line above"),
         (TRACK, "", "1: the file is empty. Copy a file of this kind from another folder and change it"),
         (TRACK, "- a\n- b\n", "1: the file is not a list of `key: value` lines. Copy a file of this kind from another folder and change it"),
-        (TRACK, "a: &a [*a]\nb: 1\n", "1: this is not YAML: it nests too deeply or expands into too many values. Save the file as plain UTF-8 text without control characters"),
+        (TRACK, "a: &a [*a]\nb: 1\n", "1: this is not YAML: it nests more than 40 levels. Close the brackets, and indent by two spaces"),
     ],
 )  # fmt: skip
 def test_an_invalid_track_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:

@@ -73,6 +73,23 @@ class ActiveSuppression(NamedTuple):
     last_stated_at: datetime
 
 
+def find_kept_refusals(
+    refusals: Iterable[ActiveSuppression], topics: Mapping[str, str]
+) -> list[tuple[ActiveSuppression, str]]:
+    """Return each refusal of a topic that a track had, with the track; *topics* are the former ones by track.
+
+    With another topic, a track would send what was refused under the old one, so such a refusal is about the track.
+    """
+    by_topic = {track: normalize_ref(topic) for track, topic in topics.items()}
+    return [
+        (one, track)
+        for one in refusals
+        if one.scope is SuppressionScope.TOPIC
+        for track, topic in by_topic.items()
+        if normalize_ref(one.ref) == topic
+    ]
+
+
 LiftKey = tuple[SuppressionScope, str, LiftedBy]
 """What an opt-in must match to lift an opt-out: scope, topic or track, and what can lift it."""
 

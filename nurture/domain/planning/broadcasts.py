@@ -140,7 +140,8 @@ def reached_goal(one: Recipient, now: datetime) -> bool:
 def find_hold(program: Program, view: LeadView, now: datetime) -> tuple[str, datetime] | None:
     """Return what holds an email that asks to talk to sales, and until when; None if nothing does."""
     email = email_step(program).emails[0]
-    held = hold_call_to_action(view, now) if email in program.calls_to_action else None
+    zone = view.lead.zone or program.zone_fallback
+    held = hold_call_to_action(view, zone, now) if email in program.calls_to_action else None
     return (held.cause, held.until) if held is not None else None
 
 

@@ -212,8 +212,3 @@ def offer_lead(offer: OfferToSales, position: Position | None) -> Decision:
 def end_enrollment(view: LeadView, destination: TrackDestination, reason: str) -> Decision:
     """Return the decision to end the enrollment where it stands."""
     return Decision((EndEnrollment(destination, reason),), view.position, None, reason)
-
-
-def format_minute(at: datetime) -> str:
-    """Format a UTC time for a reason, to the minute."""
-    return f"{at.isoformat(' ', 'minutes')[:16]} UTC"

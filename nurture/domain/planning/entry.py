@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from nurture.domain.delivery.stops import STOP_REVIEW_INTERVAL, StopAction
-from nurture.domain.lead import FieldValue
+from nurture.domain.lead import OWNER, FieldValue, FieldValues
 from nurture.domain.planning.comparisons import matches
 from nurture.domain.planning.condition_result import ConditionResult
 from nurture.domain.planning.conditions import (
@@ -17,11 +17,12 @@ from nurture.domain.planning.conditions import (
     earliest,
     evaluate,
 )
-from nurture.domain.planning.decision import DecisionContext, EndEnrollment, format_minute
+from nurture.domain.planning.decision import DecisionContext, EndEnrollment
 from nurture.domain.planning.evidence import Evidence, evidence_of, needed_evidence
 from nurture.domain.planning.exits import exit_on_entry
 from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.program import Previous, Program, ToTrack
+from nurture.domain.planning.send_time import format_time
 from nurture.domain.policy.policy import Policy
 
 _MAX_CACHED_ANSWERS: Final = 10_000
@@ -53,6 +54,9 @@ class Entries:
                     self._field_tests[part.name].append((1 << bit, part))
                 elif (needed := needed_evidence(part)) is not None:
                     self._evidence_tests[needed] |= 1 << bit
+        self._stored_tests = [name for name in self._field_tests if name != OWNER]
+        self._customers = sum(1 << bit for bit, one in enumerate(self.programs) if one.for_customers)
+        self._others = (1 << len(self.programs)) - 1 - self._customers
         self._answers: dict[tuple[str, type, FieldValue], int] = {}
         self._above: dict[tuple[str, int], int] = {}
 
@@ -73,18 +77,28 @@ class Entries:
         for needed, needing in self._evidence_tests.items():
             if known.isdisjoint(needed):
                 mask &= ~needing
-        fields = view.lead.condition_fields
-        for name in self._field_tests:
+        mask = self._test_fields(view.lead.condition_fields, mask, self._field_tests)
+        while mask:
+            lowest = mask & -mask
+            yield self.programs[lowest.bit_length() - 1]
+            mask ^= lowest
+
+    def may_take(self, fields: FieldValues, above: Program | None, *, is_customer: bool) -> bool:
+        """Return False if no audience can take a lead with these *fields*, whatever else is known of it."""
+        mask = self._customers if is_customer else self._others
+        mask &= -1 if above is None else self._find_above(above.track, above.priority)
+        return bool(mask and self._test_fields(fields, mask, self._stored_tests))
+
+    def _test_fields(self, fields: FieldValues, mask: int, names: Iterable[str]) -> int:
+        """Return *mask* without the tracks whose audience a field of *names* rules out."""
+        for name in names:
             value = fields.get(name)
             key = name, value.__class__, value
             allowed = self._answers.get(key)
             mask &= self._test_field(key) if allowed is None else allowed
             if not mask:
-                return
-        while mask:
-            lowest = mask & -mask
-            yield self.programs[lowest.bit_length() - 1]
-            mask ^= lowest
+                break
+        return mask
 
     def _find_above(self, track: str, priority: int) -> int:
         ranks = ((one.takes_over and one.priority > priority and one.track != track) for one in self.programs)
@@ -190,7 +204,7 @@ def respect_re_entry(context: DecisionContext, end: EndEnrollment) -> EndEnrollm
     allowed_at = _re_entry_at(program, context.view)
     if allowed_at is not None and allowed_at <= now:
         return end
-    when = f" before {format_minute(allowed_at)}" if allowed_at is not None else ""
+    when = f" before {format_time(allowed_at, context.zone, now)}" if allowed_at is not None else ""
     return replace(end, destination=Previous(), reason=f"{end.reason}; it may not enter {program.track} again{when}")
 
 

@@ -17,13 +17,13 @@ from nurture.domain.planning.decision import (
     EndEnrollment,
     HoldReason,
     end_enrollment,
-    format_minute,
     hold,
     offer_lead,
 )
 from nurture.domain.planning.entry import respect_re_entry
 from nurture.domain.planning.exits import find_exit
 from nurture.domain.planning.program import Previous, ToQueue, ToTrack
+from nurture.domain.planning.send_time import format_time
 
 
 def _wake_at(context: DecisionContext, until: datetime) -> datetime | None:
@@ -159,4 +159,5 @@ def paused(context: DecisionContext) -> Decision | None:
     until = context.view.lead.paused_until
     if until is None or until <= context.now:
         return None
-    return hold(context.view, HoldReason.PAUSED, _wake_at(context, until), f"paused until {format_minute(until)}")
+    reason = f"paused until {format_time(until, context.zone, context.now)}"
+    return hold(context.view, HoldReason.PAUSED, _wake_at(context, until), reason)

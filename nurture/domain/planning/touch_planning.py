@@ -14,7 +14,6 @@ from nurture.domain.planning.decision import (
     RecallTouch,
     SendTouch,
     SkipTouch,
-    format_minute,
 )
 from nurture.domain.planning.frequency_cap import latest_release
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER, LeadView, Position, Touch, TouchState
@@ -144,11 +143,14 @@ class CallToActionHold(NamedTuple):
     cause: str
 
 
-def hold_call_to_action(view: LeadView, now: datetime) -> CallToActionHold | None:
-    """Hold an email that asks to talk while reps are full, or while sales talks to somebody else of the company."""
+def hold_call_to_action(view: LeadView, zone: str, now: datetime) -> CallToActionHold | None:
+    """Hold an email that asks to talk while reps are full, or while sales talks to somebody else of the company.
+
+    The reason names times in the lead's *zone*.
+    """
     full_until, colleague = view.reps_full_until, view.colleague_with_sales
     if full_until is not None and now < full_until:
-        reason = f"reps are full until {format_minute(full_until)}"
+        reason = f"reps are full until {format_time(full_until, zone, now)}"
         return CallToActionHold(HoldReason.REPS_FULL, full_until, reason, "reps are full")
     if colleague:
         reason, until = f"lead {colleague} of the same company is with sales", now + ACCOUNT_HOLD_CHECK
@@ -157,7 +159,7 @@ def hold_call_to_action(view: LeadView, now: datetime) -> CallToActionHold | Non
 
 
 def _hold_call_to_action(step: str, position: Position, context: DecisionContext) -> Decision | None:
-    held = hold_call_to_action(context.view, context.now)
+    held = hold_call_to_action(context.view, context.zone, context.now)
     if held is None:
         return None
     return context.hold(position, held.kind, held.until, f"{step} is a call to action, and {held.reason}")

@@ -16,6 +16,7 @@ from nurture.domain.consent.suppression import (
     SuppressionScope,
     SuppressionSource,
     current_suppressions,
+    find_kept_refusals,
     is_new_opt_out,
     is_retracted,
     lift_key,
@@ -72,6 +73,15 @@ def opt_out(tx: Transaction, opt_outs: Sequence[OptOut], now: datetime) -> list[
     if not opt_outs:
         return []
     leads = suppression_queries.lock_leads_by_address(tx, {request.address_id for request in opt_outs})
+    new = _log(tx, opt_outs, now)
+    stopped = {request.address_id for request, stops in zip(opt_outs, new, strict=True) if stops}
+    if stopped:
+        signal_queries.make_due(tx, [leads[id_] for id_ in stopped if id_ in leads], now)
+    return new
+
+
+def _log(tx: Transaction, opt_outs: Sequence[OptOut], now: datetime) -> list[bool]:
+    """Append those opt-outs that have an effect; return for each whether it stops more mail than before."""
     logs = defaultdict(list, suppression_queries.load_logs(tx, {request.address_id for request in opt_outs}))
     entries: list[SuppressionEntry] = []
     new = []
@@ -86,9 +96,6 @@ def opt_out(tx: Transaction, opt_outs: Sequence[OptOut], now: datetime) -> list[
         after = {_stop_key(one.scope, one.ref, one.source) for one in current_suppressions(log)} - before
         new.append(entry is not None and key in after)
     suppression_queries.append_entries(tx, entries)
-    stopped = {request.address_id for request, stops in zip(opt_outs, new, strict=True) if stops}
-    if stopped:
-        signal_queries.make_due(tx, [leads[id_] for id_ in stopped if id_ in leads], now)
     return new
 
 
@@ -139,7 +146,7 @@ def suppress(
 def keep_refusals(tx: Transaction, topics: Mapping[str, str], now: datetime) -> int:
     """Refuse each track of *topics* for whoever refused the topic that it had until now; return for how many.
 
-    With another topic, a track sends what was refused under the old one. Refusals by records count as imported.
+    Refusals by records count as imported. No lead is locked or made due: the publication that calls this does that.
     """
     refused = consent_queries.load_refusals(tx, suppression_queries.find_addresses_with_topics(tx))
     opt_outs = [
@@ -151,11 +158,9 @@ def keep_refusals(tx: Transaction, topics: Mapping[str, str], now: datetime) -> 
             evidence=f"refused {one.ref}, which was the topic of {track}",
         )
         for address_id, refusals in sorted(refused.items())
-        for one in refusals
-        for track, topic in topics.items()
-        if one.scope is SuppressionScope.TOPIC and normalize_ref(one.ref) == normalize_ref(topic)
+        for one, track in find_kept_refusals(refusals, topics)
     ]
-    return sum(opt_out(tx, opt_outs, now))
+    return sum(_log(tx, opt_outs, now)) if opt_outs else 0
 
 
 def get_or_create_addresses(tx: Transaction, normals: Sequence[str]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, or_, select
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
@@ -18,7 +18,7 @@ from nurture.db.tables.tracks import IS_ACTIVE, enrollment
 from nurture.db.transaction import Transaction
 from nurture.db.types import UtcDateTime
 from nurture.domain.frozen import frozen
-from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Timeline
+from nurture.domain.lead import Custodian, Engagement, FieldValue, Lead, Queue, Timeline
 from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.domain.planning.lead_view import Enrollment, LeadView, PastStay, Position, Touch, TouchState
 from nurture.domain.planning.program import Program
@@ -184,9 +184,16 @@ def load_rows(tx: Transaction, lead_ids: Iterable[int], *, lock: bool = True) ->
     return _load_rows(tx, unique_ids, custody.c.lead_id, existing)
 
 
-def load_open_rows_after(tx: Transaction, lead_id: int, limit: int) -> list[SnapshotRow]:
-    """Return the next *limit* leads after *lead_id* that are not closed, by id, unlocked."""
+def load_open_rows_after(tx: Transaction, lead_id: int, limit: int, *, may_enter: bool = False) -> list[SnapshotRow]:
+    """Return the next *limit* leads after *lead_id* that are not closed, by id, unlocked.
+
+    *may_enter*: only those that an audience could take, on a track or none: the others wait, or are with sales.
+    """
     statement = _select_rows().where(custody.c.lead_id > lead_id, custody.c.kind != Custodian.CLOSED.value)
+    if may_enter:
+        fitted_none = and_(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.TRACK_MISSING.value)
+        rests = custody.c.kind == Custodian.RESTING.value
+        statement = statement.where(or_(enrollment.c.id.is_not(None), rests, fitted_none))
     rows = tx.execute(statement.order_by(custody.c.lead_id).limit(limit)).all()
     return [SnapshotRow._make(row) for row in rows]
 

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from nurture.db.transaction import Transaction
-from nurture.domain.lead import Custodian, Queue
+from nurture.domain.consent.suppression import SuppressionScope, find_kept_refusals
 from nurture.domain.planning.conditions import AnyOf, earliest
 from nurture.domain.planning.entry import Entries, find_entry
+from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
 from nurture.journey.leads import custody, enrollment_queries, snapshot
-from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.snapshot import LeadSnapshot, SnapshotRow
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import Definitions
 
@@ -42,6 +43,19 @@ def has_changed(new: Program, old: Program | None) -> bool:
     return next(asked) != next(asked)
 
 
+def find_former_topics(old: Mapping[str, Program], new: Mapping[str, Program]) -> dict[str, str]:
+    """Return the topics in *old* of the tracks that have another one in *new*."""
+    kept = ((name, old[name], program) for name, program in new.items() if name in old)
+    return {name: was.topic for name, was, program in kept if was.topic_key not in ("", program.topic_key)}
+
+
+def keep_refusals(view: LeadView, topics: Mapping[str, str]) -> LeadView:
+    """Return the view of a lead as publishing leaves it, that refused the former *topics* of some tracks."""
+    kept = find_kept_refusals(view.refusals, topics) if topics and (view.suppressions or view.statements) else ()
+    refused = tuple(one._replace(scope=SuppressionScope.TRACK, ref=track) for one, track in kept)
+    return replace(view, suppressions=(*view.suppressions, *refused)) if refused else view
+
+
 def survey_known_leads(
     ctx: AppContext,
     tx: Transaction,
@@ -50,21 +64,23 @@ def survey_known_leads(
     policy: Policy,
     now: datetime,
     *,
+    former_topics: Mapping[str, str],
     take_in: bool,
     dry_run: bool = False,
     limit: int | None = None,
 ) -> list[KnownLead]:
     """Ask the *changed* audiences of every known lead, and return those that fit; *programs* are all tracks.
 
-    With *take_in* they become due, set by set. Without it, those on another track enter only after the audience was
-    once false for them. A *dry_run* writes nothing, and stops after the batch with which *limit* leads were asked.
-    Leads that time alone will make fit become due then.
+    Who refused one of the *former_topics*, by track, does not fit that track. With *take_in* they become due, set by
+    set. Without it, those on another track enter only after the audience was once false for them. A *dry_run* writes
+    nothing, and stops after the batch with which *limit* leads were asked. Leads that time alone will make fit become
+    due then.
     """
     found: list[KnownLead] = []
     taken = asked = 0
     if changed and not dry_run:
         enrollment_queries.clear_exclusions(tx, [one.track for one in changed])
-    for batch in _ask_known_leads(ctx, tx, changed, programs, policy, now, renewed=True):
+    for looked_at, batch in _ask_known_leads(ctx, tx, changed, programs, policy, now, former_topics):
         planned = []
         for lead in batch:
             if not lead.fits:
@@ -79,7 +95,7 @@ def survey_known_leads(
             custody.bring_due_forward(tx, [(one.lead_id, one.due_at) for one in planned if one.due_at is not None])
             excluded = [(one.lead_id, track, now) for one in planned for track in one.excluded_from]
             enrollment_queries.exclude(tx, excluded)
-        asked += len(batch)
+        asked += looked_at
         if dry_run and limit is not None and asked >= limit:
             break
     return found
@@ -88,7 +104,7 @@ def survey_known_leads(
 def wake_fitting_leads(ctx: AppContext, tx: Transaction, track: str, definitions: Definitions, now: datetime) -> None:
     """Make the known leads that *track* takes now due, set by set; others when time alone may make them fit."""
     programs, taken = definitions.programs, 0
-    for batch in _ask_known_leads(ctx, tx, [programs[track]], programs, definitions.policy, now, renewed=False):
+    for _, batch in _ask_known_leads(ctx, tx, [programs[track]], programs, definitions.policy, now):
         due: list[tuple[int, datetime]] = []
         for lead in batch:
             due_at = earliest((lead.due_at, _next_slot(ctx, taken, now) if lead.fits else None))
@@ -118,23 +134,21 @@ def _ask_known_leads(
     programs: Mapping[str, Program],
     policy: Policy,
     now: datetime,
-    *,
-    renewed: bool,
-) -> Iterator[list[KnownLead]]:
-    """Yield the leads that an audience could take, batch by batch; they are due when time may change its answer.
+    former_topics: Mapping[str, str] | None = None,
+) -> Iterator[tuple[int, list[KnownLead]]]:
+    """Yield how many leads were looked at, and those that an audience could take, batch by batch.
 
-    *renewed*: whether they were kept out of its track or not.
+    They are due when time may change its answer. If the audiences are published anew, with *former_topics*, it does not
+    count that leads were kept out of them.
     """
     audiences, last = [Entries([one]) for one in asked], 0
     definitions = Definitions(programs, policy)
     while audiences:
-        rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size)
-        snapshots = snapshot.load_snapshots(ctx, tx, definitions, rows, now)
-        yield [
-            _ask(lead, audiences, programs, policy, now, renewed=renewed)
-            for lead in snapshots
-            if _may_enter_some_track(lead)
-        ]
+        rows = snapshot.load_open_rows_after(tx, last, ctx.batch_size, may_enter=True)
+        # Most leads are ruled out by a field, and their touches, signals and statements are not read.
+        possible = [row for row in rows if _may_enter(row, audiences, programs)]
+        snapshots = snapshot.load_snapshots(ctx, tx, definitions, possible, now)
+        yield len(rows), [_ask(lead, audiences, programs, policy, now, former_topics) for lead in snapshots]
         if len(rows) < ctx.batch_size:
             return
         last = rows[-1].lead_id
@@ -146,12 +160,11 @@ def _ask(
     programs: Mapping[str, Program],
     policy: Policy,
     now: datetime,
-    *,
-    renewed: bool,
+    former_topics: Mapping[str, str] | None,
 ) -> KnownLead:
     view, enrollment = lead.view, lead.view.enrollment
-    if renewed and view.excluded_from:
-        view = replace(view, excluded_from=frozenset())
+    if former_topics is not None:
+        view = keep_refusals(replace(view, excluded_from=frozenset()) if view.excluded_from else view, former_topics)
     current = programs.get(enrollment.track) if enrollment is not None else None
     answers = [find_entry(view, entries, policy, now, above=current) for entries in audiences]
     return KnownLead(
@@ -162,8 +175,6 @@ def _ask(
     )
 
 
-def _may_enter_some_track(lead: LeadSnapshot) -> bool:
-    """Return whether an audience could take the lead: it is on a track, or it rests."""
-    view = lead.view
-    fitted_none = view.custodian is Custodian.RESTING or view.queue == Queue.TRACK_MISSING
-    return view.enrollment is not None or fitted_none
+def _may_enter(row: SnapshotRow, audiences: Collection[Entries], programs: Mapping[str, Program]) -> bool:
+    above, is_customer = programs.get(row.track) if row.enrollment_id else None, row.customer_since is not None
+    return any(one.may_take(row.fields, above, is_customer=is_customer) for one in audiences)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from nurture.db.engine import Database
 from nurture.domain.consent.statements import withdrawal
@@ -22,7 +23,7 @@ from nurture.journey.consent.suppression import ALL_MAIL, OptOut, SuppressionTar
 from nurture.journey.engagement import signals
 from nurture.journey.leads import suppression_queries
 from nurture.journey.tracks import manual
-from nurture.publishing.publish import publish
+from nurture.publishing.publish import preview_effects, publish
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import (
@@ -75,6 +76,33 @@ def test_who_refused_a_topic_gets_no_mail_of_its_track_under_another_topic(ctx: 
         ("track", "welcome", "admin"),
     ]
     assert ("track", "welcome", "import") in current(ctx, "said@people.example")
+
+
+def test_the_preview_of_another_topic_shows_no_email_to_who_refused_the_one_before(ctx: AppContext) -> None:
+    no, yes = (add_lead(ctx, title="Head", email=f"{name}@people.example") for name in ("no", "yes"))
+    run_at(ctx, START)
+    suppress(ctx, ["no@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, "hellos and more"))
+    rules = sample_rules()
+    track = rules["tracks/welcome/track.yaml"].replace("priority: 10", "priority: 99")
+    rules["tracks/welcome/track.yaml"] = track + "topic: Greetings\n"
+    effects = preview_effects(ctx, rules, START).effects
+    assert effects is not None
+    assert {lead for row in effects.rows if row.what == "email" for lead in row.examples} <= {yes}, no
+
+
+def test_a_publication_that_fails_keeps_no_refusal(sqlite_db: Database, tmp_path: Path) -> None:
+    rules = sample_rules()
+    track = rules["tracks/welcome/track.yaml"]
+    ctx = make_context(sqlite_db, tmp_path, rules=rules | {"tracks/welcome/track.yaml": track + "topic: Hellos\n"})
+    suppress(ctx, ["no@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, "Hellos"))
+    rules["tracks/welcome/track.yaml"] = track + "topic: Greetings\n"
+    write(ctx, "CREATE TRIGGER stops BEFORE INSERT ON publication BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(DBAPIError, match="full"):
+        publish(ctx, rules, START)
+    assert current(ctx, "no@people.example") == [("topic", "Hellos", "admin")]
+    write(ctx, "DROP TRIGGER stops")
+    publish(ctx, rules, START)
+    assert ("track", "welcome", "admin") in current(ctx, "no@people.example")
 
 
 def test_an_address_is_suppressed_once_with_or_without_a_lead(ctx: AppContext) -> None:

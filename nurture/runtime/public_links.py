@@ -1,6 +1,7 @@
 """Public links: an opaque token of 128 bits, for one purpose and one lead."""
 
-from base64 import b32decode, b32encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b32decode, b32encode, urlsafe_b64decode
+from binascii import b2a_base64
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -54,6 +55,8 @@ one stored digest verifies all, and no token tells an earlier one: whoever sees 
 site's log, cannot unsubscribe the lead.
 """
 
+_PLACES: Final = {purpose: place for place, purpose in enumerate(MESSAGE_PURPOSES)}
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _TOKEN_BYTES: Final = 16
 _DIGEST_BYTES: Final = 12
 """Bytes of the digest that a message holds: a guessed token fits one of ten million messages once in 2^72 requests."""
@@ -123,7 +126,7 @@ class _MessageLinks(Mapping[str, Link]):
         self._digest = _encode(self._secrets[-1][:_DIGEST_BYTES])
 
     def __getitem__(self, purpose: str) -> Link:
-        secret = self._secrets[MESSAGE_PURPOSES.index(purpose)]
+        secret = self._secrets[_PLACES[purpose]]
         return Link(_encode(secret, purpose), LinkSpec(purpose, *self._ids), self._digest)
 
     def __iter__(self) -> Iterator[str]:
@@ -160,7 +163,7 @@ def _next_secret(secret: bytes) -> bytes:
 def _encode(secret: bytes, purpose: str = "") -> str:
     if purpose == REPLY:  # in lower case, because mail servers may lower-case the local part of an address
         return b32encode(secret).decode().rstrip("=").lower()
-    return urlsafe_b64encode(secret).decode().rstrip("=")
+    return b2a_base64(secret, newline=False).rstrip(b"=").translate(_URL_SAFE).decode()
 
 
 def store_links(tx: Transaction, links: Sequence[Link], now: datetime) -> None:

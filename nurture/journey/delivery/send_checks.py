@@ -12,7 +12,6 @@ from nurture.domain.consent.statements import ConsentStatement
 from nurture.domain.consent.suppression import ActiveSuppression
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
-from nurture.domain.delivery.stops import STOP_REVIEW_INTERVAL, find_stop
 from nurture.domain.lead import Lead
 from nurture.domain.planning.frequency_cap import CountedEmail
 from nurture.domain.planning.program import Email, Program
@@ -22,6 +21,7 @@ from nurture.errors import NurtureError
 from nurture.journey.delivery import queries as sent_mail
 from nurture.journey.delivery.hourly_ceilings import defer_beyond_ceilings
 from nurture.journey.delivery.results import TOO_LATE, cancel, defer_until, hold_or_cancel, hold_until
+from nurture.journey.delivery.stopped_mail import StoppedMail
 from nurture.journey.leads import consent_queries, stop_queries, suppression_queries
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.outbox import circuit_breakers, messages
@@ -63,17 +63,18 @@ def check_before_send(
     programs = _load_programs(ctx.definitions, tx, touches)
     counted, in_air = _load_counted_emails(tx, touches, programs, now)
     reviews = _review(ctx, tx, due_messages, now)
-    stopped = _Stopped(ctx.definitions, tx)
+    stopped, ranks = StoppedMail(ctx.definitions, tx), _Ranks(ctx, programs)
+    open_windows = _OpenWindows()
     decision = SendDecision()
     touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
-    for one in sorted(due_messages, key=lambda one: _rank(ctx, one, programs)):
+    for one in sorted(due_messages, key=ranks.of):
         outcome = _withdraw(ctx, one, now) or stopped.result(one, now) or reviews.get(one.id)
         if outcome is None and one.kind in MARKETING:
             outcome = in_air.hold(one, now)
         if outcome is None and one.recipient == TO_LEAD:
             program = programs[one.track, one.track_version]
             permission = _permission(ctx, one, program, histories, now)
-            outcome = _check_touch(ctx, one, program, permission, counted[one.lead_id], now)
+            outcome = _check_touch(ctx, one, program, permission, counted[one.lead_id], now, open_windows)
             if outcome is None and isinstance(program, Program):
                 if permission.basis != one.consent_basis:  # the basis for this topic
                     one = one._replace(consent_basis=permission.basis)  # noqa: PLW2901
@@ -94,11 +95,22 @@ def check_before_send(
     return decision
 
 
-def _rank(ctx: AppContext, message: DueMessage, programs: Programs) -> tuple[int, int]:
-    """Return the place of a message among the due mail of its lead: by its kind, then by its track or broadcast."""
-    kind, program = ctx.message_kinds.get(message.kind), programs.get((message.track, message.track_version))
-    own = program.priority if isinstance(program, Program) else 0
-    return -(kind.priority if kind is not None else 0), -own
+@dataclass
+class _Ranks:
+    """The places of messages among the due mail of their lead: by their kind, then by their track or broadcast."""
+
+    ctx: AppContext
+    programs: Programs
+    _known: dict[tuple[str, str | None, int | None], tuple[int, int]] = field(default_factory=dict)
+
+    def of(self, message: DueMessage) -> tuple[int, int]:
+        key = message.kind, message.track, message.track_version
+        found = self._known.get(key)
+        if found is None:
+            kind, program = self.ctx.message_kinds.get(message.kind), self.programs.get(key[1:])
+            own = program.priority if isinstance(program, Program) else 0
+            found = self._known[key] = -(kind.priority if kind is not None else 0), -own
+        return found
 
 
 def _count(message: DueMessage, program: Program, now: datetime) -> CountedEmail:
@@ -153,37 +165,11 @@ def _withdraw(ctx: AppContext, message: DueMessage, now: datetime) -> DeliveryRe
     return cancel(message, reason) if reason else None
 
 
-class _Stopped:
-    """What stops mail now: decisions of people, and the first and last days of the tracks as published."""
-
-    def __init__(self, definitions: PublishedDefinitions, tx: Transaction) -> None:
-        current = definitions.find_current(tx)
-        self._programs: Mapping[str, Program] = current.programs if current is not None else {}
-        self._stops = stop_queries.load_stops(tx)
-
-    def result(self, message: DueMessage, now: datetime) -> DeliveryResult | None:
-        """Return the result of a message that may not go now, None if nothing stops it."""
-        to_lead = message.recipient == TO_LEAD
-        stop = find_stop(self._stops, message.track, to_lead=to_lead)
-        if stop is not None:
-            held = hold_until(message, f"stopped: {stop}", now + STOP_REVIEW_INTERVAL)
-            return held._replace(held_by=stop_queries.STOP)
-        program = self._programs.get(message.track or "") if to_lead else None
-        if program is None:
-            return None
-        starts_at, ends_at = program.starts_at(message.zone), program.ends_at(message.zone)
-        if ends_at is not None and ends_at <= now:
-            return cancel(message, f"{program.track} ended on {program.ends_on}")
-        if starts_at is not None and starts_at > now:
-            return defer_until(message, f"{program.track} starts on {program.starts_on}", starts_at, now)
-        return None
-
-
 def recheck_stops(
     ctx: AppContext, tx: Transaction, claimed: Sequence[DueMessage], now: datetime
 ) -> dict[int, DeliveryResult]:
     """Return the messages whose mail was stopped since the claim, as planned again, or whose track is over."""
-    stopped = _Stopped(ctx.definitions, tx)
+    stopped = StoppedMail(ctx.definitions, tx)
     held = (stopped.result(one, now) for one in claimed)
     return {one.id: one for one in held if one is not None}
 
@@ -289,6 +275,7 @@ def _check_touch(
     permission: MailPermission,
     counted: Sequence[CountedEmail],
     now: datetime,
+    open_windows: "_OpenWindows",
 ) -> DeliveryResult | None:
     """Return the result if this touch may not go now, else None."""
     if message.address is None:
@@ -298,7 +285,7 @@ def _check_touch(
         return cancel(message, TOO_LATE) if over else hold_until(message, f"error: {program}", now + RETRY_AFTER_ERROR)
     try:
         limits = _find_date_limits(ctx, message, program, now)
-        later = _find_delay(ctx, message, program, counted, now)
+        later = open_windows.find_delay(ctx, message, program, counted, now)
     except Exception as error:  # noqa: BLE001 - recorded on the message, and tried again until its grace period ends
         reason = f"error: {redact(error, message.fields, message.address)}"
         return hold_or_cancel(message, reason, now + RETRY_AFTER_ERROR, now)
@@ -341,6 +328,27 @@ def _hold_within(
 
 def _end_of_grace(message: DueMessage, limits: DateLimits) -> datetime:
     return max(message.expires_at, limits.grace_ends_at or message.expires_at)
+
+
+@dataclass
+class _OpenWindows:
+    """Touches that nothing delays at one time, as far as that follows from their program and the lead's place."""
+
+    _known: set[tuple[str, str | None, int | None, str, str]] = field(default_factory=set)
+
+    def find_delay(
+        self, ctx: AppContext, message: DueMessage, program: Program, counted: Sequence[CountedEmail], now: datetime
+    ) -> tuple[str, datetime] | None:
+        """Return what `_find_delay` returns; most leads of a batch have no pace of their own, and no recent mail."""
+        if counted or message.paused_until is not None or message.touch_interval_days:
+            return _find_delay(ctx, message, program, counted, now)
+        key = message.kind, message.track, message.track_version, message.zone, message.country
+        if key in self._known:
+            return None
+        found = _find_delay(ctx, message, program, counted, now)
+        if found is None:
+            self._known.add(key)
+        return found
 
 
 def _find_delay(

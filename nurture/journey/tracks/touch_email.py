@@ -136,6 +136,8 @@ class Touches:
     now: datetime
     open_tracked_leads: Collection[int] = ()
     templates: dict[tuple[object, ...], TouchTemplate] = field(default_factory=dict)
+    _plain: dict[tuple[str | None, int | None, str], tuple[_TemplateKey, TouchTemplate]] = field(default_factory=dict)
+    """The templates of emails in one language, by track, version and email."""
     _owners: Mapping[int, Address] | None = None
 
     @classmethod
@@ -163,12 +165,17 @@ class Touches:
 
     def load_template(self, tx: Transaction, message: DueMessage) -> tuple[_TemplateKey, TouchTemplate]:
         """Return the template of *message*, in the language of its lead, with its key in `templates`."""
+        plain = message.track, message.track_version, message.email
+        if (known := self._plain.get(plain)) is not None:
+            return known
         track, version = message.track or "", message.track_version or 0
         program = self.ctx.definitions.program(tx, track, version)
         language = choose_language(program, message.email, message.fields, message.country)
         key = track, version, message.email, language
         if key not in self.templates:
             self.templates[key] = load_template(self.ctx, tx, *key)
+        if not program.languages.get(message.email):
+            self._plain[plain] = key, self.templates[key]
         return key, self.templates[key]
 
     def compose(self, tx: Transaction, message: DueMessage) -> ComposedMessage:

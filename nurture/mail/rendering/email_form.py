@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -42,6 +42,13 @@ class BodyForm:
     own: Template | None
     order: Sequence[int]
     plain: Sequence[str] = ()
+    _parts: list[str] = field(init=False)
+    """The texts, each but the last followed by the place of a value."""
+
+    def __post_init__(self) -> None:
+        parts = [""] * (len(self.texts) + len(self.order))
+        parts[::2] = self.texts
+        object.__setattr__(self, "_parts", parts)
 
     def find_values(self, values: dict[str, Any]) -> list[str]:
         """Return the values of one recipient, as the body shows them."""
@@ -50,8 +57,8 @@ class BodyForm:
 
     def fill(self, values: Sequence[str]) -> str:
         """Return the body with *values*, or with tags in their place."""
-        parts = [""] * (len(self.texts) + len(self.order))
-        parts[::2], parts[1::2] = self.texts, [values[index] for index in self.order]
+        parts = self._parts.copy()
+        parts[1::2] = [values[index] for index in self.order]
         return "".join(parts)  # adding to a value would escape the text
 
 

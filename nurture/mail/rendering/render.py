@@ -136,6 +136,7 @@ def compose(
             f"{compiled.name} has {size / 1e6:.1f} MB for {envelope.ref}; the limit is "
             f"{MAX_CHARACTERS / 1e6:.0f} MB. Shorten the lead's values or a loop."
         )
+    stripped = text.strip()
     return ComposedEmail(
         ref=envelope.ref,
         sender=envelope.sender,
@@ -143,21 +144,25 @@ def compose(
         reply_to=envelope.reply_to,
         subject=" ".join(_CONTROL.sub(" ", subject).split()),
         html=html,
-        text=text.strip(),
+        text=stripped,
         headers=_unsubscribe_headers(values.get("unsubscribe_url"), envelope.unsubscribe_mailto),
         labels=envelope.labels,
         installation_id=envelope.installation_id,
-        own_values=own if may_share and text == text.strip() != "" else None,
+        own_values=own if may_share and text == stripped != "" else None,
     )
 
 
 def _unsubscribe_headers(url: object, mailto: str | None) -> tuple[tuple[str, str], ...]:
     """Return List-Unsubscribe, and the one-click header (RFC 8058) if there is an https: URL."""
-    uris = [str(uri) for uri in (url, mailto) if uri and not _LOCAL_URL.match(str(uri))]
-    for uri in uris:
-        if not _URI.fullmatch(uri):
+    uris, is_one_click = [], False
+    for uri in (url, mailto):
+        found = _URI.fullmatch(str(uri)) if uri else None
+        if found is not None:
+            uris.append(f"<{uri}>")
+            is_one_click = is_one_click or found[1] == "https://"
+        elif uri and not _LOCAL_URL.match(str(uri)):
             raise CompositionFailed(f"the unsubscribe link {uri!r} is not https: or mailto:. Check NURTURE_BASE_URL.")
     if not uris:
         return ()
-    header = ("List-Unsubscribe", ", ".join(f"<{uri}>" for uri in uris))
-    return (header, _ONE_CLICK) if any(uri.startswith("https://") for uri in uris) else (header,)
+    header = ("List-Unsubscribe", ", ".join(uris))
+    return (header, _ONE_CLICK) if is_one_click else (header,)

@@ -167,7 +167,7 @@ def _probe_email(sender: Address, reply_domain: str | None) -> ComposedEmail:
         to=Address("", sender.email),
         reply_to=None,
         subject="nurture doctor",
-        html=f"<p>{text}</p>",
+        written_html=f"<p>{text}</p>",
         text=text,
         headers=(),
         return_path=reply_address(PROBE_TOKEN, reply_domain) if reply_domain else "",

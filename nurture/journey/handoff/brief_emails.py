@@ -96,7 +96,7 @@ class Notices(Briefs):
             to=Address(rep.name, rep.email),
             reply_to=None,
             subject=f"{rep.name}: {', '.join(part for part in (name, company) if part)}",
-            html="",
+            written_html="",
             text=(
                 f"Why now: {escape_markup(why)}\n"
                 f"Answer by {format_deadline(offer.expires_at, rep)}\n" + "\n".join(answers)

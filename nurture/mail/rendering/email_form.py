@@ -44,16 +44,23 @@ class BodyForm:
     plain: Sequence[str] = ()
     _parts: list[str] = field(init=False)
     """The texts, each but the last followed by the place of a value."""
+    _length: int = field(init=False)
 
     def __post_init__(self) -> None:
         parts = [""] * (len(self.texts) + len(self.order))
         parts[::2] = self.texts
         object.__setattr__(self, "_parts", parts)
+        object.__setattr__(self, "_length", sum(map(len, parts)))
 
     def find_values(self, values: dict[str, Any]) -> list[str]:
         """Return the values of one recipient, as the body shows them."""
         rendered = _render_parts(self.own, values) if self.own is not None else []
         return [*rendered, *[values[name] for name in self.plain]]
+
+    def length(self, values: Sequence[str]) -> int:
+        """Return the number of characters of the body with *values*."""
+        lengths = list(map(len, values))
+        return self._length + sum([lengths[index] for index in self.order])
 
     def fill(self, values: Sequence[str]) -> str:
         """Return the body with *values*, or with tags in their place."""

@@ -71,8 +71,8 @@ def build_mime(email: ComposedEmail, now: datetime, *, eight_bit: bool = True) -
     Raises ValueError for invalid Unicode and for header injection, without quoting the value.
     """
     _reject_header_injection(email)
-    boundary = f"=_{sha256(email.ref.encode()).hexdigest()[:32]}"
-    while boundary in email.text or boundary in email.html:
+    boundary, html_body = f"=_{sha256(email.ref.encode()).hexdigest()[:32]}", email.html
+    while boundary in email.text or boundary in html_body:
         boundary = f"=_{sha256(boundary.encode()).hexdigest()[:32]}"
     headers = [
         ("From", _format_mailbox(email.sender, "sender")),
@@ -88,7 +88,7 @@ def build_mime(email: ComposedEmail, now: datetime, *, eight_bit: bool = True) -
     header_block = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode()
     delimiter = f"\r\n--{boundary}".encode()
     plain = _build_part("plain", email.text, eight_bit=eight_bit)
-    html = _build_part("html", email.html, eight_bit=eight_bit)
+    html = _build_part("html", html_body, eight_bit=eight_bit)
     return header_block + b"".join([delimiter, plain, delimiter, html, delimiter, b"--\r\n"])
 
 

@@ -75,7 +75,8 @@ class ComposedEmail:
     """An email for a provider. *headers* excludes subject, addresses, date and message id.
 
     *return_path* is the address to which failed deliveries are reported, "" for the sender's. A provider that reports
-    them by itself ignores it. With *own_values*, it may share a request with others of its `shared_form`.
+    them by itself ignores it. With *own_values* its HTML is not written yet; if it *may_share*, it may share a request
+    with others of its `shared_form`.
     """
 
     ref: str
@@ -83,18 +84,25 @@ class ComposedEmail:
     to: Address
     reply_to: Address | None
     subject: str
-    html: str
+    written_html: str
     text: str
     headers: tuple[tuple[str, str], ...]
     labels: tuple[str, ...] = ()
     installation_id: str = ""
     return_path: str = ""
     own_values: OwnValues | None = None
+    may_share: bool = False
+
+    @property
+    def html(self) -> str:
+        """Return the HTML body. It is written for each call, so that a batch of emails does not hold a thousand."""
+        own = self.own_values
+        return self.written_html if own is None else own.form.html.fill(own.html)
 
     @property
     def shared_form(self) -> Hashable:
         """Return what the emails of one request have in common; None for an email that shares none."""
-        if self.own_values is None:
+        if self.own_values is None or not self.may_share:
             return None
         reply_to = (self.reply_to.name, self.reply_to.email.partition("@")[2]) if self.reply_to else None
         return self.own_values.form, self.sender, reply_to, self.labels, self.installation_id
@@ -120,18 +128,19 @@ def compose(
     if tracked_links is not None:
         known["_link_prefix"], known["_open_pixel_url"] = tracked_links.prefix, tracked_links.pixel_url
         known["_tracked_links"] = tracked_links
-    own: OwnValues | None = None
+    own, html = None, ""
     try:
         if form is None:
             subject, html, text = (one.render(known) for one in (compiled.subject, compiled.html, compiled.text))
         else:
             subject = form.subject.fill(form.subject.find_values(known))
             own = OwnValues(form, form.html.find_values(known), form.text.find_values(known))
-            html, text = form.html.fill(own.html), form.text.fill(own.text)
+            text = form.text.fill(own.text)
     except RENDERING_ERRORS as error:
         reason = str(error).rstrip(".")
         raise CompositionFailed(f"{compiled.name} cannot be composed for {envelope.ref}: {reason}.") from error
-    if (size := len(html) + len(text)) > MAX_CHARACTERS:
+    size = len(text) + (len(html) if own is None else own.form.html.length(own.html))
+    if size > MAX_CHARACTERS:
         raise EmailTooLarge(
             f"{compiled.name} has {size / 1e6:.1f} MB for {envelope.ref}; the limit is "
             f"{MAX_CHARACTERS / 1e6:.0f} MB. Shorten the lead's values or a loop."
@@ -143,12 +152,13 @@ def compose(
         to=envelope.to,
         reply_to=envelope.reply_to,
         subject=" ".join(_CONTROL.sub(" ", subject).split()),
-        html=html,
+        written_html=html,
         text=stripped,
         headers=_unsubscribe_headers(values.get("unsubscribe_url"), envelope.unsubscribe_mailto),
         labels=envelope.labels,
         installation_id=envelope.installation_id,
-        own_values=own if may_share and text == stripped != "" else None,
+        own_values=own,
+        may_share=own is not None and may_share and text == stripped != "",
     )
 
 

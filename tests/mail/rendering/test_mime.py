@@ -162,7 +162,7 @@ def test_blanks_in_a_subject_survive(subject: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_without_8bitmime_everything_is_ascii(text: str) -> None:
-    raw = build_mime(replace(EMAIL, text=text, html=text), NOW, eight_bit=False)
+    raw = build_mime(replace(EMAIL, text=text, written_html=text), NOW, eight_bit=False)
     expected = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
     assert raw.isascii()
     assert [body for _, body in bodies(read(raw))] == [expected, expected]

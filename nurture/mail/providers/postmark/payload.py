@@ -41,8 +41,8 @@ def build_message(email: ComposedEmail, stream: str) -> dict[str, Any]:
         message["ReplyTo"] = _mailbox("reply-to", email.reply_to)
     if email.text.strip():
         message["TextBody"] = email.text
-    if email.html.strip():
-        message["HtmlBody"] = email.html
+    if (html := email.html).strip():
+        message["HtmlBody"] = html
     if email.labels:
         message["Tag"] = "/".join(email.labels)[:_MAX_TAG_LENGTH]
     return message

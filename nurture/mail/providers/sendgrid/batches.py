@@ -41,13 +41,14 @@ def group_emails(batch: Sequence[ComposedEmail]) -> list[Sequence[int]]:
 def encode_batch(batch: Sequence[ComposedEmail], account: Account) -> bytes:
     """Encode *batch*, one email or several of one form, as JSON. Raises InvalidPayload, for one email or for all."""
     first = batch[0]
-    if len(batch) == 1 or first.own_values is None:
+    if len(batch) == 1 or first.own_values is None or not first.may_share:
         return encode_payload(first, account)
     nonce, form = token_hex(8), first.own_values.form
     html = [f"-{nonce}h{number}-" for number in range(len(first.own_values.html))]
     text = [f"-{nonce}t{number}-" for number in range(len(first.own_values.text))]
     reply_to, local_parts = _share_reply_to(batch, f"-{nonce}r-")
-    shared = replace(first, html=form.html.fill(html), text=form.text.fill(text), reply_to=reply_to)
+    written = replace(first, written_html=form.html.fill(html), text=form.text.fill(text), own_values=None)
+    shared = replace(written, reply_to=reply_to)
     personalizations = []
     for email, local_part in zip(batch, local_parts, strict=True):
         assert email.own_values is not None

@@ -52,7 +52,7 @@ def test_each_email_of_a_batch_has_its_own_result(double: PostmarkDouble) -> Non
     double.inactive["n1@example.org"] = "HardBounce"
     batch = emails(5)
     batch[2] = replace(batch[2], to=replace(batch[2].to, email="zoë@example.org"))
-    batch[3] = replace(batch[3], text="", html="")
+    batch[3] = replace(batch[3], text="", written_html="")
     receipts = sent(double, batch)
     assert kinds(list(receipts)) == [Accepted, Rejected, Rejected, Rejected, Accepted]
     assert [one.reason for one in receipts if isinstance(one, Rejected)] == [

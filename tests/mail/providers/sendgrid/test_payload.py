@@ -147,10 +147,10 @@ def test_a_part_with_nothing_in_it_is_left_out() -> None:
     [
         ({"subject": " "}, "subject is empty"),
         ({"subject": "Hello\r\nBcc: all@example.org"}, "line break"),
-        ({"text": "", "html": " "}, "empty body"),
+        ({"text": "", "written_html": " "}, "empty body"),
         ({"text": "a lone surrogate: \ud83d"}, "invalid characters"),
         ({"to": Address("half \ud83d", "a@example.org")}, "invalid characters"),
-        ({"html": "x" * 30_000_000}, "30 MB"),
+        ({"written_html": "x" * 30_000_000}, "30 MB"),
         ({"to": Address("", f"{'a' * 64}@{'b' * 250}.example")}, "recipient's address has 323 characters"),
         ({"to": Address("", f"a@{'ü' * 310}.example")}, "recipient's address has"),
         ({"to": Address("", "zoë@example.org")}, "recipient's address has non-ASCII letters"),
@@ -171,7 +171,7 @@ def test_an_invalid_email_is_refused_without_naming_the_lead(changes: dict[str, 
 
 
 def test_two_megabytes_are_encoded() -> None:
-    assert len(encode_payload(replace(EMAIL, html="x" * 2_000_000), DEFAULT_ACCOUNT)) > 2_000_000
+    assert len(encode_payload(replace(EMAIL, written_html="x" * 2_000_000), DEFAULT_ACCOUNT)) > 2_000_000
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=40)

@@ -75,7 +75,7 @@ def test_a_refused_email_does_not_affect_the_others(double: SendGridDouble) -> N
 
 
 def test_large_emails_and_all_scripts_are_accepted(double: SendGridDouble) -> None:
-    big = replace(EMAIL, html="<p>zwölf 🚀 田中</p>" * 100_000)
+    big = replace(EMAIL, written_html="<p>zwölf 🚀 田中</p>" * 100_000)
     odd = replace(
         EMAIL, to=Address("Doe, John; 田中", "aoife@bücher.example"), sender=Address("Zoë", "mara@example.com")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import BigInteger, Connection, FromClause, Table, TextClause, Update, text, update
@@ -26,6 +27,7 @@ T = TypeVar("T")
 AtCommit = Callable[["Transaction", Sequence[Any]], Callable[[], None]]
 """A step at the end of a transaction; it returns a function to call after the commit."""
 
+_ROWS_PER_STATEMENT = 40
 _LAST_SEQUENCE_ID = "SELECT seq FROM sqlite_sequence WHERE name = :name"
 _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column has this name
@@ -127,7 +129,8 @@ class Transaction:
         *unique_columns*, each of them unique by itself: PostgreSQL uses up an id before it finds a conflict, so
         existing rows are excluded before.
 
-        On SQLite, one prepared statement with many rows is three times as fast as unnesting JSON.
+        On SQLite, prepared statements with bound rows are twice as fast as unnesting JSON. Each takes
+        _ROWS_PER_STATEMENT rows: for each statement SQLite builds the lists of the table's checks again.
         """
         if not rows:
             return 0
@@ -135,9 +138,16 @@ class Transaction:
         listed_names = ", ".join(f'"{name}"' for name in names)
         unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else _add_to_row(table) if adds else ""
         if self.is_sqlite:
-            marks = ", ".join("?" * len(columns))
-            statement = f"INSERT INTO {table.name} ({listed_names}) VALUES ({marks}){unless}"  # noqa: S608 - names come from the code
-            return self.connection.exec_driver_sql(statement, to_driver_rows(columns, rows)).rowcount
+            bound = to_driver_rows(columns, rows)
+            whole = len(bound) - len(bound) % _ROWS_PER_STATEMENT
+            starts = range(0, whole, _ROWS_PER_STATEMENT)
+            full = [tuple(chain.from_iterable(bound[start : start + _ROWS_PER_STATEMENT])) for start in starts]
+            inserted = 0
+            for count, values in ((_ROWS_PER_STATEMENT, full), (1, bound[whole:])):
+                marks = ", ".join([f"({', '.join('?' * len(columns))})"] * count)
+                statement = f"INSERT INTO {table.name} ({listed_names}) VALUES {marks}{unless}"  # noqa: S608 - names come from the code
+                inserted += self.connection.exec_driver_sql(statement, values).rowcount if values else 0
+            return inserted
         listed = ", ".join(f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values()))
         chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if unique_columns else _UNNEST_POSTGRES}"  # noqa: S608
         for position, key in enumerate(unique_columns):

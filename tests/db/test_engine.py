@@ -174,6 +174,16 @@ def test_a_read_cannot_write_and_the_connection_can_again_afterwards(db: Databas
     assert emails(db) == ["b@example.com"]
 
 
+def test_many_rows_are_inserted_in_order_and_those_that_exist_are_not_counted(db: Database) -> None:
+    rows = [(f"{number}@example.com", f"{number:03}@example.com") for number in range(95)]
+    with db.write() as tx:
+        assert tx.insert(address, ("email", "normalized"), rows[50:52]) == 2
+        assert tx.insert(address, ("email", "normalized"), rows, unique_columns=["normalized"]) == 93
+    with db.read() as tx:
+        stored = tx.execute(select(address.c.normalized).order_by(address.c.id)).scalars().all()
+    assert stored[2:] == [normal for _, normal in rows if normal not in stored[:2]]
+
+
 def test_of_two_writers_the_second_waits_instead_of_failing(db: Database) -> None:
     def second() -> None:
         add(db, "second@example.com")

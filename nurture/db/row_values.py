@@ -114,7 +114,14 @@ def _dates(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def _documents(values: Sequence[Any]) -> Sequence[Any]:
-    return [None if value is None else _document(value) for value in values]
+    known: dict[int, str] = {}  # leads that are alike share the details of their decision
+    texts: list[str | None] = []
+    for value in values:
+        text = known.get(id(value))
+        if text is None and value is not None:
+            text = known[id(value)] = _document(value)
+        texts.append(text)
+    return texts
 
 
 def _document(value: object) -> str:

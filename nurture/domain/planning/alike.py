@@ -1,11 +1,11 @@
 """Decide once about leads that are alike: those of one file, or that got an email in one batch, are due together."""
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from nurture.domain.consent.suppression import SuppressionScope
 from nurture.domain.lead import FieldValue
@@ -20,6 +20,8 @@ from nurture.domain.planning.planner import decide
 from nurture.domain.planning.program import Email, Program, SetField, Split, conditions_of, dates_used
 from nurture.domain.policy.policy import Policy
 from nurture.domain.scoring.bant import ANSWER_FIELDS, BANT_FIELDS, BantCondition
+
+Description = TypeVar("Description")
 
 _BANT_NAMES: Final = (*ANSWER_FIELDS, *(f"{name}_{part}" for name in BANT_FIELDS for part in ("stated_on", "source")))
 _MAX_CACHED_ANSWERS: Final = 10_000
@@ -105,21 +107,26 @@ class DecisionInputs:
 
 
 @dataclass
-class Decider:
-    """Decides about the leads of one batch: about the first of those that are alike. *inputs* belong to the rules."""
+class Decider(Generic[Description]):
+    """Decides about the leads of one batch: about the first of those that are alike. *inputs* belong to the rules.
+
+    *describe* makes of a decision what is stored of it.
+    """
 
     inputs: DecisionInputs
     entries: Entries
     policy: Policy
     now: datetime
-    _known: dict[Hashable, Decision] = field(default_factory=dict)
+    describe: Callable[[Decision], Description]
+    _known: dict[Hashable, tuple[Decision, Description]] = field(default_factory=dict)
 
-    def decide(self, view: LeadView, program: Program) -> Decision:
-        """Return what `planner.decide` returns. The views of a batch must live as long as it."""
+    def decide(self, view: LeadView, program: Program) -> tuple[Decision, Description]:
+        """Return what `planner.decide` returns, and its description. The views of a batch must live as long as it."""
         key = self.inputs.key(view, program, self.now)
         found = self._known.get(key) if key is not None else None
         if found is None:
-            found = decide(view, program, self.entries, self.policy, self.now)
+            decision = decide(view, program, self.entries, self.policy, self.now)
+            found = decision, self.describe(decision)
             if key is not None:
                 self._known[key] = found
         return found

@@ -74,7 +74,7 @@ def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:
         transitions = LeadTransitions(definitions, now, "advance")
         snapshots = load_for_planner(ctx, tx, definitions, rows, now)
         moved = Counter[str]()
-        decider = Decider(definitions.inputs, definitions.entries, definitions.policy, now)
+        decider = Decider(definitions.inputs, definitions.entries, definitions.policy, now, decision_to_dict)
         events = Counter(advance_lead(lead, transitions, moved, decider) for lead in snapshots)
         transitions.changes.write(tx, now)
     return AdvanceResult(len(rows), events, moved)
@@ -102,7 +102,10 @@ def load_for_planner(
 
 
 def advance_lead(
-    lead: LeadSnapshot, transitions: LeadTransitions, moved: Counter[str], decider: Decider | None = None
+    lead: LeadSnapshot,
+    transitions: LeadTransitions,
+    moved: Counter[str],
+    decider: Decider[dict[str, Any]] | None = None,
 ) -> str:
     """Decide for one lead and collect the changes; return the event. An error of one lead never stops its batch.
 
@@ -116,23 +119,29 @@ def advance_lead(
         definitions = transitions.definitions
         if decider is None:
             decision = decide(lead.view, program, definitions.entries, definitions.policy, transitions.now)
+            detail = decision_to_dict(decision)
         else:
-            decision = decider.decide(lead.view, program)
+            decision, detail = decider.decide(lead.view, program)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal and retried
         return transitions.retry_later(lead, redact(error, lead.view.lead.fields))
     if decision.move:
         moved[decision.move] += 1
     transitions.readmit(lead)
-    return _apply(lead, decision, program, transitions)
+    return _apply(lead, decision, detail, program, transitions)
 
 
-def _apply(lead: LeadSnapshot, decision: Decision, program: Program, transitions: LeadTransitions) -> str:
+def _apply(
+    lead: LeadSnapshot,
+    decision: Decision,
+    detail: Mapping[str, Any],
+    program: Program,
+    transitions: LeadTransitions,
+) -> str:
     version, enrollment, position = program.version, lead.view.enrollment, decision.position
     assert enrollment is not None
     assert position is not None
-    detail = decision_to_dict(decision)
     if decision.ways:
-        detail["ways"] = [[program.track, *way] for way in decision.ways]
+        detail = {**detail, "ways": [[program.track, *way] for way in decision.ways]}
     event = decision.hold.value if decision.hold is not None else "moved"
     for action in decision.actions:
         match action:

@@ -83,8 +83,8 @@ def test_what_no_rule_asks_for_is_decided_once_and_what_a_lead_did_by_itself() -
     seen = world.view()
     same = replace(seen, lead=replace(seen.lead, id=2, fields={"company": "Other", "first_name": "Bob"}))
     other = replace(seen, lead=replace(seen.lead, id=3, fields={"first_name": "Bob"}))
-    decider = Decider(inputs, NO_ENTRIES, rules, START)
+    decider = Decider(inputs, NO_ENTRIES, rules, START, repr)
     assert decider.decide(seen, program) is decider.decide(same, program)
     first = decide(other, program, NO_ENTRIES, rules, START)
-    assert decider.decide(other, program) == first != decider.decide(seen, program)
+    assert decider.decide(other, program) == (first, repr(first)) != decider.decide(seen, program)
     assert inputs.key(replace(seen, suppressions=UNSUBSCRIBED), program, START) is None

@@ -92,7 +92,7 @@ class DecisionInputs:
             (view.custodian, view.queue, view.reps_full_until, view.excluded_from, view.received),
             view.touches,
             view.counted_emails,
-            view.statements if not _is_granted(view, now) else (),
+            _is_granted(view, now) or view.statements,
             tuple(map(stay_key, view.past_stays)),
         )
 

@@ -88,3 +88,4 @@ def test_what_no_rule_asks_for_is_decided_once_and_what_a_lead_did_by_itself() -
     first = decide(other, program, NO_ENTRIES, rules, START)
     assert decider.decide(other, program) == (first, repr(first)) != decider.decide(seen, program)
     assert inputs.key(replace(seen, suppressions=UNSUBSCRIBED), program, START) is None
+    assert inputs.key(replace(seen, statements=()), program, START) != inputs.key(seen, program, START)

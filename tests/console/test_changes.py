@@ -70,7 +70,11 @@ def test_a_reworded_email_is_published_and_taken_back(tab: Page, world: ConsoleW
     expect(tab.get_by_text("welcome is live as it is in the folder")).to_be_visible()
     tab.goto("/tracks/welcome/emails/01-hello")
     expect(tab.get_by_text("Welcome among us").first).to_be_visible()
-    tab.goto("/tracks/welcome/versions")
+    expect(tab.get_by_role("link", name="Edit it in the folder")).to_have_attribute(
+        "href", "/edit/tracks/welcome/01-hello.md"
+    )
+    tab.get_by_role("link", name="welcome", exact=True).click()
+    tab.get_by_role("link", name="Versions").click()
     newest = tab.get_by_role("row").nth(1)
     expect(newest).to_contain_text("marketer (console)")
     expect(newest).to_contain_text(HELLO)

@@ -75,7 +75,8 @@ def _render(view: View, page: EmailPage) -> None:
     to, shown = view.values.get("to", "sample"), view.values.get("show", "desktop")
     with components.block("", "p"):
         components.link(page.track, addresses.of_track(page.track))
-        components.write("span", f" · {page.name}, version {page.version}", "soft")
+        components.write("span", f" · {page.name}, version {page.version} · ", "soft")
+        components.link("Edit it in the folder", addresses.of_file(f"tracks/{page.track}/{page.name}.md"))
     with components.block("switches"):
         with components.block("switch", "nav") as drawn:
             drawn.props["aria-label"] = "As whom"

@@ -52,7 +52,7 @@ def _render(view: View, page: LogPage) -> None:
         components.write("button", "Show").props("type=submit")
     with components.card():
         if not page.entries:
-            components.empty("Nobody did this.")
+            components.empty("Nobody did this." if any(chosen.values()) else "Nobody has done anything yet.")
             return
         components.table(COLUMNS, [log_row(one) for one in page.entries], caption="Actions, the newest first")
         if page.next_before is not None:

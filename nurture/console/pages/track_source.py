@@ -17,7 +17,8 @@ def _load(request: PageRequest) -> TrackSource:
 def _render(view: View, found: TrackSource) -> None:
     with components.block("", "p"):
         components.link(found.track, addresses.of_track(found.track))
-        components.write("span", f" · version {found.version}, {found.path}", "soft")
+        components.write("span", f" · version {found.version}, {found.path} · ", "soft")
+        components.link("Edit it in the folder", addresses.of_file(found.path))
     if step := view.values.get("step", ""):
         where = f"begins in line {found.marked}" if found.marked else "is written by the lines of others"
         components.paragraph(f"The step {step} {where}.")

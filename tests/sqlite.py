@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +40,18 @@ def create_migrated(path: Path) -> Database:
     path.touch(0o600)
     path.write_bytes(_migrated())
     return Database(f"sqlite:///{path}")
+
+
+def create_in_memory() -> Database:
+    """Create a migrated database in memory."""
+    database = Database("sqlite://")
+    with TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/migrated.db")) as source:
+        Path(folder, "migrated.db").write_bytes(_migrated())
+        source.execute("PRAGMA journal_mode = DELETE")  # a database in memory has no WAL
+        connection = database.engine.raw_connection()
+        source.backup(connection.driver_connection)
+        connection.close()
+    return database
 
 
 def replace_database(ready: Path, database: Database) -> None:

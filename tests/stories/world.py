@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Table, select
 
-from nurture.db import clock_row, schema
-from nurture.db.engine import Database
+from nurture.db import clock_row
 from nurture.db.metadata import metadata
 from nurture.definitions.folder import read_folder
 from nurture.domain.signals import SignalKind
@@ -22,6 +21,7 @@ from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
 from nurture.simulation import engine
 from nurture.simulation.engine import DiscardingProvider
+from tests.sqlite import create_in_memory
 
 TEMPLATES: Final = Path(__file__).parents[2] / "templates"
 
@@ -33,8 +33,7 @@ def shipped_rules() -> dict[str, str]:
 
 def context_in_memory(start: datetime, rules: dict[str, str] | None = None, **settings: Any) -> AppContext:
     """Return a context in virtual time from *start* on, with *rules* (the shipped ones) published."""
-    database = Database("sqlite://")
-    schema.upgrade(database)
+    database = create_in_memory()
     clock_row.bind_mode(database, "virtual", start)
     ctx = AppContext(database, DiscardingProvider(), **settings, message_kinds=MESSAGE_KINDS, erasures=ERASURES)
     publish(ctx, rules or shipped_rules(), start)

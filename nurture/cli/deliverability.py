@@ -21,6 +21,7 @@ from nurture.journey.delivery.unknown import PendingResolution
 from nurture.mail.providers.registry import PROVIDERS
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.messages import MARKETING
+from nurture.reporting.domain_wording import describe_rate, describe_usage, describe_warm_up
 from nurture.runtime import quarantine
 from nurture.settings_model import is_local
 
@@ -146,45 +147,19 @@ def _print_domain(one: DomainStatus) -> None:
     out.print(_status_line(one.domain, one.pause))
     if one.pause is not None:
         _print_details(*_breaker_details(one.pause))
-    limits, received = one.limits, one.stats
+    limits, received, warm_up = one.limits, one.stats, describe_warm_up(one)
     _print_details(
         ("tracks", ", ".join(one.tracks)),
-        ("this hour", _format_usage(one.sent.this_hour, limits.per_hour)),
-        ("today", _format_usage(one.sent.today, one.allowed_today) + _format_warm_up(one)),
-        ("bounced", _format_rate(received.bounced, received.sent, limits.max_bounce_rate)),
-        ("complained", _format_rate(received.complained, received.sent, limits.max_complaint_rate)),
+        ("this hour", describe_usage(one.sent.this_hour, limits.per_hour)),
+        ("today", describe_usage(one.sent.today, one.allowed_today) + (f"; warm-up {warm_up}" if warm_up else "")),
+        ("bounced", describe_rate(received.bounced, received.sent, limits.max_bounce_rate)),
+        ("complained", describe_rate(received.complained, received.sent, limits.max_complaint_rate)),
     )
 
 
 def _status_line(name: str, breaker: Breaker | None, active_label: str = "sends") -> Text:
     state = ("paused", "bold yellow") if breaker is not None else (active_label, "green")
     return Text.assemble((name, "bold"), "  ", state)
-
-
-def _format_usage(used: int, limit: int | None) -> str:
-    return f"{used:,} sent, no limit" if limit is None else f"{used:,} of {limit:,}"
-
-
-def _format_warm_up(one: DomainStatus) -> str:
-    day, warm_up = one.warm_up_day, one.limits.warm_up
-    if day is None or warm_up is None:
-        return ""
-    if day < 1:
-        return f"; warm-up starts on {warm_up.start_date.isoformat()}"
-    if one.allowed_today == one.limits.per_day:
-        return "; warm-up finished"
-    return f"; warm-up day {day}, {one.allowed_tomorrow:,} tomorrow" if one.allowed_tomorrow is not None else ""
-
-
-def _format_rate(count: int, sent: int, limit: float) -> str:
-    if not sent:
-        return f"none sent yet; pauses above {_format_percent(limit)}"
-    return f"{count:,} of the last {sent:,}: {_format_percent(count / sent)}; pauses above {_format_percent(limit)}"
-
-
-def _format_percent(share: float) -> str:
-    shown = f"{share * 100:.2f}"
-    return f"{shown.rstrip('0').rstrip('.')} %"
 
 
 def _breaker_details(breaker: Breaker) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from nurture.publishing import track_versions
 from nurture.publishing.folder_state import compare_folder
 from nurture.runtime.context import AppContext
 from tests.console.test_actions import log, perform, session_of
-from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.journey.builders import START, add_lead, make_context_with_folder, run_at
 from tests.journey.observe import custody, one, rows
 
 WELCOME, POLICY = "tracks/welcome/track.yaml", "sales/policy.yaml"
@@ -23,10 +23,7 @@ WELCOME, POLICY = "tracks/welcome/track.yaml", "sales/policy.yaml"
 
 @pytest.fixture
 def ctx(db: Database, tmp_path: Path) -> AppContext:
-    made = make_context(db, tmp_path)
-    made.templates = tmp_path / "templates"
-    write_texts(made.templates, sample_rules())
-    return made
+    return make_context_with_folder(db, tmp_path)
 
 
 def write(ctx: AppContext, path: str, old: str, new: str) -> None:

@@ -14,6 +14,7 @@ from nurture.db.engine import Database
 from nurture.db.lead_counts import CountedLead
 from nurture.db.tables import leads as lead_tables
 from nurture.db.tables.base import table
+from nurture.definitions.folder import write_texts
 from nurture.domain.address import normalize_address
 from nurture.domain.consent.statements import grant
 from nurture.domain.lead import Closing
@@ -154,6 +155,14 @@ def make_context(
     ctx = AppContext(db, MaildirProvider(tmp_path / "maildir"), message_kinds=MESSAGE_KINDS, erasures=ERASURES)
     publish.publish(ctx, rules or sample_rules(), now)
     return ctx
+
+
+def make_context_with_folder(db: Database, tmp_path: Path) -> AppContext:
+    """Return a context whose folder of templates holds what is published."""
+    made = make_context(db, tmp_path)
+    made.templates = tmp_path / "templates"
+    write_texts(made.templates, sample_rules())
+    return made
 
 
 def publish_approved(ctx: AppContext, rules: dict[str, str], now: datetime) -> None:

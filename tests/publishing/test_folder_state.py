@@ -12,7 +12,7 @@ from nurture.errors import InvalidState
 from nurture.publishing.folder_state import FolderState, State, compare_folder, require_seen
 from nurture.publishing.publish import publish
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, make_context, sample_rules
+from tests.journey.builders import START, make_context_with_folder, sample_rules
 from tests.journey.observe import recorded_statements
 
 WELCOME, KEEP = "tracks/welcome/track.yaml", "tracks/keep/track.yaml"
@@ -20,10 +20,7 @@ WELCOME, KEEP = "tracks/welcome/track.yaml", "tracks/keep/track.yaml"
 
 @pytest.fixture
 def ctx(db: Database, tmp_path: Path) -> AppContext:
-    made = make_context(db, tmp_path)
-    made.templates = tmp_path / "templates"
-    write_texts(made.templates, sample_rules())
-    return made
+    return make_context_with_folder(db, tmp_path)
 
 
 def compare(ctx: AppContext) -> FolderState:

@@ -23,6 +23,7 @@ from nurture.journey.delivery.unknown import PendingResolution
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.reporting.console.deliverability import DAYS, MAX_UNKNOWN, Deliverability, load_deliverability
 from nurture.reporting.console.deliverability_queries import MAX_OVERDUE
+from nurture.reporting.domain_wording import describe_rate, describe_usage, describe_warm_up
 from nurture.runtime import quarantine
 
 _MAX_FOUND: Final = 20
@@ -95,32 +96,13 @@ def _domain_row(one: DomainStatus) -> tuple[Cell, ...]:
     return (
         one.domain,
         "paused" if one.pause is not None else "sends",
-        _usage(one.sent.this_hour, limits.per_hour),
-        _usage(one.sent.today, one.allowed_today),
-        _warm_up(one),
-        _rate(received.bounced, received.sent, limits.max_bounce_rate),
-        _rate(received.complained, received.sent, limits.max_complaint_rate),
+        describe_usage(one.sent.this_hour, limits.per_hour),
+        describe_usage(one.sent.today, one.allowed_today),
+        describe_warm_up(one) or "none",
+        describe_rate(received.bounced, received.sent, limits.max_bounce_rate),
+        describe_rate(received.complained, received.sent, limits.max_complaint_rate),
         ", ".join(one.tracks),
     )
-
-
-def _usage(used: int, limit: int | None) -> str:
-    return f"{used:,}, no limit" if limit is None else f"{used:,} of {limit:,}"
-
-
-def _warm_up(one: DomainStatus) -> str:
-    day, warm_up = one.warm_up_day, one.limits.warm_up
-    if day is None or warm_up is None:
-        return "none"
-    if day < 1:
-        return f"from {warm_up.start_date.isoformat()}"
-    if one.allowed_today == one.limits.per_day:
-        return "finished"
-    return f"day {day}" + (f", {one.allowed_tomorrow:,} tomorrow" if one.allowed_tomorrow is not None else "")
-
-
-def _rate(count: int, sent: int, limit: float) -> str:
-    return f"{count / sent:.2%} of {sent:,}, limit {limit:.2%}" if sent else f"none sent, limit {limit:.2%}"
 
 
 def _draw_days(found: Deliverability) -> None:

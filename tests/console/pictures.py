@@ -29,6 +29,9 @@ _PICTURES: Final[tuple[tuple[str, str, int, Literal["light", "dark"]], ...]] = (
     ("lead", "/leads/17", 1280, "light"),
     ("email", f"{_TRACK}/emails/01-we-missed-you", 1280, "light"),
     ("team", "/handoffs/team?days=90", 1280, "light"),
+    ("calendar", "/calendar", 1280, "light"),
+    ("reports", "/reports/funnel", 1280, "light"),
+    ("deliverability", "/deliverability", 1280, "light"),
     ("today-phone", "/", 390, "dark"),
     ("leads-phone", "/leads?track=keep-warm", 390, "light"),
 )

@@ -80,6 +80,7 @@ class RowBuilder:
                 field = FIELDS[one.field]
                 read = dates[one.index] if field.is_date else read_customer if one.field == "customer" else field.read
                 self._cells.append(_BoundCell(one.index, one.field, {}, one.column, field, read))
+        self._places = [(one.place, one.name, one.known, one) for one in self._cells]
         addresses = [one.index for one in plan.columns if one.field == "email"]
         addresses += [one.index for one, _ in self._declared if is_address_column(one.column)]
         addresses += [index for index, name in plan.custom if is_address_column(name)]
@@ -166,8 +167,7 @@ class RowBuilder:
                 self._note("declared", column.column, text)
 
     def _read_cells(self, cells: list[str], row: LeadRow) -> None:
-        for cell in self._cells:
-            place, name, known, *_ = cell
+        for place, name, known, cell in self._places:
             if text := cells[place]:
                 value = known.get(text)
                 if value is None:

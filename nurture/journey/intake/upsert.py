@@ -40,7 +40,7 @@ class UpsertResult(NamedTuple):
 def upsert_leads(tx: Transaction, rows: Sequence[LeadRow], origin: Origin) -> UpsertResult:
     """Insert or update the leads of *rows*, in order, in a constant number of statements."""
     acquire(tx, Lock.INTAKE)
-    if others := [one for row in rows for one in _refusals_of_others(row)]:
+    if others := [one for row in rows if row.other_addresses for one in _refusals_of_others(row)]:
         record_refusals(tx, others, origin)
     match = match_rows(rows, _load_known(tx, rows), origin)
     _drop_queued_ambiguous(tx, match)

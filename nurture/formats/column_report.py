@@ -166,7 +166,7 @@ def find_unclear(plan: RowPlan, profiles: Sequence[ColumnProfile]) -> list[tuple
         if match_field(profile.column, plan.system) is None and (
             is_flag or any(read_status(text, weak=False) for text in profile.values)
         ):
-            unclear.append((index, profile.column, UnclearName()))
+            unclear.append((index, profile.column, UnclearName(by_value=not is_flag)))
     return unclear
 
 

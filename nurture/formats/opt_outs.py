@@ -45,7 +45,7 @@ _KNOWN_SCRIPTS: Final = frozenset(
 )
 _FALSE_IN_OBJECT: Final = re.compile(r"[:=]\s*\"?(?:false|no|unsubscribed)\b", re.IGNORECASE)
 _CLAUSE: Final = re.compile(r"[.;,!?\n|()\[\]\u2013\u2014]|:\s|\s[-/]\s")
-_PART: Final = re.compile(r"[.;!?()]|\s[-\u2013]\s|,? \b(?:and|und|et|y|e|en|i)\b ")
+_PART: Final = re.compile(r"[.;!?()]|, (?=(?:which|die|que|qui|che)\b)|\s[-\u2013]\s|,? \b(?:and|und|et|y|e|en|i)\b ")
 _ASCII_WORD: Final = re.compile(r"[a-z]+")
 _FEW_WORDS: Final = 3
 _BLANKS: Final = "-\u2013\u2014_.?/ "
@@ -66,11 +66,13 @@ class UnclearName(NamedTuple):
     """A name that may be an opt-out's. *positive*: it speaks of a permission, so that only a no is an opt-out.
 
     *is_status*: the column holds a status, *is_email*: about email; known status words in it are read anyway.
+    *by_value*: only some of its texts speak of opting out.
     """
 
     positive: bool = False
     is_status: bool = False
     is_email: bool = False
+    by_value: bool = False
 
 
 class Reading(NamedTuple):
@@ -164,8 +166,7 @@ def names_reason(name: str) -> bool:
 
 def find_unclear_name(name: str) -> UnclearName | None:
     """Return whether the unknown column *name* may be an opt-out or a permission, None if not."""
-    plain = plain_words(_without_notice(name))
-    joined = plain.replace(" ", "")
+    joined = (plain := plain_words(_without_notice(name))).replace(" ", "")
     if not joined or _is_other_channel(plain) or _word_pattern("harmless_word").search(plain):
         return None
     if (
@@ -332,9 +333,7 @@ def read_refusal(text: str, refusal: str = OPTED_OUT) -> Reading:
         return Reading("")
     if _is_cross(text):
         return Reading(refusal)
-    plain = plain_words(text)
-    joined = plain.replace(" ", "")
-    if not joined:
+    if not (joined := (plain := plain_words(text)).replace(" ", "")):
         return Reading(refusal if text.strip(_BLANKS) else "", known=False)
     if joined in _texts("yes"):
         return Reading(refusal)
@@ -365,9 +364,7 @@ def read_permission(text: str) -> Reading:
         return Reading(ALLOWED if yes else DENIED)
     if _is_cross(text):
         return Reading(UNDECIDED, known=False)
-    plain = plain_words(text)
-    joined = plain.replace(" ", "")
-    if not joined:
+    if not (joined := (plain := plain_words(text)).replace(" ", "")):
         return Reading("")
     if joined in _texts("undecided"):
         return Reading(UNDECIDED)
@@ -437,6 +434,8 @@ def read_opt_out_flag(text: str) -> bool:
 
 def may_refuse(text: str, kind: UnclearName) -> bool:
     """Return whether a cell of an unclear column may say that the lead must not be mailed."""
+    if kind.by_value:
+        return read_status(text) is not None or is_note_refusal(text)
     if not kind.positive:
         return read_refusal(text).says in REFUSALS
     if kind.is_status and read_status(text, weak=kind.is_email):

@@ -275,12 +275,32 @@ def _flatten_items(items: list[Any]) -> Iterator[Row]:
     if len(paths) > _MAX_COLUMNS:
         raise CannotConvert(f"its objects have {len(paths):,} different names; at most {_MAX_COLUMNS:,} are read")
     leaves = Counter(path[-1].casefold() for path in paths)
-    yield [path[-1] if leaves[path[-1].casefold()] == 1 else " ".join(path) for path in paths]
+    yield [path[-1] if leaves[path[-1].casefold()] == 1 and not _needs_path(path) else " ".join(path) for path in paths]
     for item in flat:
         if isinstance(item, dict):
             yield [item.get(path, "") for path in paths]
         else:
             yield item if item == () else _BadItem(item)
+
+
+def _needs_path(path: tuple[str, ...]) -> bool:
+    """Return whether a name within an object about permission says little alone: "status" of "consent"."""
+    if len(path) == 1:
+        return False
+    from nurture.formats.columns import match_field  # noqa: PLC0415 - only nested JSON needs the vocabulary
+    from nurture.formats.opt_outs import REFUSALS, SUBSCRIBED, find_unclear_name  # noqa: PLC0415
+
+    permission = {*REFUSALS, SUBSCRIBED, "consent_basis"}
+    leaf, is_unclear = match_field(path[-1], None), find_unclear_name(path[-1]) is not None
+    if is_unclear or (leaf is not None and leaf[0] in permission):
+        return False
+    for name in path[:-1]:
+        found, unclear = match_field(name, None), find_unclear_name(name)
+        if found is not None and found[0] in permission:
+            return True
+        if unclear is not None and not (leaf is not None and unclear.positive and unclear.is_email):
+            return True
+    return False
 
 
 def _flatten(item: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

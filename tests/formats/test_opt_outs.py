@@ -58,6 +58,8 @@ def test_columns_of_known_systems_and_languages_are_recognized(field: str) -> No
 def test_a_name_that_is_a_plain_consent_is_a_column_of_consent() -> None:
     assert find_meaning("I agree to receive marketing emails") == ColumnMeaning("consent_basis")
     assert find_meaning("Ja, ich möchte den Newsletter erhalten") == ColumnMeaning("consent_basis")
+    with_notice = "I agree to receive marketing emails, which I can withdraw at any time."
+    assert find_meaning(with_notice) == ColumnMeaning("consent_basis")
     assert find_meaning("I agree to the privacy policy") is None
 
 
@@ -67,7 +69,7 @@ def test_a_name_that_is_a_plain_consent_is_a_column_of_consent() -> None:
         "May we email you?", "Do you want our newsletter?", "dürfen_wir_sie_per_e-mail_kontaktieren?",
         "Souhaitez-vous recevoir notre newsletter ?", "¿Desea recibir nuestro boletín?", "Mogen wij u mailen?",
         "Vuoi ricevere la nostra newsletter?", "Czy chcesz otrzymywać newsletter?",
-        "Would you like product news by email?",
+        "Would you like product news by email?", "Newsletter gewünscht",
     ],
 )  # fmt: skip
 def test_a_question_about_email_is_a_subscription(name: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -257,6 +258,33 @@ def test_an_unattended_import_marks_the_rows_of_an_unclear_column(tmp_path: Path
     path.write_text("Email,Sperrkennzeichen\na@example.com,x\nb@example.com,\nc@example.com,nein\n", encoding="utf-8")
     found = [row.unclear_opt_out for row in open_leads(path, attended=False) if isinstance(row, LeadRow)]
     assert found == ["Sperrkennzeichen", None, None]
+
+
+def test_of_an_unclear_column_of_remarks_only_the_refusals_count(tmp_path: Path) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_text("Email,Notizen\na@example.com,will Angebot\nb@example.com,bitte keine Mails\n", encoding="utf-8")
+    found = [row.unclear_opt_out for row in open_leads(path, attended=False) if isinstance(row, LeadRow)]
+    assert found == [None, "Notizen"]
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"consent": {"status": "granted"}}, (ConsentBasis.CONSENT, None)),
+        ({"consent": {"status": "denied"}}, (None, None)),
+        ({"opt_out": {"at": "2026-01-02"}}, (None, True)),
+        ({"properties": {"unsubscribed": True}}, (None, True)),
+        ({"mailing_address": {"city": "Lyon"}, "consent": "yes"}, (ConsentBasis.CONSENT, None)),
+    ],
+)
+def test_a_nested_object_keeps_what_it_says_about_permission(
+    tmp_path: Path, said: dict[str, object], says: tuple[ConsentBasis | None, bool | None]
+) -> None:
+    path = tmp_path / "leads.json"
+    path.write_text(json.dumps([{"email": "a@example.com", **said}]), encoding="utf-8")
+    (found,) = open_leads(path, attended=False)
+    assert isinstance(found, LeadRow)
+    assert (found.consent_basis, found.opted_out) == says
 
 
 def test_a_mapping_may_invert_a_column_and_say_what_its_values_mean(tmp_path: Path) -> None:

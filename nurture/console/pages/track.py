@@ -54,6 +54,7 @@ def _render(view: View, data: tuple[TrackMap, int]) -> None:
         with components.block("buttons"):
             components.link("Simulate", addresses.of_simulation(tile.name), "button quiet")
             components.link("Text", addresses.of_track_source(tile.name, tile.version), "button quiet")
+            components.link("Edit", addresses.of_file(f"tracks/{tile.name}/track.yaml"), "button quiet")
             components.link("Versions", addresses.of_versions(tile.name), "button quiet")
             view.action_button("copy_track", tile.name)
             view.action_button("start_track" if tile.stopped else "stop_track", tile.name)

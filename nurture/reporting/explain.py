@@ -303,12 +303,14 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
     where = f"{enrollment.track}, step {enrollment.step}" if enrollment is not None else ""
     if enrollment is not None and enrollment.visit > 1:
         where += f", round {enrollment.visit}"
+    is_due = explanation.due_at is not None and explanation.due_at <= explanation.at
+    waits_for_run = is_due and explanation.custodian == Custodian.TRACK
     lines: list[tuple[str, object]] = [
         ("company", explanation.company),
         ("source", explanation.source),
         ("owner", explanation.owner),
         ("since", explanation.since),
-        ("next", explanation.next_action),
+        ("next", "it is due: the next run decides" if waits_for_run else explanation.next_action),
         ("due", explanation.due_at),
         ("escalation", ", ".join(map(_describe_step, explanation.escalation_steps))),
         ("noted", "; ".join(explanation.notes)),

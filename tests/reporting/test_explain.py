@@ -42,6 +42,16 @@ def _signal(lead: int, kind: str, at: datetime, value: str | None = None) -> New
     return NewSignal(lead, kind, at, at, f"{lead}-{kind}-{at}", "test", track="welcome", step="01-hello", value=value)
 
 
+def test_a_due_lead_shows_no_plan_of_the_run_before(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    seen = explain(ctx, lead, START)
+    assert seen.due_at is not None
+    early = explain(ctx, lead, seen.due_at - timedelta(seconds=1))
+    assert dict(summary(early))["next"] == seen.next_action
+    assert dict(summary(explain(ctx, lead, seen.due_at)))["next"] == "it is due: the next run decides"
+
+
 def test_a_lead_on_a_track_is_explained_with_its_step_its_hold_and_its_history(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head", first_name="Ada", last_name="Low", company="Quay")
     now = START + 3 * HOUR

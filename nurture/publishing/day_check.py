@@ -34,10 +34,6 @@ def _find_past_people(sources: Sources, policy: Policy, today: date) -> Iterator
     if policy.approved_on > today:
         what = f"the policy was approved on {policy.approved_on}, which is not yet here"
         yield _warn(sources, POLICY, "approved", what, "Write the day on which it was approved")
-    review_on = policy.agreement.review_on if policy.agreement is not None else None
-    if review_on is not None and review_on < today:
-        what = f"the agreement with sales was to be reviewed on {review_on}"
-        yield _warn(sources, POLICY, "review_on", what, "Review it, and write the next day")
     left = {rep.id: rep.left_on for rep in policy.reps if rep.left_on is not None and rep.left_on <= today}
     for who, what in _roles(policy):
         if who in left:

@@ -12,6 +12,8 @@ from nurture.mail.rendering.email_file import ParsedEmail, Piece
 from nurture.mail.rendering.foreign_tokens import blank_tags
 
 _MARKDOWN: Final = MarkdownIt("commonmark")
+_ANY_VALUE: Final = "x.x@x.x"
+"""What stands for a tag: any part of a word, a page or a mailbox."""
 _LINK_HINT: Final = "Write `[the words](https://www.example.com/page)`"
 _DRAFT_HINT: Final = "Write what belongs here, or remove it"
 _QUOTES: Final = re.compile(r"[\u201c\u201d\u201e\u201f\u00ab\u00bb].*[\u201c\u201d\u201e\u201f\u00ab\u00bb]")
@@ -44,7 +46,7 @@ _MISTAKES: Final = tuple(
             "Write the address that a reader can open",
         ),
         (r"mailto:[^\s()@?\"]*(?=[\s()?\"])", "is no address of a mailbox", "Write `mailto:` and a whole address"),
-        (r"^ {0,3}#{1,6}[^\s#].*$", f"is no heading: {_NO_SPACE}", "Write a space after `#`"),
+        (r"^ {0,3}(?:#{2,6}|#(?=\w+ ))[^\W\d_].*$", f"is no heading: {_NO_SPACE}", "Write a space after `#`"),
         (
             r"^ {0,3}[-+][^\W\d_].*$(?=\n {0,3}[-+][^\W\d_])",
             f"is no list: {_NO_SPACE}",
@@ -64,7 +66,7 @@ _BARE_URL: Final = re.compile(rf"(?<![\w(/@.]){_URL}|(?<![\w(/@.:])www\.[\w-]+\.
 
 def find_text_problems(email: ParsedEmail) -> Iterator[Problem]:
     """Yield a warning for each part of *email* that a reader would take for a mistake."""
-    body = replace(email.body, text=blank_tags(email.body.text, "x"))
+    body = replace(email.body, text=blank_tags(email.body.text, _ANY_VALUE))
     found: set[tuple[int, int]] = set()
     for pattern, what, remedy in _MISTAKES:
         for match in pattern.finditer(body.text):

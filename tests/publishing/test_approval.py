@@ -226,6 +226,21 @@ def test_an_accepted_lead_of_a_rep_who_leaves_is_offered_again_or_left_to_a_mana
     assert rows(ctx, "SELECT rep, kind FROM message WHERE kind = 'waiting'") == [("ben", "waiting")], "told at once"
 
 
+def test_a_lead_contacted_before_its_rep_leaves_is_left_to_a_manager_on_the_day_after(ctx: AppContext) -> None:
+    lead = add_lead(ctx, demo_requested=True)
+    run_at(ctx, START)
+    responses.accept(ctx, 1, START)
+    leaves = ("id: ana,", f"id: ana, left_on: {START.date() + 3 * DAY},")
+    publish(ctx, changed(leaves, ("owner: ana", "owner: ben")), START + HOUR)
+    approve(ctx, "sam", START + HOUR)
+    run_at(ctx, START + HOUR)
+    follow_up.record_follow_up(ctx, lead, "call", START + 2 * DAY)
+    run_at(ctx, START + 3 * DAY)
+    assert custody(ctx, lead) == ("rep", "ana"), "their last day"
+    run_at(ctx, START + 4 * DAY)
+    assert custody(ctx, lead) == ("queue", "manager-decision")
+
+
 def test_an_approver_matches_by_the_whole_line_or_by_the_name_before_the_comma() -> None:
     assert approval.matches_approver("Mara Lindqvist, head of sales", "mara lindqvist")
     assert approval.matches_approver("Mara Lindqvist, head of sales", "Mara Lindqvist,  head of sales")

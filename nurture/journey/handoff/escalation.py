@@ -52,12 +52,17 @@ def current_escalation(policy: Policy, holidays: Holidays, offer: OfferRow) -> t
 
 
 def next_touch_at(policy: Policy, offer: OfferRow) -> datetime:
-    """Return when the rep is asked about a lead in work: after its next step, or after the silence of its stage."""
-    rep = policy.rep(offer.rep)
+    """Return when the rep is asked about a lead in work: after its next step, or after the silence of its stage.
+
+    Not after the rep's last day: then a manager decides about the lead.
+    """
+    rep, day = policy.rep(offer.rep), timedelta(days=1)
+    zone = rep.hours.zone if rep is not None else policy.business_hours.zone
     if offer.next_step_on is not None:
-        zone = rep.hours.zone if rep is not None else policy.business_hours.zone
-        return start_of_day(offer.next_step_on + timedelta(days=1), zone)
-    return (offer.touched_at or offer.answered_at or offer.offered_at) + policy.silence_limit(offer.stage)
+        at = start_of_day(offer.next_step_on + day, zone)
+    else:
+        at = (offer.touched_at or offer.answered_at or offer.offered_at) + policy.silence_limit(offer.stage)
+    return at if rep is None or rep.left_on is None else min(at, start_of_day(rep.left_on + day, zone))
 
 
 def next_touch_escalation(policy: Policy, holidays: Holidays, offer: OfferRow) -> tuple[EscalationStep, ...]:

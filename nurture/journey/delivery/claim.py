@@ -10,7 +10,7 @@ from itertools import chain
 from secrets import token_urlsafe
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from nurture.clock import Clock
 from nurture.db.tables.delivery import message_mention
@@ -84,7 +84,7 @@ class CompositionBatch:
                 message = self.composers[one.kind].compose(tx, one)
                 returns = self.reply_domain and one.recipient != TO_NOTIFIER
                 composed.messages[one.id] = _add_return_path(one, message, self.reply_domain) if returns else message
-            except (DBAPIError, DatabaseUnavailable):
+            except (OperationalError, InterfaceError, DatabaseUnavailable):
                 raise  # the messages are not at fault: all go when their lease ends
             except Exception as error:  # noqa: BLE001 - recorded on the message
                 composed.problems[one.id] = redact(error, one.fields, one.address)

@@ -27,7 +27,7 @@ T = TypeVar("T")
 AtCommit = Callable[["Transaction", Sequence[Any]], Callable[[], None]]
 """A step at the end of a transaction; it returns a function to call after the commit."""
 
-_ROWS_PER_STATEMENT = 40
+_MAX_ROWS_AT_ONCE = 40
 _LAST_SEQUENCE_ID = "SELECT seq FROM sqlite_sequence WHERE name = :name"
 _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column has this name
@@ -129,8 +129,8 @@ class Transaction:
         *unique_columns*, each of them unique by itself: PostgreSQL uses up an id before it finds a conflict, so
         existing rows are excluded before.
 
-        On SQLite, prepared statements with bound rows are twice as fast as unnesting JSON. Each takes
-        _ROWS_PER_STATEMENT rows: for each statement SQLite builds the lists of the table's checks again.
+        On SQLite, a prepared statement with bound rows is twice as fast as unnesting JSON. It is executed for as many
+        rows at once as divide them: each time SQLite builds the lists of values that the table's checks allow.
         """
         if not rows:
             return 0
@@ -139,15 +139,11 @@ class Transaction:
         unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else _add_to_row(table) if adds else ""
         if self.is_sqlite:
             bound = to_driver_rows(columns, rows)
-            whole = len(bound) - len(bound) % _ROWS_PER_STATEMENT
-            starts = range(0, whole, _ROWS_PER_STATEMENT)
-            full = [tuple(chain.from_iterable(bound[start : start + _ROWS_PER_STATEMENT])) for start in starts]
-            inserted = 0
-            for count, values in ((_ROWS_PER_STATEMENT, full), (1, bound[whole:])):
-                marks = ", ".join([f"({', '.join('?' * len(columns))})"] * count)
-                statement = f"INSERT INTO {table.name} ({listed_names}) VALUES {marks}{unless}"  # noqa: S608 - names come from the code
-                inserted += self.connection.exec_driver_sql(statement, values).rowcount if values else 0
-            return inserted
+            size = next(one for one in range(_MAX_ROWS_AT_ONCE, 0, -1) if len(bound) % one == 0)
+            parts = [tuple(chain.from_iterable(bound[start : start + size])) for start in range(0, len(bound), size)]
+            marks = ", ".join([f"({', '.join('?' * len(columns))})"] * size)
+            statement = f"INSERT INTO {table.name} ({listed_names}) VALUES {marks}{unless}"  # noqa: S608 - names come from the code
+            return self.connection.exec_driver_sql(statement, parts).rowcount
         listed = ", ".join(f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values()))
         chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if unique_columns else _UNNEST_POSTGRES}"  # noqa: S608
         for position, key in enumerate(unique_columns):

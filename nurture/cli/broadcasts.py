@@ -105,6 +105,8 @@ def _print_counts(found: BroadcastCounts) -> None:
     if found.first_at is not None:
         between = f", between {format_cell(found.first_at)} and {format_cell(found.last_at)} UTC"
     out.print(f"{pluralize(found.recipients, 'lead')} would get {found.broadcast}, version {found.version}{between}.")
+    if not (found.recipients or found.finished or found.delayed or found.expiring or found.left_out):
+        out.print(f"  No lead fits its audience. Look at `audience` in {escape(found.broadcast)}/broadcast.yaml.")
     if found.finished:
         out.print(f"{found.finished:>7,} have had it, and do not get it again")
     for label, counts in (

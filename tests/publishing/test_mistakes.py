@@ -132,6 +132,7 @@ POLICY_MISTAKES = [
     ("two reps with one address", "email: ben@house.example", "email: Ana@house.example", 23, "`ben` and `ana` have the same email `Ana@house.example`: mail, CRM owners and answers of both go to one"),
     ("two reps with one name", "name: Ben", "name: ana", 23, "`ben` and `ana` have the same name `ana`: no page tells them apart"),
     ("a capacity that never counts", _ANA, _ANA.replace("capacity: 5", "capacity: 5, max_open_leads: 4"), 22, "`capacity: 5` of `ana` never counts: `max_open_leads: 4` is less"),
+    ("a pool that gets no lead", "reject_reasons:", "pools: {dach: {reps: [ana]}}\nrouting:\n  - {name: account, to: account owner}\n  - {name: rest, when: always, to: {pool: everyone}}\nreject_reasons:", 28, "the pool `dach` gets no lead: no rule of `routing` leads to it"),
     ("a rule that another hides", "  - name: nurture\n", "  - name: student-too\n    when: {field: title, contains: [student]}\n    then: enroll\n  - name: nurture\n", 11, "the rule `student-too` never applies: `student` before it has the same `when`"),
     ("a rule after one for everybody", "reject_reasons:", "routing:\n  - {name: account, to: account owner}\n  - {name: all, when: always, to: {pool: everyone}}\n  - {name: rest, when: always, to: {pool: everyone}}\nreject_reasons:", 30, "the rules after `all`, which takes every lead, never apply"),
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Read `routing:` and `missing_fields:` of templates/sales/policy.yaml: which rep gets a lead."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import combinations
@@ -102,8 +103,21 @@ def read_routing(node: Node, team: Team, context: ParseContext) -> RoutingDefini
     if part is not None and not allowed:
         _check_territories(list_items(part), rules, context)
     missing = _missing_fields(node.part("missing_fields"), team, context)
+    if part is not None:
+        _check_pools_used(node.part("pools"), rules, missing, context)
     window, keeps = _one_rep_per_company(node.part("one_rep_per_company"), context)
     return RoutingDefinition(rules, missing, window, keeps, any(uses_fit(rule.when) for rule in rules), allowed)
+
+
+def _check_pools_used(
+    pools: Node | None, rules: Iterable[RoutingRule], missing: MissingFieldPolicy, context: ParseContext
+) -> None:
+    """Warn of each pool to which no rule leads."""
+    used = {to.pool for to in (*(rule.target for rule in rules), missing.fallback) if isinstance(to, ToPool)}
+    for name, part in pools.parts.items() if pools is not None else ():
+        if name not in used and name != EVERYONE_POOL:
+            what = f"the pool `{name}` gets no lead: no rule of `routing` leads to it"
+            context.warn(part, what, f"Write `to: {{pool: {name}}}` in a rule, or remove it.")
 
 
 def _one_rep_per_company(node: Node | None, context: ParseContext) -> tuple[timedelta | None, bool]:

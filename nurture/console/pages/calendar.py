@@ -1,28 +1,30 @@
 """The calendar: the next 28 days by day and track, what holidays and caps move, and hand-offs against capacity."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 from nurture.console import addresses, components
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.view import View
-from nurture.reporting.console.calendar import Calendar, CalendarDay, Sample, load_calendar
+from nurture.reporting.console.calendar import Calendar, CalendarDay, load_calendar
+from nurture.reporting.console.calendar_forecast import Sample, find_forecasts
 from nurture.reporting.wording import pluralize
 
 _CAUSES_SHOWN: Final = 2
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-def _load(request: PageRequest) -> Calendar:
+def _load(request: PageRequest) -> Calendar | None:
     with request.ctx.database.read() as tx:
-        return load_calendar(request.ctx, tx, request.now)
+        forecasts = find_forecasts(request.ctx, tx, request.now)
+        return load_calendar(request.ctx, tx, forecasts) if forecasts is not None else None
 
 
-def _render(_view: View, calendar: Calendar) -> None:
-    if not calendar.days:
+def _render(_view: View, calendar: Calendar | None) -> None:
+    if calendar is None:
         components.empty("No track is published. Publish one: the page Changes shows the folder.")
         return
-    draw_sample(calendar.sample)
+    draw_sample(calendar.sample, calendar.at)
     with components.block("weeks", "ol"):
         for _ in range(calendar.days[0].day.weekday()):
             components.write("li", "", "no-day").props["aria-hidden"] = "true"
@@ -56,8 +58,8 @@ def _judge(one: CalendarDay) -> str:
     return "more than reps take; the rest waits" if one.hand_offs > one.capacity else ""
 
 
-def draw_sample(sample: Sample) -> None:
-    """Draw what the numbers rest on."""
+def draw_sample(sample: Sample, at: datetime) -> None:
+    """Draw what the numbers rest on, and when the leads were forecast."""
     if sample.is_whole:
         text = f"The planner's forecast for all {pluralize(sample.leads, 'lead')} on tracks or coming to one"
     else:
@@ -65,10 +67,10 @@ def draw_sample(sample: Sample) -> None:
             f"An estimate: the planner's forecast for {sample.forecast:,} of the {sample.leads:,} leads on tracks or "
             f"coming to one, evenly chosen, times {sample.factor:,.1f}"
         )
-    components.paragraph(
-        f"{text}, if nobody clicks, replies or comes in. Days are those of each lead; “planned already” is counted.",
-        "soft",
-    )
+    text += ", if nobody clicks, replies or comes in. Days are those of each lead; “planned already” is counted. As of "
+    with components.block("soft", "p"):
+        components.write("span", text)
+        components.time(at)
 
 
 def _draw_day(one: CalendarDay) -> None:

@@ -10,6 +10,7 @@ from nurture.console.pages.calendar import draw_sample, format_day
 from nurture.console.view import View
 from nurture.errors import NotFound
 from nurture.reporting.console.calendar import DayPage, load_day
+from nurture.reporting.console.calendar_forecast import find_forecasts
 from nurture.reporting.wording import pluralize
 
 _OF_NO_TEAM: Final = "Leads on tracks are not of your team yet, so this page names none of them to you."
@@ -22,7 +23,8 @@ def _load(request: PageRequest) -> DayPage:
     except ValueError:
         raise NotFound(f"{text[:20]!r} is no day.", "Write it as 2027-03-31.") from None
     with request.ctx.database.read() as tx:
-        found = load_day(request.ctx, tx, day, request.now)
+        forecasts = find_forecasts(request.ctx, tx, request.now)
+        found = load_day(request.ctx, tx, day, forecasts) if forecasts is not None else None
     if found is None:
         raise NotFound(f"{day} is not one of the next 28 days.")
     if request.user.reps is not None:  # leads on tracks are nobody's team
@@ -37,7 +39,7 @@ def _render(_view: View, page: DayPage) -> None:
         components.link("Calendar", "/calendar")
         for other in page.neighbors:
             components.link(format_day(other), addresses.of_day(other))
-    draw_sample(page.sample)
+    draw_sample(page.sample, page.at)
     with components.card("Emails"):
         if not page.emails:
             components.empty("No email goes out on this day if nobody acts.")

@@ -18,23 +18,18 @@ from nurture.domain.planning.calendar import Holidays, to_local
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
 from nurture.journey.broadcasts import queries as broadcast_queries
-from nurture.journey.leads import history_queries, snapshot
+from nurture.journey.leads import history_queries
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.routing import queries as routing_queries
 from nurture.journey.routing.availability import is_active
 from nurture.journey.routing.queries import LeaveRow
-from nurture.journey.tracks.advance import load_for_planner
-from nurture.journey.tracks.forecast import EMAIL, Forecast
-from nurture.journey.tracks.forecast_groups import forecast_all
+from nurture.journey.tracks.forecast import EMAIL
 from nurture.reporting.console import calendar_queries
+from nurture.reporting.console.calendar_forecast import DAYS, LeadForecasts, Sample
 from nurture.reporting.leads import LeadRow, describe_rows
 from nurture.runtime import publication_queries
 from nurture.runtime.context import AppContext
 from nurture.runtime.published import BROADCAST, Definitions
-
-DAYS: Final = 28
-MAX_FORECAST: Final = 500
-"""How many leads are forecast for a page; see `Sample`."""
 
 MAX_LISTED: Final = 100
 _MOVED: Final = re.compile(r"moved to [^:;]+: ([^;]+)")
@@ -42,27 +37,6 @@ _MOVED: Final = re.compile(r"moved to [^:;]+: ([^;]+)")
 
 _HOLIDAY: Final = "a public holiday"
 """How the planner names the holiday that moves an email; the calendar says whose it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """How many leads are on a track or come up until the end, and how many of them were forecast.
-
-    With more than MAX_FORECAST, those whose id is a multiple of a number; *factor* is how many each stands for.
-    """
-
-    leads: int
-    forecast: int
-
-    @property
-    def factor(self) -> float:
-        """Return how many leads each forecast lead stands for."""
-        return self.leads / self.forecast if self.forecast else 1.0
-
-    @property
-    def is_whole(self) -> bool:
-        """Return whether every lead was forecast."""
-        return self.forecast == self.leads
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +72,11 @@ class CalendarDay:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The days from *today* (UTC) on, and on how many leads they rest."""
+    """The days from today (UTC) on, on how many leads they rest, and when these were forecast."""
 
     days: tuple[CalendarDay, ...]
     sample: Sample
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +98,18 @@ class DayPage:
     events: Sequence[DayEvent]
     more: int
     sample: Sample
+    at: datetime
+    """When the leads were forecast (UTC)."""
+
     neighbors: tuple[date, ...]
     """The day before and the day after, as far as the calendar has them."""
 
 
-_Forecasts = Sequence[tuple[LeadSnapshot, str, Forecast]]
-"""Leads with their countries and what happens to them."""
-
-
-def load_calendar(ctx: AppContext, tx: Transaction, now: datetime, limit: int = MAX_FORECAST) -> Calendar:
+def load_calendar(ctx: AppContext, tx: Transaction, forecasts: LeadForecasts) -> Calendar:
     """Return the calendar of DAYS days, in a constant number of statements."""
-    definitions = ctx.definitions.find_current(tx)
-    if definitions is None:
-        return Calendar((), Sample(0, 0))
-    until = now + timedelta(days=DAYS)
-    found, sample = _forecast(ctx, tx, definitions, now, until, limit)
+    now, until, definitions = forecasts.now, forecasts.until, forecasts.definitions
     made = {day: CalendarDay(day) for day in (now.date() + timedelta(days=number) for number in range(DAYS))}
-    _count(made, found, definitions, sample)
+    _count(made, forecasts)
     _add_waiting_moves(made, tx)
     _add_capacity(made, tx, definitions.policy, ctx.holidays, now)
     for (day, _), count in calendar_queries.count_planned(tx, until).items():
@@ -148,27 +118,26 @@ def load_calendar(ctx: AppContext, tx: Transaction, now: datetime, limit: int = 
     for one in _load_broadcasts(ctx, tx, now):
         if (entry := made.get(one.at.date())) is not None:
             entry.starting.append(one)
-    for country in sorted({country for _, country, _ in found if country}):
+    for country in sorted({country for _, country, _ in forecasts.leads if country}):
         off = ctx.holidays(country, now)
         for day, entry in made.items():
             if day in off:
                 entry.holidays += (country,)
-    return Calendar(tuple(made.values()), sample)
+    return Calendar(tuple(made.values()), forecasts.sample, now)
 
 
-def load_day(ctx: AppContext, tx: Transaction, day: date, now: datetime, limit: int = MAX_FORECAST) -> DayPage | None:
+def load_day(ctx: AppContext, tx: Transaction, day: date, forecasts: LeadForecasts) -> DayPage | None:
     """Return one day of the calendar, None if it is not one of its days."""
-    definitions, until = ctx.definitions.find_current(tx), now + timedelta(days=DAYS)
-    if definitions is None or not now.date() <= day < until.date():
+    now, until, definitions = forecasts.now, forecasts.until, forecasts.definitions
+    if not now.date() <= day < until.date():
         return None
-    found, sample = _forecast(ctx, tx, definitions, now, until, limit)
     made = {day: CalendarDay(day)}
-    _count(made, found, definitions, sample)
+    _count(made, forecasts)
     _add_waiting_moves(made, tx)
     _add_capacity(made, tx, definitions.policy, ctx.holidays, now)
     emails: Counter[tuple[str, str]] = Counter()
     events: list[tuple[datetime, int, str, str]] = []
-    for lead, _, forecast in found:
+    for lead, _, forecast in forecasts.leads:
         for event in forecast.events:
             if _local_day(lead, event.at, event.track, definitions) == day and _is_shown(event.what, event.name):
                 email = event.name if event.what == EMAIL else ""
@@ -180,27 +149,12 @@ def load_day(ctx: AppContext, tx: Transaction, day: date, now: datetime, limit: 
     listed = [DayEvent(people[lead], at, track, email) for at, lead, track, email in shown if lead in people]
     days = (day - timedelta(days=1), day + timedelta(days=1))
     neighbors = tuple(one for one in days if now.date() <= one < until.date())
-    scaled = {key: round(count * sample.factor) for key, count in emails.items() if count}
-    return DayPage(made[day], scaled, listed, len(events) - len(shown), sample, neighbors)
+    scaled = {key: round(count * forecasts.sample.factor) for key, count in emails.items() if count}
+    return DayPage(made[day], scaled, listed, len(events) - len(shown), forecasts.sample, now, neighbors)
 
 
 def _is_shown(what: str, name: str) -> bool:
     return what == EMAIL or (what == Custodian.QUEUE and name == Queue.HAND_OFF)
-
-
-def _forecast(
-    ctx: AppContext, tx: Transaction, definitions: Definitions, now: datetime, until: datetime, limit: int
-) -> tuple[_Forecasts, Sample]:
-    """Forecast the leads, or a sample."""
-    count = calendar_queries.count_leads(tx, until)
-    step = -(-count // limit) | 1 if count > limit else 1  # odd: files often alternate between two kinds of leads
-    ids = calendar_queries.list_every(tx, until, step)[:limit]
-    rows = snapshot.load_rows(tx, ids, lock=False)
-    leads = load_for_planner(ctx, tx, definitions, rows, now, may_enter=definitions.programs) if rows else []
-    pairs = [(lead, row.country) for lead, row in zip(leads, rows, strict=True)]
-    forecasts = forecast_all(pairs, definitions, now, until, ctx.holidays)
-    found = [(lead, country, one) for (lead, country), one in zip(pairs, forecasts, strict=True)]
-    return found, Sample(count, len(leads))
 
 
 def _local_day(lead: LeadSnapshot, at: datetime, track: str, definitions: Definitions) -> date:
@@ -209,12 +163,13 @@ def _local_day(lead: LeadSnapshot, at: datetime, track: str, definitions: Defini
     return to_local(at, zone).date()
 
 
-def _count(days: Mapping[date, CalendarDay], found: _Forecasts, definitions: Definitions, sample: Sample) -> None:
+def _count(days: Mapping[date, CalendarDay], forecasts: LeadForecasts) -> None:
     """Count emails, moves and hand-offs into *days*, each times the factor of the sample."""
     emails: dict[date, Counter[str]] = defaultdict(Counter)
     moved: dict[date, Counter[str]] = defaultdict(Counter)
     hand_offs: Counter[date] = Counter()
-    for lead, country, forecast in found:
+    definitions, sample = forecasts.definitions, forecasts.sample
+    for lead, country, forecast in forecasts.leads:
         sent = set()
         for event in forecast.events:
             day = _local_day(lead, event.at, event.track, definitions)

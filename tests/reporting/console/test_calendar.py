@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
+from nurture.journey.delivery.stopping import stop
 from nurture.publishing.publish import publish
-from nurture.reporting.console.calendar import DAYS, Calendar, DayPage, load_calendar, load_day
+from nurture.reporting.console.calendar import Calendar, DayPage, load_calendar, load_day
+from nurture.reporting.console.calendar_forecast import DAYS, FRESH, find_forecasts, forecast_leads
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import recorded_statements, rows
@@ -30,12 +32,16 @@ def enter(ctx: AppContext, count: int, **values: str) -> list[int]:
 
 def load(ctx: AppContext, limit: int = 500) -> Calendar:
     with ctx.database.read() as tx:
-        return load_calendar(ctx, tx, START, limit)
+        forecasts = forecast_leads(ctx, tx, START, limit)
+        assert forecasts is not None
+        return load_calendar(ctx, tx, forecasts)
 
 
 def one_day(ctx: AppContext, day: date) -> DayPage | None:
     with ctx.database.read() as tx:
-        return load_day(ctx, tx, day, START)
+        forecasts = forecast_leads(ctx, tx, START)
+        assert forecasts is not None
+        return load_day(ctx, tx, day, forecasts)
 
 
 def emails(calendar: Calendar) -> dict[date, dict[str, int]]:
@@ -112,3 +118,16 @@ def test_many_leads_cost_as_many_statements_as_few(ctx: AppContext) -> None:
     with recorded_statements(ctx.database) as many:
         load(ctx)
     assert len(few) == len(many)
+
+
+def test_pages_share_a_forecast_until_it_is_old_or_mail_is_stopped(ctx: AppContext) -> None:
+    enter(ctx, 1)
+    with ctx.database.read() as tx:
+        first = find_forecasts(ctx, tx, START)
+        assert find_forecasts(ctx, tx, START + FRESH / 2) is first
+        later = find_forecasts(ctx, tx, START + FRESH)
+        assert later is not first
+    stop(ctx, "", "a wrong price", "Mara", START)
+    with ctx.database.read() as tx:
+        assert find_forecasts(ctx, tx, START + FRESH) is not later
+        assert find_forecasts(ctx, tx, START) is not later

@@ -218,3 +218,10 @@ def split_name(text: str) -> tuple[str, str]:
     if first and _EAST_ASIAN.fullmatch(text):
         return last, first.strip()  # the family name stands first
     return (first.strip(), last) if first else (last, "")
+
+
+def other_name(full: str, known: str) -> str:
+    """Return the words of a full name without those of the *known* first or last name; "Vorname, Name": all of it."""
+    rest = [word.casefold() for word in known.split()]
+    words = [word for word in full.replace(",", " ").split() if word.casefold() not in rest]
+    return " ".join(words)

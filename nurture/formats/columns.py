@@ -1,6 +1,7 @@
 """Map the column names of known systems to our fields."""
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -20,7 +21,8 @@ CONVERTED: Final = "converted"  # a flag that overrides the status; only Salesfo
 def normalize_name(name: str) -> str:
     """Return a column's name without case, spaces, accents, `(UTC)` and custom suffix, for comparison."""
     name = re.sub(r"\((?:utc|gmt)\)\s*$|_{1,2}c$|[\u2019']", "", name.strip().casefold())
-    return re.sub(r"[\W_]+", "", name)
+    bare = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", bare))
 
 
 def custom_field_name(column: str) -> str:

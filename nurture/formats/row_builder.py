@@ -14,6 +14,7 @@ from nurture.formats.cells import (
     is_placeholder,
     is_plain_address,
     is_registration,
+    other_name,
     read_flag,
     read_name,
     split_name,
@@ -272,6 +273,10 @@ def _derive_fields(row: LeadRow) -> None:
         row.first_name, row.last_name = (read_name(name) if name else None for name in (first, last))
         if not (row.first_name or row.last_name):
             row.full_name = None
+    elif row.full_name and row.first_name and not row.last_name:
+        row.last_name = read_name(other_name(row.full_name, row.first_name)) or None
+    elif row.full_name and row.last_name and not row.first_name:
+        row.first_name = read_name(other_name(row.full_name, row.last_name)) or None
     if row.first_name in _SURNAMES:
         row.first_name = None
     if row.last_name in _SURNAMES and not row.first_name:

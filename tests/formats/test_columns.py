@@ -106,6 +106,13 @@ def test_columns_that_several_systems_have_identify_none(header: str) -> None:
         ("Fonction", None, "title"),
         ("Data inserimento", None, "created_at"),
         ("Date d'ajout", None, "created_at"),
+        ("Prénom", None, "first_name"),
+        ("Correo electronico", None, "email"),
+        ("Quelle", None, "lead_source"),
+        ("País", None, "country"),
+        ("Code postal", None, "postcode"),
+        ("Liczba pracowników", None, "employees"),
+        ("Einwilligungsdatum", None, "consent_at"),
     ],
 )
 def test_a_column_is_mapped_to_its_field(column: str, system: str | None, field: str) -> None:

@@ -263,6 +263,17 @@ def test_a_full_name_is_split(tmp_path: Path, name: str, first: str, last: str |
     assert (lead.first_name, lead.last_name) == (first, last)
 
 
+@pytest.mark.parametrize("name", ["Weber", "Eva Weber", "Weber, Eva", "Weber Eva"])
+def test_a_name_beside_a_first_name_gives_the_last_name(tmp_path: Path, name: str) -> None:
+    lead = one(tmp_path, "Email,Vorname,Name", f'a@example.com,Eva,"{name}"')
+    assert (lead.first_name, lead.last_name) == ("Eva", "Weber")
+
+
+def test_a_name_that_only_repeats_the_last_name_gives_no_first_name(tmp_path: Path) -> None:
+    lead = one(tmp_path, "Email,Nachname,Name", "a@example.com,Weber,Weber")
+    assert (lead.first_name, lead.last_name) == (None, "Weber")
+
+
 @pytest.mark.parametrize(
     ("text", "minutes"),
     [

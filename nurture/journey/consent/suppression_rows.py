@@ -102,8 +102,8 @@ class SuppressionReader:
         header = self._file.header
         self._columns = find_columns(header, _COLUMNS)
         self._addresses = [index for index, name in enumerate(header) if is_address_column(name)]
-        if not self._addresses and len(header) == 1:
-            self._addresses = [0]
+        if not self._addresses:  # as providers name it in their lists of bounces and opt-outs
+            self._addresses = [0] if len(header) == 1 else [*find_columns(header, "suppressed_address").values()]
         if not self._addresses:
             shown = ", ".join(name[:40] for name in header[:12])
             raise FileUnreadable(

@@ -131,6 +131,7 @@ def test_sendgrid_exports_are_imported_unchanged(
         "ana@people.example;Ana\nbo@people.example;Bo\n",
         "mail,name\nana@people.example,Jos\xe9\nbo@people.example,Bj\xf6rn\n".encode("cp1252"),
         "line,reason,email\n3,typo,ana@people.example\n4,typo,bo@people.example\n",
+        "address,code,error,created_at\nana@people.example,550,No user,2026-08-03\nbo@people.example,550,,2026-08-03\n",
     ],
 )
 def test_lists_are_imported_in_any_layout(sqlite_ctx: AppContext, tmp_path: Path, content: str | bytes) -> None:

@@ -115,3 +115,10 @@ async function completeInEditor(id, label, words) {
     ]),
   });
 }
+// Mark the lines of an editor that have a fault, each with its text, and leave the others unmarked.
+async function markInEditor(id, lines) {
+  const element = getElement(id);
+  await element.editorPromise;
+  element.setLineTooltips(lines);
+  element.setDecorations(Object.keys(lines).map((line) => ({ kind: "line", line: Number(line), class: "fault-line" })));
+}

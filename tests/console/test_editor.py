@@ -42,6 +42,23 @@ def test_faults_and_the_email_follow_what_is_typed(tab: Page) -> None:
     expect(tab.locator(".fault-line")).to_have_count(1)
 
 
+HOLD = """() => {
+  const send = socket.emit.bind(socket), held = [];
+  socket.emit = (...message) => held.push(message);
+  window.release = () => { socket.emit = send; held.forEach((message) => send(...message)); };
+}"""
+
+
+def test_what_is_typed_while_a_check_is_drawn_is_kept(tab: Page) -> None:
+    type_at_end_of_line(tab, "read on", " {{ lead.frist")
+    tab.evaluate(HOLD)  # the server does not know yet what follows
+    tab.keyboard.type("_name }}")
+    expect(tab.locator(".fault-line")).to_have_count(1)
+    expect(tab.locator(".cm-content")).to_contain_text("{{ lead.frist_name }}")
+    tab.evaluate("release()")
+    expect(tab.locator(".problem-list")).to_contain_text("lead.frist_name")
+
+
 def test_a_key_or_a_field_is_completed(tab: Page) -> None:
     type_at_end_of_line(tab, "read on", " {{ lead.first")
     expect(tab.locator(".cm-tooltip-autocomplete")).to_contain_text("lead.first_name")

@@ -85,8 +85,8 @@ class _Draft:
         assert self.preview is not None
         if self.editor is not None:
             lines = {one.line: f"{one.message}. {one.suggestion}" for one in reversed(found.problems)}
-            self.editor.line_tooltips = lines
-            self.editor.decorations = [{"kind": "line", "line": line, "class": "fault-line"} for line in lines]
+            # Not by properties: with them goes the text that the server knows, over what is being typed.
+            self.editor.client.run_javascript(f"markInEditor({self.editor.id}, {json.dumps(lines)})")
         self.problems.clear()
         with self.problems:
             if not found.problems:

@@ -36,7 +36,7 @@ TRUSTED_INPUT_MODULES: Final = frozenset(
     f"nurture.mail.rendering.{name}"
     for name in (
         *("compile", "render", "mjml_layout", "markdown", "placeholders", "mime", "jinja_sandbox"),
-        *("required_content", "email_file", "plain_text", "link_tracking", "link_rules", "tag_nesting"),
+        *("required_content", "email_file", "plain_text", "link_tracking", "link_rules", "tag_nesting", "text_checks"),
     )
 ) | {"nurture.mail.providers.sendgrid.payload"}
 """Modules that read only trusted input: templates and settings."""

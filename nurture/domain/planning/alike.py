@@ -60,7 +60,7 @@ class DecisionInputs:
             if isinstance(one, FieldCondition) and one.name not in names and one not in asked[one.name]:
                 asked[one.name].append(one)
         first_contact = FIRST_CONTACT in names or any(isinstance(one, InactiveFor) for one in conditions)
-        own = frozenset(one.track for one in programs if _draws(one))
+        own = frozenset(one.track for one in programs if has_spread(one) or _has_split(one))
         return cls(conditions, tuple(sorted(names)), asked, first_contact, own, {name: {} for name in asked})
 
     def key(self, view: LeadView, program: Program, now: datetime) -> Hashable | None:
@@ -132,11 +132,13 @@ class Decider(Generic[Description]):
         return found
 
 
-def _draws(program: Program) -> bool:
-    steps = program.instructions
-    return bool(program.spread) or any(
-        isinstance(one, Split) or (isinstance(one, Email) and one.spread) for one in steps
-    )
+def has_spread(program: Program) -> bool:
+    """Return whether a track gives each lead a minute of its own."""
+    return bool(program.spread) or any(isinstance(one, Email) and one.spread for one in program.instructions)
+
+
+def _has_split(program: Program) -> bool:
+    return any(isinstance(one, Split) for one in program.instructions)
 
 
 def _is_granted(view: LeadView, now: datetime) -> bool:

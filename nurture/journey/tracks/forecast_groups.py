@@ -8,12 +8,12 @@ from typing import Final
 
 from nurture.domain.consent.statements import ConsentStatement
 from nurture.domain.lead import FieldValue, Lead
-from nurture.domain.planning.alike import stay_key
+from nurture.domain.planning.alike import has_spread, stay_key
 from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.comparisons import matches
 from nurture.domain.planning.content import once_pieces
 from nurture.domain.planning.lead_view import LeadView
-from nurture.domain.planning.program import Email, Split, choose_arm
+from nurture.domain.planning.program import Split, choose_arm
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.tracks.forecast import Forecast, forecast
 from nurture.runtime.published import Definitions
@@ -40,9 +40,7 @@ class _Inputs:
     @cached_property
     def has_spread(self) -> bool:
         """Return whether a track gives each lead a minute of its own."""
-        programs = self.definitions.programs.values()
-        steps = (step for one in programs for step in one.instructions)
-        return any(one.spread for one in programs) or any(isinstance(one, Email) and one.spread for one in steps)
+        return any(map(has_spread, self.definitions.programs.values()))
 
     @cached_property
     def once_pieces(self) -> frozenset[str]:

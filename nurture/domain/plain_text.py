@@ -1,6 +1,7 @@
-"""Make text from outside safe to display, and short enough to index."""
+"""Make text from outside safe to display, short enough to index, and plain enough to compare."""
 
 import re
+import unicodedata
 from hashlib import sha256
 from typing import Final
 
@@ -16,6 +17,11 @@ _BYTES_PER_CHARACTER: Final = 4  # at most
 def replace_control_characters(text: str) -> str:
     """Replace each control character of *text* with a space, except line breaks and tabs."""
     return _CONTROL_CHARACTERS.sub(" ", text)
+
+
+def strip_accents(text: str) -> str:
+    """Return *text* without accents and other marks; what remains is decomposed (NFKD)."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
 
 
 def index_key(text: str) -> str:

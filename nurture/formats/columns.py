@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Final
 
+from nurture.domain.plain_text import strip_accents
 from nurture.formats.opt_outs import find_meaning, plain_words
 from nurture.formats.tables import read_table, read_words, split_cell
 
@@ -21,8 +22,7 @@ CONVERTED: Final = "converted"  # a flag that overrides the status; only Salesfo
 def normalize_name(name: str) -> str:
     """Return a column's name without case, spaces, accents, `(UTC)` and custom suffix, for comparison."""
     name = re.sub(r"\((?:utc|gmt)\)\s*$|_{1,2}c$|[\u2019']", "", name.strip().casefold())
-    bare = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", bare))
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", strip_accents(name)))
 
 
 def custom_field_name(column: str) -> str:

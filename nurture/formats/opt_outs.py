@@ -8,6 +8,7 @@ import unicodedata
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
+from nurture.domain.plain_text import strip_accents
 from nurture.formats.dates import is_no_date
 from nurture.formats.tables import read_table, split_cell
 
@@ -89,8 +90,8 @@ class Reading(NamedTuple):
 def plain_words(text: str) -> str:
     """Return the words of *text* without case, accents and punctuation, separated by single spaces."""
     spaced = _CAMEL.sub(" ", re.sub(r"__c$|['\u2019`]", "", text.strip()[:200]))
-    bare = "".join(each for each in unicodedata.normalize("NFKD", spaced.casefold()) if not unicodedata.combining(each))
-    return _E_MAIL.sub("e", " ".join(re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", bare)).split()))
+    bare = unicodedata.normalize("NFKC", strip_accents(spaced.casefold()))
+    return _E_MAIL.sub("e", " ".join(re.sub(r"[\W_]+", " ", bare).split()))
 
 
 def _join(text: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from nurture.domain.plain_text import strip_accents
 from nurture.formats.places import country_code
 from nurture.formats.tables import read_words
 
@@ -99,9 +100,7 @@ def parse_name(name: str) -> CompanyName:
 def fold_letters(text: str) -> str:
     """Return *text* in lower-case Latin letters without accents, where letters have such a form."""
     plain = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
-    decomposed = unicodedata.normalize("NFKD", plain)
-    without_accents = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return unicodedata.normalize("NFC", without_accents).translate(_LETTERS)
+    return unicodedata.normalize("NFC", strip_accents(plain)).translate(_LETTERS)
 
 
 def _keep_countries(found: re.Match[str]) -> str:

@@ -1,12 +1,12 @@
 """Encode a composed email as JSON for SendGrid's Mail Send (v3)."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from nurture.domain.address import normalize_address
+from nurture.domain.plain_text import strip_accents
 from nurture.mail.providers.http_client import CONTROL_CHARACTERS, InvalidPayload, encode_json
 from nurture.mail.rendering.render import Address, ComposedEmail
 
@@ -126,7 +126,7 @@ def _email_address(role: str, address: Address, name: str) -> dict[str, str]:
 
 def _ascii_sender_name(name: str) -> str:
     """Return *name* in ASCII, as SendGrid requires for senders: Zoë becomes Zoe, another script becomes ""."""
-    ascii_name = _strip_accents(name)
+    ascii_name = _to_ascii(name)
     return ascii_name if ascii_name.isascii() else ""
 
 
@@ -167,7 +167,7 @@ def _categories(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _category_name(label: str) -> str:
-    ascii_label = _strip_accents(label)
+    ascii_label = _to_ascii(label)
     # A label without an ASCII base still needs a unique name.
     return CONTROL_CHARACTERS.sub(
         " ", ascii_label if ascii_label.isascii() else label.encode("punycode").decode("ascii")
@@ -175,9 +175,8 @@ def _category_name(label: str) -> str:
 
 
 @lru_cache(maxsize=1_024)
-def _strip_accents(text: str) -> str:
+def _to_ascii(text: str) -> str:
     """Replace letters by their ASCII base where they have one."""
     if text.isascii():
         return text
-    decomposed = unicodedata.normalize("NFKD", text.translate(_ASCII_BASES))
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return strip_accents(text.translate(_ASCII_BASES))

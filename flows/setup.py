@@ -31,10 +31,7 @@ from nurture.errors import FileUnreadable
 from nurture.publishing.starters import write_starters
 from nurture.settings import SHIPPED_SCHEDULES, STARTER_TEMPLATES, Settings
 
-NO_SERVER = (
-    "Prefect: skipped, PREFECT_API_URL is not set. `nurture up` needs nothing more. For work pools start a "
-    "server (`prefect server start`), set PREFECT_API_URL=http://127.0.0.1:4200/api and run this again."
-)
+NEXT_HERE = "Next: `nurture publish` puts the tracks to work, `nurture up` runs everything on this machine."
 UNREACHABLE_SERVER = (
     "Prefect: skipped, {url} does not answer ({error}). Start the server that PREFECT_API_URL names "
     "(`prefect server start`) and run this again."
@@ -78,11 +75,12 @@ def _in_state(types: list[StateType]) -> FlowRunFilter:
 def init(settings: Settings, starters: Sequence[str] = ()) -> list[str]:
     """Create what is missing, add *starters* to the templates, and return a line per item.
 
-    Prefect's items are skipped, with a line that says so, unless PREFECT_API_URL names a server that responds.
+    Prefect's items are for work pools: made only if PREFECT_API_URL is set, and skipped, with a line that says so,
+    while that server does not respond.
     """
     with open_app(settings, upgrade=True) as app:
         app.ctx.open_all()  # creates the mailbox, and finds faulty keys and URLs
-        lines = [f"Database {app.database.name}: up to date"]
+        lines = [f"Database {app.database.name}: ready"]
     folder = Path("templates") if settings.templates in STARTER_TEMPLATES else settings.templates
     shipped = next(one for one in STARTER_TEMPLATES if one.is_dir())
     lines.append(_write_templates(folder, shipped))
@@ -91,7 +89,7 @@ def init(settings: Settings, starters: Sequence[str] = ()) -> list[str]:
 
 def _write_templates(wanted: Path, starters: Path) -> str:
     if wanted.is_dir():
-        return f"Templates {wanted}: there already"
+        return f"Folder {wanted}: there already, unchanged"
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         # All or nothing: rename the complete copy, or drop it with its temporary folder.
@@ -99,13 +97,13 @@ def _write_templates(wanted: Path, starters: Path) -> str:
             shutil.copytree(starters, Path(partial, "templates")).rename(wanted)
     except OSError as error:
         raise FileUnreadable(f"The folder {wanted} cannot be written: {error.strerror}.") from error
-    return f"Templates {wanted}: starter templates written; `nurture publish` puts them to work"
+    return f"Folder {wanted}: starter tracks and policy written, to edit"
 
 
 def _set_up_prefect() -> list[str]:
     url = get_current_settings().api.url
     if not url:
-        return [NO_SERVER]
+        return [NEXT_HERE]
     with get_client(sync_client=True) as client:
         health_error = client.api_healthcheck()
         if health_error is not None:

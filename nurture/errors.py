@@ -59,7 +59,7 @@ class FileUnreadable(NurtureError):
 
 
 class Misconfigured(NurtureError):
-    """The installation is incomplete. Run `nurture admin init` to create what is missing."""
+    """The installation is incomplete. Run `nurture init` to create what is missing."""
 
     exit_code = 6
 

@@ -95,7 +95,7 @@ def test_a_package_works_in_an_empty_folder(tmp_path: Path) -> None:
     found = [sys.executable, "-c", "import nurture, flows.up; print(nurture.__file__, flows.up.__file__)"]
     places = subprocess.run(found, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
     assert places.count(str(site)) == 2
-    run("admin", "init")
+    run("init")
     run("publish")
     (folder / "leads.csv").write_text("Email,Country,Lead Source,Consent\nana@example.com,Brazil,Fair,Yes\n")
     run("import", "leads.csv")

@@ -77,7 +77,7 @@ def test_the_way_to_real_mail_works_on_a_new_database_as_it_is_typed(
 
 def test_a_backup_is_made_as_it_is_typed(tmp_path: Path, run_script: RunScript) -> None:
     (script,) = shell_blocks(read_section("docs/operators.md", "Backup and restore"))
-    run_script(f"{NURTURE}admin init")
+    run_script(f"{NURTURE}init")
     # In bash, which fills in the date.
     run_script("true; " + script.replace("/backups/", f"{tmp_path}/backups/"))
     assert [path.suffix for path in (tmp_path / "backups").iterdir()] == [".db"]

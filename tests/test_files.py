@@ -24,7 +24,7 @@ for command in sys.stdin.read().splitlines():
     except SystemExit as left:
         assert left.code in (0, None), (command, left.code)
 """
-ALL_THAT_WRITE = """admin init
+ALL_THAT_WRITE = """init
 publish
 import leads.csv
 run

@@ -103,7 +103,7 @@ def _print_restored(done: restoring.RestoreReport) -> None:
     if done.erased:
         out.print(f"  {done.erased:,} erased people were erased again")
     out.print(
-        f"  {pluralize(done.unknown, 'email')} with an unknown result: they may have been sent. `nurture delivery"
+        f"  {pluralize(done.unknown, 'email')} with an unknown result: they may have been sent. `nurture mail"
         " messages` lists them"
     )
     if done.handoffs:

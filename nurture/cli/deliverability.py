@@ -42,8 +42,8 @@ def list_unknown_messages(json: JsonOption = False) -> None:
     for one in found:
         _print_unknown_message(one, now)
     out.print("\nAsk the provider or the recipient whether it arrived, then resolve it by its id:")
-    out.print("  nurture delivery resolve ID --sent       [dim]it arrived: its track continues[/]")
-    out.print("  nurture delivery resolve ID --not-sent   [dim]it did not arrive: it is sent again[/]")
+    out.print("  nurture mail resolve ID --sent       [dim]it arrived: its track continues[/]")
+    out.print("  nurture mail resolve ID --not-sent   [dim]it did not arrive: it is sent again[/]")
 
 
 def _print_unknown_message(one: PendingResolution, now: datetime) -> None:
@@ -79,7 +79,7 @@ def _default_resolution(one: PendingResolution, now: datetime) -> str:
 
 
 def resolve(
-    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Ids that `nurture delivery messages` lists.")],
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Ids that `nurture mail messages` lists.")],
     sent: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether they were sent.")],
     json: JsonOption = False,
 ) -> None:
@@ -165,7 +165,7 @@ def _status_line(name: str, breaker: Breaker | None, active_label: str = "sends"
 def _breaker_details(breaker: Breaker) -> list[tuple[str, str]]:
     until = f"retried at {format_cell(breaker.until)} UTC" if breaker.until else "until a person resumes it"
     wait = ", and it resumes by itself" if breaker.until else ""
-    then = f"fix the cause{wait}; to resume now: nurture delivery resume {breaker.name}"
+    then = f"fix the cause{wait}; to resume now: nurture mail resume {breaker.name}"
     return [
         ("since", f"{format_cell(breaker.since)} UTC, {until}"),
         ("reason", breaker.reason),

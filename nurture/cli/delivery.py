@@ -96,7 +96,7 @@ def _print_delivery(app: App, done: DeliverySummary) -> None:
     for word, count in labeled:
         out.print(f"{count:>7,} {word}")
     if done.states["unknown"]:
-        out.print("[dim]`nurture delivery messages` shows what is known of the unknown ones.[/]")
+        out.print("[dim]`nurture mail messages` shows what is known of the unknown ones.[/]")
     folder = PROVIDERS[app.settings.provider].folder
     if folder is not None and done.states["accepted"]:
         out.print(f"[dim]The emails are files in {escape(str(folder(app.settings)))}/; nobody was mailed.[/]")
@@ -145,7 +145,7 @@ def stop_delivery(
 
 
 def start_delivery(reason: _OptionalReason = "", json: JsonOption = False) -> None:
-    """Start mail again after `nurture delivery stop`; tracks that are stopped by themselves stay stopped."""
+    """Start mail again after `nurture mail stop`; tracks that are stopped by themselves stay stopped."""
     with open_app() as app:
         found = stopping.start(app.ctx, ALL_TRACKS, reason, current_user(), app.clock.now())
     print_stop(found, json=json)

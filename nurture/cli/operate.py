@@ -1,4 +1,4 @@
-"""Set up and run nurture: `nurture demo`, `up`, `run`, `version`, and `nurture admin init`, `serve`, `upgrade`."""
+"""Set up and run nurture: `nurture demo`, `up`, `run`, `version`, and `nurture init`, `serve`, `upgrade`."""
 
 from pathlib import Path
 from typing import Annotated, Final

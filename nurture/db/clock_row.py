@@ -119,7 +119,7 @@ def advance_to(tx: Transaction, now: datetime) -> None:
     """
     row = tx.execute(select(clock.c.mode, clock.c.seen_at)).one_or_none()
     if row is None:
-        raise InvalidState("This database is not bound to a clock yet. Run `nurture admin init` to make it live.")
+        raise InvalidState("This database is not bound to a clock yet. Run `nurture init` to make it live.")
     live = row.mode == "live"
     if now < row.seen_at - (TOLERANCE if live else timedelta()):
         raise ClockWentBackwards(_went_back_message(row.mode, row.seen_at, now))

@@ -83,7 +83,7 @@ def scan_folder(path: str | Path) -> tuple[Sources, list[Problem]]:
     """
     root = Path(path)
     if not root.exists():
-        raise FileUnreadable(f"there is no folder {root}. Run `nurture admin init` to create one from the templates.")
+        raise FileUnreadable(f"there is no folder {root}. Run `nurture init` to create one from the templates.")
     if not root.is_dir():
         raise FileUnreadable(f"{root} is a file, not a folder. Name the folder that holds defaults.yaml and tracks/.")
     texts: dict[str, str] = {}

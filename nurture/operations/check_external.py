@@ -266,7 +266,7 @@ def check_prefect(setup: DoctorContext) -> Sequence[CheckResult]:
     """Check the health of the Prefect server."""
     url = urlsplit(setup.prefect_url)
     shown = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
-    remedy = "Start it with `nurture up`. Without it, run `nurture run` or `nurture delivery run` yourself."
+    remedy = "Start it with `nurture up`. Without it, run `nurture run` or `nurture mail run` yourself."
     try:
         page = probe(f"{setup.prefect_url.rstrip('/')}/health")
     except Unreachable as error:

@@ -211,7 +211,7 @@ def _describe_pause(pause: Breaker, now: datetime, *, all_domains_paused: bool) 
         f"{what} has been paused since {since}{_describe_end(pause)}: {pause.reason}",
         quarantine.remedy_for(pause)
         if pause.kind == quarantine.KIND
-        else f"Fix the cause, then run `nurture delivery resume {pause.name}`.",
+        else f"Fix the cause, then run `nurture mail resume {pause.name}`.",
     )
 
 
@@ -229,7 +229,7 @@ def check_unknown_messages(setup: DoctorContext) -> Sequence[CheckResult]:
         return [CheckResult("unknown", "ok", "no message has an unknown delivery status")]
     many = "1 message has" if len(found) == 1 else f"{len(found):,} messages have"
     since = f"{found[0].called_at:%Y-%m-%d %H:%M} UTC"
-    remedy = "`nurture delivery messages` shows what is known and how to resolve it."
+    remedy = "`nurture mail messages` shows what is known and how to resolve it."
     return [CheckResult("unknown", "warning", f"{many} an unknown delivery status, the oldest since {since}", remedy)]
 
 

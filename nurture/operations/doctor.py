@@ -67,7 +67,7 @@ class DoctorContext:
         database = Database(self.settings.database_url.get_secret_value())
         try:
             if database.is_missing:
-                raise DatabaseUnavailable(f"There is no {database.name} yet. `nurture admin init` creates it.")
+                raise DatabaseUnavailable(f"There is no {database.name} yet. `nurture init` creates it.")
             yield database
         finally:
             database.close()

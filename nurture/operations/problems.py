@@ -64,7 +64,7 @@ def _find_pauses(tx: Transaction, now: datetime) -> Iterator[Problem]:
         message = what.get(one.kind, "The database is in quarantine, and nothing leaves it")
         remedy = "`nurture reports deliverability` shows all pauses."
         if one.kind == "domain":
-            remedy = f"Find out why, then run `nurture delivery resume {one.name}`."
+            remedy = f"Find out why, then run `nurture mail resume {one.name}`."
         message = f"{message} since {one.since:%Y-%m-%d %H:%M} UTC: {one.reason}"
         yield Problem(f"paused:{one.kind}:{one.name}", message, remedy)
 
@@ -126,7 +126,7 @@ def _find_unknown_mail(tx: Transaction) -> Iterator[Problem]:
     count = delivery_queries.count_unknown(tx)
     if count:
         message = f"Messages of which nobody knows whether they were sent: {count}"
-        yield Problem("unknown", message, "`nurture delivery messages` lists them and says what to do.")
+        yield Problem("unknown", message, "`nurture mail messages` lists them and says what to do.")
 
 
 def _find_full_disk(folder: Path) -> Iterator[Problem]:

@@ -27,7 +27,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
     version = _ratio("cli_version_ratio", [_NURTURE, "version"], "import typer", environment)
     command, libraries = [_NURTURE, "explain", "1"], "import typer, sqlmodel"
     explain = _ratio("cli_explain_ratio", command, libraries, environment)
-    for step in (["admin", "init"], ["publish"], ["run"]):
+    for step in (["init"], ["publish"], ["run"]):
         subprocess.run([_NURTURE, *step], env=environment, cwd=folder, stdout=subprocess.DEVNULL, check=True)
     published = _ratio("cli_explain_published_ratio", command, libraries, environment)  # it reads the rules too
     return [version, explain, published]

@@ -130,7 +130,7 @@ def worker_pool(folder: Path, database: Any, settings: dict[str, str], workers: 
         children.start("prefect")
         api = Api(variables["PREFECT_API_URL"], variables[CLIENT_SECRET])
         assert wait_until_ready(f"{api.url}/health", children, threading.Event().wait, lambda _: None)
-        for command in (["nurture", "admin", "init"], ["prefect", "--no-prompt", "deploy", "--all"]):
+        for command in (["nurture", "init"], ["prefect", "--no-prompt", "deploy", "--all"]):
             done = subprocess.run(
                 [BIN / command[0], *command[1:]],
                 cwd=folder,

@@ -76,7 +76,7 @@ def test_a_restored_backup_sends_nothing_twice_and_keeps_the_opt_out(live: tuple
     assert times(double) == {1: 20}
     cli.ok("leads", "suppress", "p3@people.example")
     restore_file(cli.folder / "backup.db")
-    refused = cli.run("delivery", "run")
+    refused = cli.run("mail", "run")
     assert refused.code == 4
     assert "older than what this machine has seen" in refused.err
     assert cli.ok("run", "--json").json["quarantine"]
@@ -86,7 +86,7 @@ def test_a_restored_backup_sends_nothing_twice_and_keeps_the_opt_out(live: tuple
     assert "1 opt-out" in result.out
     assert "19 emails with an unknown result" in result.out
     cli.ok("run")
-    cli.ok("delivery", "run")
+    cli.ok("mail", "run")
     assert times(double) == {1: 20}
     assert "p3@people.example" in cli.ok("leads", "suppressions", "list").out
     assert "This restore was finished" in cli.ok("admin", "restored", "--since", then).out
@@ -116,7 +116,7 @@ def test_a_copied_folder_sends_nothing_until_it_is_adopted(live: tuple[CliSessio
     there = cli.folder.parent / "there"
     shutil.copytree(file().parent, there)
     cli.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{there / file().name}")
-    result = cli.run("delivery", "run")
+    result = cli.run("mail", "run")
     assert result.code == 4
     assert "it was copied or moved" in result.err
     cli.ok("run")

@@ -32,7 +32,7 @@ def _contents(folder: Path) -> dict[str, str]:
 def _live(cli: CliSession) -> None:
     """Create a live set-up with database and mail in the working folder."""
     cli.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///nurture.db")
-    cli.ok("admin", "init")
+    cli.ok("init")
     cli.write("precious.txt", "notes")
     cli.write("sub/more.txt", "more")
 
@@ -63,7 +63,7 @@ def test_the_home_folder_is_refused_too(cli: CliSession, tmp_path_factory: pytes
 def test_a_live_database_beside_the_marker_is_refused(cli: CliSession) -> None:
     _make(cli.folder / "demo")
     cli.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///demo/nurture.db")
-    cli.ok("admin", "init")
+    cli.ok("init")
     assert "virtual time" in cli.fails(*DEMO, "demo").err
     assert (cli.folder / "demo" / "nurture.db").exists()
 

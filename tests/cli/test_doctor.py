@@ -61,7 +61,7 @@ def test_a_new_folder_gets_instructions_and_no_file(cli: CliSession) -> None:
     before = sorted(cli.folder.rglob("*"))
     findings = _run_doctor(cli, 6)
     assert findings["database"]["state"] == "failed"
-    assert "nurture admin init" in findings["database"]["message"]
+    assert "nurture init" in findings["database"]["message"]
     assert sorted(cli.folder.rglob("*")) == before
 
 
@@ -212,7 +212,7 @@ def test_sending_pauses_and_unknown_messages_are_named_with_what_to_type(seeded_
         "VALUES ('domain', 'house.example', '25 of the last 812 emails bounced', '2026-01-05T09:00:00+00:00', 0)"
     )
     findings = _run_doctor(seeded_cli, 6)
-    assert "nurture delivery resume house.example" in findings["pauses"]["remedy"]
+    assert "nurture mail resume house.example" in findings["pauses"]["remedy"]
     assert "1 message has an unknown delivery status" in findings["unknown"]["message"]
 
 
@@ -251,7 +251,7 @@ def _files(folder: Path) -> list[Path]:
 
 def test_files_that_other_accounts_can_open_are_named_with_a_remedy(live: CliSession) -> None:
     live.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///with space.db")
-    live.ok("admin", "init")
+    live.ok("init")
     live.ok("publish")
     assert _run_doctor(live)["files"]["state"] == "ok"
     for path in ("with space.db", "maildir"):

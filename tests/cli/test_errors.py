@@ -308,11 +308,11 @@ def test_a_command_overwrites_its_own_files(seeded_cli: CliSession) -> None:
 def test_init_touches_nothing_beside_the_templates_that_it_makes(cli: CliSession) -> None:
     cli.environment.setenv("NURTURE_TEMPLATES", "new/rules")
     cli.write("new/rules.partial/notes.txt", "mine")
-    cli.ok("admin", "init")
+    cli.ok("init")
     assert (cli.folder / "new/rules.partial/notes.txt").read_text() == "mine"
     assert {path.name for path in (cli.folder / "new").iterdir()} == {"rules", "rules.partial"}
     cli.write("new/rules/notes.txt", "mine")
-    assert "there already" in cli.ok("admin", "init").out
+    assert "there already" in cli.ok("init").out
     assert (cli.folder / "new/rules/notes.txt").read_text() == "mine"
 
 
@@ -327,7 +327,7 @@ def test_a_mistyped_command_is_suggested_in_every_group(cli: CliSession, typed: 
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("init", "nurture admin init"), ("leads check", "nurture check"), ("tokens", "nurture admin tokens")],
+    [("init", "nurture init"), ("leads check", "nurture check"), ("tokens", "nurture admin tokens")],
 )
 def test_a_command_that_stands_in_another_group_is_found_there(cli: CliSession, typed: str, meant: str) -> None:
     assert f"'{meant}'" in cli.fails(*typed.split()).err.replace("\n", " ")

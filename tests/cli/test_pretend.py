@@ -41,7 +41,7 @@ def test_the_demo_fills_its_own_maildir_while_a_real_provider_is_exported(
     assert sendgrid.accepted() == []
 
 
-@pytest.mark.parametrize("command", ["run", "explain 1", "leads list", "delivery run", "run --at 2026-01-07T09:00"])
+@pytest.mark.parametrize("command", ["run", "explain 1", "leads list", "mail run", "run --at 2026-01-07T09:00"])
 def test_a_database_in_virtual_time_and_a_real_provider_are_refused(
     seeded_cli: CliSession, sendgrid: SendGridDouble, command: str
 ) -> None:

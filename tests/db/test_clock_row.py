@@ -23,7 +23,7 @@ def advance(db: Database, now: datetime) -> None:
 
 def test_a_new_database_has_no_clock_mode_until_something_runs_in_it(db: Database) -> None:
     assert read_mode(db) is None
-    with pytest.raises(InvalidState, match="nurture admin init"):
+    with pytest.raises(InvalidState, match="nurture init"):
         advance(db, NOON)
     bind_mode(db, "live", NOON)
     assert read_mode(db) == "live"

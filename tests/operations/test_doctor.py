@@ -135,9 +135,7 @@ def test_a_database_without_tables_says_what_to_run(empty_db: Database, tmp_path
     found = run_checks(_setup(url, tmp_path), check_external.CHECKS)
     by_check = {one.check: one for one in found}
     assert by_check["database"].state == "failed"
-    assert (
-        "nurture admin upgrade" in by_check["database"].message or "nurture admin init" in by_check["database"].message
-    )
+    assert "nurture admin upgrade" in by_check["database"].message or "nurture init" in by_check["database"].message
     assert {by_check[name].state for name in ("clock", "tracks", "pauses", "unknown")} == {"warning"}
     assert empty_db.is_missing is empty_db.is_sqlite
 
@@ -264,12 +262,12 @@ def test_a_pause_stops_what_it_is_on(
     assert found.state == state
     if state != "ok":
         assert "too many bounced" in found.message
-        assert f"nurture delivery resume {name}" in found.remedy
+        assert f"nurture mail resume {name}" in found.remedy
 
 
 @pytest.mark.parametrize(
     ("track", "state", "remedy"),
-    [("welcome", "warning", "nurture tracks start welcome"), (ALL_TRACKS, "failed", "nurture delivery start")],
+    [("welcome", "warning", "nurture tracks start welcome"), (ALL_TRACKS, "failed", "nurture mail start")],
 )
 def test_a_stop_is_reported_with_its_reason_and_the_command_that_ends_it(
     setup: DoctorContext, live: AppContext, track: str, state: str, remedy: str

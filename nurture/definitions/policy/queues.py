@@ -58,7 +58,7 @@ def read_queues(policy: Node, team: Team, sources: Sources, context: ParseContex
             found[str(name)] = QueueRule(shape.owner, shape.within, shape.deputy)
     if WAITING not in sources:
         what = f"`queues` sends templates/{WAITING}, which is missing"
-        context.add_problem(node, what, "Write it, or run `nurture admin init` to get a template.")
+        context.add_problem(node, what, "Write it, or run `nurture init` to get a template.")
     return QueuePolicy(found, default)
 
 

@@ -135,4 +135,4 @@ def _check_texts(read: Iterable[tuple[EscalationShape, Node]], sources: Sources,
         for step, path in (("remind", REMIND), ("escalate", ESCALATE)):
             if getattr(shape, step) is not None and path not in sources:
                 what = f"`{step}` sends templates/{path}, which is missing"
-                context.add_problem(node.parts[step], what, "Write it, or run `nurture admin init` to get a template.")
+                context.add_problem(node.parts[step], what, "Write it, or run `nurture init` to get a template.")

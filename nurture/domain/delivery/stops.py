@@ -58,7 +58,7 @@ def find_stop(stops: Stops, track: str | None, *, to_lead: bool) -> Stop | None:
 def start_command(stop: Stop) -> str:
     """Return the command that ends *stop*."""
     kind, _, name = name_stopped(stop.track).partition(" ")
-    return f"nurture {kind}s start {name}" if name else "nurture delivery start"
+    return f"nurture {kind}s start {name}" if name else "nurture mail start"
 
 
 def name_stopped(track: str) -> str:

@@ -37,7 +37,7 @@ class StopResult:
 def require_track(name: str) -> str:
     """Return the name of a track or broadcast; raises NotFound for an empty one, which would mean all mail."""
     if not name.strip():
-        raise NotFound("No track is named. `nurture tracks list` lists them; `nurture delivery stop` stops all mail.")
+        raise NotFound("No track is named. `nurture tracks list` lists them; `nurture mail stop` stops all mail.")
     return name
 
 

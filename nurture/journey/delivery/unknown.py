@@ -68,7 +68,7 @@ def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent:
         if missing:
             raise NotFound(
                 f"No message with unknown delivery: {', '.join(map(str, missing))}. Nothing was changed. "
-                "`nurture delivery messages` lists them."
+                "`nurture mail messages` lists them."
             )
         signal_queries.make_due(tx, leads, now)
         messages.write_results(tx, [_manual_outcome(one, now, sent=sent) for one in found], None, now)

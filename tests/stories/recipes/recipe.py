@@ -21,7 +21,7 @@ from tests.stories.world import TEMPLATES, rows, shipped_rules
 
 
 def with_starters(*names: str) -> dict[str, str]:
-    """Return the shipped definitions with these starters, as `nurture admin init --starter` writes them."""
+    """Return the shipped definitions with these starters, as `nurture init --starter` writes them."""
     rules = dict(shipped_rules())
     for name in names:
         rules |= add_starter(rules, read_starter(TEMPLATES, name), shipped_rules()).changed

@@ -327,7 +327,7 @@ def test_a_mistyped_command_is_suggested_in_every_group(cli: CliSession, typed: 
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("init", "nurture init"), ("leads check", "nurture check"), ("tokens", "nurture admin tokens")],
+    [("admin init", "nurture init"), ("leads check", "nurture check"), ("tokens", "nurture admin tokens")],
 )
 def test_a_command_that_stands_in_another_group_is_found_there(cli: CliSession, typed: str, meant: str) -> None:
     assert f"'{meant}'" in cli.fails(*typed.split()).err.replace("\n", " ")

@@ -1,7 +1,7 @@
 """Other runs of a deployment: extra ones by which free workers join a long round, and late ones that nobody needs."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -12,13 +12,15 @@ from prefect.client.schemas.filters import (
     DeploymentFilterId,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
+    FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStatus
 from prefect.context import FlowRunContext
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Completed, Crashed
 from prefect.types import DateTime
 
 from flows.deployments import SILENT_SECONDS
@@ -32,6 +34,9 @@ LATE: Final = timedelta(seconds=60)
 
 NEVER_BEGAN: Final = timedelta(seconds=SILENT_SECONDS)
 """A run that a worker took and that has not begun so long after its time has lost its worker."""
+
+SILENT: Final = timedelta(seconds=2 * SILENT_SECONDS)
+"""A run without a heartbeat for so long is dead, and Prefect's automation missed it, as an overloaded server does."""
 
 
 async def share_round() -> None:
@@ -64,8 +69,11 @@ async def _count_workers(client: PrefectClient, pool: str | None) -> int:
     return sum(one.status is WorkerStatus.ONLINE for one in workers)
 
 
-async def skip_late_runs() -> None:
-    """End late runs of this deployment, as after an outage or of a dead worker: this run finds what was due."""
+async def end_stale_runs() -> None:
+    """End late runs and dead runs of this deployment, as after an outage: this run finds what was due.
+
+    Dead runs would keep the slots of the deployment for ever.
+    """
     deployed = _deployed_run()
     if deployed is None:
         return
@@ -80,3 +88,25 @@ async def skip_late_runs() -> None:
             )
             found = await client.read_flow_runs(flow_run_filter=filter_, deployment_filter=ours, limit=200)
             await asyncio.gather(*(client.set_flow_run_state(one.id, skipped, force=True) for one in found))
+        await end_dead_runs(client, deployed[1], RealClock().now())
+
+
+async def end_dead_runs(client: PrefectClient, deployment_id: UUID, now: datetime) -> int:
+    """End running runs of the deployment that sent no heartbeat in the last `SILENT` before *now*; return how many."""
+    filter_ = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+        start_time=FlowRunFilterStartTime(before_=DateTime.instance(now - SILENT)),
+    )
+    ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+    silent = []
+    for run in await client.read_flow_runs(flow_run_filter=filter_, deployment_filter=ours, limit=200):
+        heartbeats = EventFilter(
+            event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
+            resource=EventResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
+            occurred=EventOccurredFilter(since=DateTime.instance(now - SILENT), until=DateTime.instance(now)),
+        )
+        if not (await client.read_events(heartbeats, limit=1)).total:
+            silent.append(run.id)
+    dead: State[None] = Crashed(message="Its worker is gone; later runs do its work.")
+    await asyncio.gather(*(client.set_flow_run_state(one, dead, force=True) for one in silent))
+    return len(silent)

@@ -14,7 +14,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.runtime import flow_run
 from sqlalchemy.exc import DBAPIError
 
-from flows.other_runs import share_round, skip_late_runs
+from flows.other_runs import end_stale_runs, share_round
 from flows.task_runners import open_task_runner
 from nurture.app import App, open_app
 from nurture.clock import parse_time
@@ -96,7 +96,7 @@ async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: st
     A run with nothing to claim ends at once, without tasks.
     """
     if at is None:
-        await skip_late_runs()
+        await end_stale_runs()
         if stage.name in _CLAIMING:
             if not await asyncio.to_thread(is_due, stage.name):
                 get_run_logger().info("nothing was due")

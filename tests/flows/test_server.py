@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
+from prefect.events import Event
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Running, Scheduled
 from pydantic import SecretStr
@@ -26,7 +28,7 @@ from flows.child_processes import CLIENT_SECRET, ChildProcesses, wait_until_read
 from flows.demo_runs import run_flows_in
 from flows.deployments import DEAD_RUNS, SCHEDULE, WORK_POOL
 from flows.environment import build_environment
-from flows.other_runs import EXTRA
+from flows.other_runs import EXTRA, SILENT, end_dead_runs
 from flows.setup import clear_stale_runs
 from nurture.app import open_app
 from nurture.clock import RealClock
@@ -304,6 +306,34 @@ def test_a_run_shares_a_long_round_with_other_workers_and_ends_late_runs(
     assert len(ask(world.api, "/flow_runs/filter", flow_runs={"tags": {"all_": [EXTRA]}})) == len(extra)
     for one in extra:
         client.delete_flow_run(one["id"])
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_run_without_heartbeats_is_ended_even_if_prefect_missed_its_end(
+    world: World, client: SyncPrefectClient
+) -> None:
+    deployment = client.read_deployment_by_name("intake/every-5-minutes")
+    dead, alive = (client.create_flow_run_from_deployment(deployment.id) for _ in range(2))
+    for one in (dead, alive):
+        client.set_flow_run_state(one.id, Running(), force=True)
+    later = RealClock().now() + 2 * SILENT
+    heartbeat = Event(
+        event="prefect.flow-run.heartbeat",
+        occurred=later - SILENT / 2,
+        resource={"prefect.resource.id": f"prefect.flow-run.{alive.id}"},
+    )
+    client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")])
+
+    async def end(now: datetime) -> int:
+        async with get_client(sync_client=False) as asking:
+            return await end_dead_runs(asking, deployment.id, now)
+
+    assert asyncio.run(end(RealClock().now())) == 0, "both began just now"
+    recorded = {"event": {"name": [heartbeat.event]}, "occurred": {"until": (later + SILENT).isoformat()}}
+    assert until(lambda: ask(world.api, "/events/filter", filter=recorded)["total"], 60)
+    assert asyncio.run(end(later)) == 1
+    assert [_state(world, one.id) for one in (dead, alive)] == ["Crashed", "Running"]
+    client.delete_flow_run(alive.id)
 
 
 def test_the_nightly_audit_fails_if_the_ledger_does_not_balance(

@@ -45,6 +45,7 @@ RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
 KILLS, HANDOFF_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15
 STREAMS, FORGERIES, EVENTS, ENDS = 20_000, 5_000, 50_000, 5
 SCANNED, RESTORES, STOP_RACES, HISTORIES = 1_000, 200, 5_000, 30
+_SHOWN: Final = 40  # violations that are printed
 ExperimentResult = tuple[Sequence[Figure | Skipped], list[str]]
 
 
@@ -178,8 +179,10 @@ def main(chosen: list[str]) -> int:
     console.print(notes(figures), highlight=False, soft_wrap=True)
     _write([one for one in figures if isinstance(one, Figure)], int(given), whole=not chosen)
     missed = [one.name for one in figures if isinstance(one, Figure) and not one.is_met]
-    for line in wrong:
+    for line in wrong[:_SHOWN]:
         console.print(f"violation, seed {given}: {line}", style="red", highlight=False, soft_wrap=True)
+    if len(wrong) > _SHOWN:
+        console.print(f"... and {len(wrong) - _SHOWN} more violations", style="red", highlight=False)
     if missed:
         console.print(f"seed {given}: not met: {', '.join(missed)}", style="red", highlight=False)
     return 1 if wrong or missed else 0

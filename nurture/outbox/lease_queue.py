@@ -62,7 +62,6 @@ AT: Final = bindparam("at", type_=UtcDateTime())
 
 _LEASE: Final = bindparam("lease", type_=UtcDateTime())
 _WORKER: Final[BindParameter[str]] = bindparam("worker")
-_ID_COLUMNS: Final = {"id": BigInteger()}
 _UNCOUNTED_STATES: Final = ("planned", "cancelled", "rejected")
 """States of rows that were not sent: the time of their claim does not count against a limit."""
 
@@ -73,7 +72,8 @@ class LeaseQueue(Generic[Result]):
 
     *result_type* is a named tuple of columns: `id`, `state`, `reason` and `send_at` (None: unchanged), then others,
     one of them `provider`. *result_values* are the other columns that a result sets, from its row;
-    *unknown_values*(now) are set when a lease expires during a call. *claim_columns* are written with a claim.
+    *unknown_values*(now) are set when a lease expires during a call. *claim_columns* are written with a claim,
+    *stamp_columns* before a call, where they are not NULL.
     """
 
     table: Table
@@ -81,6 +81,7 @@ class LeaseQueue(Generic[Result]):
     result_values: Callable[[FromClause], Mapping[str, Any]]
     unknown_values: Callable[[datetime], Mapping[str, Any]]
     claim_columns: tuple[str, ...] = ("id",)
+    stamp_columns: tuple[str, ...] = ("id",)
 
     @cached_property
     def _leased(self) -> ColumnElement[bool]:
@@ -114,18 +115,13 @@ class LeaseQueue(Generic[Result]):
         leased = select(self.table.c.id).where(self._leased, self.table.c.lease_token == token)
         return tx.execute(self._update_unlocked(tx, leased).values(lease_until=until)).rowcount
 
-    def lock_claimed(self, tx: Transaction, token: str) -> set[int]:
-        """Lock and return the rows that are still claimed by *token*."""
-        claimed = select(self.table.c.id).where(self._leased, self._claimed_by_worker)
-        if tx.skips_locked:
-            claimed = claimed.with_for_update(of=self.table)
-        return set(tx.execute(claimed, {"worker": token}).scalars())
-
-    def stamp(self, tx: Transaction, ids: Sequence[int], token: str, until: datetime, now: datetime) -> set[int]:
-        """Mark claimed rows `sending`, before the call; return those that *token* still holds."""
-        if not ids:
+    def stamp(
+        self, tx: Transaction, rows: Sequence[Sequence[Any]], token: str, until: datetime, now: datetime
+    ) -> set[int]:
+        """Mark claimed rows `sending`, given by their *stamp_columns*; return those that *token* still holds."""
+        if not rows:
             return set()
-        values = {"payload": tx.payload(_ID_COLUMNS, [(id_,) for id_ in ids]), "worker": token}
+        values = {"payload": tx.payload(column_types(self.table, self.stamp_columns), rows), "worker": token}
         stamp = tx.cached((self, "stamp"), lambda: self._stamp_statement(tx))
         stamped = values | {"lease": until, "at": now}
         if not tx.is_sqlite:
@@ -137,12 +133,16 @@ class LeaseQueue(Generic[Result]):
         return set(orjson.loads(still_claimed))
 
     def _stamp_statement(self, tx: Transaction) -> Update:
-        stamped = tx.rows_parameter("locked", _ID_COLUMNS)
-        held = update(self.table).where(self.table.c.id.in_(select(stamped.c.id)), self._claimed_by_worker)
-        return held.values(state="sending", state_at=AT, lease_until=_LEASE, attempts=self.table.c.attempts + 1)
+        table = self.table
+        stamped = tx.rows_parameter("locked", column_types(table, self.stamp_columns))
+        values: dict[str, Any] = {
+            name: func.coalesce(stamped.c[name], table.c[name]) for name in self.stamp_columns if name != "id"
+        }
+        values |= {"state": "sending", "state_at": AT, "lease_until": _LEASE, "attempts": table.c.attempts + 1}
+        return update(table).where(table.c.id == stamped.c.id, self._claimed_by_worker).values(values)
 
     def _held_query(self, tx: Transaction) -> Select[tuple[str]]:
-        candidates = tx.rows_parameter("locked", _ID_COLUMNS)
+        candidates = tx.rows_parameter("locked", {"id": BigInteger()})
         query = select(func.json_group_array(self.table.c.id)).join(candidates, candidates.c.id == self.table.c.id)
         return query.where(self._claimed_by_worker)
 

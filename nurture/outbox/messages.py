@@ -113,6 +113,7 @@ QUEUE: Final = LeaseQueue(
     # It stays unknown since the call: `state_at` is unchanged.
     unknown_values=lambda _: {"reason": "the worker stopped while sending; it is unknown whether the message was sent"},
     claim_columns=("id", "sender_domain"),
+    stamp_columns=("id", "link_digest"),
 )
 """Claims name the domain that a message is sent from, None for email to reps."""
 

@@ -30,6 +30,11 @@ class ComposedMessage(NamedTuple):
     shared_destinations: Sequence[SharedDestination] = ()
     named_leads: Sequence[int] = ()
 
+    @property
+    def link_digest(self) -> str | None:
+        """Return the digest that verifies the links whose tokens derive from each other; None if there are none."""
+        return next((link.message_digest for link in self.links if link.message_digest), None)
+
 
 class Composer(Protocol):
     """Composes the messages of a batch."""

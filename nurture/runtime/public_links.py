@@ -2,13 +2,12 @@
 
 from base64 import b32decode, b32encode, urlsafe_b64decode
 from binascii import b2a_base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_bytes, token_urlsafe
 from typing import Final, NamedTuple
 
-from nurture.db.tables.delivery import message
 from nurture.db.transaction import Transaction
 from nurture.runtime import link_queries
 from nurture.runtime.link_queries import TokenRecord
@@ -166,11 +165,9 @@ def _encode(secret: bytes, purpose: str = "") -> str:
     return b2a_base64(secret, newline=False).rstrip(b"=").translate(_URL_SAFE).decode()
 
 
-def store_links(tx: Transaction, links: Sequence[Link], now: datetime) -> None:
-    """Store the digests of the links, which activates them."""
+def store_links(tx: Transaction, links: Iterable[Link], now: datetime) -> None:
+    """Store the digests of links, which activates them; a message holds the digest of those that derive from it."""
     link_queries.insert_tokens(tx, [(link.digest, *link.spec, now) for link in links if not link.message_digest])
-    of_messages = {link.spec.message_id: link.message_digest for link in links if link.message_digest}
-    tx.update_by_id(message, ("link_digest",), list(of_messages.items()))
 
 
 def find_token(tx: Transaction, token: str, purpose: str) -> TokenRecord | None:

@@ -55,11 +55,13 @@ class Outbox:
         claims = [(id_, *[None] * (len(self.queue.claim_columns) - 1)) for id_ in self.ids]
         with self.ctx.database.write() as tx:
             self.queue.claim(tx, claims, token, at + LEASE, at)
-            return self.queue.lock_claimed(tx, token)
+        held = "state = 'claimed' AND lease_token = :token"
+        return {id_ for (id_,) in rows(self.ctx, f"SELECT id FROM {self.queue.table.name} WHERE {held}", token=token)}
 
     def stamp(self, token: str, at: datetime = START) -> set[int]:
+        stamps = [(id_, *[None] * (len(self.queue.stamp_columns) - 1)) for id_ in self.ids]
         with self.ctx.database.write() as tx:
-            return self.queue.stamp(tx, self.ids, token, at + LEASE, at)
+            return self.queue.stamp(tx, stamps, token, at + LEASE, at)
 
     def answer(self, token: str, state: str, at: datetime = START, ids: Collection[int] | None = None) -> None:
         """Write the result *state* of those of *ids*, or of all rows, that *token* still holds."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
+from nurture.db.tables.delivery import message as messages
 from nurture.journey.leads.changeset import Changes, NewMessage
 from nurture.outbox.messages import TO_LEAD, TOUCH
 from nurture.runtime import public_links
@@ -34,8 +35,10 @@ def message(ctx: AppContext) -> tuple[int, int]:
 
 
 def _store(ctx: AppContext, links: Mapping[str, Link]) -> None:
+    digests = {(link.spec.message_id, link.message_digest) for link in links.values() if link.message_digest}
     with ctx.database.write() as tx:
-        public_links.store_links(tx, list(links.values()), START)
+        public_links.store_links(tx, links.values(), START)
+        tx.update_by_id(messages, ("link_digest",), list(digests))
 
 
 def _found(ctx: AppContext, token: str, purpose: str) -> tuple[str, int, int | None] | None:

@@ -155,7 +155,7 @@ class _RecordSender(Sender[OutgoingRecord]):
     ) -> Sequence[OutgoingRecord]:
         """Mark as sending the records whose lease is still held, and read them as they are now."""
         del states  # nobody has to know of an erased lead
-        stamped = self.queue.stamp(tx, [one.id for one in chunk], self.token, now + LEASE, now)
+        stamped = self.queue.stamp(tx, [(one.id,) for one in chunk], self.token, now + LEASE, now)
         pending = crm_records.load_outgoing(tx, stamped, self.name) if stamped else []
         erased = [PushResult(one.id, "done", LEAD_ERASED) for one in pending if is_erased(one)]
         self.queue.write_results(tx, erased, self.token, now)

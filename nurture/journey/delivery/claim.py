@@ -1,8 +1,7 @@
 """Claim due messages under a lease, after checking that they may go, and compose them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,7 +20,6 @@ from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.custody import lock_leads
 from nurture.mail.inbound.classify import reply_address
-from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import PROBE_AFTER
 from nurture.outbox.lease_queue import LEASE, CheckpointObserver, heartbeat, ignore_checkpoint
@@ -47,11 +45,6 @@ class ComposedBatch:
 
     messages: dict[int, ComposedMessage] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)
-
-    def keep_only(self, ids: AbstractSet[int]) -> None:
-        """Drop all messages except *ids*."""
-        self.messages = {id_: one for id_, one in self.messages.items() if id_ in ids}
-        self.problems = {id_: why for id_, why in self.problems.items() if id_ in ids}
 
 
 @dataclass(frozen=True)
@@ -102,21 +95,20 @@ def _add_return_path(message: DueMessage, composed: ComposedMessage, domain: str
     return composed._replace(email=email, links=links)
 
 
-def save_links(tx: Transaction, composed: ComposedBatch, now: datetime) -> None:
-    """Store the destinations of the links in the emails, before the emails are sent."""
-    messages = composed.messages.values()
-    public_links.store_links(tx, [link for one in messages for link in one.links], now)
-    by_template = {id(one.shared_destinations): one.shared_destinations for one in messages}
-    own = [one.own_destinations for one in messages if one.own_destinations is not None]
+def save_links(tx: Transaction, composed: Collection[ComposedMessage], now: datetime) -> None:
+    """Store the links of messages, and where these lead, in the transaction before they are sent."""
+    public_links.store_links(tx, chain.from_iterable(one.links for one in composed), now)
+    by_template = {id(one.shared_destinations): one.shared_destinations for one in composed}
+    own = [one.own_destinations for one in composed if one.own_destinations is not None]
     link_queries.write_destinations(tx, set(chain.from_iterable(by_template.values())), own)
 
 
-def _save_mentions(tx: Transaction, composed: ComposedBatch) -> set[int]:
-    """Store which other leads the emails name; return the emails that name a lead which was erased meanwhile.
+def save_mentions(tx: Transaction, composed: Mapping[int, ComposedMessage]) -> set[int]:
+    """Store which other leads the messages name; return the messages that name a lead which was erased meanwhile.
 
     These are composed again once the lease has expired.
     """
-    mentions = {(id_, lead) for id_, one in composed.messages.items() for lead in one.named_leads}
+    mentions = {(id_, lead) for id_, one in composed.items() for lead in one.named_leads}
     if not mentions:
         return set()
     existing = leads_queries.filter_existing(tx, {lead for _, lead in mentions})
@@ -139,7 +131,7 @@ class ClaimedBatch:
     token: str
     due_count: int = 0
     claimed: Sequence[DueMessage] = ()
-    emails: dict[int, ComposedEmail] = field(default_factory=dict)
+    composed: Mapping[int, ComposedMessage] = field(default_factory=dict)
     domains: Mapping[int, str] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     stopped_until: datetime | None = None
@@ -181,11 +173,11 @@ def claim_batch(
         observe("claim", refs)
     observe("claimed", refs)
     states = Counter(outcome.state for outcome in decision.held_back)
-    emails = _compose(ctx, batch, token, states, now, observe, clock) if refs else {}
-    composed = [one for one in decision.ready if one.id in emails]
+    composed = _compose(ctx, batch, token, states, now, observe, clock) if refs else {}
+    claimed = [one for one in decision.ready if one.id in composed]
     is_probe = breaker is not None
     return ClaimedBatch(
-        token, len(due_messages), composed, emails, decision.sender_domains, states, is_probe=is_probe, claimed_at=now
+        token, len(due_messages), claimed, composed, decision.sender_domains, states, is_probe=is_probe, claimed_at=now
     )
 
 
@@ -197,21 +189,19 @@ def _compose(
     now: datetime,
     observe: CheckpointObserver,
     clock: Clock | None,
-) -> dict[int, ComposedEmail]:
-    """Compose the claimed messages, and store the links of those whose lease is still held afterwards."""
+) -> dict[int, ComposedMessage]:
+    """Compose the claimed messages, and reject those that cannot be composed."""
     with heartbeat(ctx.database, QUEUE, token, clock, ctx.beat_interval, observe) if clock else nullcontext():
         with ctx.database.read() as tx:
             composed = batch.compose(tx)
         observe("render", [one.send_key for one in batch.messages])
-        with ctx.database.write() as tx:
-            named = {lead for one in composed.messages.values() for lead in one.named_leads}
-            lock_leads(tx, sorted({*named, *(one.lead_id for one in batch.messages)}))
-            composed.keep_only(QUEUE.lock_claimed(tx, token) - _save_mentions(tx, composed))
-            rejections = [DeliveryResult(id_, "rejected", why) for id_, why in composed.problems.items()]
-            apply_outcomes_and_wake(tx, rejections, batch.messages, token, now)
-            save_links(tx, composed, now)
+        rejections = [DeliveryResult(id_, "rejected", why) for id_, why in composed.problems.items()]
+        if rejections:
+            with ctx.database.write() as tx:
+                lock_leads(tx, [one.lead_id for one in batch.messages if one.id in composed.problems])
+                apply_outcomes_and_wake(tx, rejections, batch.messages, token, now)
     states.update(outcome.state for outcome in rejections)
-    return {id_: one.email for id_, one in composed.messages.items()}
+    return composed.messages
 
 
 def apply_outcomes_and_wake(

@@ -12,7 +12,7 @@ from nurture.db.locks import Lock
 from nurture.db.transaction import Transaction
 from nurture.domain.delivery.receipts import Accepted, NotSent, Receipt
 from nurture.journey.delivery import send_checks
-from nurture.journey.delivery.claim import ClaimedBatch, apply_outcomes_and_wake
+from nurture.journey.delivery.claim import ClaimedBatch, apply_outcomes_and_wake, save_links, save_mentions
 from nurture.journey.leads.custody import lock_leads
 from nurture.mail.providers.base import BatchProvider, Provider
 from nurture.outbox import circuit_breakers, messages
@@ -63,7 +63,7 @@ def _chunks(batch: ClaimedBatch, provider: Provider) -> Iterator[Sequence[DueMes
     """Yield what *provider* is called with at once: as many messages as it sends in parallel, or one shared request."""
     by_form: dict[Hashable, list[DueMessage]] = defaultdict(list)
     for one in batch.claimed:
-        by_form[batch.emails[one.id].shared_form].append(one)
+        by_form[batch.composed[one.id].email.shared_form].append(one)
     shared: list[Sequence[DueMessage]] = []
     if isinstance(provider, BatchProvider):
         groups = [rows for form, rows in by_form.items() if form is not None and len(rows) > 1]
@@ -87,12 +87,13 @@ class _MessageSender(Sender[DueMessage]):
     def lock(self, tx: Transaction, rows: Sequence[DueMessage]) -> None:
         """Let no stop be committed meanwhile; lock leads before messages, as a sweep that cancels messages does."""
         locks.acquire_shared(tx, Lock.STOPS)
-        lock_leads(tx, [one.lead_id for one in rows])
+        named = [lead for one in rows for lead in self.batch.composed[one.id].named_leads]
+        lock_leads(tx, [*named, *(one.lead_id for one in rows)])
 
     def stamp(
         self, tx: Transaction, chunk: Sequence[DueMessage], now: datetime, states: Counter[str]
     ) -> Sequence[DueMessage]:
-        """Mark as sending the messages that may still go and whose lease is still held."""
+        """Mark as sending the messages that may still go and whose lease is still held; store their links."""
         ctx, batch = self.ctx, self.batch
         touches = [one for one in chunk if one.recipient == messages.TO_LEAD]
         blocked = send_checks.recheck_stops(ctx, tx, chunk, now) | send_checks.recheck_permissions(
@@ -101,16 +102,19 @@ class _MessageSender(Sender[DueMessage]):
         if batch.claimed_at is not None and now - batch.claimed_at > LEASE:
             blocked = send_checks.recheck_send_windows(ctx, tx, touches, now) | blocked
         self.write_results(tx, list(blocked.values()), chunk, now)
-        remaining = [one.id for one in chunk if one.id not in blocked]
-        stamped = self.queue.stamp(tx, remaining, self.token, now + LEASE, now)
+        remaining = {one.id: batch.composed[one.id] for one in chunk if one.id not in blocked}
+        outdated = save_mentions(tx, remaining)
+        stamps = [(id_, one.link_digest) for id_, one in remaining.items() if id_ not in outdated]
+        stamped = self.queue.stamp(tx, stamps, self.token, now + LEASE, now)
         states.update(outcome.state for outcome in blocked.values())
         if stamped:
+            save_links(tx, [remaining[id_] for id_ in stamped], now)
             quarantine.record_external_calls(ctx, tx, self.name)
         return [one for one in chunk if one.id in stamped]
 
     def call(self, rows: Sequence[DueMessage], now: datetime) -> Sequence[Receipt]:
         """Give the emails to the provider, which were composed after the claim."""
-        return self.ctx.provider.send([self.batch.emails[one.id] for one in rows], now)
+        return self.ctx.provider.send([self.batch.composed[one.id].email for one in rows], now)
 
     def accepted(self, row: DueMessage, receipt: Accepted, now: datetime) -> DeliveryResult:
         """Return the result of an email that the provider accepted."""

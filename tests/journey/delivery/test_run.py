@@ -258,8 +258,8 @@ def test_an_outage_while_emails_are_composed_rejects_none(ctx: AppContext) -> No
     assert _state(ctx, lead) == "accepted"
 
 
-@pytest.mark.parametrize("taken_at", ["claimed", "render"])
-def test_nothing_is_stored_of_messages_cancelled_before_composition(ctx: AppContext, taken_at: str) -> None:
+@pytest.mark.parametrize("taken_at", ["claimed", "render", "last check"])
+def test_nothing_is_stored_of_messages_cancelled_before_the_call(ctx: AppContext, taken_at: str) -> None:
     lead, other = _planned(ctx), _planned(ctx)
     worker = replace(ctx, base_url="https://go.example.com")
 
@@ -268,10 +268,10 @@ def test_nothing_is_stored_of_messages_cancelled_before_composition(ctx: AppCont
             close_lead(ctx, lead, Closing.LOST, OPEN)
 
     batch = claim.claim_batch(worker, OPEN, 10, close_when_taken)
-    assert [one.lead_id for one in batch.claimed] == [other]
+    assert rows(ctx, "SELECT lead_id FROM message WHERE link_digest IS NOT NULL") == []
+    assert send.send_claimed(worker, batch, VirtualClock(OPEN), close_when_taken).states == {"accepted": 1}
     assert rows(ctx, "SELECT lead_id FROM message WHERE link_digest IS NOT NULL") == [(other,)]
     assert rows(ctx, "SELECT lead_id FROM link_token") == []
-    assert send.send_claimed(worker, batch, VirtualClock(OPEN)).states == {"accepted": 1}
     assert _state(ctx, lead) == "cancelled"
 
 

@@ -61,7 +61,7 @@ def test_a_list_that_names_an_erased_person_among_others_is_found(ctx: AppContex
 def test_a_composed_list_is_composed_again_without_an_erased_person(ctx: AppContext, tmp_path: Path) -> None:
     mia, noor = _listed(ctx, tmp_path)
     claimed = claim.claim_batch(ctx, START, 10)
-    assert "Mia Holm" in next(iter(claimed.emails.values())).text
+    assert "Mia Holm" in next(iter(claimed.composed.values())).email.text
     for lead in (mia, noor):  # also the one to whom the list belongs
         erase.erase_person(ctx, str(lead), START)
     add_lead(ctx, first_name="Ida", at=START)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -78,6 +78,8 @@ class Sender(ABC, Generic[Row]):
     observe: CheckpointObserver = ignore_checkpoint
     beat_interval: timedelta = BEAT_INTERVAL
     result: SendResult = field(default_factory=SendResult)
+    while_calling: Callable[[], None] = lambda: None
+    """Called once, while the last chunks are at the provider."""
 
     @abstractmethod
     def lock(self, tx: Transaction, rows: Sequence[Row]) -> None:
@@ -128,11 +130,15 @@ class Sender(ABC, Generic[Row]):
         """
         pending, in_flight = deque(chunks), deque[_InFlightChunk]()
         stop: NotSent | None = None
+        is_idle = True
         if not pending:
             return self.result
         beats = heartbeat(self.database, self.queue, self.token, self.clock, self.beat_interval, self.observe)
         with beats, ThreadPoolExecutor(self.max_in_flight, "call") as executor:
             while in_flight or (pending and stop is None):
+                if is_idle and not pending and stop is None:
+                    is_idle = False
+                    self.while_calling()
                 is_full = len(in_flight) == self.max_in_flight or not pending or stop is not None
                 completed = in_flight.popleft() if is_full else None
                 if completed is not None:

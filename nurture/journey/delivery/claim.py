@@ -146,13 +146,15 @@ def claim_batch(
     observe: CheckpointObserver = ignore_checkpoint,
     target: str | None = None,
     clock: Clock | None = None,
+    token: str = "",
 ) -> ClaimedBatch:
     """Claim at most *limit* due messages that may go now, and compose them; hold or cancel the others.
 
     With *target* these are notices for that target, otherwise mail. Composing starts after the claim is committed,
-    so that no other worker waits for a template; a running *clock* extends the lease meanwhile.
+    so that no other worker waits for a template; a running *clock* extends the lease meanwhile. The lease is that of
+    *token*, a new one if it is "".
     """
-    token = token_urlsafe(8)
+    token = token or token_urlsafe(8)
     with ctx.database.write() as tx:
         open_breakers = circuit_breakers.list_active(tx)
         breaker = quarantine.find_breaker(open_breakers, ctx.provider.name)
@@ -202,6 +204,13 @@ def _compose(
                 apply_outcomes_and_wake(tx, rejections, batch.messages, token, now)
     states.update(outcome.state for outcome in rejections)
     return composed.messages
+
+
+def put_back(ctx: AppContext, batch: ClaimedBatch, now: datetime) -> None:
+    """Plan the messages of *batch* again, which were not sent."""
+    with ctx.database.write() as tx:
+        lock_leads(tx, [one.lead_id for one in batch.claimed])
+        write_results(tx, [DeliveryResult(one.id, "planned") for one in batch.claimed], batch.token, now)
 
 
 def apply_outcomes_and_wake(

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from secrets import token_urlsafe
 from typing import Final
 
 from nurture.clock import Clock
 from nurture.db.machine_state import DatabaseOutdated
-from nurture.journey.delivery.claim import claim_batch
+from nurture.journey.delivery.claim import ClaimedBatch, claim_batch, put_back
 from nurture.journey.delivery.send import MAX_CONSECUTIVE_UNKNOWN, send_claimed
 from nurture.journey.delivery.unknown import load_resend_after
 from nurture.outbox import messages as outbox_messages
@@ -68,8 +69,9 @@ def deliver(
         return DeliverySummary(stopped_by=found)
 
     def send_due(ctx: AppContext, target: str | None = None) -> DeliverySummary:
-        worker = _DeliveryWorker(ctx, clock, after_batch, observe, target)
-        return sum(drain(worker.deliver_batch, worker.has_more, should_stop), worker.recovered)
+        worker = _DeliveryWorker(ctx, clock, after_batch, observe, target, should_stop)
+        total = sum(drain(worker.deliver_batch, worker.has_more, should_stop), worker.recovered)
+        return total + worker.put_back()
 
     try:
         with gc_paused():
@@ -86,7 +88,11 @@ def deliver(
 
 
 class _DeliveryWorker:
-    """Sends mail, or the notices for *target*, batch by batch."""
+    """Sends mail, or the notices for *target*, batch by batch.
+
+    While the last calls of a batch are made, it claims and composes the next one, so that neither the provider nor
+    this process waits for the other. Its heartbeat keeps the leases of both.
+    """
 
     def __init__(
         self,
@@ -95,8 +101,13 @@ class _DeliveryWorker:
         after_batch: Callable[[], None],
         observe: CheckpointObserver,
         target: str | None,
+        should_stop: Callable[[], bool],
     ) -> None:
         self.ctx, self.clock, self.after_batch, self.observe, self.target = ctx, clock, after_batch, observe, target
+        self.should_stop = should_stop
+        self.token = token_urlsafe(8)
+        self.next_batch: ClaimedBatch | None = None
+        self.failure: Exception | None = None
         self.limit = min(ctx.batch_size, MAX_BATCH_SIZE)
         self.leases_checked_at = clock.now()
         self.recovered = _recover_expired_leases(ctx, self.leases_checked_at)
@@ -109,12 +120,36 @@ class _DeliveryWorker:
         now, recovered = self.clock.now(), DeliverySummary()
         if now - self.leases_checked_at > LEASE / 4:
             self.leases_checked_at, recovered = now, _recover_expired_leases(self.ctx, now)
-        batch = claim_batch(self.ctx, self.clock.now(), self.limit, self.observe, self.target, self.clock)
-        result = send_claimed(self.ctx, batch, self.clock, self.observe, self.consecutive_unknown)
+        batch, self.next_batch = self.next_batch or self._claim(), None
+
+        def claim_next() -> None:
+            if batch.due_count >= self.limit and not batch.is_probe and not self.should_stop():
+                try:
+                    self.next_batch = self._claim()
+                except Exception as error:  # noqa: BLE001 - raised when the results of the calls are written
+                    self.failure = error
+
+        result = send_claimed(self.ctx, batch, self.clock, self.observe, self.consecutive_unknown, claim_next)
+        if self.failure is not None:
+            raise self.failure
         self.consecutive_unknown, self.is_probe = result.consecutive_unknown, batch.is_probe
         self.stopped_until = result.stopped_until or batch.stopped_until
+        if self.stopped_until is not None:
+            recovered += self.put_back()
         self.after_batch()
         return recovered + DeliverySummary(batch.due_count, batch.states + result.states)
+
+    def _claim(self) -> ClaimedBatch:
+        now = self.clock.now()
+        return claim_batch(self.ctx, now, self.limit, self.observe, self.target, self.clock, self.token)
+
+    def put_back(self) -> DeliverySummary:
+        """Plan the messages of the next batch again; return what its claim held back."""
+        batch, self.next_batch = self.next_batch, None
+        if batch is None:
+            return DeliverySummary()
+        put_back(self.ctx, batch, self.clock.now())
+        return DeliverySummary(0, batch.states)
 
     def has_more(self, summary: DeliverySummary) -> bool:
         """Return whether another batch may be due; wait for a rate limit first."""

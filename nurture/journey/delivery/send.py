@@ -1,7 +1,7 @@
 """Send claimed messages: the checks of mail before the call, and the results of its provider."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -36,10 +36,12 @@ def send_claimed(
     clock: Clock,
     observe: CheckpointObserver = ignore_checkpoint,
     consecutive_unknown: int = 0,
+    while_calling: Callable[[], None] = lambda: None,
 ) -> SendResult:
     """Send in chunks the messages that may still go; put back the others if the provider stops.
 
-    *consecutive_unknown* is the number of unknown results in a row so far.
+    *consecutive_unknown* is the number of unknown results in a row so far. *while_calling* is called once, while the
+    last chunks are at the provider.
     """
     sender = _MessageSender(
         ctx=ctx,
@@ -53,6 +55,7 @@ def send_claimed(
         observe=observe,
         beat_interval=ctx.beat_interval,
         result=SendResult(consecutive_unknown=consecutive_unknown),
+        while_calling=while_calling,
     )
     result = sender.send(_chunks(batch, ctx.provider))
     result.states += Counter(planned=result.held)

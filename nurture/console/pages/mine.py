@@ -8,7 +8,7 @@ from nurture.console import components
 from nurture.console.access.users import Role
 from nurture.console.page import Page, PageRequest
 from nurture.console.view import View
-from nurture.journey.handoff.workspace import LeadCard, RepWorkspace, load_workspace
+from nurture.journey.handoff.workspace import MAX_ACCEPTED, MAX_OFFERS, LeadCard, RepWorkspace, load_workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,27 @@ def _load(request: PageRequest) -> MyLeads:
 def _render(view: View, mine: MyLeads) -> None:
     space = mine.workspace
     with components.block("figures"):
-        components.figure("wait for your answer", f"{len(space.offered):,}")
-        components.figure("you work", f"{len(space.in_hand):,}")
-    _render_cards(view, mine, "Waiting for your answer", space.offered, "Nobody waits for your answer.")
-    _render_cards(view, mine, "You work them", space.in_hand, "You work no lead now.")
+        components.figure("wait for your answer", _count(space.offered, MAX_OFFERS), href="#offered")
+        components.figure("you work", _count(space.in_hand, MAX_ACCEPTED), href="#in-hand")
+    _render_cards(view, mine, "offered", space.offered)
+    _render_cards(view, mine, "in-hand", space.in_hand)
 
 
-def _render_cards(view: View, mine: MyLeads, title: str, cards: Sequence[LeadCard], nobody: str) -> None:
-    with components.card(title):
+def _count(cards: Sequence[LeadCard], limit: int) -> str:
+    """Return how many leads there are; of more than the page shows, only that there may be more."""
+    return f"{len(cards):,}" if len(cards) < limit else f"{limit:,} or more"
+
+
+_SECTIONS: Final = {
+    "offered": ("Waiting for your answer", "Nobody waits for your answer."),
+    "in-hand": ("You work them", "You work no lead now."),
+}
+
+
+def _render_cards(view: View, mine: MyLeads, section: str, cards: Sequence[LeadCard]) -> None:
+    title, nobody = _SECTIONS[section]
+    with components.card(title) as drawn:
+        drawn.props["id"] = section
         if not cards:
             components.empty(nobody)
         for one in cards:

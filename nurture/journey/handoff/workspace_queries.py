@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Integer, and_, case, func, literal, or_, select, text
 
@@ -12,6 +12,9 @@ from nurture.db.tables.leads import address, custody, lead
 from nurture.db.transaction import Transaction
 from nurture.domain.lead import Custodian
 from nurture.domain.policy.business_hours import EscalationLevel
+
+MAX_PAST: Final = 1_000
+"""Among how many of a rep's newest offers former leads are looked for, however many there ever were."""
 
 
 class OpenOffer(NamedTuple):
@@ -68,7 +71,7 @@ def load_open_offers(tx: Transaction, rep: str, limit: int) -> list[OpenOffer]:
     query = (
         select(*row_columns(OpenOffer, offer, lead, offer_id=offer.c.id))
         .join(lead, lead.c.id == offer.c.lead_id)
-        .where(offer.c.rep == rep, offer.c.state == "offered")
+        .where(IS_OPEN, offer.c.rep.concat("") == rep)  # keeps SQLite off the index by rep, which has every old offer
         .order_by(offer.c.hot.desc(), offer.c.expires_at, offer.c.priority.desc(), offer.c.id)
         .limit(limit)
     )
@@ -77,20 +80,19 @@ def load_open_offers(tx: Transaction, rep: str, limit: int) -> list[OpenOffer]:
 
 def load_accepted_leads(tx: Transaction, rep: str, limit: int) -> list[AcceptedLead]:
     """Return the leads that the rep has, by follow-up date."""
+    older = offer.alias("older")
     accepted = (
-        select(offer.c.lead_id, func.max(offer.c.id).label("id"))
-        .where(offer.c.rep == rep, offer.c.state == "accepted")
-        .group_by(offer.c.lead_id)
-        .subquery()
+        select(func.max(older.c.id))
+        .where(older.c.lead_id == custody.c.lead_id, older.c.rep == rep, older.c.state == "accepted")
+        .scalar_subquery()
     )
     query = (
-        select(*row_columns(AcceptedLead, custody, lead, address, offer, offer_rating, offer_id=accepted.c.id))
+        select(*row_columns(AcceptedLead, custody, lead, address, offer, offer_rating, offer_id=offer.c.id))
         .join(lead, lead.c.id == custody.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
-        .outerjoin(accepted, accepted.c.lead_id == custody.c.lead_id)
-        .outerjoin(offer, offer.c.id == accepted.c.id)
-        .outerjoin(offer_rating, offer_rating.c.offer_id == accepted.c.id)
-        .where(custody.c.kind == Custodian.REP.value, custody.c.ref == rep)
+        .outerjoin(offer, offer.c.id == accepted)
+        .outerjoin(offer_rating, offer_rating.c.offer_id == offer.c.id)
+        .where(custody.c.kind == Custodian.REP.value, custody.c.ref == rep, custody.c.due_at.is_not(None))
         .order_by(custody.c.due_at, custody.c.lead_id)
         .limit(limit)
     )
@@ -98,18 +100,17 @@ def load_accepted_leads(tx: Transaction, rep: str, limit: int) -> list[AcceptedL
 
 
 def load_former_leads(tx: Transaction, rep: str, limit: int) -> list[FormerLead]:
-    """Return leads that the rep had or was offered before, the newest first."""
-    newest = (
-        select(func.max(offer.c.id).label("id"))
-        .where(offer.c.rep == rep, offer.c.state.in_(("rejected", "expired", "accepted", "lapsed")))
-        .group_by(offer.c.lead_id)
-        .subquery()
-    )
+    """Return leads of the rep's newest MAX_PAST offers whom the rep does not have now, the newest first."""
+    newest = select(offer.c.id, offer.c.lead_id, offer.c.state).where(offer.c.rep == rep)
+    recent = newest.order_by(offer.c.offered_at.desc(), offer.c.id.desc()).limit(MAX_PAST).subquery()
+    ended = recent.c.state.in_(("rejected", "expired", "accepted", "lapsed"))
+    last = select(func.max(recent.c.id).label("id")).where(ended).group_by(recent.c.lead_id).subquery()
     mine = and_(custody.c.kind == Custodian.REP.value, custody.c.ref == rep)
     on_track = case((custody.c.kind == Custodian.TRACK.value, 0), else_=1)
     query = (
         select(*row_columns(FormerLead, custody, lead, offer))
-        .join(newest, newest.c.id == offer.c.id)
+        .select_from(last)
+        .join(offer, offer.c.id == last.c.id)
         .join(custody, custody.c.lead_id == offer.c.lead_id)
         .join(lead, lead.c.id == offer.c.lead_id)
         .where(~mine)

@@ -10,9 +10,12 @@ from nurture.errors import NotFound
 from nurture.journey.leads.find import parse_id
 from nurture.reporting.console.lead_list_queries import LeadFilter
 
-_TEXTS = ("custodian", "track", "step", "queue", "source", "did", "rep", "country", "consent", "fit")
+_OF_ORIGIN = ("source", "country", "consent", "fit", "readiness")
+_TEXTS = ("custodian", "track", "step", "queue", "did", "rep", "rule", "reason", *_OF_ORIGIN)
 _DAYS = ("active_days", "quiet_days")
-_NAMES = frozenset({"find", "since", "waiting", "account", "on", *_TEXTS, *_DAYS})
+_TIMES = ("since", "until")
+_KEPT = frozenset({"queue", *_TIMES, "waiting", "account", "way", "readiness", "rule", "reason"})
+_NAMES = frozenset({"find", "on", *_KEPT, *_TEXTS, *_DAYS})
 MAX_LENGTH = 200  # of one value
 MAX_DAYS = 3_650
 
@@ -111,14 +114,15 @@ def of_export(chosen: LeadFilter) -> str:
 
 def kept_by_form(chosen: LeadFilter) -> dict[str, str]:
     """Return the values of a filter that the form of the list has no fields for, by their names in an address."""
-    kept = {"queue", "since", "waiting", "account"}
-    return {name: str(value) for name, value in _query_of(chosen).items() if value and name in kept}
+    query = _query_of(chosen)
+    return {name: str(value) for name, value in query.items() if value not in ("", None) and name in _KEPT}
 
 
 def _query_of(chosen: LeadFilter) -> dict[str, object]:
     query: dict[str, object] = {"find": chosen.text, **{name: getattr(chosen, name) for name in (*_TEXTS, *_DAYS)}}
-    query["since"] = chosen.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ") if chosen.since is not None else ""
-    return query | {"waiting": "yes" if chosen.waiting else "", "account": chosen.account}
+    times = {"since": chosen.since, "until": chosen.until}
+    query |= {name: at.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ") for name, at in times.items() if at is not None}
+    return query | {"waiting": "yes" if chosen.waiting else "", "account": chosen.account, "way": chosen.way}
 
 
 def _with_query(path: str, query: Mapping[str, object]) -> str:
@@ -131,11 +135,6 @@ def read_filter(values: Mapping[str, str]) -> LeadFilter:
 
     `on` is what the form sends: a track, or a track and a step with a space between.
     """
-    since = values.get("since", "")
-    try:
-        at = datetime.fromisoformat(since) if since else None
-    except ValueError:
-        raise NotFound(f"{since!r} is no time.", "Write it as 2026-03-01T00:00Z.") from None
     texts: dict[str, Any] = {name: values.get(name, "").strip()[:MAX_LENGTH] for name in _TEXTS}
     if "on" in values:
         texts["track"], _, texts["step"] = values["on"][:MAX_LENGTH].partition(" ")
@@ -145,10 +144,21 @@ def read_filter(values: Mapping[str, str]) -> LeadFilter:
         text=values.get("find", "").strip()[:MAX_LENGTH],
         **texts,
         **days,
-        since=at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at,
+        since=_read_time(values, "since"),
+        until=_read_time(values, "until"),
         waiting=bool(values.get("waiting")),
         account=read_number(values, "account"),
+        way=read_number(values, "way"),
     )
+
+
+def _read_time(values: Mapping[str, str], name: str) -> datetime | None:
+    text = values.get(name, "")
+    try:
+        at = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise NotFound(f"{text!r} is no time.", "Write it as 2026-03-01T00:00Z.") from None
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
 def _read_days(values: Mapping[str, str], name: str) -> int | None:

@@ -24,13 +24,17 @@ MEASURE_COLUMNS: Final = (
 
 
 class ReportTable(NamedTuple):
-    """A table of plain values; *right* names the columns of numbers, *bars* are its figures as a chart, by name."""
+    """A table of plain values; *right* names the columns of numbers, *bars* are its figures as a chart, by name.
+
+    *ids* are what its rows are about, such as the ids of reps, where rows say it in words.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[object, ...]]
     right: tuple[str, ...] = ()
     bars: Sequence[tuple[str, float]] = ()
+    ids: Sequence[str] = ()
 
 
 def funnel_table(found: Funnel) -> ReportTable:
@@ -174,10 +178,11 @@ def sales_tables(found: SalesReport) -> list[ReportTable]:
         (one.label, one.handed_off, one.accepted, one.rejected, one.unanswered, format_percent(one.acceptance), one.won)
         for one in found.rules
     ]
-    tables.append(ReportTable("By reason of the hand-off", columns, rules, columns[1:]))
+    ids = [one.rule for one in found.rules]
+    tables.append(ReportTable("By reason of the hand-off", columns, rules, columns[1:], ids=ids))
     if found.reasons:
-        given = [(label, number) for _, label, number in found.reasons]
-        tables.append(ReportTable("Why reps rejected", ("reject reason", "times"), given, ("times",)))
+        given, ids = [(label, number) for _, label, number in found.reasons], [code for code, _, _ in found.reasons]
+        tables.append(ReportTable("Why reps rejected", ("reject reason", "times"), given, ("times",), ids=ids))
     return [*tables, _reps(found), _months(found)]
 
 
@@ -195,7 +200,7 @@ def _reps(found: SalesReport) -> ReportTable:
     columns = ("rep", "offers", "accepted", "reached", "rejected", "expired", "time to accept", "peak", "won", "amount")
     rows = [
         (
-            one.rep,
+            one.name,
             one.offered,
             one.accepted,
             one.followed_up,
@@ -208,7 +213,7 @@ def _reps(found: SalesReport) -> ReportTable:
         )
         for one in found.reps
     ]
-    return ReportTable("By rep", columns, rows, columns[1:])
+    return ReportTable("By rep", columns, rows, columns[1:], ids=[one.rep for one in found.reps])
 
 
 def _months(found: SalesReport) -> ReportTable:

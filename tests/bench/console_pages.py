@@ -126,6 +126,9 @@ def _pages(ctx: AppContext, now: datetime) -> dict[str, Callable[[], object]]:
         "quiet": LeadFilter(track="keep-warm", quiet_days=90),
         "active": LeadFilter(active_days=90),
         "search a field": LeadFilter(text="industry:nowhere"),
+        "took a way": LeadFilter(track="keep-warm", step="a-fork", way=1),
+        "ever handed off": LeadFilter(did="handed_off"),
+        "ever won by a rep": LeadFilter(did="won", rep="mara"),
     }
     return {
         "today": today,

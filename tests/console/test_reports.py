@@ -60,7 +60,7 @@ def test_a_report_is_chosen_from_what_there_is_and_leads_to_its_people(tab: Page
     tab.get_by_label("Source of the leads").select_option(index=1)
     tab.get_by_role("button", name="Show").click()
     expect(tab).to_have_url(re.compile("source="))
-    tab.get_by_role("link", name="on a track now").click()
+    tab.get_by_role("row", name="on a track now").get_by_role("link").click()
     expect(tab).to_have_url(re.compile(r"/leads\?custodian=track&source="))
     expect(tab.get_by_role("link", name="Mia <b>Wong</b>")).to_be_visible()
 
@@ -73,8 +73,17 @@ def test_a_manager_of_a_team_gets_the_figures_without_the_leads_and_reps_of_othe
         answer = world.get("/reports/measures/table.csv?row=R23&leads=missed&table=0", login)
         assert answer.status_code == (200 if listed else 404)
         reps = [world.get(f"/reports/sales/table.csv?table={at}", login).text for at in range(5)]
-        assert any(re.search("^ana,", text, re.MULTILINE) for text in reps)
-        assert any(re.search("^ben,", text, re.MULTILINE) for text in reps) == listed
+        assert any(re.search("^Ana,", text, re.MULTILINE) for text in reps)
+        assert any(re.search("^Ben,", text, re.MULTILINE) for text in reps) == listed
+
+
+def test_the_numbers_of_a_rep_lead_to_the_leads_behind_them(tab: Page, world: ConsoleWorld) -> None:
+    tab.goto("/reports/sales")
+    row = tab.get_by_role("region", name="By rep").get_by_role("row", name="Ana")
+    row.get_by_role("cell").nth(1).get_by_role("link").click()
+    expect(tab).to_have_url(re.compile(r"/leads\?did=offered&rep=ana"))
+    expect(tab.get_by_role("link", name="Dana Miller")).to_be_visible()
+    expect(tab.get_by_role("link", name="Erik Holm")).to_have_count(0)
 
 
 def test_a_report_is_printed_on_white_without_menus_in_any_theme(tab: Page) -> None:

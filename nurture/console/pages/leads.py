@@ -17,7 +17,15 @@ from nurture.domain.planning.conditions import WORST_FIT
 from nurture.domain.planning.program import FINALLY
 from nurture.formats.status_mapping import ConsentBasis
 from nurture.reporting.console.lead_list import FIT_WINDOW, LeadPage, list_leads
-from nurture.reporting.console.lead_list_queries import MAX_COUNT, NO_CONSENT, WINDOW, LeadFilter
+from nurture.reporting.console.lead_list_queries import (
+    CLASSIFIED,
+    MAX_COUNT,
+    NO_CONSENT,
+    NOT_CLASSIFIED,
+    WINDOW,
+    WITH_SALES,
+    LeadFilter,
+)
 from nurture.reporting.leads import LeadRow
 from nurture.runtime.published import Definitions
 
@@ -28,15 +36,18 @@ _WHERE: Final = {
     Custodian.QUEUE: "In a queue",
     Custodian.OFFER: "Offered to a rep",
     Custodian.REP: "With a rep",
+    WITH_SALES: "Offered to a rep or with one",
     Custodian.RESTING: "Resting",
     Custodian.CLOSED: "Closed",
 }
 _DID: Final = {
+    "enrolled": "came to a track",
     "emailed": "got an email",
     "clicked": "clicked",
     "replied": "replied",
     "answered": "clicked or replied",
     "handed_off": "handed off",
+    "recycled": "came back from sales",
     "left": "left a track",
     "lost": "lost by a track",
     "reached_goal": "reached the goal",
@@ -160,7 +171,7 @@ def _draw_saved(view: View, page: LeadListPage) -> None:
 def _draw_filters(chosen: LeadFilter, choices: Choices) -> None:
     with ui.element("form").classes("filters").props("action=/leads method=get"):
         _draw_field("find", "Search for", chosen.text, "Name or title:head")
-        components.select("custodian", "Where", chosen.custodian, {kind.value: label for kind, label in _WHERE.items()})
+        components.select("custodian", "Where", chosen.custodian, {str(kind): label for kind, label in _WHERE.items()})
         _draw_track(chosen, choices.tracks)
         components.select("did", "Did", chosen.did, _DID)
         for name, value in addresses.kept_by_form(chosen).items():
@@ -191,12 +202,16 @@ def _text(days: int | None) -> str:
     return str(days) if days is not None else ""
 
 
+_READINESS: Final = {CLASSIFIED: "classified by a rule", NOT_CLASSIFIED: "not classified by any rule"}
 _NONE: Final[Mapping[str, dict[str, Any]]] = {
+    "track": {"track": "", "step": "", "way": None},
     "since": {"since": None},
+    "until": {"until": None},
+    "way": {"way": None},
     "waiting": {"waiting": False},
     "account": {"account": None},
 }
-"""Values without which a filter lets all leads through, where "" is not one."""
+"""What removes a part of a filter, where it is more than the value ""."""
 
 
 def _draw_chips(chosen: LeadFilter) -> None:
@@ -204,16 +219,20 @@ def _draw_chips(chosen: LeadFilter) -> None:
         "track": f"on track {chosen.track}" + (f", step {chosen.step}" if chosen.step else ""),
         "queue": f"in the queue {chosen.queue}",
         "since": f"since {chosen.since:%Y-%m-%d}" if chosen.since is not None else "",
+        "until": f"before {chosen.until:%Y-%m-%d}" if chosen.until is not None else "",
+        "way": f"way {(chosen.way or 0) + 1} of the fork",
+        "readiness": _READINESS.get(chosen.readiness, f"classified by {chosen.readiness}"),
+        "rule": f"offered because of {chosen.rule}",
+        "reason": f"given back because of {chosen.reason}",
         "waiting": "waiting for sales",
         "account": "of one company",
     }
-    shown = {name: label for name, label in removable.items() if getattr(chosen, name)}
+    shown = {name: label for name, label in removable.items() if getattr(chosen, name) not in ("", None, False)}
     if not shown:
         return
     with components.block("chips"):
         for name, label in shown.items():
-            dropped: dict[str, Any] = dict.fromkeys((name, "step") if name == "track" else (name,), "")
-            dropped = _NONE.get(name, dropped)
+            dropped = _NONE.get(name, {name: ""})
             drawn = components.link(f"{label} ✕", addresses.of_leads(replace(chosen, **dropped)), "chip")
             drawn.props["aria-label"] = f"Remove the filter: {label}"
 

@@ -1,7 +1,7 @@
 """Reports: funnel, tracks, emails, sales, measures and ledger, as charts and tables to print or to download."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -13,12 +13,13 @@ from nurture.console.components import Cell, Link, Time
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.reports import report_runs
 from nurture.console.reports.charts import Bar, bars
+from nurture.console.reports.people import find_people
 from nurture.console.reports.report_runs import Run
 from nurture.console.view import View
-from nurture.domain.lead import Custodian
 from nurture.errors import NotFound
 from nurture.reporting.console.lead_list_queries import LeadFilter
 from nurture.reporting.console.reports import REPORTS, Report, ReportKind, limit_to_team, list_options, read_page
+from nurture.reporting.report_tables import ReportTable
 
 _POLL_SECONDS: Final = 1.0
 _LABELS: Final = {
@@ -28,15 +29,6 @@ _LABELS: Final = {
     "until": "Last day",
     "row": "Measure",
 }
-_FUNNEL: Final[Mapping[str, LeadFilter]] = {
-    "handed off": LeadFilter(did="handed_off"),
-    "on a track now": LeadFilter(custodian=Custodian.TRACK.value),
-    "in queues": LeadFilter(custodian=Custodian.QUEUE.value),
-    "resting": LeadFilter(custodian=Custodian.RESTING.value),
-    "closed": LeadFilter(custodian=Custodian.CLOSED.value),
-}
-"""Rows of the funnel that a list of leads shows."""
-
 _MAX_ROWS: Final = 500
 
 
@@ -114,13 +106,12 @@ def _draw_report(page: ReportPage, report: Report) -> None:
             if any(value for _, value in table.bars):
                 bars(table.title, [Bar(name, value) for name, value in table.bars])
             if table.rows:
-                source = page.chosen.get("source", "")
                 rows = [
-                    [_cell(name, cell, source) for name, cell in zip(table.columns, one, strict=True)]
-                    for one in table.rows
+                    [_cell(page, table, row, name, cell) for name, cell in zip(table.columns, cells, strict=True)]
+                    for row, cells in enumerate(table.rows[:_MAX_ROWS])
                 ]
                 columns, right = ([one.capitalize() for one in names] for names in (table.columns, table.right))
-                components.table(columns, rows[:_MAX_ROWS], caption=table.title, right=right)
+                components.table(columns, rows, caption=table.title, right=right)
                 query = urlencode({**page.chosen, "table": at})
                 if len(table.rows) > _MAX_ROWS:
                     components.paragraph(
@@ -147,7 +138,10 @@ def _draw_drill_down(page: ReportPage, row: str) -> None:
             components.link("Next page", addresses.of_report("measures", **query))
 
 
-def _cell(column: str, value: object, source: str) -> Cell:
+def _cell(page: ReportPage, table: ReportTable, row: int, column: str, value: object) -> Cell:
+    people = find_people(page.kind.name, table, row, column, page.chosen) if value else None
+    if people is not None and isinstance(value, int):
+        return Link(f"{value:,}", addresses.of_leads(people))
     match value:
         case bool():
             return "yes" if value else "no"
@@ -159,12 +153,12 @@ def _cell(column: str, value: object, source: str) -> Cell:
             return f"{value:,.1f}"
         case int() if column == "lead":
             return Link(f"Lead {value}", addresses.of_lead(value))
-        case str() if column == "leads" and value in _FUNNEL:
-            return Link(value, addresses.of_leads(replace(_FUNNEL[value], source=source)))
         case str() if column == "measure":
             return Link(value, addresses.of_report("measures", row=value))
         case str() if column == "track":
             return Link(value, addresses.of_track(value))
+        case str() if column == "rep":
+            return Link(value, addresses.of_leads(LeadFilter(rep=table.ids[row])))
         case None | int() | str():
             return value
         case _:

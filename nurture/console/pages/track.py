@@ -105,20 +105,23 @@ def _draw_cards(found: TrackMap, cards: tuple[Card, ...]) -> None:
                 for number, way in enumerate(card.ways):
                     with components.block("way"):
                         components.write("span", way.label, "way-label")
-                        _draw_share(counts.ways, number)
+                        _draw_share(found, card.step, counts.ways, number)
                         _draw_cards(found, way.cards)
                         if not way.cards:
                             components.paragraph("goes on below", "soft")
 
 
-def _draw_share(ways: Mapping[int, int], number: int) -> None:
-    """Draw how many of those who passed a fork took the way, and their share."""
+def _draw_share(found: TrackMap, step: str, ways: Mapping[int, int], number: int) -> None:
+    """Draw how many of those who passed a fork took the way, and their share; it leads to them."""
     if passed := sum(ways.values()):
         taken = ways.get(number, 0)
         with components.block("share"):
             bar = ui.element("meter").props(f"min=0 max=1 value={taken / passed:.3f}")
             bar.props["aria-label"] = "Share of this way"
-            components.write("span", f"{taken / passed:.0%}: {taken:,} of {passed:,}")
+            since = datetime.combine(found.since, time.min, UTC)
+            people = addresses.of_leads(LeadFilter(track=found.tile.name, step=step, way=number, since=since))
+            text = f"{taken / passed:.0%}: {taken:,} of {passed:,}"
+            components.link(text, people) if taken else components.write("span", text)
 
 
 def _draw_title(found: TrackMap, card: Card) -> None:

@@ -14,7 +14,7 @@ from nurture.journey.leads import history_queries, queries
 from nurture.journey.leads.find import parse_id
 from nurture.journey.leads.queries import LeadRef
 from nurture.reporting.console import lead_list_queries
-from nurture.reporting.console.lead_list_queries import DID, FoundIds, LeadFilter
+from nurture.reporting.console.lead_list_queries import DID, WITH_SALES, FoundIds, LeadFilter
 from nurture.reporting.leads import LeadRow, describe_rows
 from nurture.runtime.context import AppContext
 
@@ -45,7 +45,7 @@ def list_leads(
 
     Raises NotFound for an unknown custodian or *did*.
     """
-    custodians = [kind.value for kind in Custodian]
+    custodians = [*(kind.value for kind in Custodian), WITH_SALES]
     if chosen.custodian and chosen.custodian not in custodians:
         raise NotFound(f"There is no custodian {chosen.custodian!r}.", suggest(chosen.custodian, custodians))
     if chosen.did and chosen.did not in DID:

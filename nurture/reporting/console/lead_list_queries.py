@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, or_, select, union_all
+import orjson
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, literal, or_, select, union_all
 
 from nurture.db.tables.accounts import lead_account
 from nurture.db.tables.delivery import message
@@ -37,11 +38,18 @@ _FEW: Final = 50_000
 _ESCAPED_IN_JSON: Final = frozenset('"\\')
 
 MAX_REFERENCED: Final = 20
-DID: Final = ("emailed", "clicked", "replied", "answered", "handed_off", *ENDS, *OFFERS)
-"""What leads did or got; `answered` is clicked or replied, `lost` left a track for neither sales nor another one."""
+DID: Final = ("enrolled", "emailed", "clicked", "replied", "answered", "handed_off", "recycled", *ENDS, *OFFERS)
+"""What leads did or got; `answered` is clicked or replied, `lost` left a track for neither sales nor another one,
+`recycled` came back from sales to a track."""
 
 NO_CONSENT: Final = "none"
 """Asks for leads without consent or another legal basis."""
+
+WITH_SALES: Final = "sales"
+"""Asks for leads that a rep has or was offered, as custodian."""
+
+CLASSIFIED, NOT_CLASSIFIED = "any", "none"
+"""Ask for leads by whether any rule classified them, as readiness."""
 
 _HAS_DUE: Final = custody.c.due_at.is_not(None)
 """Written as in `ix_custody_due`, without which SQLite does not use that index."""
@@ -57,8 +65,10 @@ class LeadFilter:
 
     *text* are words, each of which is in the name, the company or the address; `field:value` asks for a field, and an
     id, an address or an external id finds its lead. *did* is one of DID, from *since* on; with *track* and *step* it is
-    of them, else these say where the lead is now. So does *rep*, if *did* is not what became of an offer. *waiting*:
-    for sales, in a queue or as an open offer. *account* is the id of a company.
+    of them, else these say where the lead is now. So does *rep*, if *did* is not what became of an offer; *rule* and
+    *reason* are those of the offer. *waiting*: for sales, in a queue or as an open offer. *account* is the id of a
+    company. *way* is the number of the way, from 0, that a lead took at the fork *step* of *track*. *readiness* is the
+    rule that classified the lead.
     """
 
     text: str = ""
@@ -78,6 +88,11 @@ class LeadFilter:
     fit: str = ""
     active_days: int | None = None
     quiet_days: int | None = None
+    until: datetime | None = None
+    readiness: str = ""
+    rule: str = ""
+    reason: str = ""
+    way: int | None = None
 
 
 class _Plan(NamedTuple):
@@ -148,9 +163,10 @@ def load_fields(tx: Transaction, lead_ids: Sequence[int]) -> list[tuple[int, dic
 def _plan(tx: Transaction, chosen: LeadFilter, now: datetime) -> _Plan:
     """Read the leads from the first filter through which few pass; without one, ask each lead, from the newest on."""
     filters, asked = list(_filters(tx, chosen, now)), list(_conditions(tx, chosen, now))
-    few = filters[0] if chosen.did and filters else next((one for one in filters if not _passes_many(tx, one)), None)
+    is_recent = _is_read_by_time(chosen)
+    few = filters[0] if is_recent and filters else next((one for one in filters if not _passes_many(tx, one)), None)
     others = [one for one in filters if one is not few]
-    is_slow = bool(asked) if few is None or chosen.did else False
+    is_slow = bool(asked) if few is None or is_recent else False
     return _Plan(_select_leads(few, others, asked), is_slow or (few is None and len(filters) > 1))
 
 
@@ -170,9 +186,37 @@ def _conditions(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[
     if chosen.consent:
         is_none = chosen.consent == NO_CONSENT
         yield lead.c.consent_basis.is_(None) if is_none else lead.c.consent_basis == chosen.consent
+    if chosen.readiness in (CLASSIFIED, NOT_CLASSIFIED):
+        yield lead.c.readiness != "" if chosen.readiness == CLASSIFIED else lead.c.readiness == ""
+    elif chosen.readiness:
+        yield lead.c.readiness == chosen.readiness
+    if chosen.did and not _is_read_by_time(chosen):
+        yield _did(tx, chosen).of_lead()
+    if chosen.way is not None:
+        yield exists().where(enrollment.c.lead_id == lead.c.id, enrollment.c.track == chosen.track)
+        yield exists().where(journal.c.lead_id == lead.c.id, _took_way(tx, chosen), *_within(chosen, journal.c.at))
     if chosen.quiet_days is not None:
         since = now - timedelta(days=chosen.quiet_days)
         yield ~exists().where(signal.c.lead_id == lead.c.id, signal.c.occurred_at >= since, IS_ANSWER)
+
+
+def _is_read_by_time(chosen: LeadFilter) -> bool:
+    """Return whether *did* is read from an index by time; else each lead is asked, of which there may be many."""
+    return bool(chosen.did) and chosen.did != "enrolled" and chosen.since is not None
+
+
+def _within(chosen: LeadFilter, at: ColumnElement[Any]) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions that *at* is from *since* on, and before *until*."""
+    since = (at >= chosen.since,) if chosen.since is not None else ()
+    return (*since, at < chosen.until) if chosen.until is not None else since
+
+
+def _took_way(tx: Transaction, chosen: LeadFilter) -> ColumnElement[bool]:
+    """Return whether an entry of the journal names the way."""
+    way = [chosen.track, chosen.step, chosen.way]
+    if tx.is_sqlite:  # where documents are texts without spaces
+        return cast(journal.c.detail, Text).contains(orjson.dumps(way).decode(), autoescape=True)
+    return func.jsonb_contains(journal.c.detail, literal({"ways": [way]}, journal.c.detail.type))
 
 
 def _passes_many(tx: Transaction, first: _Filter) -> bool:
@@ -205,7 +249,7 @@ def _filters(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[_Fi
     """Yield the filters, the one through which fewest leads pass as a rule first."""
     if chosen.account is not None:
         yield _Filter(lead_account.c.lead_id, (lead_account.c.account_id == chosen.account,))
-    if chosen.did:
+    if _is_read_by_time(chosen):
         yield _did(tx, chosen)
     if chosen.reps is not None:
         yield _with_reps(chosen.reps, or_waits=True)
@@ -218,12 +262,13 @@ def _filters(tx: Transaction, chosen: LeadFilter, now: datetime) -> Iterator[_Fi
         yield _Filter(custody.c.lead_id, (_WAITING,))
     if chosen.queue:
         yield _Filter(custody.c.lead_id, (IN_QUEUE, custody.c.ref == chosen.queue))
-    if chosen.track and not chosen.did:
+    if chosen.track and not chosen.did and chosen.way is None:
         is_at = (enrollment.c.step == chosen.step,) if chosen.step else ()
         yield _Filter(enrollment.c.lead_id, (IS_ACTIVE, enrollment.c.track == chosen.track, *is_at))
     if chosen.custodian:
         has_due = () if chosen.custodian == Custodian.CLOSED.value else (_HAS_DUE,)
-        yield _Filter(custody.c.lead_id, (custody.c.kind == chosen.custodian, *has_due))
+        kinds = _SALES if chosen.custodian == WITH_SALES else (chosen.custodian,)
+        yield _Filter(custody.c.lead_id, (custody.c.kind.in_(kinds), *has_due))
     if chosen.source:
         yield _Filter(_of_source.c.id, (_of_source.c.source == chosen.source,))
     if chosen.country:
@@ -253,6 +298,7 @@ def _with_reps(reps: Collection[str], *, or_waits: bool = False) -> _Filter:
     return _Filter(held.c.lead_id, ())
 
 
+_SALES: Final = (Custodian.OFFER.value, Custodian.REP.value)
 _WAITING: Final = or_(
     and_(IN_QUEUE, custody.c.ref.in_(SALES_QUEUES)),
     and_(custody.c.kind == Custodian.OFFER.value, _HAS_DUE),
@@ -260,24 +306,29 @@ _WAITING: Final = or_(
 
 
 def _did(tx: Transaction, chosen: LeadFilter) -> _Filter:
-    if chosen.did == "emailed":
+    if chosen.did == "enrolled":
+        where, at, of = [], enrollment.c.entered_at, enrollment
+    elif chosen.did == "emailed":
         first = tx.execute(select(func.coalesce(func.max(message.c.id), 0))).scalar_one() - MESSAGE_WINDOW
         where = [message.c.id > first, message.c.kind == "touch", message.c.accepted_at.is_not(None)]
         at, of = message.c.accepted_at, message
     elif chosen.did == "handed_off":
         where = [journal.c.custody_to.is_not(None), journal.c.event == "hand_off"]
         at, of = journal.c.at, journal
+    elif chosen.did == "recycled":
+        where = [journal.c.custody_from.in_(_SALES), journal.c.custody_to == Custodian.TRACK.value]
+        at, of = journal.c.at, journal
     elif chosen.did in ENDS:
         where = [ENDS[chosen.did]]
         at, of = enrollment.c.ended_at, enrollment
     elif chosen.did in OFFERS:
-        where = [OFFERS[chosen.did], *((offer.c.rep == chosen.rep,) if chosen.rep else ())]
+        asked = {offer.c.rep: chosen.rep, offer.c.rule: chosen.rule, offer.c.reason: chosen.reason}
+        where = [OFFERS[chosen.did], *(column == value for column, value in asked.items() if value)]
         at, of = offer.c.offered_at, offer
     else:
         where = [IS_ANSWER, *((signal.c.kind == chosen.did,) if chosen.did != "answered" else ())]
         at, of = signal.c.occurred_at, signal
-    if chosen.since is not None:
-        where.append(at >= chosen.since)
+    where += _within(chosen, at)
     if chosen.track and of is not offer:
         where.append(of.c.track == chosen.track)
     if chosen.step and of is not offer:

@@ -80,8 +80,8 @@ def limit_to_team(report: Report, reps: Collection[str] | None) -> Report:
         if "lead" in table.columns:
             notes.append("The leads behind this figure are not of your team alone, so it names none of them to you.")
         elif "rep" in table.columns:
-            at = table.columns.index("rep")
-            tables.append(table._replace(rows=[row for row in table.rows if row[at] in reps]))
+            kept = [(row, rep) for row, rep in zip(table.rows, table.ids, strict=True) if rep in reps]
+            tables.append(table._replace(rows=[row for row, _ in kept], ids=[rep for _, rep in kept]))
         else:
             tables.append(table)
     return replace(report, tables=tables, notes=notes)

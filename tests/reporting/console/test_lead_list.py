@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nurture.db.engine import Database
+from nurture.db.tables.leads import journal
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound
 from nurture.reporting.console.lead_list import LeadPage, list_leads
@@ -66,6 +67,33 @@ def test_a_lead_is_found_by_its_name_company_address_domain_external_id_or_field
 def test_what_is_searched_is_no_pattern(ctx: AppContext) -> None:
     add_lead(ctx, company="Pier")
     assert _ids(ctx, text="%") == _ids(ctx, text="_ier") == _ids(ctx, text="company:P%r") == []
+
+
+def test_leads_are_found_by_the_rule_that_classified_them_and_by_who_has_them(ctx: AppContext) -> None:
+    ready = add_lead(ctx, demo_requested=True)
+    run_at(ctx, START, START + HOUR)
+    new = add_lead(ctx)
+    ((rule,),) = rows(ctx, "SELECT readiness FROM lead WHERE id = :id", id=ready)
+    assert _ids(ctx, readiness=rule) == _ids(ctx, readiness="any") == _ids(ctx, custodian="sales") == [ready]
+    assert _ids(ctx, readiness="none") == [new]
+
+
+def test_leads_are_found_by_the_way_that_they_took_at_a_fork(ctx: AppContext) -> None:
+    first, second, _ = (add_lead(ctx, email=f"a{number}@firm.example", title="Head") for number in range(3))
+    run_at(ctx, START, START + HOUR)
+    with ctx.database.write() as tx:
+        columns = ("lead_id", "at", "stage", "event", "reason", "detail")
+        ways = {first: 0, second: 1}
+        facts = [
+            (lead, START, "advance", "waiting", "", {"ways": [["welcome", "other", 1 - way], ["welcome", "fork", way]]})
+            for lead, way in ways.items()
+        ]
+        tx.insert(journal, columns, facts)
+    assert _ids(ctx, track="welcome", step="fork", way=0) == [first]
+    assert _ids(ctx, track="welcome", step="fork", way=1, until=START + HOUR) == [second]
+    assert _ids(ctx, track="welcome", step="fork", way=1, until=START) == []
+    assert _ids(ctx, track="welcome", step="fork", way=1, since=START + HOUR) == []
+    assert _ids(ctx, track="welcome", step="fo_k", way=1) == _ids(ctx, track="keep", step="fork", way=1) == []
 
 
 def test_filters_narrow_each_other(ctx: AppContext) -> None:

@@ -19,6 +19,7 @@ from nurture.cli.practice import run_with_bar
 from nurture.cli.reports import overview
 from nurture.crm.registry import DEFAULT_CRM
 from nurture.journey.handoff import roster
+from nurture.journey.handoff.why_now import rule_label
 from nurture.reporting import audit, sales, tracks, webinar
 from nurture.reporting.wording import format_counts
 from nurture.settings import Settings
@@ -141,6 +142,8 @@ def _print_results(app: App, now: datetime) -> None:
     out.print(make_table(("leads", "count", ""), rows, right=("count",)))
     _print_heading("4. Hand-offs: reason and rep")
     offers = tracks.report_handoffs(app.ctx)
+    with app.database.read() as tx:
+        policy = app.ctx.definitions.current(tx).policy
     shown = [*offers[:6], *offers[-6:]] if len(offers) > 12 else offers
     lines = [
         (
@@ -149,7 +152,7 @@ def _print_results(app: App, now: datetime) -> None:
             f"{each.offered_at:%d %b}",
             each.rep,
             each.state + (f": {each.reason}" if each.reason else ""),
-            each.handoff_reason,
+            rule_label(policy, each.rule) or each.handoff_reason,
         )
         for each in shown
     ]

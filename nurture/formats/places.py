@@ -1,13 +1,30 @@
 """Find country codes and time zones for place names as people write them."""
 
+import re
 from collections import defaultdict
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from importlib import resources
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from nurture.formats.languages import country_names, fold
 from nurture.formats.tables import read_table, read_words, split_cell
+
+_CODES_IN_REASONS: Final = re.compile(r"(?<=\bcountry )((?:not )?(?:is|in) )([A-Z]{2}(?:, [A-Z]{2})*)\b")
+
+
+@lru_cache(maxsize=1024)
+def country_name(code: str) -> str:
+    """Return the English name of a country code; a text that is none stays as it is."""
+    from babel.core import Locale  # noqa: PLC0415 - a tenth of a second, and rarely needed
+
+    return str(Locale.parse("en").territories.get(code, code)) if code in _codes() else code
+
+
+def name_countries(reason: str) -> str:
+    """Return the reason of a condition with names instead of codes: "country is Germany"."""
+    return _CODES_IN_REASONS.sub(lambda found: found[1] + ", ".join(map(country_name, found[2].split(", "))), reason)
 
 
 @lru_cache(maxsize=4096)

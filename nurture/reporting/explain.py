@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, describe_cu
 from nurture.domain.scoring.bant import BANT_FIELDS, TIMELINE, BantValue, find_bant_value
 from nurture.errors import NotFound
 from nurture.formats.lead_row import UNCLEAR_CONSENT
+from nurture.formats.places import name_countries
 from nurture.journey.leads import consent_queries, history_queries, snapshot, suppression_queries
 from nurture.journey.leads.history_queries import HistoryEvent, LeadRecord
 from nurture.journey.leads.snapshot import SnapshotRow
@@ -115,6 +116,7 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
         statements = consent_queries.load_statements(tx, addresses).get(record.address_id or 0, ())
         hold = _hold_status(ctx, tx, rows[0], now) if rows else _NO_CUSTODIAN
         fit, fit_reason = load_fit(ctx, tx, record)
+        name_codes = _code_namer(ctx, tx)
         return LeadExplanation(
             at=now,
             lead_id=lead_id,
@@ -125,9 +127,9 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             ref=record.ref or "",
             owner=_describe_owner(record),
             since=record.since,
-            next_action=record.next_action or "",
+            next_action=name_codes(record.next_action or ""),
             due_at=record.due_at,
-            readiness=record.readiness,
+            readiness=name_codes(record.readiness),
             first_contact_at=record.first_contact_at,
             zone=record.zone,
             enrollment=_current_enrollment(rows[0]) if rows else None,
@@ -136,10 +138,10 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
                 for one in snapshot.load_past_stays(tx, [lead_id]).get(lead_id, ())
                 if not one.enrollment.ended
             ),
-            hold=hold,
+            hold=replace(hold, reason=name_codes(hold.reason)),
             engagement=record.score_at(load_points(ctx, tx), now),
             fit=fit,
-            fit_reason=fit_reason,
+            fit_reason=name_codes(fit_reason),
             bant=_describe_bant(record.fields),
             decides_on=record.decides_on,
             decides_stated_at=record.decides_stated_at,
@@ -149,10 +151,23 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             suppressions=tuple(f"{one.scope} {one.ref}".rstrip() + f": {one.source}" for one in suppressions),
             paused_until=record.paused_until if record.paused_until and record.paused_until > now else None,
             touch_interval_days=record.touch_interval_days,
-            history=tuple(history_queries.load_history(tx, lead_id, record.address_id)),
+            history=tuple(
+                replace(one, reason=name_codes(one.reason))
+                for one in history_queries.load_history(tx, lead_id, record.address_id)
+            ),
             notes=_rep_notes(tx, lead_id),
             escalation_steps=_remaining_steps(ctx, tx, record),
         )
+
+
+def _code_namer(ctx: AppContext, tx: Transaction) -> Callable[[str], str]:
+    """Return what replaces names of rules by their labels, and codes of countries by their names."""
+    from nurture.journey.handoff.why_now import name_rules  # noqa: PLC0415 - as below
+
+    definitions = ctx.definitions.find_current(tx)
+    if definitions is None:
+        return name_countries
+    return lambda reason: name_countries(name_rules(reason, definitions.policy))
 
 
 def _rep_notes(tx: Transaction, lead_id: int) -> tuple[str, ...]:

@@ -37,7 +37,9 @@ def _newest_reason(ctx: AppContext, lead: int) -> str:
 def test_a_lead_is_paused_moved_and_stopped_under_the_name_of_the_user(ctx: AppContext) -> None:
     lead, session = _on_track(ctx), session_of(ctx, Role.MARKETER)
     perform(ctx, "pause_lead", session, str(lead), until="2026-02-01")
-    assert _newest_reason(ctx, lead) == "paused until 2026-02-01 00:00 UTC by marketer (console)"
+    assert (
+        _newest_reason(ctx, lead) == "paused until Sunday 1 February at 00:00 (the lead's time) by marketer (console)"
+    )
     perform(ctx, "resume_lead", session, str(lead))
     assert one(ctx, "SELECT paused_until FROM lead") is None
     perform(ctx, "move_lead", session, str(lead), track="keep")

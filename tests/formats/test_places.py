@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.formats.places import country_code, is_zone, zone_for
+from nurture.formats.places import country_code, country_name, is_zone, name_countries, zone_for
 from nurture.formats.tables import read_table
 
 
@@ -35,6 +35,21 @@ from nurture.formats.tables import read_table
 )
 def test_a_country_is_found_by_names_and_codes(text: str, code: str | None) -> None:
     assert country_code(text) == code
+
+
+def test_people_read_the_names_of_countries() -> None:
+    assert [country_name(one) for one in ("AT", "GB", "Atlantis", "XX", "")] == [
+        "Austria",
+        "United Kingdom",
+        "Atlantis",
+        "XX",
+        "",
+    ]
+    reason = "not true that country in DK, FI; country is CH and title contains VP; country is known; region is AT"
+    assert name_countries(reason) == (
+        "not true that country in Denmark, Finland; country is Switzerland and title contains VP; "
+        "country is known; region is AT"
+    )
 
 
 @pytest.mark.parametrize(

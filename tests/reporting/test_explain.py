@@ -26,7 +26,7 @@ from nurture.journey.tracks import manual
 from nurture.reporting.explain import explain, summary
 from nurture.reporting.leads import list_leads
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at, sample_rules
 
 pytestmark = pytest.mark.quick
 
@@ -141,6 +141,23 @@ def test_leads_on_no_track_are_explained_too(
     run_at(ctx, START)
     seen = explain(ctx, lead, START)
     assert (seen.hold.guard, seen.owner, seen.enrollment) == (guard, owner, None)
+
+
+def test_rules_are_named_by_their_labels_and_countries_by_their_names(db: Database, tmp_path: Path) -> None:
+    rules = sample_rules()
+    policy = rules["sales/policy.yaml"].replace("- name: ready\n", "- name: ready\n    label: asked for a demo\n", 1)
+    fit = "fit:\n  A: {field: country, in: [AT, CH]}\n"
+    rules["sales/policy.yaml"] = f"{fit}{policy}"
+    ctx = make_context(db, tmp_path, rules=rules)
+    item = {"email": "ana@example.com", "consent_basis": "consent", "demo_requested": True, "country": "Austria"}
+    import_rows(ctx, [ItemReader("crm", {}).read(1, item)], "API batch", START)
+    run_at(ctx, START)
+    responses.accept(ctx, 1, START + HOUR)
+    seen = explain(ctx, 1, START + HOUR)
+    assert (seen.readiness, seen.fit_reason) == ("asked for a demo", "country is Austria")
+    reasons = {one.event: one.reason for one in seen.history}
+    assert reasons["hand_off"] == "asked for a demo: demo_requested is yes"
+    assert reasons["accepted"] == "ana accepted: asked for a demo: demo_requested is yes"
 
 
 def test_a_closed_lead_shows_how_it_ended_and_who_had_it(ctx: AppContext) -> None:

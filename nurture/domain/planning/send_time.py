@@ -129,10 +129,10 @@ def format_day(at: datetime, zone: str, now: datetime) -> str:
     return format_date(calendar.to_local(at, zone).date(), now.year)
 
 
-def format_time(at: datetime, zone: str, now: datetime) -> str:
-    """Format a time as that of the lead in *zone*, for a reason."""
+def format_time(at: datetime, zone: str, now: datetime, of: str = "the lead's time") -> str:
+    """Format a time in *zone* for a reason; *of* says whose time it is."""
     local = calendar.to_local(at, zone)
-    return f"{format_date(local.date(), now.year)} at {local.hour:02}:{local.minute:02} (the lead's time)"
+    return f"{format_date(local.date(), now.year)} at {local.hour:02}:{local.minute:02} ({of})"
 
 
 @lru_cache(maxsize=1024)

@@ -82,8 +82,7 @@ def apply_actions(
         lead_id = lead.view.lead.id
         if lead_id in paused:
             pause = pauses[lead_id]
-            reason = f"paused until {pause.until:%Y-%m-%d %H:%M} UTC: {_PAUSE_REASONS[pause.by]}"
-            transitions.add_journal_entry(lead, "paused", reason, None)
+            transitions.add_pause(lead, pause.until, f": {_PAUSE_REASONS[pause.by]}")
         elif lead_id in resumed:
             transitions.add_journal_entry(lead, "resumed", "no longer paused: the lead replied", None)
         if lead_id in moves:

@@ -12,12 +12,13 @@ from nurture.db.transaction import Transaction
 from nurture.domain.code_names import readable
 from nurture.domain.consent.suppression import ActiveSuppression
 from nurture.domain.consent.suppression import describe_suppression as refusal
-from nurture.domain.lead import Lead, Timeline, full_name
+from nurture.domain.lead import FieldValues, Lead, Timeline, full_name
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
 from nurture.domain.replies import MACHINE_CLASSES, ReplyClass
 from nurture.domain.scoring import bant
 from nurture.domain.signals import SignalKind
+from nurture.formats.places import country_name, name_countries
 from nurture.journey.accounts.company_talks import CompanyTalk, find_colleagues
 from nurture.journey.handoff import lead_profile_queries
 from nurture.journey.handoff.lead_profile_queries import Activity, EarlierOffer, OwningAccount, SentTouch
@@ -111,7 +112,7 @@ class LeadProfiles:
     def lead_values_of(self, lead_id: int) -> TemplateValues:
         """Return the lead's own fields."""
         one = self.leads[lead_id]
-        return lead_values(one.fields) | {"id": lead_id, "email": one.email or ""}
+        return lead_values_for_sales(lead_id, one.fields, one.email)
 
     def profile_of(self, lead_id: int, policy: Policy, now: datetime) -> TemplateValues:
         """Return everything else that a rep sees about the lead."""
@@ -120,7 +121,7 @@ class LeadProfiles:
         activities = self.activities.get(lead_id, ())
         return {
             "fit": fit,
-            "fit_reason": defang_links(fit_reason),
+            "fit_reason": defang_links(name_countries(fit_reason)),
             "score": one.score_at(policy.points, now),
             "no_email_reason": _no_email_reason(one, self.suppressions.get(one.address_id or 0, ())),
             "activities": [_activity_values(each) for each in activities],
@@ -132,6 +133,12 @@ class LeadProfiles:
             "touches": _touch_values(self.touches.get(lead_id, ())),
             "previous_offers": [earlier_offer_values(each, policy) for each in self.earlier_offers.get(lead_id, ())],
         }
+
+
+def lead_values_for_sales(lead_id: int, fields: FieldValues, email: str | None) -> TemplateValues:
+    """Return the fields of a lead as its rep reads them: the country by its name."""
+    country = country_name(str(fields.get("country") or ""))
+    return lead_values(fields) | {"id": lead_id, "email": email or "", "country": country}
 
 
 def _crm_urls(tx: Transaction, lead_ids: Collection[int], crm: Crm | None) -> dict[int, str]:
@@ -153,9 +160,9 @@ def rep_name(policy: Policy, rep: str) -> str:
 
 
 def describe_routing(routing_reason: str, policy: Policy) -> str:
-    """Return why a rep got a lead, without the rules that did not apply, and with the names of reps."""
+    """Return why a rep got a lead, without the rules that did not apply, and with the names of reps and countries."""
     rules = "|".join(re.escape(one.name) for one in policy.routing_plan.rules)
-    last = re.split(rf"(?:^|; )(?:{rules}): ", routing_reason)[-1]
+    last = name_countries(re.split(rf"(?:^|; )(?:{rules}): ", routing_reason)[-1])
     reps = "|".join(re.escape(one.id) for one in policy.reps)
     return re.sub(rf"(?<![\w-])(?:{reps})(?![\w-])", lambda found: rep_name(policy, found[0]), last)
 

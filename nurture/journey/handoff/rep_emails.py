@@ -11,8 +11,9 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Manager, Rep
 from nurture.errors import NotFound
 from nurture.journey.handoff import queries
+from nurture.journey.handoff.lead_profile import lead_values_for_sales
 from nurture.journey.leads.changeset import OfferRow
-from nurture.journey.tracks.touch_email import lead_values, sender_address
+from nurture.journey.tracks.touch_email import sender_address
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.inert_text import defang_values
 from nurture.mail.rendering.render import Address, Envelope, compose
@@ -78,7 +79,7 @@ def compose_for_rep(
     *values* are added to those of the lead, the rep and the sender. *reply_to* replaces the sender's reply address.
     """
     sender, recipient = policy.sender, to or rep
-    lead = lead_values(defang_values(message.fields)) | {"id": message.lead_id, "email": message.address or ""}
+    lead = lead_values_for_sales(message.lead_id, defang_values(message.fields), message.address)
     envelope = Envelope(
         ref=message.send_key,
         sender=sender_address(sender),

@@ -1,5 +1,6 @@
 """Say in a sentence why a lead is handed off now: the label of its rule, and how long ago that happened."""
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -24,6 +25,16 @@ def rule_label(policy: Policy, rule: str) -> str:
     """Return the label of a hand-off rule, "" if the policy gives it none."""
     labels = {one.name: one.label for one in policy.readiness} | {one.name: one.label for one in policy.criteria}
     return labels.get(rule) or _BUILT_IN_LABELS.get(rule, "")
+
+
+def name_rules(reason: str, policy: Policy) -> str:
+    """Return a recorded reason, or the name of a rule, with the labels of hand-off rules instead of their names."""
+    names = [one.name for one in policy.readiness] + [one.name for one in policy.criteria]
+    labels = {name: label for name in names if (label := rule_label(policy, name))}
+    if not labels or reason in labels:
+        return labels.get(reason, reason)
+    named = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
+    return re.sub(rf"(?<![\w-])({named})(?=: )", lambda found: labels[found[1]], reason)
 
 
 def describe_why_now(offer: OfferRow, policy: Policy, activities: Sequence[Activity], now: datetime) -> str:

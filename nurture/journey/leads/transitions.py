@@ -12,6 +12,7 @@ from nurture.domain.planning.conditions import evaluate
 from nurture.domain.planning.entry import find_readmissions
 from nurture.domain.planning.lead_view import Enrollment
 from nurture.domain.planning.program import ExitKind, Previous, Program, ToClosed, ToQueue, ToTrack, TrackDestination
+from nurture.domain.planning.send_time import format_time
 from nurture.domain.routing.priority import QueuePriority
 from nurture.journey.leads.changeset import (
     Changes,
@@ -92,6 +93,13 @@ class LeadTransitions:
             )
         )
         return (before[0], kind.value) if changed else None
+
+    def add_pause(self, lead: LeadSnapshot, until: datetime, reason: str) -> None:
+        """Add to the journal that mail to the lead pauses *until* then, in its own time, else in that of sales."""
+        zone = lead.view.lead.zone
+        sales = self.definitions.policy.business_hours.zone
+        end = format_time(until, zone or sales, self.now, of="the lead's time" if zone else sales)
+        self.add_journal_entry(lead, "paused", f"paused until {end}{reason}", None)
 
     def add_journal_entry(
         self, lead: LeadSnapshot, event: str, reason: str, custody_change: tuple[str, str] | None, **more: Any

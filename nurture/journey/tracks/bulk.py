@@ -65,9 +65,7 @@ def pause_chosen(
                 found.left_out[obstacle] += 1
                 continue
             paused.append(lead.view.lead.id)
-            transitions.add_journal_entry(
-                lead, "paused", f"paused until {until:%Y-%m-%d %H:%M} UTC by {chosen.by}", None
-            )
+            transitions.add_pause(lead, until, f" by {chosen.by}")
         found.paused += len(paused)
         if paused and not dry_run:
             leads_queries.pause(tx, paused, until, PausedBy.OPERATOR, now)

@@ -106,8 +106,10 @@ def pause(
             paused_by = PausedBy.SEVERAL
         leads_queries.pause(tx, [lead_id], until, paused_by, now)
         signal_queries.make_due(tx, [lead_id], now)
-        reason = f"paused until {until:%Y-%m-%d %H:%M} UTC {by}" if until else f"resumed {by}"
-        transitions.add_journal_entry(lead, "paused" if until else "resumed", reason, None)
+        if until is None:
+            transitions.add_journal_entry(lead, "resumed", f"resumed {by}", None)
+        else:
+            transitions.add_pause(lead, until, f" {by}")
     return until
 
 

@@ -13,11 +13,13 @@ from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.domain.delivery.receipts import Accepted
 from nurture.domain.signals import SignalKind
+from nurture.formats.lead_item import ItemReader
 from nurture.journey.delivery import claim
 from nurture.journey.delivery.run import deliver
 from nurture.journey.handoff import responses
 from nurture.journey.handoff.offer_page import load_offer_details
 from nurture.journey.handoff.sweep import hand_off
+from nurture.journey.intake.import_file import import_rows
 from nurture.journey.tracks.enroll import classify
 from nurture.mail.providers.maildir.provider import MaildirProvider
 from nurture.mail.rendering.render import ComposedEmail
@@ -171,6 +173,21 @@ def test_a_brief_shows_every_field_and_nothing_for_a_missing_one(sqlite_db: Data
     hand_off(ctx, START)
     deliver(ctx, VirtualClock(START))
     assert "Stand: hot; see www[.]evil.example; ." in _text(mailed(tmp_path, "new"))
+
+
+def test_a_brief_names_the_country_of_the_lead_and_of_the_rule(sqlite_db: Database, tmp_path: Path) -> None:
+    rules = sample_rules()
+    alps = "routing:\n  - {name: account, to: account owner}\n"
+    alps += "  - {name: alps, when: {field: country, is: [AT, CH]}, to: {rep: ana}}\n"
+    alps += "  - {name: rest, when: always, to: {pool: everyone}}\n"
+    rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("reps:\n", f"{alps}reps:\n", 1)
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
+    item = {"email": "ana@example.com", "consent_basis": "consent", "demo_requested": True, "country": "AT"}
+    import_rows(ctx, [ItemReader("crm", {}).read(1, item)], "API batch", START)
+    run_at(ctx, START)
+    brief = _text(mailed(tmp_path, "new"))
+    assert "city not known, Austria" in brief
+    assert "Why you: country is Austria" in brief
 
 
 def test_a_brief_says_when_the_lead_decides_and_why_this_rep_in_words(sqlite_db: Database, tmp_path: Path) -> None:

@@ -103,6 +103,17 @@ def test_a_pause_holds_all_touches_and_its_end_resumes_the_track(ctx: AppContext
     assert "resumed" in events(ctx, lead)
 
 
+@pytest.mark.parametrize(("zone", "end"), [("America/New_York", "19:00 (the lead's time)"), ("", "00:00 (UTC)")])
+def test_the_journal_has_the_end_of_a_pause_in_the_time_of_the_lead_or_of_sales(
+    ctx: AppContext, zone: str, end: str
+) -> None:
+    lead = add_lead(ctx, zone=zone)
+    until = START.replace(hour=0) + 5 * DAY
+    manual.pause(ctx, lead, until, START)
+    day = "Saturday 10 January" if not zone else "Friday 9 January"
+    assert one(ctx, "SELECT reason FROM journal WHERE event = 'paused'") == f"paused until {day} at {end} manually"
+
+
 @pytest.mark.parametrize("days", [0, -1, 61])
 def test_a_touch_interval_out_of_range_is_refused(ctx: AppContext, days: int) -> None:
     lead = add_lead(ctx)

@@ -12,6 +12,7 @@ from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.business_hours import WorkCalendar
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.queues import QueueRule
+from nurture.formats.places import name_countries
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.cover import Cover
 from nurture.journey.handoff.lead_profile import (
@@ -23,7 +24,7 @@ from nurture.journey.handoff.lead_profile_queries import load_earlier_offers
 from nurture.journey.handoff.rep_emails import format_time
 from nurture.journey.handoff.waiting import queries as waiting_queries
 from nurture.journey.handoff.waiting.queries import QueueCounts, WaitingLead
-from nurture.journey.handoff.why_now import rule_label
+from nurture.journey.handoff.why_now import name_rules, rule_label
 from nurture.journey.routing.capacity import working_time
 
 QUEUE_REASONS: Final[Mapping[str, str]] = {
@@ -145,4 +146,5 @@ def _describe(
 ) -> str:
     """Return why the lead was handed off, by the label of its rule; else why it came into its queue."""
     rule, reason = handed_off.get(lead.lead_id, ("", ""))
-    return rule_label(policy, rule) or reason or reasons.get(lead.lead_id) or lead.reason
+    label = rule_label(policy, rule)
+    return label or name_countries(name_rules(reason or reasons.get(lead.lead_id) or lead.reason, policy))

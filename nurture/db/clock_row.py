@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.engine import Database
@@ -117,15 +117,19 @@ def advance_to(tx: Transaction, now: datetime) -> None:
         ClockWentBackwards: *now* is before the newest time, in live mode by more than TOLERANCE.
         InvalidState: the database is not bound to a clock.
     """
-    row = tx.execute(select(clock.c.mode, clock.c.seen_at)).one_or_none()
+    row = tx.execute(_NEWEST_TIME).one_or_none()
     if row is None:
         raise InvalidState("This database is not bound to a clock yet. Run `nurture init` to make it live.")
     live = row.mode == "live"
     if now < row.seen_at - (TOLERANCE if live else timedelta()):
         raise ClockWentBackwards(_went_back_message(row.mode, row.seen_at, now))
     if now > row.seen_at + (WRITE_INTERVAL if live else timedelta()):
-        later = update(clock).where(clock.c.seen_at < now)
-        tx.execute(later.values(seen_at=now, generation=clock.c.generation + 1))
+        tx.execute(_ADVANCE, {"now": now})
+
+
+_NEWEST_TIME: Final = select(clock.c.mode, clock.c.seen_at)
+_NOW: Final = bindparam("now", type_=clock.c.seen_at.type)
+_ADVANCE: Final = update(clock).where(clock.c.seen_at < _NOW).values(seen_at=_NOW, generation=clock.c.generation + 1)
 
 
 def require_writable(db: Database) -> None:

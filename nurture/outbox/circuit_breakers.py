@@ -35,12 +35,14 @@ class Breaker(NamedTuple):
 
 def list_active(tx: Transaction) -> list[Breaker]:
     """Return the active breakers, oldest first."""
-    query = (
-        select(*(breaker.c[name] for name in Breaker._fields))
-        .where(breaker.c.released_at.is_(None))
-        .order_by(breaker.c.since, breaker.c.id)
-    )
-    return [Breaker._make(row) for row in tx.execute(query)]
+    return [Breaker._make(row) for row in tx.execute(_ACTIVE)]
+
+
+_ACTIVE: Final = (
+    select(*(breaker.c[name] for name in Breaker._fields))
+    .where(breaker.c.released_at.is_(None))
+    .order_by(breaker.c.since, breaker.c.id)
+)
 
 
 def trip(tx: Transaction, new_breaker: Breaker) -> None:

@@ -83,8 +83,8 @@ QUEUE: Final = LeaseQueue(
     record,
     PushResult,
     result_values=_result_values,
-    unknown_values=lambda now: {
-        "state_at": now,
+    unknown_values={
+        "state_at": AT,
         "reason": "the worker stopped during the push; it is unknown whether the CRM took it",
     },
 )

@@ -72,14 +72,14 @@ class LeaseQueue(Generic[Result]):
 
     *result_type* is a named tuple of columns: `id`, `state`, `reason` and `send_at` (None: unchanged), then others,
     one of them `provider`. *result_values* are the other columns that a result sets, from its row;
-    *unknown_values*(now) are set when a lease expires during a call. *claim_columns* are written with a claim,
+    *unknown_values* are set when a lease expires during a call. *claim_columns* are written with a claim,
     *stamp_columns* before a call, where they are not NULL.
     """
 
     table: Table
     result_type: type[Result]
     result_values: Callable[[FromClause], Mapping[str, Any]]
-    unknown_values: Callable[[datetime], Mapping[str, Any]]
+    unknown_values: Mapping[str, Any]
     claim_columns: tuple[str, ...] = ("id",)
     stamp_columns: tuple[str, ...] = ("id",)
 
@@ -186,8 +186,8 @@ class LeaseQueue(Generic[Result]):
 
         An unknown row keeps its token, so that a worker that was only slow can still write its result.
         """
-        planned = {"state": "planned", "state_at": now, "claimed_at": None, "lease_token": None}
-        unknown = {"state": "unknown", **self.unknown_values(now)}
+        planned = {"state": "planned", "state_at": AT, "claimed_at": None, "lease_token": None}
+        unknown = {"state": "unknown", **self.unknown_values}
         return self._release(tx, "claimed", planned, now), self._release(tx, "sending", unknown, now)
 
     def has_leases(self, tx: Transaction) -> bool:
@@ -195,10 +195,13 @@ class LeaseQueue(Generic[Result]):
         return bool(tx.execute(select(exists().where(self._leased))).scalar_one())
 
     def _release(self, tx: Transaction, state: str, values: Mapping[str, Any], now: datetime) -> int:
-        table = self.table
-        expired = select(table.c.id).where(self._leased, table.c.state == state, table.c.lease_until < now)
-        released = self._update_unlocked(tx, expired).values(lease_until=None, **values)
-        return tx.execute(released).rowcount
+        def build() -> Update:
+            expired = select(self.table.c.id).where(
+                self._leased, self.table.c.state == state, self.table.c.lease_until < AT
+            )
+            return self._update_unlocked(tx, expired).values(lease_until=None, **values)
+
+        return tx.execute(tx.cached((self, "release", state), build), {"at": now}).rowcount
 
     def _update_unlocked(self, tx: Transaction, ids: Select[tuple[int]]) -> Update:
         """Return an update of the rows *ids*, without those that another worker is writing."""

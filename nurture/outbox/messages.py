@@ -111,7 +111,7 @@ QUEUE: Final = LeaseQueue(
     DeliveryResult,
     result_values=_result_values,
     # It stays unknown since the call: `state_at` is unchanged.
-    unknown_values=lambda _: {"reason": "the worker stopped while sending; it is unknown whether the message was sent"},
+    unknown_values={"reason": "the worker stopped while sending; it is unknown whether the message was sent"},
     claim_columns=("id", "sender_domain"),
     stamp_columns=("id", "link_digest"),
 )

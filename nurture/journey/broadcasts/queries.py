@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, insert, select, update
 
 from nurture.db.row_values import column_types, row_columns
 from nurture.db.suppression_journal import RELEASED, JournalLine
@@ -39,6 +39,11 @@ class BroadcastMessage(NamedTuple):
 
 _RELEASE: Final = select(*row_columns(Release, broadcast))
 _IS_OPEN: Final = broadcast.c.planned_at.is_(None)
+_NEXT_DUE: Final = (
+    _RELEASE.where(_IS_OPEN, broadcast.c.due_at <= bindparam("now"))
+    .order_by(broadcast.c.due_at, broadcast.c.track)
+    .limit(1)
+)
 
 
 def find_release(tx: Transaction, track: str) -> Release | None:
@@ -54,8 +59,7 @@ def load_releases(tx: Transaction) -> dict[str, Release]:
 
 def find_due(tx: Transaction, now: datetime) -> Release | None:
     """Return the release that is to be planned next, None if none is due at *now*."""
-    due = _RELEASE.where(_IS_OPEN, broadcast.c.due_at <= now).order_by(broadcast.c.due_at, broadcast.c.track)
-    row = tx.execute(due.limit(1)).one_or_none()
+    row = tx.execute(_NEXT_DUE, {"now": now}).one_or_none()
     return Release._make(row) if row is not None else None
 
 

@@ -12,6 +12,7 @@ from nurture.db.machine_state import DatabaseOutdated
 from nurture.journey.delivery.claim import ClaimedBatch, claim_batch, put_back
 from nurture.journey.delivery.send import MAX_CONSECUTIVE_UNKNOWN, send_claimed
 from nurture.journey.delivery.unknown import load_resend_after
+from nurture.journey.leads.due_queries import find_due_stages
 from nurture.outbox import messages as outbox_messages
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.lease_queue import LEASE, CheckpointObserver, ignore_checkpoint
@@ -67,6 +68,9 @@ def deliver(
     found = quarantine.check(ctx, clock.now())
     if found is not None and not quarantine.is_local(ctx.provider.name):
         return DeliverySummary(stopped_by=found)
+    with ctx.database.read() as tx:
+        if not find_due_stages(tx, clock.now(), ("deliver",)):
+            return DeliverySummary()
 
     def send_due(ctx: AppContext, target: str | None = None) -> DeliverySummary:
         worker = _DeliveryWorker(ctx, clock, after_batch, observe, target, should_stop)

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, String, and_, case, or_, select, update
+from sqlalchemy import BindParameter, Select, String, and_, bindparam, case, or_, select, update
 
 from nurture.db.row_values import column_types, row_columns
 from nurture.db.tables.delivery import message
@@ -110,14 +110,17 @@ def load_recent_keys(
 
 def load_unclassified(tx: Transaction, key: str, limit: int) -> list[tuple[int, int]]:
     """Return (signal id, message id) of clicks not yet classified by the rules of *key*."""
-    other = or_(signal.c.click_filter_key < key, signal.c.click_filter_key > key)
-    query = (
-        select(signal.c.id, tracking_request.c.message_id)
-        .join(tracking_request, tracking_request.c.signal_id == signal.c.id)
-        .where(signal.c.click_filter_key.is_not(None), other)
-        .limit(limit)
-    )
-    return [(row[0], row[1]) for row in tx.execute(query)]
+    return [(row[0], row[1]) for row in tx.execute(_UNCLASSIFIED, {"rules": key, "limit": limit})]
+
+
+_RULES: Final[BindParameter[str]] = bindparam("rules")
+_UNCLASSIFIED: Final = (
+    select(signal.c.id, tracking_request.c.message_id)
+    .join(tracking_request, tracking_request.c.signal_id == signal.c.id)
+    .where(signal.c.click_filter_key.is_not(None))
+    .where(or_(signal.c.click_filter_key < _RULES, signal.c.click_filter_key > _RULES))
+    .limit(bindparam("limit"))
+)
 
 
 def load_for_messages(tx: Transaction, message_ids: Collection[int]) -> list[ClassifiedClick]:

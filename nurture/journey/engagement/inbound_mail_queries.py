@@ -86,7 +86,10 @@ def count_pending_bytes(tx: Transaction) -> int:
 
 def is_idle(tx: Transaction) -> bool:
     """Return whether no mail is stored."""
-    return tx.execute(select(inbound.c.id).limit(1)).first() is None
+    return tx.execute(_ANY).first() is None
+
+
+_ANY: Final = select(inbound.c.id).limit(1)
 
 
 def claim(tx: Transaction, now: datetime, limit: int) -> list[ClaimedMail]:

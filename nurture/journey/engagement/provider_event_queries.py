@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import String, delete, func, select, update
+from sqlalchemy import String, bindparam, delete, func, select, update
 
 from nurture.db.row_values import Columns, column_types, row_columns
 from nurture.db.tables.delivery import message
@@ -128,9 +128,13 @@ def mark_failed(tx: Transaction, batch_id: int, error: str) -> None:
 
 def is_idle(tx: Transaction, before: datetime) -> bool:
     """Return whether no batch is pending or failed, and none was received before *before*; two index probes."""
-    unprocessed = select(raw_batch.c.id).where(raw_batch.c.processed_at.is_(None)).exists()
-    old = select(raw_batch.c.id).where(raw_batch.c.received_at < before).exists()
-    return not tx.execute(select(unprocessed | old)).scalar_one()
+    return not tx.execute(_HAS_WORK, {"before": before}).scalar_one()
+
+
+_HAS_WORK: Final = select(
+    select(raw_batch.c.id).where(raw_batch.c.processed_at.is_(None)).exists()
+    | select(raw_batch.c.id).where(raw_batch.c.received_at < bindparam("before")).exists()
+)
 
 
 def retry_failed(tx: Transaction) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, exists, func, insert, literal, select, tuple_, update
+from sqlalchemy import BigInteger, bindparam, exists, func, insert, literal, select, tuple_, update
 
 from nurture.db.tables.leads import IN_QUEUE, custody, journal
 from nurture.db.tables.routing import capacity_forecast, queue_priority, queue_scan
@@ -31,10 +31,14 @@ class QueuedLead(NamedTuple):
 
 def load_queue_status(tx: Transaction, now: datetime) -> tuple[bool, bool]:
     """Return whether the queue has leads, and whether any of them is due."""
-    queued = select(custody.c.lead_id).where(*_WAITING)
-    due = queued.where(custody.c.due_at <= now)
-    waits, is_due = tx.execute(select(queued.exists(), due.exists())).one()
+    waits, is_due = tx.execute(_STATUS, {"now": now}).one()
     return bool(waits), bool(is_due)
+
+
+_QUEUED: Final = select(custody.c.lead_id).where(*_WAITING)
+_STATUS: Final = select(
+    _QUEUED.exists(), _QUEUED.where(custody.c.due_at <= bindparam("now", type_=custody.c.due_at.type)).exists()
+)
 
 
 def claim(tx: Transaction, limit: int, after: Cursor | None) -> tuple[list[QueuedLead], Cursor | None, bool]:

@@ -39,17 +39,17 @@ def _next_due_query(custodians: tuple[Custodian, ...], recipient: str | None) ->
     return select(*[one.scalar_subquery() for one in (*queries, begins)])
 
 
-def find_due_stages(tx: Transaction, now: datetime) -> frozenset[str]:
+def find_due_stages(tx: Transaction, now: datetime, stages: tuple[str, ...] = ()) -> frozenset[str]:
     """Return the names of the stages for which something is due at *now* (UTC): one statement of index probes.
 
-    What only a call to a mailbox or a CRM could tell is not among it.
+    What only a call to a mailbox or a CRM could tell is not among it. Asks about *stages* only, if any are given.
     """
-    found = tx.execute(_due_stages_query(), {"now": now}).mappings().one()
+    found = tx.execute(_due_stages_query(stages), {"now": now}).mappings().one()
     return frozenset(str(name) for name, is_due in found.items() if is_due)
 
 
 @cache
-def _due_stages_query() -> Select[Any]:
+def _due_stages_query(stages: tuple[str, ...]) -> Select[Any]:
     now = bindparam("now", type_=UtcDateTime())
 
     def held_by(*custodians: Custodian) -> list[ColumnElement[bool]]:
@@ -77,7 +77,7 @@ def _due_stages_query() -> Select[Any]:
             *in_outbox(message, "unknown"),
         ],
     }
-    return select(*[or_(*probes).label(name) for name, probes in due.items()])
+    return select(*[or_(*due[name]).label(name) for name in stages or due])
 
 
 def is_more_due(tx: Transaction, stage: str, now: datetime, count: int) -> bool:

@@ -93,19 +93,19 @@ def find_existing_keys(tx: Transaction, keys: Sequence[str]) -> set[str]:
 
 def lock_unapplied(tx: Transaction, limit: int) -> list[UnappliedSignal]:
     """Lock and return signals that are not applied yet, oldest record first."""
-    statement = (
-        select(
-            *row_columns(
-                UnappliedSignal, lead, signal, id=signal.c.id, source=signal.c.source, lead_source=lead.c.source
-            )
-        )
-        .join(lead, lead.c.id == signal.c.lead_id)
-        .where(signal.c.applied_at.is_(None))
-        .order_by(signal.c.id)
-        .limit(limit)
-    )
     _lock_next_leads(tx, limit)
-    return [UnappliedSignal._make(row) for row in tx.execute(statement)]
+    return [UnappliedSignal._make(row) for row in tx.execute(_UNAPPLIED, {"limit": limit})]
+
+
+_UNAPPLIED: Final = (
+    select(
+        *row_columns(UnappliedSignal, lead, signal, id=signal.c.id, source=signal.c.source, lead_source=lead.c.source)
+    )
+    .join(lead, lead.c.id == signal.c.lead_id)
+    .where(signal.c.applied_at.is_(None))
+    .order_by(signal.c.id)
+    .limit(bindparam("limit"))
+)
 
 
 def _lock_next_leads(tx: Transaction, limit: int) -> None:

@@ -17,15 +17,17 @@ STOP: Final = "stop"
 """What holds messages whose mail is stopped, and touches that a start made due until they are looked at."""
 
 _NEWEST: Final = select(func.max(mail_stop.c.id)).group_by(mail_stop.c.track)
-_ACTIVE: Final = select(*(mail_stop.c[name] for name in Stop._fields)).where(
-    mail_stop.c.id.in_(_NEWEST), mail_stop.c.action != StopAction.START.value
+_ACTIVE: Final = (
+    select(*(mail_stop.c[name] for name in Stop._fields))
+    .where(mail_stop.c.id.in_(_NEWEST), mail_stop.c.action != StopAction.START.value)
+    .order_by(mail_stop.c.track)
 )
 _IS_PLANNED: Final = message.c.state == "planned"
 
 
 def load_stops(tx: Transaction) -> Stops:
     """Return the active stops."""
-    rows = (Stop._make(row) for row in tx.execute(_ACTIVE.order_by(mail_stop.c.track)))
+    rows = (Stop._make(row) for row in tx.execute(_ACTIVE))
     return {row.track: row._replace(action=StopAction(row.action)) for row in rows}
 
 

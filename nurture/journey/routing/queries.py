@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, String, func, select, text, update
+from sqlalchemy import BigInteger, Integer, String, bindparam, func, select, text, update
 
 from nurture.db.tables.handoff import offer
 from nurture.db.tables.leads import custody, lead
@@ -58,12 +58,15 @@ class RoutingDecision(NamedTuple):
 
 def load_leaves(tx: Transaction, first: date, last: date) -> list[LeaveRow]:
     """Return the leaves that include any day from *first* to *last*, by rep and day."""
-    query = (
-        select(*[rep_leave.c[name] for name in LeaveRow._fields])
-        .where(rep_leave.c.cancelled_at.is_(None), rep_leave.c.first_day <= last, rep_leave.c.last_day >= first)
-        .order_by(rep_leave.c.rep, rep_leave.c.first_day, rep_leave.c.id)
-    )
-    return [LeaveRow._make(row) for row in tx.execute(query)]
+    return [LeaveRow._make(row) for row in tx.execute(_LEAVES, {"first": first, "last": last})]
+
+
+_LEAVES: Final = (
+    select(*[rep_leave.c[name] for name in LeaveRow._fields])
+    .where(rep_leave.c.cancelled_at.is_(None))
+    .where(rep_leave.c.first_day <= bindparam("last"), rep_leave.c.last_day >= bindparam("first"))
+    .order_by(rep_leave.c.rep, rep_leave.c.first_day, rep_leave.c.id)
+)
 
 
 def add_leave(tx: Transaction, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> int:

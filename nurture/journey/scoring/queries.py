@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import BindParameter, bindparam, or_, select, update
 
 from nurture.db.tables.leads import lead
 from nurture.db.tables.signals import signal
@@ -58,9 +58,15 @@ def write_timelines(tx: Transaction, rows: Sequence[TimelineUpdate]) -> None:
 
 def find_stale(tx: Transaction, key: str, limit: int) -> list[int]:
     """Return leads whose engagement was computed with points other than those of *key*, by one index probe."""
-    other = or_(lead.c.points_key < key, lead.c.points_key > key)
-    statement = select(lead.c.id).where(lead.c.points_key.is_not(None), other)
-    return list(tx.execute(statement.limit(limit)).scalars())
+    return list(tx.execute(_STALE, {"points": key, "limit": limit}).scalars())
+
+
+_POINTS: Final[BindParameter[str]] = bindparam("points")
+_STALE: Final = (
+    select(lead.c.id)
+    .where(lead.c.points_key.is_not(None), or_(lead.c.points_key < _POINTS, lead.c.points_key > _POINTS))
+    .limit(bindparam("limit"))
+)
 
 
 def mark_stale(tx: Transaction, lead_ids: Sequence[int]) -> None:

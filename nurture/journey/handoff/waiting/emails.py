@@ -97,6 +97,9 @@ def plan_morning_emails(ctx: AppContext, now: datetime) -> int:
         day = _business_day(calendar, now)
         if not policy.queues.people or not day:
             return 0
+        queues = waiting_queries.list_queues(tx)
+        if not queues:
+            return 0
         cover = Cover.load(tx, policy, now)
         rules = (*policy.queues.rules.values(), *([policy.queues.default] if policy.queues.default else []))
         people = {person for rule in rules for person in cover.recipients(rule, late=True)}
@@ -104,7 +107,7 @@ def plan_morning_emails(ctx: AppContext, now: datetime) -> int:
         planned = waiting_queries.find_planned(tx, list(keys.values()))
         if planned.keys() >= set(keys.values()):
             return 0
-        anchors = _anchors(tx, policy, cover, calendar, now)
+        anchors = _anchors(tx, queues, policy, cover, calendar, now)
     new = {person: Notice(lead_id) for person, lead_id in anchors.items() if keys[person] not in planned}
     if not new:
         return 0
@@ -113,10 +116,11 @@ def plan_morning_emails(ctx: AppContext, now: datetime) -> int:
         return plan_emails(tx, new, calendar, now)
 
 
-def _anchors(tx: Transaction, policy: Policy, cover: Cover, calendar: WorkCalendar, now: datetime) -> dict[str, int]:
+def _anchors(
+    tx: Transaction, queues: Sequence[str], policy: Policy, cover: Cover, calendar: WorkCalendar, now: datetime
+) -> dict[str, int]:
     """Return everybody who is to be notified of leads that wait, with one of these leads."""
     found: dict[str, int] = {}
-    queues = waiting_queries.list_queues(tx)
     late_since = policy.queues.late_since(queues, now, calendar)
     for queue, lead_id, entered_at in waiting_queries.load_oldest(tx, queues):
         rule = policy.queues.rule_for(queue)

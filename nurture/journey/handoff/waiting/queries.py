@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, String, case, func, literal, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Select, String, case, func, literal, select, union_all
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
@@ -99,10 +100,15 @@ def load_queues(tx: Transaction) -> list[QueueLoad]:
 
 def list_queues(tx: Transaction) -> list[str]:
     """Return the names of the queues in which leads wait; it reads one entry of the index for each of them."""
+    return list(tx.execute(_queue_names_query()).scalars())
+
+
+@cache
+def _queue_names_query() -> Select[tuple[str]]:
     names = select(func.min(custody.c.ref).label("name")).where(IN_QUEUE).cte("names", recursive=True)
     following = select(func.min(custody.c.ref)).where(IN_QUEUE, custody.c.ref > names.c.name).scalar_subquery()
     names = names.union_all(select(following).where(names.c.name.is_not(None)))
-    return list(tx.execute(select(names.c.name).where(names.c.name.is_not(None)).order_by(names.c.name)).scalars())
+    return select(names.c.name).where(names.c.name.is_not(None)).order_by(names.c.name)
 
 
 def load_oldest(tx: Transaction, queues: Sequence[str]) -> list[tuple[str, int, datetime]]:

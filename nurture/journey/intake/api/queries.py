@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from nurture.db.tables.intake import api_token as token
 from nurture.db.tables.intake import idempotency_key as api_response
@@ -81,8 +81,10 @@ def reserve_request(tx: Transaction, token_id: int, key: str, digest: str, now: 
 
 def has_requests_before(tx: Transaction, before: datetime) -> bool:
     """Return whether there is a request from before this time."""
-    statement = select(api_response.c.key).where(api_response.c.requested_at < before).limit(1)
-    return tx.execute(statement).first() is not None
+    return tx.execute(_BEFORE, {"before": before}).first() is not None
+
+
+_BEFORE: Final = select(api_response.c.key).where(api_response.c.requested_at < bindparam("before")).limit(1)
 
 
 def delete_requests_before(tx: Transaction, before: datetime) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import FromClause, Select, select
 
 from nurture.db import rollups
 from nurture.db.tables.leads import custody, lead
@@ -28,13 +28,13 @@ def load_counted(tx: Transaction, lead_ids: Collection[int]) -> dict[int, Counte
     """Return what these leads are counted by now. Needs them locked."""
     if not lead_ids:
         return {}
-    chosen = tx.ids("chosen", sorted(lead_ids))
-    query = (
-        select(lead.c.id, lead.c.first_contact_at, lead.c.source, lead.c.readiness, custody.c.kind, custody.c.ref)
-        .join(chosen, chosen.c.id == lead.c.id)
-        .join(custody, custody.c.lead_id == lead.c.id)
-    )
-    return {id_: CountedLead(*values) for id_, *values in tx.execute(query)}
+    return {id_: CountedLead(*values) for id_, *values in tx.execute_for(_counted_query, sorted(lead_ids))}
+
+
+def _counted_query(chosen: FromClause) -> Select[Any]:
+    columns = lead.c.id, lead.c.first_contact_at, lead.c.source, lead.c.readiness, custody.c.kind, custody.c.ref
+    query = select(*columns).join(chosen, chosen.c.id == lead.c.id)
+    return query.join(custody, custody.c.lead_id == lead.c.id)
 
 
 def count_new(tx: Transaction, leads: Iterable[tuple[datetime, str, str, str, str]]) -> None:

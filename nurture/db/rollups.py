@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Date,
+    FromClause,
     Integer,
     Select,
     String,
@@ -181,9 +182,7 @@ def _count_entries(tx: Transaction, batches: Sequence[_Entries]) -> Counter[tupl
         known.update(one.sources)
     entries = [entry for one in batches for entry in one.entries]
     if missing := {entry[0] for entry in entries} - known.keys():
-        chosen = tx.ids("chosen", sorted(missing))
-        query = select(lead.c.id, lead.c.source).join(chosen, chosen.c.id == lead.c.id)
-        known.update(dict(tx.execute(query).tuples().all()))
+        known.update(dict(tx.execute_for(_sources_query, sorted(missing)).tuples().all()))
     found = Counter[tuple[Any, ...]]()
     for one in batches:
         counted = Counter((known.get(lead_id, ""), *fact) for lead_id, *fact in one.entries)
@@ -193,6 +192,10 @@ def _count_entries(tx: Transaction, batches: Sequence[_Entries]) -> Counter[tupl
     for (source, at, track, version, step, event), number in found.items():
         counts[days[at], track or "", version or 0, step or "", source, event] += number
     return counts
+
+
+def _sources_query(chosen: FromClause) -> Select[tuple[int, str]]:
+    return select(lead.c.id, lead.c.source).join(chosen, chosen.c.id == lead.c.id)
 
 
 def _count_leads(batches: Sequence[_LeadLines]) -> Counter[tuple[Any, ...]]:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import BigInteger, Connection, FromClause, Table, TextClause, Update, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    CursorResult,
+    Executable,
+    FromClause,
+    Table,
+    TextClause,
+    Update,
+    bindparam,
+    text,
+    update,
+)
 
 from nurture.db.row_values import (
     Columns,
@@ -27,6 +39,7 @@ T = TypeVar("T")
 AtCommit = Callable[["Transaction", Sequence[Any]], Callable[[], None]]
 """A step at the end of a transaction; it returns a function to call after the commit."""
 
+_ID = {"id": BigInteger()}
 _MAX_ROWS_AT_ONCE = 40
 _LAST_SEQUENCE_ID = "SELECT seq FROM sqlite_sequence WHERE name = :name"
 _UNNEST_SQLITE = "json_each(:payload)"
@@ -164,9 +177,17 @@ class Transaction:
         Each of *rows* is the id and then the values of the columns *names*; *values* are the same for all rows.
         """
         if rows:
-            new = self.rows("new", column_types(table, ("id", *names)), rows)
-            statement = update(table).where(table.c.id == new.c.id, *where)
-            self.execute(statement.values({name: new.c[name] for name in names} | values))
+            columns = column_types(table, ("id", *names))
+
+            def build() -> Update:
+                new = self.rows_parameter("new", columns)
+                same = {name: bindparam(f"all_{name}", type_=table.c[name].type) for name in values}
+                statement = update(table).where(table.c.id == new.c.id, *where)
+                return statement.values({name: new.c[name] for name in names} | same)
+
+            statement = build() if where else self.cached((table, names, *values), build)
+            for_all = {f"all_{name}": value for name, value in values.items()}
+            self.execute(statement, {"payload": self.payload(columns, rows), **for_all})
 
     def update_rows(self, statement: Update, values: Mapping[str, Any]) -> int:
         """Execute an update; return how many rows it changed. SQLite's driver does not count those of a CTE."""
@@ -175,7 +196,17 @@ class Transaction:
 
     def ids(self, name: str, ids: Sequence[int]) -> FromClause:
         """Return *ids* as a table expression with the column `id`."""
-        return self.rows(name, {"id": BigInteger()}, [(id_,) for id_ in ids])
+        return self.rows(name, _ID, [(id_,) for id_ in ids])
+
+    def execute_for(
+        self, build: Callable[[FromClause], Executable], ids: Iterable[int], **values: object
+    ) -> CursorResult[Any]:
+        """Execute the statement that *build* makes of a table expression with the column `id`: the *ids*.
+
+        It is built once, so everything else that varies is a parameter of it.
+        """
+        statement = self.cached(build, lambda: build(self.rows_parameter("chosen", _ID)))
+        return self.execute(statement, {"payload": self.payload(_ID, [(id_,) for id_ in ids]), **values})
 
     def reserve_ids(self, table: str, count: int) -> list[int]:
         """Reserve *count* ids of *table* inside a write transaction, and return them."""

@@ -8,7 +8,8 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from nurture.db import lead_counts, rollups
 from nurture.db.row_values import column_types
@@ -65,8 +66,23 @@ def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
         return set()
     leaving = {row.lead_id: row for row in rows if row.since is not None}
     before = lead_counts.load_counted(tx, leaving)
-    moved = tx.rows("moved", column_types(custody, CustodyUpdate._fields), rows)
-    statement = (
+    values = {"payload": tx.payload(_UPDATED, rows)}
+    written = set(tx.execute(tx.cached(write_custody, lambda: _custody_statement(tx)), values).scalars().all())
+    changes = [
+        (old, old._replace(kind=leaving[id_].kind, ref=leaving[id_].ref))
+        for id_, old in before.items()
+        if id_ in written
+    ]
+    lead_counts.count_changes(tx, changes)
+    return written
+
+
+_UPDATED: Final = column_types(custody, CustodyUpdate._fields)
+
+
+def _custody_statement(tx: Transaction) -> ReturningUpdate[tuple[int]]:
+    moved = tx.rows_parameter("moved", _UPDATED)
+    return (
         update(custody)
         .where(custody.c.lead_id == moved.c.lead_id, custody.c.version == moved.c.version)
         .values(
@@ -79,14 +95,6 @@ def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
         )
         .returning(custody.c.lead_id)
     )
-    written = set(tx.execute(statement).scalars().all())
-    changes = [
-        (old, old._replace(kind=leaving[id_].kind, ref=leaving[id_].ref))
-        for id_, old in before.items()
-        if id_ in written
-    ]
-    lead_counts.count_changes(tx, changes)
-    return written
 
 
 def bring_forward(
@@ -170,7 +178,11 @@ def _load_newest_moves(tx: Transaction, lead_ids: Collection[int]) -> dict[int, 
     """Return when each of these leads last changed its custodian."""
     if not lead_ids:
         return {}
-    chosen = tx.ids("chosen", sorted(lead_ids))
+    rows = tx.execute_for(_newest_moves_query, sorted(lead_ids))
+    return {id_: at for id_, at in rows if at is not None}
+
+
+def _newest_moves_query(chosen: FromClause) -> Select[tuple[int, datetime | None]]:
     newest = (
         select(journal.c.at)
         .where(journal.c.lead_id == chosen.c.id, journal.c.custody_to.is_not(None))
@@ -179,4 +191,4 @@ def _load_newest_moves(tx: Transaction, lead_ids: Collection[int]) -> dict[int, 
         .correlate(chosen)
         .scalar_subquery()
     )
-    return {id_: at for id_, at in tx.execute(select(chosen.c.id, newest)) if at is not None}
+    return select(chosen.c.id, newest)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, exists, func, or_, select
+from sqlalchemy import FromClause, Select, delete, exists, func, or_, select
 
 from nurture.db.row_values import column_types
 from nurture.db.tables.leads import custody
@@ -31,13 +31,15 @@ def list_leads_on(tx: Transaction, tracks: Sequence[str]) -> list[int]:
 
 def load_exclusions(tx: Transaction, lead_ids: Sequence[int]) -> dict[int, frozenset[str]]:
     """Return the tracks that each lead may not enter before their audience was once false for it."""
-    chosen = tx.ids("chosen", lead_ids)
-    excluded = audience_exclusion.c
-    query = select(excluded.lead_id, excluded.track).join(chosen, chosen.c.id == excluded.lead_id)
     found: dict[int, frozenset[str]] = {}
-    for lead_id, track in tx.execute(query):
+    for lead_id, track in tx.execute_for(_exclusions_query, lead_ids):
         found[lead_id] = found.get(lead_id, frozenset()) | {track}
     return found
+
+
+def _exclusions_query(chosen: FromClause) -> Select[tuple[int, str]]:
+    excluded = audience_exclusion.c
+    return select(excluded.lead_id, excluded.track).join(chosen, chosen.c.id == excluded.lead_id)
 
 
 def exclude(tx: Transaction, rows: Sequence[tuple[int, str, datetime]]) -> None:

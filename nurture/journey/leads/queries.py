@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, String, func, literal, or_, select, union, update
+from sqlalchemy import BigInteger, FromClause, Select, String, func, literal, or_, select, union, update
 
 from nurture.db import lead_counts
 from nurture.db.row_values import Columns
@@ -99,9 +99,11 @@ def filter_existing(tx: Transaction, lead_ids: Collection[int]) -> set[int]:
     """Return those of these leads that exist and are not erased."""
     if not lead_ids:
         return set()
-    chosen = tx.ids("chosen", sorted(set(lead_ids)))
-    statement = select(lead.c.id).join(chosen, chosen.c.id == lead.c.id).where(lead.c.erased_at.is_(None))
-    return set(tx.execute(statement).scalars())
+    return set(tx.execute_for(_existing_query, sorted(set(lead_ids))).scalars())
+
+
+def _existing_query(chosen: FromClause) -> Select[tuple[int]]:
+    return select(lead.c.id).join(chosen, chosen.c.id == lead.c.id).where(lead.c.erased_at.is_(None))
 
 
 class LeadRef(NamedTuple):

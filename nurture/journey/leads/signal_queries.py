@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, String, Update, and_, bindparam, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    FromClause,
+    Select,
+    String,
+    Update,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from nurture.db.locks import Lock, acquire
 from nurture.db.rollups import AppliedSignal, count_applied
@@ -123,8 +136,7 @@ def _lock_next_leads(tx: Transaction, limit: int) -> None:
 
 def mark_applied(tx: Transaction, signals: Sequence[UnappliedSignal], now: datetime) -> None:
     """Mark signals as applied, and count them."""
-    chosen = tx.ids("chosen", [one.id for one in signals])
-    tx.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
+    tx.update_by_id(signal, (), [(one.id,) for one in signals], applied_at=now)
     applied = [AppliedSignal(one.lead_id, one.kind, one.verdict, one.occurred_at, one.recorded_at) for one in signals]
     count_applied(tx, applied, {one.lead_id: one.lead_source for one in signals}, now)
 
@@ -169,17 +181,15 @@ def make_decisions_due(tx: Transaction, lead_ids: Sequence[int], now: datetime) 
 
 def find_reactivatable(tx: Transaction, lead_ids: Sequence[int]) -> list[int]:
     """Return those leads that new interest brings back: discarded, unreachable, lost or whose track is missing."""
-    chosen = tx.ids("chosen", lead_ids)
+    return list(tx.execute_for(_reactivatable_query, lead_ids).scalars())
+
+
+def _reactivatable_query(chosen: FromClause) -> Select[tuple[int]]:
     given_up = custody.c.kind.in_(("closed",)) & custody.c.ref.in_(("discarded", "unreachable", "lost"))
     until_later = (custody.c.kind == "resting") & (custody.c.ref == Resting.LATER.value)
     without_track = (custody.c.kind == "queue") & (custody.c.ref == Queue.TRACK_MISSING.value)
-    statement = (
-        select(custody.c.lead_id)
-        .join(chosen, chosen.c.id == custody.c.lead_id)
-        .where(or_(given_up, without_track, until_later))
-        .order_by(custody.c.lead_id)
-    )
-    return list(tx.execute(statement).scalars())
+    query = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id)
+    return query.where(or_(given_up, without_track, until_later)).order_by(custody.c.lead_id)
 
 
 def find_latest_touches(tx: Transaction, pairs: Sequence[tuple[int, str]]) -> dict[tuple[int, str], TouchRef]:

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Integer, Select, and_, bindparam, func, or_, select
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.delivery import message
@@ -306,39 +306,30 @@ def _enrollment(row: SnapshotRow) -> Enrollment | None:
 
 def load_past_stays(tx: Transaction, lead_ids: Sequence[int]) -> Mapping[int, list[PastStay]]:
     """Return the ended and the suspended enrollments of each lead, in the order in which it left them."""
-    chosen = tx.ids("chosen", lead_ids)
-    names = ("lead_id", "id", "track", "entered_at", "ended_at", "suspended_at")
-    position = ("step", "visit", "anchor_at", "reached_at")
-    left_at = func.coalesce(enrollment.c.ended_at, enrollment.c.suspended_at)
-    statement = (
-        select(*(enrollment.c[name] for name in (*names, *position)))
-        .join(chosen, chosen.c.id == enrollment.c.lead_id)
-        .where(left_at.is_not(None))
-        .order_by(left_at, enrollment.c.id)
-    )
     found: dict[int, list[PastStay]] = defaultdict(list)
-    for lead_id, id_, track, entered_at, ended_at, suspended_at, *at in tx.execute(statement).all():
+    rows = tx.execute_for(_past_stays_query, lead_ids).all()
+    for lead_id, id_, track, entered_at, ended_at, suspended_at, *at in rows:
         stay = Enrollment(id_, track, entered_at, Position(*at), ended=ended_at is not None)
         found[lead_id].append(PastStay(stay, ended_at or suspended_at))
     return found
+
+
+def _past_stays_query(chosen: FromClause) -> Select[Any]:
+    names = ("lead_id", "id", "track", "entered_at", "ended_at", "suspended_at")
+    position = ("step", "visit", "anchor_at", "reached_at")
+    left_at = func.coalesce(enrollment.c.ended_at, enrollment.c.suspended_at)
+    query = select(*(enrollment.c[name] for name in (*names, *position)))
+    joined = query.join(chosen, chosen.c.id == enrollment.c.lead_id)
+    return joined.where(left_at.is_not(None)).order_by(left_at, enrollment.c.id)
 
 
 def _touches(
     tx: Transaction, lead_ids: Sequence[int]
 ) -> tuple[Mapping[int | None, list[Touch]], Mapping[int, list[CountedEmail]]]:
     """Return the touches of each enrollment, and the emails of each lead that count for the caps."""
-    chosen = tx.ids("chosen", lead_ids)
-    ids, times = ("kind", "lead_id", "enrollment_id", "track", "step", "visit", "topic"), ("state_at", "accepted_at")
-    names = (*ids, "state", *times, "send_at")
-    statement = (
-        select(*(message.c[name] for name in (*names, "attempts", "reason")))
-        .join(chosen, chosen.c.id == message.c.lead_id)
-        .where(message.c.recipient == TO_LEAD)
-        .order_by(message.c.id)
-    )
     touches: dict[int | None, list[Touch]] = defaultdict(list)
     counted: dict[int, list[CountedEmail]] = defaultdict(list)
-    for row in tx.execute(statement).all():
+    for row in tx.execute_for(_touches_query, lead_ids).all():
         kind, lead_id, enrollment_id, track, step, visit, topic, state, state_at, accepted_at, send_at, *more = row
         attempts, reason = more
         touch_state = TOUCH_STATES[state]
@@ -356,22 +347,29 @@ def _touches(
     return touches, counted
 
 
+def _touches_query(chosen: FromClause) -> Select[Any]:
+    ids, times = ("kind", "lead_id", "enrollment_id", "track", "step", "visit", "topic"), ("state_at", "accepted_at")
+    query = select(*(message.c[name] for name in (*ids, "state", *times, "send_at", "attempts", "reason")))
+    joined = query.join(chosen, chosen.c.id == message.c.lead_id)
+    return joined.where(message.c.recipient == TO_LEAD).order_by(message.c.id)
+
+
 def _signals(tx: Transaction, lead_ids: Sequence[int]) -> Mapping[int, list[Signal]]:
-    chosen = tx.ids("chosen", lead_ids)
-    names = ("lead_id", "kind", "occurred_at", "verdict", "click_filter_key")
-    where_names = ("enrollment_id", "track", "step", "link", "value", "recorded_at")
-    statement = (
-        select(*(signal.c[name] for name in (*names, *where_names)))
-        .join(chosen, chosen.c.id == signal.c.lead_id)
-        .order_by(signal.c.lead_id, signal.c.occurred_at, signal.c.id)
-    )
     found: dict[int, list[Signal]] = defaultdict(list)
-    for lead_id, kind, occurred_at, verdict, click_filter_key, *where in tx.execute(statement).all():
+    for lead_id, kind, occurred_at, verdict, click_filter_key, *where in tx.execute_for(_signals_query, lead_ids).all():
         parsed_verdict = SignalVerdict(verdict)
         found[lead_id].append(
             Signal(SignalKind(kind), occurred_at, parsed_verdict, click_filter_key is not None, *where)
         )
     return found
+
+
+def _signals_query(chosen: FromClause) -> Select[Any]:
+    names = ("lead_id", "kind", "occurred_at", "verdict", "click_filter_key")
+    where_names = ("enrollment_id", "track", "step", "link", "value", "recorded_at")
+    query = select(*(signal.c[name] for name in (*names, *where_names)))
+    joined = query.join(chosen, chosen.c.id == signal.c.lead_id)
+    return joined.order_by(signal.c.lead_id, signal.c.occurred_at, signal.c.id)
 
 
 def stored_engagement(sums: Sequence[float | None], at: datetime | None, points_key: str | None) -> Engagement:

@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WORKERS ?= 4
 OLIST := $(wildcard ../shared/data)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -26,8 +27,9 @@ lint: $(READY)  ## Layout, types and style.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Four workers on two cores: a third of the time, tests wait for a server, a browser or a process.
 unit: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # For daily work: what no database is needed for (domain, rules, matching), and of every other package one file, which it
 # marks with `pytest.mark.quick`. Mark the one that finds most of what breaks; PostgreSQL and the rest are for `make test`.
@@ -44,7 +46,7 @@ test-all: lint  ## The tests on every supported Python that is here, or that uv 
 	  uv venv --quiet --clear --python $$version $$there; \
 	  VIRTUAL_ENV=$$there uv pip install --quiet --require-hashes --requirement requirements.lock; \
 	  VIRTUAL_ENV=$$there uv pip install --quiet --no-deps --no-build-isolation --editable .; \
-	  $$there/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS); done
+	  $$there/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS); done
 
 # `make bench up scale-out` and `make chaos soak MINUTES=15` run the named parts.
 ifneq ($(filter bench chaos,$(firstword $(MAKECMDGOALS))),)

@@ -27,6 +27,24 @@ if TYPE_CHECKING:
 PURE_FOLDERS = ("tests/domain/", "tests/definitions/", "tests/journey/ownership/match/")
 """Folders of tests without a database; `make quick` runs them all."""
 
+LONGEST = (
+    "tests/console/test_accessibility.py",
+    "tests/flows/test_up.py",
+    "tests/console/test_imports.py",
+    "tests/flows/test_server.py",
+    "tests/mail/inbound/test_corpus.py",
+    "tests/operations/test_restore.py",
+    "tests/journey/handoff/test_requests.py",
+    "tests/console/",
+    "tests/stories/",
+    "tests/flows/",
+    "tests/test_readme.py",
+    "tests/cli/",
+    "tests/web/test_browser.py",
+    "tests/journey/",
+)
+"""Files and folders that take longest, a minute and more for one file, the longest first."""
+
 # The time of an example depends on the machine's load. Examples share a test's folder on purpose.
 settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -180,9 +198,9 @@ def _open_database(url: str) -> Iterator[Database]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the long tests first, so that no worker is idle at the end; mark the quick ones."""
-    long = ("tests/stories/", "tests/flows/", "tests/test_readme.py", "tests/cli/", "tests/web/test_browser.py")
-    items.sort(key=lambda item: not item.nodeid.startswith(long))
+    """Run the long files first, so that no worker is idle at the end; mark the quick ones."""
+    long = {part: place for place, part in enumerate(LONGEST)}
+    items.sort(key=lambda item: min((long[part] for part in long if item.nodeid.startswith(part)), default=len(long)))
     for item in items:
         if item.nodeid.startswith(PURE_FOLDERS):
             item.add_marker("quick")

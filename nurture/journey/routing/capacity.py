@@ -80,7 +80,8 @@ class RepCapacity:
 
     def _next_opening_of(self, rep_id: str) -> datetime:
         hours = self.working_times[rep_id]
-        if self._remaining_for(rep_id) and not self._is_rep_open(rep_id):
+        has_room = self._remaining_for(rep_id) or self.team[rep_id].away_today_only
+        if has_room and not self._is_rep_open(rep_id):
             with suppress(NeverOpens):
                 return next_open(hours.window, hours.zone, hours.days_off, self.now)
         return next_business_day_start(hours, self.now)

@@ -21,6 +21,7 @@ from tests.journey.builders import START, add_lead, make_context, run_at, sample
 from tests.journey.observe import (
     add_leads,
     custody,
+    due_at,
     events,
     one,
     recorded_statements,
@@ -134,6 +135,7 @@ def test_a_rep_on_a_public_holiday_gets_no_leads_today(sqlite_db: Database, tmp_
     ctx = make_context(sqlite_db, tmp_path, new_year, rules)
     lead = ready(ctx, at=new_year, country="DE")
     assert custody(ctx, lead) == ("queue", "hand-off")
+    assert due_at(ctx, lead) == datetime(2026, 1, 2, 8, tzinfo=START.tzinfo)
     run_at(ctx, new_year + DAY)
     assert owner(ctx, lead) == ("cleo", None)
 

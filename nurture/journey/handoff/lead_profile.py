@@ -160,11 +160,12 @@ def rep_name(policy: Policy, rep: str) -> str:
 
 
 def describe_routing(routing_reason: str, policy: Policy) -> str:
-    """Return why a rep got a lead, without the rules that did not apply, and with the names of reps and countries."""
+    """Return why a rep got a lead, without the rules that did not apply, and with the names of people and countries."""
     rules = "|".join(re.escape(one.name) for one in policy.routing_plan.rules)
     last = name_countries(re.split(rf"(?:^|; )(?:{rules}): ", routing_reason)[-1])
-    reps = "|".join(re.escape(one.id) for one in policy.reps)
-    return re.sub(rf"(?<![\w-])(?:{reps})(?![\w-])", lambda found: rep_name(policy, found[0]), last)
+    names = {one.id: one.name for one in policy.team.managers} | {one.id: one.name for one in policy.reps}
+    ids = "|".join(map(re.escape, names))
+    return re.sub(rf"(?<![\w-])(?:{ids})(?![\w-])", lambda found: names[found[0]], last)
 
 
 def format_day(at: datetime | object) -> str:
@@ -292,7 +293,14 @@ def describe_earlier_offer(values: TemplateValues) -> str:
 
 def describe_lapse(reason: str | None) -> str:
     """Return what the rep of an accepted lead did not do in time."""
+    if " is gone since " in (reason or ""):
+        return "left"
     return "did not say how it stands" if "say how it stands" in (reason or "") else "did not follow up"
+
+
+def is_passed_on(rep: str, reason: str | None) -> bool:
+    """Return whether the rep of a reassigned hand-off gave it to a colleague; else somebody else did."""
+    return reason == f"by {rep}"
 
 
 def earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues:
@@ -304,7 +312,7 @@ def earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues:
         "rejected": "gave it back",
         "expired": "did not answer",
         "withdrawn": "was offered it",
-        "reassigned": "passed it on",
+        "reassigned": "passed it on" if is_passed_on(offer.rep, offer.reason) else "had it before another rep got it",
         "lapsed": f"accepted it and {describe_lapse(offer.reason)}",
     }
     has_reason = offer.reason != CALLBACK_RULE and offer.state not in ("reassigned", "lapsed")

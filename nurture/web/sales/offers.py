@@ -15,6 +15,7 @@ from nurture.domain.policy.policy import RejectReason, Resume
 from nurture.errors import InvalidState
 from nurture.formats.numbers import read_amount
 from nurture.journey.handoff import call_back, follow_up, reassign, responses
+from nurture.journey.handoff.lead_profile import describe_lapse, is_passed_on
 from nurture.journey.handoff.offer_page import OfferDetails, load_offer_details
 from nurture.journey.handoff.workspace import VIA_WORKSPACE
 from nurture.journey.outcomes import outcomes
@@ -113,9 +114,17 @@ def closed_page(page: OfferPage) -> HTMLResponse | None:
 
 
 def _answered_page(page: OfferPage) -> HTMLResponse:
-    details = page.details
+    details, offer = page.details, page.details.offer
     return page.site.templates.response(
-        "answered.html", status=409, details=details, offer=details.offer, reason=details.answer_reason, back=page.back
+        "answered.html",
+        status=409,
+        details=details,
+        offer=offer,
+        reason=details.answer_reason,
+        lapse=describe_lapse(offer.reason),
+        passed_on=is_passed_on(offer.rep, offer.reason),
+        is_past=offer.expires_at <= page.now,
+        back=page.back,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.db.engine import Database
-from nurture.journey.handoff import sweep, workspace_links
+from nurture.journey.handoff import reassign, sweep, workspace_links
 from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
 from tests.doubles.chat_server import ChatServer
 from tests.journey.builders import START, add_lead, make_context, run_at
@@ -130,6 +130,16 @@ def test_an_expired_offer_cannot_be_answered(world: World) -> None:
     assert page.status_code == 409
     assert "This offer has expired" in page.text
     assert world.all_rows() == before
+
+
+def test_an_old_link_does_not_say_that_the_rep_passed_on_what_somebody_else_took(sqlite_world: World) -> None:
+    offer = int(sqlite_world.custodian("dana")[1])
+    rep = sqlite_world.value("SELECT rep FROM offer WHERE id = :id", id=offer)
+    reassign.reassign(sqlite_world.ctx, offer, "ben" if rep == "ana" else "ana", NOW, by="by lena")
+    page = sqlite_world.client.post(sqlite_world.path("dana", "accept"), data={"answer": "accept"})
+    assert page.status_code == 409
+    assert "This lead was already given to another rep" in page.text
+    assert "passed it on" not in page.text
 
 
 def test_one_of_two_concurrent_answers_is_refused(world: World) -> None:

@@ -38,6 +38,7 @@ _ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]]
     (routes.REASSIGN, offers.show_offer_form, offers.submit_offer_form),
     (routes.CALL_BACK_LATER, offers.show_offer_form, offers.submit_offer_form),
     (routes.WORKSPACE, workspace.show_workspace, workspace.submit_action),
+    (routes.WORKSPACE_QUEUES, queues.show_own_queues, queues.submit_own_decision),
     (routes.WORKSPACE_OFFER, workspace.show_offer, workspace.answer_offer),
     (routes.UNSUBSCRIBE, link_pages.show_unsubscribe, link_pages.submit_unsubscribe),
     (routes.CLICK, clicks.follow_link, None),

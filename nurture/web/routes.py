@@ -114,6 +114,7 @@ REJECT: Final = _link_path(public_links.REJECT)
 REASSIGN: Final = _link_path(public_links.REASSIGN)
 CALL_BACK_LATER: Final = _link_path(public_links.CALL_BACK_LATER)
 WORKSPACE: Final = f"/{workspace_links.PATH}/{{token}}"
+WORKSPACE_QUEUES: Final = f"/{workspace_links.PATH}/{{token}}/queues"
 WORKSPACE_OFFER: Final = f"/{workspace_links.PATH}/{{token}}/{{number}}"
 UNSUBSCRIBE: Final = _link_path(public_links.UNSUBSCRIBE)
 CLICK: Final = _link_path(public_links.CLICK, "/{number}")
@@ -141,6 +142,7 @@ ACCESS: Final[Mapping[str, RoutePolicy]] = {
     REASSIGN: LinkRoute(public_links.REASSIGN),
     CALL_BACK_LATER: LinkRoute(public_links.CALL_BACK_LATER),
     WORKSPACE: RepRoute(),
+    WORKSPACE_QUEUES: RepRoute(),
     WORKSPACE_OFFER: RepRoute(),
     UNSUBSCRIBE: LinkRoute(public_links.UNSUBSCRIBE, group=OPT_OUTS),
     CLICK: LinkRoute(public_links.CLICK, methods=READ_METHODS, group=LINKS),

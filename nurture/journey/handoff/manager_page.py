@@ -12,8 +12,7 @@ from nurture.domain.policy.team import Manager
 from nurture.journey.handoff import workspace_queries
 from nurture.journey.handoff.rep_emails import format_deadline
 from nurture.journey.handoff.roster import RosterEntry, load_roster
-from nurture.journey.handoff.waiting import queries as waiting_queries
-from nurture.journey.handoff.waiting.queries import QueueLoad
+from nurture.journey.handoff.waiting.lists import WaitingQueue, load_waiting
 from nurture.journey.handoff.workspace_queries import TeamOffer
 from nurture.runtime.context import AppContext
 
@@ -41,7 +40,7 @@ class ManagerPage:
     name: str
     team: Sequence[RosterEntry]
     leads: Sequence[TeamLead]
-    queues: Sequence[QueueLoad]
+    queues: Sequence[WaitingQueue]
     is_full: bool
 
     @property
@@ -56,7 +55,7 @@ def load_team_page(ctx: AppContext, manager: Manager, now: datetime) -> ManagerP
         policy = ctx.definitions.current(tx).policy
         team = {rep.id: rep for rep in policy.reps if rep.manager == manager.id}
         offers = workspace_queries.load_team_offers(tx, list(team), MAX_OFFERS)
-        queues = waiting_queries.load_queues(tx)
+        queues = load_waiting(tx, policy, ctx.holidays, now, person=None, limit=0).queues
     leads = describe_team_leads(offers, policy, now)
     roster = [one for one in load_roster(ctx, now) if one.id in team]
     return ManagerPage(manager.name, roster, leads, queues, len(offers) >= MAX_OFFERS)

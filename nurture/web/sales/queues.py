@@ -16,7 +16,7 @@ from nurture.journey.handoff.waiting.lists import describe_leads, load_waiting
 from nurture.journey.leads.find import parse_id
 from nurture.journey.routing.availability import is_active
 from nurture.reporting.queues import report_queues
-from nurture.web.auth import Visitor, VisitorDep
+from nurture.web.auth import RepVisitor, RepVisitorDep, Visitor, VisitorDep
 from nurture.web.forms import FormFields
 from nurture.web.site import Site, SiteDep
 
@@ -39,6 +39,21 @@ def show_queues(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
 
 
 def submit_decision(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> HTMLResponse:
+    """Carry out a decision of the person to whom the link was sent."""
+    return _decide(site, visitor, fields)
+
+
+def show_own_queues(site: SiteDep, visitor: RepVisitorDep) -> HTMLResponse:
+    """Show what waits for the person whose workspace this is. A GET changes nothing."""
+    return _page(site, visitor)
+
+
+def submit_own_decision(site: SiteDep, visitor: RepVisitorDep, fields: FormFields) -> HTMLResponse:
+    """Carry out a decision of the person whose workspace this is."""
+    return _decide(site, visitor, fields)
+
+
+def _decide(site: Site, visitor: Visitor | RepVisitor, fields: Mapping[str, str]) -> HTMLResponse:
     """Carry out the decision about one lead, if it still waits in a queue of this person."""
     now = site.clock.now()
     policy, person = _find_person(site, visitor, now)
@@ -62,7 +77,7 @@ def submit_decision(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> H
     return site.templates.response("queue-done.html", title=title, text=text, done=True)
 
 
-def _page(site: Site, visitor: Visitor, problems: Mapping[int, str] | None = None) -> HTMLResponse:
+def _page(site: Site, visitor: Visitor | RepVisitor, problems: Mapping[int, str] | None = None) -> HTMLResponse:
     now = site.clock.now()
     policy, person = _find_person(site, visitor, now)
     with site.ctx.database.read() as tx:
@@ -78,16 +93,21 @@ def _page(site: Site, visitor: Visitor, problems: Mapping[int, str] | None = Non
         past=past,
         reps=[rep for rep in policy.reps if is_active(rep, now.date())],
         problems=problems or {},
+        back=f"../{visitor.token}?show=team" if isinstance(visitor, RepVisitor) else "",
     )
 
 
-def _find_person(site: Site, visitor: Visitor, now: datetime) -> tuple[Policy, Rep | Manager]:
-    """Return the person to whom the email with the link was sent. Raises 404 after LINK_LIFETIME."""
-    message_id = visitor.token_record.message_id
+def _find_person(site: Site, visitor: Visitor | RepVisitor, now: datetime) -> tuple[Policy, Rep | Manager]:
+    """Return whose workspace it is, or who got the email with the link. Raises 404 LINK_LIFETIME after that."""
     with site.ctx.database.read() as tx:
         policy = site.ctx.definitions.current(tx).policy
-        sent = waiting_queries.find_recipient(tx, message_id) if message_id is not None else None
-    person = policy.team.find_person(sent.person) if sent is not None else None
-    if sent is None or person is None or now - sent.planned_at > LINK_LIFETIME:
+        if isinstance(visitor, RepVisitor):
+            id_ = visitor.rep
+        else:
+            message_id = visitor.token_record.message_id
+            sent = waiting_queries.find_recipient(tx, message_id) if message_id is not None else None
+            id_ = sent.person if sent is not None and now - sent.planned_at <= LINK_LIFETIME else ""
+    person = policy.team.find_person(id_)
+    if person is None:
         raise HTTPException(404)
     return policy, person

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from nurture.journey import run_once
-from nurture.journey.handoff import responses
+from nurture.journey.handoff import responses, workspace_links
 from nurture.journey.handoff.waiting.lists import load_waiting
 from nurture.reporting import explain
 from nurture.runtime import public_links
@@ -78,6 +78,19 @@ def test_a_lead_goes_back_or_ends_only_with_a_reason(world: World, path: str) ->
     assert world.custodian("dana") == ("queue", "needs-a-look")
     _submit(world, path, do="nurture", reason="wants to read first")
     assert world.custodian("dana")[0] == "track"
+
+
+def test_the_workspace_of_an_owner_has_the_queues_too(world: World, path: str) -> None:
+    link = workspace_links.create(world.ctx, "ana", NOW + timedelta(days=1)).url(BASE).removeprefix(BASE)
+    page = world.client.get(f"{link}/queues")
+    assert "1 lead, 0 for too long." in page.text
+    assert "Ana rejected: please-check" in page.text
+    stranger = workspace_links.create(world.ctx, "ben", NOW + timedelta(days=1)).url(BASE).removeprefix(BASE)
+    assert "0 leads, 0 for too long." in world.client.get(f"{stranger}/queues").text
+    _submit(world, f"{stranger}/queues", 409, do="discard", reason="not mine")
+    assert world.custodian("dana") == ("queue", "needs-a-look")
+    assert "It is discarded" in _submit(world, f"{link}/queues", do="discard", reason="a second record")
+    assert world.custodian("dana")[0] == "closed"
 
 
 def test_a_lead_of_nobodys_queue_is_left_alone(world: World, path: str) -> None:

@@ -43,15 +43,6 @@ class WaitingLead(NamedTuple):
     hot: bool | None
 
 
-class QueueLoad(NamedTuple):
-    """How many leads wait in a queue, since when the one that has waited longest, and one of them."""
-
-    queue: str
-    leads: int
-    oldest: datetime
-    lead_id: int
-
-
 class QueueCounts(NamedTuple):
     """How many leads wait in a queue, how many of them too long, and since when the first."""
 
@@ -88,14 +79,6 @@ def load_hot_leads(tx: Transaction, lead_ids: Sequence[int]) -> set[int]:
     chosen = tx.ids("chosen", lead_ids)
     query = select(queue_priority.c.lead_id).join(chosen, chosen.c.id == queue_priority.c.lead_id)
     return set(tx.execute(query.where(queue_priority.c.hot)).scalars())
-
-
-def load_queues(tx: Transaction) -> list[QueueLoad]:
-    """Return the queues in which leads wait, the one whose oldest lead has waited longest first."""
-    oldest = func.min(ENTERED, type_=custody.c.since.type)
-    columns = (custody.c.ref, func.count(), oldest, func.min(custody.c.lead_id))
-    query = select(*columns).select_from(JOIN_PRIORITY).where(IN_QUEUE).group_by(custody.c.ref)
-    return [QueueLoad._make(row) for row in tx.execute(query.order_by(oldest, custody.c.ref))]
 
 
 def list_queues(tx: Transaction) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations, islice
 from typing import Final, NamedTuple
 
@@ -44,11 +44,15 @@ class _Row(NamedTuple):
 
 
 class _Words(NamedTuple):
-    """The concepts of a language's words: whole words, beginnings of words, and several words."""
+    """The concepts of a language's words: whole words, beginnings of words, and several words.
+
+    *starts* are the first one and two letters of all words and beginnings: most words of a text have none of them.
+    """
 
     whole: Mapping[str, Concepts]
     beginnings: Mapping[str, Concepts]
     several: Mapping[str, Concepts]
+    starts: frozenset[str]
     attaches: bool
     spaces: bool
 
@@ -58,6 +62,8 @@ class _Words(NamedTuple):
         if found:
             return found
         for start in range(_MAX_ATTACHED + 1 if self.attaches else 1):
+            if word[start : start + 2] not in self.starts:
+                continue
             for end in range(min(len(word), start + _MAX_LETTERS), start + 1, -1):
                 part = word[start:end]
                 found = self.beginnings.get(part) or (self.whole.get(part) if start and end == len(word) else None)
@@ -67,7 +73,7 @@ class _Words(NamedTuple):
 
     def read(self, clause: str) -> _Row:
         """Return the concepts of a normalized clause."""
-        several = [(clause.index(f" {words}"), found) for words, found in self.several.items() if f" {words}" in clause]
+        several = [(clause.index(words), found) for words, found in self.several.items() if words in clause]
         placed = [*several, *(self._read_words(clause) if self.spaces else self._read_letters(clause))]
         count = len(clause.split()) if self.spaces else len(clause.replace(" ", "")) // 2
         row = tuple(concepts for _, concepts in sorted(placed, key=lambda one: one[0]))
@@ -84,7 +90,7 @@ class _Words(NamedTuple):
     def _read_letters(self, clause: str) -> Iterator[tuple[int, Concepts]]:
         text, place = clause.replace(" ", "")[: _MAX_WORDS * 3], 0
         while place < len(text):
-            ends = range(min(len(text), place + _MAX_LETTERS), place, -1)
+            ends = range(min(len(text), place + _MAX_LETTERS), place, -1) if text[place] in self.starts else ()
             end = next((end for end in ends if text[place:end] in self.beginnings), 0)
             if end:
                 yield place, self.beginnings[text[place:end]]
@@ -100,11 +106,13 @@ def _load_words(language: str) -> _Words:
         for written in map(str, words):
             plain = normalize(written).strip()
             number = 2 if " " in plain else 1 if written.endswith("*") or not spaces else 0
-            tables[number].setdefault(plain, set()).add(concept)
+            tables[number].setdefault(f" {plain}" if number == 2 else plain, set()).add(concept)
     whole, beginnings, several = ({word: frozenset(found) for word, found in one.items()} for one in tables)
-    return _Words(whole, beginnings, several, content.get("borders") == "no", spaces)
+    starts = frozenset(word[:length] for word in (*whole, *beginnings) for length in (1, 2))
+    return _Words(whole, beginnings, several, starts, content.get("borders") == "no", spaces)
 
 
+@lru_cache(maxsize=1)
 def find_language(text: str) -> str:
     """Return the language that knows most of the words at the beginning of a text."""
     clause = f" {' '.join(normalize(text[:_MAX_LENGTH]).split()[:_MAX_WORDS])}"

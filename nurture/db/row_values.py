@@ -1,9 +1,10 @@
 """Conversion of rows for each database: to one JSON document, or to bound parameters."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -80,14 +81,14 @@ def to_json_payload(columns: Columns, rows: Sequence[Sequence[Any]]) -> str:
     return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
 
 
-def to_driver_rows(columns: Columns, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Return *rows* for SQLite's driver, converted by column: a call per value costs as much as the insert."""
+def to_driver_values(columns: Columns, rows: Sequence[Sequence[Any]]) -> Iterator[Any]:
+    """Return the values of *rows* for SQLite's driver, converted by column: a call per value costs as the insert."""
     listed: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for position, kind in enumerate(columns.values()):
         bind = _DRIVER_CONVERTERS.get(type(kind))
         if bind is not None:
             listed[position] = bind(listed[position])
-    return list(zip(*listed, strict=True))
+    return chain.from_iterable(zip(*listed, strict=True))
 
 
 def _texts(values: Sequence[Any]) -> Sequence[Any]:

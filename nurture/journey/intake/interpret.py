@@ -123,7 +123,9 @@ def stated_at(row: LeadRow) -> datetime | None:
 
 def first_contact_at(row: LeadRow, now: datetime) -> datetime:
     """Return the earliest date of the row, *now* if it has none."""
-    return min(row.created_at or now, row.registered_at or now, now)
+    created, registered = row.created_at, row.registered_at
+    first = min(created, registered) if created and registered else created or registered
+    return first if first is not None and first < now else now
 
 
 def merge_fields(row: LeadRow, current: dict[str, FieldValue], now: datetime) -> dict[str, FieldValue]:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, String, func, select, update
 
-from nurture.db import lead_counts
+from nurture.db import lead_counts, rollups
 from nurture.db.rollups import AppliedSignal, count_applied
 from nurture.db.row_values import column_types, row_columns
 from nurture.db.tables.handoff import offer
@@ -138,9 +138,13 @@ def insert_journal(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) ->
     """Insert the journal entries of leads."""
     rows = [(one.id, now, "intake", *note) for one in leads for note in one.notes]
     sources = {one.id: one.row.source for one in leads if one.row is not None and one.existing is None}
+    # Only a lead that moves ends a stay, and most only come in.
+    moved = {row[0] for row in rows if row[5] is not None}
+    rollups.count_entries(tx, [(*row[:2], None, None, None, row[3]) for row in rows if row[0] not in moved], sources)
     entries = [
         JournalEntry(id_, at, stage, event, reason, custody_from=source, custody_to=target)
         for id_, at, stage, event, reason, source, target, _ in rows
+        if id_ in moved
     ]
     count_entries(tx, entries, sources)
     tx.insert(journal, _JOURNAL_ENTRY, rows)
@@ -167,6 +171,8 @@ def insert_signals(tx: Transaction, leads: Sequence[LeadPlan], now: datetime) ->
 
 def _count_applied_signals(tx: Transaction, rows: Sequence[tuple[Any, ...]], now: datetime) -> None:
     """Count those of *rows*, in the order of `_SIGNAL`, that will be inserted as applied."""
+    if all(row[-1] is None for row in rows):
+        return
     first = {row[0]: row for row in reversed(rows)}
     applied = {key: row for key, row in first.items() if row[-1] is not None}
     known = find_existing_keys(tx, sorted(applied))

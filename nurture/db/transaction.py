@@ -40,7 +40,7 @@ AtCommit = Callable[["Transaction", Sequence[Any]], Callable[[], None]]
 """A step at the end of a transaction; it returns a function to call after the commit."""
 
 _ID = {"id": BigInteger()}
-_MAX_ROWS_AT_ONCE = 40
+_MIN_ROWS_AT_ONCE, _MAX_ROWS_AT_ONCE = 16, 40
 _LAST_SEQUENCE_ID = "SELECT seq FROM sqlite_sequence WHERE name = :name"
 _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column has this name
@@ -142,8 +142,8 @@ class Transaction:
         *unique_columns*, each of them unique by itself: PostgreSQL uses up an id before it finds a conflict, so
         existing rows are excluded before.
 
-        On SQLite, a prepared statement with bound rows is twice as fast as unnesting JSON. It is executed for 40 rows
-        at once, and another for the rest: each time SQLite builds the lists of values that the table's checks allow.
+        On SQLite, a prepared statement with bound rows is twice as fast as unnesting JSON. It is executed for up to
+        40 rows at once: each time SQLite builds the lists of values that the table's checks allow.
         """
         if not rows:
             return 0
@@ -152,13 +152,11 @@ class Transaction:
         unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else _add_to_row(table) if adds else ""
         if self.is_sqlite:
             inserted, values = 0, to_driver_values(columns, rows)
-            rest = len(rows) % _MAX_ROWS_AT_ONCE
-            for size, times in ((_MAX_ROWS_AT_ONCE, len(rows) // _MAX_ROWS_AT_ONCE), (rest, min(rest, 1))):
-                if times:
-                    marks = ", ".join([f"({', '.join('?' * len(columns))})"] * size)
-                    statement = f"INSERT INTO {table.name} ({listed_names}) VALUES {marks}{unless}"  # noqa: S608 - names come from the code
-                    parts = [tuple(islice(values, size * len(columns))) for _ in range(times)]
-                    inserted += self.connection.exec_driver_sql(statement, parts).rowcount
+            for size, times in _split_rows(len(rows)):
+                marks = ", ".join([f"({', '.join('?' * len(columns))})"] * size)
+                statement = f"INSERT INTO {table.name} ({listed_names}) VALUES {marks}{unless}"  # noqa: S608 - names come from the code
+                parts = [tuple(islice(values, size * len(columns))) for _ in range(times)]
+                inserted += self.connection.exec_driver_sql(statement, parts).rowcount
             return inserted
         listed = ", ".join(f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values()))
         chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if unique_columns else _UNNEST_POSTGRES}"  # noqa: S608
@@ -221,6 +219,14 @@ class Transaction:
             return list(range(newest + 1, newest + 1 + count))
         query = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
         return list(self.connection.execute(query, {"name": table, "count": count}).scalars())
+
+
+def _split_rows(count: int) -> list[tuple[int, int]]:
+    """Return how many rows to insert at once, and how many times; a second pair for a rest, if few rows divide all."""
+    size = next(one for one in range(_MAX_ROWS_AT_ONCE, 0, -1) if count % one == 0)
+    if size >= _MIN_ROWS_AT_ONCE or count <= _MAX_ROWS_AT_ONCE:
+        return [(size, count // size)]
+    return [(_MAX_ROWS_AT_ONCE, count // _MAX_ROWS_AT_ONCE), (count % _MAX_ROWS_AT_ONCE, 1)]
 
 
 def _add_to_row(table: Table) -> str:

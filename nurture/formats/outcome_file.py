@@ -32,7 +32,7 @@ class OutcomeRow:
 
     *is_stage*: the outcome is the stage of a deal, which most often is still open. *other_leads* are the addresses of
     further people whom a deal names. *faults* are what is wrong with its cells, each with the remedy; a row with any
-    must not be used.
+    must not be used. *amount_fault* is why an amount is missing that the file has; the row counts without it.
     """
 
     line: int
@@ -48,10 +48,13 @@ class OutcomeRow:
     is_stage: bool = False
     other_leads: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    amount_fault: str = ""
 
 
 OUTCOME_FIELDS: Final = [
-    field.name for field in fields(OutcomeRow) if field.name not in ("line", "is_stage", "other_leads", "faults")
+    field.name
+    for field in fields(OutcomeRow)
+    if field.name not in ("line", "is_stage", "other_leads", "faults", "amount_fault")
 ]
 """The fields that a mapping may name."""
 
@@ -126,11 +129,11 @@ class OutcomeRows:
                 dates[name] = read(text) if (text := values[name]) and not is_no_date(text) else None
             except ValueError as error:
                 faults.append(str(error))
-        amount = None
+        amount, amount_fault = None, ""
         try:
             amount = read_amount(values["amount"], self._decimal_mark) if values.get("amount") else None
         except ValueError as error:
-            faults.append(str(error))
+            amount_fault = str(error)
         return OutcomeRow(
             line,
             found[0] if found else lead,
@@ -145,6 +148,7 @@ class OutcomeRows:
             self._is_stage,
             tuple(found[1:]),
             tuple(faults),
+            amount_fault,
         )
 
     def _outcome(self, values: Mapping[str, str]) -> str:

@@ -68,6 +68,7 @@ def import_outcomes(
     source = source or columns.source or "csv"
     result = OutcomeImportResult(source)
     unknown: Counter[str] = Counter()
+    without_amount: list[str] = []
 
     def write(tx: Transaction, batch: Sequence[tuple[OutcomeRow, FileRow]]) -> list[BadRow]:
         found = find.resolve_leads(tx, (lead for row, _ in batch for lead in (row.lead, *row.other_leads)))
@@ -82,6 +83,8 @@ def import_outcomes(
                 result.still_open += 1
             else:
                 reports.append(report)
+                if row.amount_fault:
+                    without_amount.append(f"line {row.line}, {row.amount_fault}")
         verdicts = Counter(outcomes.record_outcomes_in(ctx, tx, reports, source, now))
         result.new += verdicts["closed"]
         result.updated += verdicts["completed"]
@@ -93,6 +96,11 @@ def import_outcomes(
     with rows.file as file:
         result.mapped, result.unmapped = rows.columns.mapped, rows.columns.unmapped
         ImportRun("outcomes", file, file.header, rows, write, result).execute(ctx.database, now, **options)
+    if without_amount:
+        count, shown = len(without_amount), "; ".join(without_amount[:_MAX_SHOWN])
+        shown += "; ..." if count > _MAX_SHOWN else ""
+        note = f"{count:,} closed without the amount; correct it and import the file again, which adds it: {shown}."
+        result.notes = (*result.notes, note)
     if unknown:
         texts = ", ".join(f"{text!r} ({count:,})" for text, count in unknown.most_common(_MAX_SHOWN))
         note = f"Unknown stages count as still open; say what they mean under `statuses:` in a mapping file: {texts}."

@@ -177,6 +177,18 @@ def test_a_file_closes_leads_and_gives_bad_rows_back_with_a_remedy(ctx: AppConte
     assert (again.new, again.unchanged) == (0, 3)
 
 
+def test_a_deal_with_an_unclear_amount_is_kept_and_its_amount_asked_for(ctx: AppContext, tmp_path: Path) -> None:
+    add_lead(ctx, email="d0@people.example")
+    file = write(tmp_path / "deals.csv", "Lead,Outcome,Amount,Close Date", "d0@people.example,won,1.234,2026-01-02")
+    done = import_file.import_outcomes(ctx, file, START)
+    assert (done.new, done.rejected, amounts(ctx)) == (1, 0, [("won", None)])
+    (note,) = done.notes
+    assert "line 2, '1.234' is not a clear amount" in note
+    file.write_text(file.read_text("utf-8").replace("1.234", "1234.00"), "utf-8")
+    assert import_file.import_outcomes(ctx, file, START + DAY).updated == 1
+    assert amounts(ctx) == [("won", 1234.0)]
+
+
 def test_a_lost_deal_needs_no_reason_and_keeps_its_amount(ctx: AppContext, tmp_path: Path) -> None:
     for number in range(6):
         add_lead(ctx, email=f"d{number}@people.example")

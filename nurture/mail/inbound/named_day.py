@@ -19,16 +19,19 @@ _DAYS: Final = {"day": 1, "week": 7, "month": 30, "year": 365}
 
 
 def parse_named_day(text: str, today: date) -> date | None:
-    """Return the first day ahead that a text names: a date, a span, a quarter, a month or a year; None without one."""
+    """Return the first day ahead that a text names: a date, a span, a quarter, a month or a year; None without one.
+
+    This quarter, without a year, means its last month. This month names no day, and never that of a year later.
+    """
     text = text[:_MAX_TEXT]
+    sentence = Sentence.of(text)
+    next_year = (today.year + 1,) if any(phrase.is_in(sentence) for _, phrase in load_list("next_year")) else ()
     days = find_future_dates(text, today)
-    found = days[0] if days else _find_span(text, today) or _find_quarter(text, today) or _find_month(text, today)
+    found = days[0] if days else _find_span(text, today)
+    found = found or _find_quarter(text, next_year, today) or _find_month(text, next_year, today)
     if found is None:
-        years = [date(int(year[1]), 1, 1) for year in _YEAR.finditer(text)]
-        sentence = Sentence.of(text)
-        if any(phrase.is_in(sentence) for _, phrase in load_list("next_year")):
-            years.append(date(today.year + 1, 1, 1))
-        found = next((day for day in years if day > today), None)
+        years = *(int(year[1]) for year in _YEAR.finditer(text)), *next_year
+        found = next((day for year in years if (day := date(year, 1, 1)) > today), None)
     return found if found is not None and found <= today + timedelta(days=_MAX_DAYS) else None
 
 
@@ -71,15 +74,18 @@ def _words_of(kind: str) -> frozenset[str]:
     return frozenset(word for word in words if not list_months(word))
 
 
-def _find_quarter(text: str, today: date) -> date | None:
+def _find_quarter(text: str, next_year: tuple[int, ...], today: date) -> date | None:
     for match in _QUARTER.finditer(text):
-        day = _first_ahead(int(match[1]) * 3 - 2, (int(match[2]),) if match[2] else (), today)
+        years, first = (int(match[2]),) if match[2] else next_year, int(match[1]) * 3 - 2
+        if not years and first <= today.month <= first + 2:
+            years, first = (today.year,), first + 2
+        day = _first_ahead(first, years, today)
         if day is not None:
             return day
     return None
 
 
-def _find_month(text: str, today: date) -> date | None:
+def _find_month(text: str, next_year: tuple[int, ...], today: date) -> date | None:
     """Return the first day of a month that is named alone, with its long name or with a year."""
     for word, year in _MONTH_AND_YEAR.findall(text):
         months = list_months(word)
@@ -88,9 +94,8 @@ def _find_month(text: str, today: date) -> date | None:
             return day
     for word in re.findall(r"[^\W\d_]{4,15}|\d{1,2} ?[月월]", text):
         month = int(re.sub(r"\D", "", word)) if word[0].isdigit() else find_month(word) or 0
-        if 1 <= month <= 12:
-            year = today.year + (month <= today.month)
-            return date(year, month, 1)
+        if 1 <= month <= 12 and (month != today.month or next_year):
+            return _first_ahead(month, next_year, today)
     return None
 
 

@@ -73,6 +73,22 @@ def test_this_quarter_without_a_year_waits_for_a_person(text: str, today: date) 
     assert parse_only_day(text, ANA, date(2026, 9, 30) if "4" in text else date(2026, 3, 31)) is not None
 
 
+@pytest.mark.parametrize(
+    ("text", "today", "day"),
+    [
+        ("Not now, Q4", date(2026, 10, 5), date(2026, 12, 1)),
+        ("Not now, Q4", date(2026, 12, 5), None),
+        ("Not now, Q4", date(2026, 9, 5), date(2026, 10, 1)),
+        ("Not in Q4, rather Q1", date(2026, 12, 5), date(2027, 1, 1)),
+        ("Not now, Q1 next year", date(2026, 2, 10), date(2027, 1, 1)),
+        ("Not now, maybe in December", date(2026, 12, 5), None),
+        ("Not now, maybe in March next year", date(2026, 2, 10), date(2027, 3, 1)),
+    ],
+)
+def test_a_quarter_or_month_that_runs_is_never_that_of_a_year_later(text: str, today: date, day: date | None) -> None:
+    assert parse_named_day(text, today) == day
+
+
 def test_the_name_of_the_sender_is_no_month() -> None:
     assert parse_only_day("April", "April Jones <a.jones@example.com>", TODAY) is None
     assert parse_only_day("April", ANA, TODAY) == date(2026, 4, 1)

@@ -33,7 +33,7 @@ from nurture.clock import parse_time
 from nurture.definitions.field_checks import parse_condition
 from nurture.domain.lead import Custodian, Queue, full_name
 from nurture.errors import InvalidState, NotFound
-from nurture.formats.column_report import IGNORED, describe_statuses
+from nurture.formats.column_report import BARE_CONSENT, IGNORED, describe_statuses
 from nurture.formats.table_file import ReadOptions
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.engagement.signal_files import import_signals
@@ -69,6 +69,8 @@ _CONSENT_CHANGES: Final = {
 }
 _ADVICE: Final = {
     "consent": "nobody may be mailed unless the mapping gives a basis, such as constants: {consent_basis: consent}",
+    BARE_CONSENT: "nobody may be mailed unless the mapping says that this means a yes, such as constants: "
+    "{consent_basis: consent}, or names a column that has one",
     "country or time zone": "email goes out in the working hours of the sender",
     "owner": "no lead is recognized as a rep's",
 }

@@ -193,6 +193,7 @@ def describe_unclear(unclear: Sequence[tuple[int, str, UnclearName]], profiles: 
 
 IGNORED: Final = "ignored"
 UNCLEAR: Final = "may be an opt-out: not mapped"
+BARE_CONSENT: Final = "consent, only its date or source"
 _MAX_EXAMPLE: Final = 30  # characters
 _WANTED: Final = (
     ({"consent_basis", SUBSCRIBED}, "consent"),
@@ -253,9 +254,14 @@ def describe_system(header: Sequence[str], plan: RowPlan, mapping: ColumnMapping
 
 
 def find_missing(plan: RowPlan) -> list[str]:
-    """Return what no column and no constant gives: consent, country or time zone, owner."""
+    """Return what no column and no constant gives: consent, country or time zone, owner.
+
+    A date or a source of consent without a yes is reported as such.
+    """
     given = {one.field for one in plan.columns} | plan.constants.keys() | {name for name, _, _ in plan.templates}
-    return [name for fields, name in _WANTED if not fields & given]
+    missing = [name for fields, name in _WANTED if not fields & given]
+    has_details = bool(given & {"consent_at", "consent_source"})
+    return [BARE_CONSENT if name == "consent" and has_details else name for name in missing]
 
 
 def describe_statuses(unknown: Mapping[str, int]) -> str:

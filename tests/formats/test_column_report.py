@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.formats.cells import is_plain_address, read_plain_addresses
 from nurture.formats.column_mapping import ColumnMapping, load_mapping
 from nurture.formats.column_report import (
+    BARE_CONSENT,
     IGNORED,
     UNCLEAR,
     ColumnUse,
@@ -51,6 +53,14 @@ def test_the_system_and_what_is_missing_are_named(tmp_path: Path) -> None:
     with opened(tmp_path) as file:
         assert describe_system(file.header, file.plan, ColumnMapping(source="fair")).endswith("; named fair")
         assert find_missing(file.plan) == ["consent", "country or time zone", "owner"]
+
+
+@pytest.mark.parametrize("column", ["Consent Date", "Consent Source"])
+def test_a_date_or_a_source_of_consent_alone_is_not_reported_as_no_consent_column(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(f"Email,{column}\na@x.example,2026-01-02\n", "utf-8")
+    with open_leads(path) as file:
+        assert find_missing(file.plan)[0] == BARE_CONSENT
 
 
 def test_unknown_statuses_are_a_section_of_a_mapping() -> None:

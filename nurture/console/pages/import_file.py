@@ -15,7 +15,7 @@ from nurture.console.lead_actions import MARKETING
 from nurture.console.page import Page, PageRequest
 from nurture.console.view import View
 from nurture.domain.lead import Custodian, Queue
-from nurture.formats.column_report import IGNORED
+from nurture.formats.column_report import BARE_CONSENT, IGNORED
 
 _POLL_SECONDS: Final = 1.0
 _STEPS: Final = {READ: "Reading the file", DRY_RUN: "Dry run", IMPORT: "Import", LEAKS: "Leak report"}
@@ -37,6 +37,7 @@ _CONSENT: Final = {
 }
 _MISSING: Final = {
     "consent": "nobody may be mailed unless you say on which basis",
+    BARE_CONSENT: "nobody may be mailed unless you say on which basis, or which column has a yes",
     "country or time zone": "email goes out in the working hours of the sender",
     "owner": "no lead is recognized as a rep's",
 }

@@ -47,6 +47,8 @@ _TIME: Final = re.compile(
     r"(?:\(?([a-z]+/[a-z_/+-]+|[a-z]{1,5})?([+\u2212-]\d{1,2}(?::?\d{2})?)?\)?)?",
     re.ASCII | re.IGNORECASE,
 )
+_MAX_DATE: Final = 40  # characters
+_LIKE_A_DATE: Final = re.compile(r"(?=(?:.*\d){4})[\w\s.,:/+\-()年月日時分秒년월일시분초т]{6,40}")
 _NO_DATE: Final = re.compile(
     r"(?:0{4}([/.-])00?\1(?:00?)|00?([/.-])00?\2(?:0000|00)|1900-0?1-0?[01]|0?[01][/.]0?1[/.]1900|1899-12-3[01]"
     r"|0001-01-01|0?1[/.]0?1[/.]0001|0)(?:[T ].*)?"
@@ -60,6 +62,11 @@ K = TypeVar("K")
 def is_no_date(text: str) -> bool:
     """Return whether *text* is what systems write for no date: 0000-00-00, 1900-01-01."""
     return text[:1] in "01" and _NO_DATE.fullmatch(text) is not None
+
+
+def is_date_like(text: str) -> bool:
+    """Return whether *text* has the form of a date or a time."""
+    return len(text) <= _MAX_DATE and _LIKE_A_DATE.fullmatch(text) is not None and not is_no_date(text)
 
 
 class AmbiguousZone(InvalidCell):

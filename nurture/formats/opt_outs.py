@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from nurture.domain.plain_text import strip_accents
-from nurture.formats.dates import is_no_date
+from nurture.formats.dates import is_date_like, is_no_date
 from nurture.formats.tables import read_table, split_cell
 
 OPTED_OUT: Final = "opted_out"
@@ -37,8 +37,6 @@ _TOPIC: Final = re.compile(
 _TOPIC_ID: Final = re.compile(r"hs_email_optout_(\d+)", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 _PLAIN_YES_OR_NO: Final = re.compile(r"[-+]?0*[01]?(?:[.,]0+)?")
-_MAX_DATE: Final = 40  # characters
-_DATE: Final = re.compile(r"(?=(?:.*\d){4})[\w\s.,:/+\-()年月日時分秒년월일시분초т]{6,40}")
 _E_MAIL: Final = re.compile(r"\be (?=mails?\b|post|pos\b|bost)")
 _DEAD_MAILBOX: Final = re.compile(r"\b5\d\d[ -]#?5\.1\.\d{1,2}\b")
 _KNOWN_SCRIPTS: Final = frozenset(
@@ -208,12 +206,11 @@ def names_email(name: str) -> bool:
 class StatusKind(NamedTuple):
     """What a status is about, by the name of its column.
 
-    *is_mailing*: about email, a list or its members, or named just "status": "removed" is an opt-out in it.
-    *is_subscription*: about those only, so that "pending" is no consent. *may_be_code*: "2" may be one.
+    *is_mailing*: about email, a list or its members, or named just "status": "removed" is an opt-out in it, and
+    "pending" is no consent. *may_be_code*: "2" may be one.
     """
 
     is_mailing: bool
-    is_subscription: bool
     may_be_code: bool
 
 
@@ -223,7 +220,7 @@ def find_status_kind(name: str) -> StatusKind:
     is_plain = plain in _words("status_word", "plain")
     is_mailing = is_plain or names_email(name) or bool(_word_pattern("mailing_word").search(plain))
     may_be_code = is_mailing and bool(_words("status_word", "plain") & words)
-    return StatusKind(is_mailing, is_mailing and not is_plain and "contact" not in words, may_be_code)
+    return StatusKind(is_mailing, may_be_code)
 
 
 def names_opt_in(name: str) -> bool:
@@ -246,7 +243,7 @@ def read_status(text: str, *, weak: bool = True, whole: bool = False) -> str | N
     if whole or joined in _texts("allowed") or joined in _texts("undecided") or _is_other_channel(plain):
         return None
     stem = _pattern("stem").search(joined)
-    if stem is None or (stem.start() and plain.split()[0] in _words("no")):
+    if stem is None or is_soft_bounce(text) or (stem.start() and plain.split()[0] in _words("no")):
         return None  # "not unsubscribed"; but "no contactar" is a stem
     return _texts("stem")[stem[0]]
 
@@ -310,9 +307,16 @@ def _notes() -> frozenset[str]:
 
 def is_unconfirmed(text: str, kind: StatusKind) -> bool:
     """Return whether a status says that the lead has not agreed, or not yet: "not subscribed", "inactive"."""
+    found = _texts("status_undecided").get(_join(text)) if len(text) <= MAX_SHORT else None
+    return found == "" or (found == "weak" and kind.is_mailing)
+
+
+def is_soft_bounce(text: str) -> bool:
+    """Return whether *text* says that email could not be delivered for now: the address is not known to be dead."""
     joined = _join(text) if len(text) <= MAX_SHORT else ""
-    counts = {"": True, "weak": kind.is_mailing, "pending": kind.is_subscription}
-    return counts.get(_texts("status_undecided").get(joined, "none"), False)
+    if not joined or _DEAD_MAILBOX.search(text) or _pattern("hard_part").search(joined):
+        return False
+    return joined in _texts("soft_bounce") or _pattern("soft_part").search(joined) is not None
 
 
 def is_unread_script(name: str) -> bool:
@@ -322,10 +326,10 @@ def is_unread_script(name: str) -> bool:
 
 
 @lru_cache(maxsize=_MAX_CACHED)
-def read_refusal(text: str, refusal: str = OPTED_OUT) -> Reading:
+def read_refusal(text: str, refusal: str = OPTED_OUT, column: str = "") -> Reading:
     """Return what a cell of an opt-out column says. A date or a reason means yes, and so does an unknown text.
 
-    *refusal* is what a plain yes means.
+    *refusal* is what a plain yes means. In a *column* of hard bounces a full mailbox is one.
     """
     text = text.strip()
     if (yes := _mark_or_number(text)) is not None:
@@ -340,7 +344,8 @@ def read_refusal(text: str, refusal: str = OPTED_OUT) -> Reading:
         return Reading(refusal)
     if joined in _texts("no") or joined in _texts("allowed"):
         return Reading(ALLOWED)
-    if refusal == UNDELIVERABLE and joined in _texts("granted"):
+    is_soft = is_soft_bounce(text) and not _pattern("hard_part").search(_join(column))
+    if refusal == UNDELIVERABLE and (joined in _texts("granted") or is_soft):
         return Reading(ALLOWED)  # an address may be verified; an opt-out that is confirmed is one
     if found := read_status(text):
         return Reading(found if found != OPTED_OUT else refusal)
@@ -439,12 +444,7 @@ def may_refuse(text: str, kind: UnclearName) -> bool:
         return read_status(text) is not None or is_note_refusal(text)
     if not kind.positive:
         return read_refusal(text).says in REFUSALS
-    if kind.is_status and read_status(text, weak=kind.is_email):
+    if kind.is_status and (is_soft_bounce(text) or read_status(text, weak=kind.is_email)):
         return False  # it is read anyway
     is_code = text.strip() == _OTHER_CODE or _FALSE_IN_OBJECT.search(text) is not None
     return is_code or read_permission(text).says in (DENIED, *REFUSALS) or plain_words(text) in _words("no")
-
-
-def is_date_like(text: str) -> bool:
-    """Return whether *text* has the form of a date or a time."""
-    return len(text) <= _MAX_DATE and _DATE.fullmatch(text) is not None and not is_no_date(text)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nurture.formats.cells import EMPTY_VALUES
 from nurture.formats.columns import normalize_name
-from nurture.formats.dates import DateReader
+from nurture.formats.dates import DateReader, is_date_like
 from nurture.formats.opt_outs import (
     ALLOWED,
     COMPLAINED,
@@ -21,7 +21,6 @@ from nurture.formats.opt_outs import (
     Reading,
     StatusKind,
     find_status_kind,
-    is_date_like,
     is_note_refusal,
     is_unconfirmed,
     may_refuse,
@@ -43,7 +42,7 @@ _MAX_LABEL: Final = 2  # words
 _CODES: Final = frozenset("023456789")
 """Statuses that only their system knows; 1 is active, or of no weight, in all that we know."""
 
-_OTHER_STATUS: Final = StatusKind(is_mailing=False, is_subscription=False, may_be_code=False)
+_OTHER_STATUS: Final = StatusKind(is_mailing=False, may_be_code=False)
 
 Note = tuple[str, str, str]
 """What is to be reported of a cell: the kind, the column and the text."""
@@ -165,7 +164,8 @@ class PermissionReader:
 
     def _read_refusal(self, column: ColumnBinding, text: str, found: Permission) -> None:
         says = _by_table(column, text)
-        reading = read_refusal(text, column.field) if says is None else Reading(column.field if says else ALLOWED)
+        given = Reading(column.field if says else ALLOWED)
+        reading = read_refusal(text, column.field, column.column) if says is None else given
         if not reading.known and reading.says and not names_reason(column.column):
             found.notes.append(("refusal", column.column, text))
         if reading.says in REFUSALS or (reading.says == ALLOWED and column.field == OPTED_OUT):

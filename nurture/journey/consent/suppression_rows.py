@@ -12,7 +12,7 @@ from nurture.errors import FileUnreadable, InvalidState, NotFound
 from nurture.formats.cells import EMPTY_VALUES
 from nurture.formats.columns import find_columns, is_address_column, match_field
 from nurture.formats.csv_reader import CsvRows, Row
-from nurture.formats.dates import DateOrderEvidence, DateReader, choose_orders
+from nurture.formats.dates import DateOrderEvidence, DateReader, choose_orders, is_date_like
 from nurture.formats.opt_outs import (
     ALLOWED,
     COMPLAINED,
@@ -23,7 +23,7 @@ from nurture.formats.opt_outs import (
     UNDELIVERABLE,
     find_meaning,
     find_unclear_name,
-    is_date_like,
+    is_soft_bounce,
     read_refusal,
     read_status,
 )
@@ -193,7 +193,7 @@ class SuppressionReader:
         if self._flags:
             self.left_out[self._flags[0].name] += 1
             return None, ""
-        if status and read_consent(status).says == ALLOWED:
+        if status and (read_consent(status).says == ALLOWED or is_soft_bounce(status)):
             self.left_out[self.header[self._columns["status"]]] += 1
             return None, ""
         return "", ""
@@ -259,7 +259,7 @@ def _read_flag(flag: _Flag, text: str) -> str | None:
     if not text or text.casefold() in EMPTY_VALUES:
         return None
     if flag.field in REFUSALS:
-        says = read_refusal(text, flag.field).says
+        says = read_refusal(text, flag.field, flag.name).says
     else:
         says = read_consent(text).says
         says = OPTED_OUT if says == DENIED else says

@@ -168,6 +168,8 @@ def test_a_list_of_all_contacts_does_not_suppress_those_still_subscribed(
         ("Accepts Marketing", "TRUE", "FALSE", "import"),
         ("Status", "enabled", "blocklisted", "import"),
         ("Email hard bounce reason", "", "550 no such user", "bounce"),
+        ("Bounce type", "Soft", "Hard", "bounce"),
+        ("Status", "soft bounced", "hard bounced", "bounce"),
         ("Spam complaint", "no", "x", "complaint"),
         ("Abgemeldet am", "", "3. März 2026", "import"),
     ],

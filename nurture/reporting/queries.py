@@ -50,6 +50,7 @@ class OfferTimes(NamedTuple):
     """
 
     tier: str | None
+    rule: str
     is_first: bool
     state: str
     offered_at: datetime
@@ -109,6 +110,7 @@ def list_offer_times(tx: Transaction, since: datetime) -> list[OfferTimes]:
     query = (
         select(
             offer.c.tier,
+            offer.c.rule,
             not_(answered_before.correlate(offer).exists()),
             *(offer.c[name] for name in ("state", "offered_at", "followed_up_at")),
             message.c.accepted_at,

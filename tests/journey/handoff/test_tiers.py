@@ -116,3 +116,11 @@ def test_the_report_measures_each_tier_from_the_signal_to_the_first_contact(ctx:
     run_at(ctx, MONDAY + 3 * DAY)
     again = report_speed(ctx, MONDAY - DAY)[0]
     assert (again.offers, again.signal_to_brief_p95) == (2, 0.0), "a later offer says nothing about the first one"
+
+
+def test_a_hand_off_on_a_date_that_was_stated_long_before_is_not_slow(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head", at=MONDAY)
+    record_signal(ctx, lead, SignalKind.DECIDING, MONDAY - 60 * DAY, f"{MONDAY + 20 * DAY:%Y-%m-%d}")
+    run_at(ctx, MONDAY)
+    (found,) = report_speed(ctx, MONDAY)
+    assert (found.offers, found.signal_to_brief_p95) == (1, None)

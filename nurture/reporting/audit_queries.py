@@ -67,7 +67,7 @@ def finding_queries(now: datetime, max_silence: timedelta | None) -> dict[str, S
         "delivery-unknown": select(message.c.lead_id).where(message.c.state == "unknown"),
     }
     if max_silence is not None:
-        found["no-recent-touch"] = _leads_without_recent_touch(now - max_silence)
+        found["no-recent-touch"] = _leads_without_recent_touch(now, now - max_silence)
     return found
 
 
@@ -208,13 +208,14 @@ def _mail_stuck(late: datetime) -> Select[Any]:
     )
 
 
-def _leads_without_recent_touch(since: datetime) -> Select[Any]:
+def _leads_without_recent_touch(now: datetime, since: datetime) -> Select[Any]:
     """Select leads on a track without a touch since *since* that did not join a track and had no cool-off since.
 
     Leads that asked for fewer emails get MAX_TOUCH_INTERVAL_DAYS more.
     """
     open_one = and_(enrollment.c.lead_id == custody.c.lead_id, IS_ACTIVE)
-    in_cool_off = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
+    entered_after_cool_off = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
+    in_cool_off = or_(entered_after_cool_off, enrollment.c.reached_at > now)
     usual, slower = (literal(at, UtcDateTime()) for at in (since, since - timedelta(days=MAX_TOUCH_INTERVAL_DAYS)))
     touched_since = case((lead.c.touch_interval_days.is_not(None), slower), else_=usual)
     was_touched = exists().where(

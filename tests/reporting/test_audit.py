@@ -240,6 +240,8 @@ def test_a_lead_without_a_touch_for_longer_than_the_policy_allows_is_named(ctx: 
     _write(ctx, "UPDATE lead SET touch_interval_days = 60 WHERE id = :lead", lead=touched)
     assert run_audit(ctx, START + 61 * DAY).findings == ()
     assert _kinds(run_audit(ctx, START + 121 * DAY)) == {"no-recent-touch": (touched,)}
+    _write(ctx, "UPDATE enrollment SET reached_at = :later WHERE lead_id = :lead", later=later, lead=touched)
+    assert run_audit(ctx, START + 121 * DAY).findings == (), "its rep gave it a cool-off that is longer"
 
 
 def test_a_lead_back_from_sales_has_a_recent_touch_though_the_rep_had_it_for_long(ctx: AppContext) -> None:

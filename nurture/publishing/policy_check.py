@@ -105,13 +105,13 @@ def _count_leads(count: int) -> str:
 
 
 def _find_overlaps(policy: Policy, survey: PolicyImpact, lines: _LineNumbers) -> Iterator[PolicyFinding]:
-    for (first, second), tally in survey.overlaps.items():
+    for (first, second), tally in survey.overlaps.items() if not policy.overlaps_allowed else ():
         yield _finding(
             _line_of(lines, "routing", second),
             f"the territories `{first}` and `{second}` both claim {_count_leads(tally.count)}: `{first}` gets them",
             "Make one of them narrower, or remove `territory: yes` from the one that is not a territory.",
             tally,
-            is_error=not policy.overlaps_allowed,
+            is_error=True,
         )
 
 

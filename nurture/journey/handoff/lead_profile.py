@@ -10,8 +10,7 @@ from urllib.parse import quote
 from nurture.crm.base import Crm
 from nurture.db.transaction import Transaction
 from nurture.domain.code_names import readable
-from nurture.domain.consent.suppression import ActiveSuppression
-from nurture.domain.consent.suppression import describe_suppression as refusal
+from nurture.domain.consent.suppression import ActiveSuppression, SuppressionSource
 from nurture.domain.lead import FieldValues, Lead, Timeline, full_name
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
@@ -183,9 +182,22 @@ def _no_email_reason(record: LeadRecord, suppressions: Sequence[ActiveSuppressio
     if record.email is None:
         return "no email address is known"
     if suppressions:
-        return f"suppressed: {', '.join(refusal(each) for each in suppressions)}"
+        return ", ".join(dict.fromkeys(_describe_refusal(each) for each in suppressions))
     return "" if record.consent_basis else "no consent or other legal basis is recorded"
 
+
+def _describe_refusal(one: ActiveSuppression) -> str:
+    mail = {"global": "email", "topic": f"email about {one.ref}"}.get(one.scope, f"email of the track {one.ref}")
+    return _REFUSAL_LABELS.get(one.source, "they want no {}").format(mail)
+
+
+_REFUSAL_LABELS: Final = {
+    SuppressionSource.BOUNCE: "their mailbox does not take {}",
+    SuppressionSource.COMPLAINT: "they reported {} as spam",
+    SuppressionSource.IMPORT: "a list says that they want no {}",
+    SuppressionSource.PROVIDER: "the email provider delivers no {} to them",
+}
+"""Why a lead gets no mail, for its rep, by who caused it."""
 
 _ACTIVITY_LABELS: Final = {
     "changed": "changed in the CRM",

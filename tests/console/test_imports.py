@@ -138,6 +138,22 @@ def test_the_leak_report_takes_several_files(tab: Page, world: ConsoleWorld) -> 
     expect(tab.get_by_text("Of both leads.csv (leads), both deals.csv (deals).")).to_be_visible(timeout=WAIT)
 
 
+def test_the_leak_report_tells_files_of_one_name_apart(tab: Page, world: ConsoleWorld) -> None:
+    own = world.send_file(b"Email,Created Date\na@firm.example,2025-01-05\n", "own.csv").text
+    content = (b"Email,Created Date\nb@firm.example,2025-01-05\n", b"Email\nc@firm.example\n")
+    paths = [world.send_file(one, "alike.csv").text for one in content]
+    for path in (own, *paths):
+        world.wait_for(path, "Columns")
+    tab.goto(own)
+    tab.get_by_role("button", name="Leak report").click()
+    others = tab.get_by_role("dialog").get_by_label("alike.csv")
+    expect(others).to_have_count(2)
+    for one in others.all():
+        one.check()
+    tab.get_by_role("dialog").get_by_role("button", name="Leak report").click()
+    expect(tab.get_by_text("alike.csv (leads), alike.csv (leads)")).to_be_visible(timeout=WAIT)
+
+
 def test_two_clicks_at_once_import_a_file_once(world: ConsoleWorld, browser: Browser) -> None:
     path = world.send_file(b"Email,Consent basis\ntwice@firm.example,consent\n", "twice.csv").text
     world.wait_for(path, "Columns")

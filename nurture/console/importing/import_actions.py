@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
@@ -81,7 +82,7 @@ def _import(call: Call) -> str:
 
 def _find_leaks(call: Call) -> str:
     upload, spool = _open(call), call.ctx.spool
-    waiting = {one.name: one.id for one in reversed(list_others(spool, upload))}  # of two with one name, the newer
+    waiting = label_others(spool, upload)
     chosen = [name for name in call.values["others"].splitlines() if name]
     if gone := [name for name in chosen if name not in waiting]:
         raise InvalidState(f"{gone[0][:80]} is not there any more.", "Upload it again, or leave it out.")
@@ -91,9 +92,15 @@ def _find_leaks(call: Call) -> str:
     return "The leak report is being computed. Nothing is written."
 
 
-def list_others(spool: Path, upload: Upload) -> list[Upload]:
-    """Return the other uploaded files that were not imported, the newest first: the leak report may take them, too."""
-    return [one for one in uploads.list_all(spool) if one.id != upload.id and one.file.is_file()]
+def label_others(spool: Path, upload: Upload) -> dict[str, str]:
+    """Return the ids of the other files that were not imported, the newest first: the leak report may take them, too.
+
+    Each is labeled with its name, and where several have one name, also with its size, its time and the end of its id.
+    """
+    found = [one for one in uploads.list_all(spool) if one.id != upload.id and one.file.is_file()]
+    names = Counter(one.name for one in found)
+    details = {one.id: f" ({one.size_text}, {one.at:%d %b %H:%M} UTC, {one.id[-4:]})" for one in found}
+    return {one.name + (details[one.id] if names[one.name] > 1 else ""): one.id for one in found}
 
 
 def _run(call: Call, step: str, done: str) -> str:

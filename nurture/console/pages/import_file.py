@@ -9,7 +9,7 @@ from nicegui import ui
 from nurture.console import addresses, components
 from nurture.console.importing import uploads
 from nurture.console.importing.child import DRY_RUN, IMPORT, LEAKS, READ
-from nurture.console.importing.import_actions import MEANINGS, TARGETS, list_others
+from nurture.console.importing.import_actions import MEANINGS, TARGETS, label_others
 from nurture.console.importing.uploads import Step, Upload
 from nurture.console.lead_actions import MARKETING
 from nurture.console.page import Page, PageRequest
@@ -52,7 +52,7 @@ class UploadPage:
     is_running: bool
     targets: tuple[str, ...]
     others: tuple[str, ...]
-    """The names of other uploaded files, which the leak report may take, too."""
+    """The labels of other uploaded files, which the leak report may take, too."""
     has_bad_rows: bool
     has_mapping: bool
 
@@ -69,7 +69,7 @@ def _load(request: PageRequest) -> UploadPage:
     with request.ctx.database.read() as tx:
         declared = tuple(sorted(request.ctx.definitions.declared_fields(tx)))
     files = [(upload.folder / name).is_file() for name in (uploads.BAD_ROWS, uploads.MAPPING)]
-    others = tuple(dict.fromkeys(one.name for one in list_others(request.ctx.spool, upload)))
+    others = tuple(label_others(request.ctx.spool, upload))
     return UploadPage(upload, found, is_running, (*TARGETS, *declared), others, *files)
 
 

@@ -28,10 +28,10 @@ def _render(_view: View, found: WaitingList) -> None:
             (
                 Link(one.name, addresses.of_leads(LeadFilter(queue=one.name))),
                 one.description,
-                ", ".join(one.rule.owners) if one.rule is not None else "nobody",
+                one.owners,
                 str(one.rule.within) if one.rule is not None else "",
                 Link(f"{one.counts.waiting:,}", addresses.of_leads(LeadFilter(queue=one.name))),
-                one.counts.late,
+                Link(f"{one.counts.late:,}", addresses.of_leads(LeadFilter(queue=one.name))) if one.counts.late else 0,
                 Time(one.counts.oldest),
             )
             for one in sorted(found.queues, key=lambda one: (-one.counts.late, one.counts.oldest))

@@ -17,6 +17,7 @@ from nurture.domain.planning import broadcasts
 from nurture.domain.planning.calendar import Holidays, to_local
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
+from nurture.formats.languages import country_name
 from nurture.journey.broadcasts import queries as broadcast_queries
 from nurture.journey.leads import history_queries
 from nurture.journey.leads.snapshot import LeadSnapshot
@@ -122,7 +123,7 @@ def load_calendar(ctx: AppContext, tx: Transaction, forecasts: LeadForecasts) ->
         off = ctx.holidays(country, now)
         for day, entry in made.items():
             if day in off:
-                entry.holidays += (country,)
+                entry.holidays += (country_name(country),)
     return Calendar(tuple(made.values()), forecasts.sample, now)
 
 
@@ -197,7 +198,7 @@ def _add_waiting_moves(days: Mapping[date, CalendarDay], tx: Transaction) -> Non
 
 
 def _name_holiday(text: str, country: str) -> str:
-    return text.replace(_HOLIDAY, f"holiday in {country}") if country else text
+    return text.replace(_HOLIDAY, f"holiday in {country_name(country)}") if country else text
 
 
 def _add_capacity(

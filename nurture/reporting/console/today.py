@@ -94,9 +94,12 @@ def load_today(ctx: AppContext, tx: Transaction, now: datetime) -> Today:
 
 
 def _queue_waits(found: WaitingList) -> Iterator[Wait]:
-    owners = {one.name: ", ".join(one.rule.owners) if one.rule is not None else "nobody" for one in found.queues}
+    owners = {one.name: one.owners for one in found.queues}
     for one in found.leads:
-        where, company = f"queue {one.queue}, worked by {owners[one.queue]}", str(one.fields.get("company") or "")
+        where, company = (
+            f"in the queue {one.queue}, worked by {owners[one.queue]}",
+            str(one.fields.get("company") or ""),
+        )
         yield Wait(one.lead_id, name_in_list(one.fields), company, where, one.entered_at, found.is_late(one))
 
 
@@ -185,7 +188,6 @@ def _queues(queues: Iterable[WaitingQueue]) -> Iterator[Task]:
             kind, title = "consent", f"{pluralize(counts.waiting, 'lead')} without consent"
         else:
             kind, title = "queue", f"{pluralize(counts.waiting, 'lead')} in the queue {one.name}"
-        owners = ", ".join(one.rule.owners) if one.rule is not None else "nobody"
         late = f"{counts.late} late; " if counts.late else ""
-        detail = f"{late}{one.description + '; ' if one.description else ''}worked by {owners}"
+        detail = f"{late}{one.description + '; ' if one.description else ''}worked by {one.owners}"
         yield Task(kind, one.name, title, detail, counts.waiting, counts.oldest, urgent=counts.late > 0)

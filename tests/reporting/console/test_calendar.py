@@ -71,8 +71,8 @@ def test_an_email_that_a_holiday_moves_names_the_country_and_the_day(ctx: AppCon
     enter(ctx, 2, country="AT", zone="Europe/Vienna")  # 6 January is a holiday there
     calendar = load(ctx)
     moved = {text: count for one in calendar.days for text, count in one.moved.items()}
-    assert moved["holiday in AT"] == 2
-    assert [one.day for one in calendar.days if "AT" in one.holidays] == [date(2026, 1, 6)]
+    assert moved["holiday in Austria"] == 2
+    assert [one.day for one in calendar.days if "Austria" in one.holidays] == [date(2026, 1, 6)]
 
 
 def test_a_sample_says_for_how_many_leads_it_stands(ctx: AppContext) -> None:

@@ -97,7 +97,7 @@ def test_what_needs_somebody_is_listed_with_what_its_action_takes(ctx: AppContex
     assert (offers.count, offers.since, offers.detail, offers.urgent) == (1, START, "1 after the deadline", True)
     queue = _task(found, "queue")
     assert (queue.target, queue.title) == ("no-address", "1 lead in the queue no-address")
-    assert queue.detail == "it has no email address; worked by ana"
+    assert queue.detail == "it has no email address; worked by Ana"
     assert [one.urgent for one in found.tasks] == sorted((one.urgent for one in found.tasks), reverse=True)
 
 
@@ -116,7 +116,7 @@ def test_who_has_waited_longest_for_a_person_stands_first_with_where_and_since_w
     found = _today(ctx, START + 3 * DAY)
     assert [(one.lead_id, one.name, one.where, one.since) for one in found.waits] == [
         (offered, "Dana Miller", "offered to Ana", START),
-        (queued, "Kim Poe", "queue no-address, worked by ana", START + HOUR),
+        (queued, "Kim Poe", "in the queue no-address, worked by Ana", START + HOUR),
     ]
     assert (found.waiting, found.waits[0].is_late, found.waits[0].company) == (2, True, "Quay")
 

@@ -52,6 +52,8 @@ class WaitingQueue:
     rule: QueueRule | None
     counts: QueueCounts
     late_since: datetime
+    owners: str = "nobody"
+    """The names of those who work it."""
 
     @property
     def title(self) -> str:
@@ -108,7 +110,10 @@ def load_waiting(
         }
     late_since = dict.fromkeys(rules, now) | policy.queues.late_since(rules, now, calendar)
     counts = waiting_queries.count_leads(tx, list(late_since.items()))
-    queues = [WaitingQueue(name, rules[name], counts[name], late_since[name]) for name in sorted(counts)]
+    queues = [
+        WaitingQueue(name, rules[name], counts[name], late_since[name], _name_owners(policy, rules[name]))
+        for name in sorted(counts)
+    ]
     leads = waiting_queries.load_leads(tx, [(one.name, now) for one in queues], limit) if limit else []
     if not leads:
         return WaitingList(queues, leads)
@@ -121,6 +126,11 @@ def load_waiting(
     }
     described = [one._replace(reason=_describe(one, handed_off, reasons, policy)) for one in leads]
     return WaitingList(queues, described, histories)
+
+
+def _name_owners(policy: Policy, rule: QueueRule | None) -> str:
+    people = [(id_, policy.team.find_person(id_)) for id_ in rule.owners] if rule is not None else []
+    return ", ".join(found.name if found is not None else id_ for id_, found in people) or "nobody"
 
 
 def describe_leads(found: WaitingList, zone: str) -> list[dict[str, object]]:

@@ -16,7 +16,8 @@
       time.dataset.local = "";
       time.title = time.textContent;
       const at = new Date(time.dateTime);
-      time.textContent = (at.getFullYear() === now().getFullYear() ? thisYear : otherYear).format(at);
+      const isShort = at.getFullYear() === now().getFullYear() && !time.closest(".practice");
+      time.textContent = (isShort ? thisYear : otherYear).format(at);
     }
   };
   // The server closes the socket of a session that ended: then this page leads to the sign-in, and from there back.

@@ -97,9 +97,8 @@ def draw_clock(now: datetime) -> None:
     """Draw the time of a virtual clock."""
     with components.block("practice-time", "p"):
         components.write("strong", "Practice")
-        time = components.write("time", f"{now:%A} {now.day} {now:%B %Y, %H:%M} UTC.")
-        time.props["datetime"], time.props["data-local"] = now.isoformat(), ""
-        components.write("span", " No mail leaves it.")
+        components.time(now)
+        components.write("span", "· No mail leaves it.")
 
 
 def _draw_search() -> None:

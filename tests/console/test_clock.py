@@ -42,11 +42,12 @@ def test_an_hour_and_a_week_pass_at_a_click_and_the_page_reads_again(browser: Br
     with open_tab(browser, practice, login="admin") as tab:
         tab.goto("/")
         bar = tab.get_by_role("region", name="Clock")
-        expect(bar).to_contain_text("Monday 2 March 2026, 09:00 UTC. No mail leaves it.")
+        time = bar.locator("time")
+        expect(bar).to_contain_text("2026, 09:00 AM· No mail leaves it.")
         bar.get_by_role("button", name="Move the clock 1 hour forward").click()
-        expect(bar).to_contain_text("2 March 2026, 10:00 UTC")
+        expect(time).to_have_attribute("datetime", "2026-03-02T10:00:00+00:00")
         bar.get_by_role("button", name="Move the clock 1 week forward").click()
-        expect(bar).to_contain_text("9 March 2026, 10:00 UTC", timeout=120_000)
+        expect(time).to_have_attribute("datetime", "2026-03-09T10:00:00+00:00", timeout=120_000)
         expect(tab.get_by_role("status")).to_contain_text("emails to leads")
         sql = "SELECT count(*) FROM message WHERE kind = 'touch' AND accepted_at >= '2026-03-03'"
         ((sent,),) = practice.rows(sql)
@@ -59,7 +60,7 @@ def test_a_viewer_sees_the_time_and_no_button(browser: Browser, practice: Consol
     with open_tab(browser, practice, 390, "viewer") as tab:
         tab.goto("/tracks")
         bar = tab.get_by_role("region", name="Clock")
-        expect(bar).to_contain_text("March 2026")
+        expect(bar).to_contain_text("Mar 2, 2026")
         assert bar.get_by_role("button").count() == 0
 
 

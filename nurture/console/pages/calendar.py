@@ -81,7 +81,7 @@ def _draw_day(one: CalendarDay) -> None:
             if one.holidays:
                 components.write("span", f"holiday in {', '.join(one.holidays)}", "badge warn")
         if one.total:
-            components.write("span", f"{one.total:,}", "day-total")
+            components.link(f"{one.total:,}", addresses.of_day(one.day), "day-total")
             components.write("span", " email" if one.total == 1 else " emails", "soft")
             with components.block("day-tracks", "ul"):
                 for track, count in one.emails.most_common():

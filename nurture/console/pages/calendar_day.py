@@ -49,7 +49,7 @@ def _render(_view: View, page: DayPage) -> None:
                 (
                     components.Link(track, addresses.of_track(track)),
                     components.Link(email, addresses.of_email(track, email)),
-                    count,
+                    components.Link(f"{count:,}", "#people"),
                 )
                 for (track, email), count in ordered
             ]
@@ -58,7 +58,8 @@ def _render(_view: View, page: DayPage) -> None:
             components.paragraph(f"{count:,} moved to this day: {text}.")
         if day.hand_offs:
             components.paragraph(f"{pluralize(day.hand_offs, 'hand-off')}; the reps take {day.capacity:,} on this day.")
-    with components.card("People"):
+    with components.card("People") as people:
+        people.props("id=people")
         if not page.events:
             components.empty(_OF_NO_TEAM if page.more else "Nobody.")
             return

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from typing import Final
 
 from nicegui import ui
 
 from nurture.console import addresses, components
-from nurture.console.components import Cell, Time
+from nurture.console.components import Cell, Link, Time
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.pages.calendar import format_day
 from nurture.console.reports.charts import Bar, bars
@@ -23,6 +23,7 @@ from nurture.journey.delivery.unknown import PendingResolution
 from nurture.outbox.circuit_breakers import Breaker
 from nurture.reporting.console.deliverability import DAYS, MAX_UNKNOWN, Deliverability, load_deliverability
 from nurture.reporting.console.deliverability_queries import MAX_OVERDUE
+from nurture.reporting.console.lead_list_queries import LeadFilter
 from nurture.reporting.domain_wording import describe_rate, describe_usage, describe_warm_up
 from nurture.runtime import quarantine
 
@@ -110,11 +111,18 @@ def _draw_days(found: Deliverability) -> None:
         bars("Sent by day", [Bar(f"{one.day:%d %b}", one.sent, one.bounced + one.complained) for one in found.days])
         shown = [one for one in reversed(found.days) if one.sent or one.bounced or one.complained]
         if shown:
-            rows = [(format_day(one.day), one.sent, one.bounced, one.complained) for one in shown]
-            columns = ("Day (UTC)", "Touches sent", "Bounced", "Complained")
+            rows = [(format_day(one.day), _emailed(one.day, one.sent), one.bounced, one.complained) for one in shown]
+            columns = ("Day (UTC)", "Emails to leads", "Bounced", "Complained")
             components.table(columns, rows, caption="By day", right=columns[1:])
         else:
             components.empty("Nothing was sent.")
+
+
+def _emailed(day: date, sent: int) -> Cell:
+    """Return the number of emails of a day, which leads to those who got one."""
+    begins = datetime.combine(day, time.min, UTC)
+    people = LeadFilter(did="emailed", since=begins, until=begins + timedelta(days=1))
+    return Link(f"{sent:,}", addresses.of_leads(people)) if sent else 0
 
 
 def _draw_unknown(view: View, found: Deliverability) -> None:

@@ -142,6 +142,13 @@ def _cell(page: ReportPage, table: ReportTable, row: int, column: str, value: ob
     people = find_people(page.kind.name, table, row, column, page.chosen) if value else None
     if people is not None and isinstance(value, int):
         return Link(f"{value:,}", addresses.of_leads(people))
+    if (
+        page.kind.name == "measures"
+        and not str(value).startswith("0")
+        and (of := _find_measure(page, table, row, column))
+    ):
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        return Link(text, addresses.of_report("measures", **of, leads="part"))
     match value:
         case bool():
             return "yes" if value else "no"
@@ -163,6 +170,14 @@ def _cell(page: ReportPage, table: ReportTable, row: int, column: str, value: ob
             return value
         case _:
             return str(value)
+
+
+def _find_measure(page: ReportPage, table: ReportTable, row: int, column: str) -> dict[str, object]:
+    """Return the measure, and the month, whose leads that count are a number of the table; nothing for another."""
+    if column == "count":
+        return {"row": table.rows[row][0]}
+    is_month = column == "part" and table.columns[0] == "month"
+    return {"row": page.chosen["row"], "month": table.rows[row][0]} if is_month else {}
 
 
 PAGE: Final = Page("/reports/{report}", "Reports", ALL_BUT_REPS, _load, _render)

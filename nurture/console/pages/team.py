@@ -31,6 +31,12 @@ def _count(one: TeamMember, did: str, since: datetime) -> Cell:
     return Link(f"{number:,}", addresses.of_leads(people)) if number else number
 
 
+def _waiting(one: TeamMember, number: int, late: int = 0) -> Cell:
+    """Return how many leads wait for a rep, which leads to the rep's leads."""
+    text = f"{number:,}, {late:,} late" if late else f"{number:,}"
+    return Link(text, addresses.of_leads(LeadFilter(rep=one.roster.id))) if number else number
+
+
 def _render(_view: View, data: tuple[list[TeamMember], int, datetime]) -> None:
     team, days, since = data
     with components.block("switches"):
@@ -51,10 +57,8 @@ def _render(_view: View, data: tuple[list[TeamMember], int, datetime]) -> None:
                 (
                     Link(one.roster.name, addresses.of_leads(LeadFilter(rep=one.roster.id))),
                     one.roster.absence_reason or f"{one.roster.offers_today} of {one.roster.capacity} today",
-                    f"{one.roster.open_offers}, {one.roster.overdue_offers} late"
-                    if one.roster.overdue_offers
-                    else one.roster.open_offers,
-                    one.roster.to_follow_up,
+                    _waiting(one, one.roster.open_offers, one.roster.overdue_offers),
+                    _waiting(one, one.roster.to_follow_up),
                     *(_count(one, did, since) for did in OFFERS),
                     f"{one.hours_to_answer:g}" if one.hours_to_answer is not None else "",
                 )

@@ -29,4 +29,6 @@ def _render(view: View, found: TrackSource) -> None:
             components.write("li", line or " ", "marked" if number == found.marked else "")
 
 
-PAGE: Final = Page("/tracks/{track}/source", "Text of a track", ALL_BUT_REPS, _load, _render)
+PAGE: Final = Page(
+    "/tracks/{track}/source", "Text", ALL_BUT_REPS, _load, _render, name=lambda found: f"Text of {found.track}"
+)

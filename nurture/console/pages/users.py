@@ -55,7 +55,7 @@ def _render(view: View, page: UsersPage) -> None:
 
 
 def _describe(user: UserInfo) -> str:
-    parts = [user.role.replace("_", " "), f"{user.rep} in the policy" if user.rep else ""]
+    parts = [user.role.replace("_", " "), f"{user.rep} in the sales policy" if user.rep else ""]
     parts += [f"open sessions: {user.open_sessions}" if user.has_password else "invited, no password yet"]
     parts += [_locked(user.locked_until) if user.locked_until is not None else ""]
     return ", ".join(part for part in parts if part)

@@ -39,7 +39,7 @@ _OF_REP: Final = {
     "expired": "unanswered",
     "won": "won",
 }
-_OF_RULE: Final = {"hand-offs": "offered", "accepted": "accepted", "won": "won"}
+_OF_RULE: Final = {"hand-offs": "offered", "accepted": "accepted"}
 
 
 def find_people(report: str, table: ReportTable, at: int, column: str, chosen: Mapping[str, str]) -> LeadFilter | None:

@@ -134,13 +134,6 @@ def month_number(name: str) -> int | None:
     return month_numbers().get(name.casefold()) or month_numbers().get(fold(name))
 
 
-def country_name(code: str) -> str:
-    """Return the English name of a country, *code* itself for an unknown one."""
-    from babel.core import Locale  # noqa: PLC0415 - as above
-
-    return str(Locale.parse("en").territories.get(code, code))
-
-
 @lru_cache(maxsize=1_000)
 def language_code(text: str) -> str:
     """Return the code of a language by code or name, in any of `LANGUAGES`: de, de-AT, German, Deutsch; else ""."""

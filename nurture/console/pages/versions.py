@@ -44,7 +44,7 @@ def _render(view: View, page: VersionsPage) -> None:
         components.write("span", " · ")
         components.link("What the folder changes", addresses.of_change("track", page.track))
     if page.problem:
-        components.notice(page.problem, "problem")
+        components.notice(page.problem, "warning")
     if page.plan is not None:
         components.heading(f"Version {page.back} again")
         draw_effects(page.plan)

@@ -17,7 +17,7 @@ from nurture.domain.planning import broadcasts
 from nurture.domain.planning.calendar import Holidays, to_local
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
-from nurture.formats.languages import country_name
+from nurture.formats.places import country_name
 from nurture.journey.broadcasts import queries as broadcast_queries
 from nurture.journey.leads import history_queries
 from nurture.journey.leads.snapshot import LeadSnapshot

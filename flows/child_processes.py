@@ -143,11 +143,22 @@ def require_auth(url: str) -> None:
         )
 
 
-def free_port(wanted: int) -> int:
-    """Return the first free loopback port from *wanted* upward. Raises Misconfigured if there is none."""
+def reserve_port(wanted: int) -> tuple[int, socket.socket]:
+    """Return the first free loopback port from *wanted* upward, and the socket that reserves it until it is closed.
+
+    A server listens seconds after its port was chosen; without the reservation, a name among the abstract sockets of
+    Linux, two that start together choose the same one. Raises Misconfigured if no port is free.
+    """
     for port in range(wanted, min(wanted + MAX_PORTS_TRIED, 65_536)):
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f"\0nurture-port-{port}")
+        except OSError:
+            reservation.close()
+            continue
         if is_free("127.0.0.1", port):
-            return port
+            return port, reservation
+        reservation.close()
     raise Misconfigured(f"No port from {wanted} upward is free for Prefect. Set NURTURE_PREFECT_PORT to another port.")
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final
 
-from flows.child_processes import ChildProcesses, free_port, wait_until_ready
+from flows.child_processes import ChildProcesses, reserve_port, wait_until_ready
 from flows.deployments import SCHEDULE
 from flows.environment import build_environment
 from nurture.errors import Misconfigured
@@ -46,7 +46,7 @@ class PrefectServer:
 
     def __init__(self, settings: Settings) -> None:
         home = settings.state_dir
-        self._port = free_port(FIRST_PORT)
+        self._port, self._reservation = reserve_port(FIRST_PORT)
         self._environment = build_environment(settings, home, self._port, operator_environment={}) | _MINIMAL_SERVER
         self._children = ChildProcesses(home, self._environment)
         self._children.start("prefect")
@@ -63,6 +63,7 @@ class PrefectServer:
     def stop(self) -> None:
         """Stop the server."""
         self._children.stop()
+        self._reservation.close()
 
 
 @contextmanager

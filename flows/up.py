@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from socket import socket
 from tempfile import TemporaryFile
 from typing import NoReturn
 
-from flows.child_processes import SERVER_SECRET, free_port, is_free
+from flows.child_processes import SERVER_SECRET, is_free, reserve_port
 from flows.environment import build_console_environment, build_environment
 from flows.lock import hold_lock, write_owner
 from flows.supervisor import Plan
@@ -32,7 +33,7 @@ def up(settings: Settings) -> None:
         sys.stderr.write("Preparing the database ...\n")
         with open_app(settings, live=True, upgrade=True) as app:
             invitation = users.invite_first_admin(app.database, app.clock.now()) if settings.console else None
-        port = free_port(settings.prefect_port)
+        port, reservation = reserve_port(settings.prefect_port)
         _require_free(settings.web_host, settings.web_port, "the pages", "NURTURE_WEB_PORT")
         urls = {"Pages": f"http://{settings.web_host}:{settings.web_port}", "Prefect": f"http://127.0.0.1:{port}"}
         own_environments = {}
@@ -53,15 +54,15 @@ def up(settings: Settings) -> None:
             lock=lock.fileno(),
             own_environments=own_environments,
         )
-        _become_supervisor(plan, home)
+        _become_supervisor(plan, home, reservation)
 
 
-def _become_supervisor(plan: Plan, home: Path) -> NoReturn:
-    """Replace this program; the lock stays held. The plan has a secret, so it goes through a file without a name."""
+def _become_supervisor(plan: Plan, home: Path, reservation: socket) -> NoReturn:
+    """Replace this program; lock and port stay held. The plan has a secret: it goes through a file without a name."""
     with TemporaryFile("w+", encoding="utf-8", dir=home) as file:
         json.dump(asdict(plan), file)
         file.seek(0)
-        for handle in (file.fileno(), plan.lock):
+        for handle in (file.fileno(), plan.lock, reservation.fileno()):
             os.set_inheritable(handle, True)
         os.execv(sys.executable, [sys.executable, "-m", "flows.supervisor", str(file.fileno())])  # noqa: S606
 

@@ -6,8 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from flows.child_processes import require_auth
+from flows.child_processes import require_auth, reserve_port
 from nurture.errors import Misconfigured
+from tests.flows.prefect_api import any_port
 
 
 class _Api(BaseHTTPRequestHandler):
@@ -37,3 +38,15 @@ def test_a_server_that_answers_without_a_secret_is_not_used(api: str) -> None:
     for status in (200, 403, 404):
         with pytest.raises(Misconfigured, match=f"open: without a secret it answers {status}, not 401"):
             require_auth(f"{api}/{status}")
+
+
+def test_two_that_start_together_choose_different_ports_before_either_listens() -> None:
+    wanted = any_port()
+    first, reservation = reserve_port(wanted)
+    second, other = reserve_port(wanted)
+    with reservation, other:
+        assert first == wanted
+        assert second > first
+    again, reservation = reserve_port(wanted)
+    reservation.close()
+    assert again == wanted

@@ -2,7 +2,7 @@
 
 from base64 import b32decode, b32encode, urlsafe_b64decode
 from binascii import b2a_base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_bytes, token_urlsafe
@@ -103,33 +103,39 @@ def make_link(spec: LinkSpec) -> Link:
     return Link(token_urlsafe(_TOKEN_BYTES), spec)
 
 
-def make_message_links(lead_id: int, message_id: int, *, is_repeated: bool = False) -> Mapping[str, Link]:
-    """Return a link of each of MESSAGE_PURPOSES.
+class MessageLinks(Mapping[str, Link]):
+    """A link of each of MESSAGE_PURPOSES for a message, made when it is asked for.
 
-    If the message *is_repeated*, it may have been sent before, with links that go on working: each has a token of its
-    own then.
+    *digest* verifies all of them. If the message *is_repeated*, it may have been sent before, with links that go on
+    working: then each has a token of its own, and *digest* is "".
     """
-    if is_repeated:
-        return {purpose: make_link(LinkSpec(purpose, lead_id, message_id)) for purpose in MESSAGE_PURPOSES}
-    return _MessageLinks(lead_id, message_id)
 
-
-class _MessageLinks(Mapping[str, Link]):
-    """The links of a message, each made when it is asked for."""
-
-    def __init__(self, lead_id: int, message_id: int) -> None:
+    def __init__(self, lead_id: int, message_id: int, *, is_repeated: bool = False) -> None:
         self._ids = lead_id, message_id
-        self._secrets = [token_bytes(_TOKEN_BYTES)]
+        secret = token_bytes(_TOKEN_BYTES)
+        self._secrets = []
         for _ in MESSAGE_PURPOSES:
-            self._secrets.append(_next_secret(self._secrets[-1]))
-        self._digest = _encode(self._secrets[-1][:_DIGEST_BYTES])
+            self._secrets.append(secret)
+            secret = token_bytes(_TOKEN_BYTES) if is_repeated else _next_secret(secret)
+        self.digest = "" if is_repeated else _encode(secret[:_DIGEST_BYTES])
 
     def __getitem__(self, purpose: str) -> Link:
-        secret = self._secrets[_PLACES[purpose]]
-        return Link(_encode(secret, purpose), LinkSpec(purpose, *self._ids), self._digest)
+        return Link(self.token(purpose), LinkSpec(purpose, *self._ids), self.digest)
 
     def __iter__(self) -> Iterator[str]:
         return iter(MESSAGE_PURPOSES)
+
+    def token(self, purpose: str) -> str:
+        """Return the token of the link of *purpose*."""
+        return _encode(self._secrets[_PLACES[purpose]], purpose)
+
+    def url(self, purpose: str, base_url: str) -> str:
+        """Return the URL of the link of *purpose* under *base_url*, without an object for the link."""
+        return f"{base_url.rstrip('/')}/{PATHS[purpose]}/{self.token(purpose)}"
+
+    def to_store(self, used: Sequence[str]) -> list[Link]:
+        """Return what stores the links of the purposes *used*: all of them, or the first, whose digest verifies all."""
+        return [self[purpose] for purpose in (used[:1] if self.digest else used)]
 
     def __len__(self) -> int:
         return len(MESSAGE_PURPOSES)

@@ -14,7 +14,7 @@ from nurture.journey.leads.changeset import Changes, NewMessage
 from nurture.outbox.messages import TO_LEAD, TOUCH
 from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
-from nurture.runtime.public_links import CLICK, MESSAGE_PURPOSES, QUESTION, UNSUBSCRIBE, Link, LinkSpec
+from nurture.runtime.public_links import CLICK, MESSAGE_PURPOSES, QUESTION, UNSUBSCRIBE, Link, LinkSpec, MessageLinks
 from tests.journey.builders import START, add_lead, make_context
 from tests.journey.observe import one, rows
 
@@ -48,7 +48,7 @@ def _found(ctx: AppContext, token: str, purpose: str) -> tuple[str, int, int | N
 
 
 def test_each_link_of_a_message_is_found_for_its_own_purpose_only(ctx: AppContext, message: tuple[int, int]) -> None:
-    links = public_links.make_message_links(*message)
+    links = MessageLinks(*message)
     _store(ctx, links)
     for (made_for, link), asked in product(links.items(), (*MESSAGE_PURPOSES, QUESTION)):
         expected = (asked, *message) if made_for == asked else None
@@ -59,8 +59,8 @@ def test_each_link_of_a_message_is_found_for_its_own_purpose_only(ctx: AppContex
 def test_links_of_a_message_that_is_sent_again_leave_its_first_ones_working(
     ctx: AppContext, message: tuple[int, int]
 ) -> None:
-    first = public_links.make_message_links(*message)
-    second = public_links.make_message_links(*message, is_repeated=True)
+    first = MessageLinks(*message)
+    second = MessageLinks(*message, is_repeated=True)
     for links in (first, second):
         _store(ctx, links)
     assert all(_found(ctx, link.token, purpose) for links in (first, second) for purpose, link in links.items())
@@ -70,12 +70,12 @@ def test_links_with_a_digest_of_their_own_go_on_working(ctx: AppContext, message
     """Mail that was sent before messages had a digest has such links."""
     sent = {purpose: public_links.make_link(LinkSpec(purpose, *message)) for purpose in MESSAGE_PURPOSES}
     _store(ctx, sent)
-    _store(ctx, public_links.make_message_links(*message))
+    _store(ctx, MessageLinks(*message))
     assert all(_found(ctx, link.token, purpose) == (purpose, *message) for purpose, link in sent.items())
 
 
 def test_a_link_that_was_not_stored_is_not_found(ctx: AppContext, message: tuple[int, int]) -> None:
-    links = public_links.make_message_links(*message)
+    links = MessageLinks(*message)
     assert [_found(ctx, link.token, purpose) for purpose, link in links.items()] == [None] * len(links)
 
 
@@ -86,7 +86,7 @@ def test_a_token_of_another_form_belongs_to_no_message(token: str) -> None:
 
 def test_the_token_of_a_tracked_link_tells_no_token_that_can_do_more() -> None:
     """Each token is a hash of the one before it, and the stored digest is that of the last."""
-    links = public_links.make_message_links(1, 2)
+    links = MessageLinks(1, 2)
     digests = {public_links.message_digest(link.token, purpose) for purpose, link in links.items()}
     assert digests == {links[CLICK].message_digest}
     assert public_links.message_digest(links[CLICK].token, UNSUBSCRIBE) not in digests

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from nurture.db.transaction import Transaction
@@ -27,7 +28,7 @@ from nurture.runtime import public_links
 from nurture.runtime.context import AppContext
 from nurture.runtime.link_queries import PersonalDestinations, SharedDestination
 from nurture.runtime.message_kinds import ComposedMessage, MessageKind
-from nurture.runtime.public_links import Link
+from nurture.runtime.public_links import Link, MessageLinks
 from nurture.runtime.published import Definitions
 
 REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address"})
@@ -211,16 +212,16 @@ def compose_touch(
     """Compose a touch; *track_opens* is whether the lead agreed to open tracking, *owner* its rep if it is known."""
     program = template.program
     message = message if owner is None else message._replace(fields={**message.fields, "owner": owner.name})
-    own = public_links.make_message_links(message.lead_id, message.id, is_repeated=message.attempts > 0)
-    links, envelope, urls = _address(ctx, program, template.sender, message, message.step, own)
+    own = MessageLinks(message.lead_id, message.id, is_repeated=message.attempts > 0)
+    used, envelope, urls = _address(ctx, program, template.sender, message, message.step, own)
     shared, form = template.form(ctx.base_url, message.consent_basis or "", track_opens=track_opens)
     values = {**shared, **urls, "lead": lead_values(message.fields, program.fallbacks, envelope.to.name)}
     if template.reply_to is not None and not ctx.reply_domain:
         envelope = replace(envelope, reply_to=template.reply_to)
-    tracked_links = _make_tracked_links(ctx.base_url, template.compiled, own, links, track_opens=track_opens)
+    tracked_links = _make_tracked_links(ctx.base_url, template.compiled, own, used, track_opens=track_opens)
     email = compose(template.compiled, values, envelope, tracked_links, form, may_share=program.batch)
     own_destinations = _own_destinations(template.compiled, tracked_links, message)
-    return ComposedMessage(email, links, own_destinations, template.destinations)
+    return ComposedMessage(email, own.to_store(used), own_destinations, template.destinations)
 
 
 def address_lead(
@@ -234,25 +235,29 @@ def address_lead(
 
     The links are a reply address and those to unsubscribe and to the preference center, as far as they are served.
     """
-    own = public_links.make_message_links(message.lead_id, message.id, is_repeated=message.attempts > 0)
-    links, envelope, urls = _address(ctx, program, sender, message, label, own)
-    return links, envelope, touch_values(message.fields, program, consent_basis=message.consent_basis or "", **urls)
+    own = MessageLinks(message.lead_id, message.id, is_repeated=message.attempts > 0)
+    used, envelope, urls = _address(ctx, program, sender, message, label, own)
+    return (
+        own.to_store(used),
+        envelope,
+        touch_values(message.fields, program, consent_basis=message.consent_basis or "", **urls),
+    )
 
 
 def _address(
-    ctx: AppContext, program: Program, sender: Address, message: DueMessage, label: str, own: Mapping[str, Link]
-) -> tuple[list[Link], Envelope, dict[str, str]]:
-    """Return links, envelope and the URLs to unsubscribe and of the preference center."""
+    ctx: AppContext, program: Program, sender: Address, message: DueMessage, label: str, own: MessageLinks
+) -> tuple[list[str], Envelope, dict[str, str]]:
+    """Return the purposes of its links, the envelope, and the URLs to unsubscribe and of the preference center."""
     assert message.track is not None
     assert message.address is not None
-    links: list[Link] = []
-    reply_to = _reply_to(ctx.reply_domain, program.sender, own, links)
+    used: list[str] = []
+    reply_to = _reply_to(ctx.reply_domain, program.sender, own, used)
     mailto = f"mailto:{reply_to.email if reply_to else sender.email}?subject=unsubscribe"
     unsubscribe_url, preferences_url = mailto, ""
     if ctx.base_url:
-        choice_links = [own[public_links.UNSUBSCRIBE], own[public_links.PREFERENCES]]
-        links += choice_links
-        unsubscribe_url, preferences_url = (link.url(ctx.base_url) for link in choice_links)
+        used += (public_links.UNSUBSCRIBE, public_links.PREFERENCES)
+        unsubscribe_url = own.url(public_links.UNSUBSCRIBE, ctx.base_url)
+        preferences_url = own.url(public_links.PREFERENCES, ctx.base_url)
     envelope = Envelope(
         ref=message.send_key,
         sender=sender,
@@ -262,40 +267,40 @@ def _address(
         labels=(message.track, label),
         installation_id=ctx.installation_id,
     )
-    return links, envelope, {"unsubscribe_url": unsubscribe_url, "preferences_url": preferences_url}
+    return used, envelope, {"unsubscribe_url": unsubscribe_url, "preferences_url": preferences_url}
 
 
 def _sample_urls(base_url: str) -> dict[str, str]:
     """Return the variables of URLs that are different in each touch, with links that belong to no message."""
-    links = public_links.make_message_links(0, 0)
+    links = MessageLinks(0, 0)
     return {
-        "unsubscribe_url": links[public_links.UNSUBSCRIBE].url(base_url),
-        "preferences_url": links[public_links.PREFERENCES].url(base_url),
+        "unsubscribe_url": links.url(public_links.UNSUBSCRIBE, base_url),
+        "preferences_url": links.url(public_links.PREFERENCES, base_url),
         "_link_prefix": _click_prefix(links, base_url),
         "_open_pixel_url": _pixel_url(links, base_url),
     }
 
 
-def _click_prefix(links: Mapping[str, Link], base_url: str) -> str:
-    return f"{links[public_links.CLICK].url(base_url)}/"
+def _click_prefix(links: MessageLinks, base_url: str) -> str:
+    return f"{links.url(public_links.CLICK, base_url)}/"
 
 
-def _pixel_url(links: Mapping[str, Link], base_url: str) -> str:
-    return f"{links[public_links.OPEN].url(base_url)}.gif"
+def _pixel_url(links: MessageLinks, base_url: str) -> str:
+    return f"{links.url(public_links.OPEN, base_url)}.gif"
 
 
 def _make_tracked_links(
-    base_url: str, compiled: CompiledEmail, own: Mapping[str, Link], links: list[Link], *, track_opens: bool
+    base_url: str, compiled: CompiledEmail, own: MessageLinks, used: list[str], *, track_opens: bool
 ) -> TrackedLinks | None:
-    """Return the tracked links of the email, one token for all of them, and append its link to *links*."""
+    """Return the tracked links of the email, one token for all of them, and append their purposes to *used*."""
     if compiled.tracking is None:
         return None
     prefix = pixel = ""
     if compiled.destinations or compiled.patterns:
-        links.append(own[public_links.CLICK])
+        used.append(public_links.CLICK)
         prefix = _click_prefix(own, base_url)
     if track_opens:
-        links.append(own[public_links.OPEN])
+        used.append(public_links.OPEN)
         pixel = _pixel_url(own, base_url)
     return TrackedLinks(prefix, compiled.tracking, pixel)
 
@@ -311,12 +316,16 @@ def _own_destinations(
     )
 
 
-def _reply_to(reply_domain: str, sender: Sender, own: Mapping[str, Link], links: list[Link]) -> Address | None:
+def _reply_to(reply_domain: str, sender: Sender, own: MessageLinks, used: list[str]) -> Address | None:
     """Return the reply address: one of this message alone, or the sender's own."""
     if reply_domain:
-        links.append(own[public_links.REPLY])
-        return Address(sender.name, reply_address(links[-1].token, reply_domain))
-    return Address(sender.name, sender.reply_to) if sender.reply_to else None
+        used.append(public_links.REPLY)
+        return Address(sender.name, reply_address(own.token(public_links.REPLY), reply_domain))
+    return _known_address(sender.name, sender.reply_to) if sender.reply_to else None
+
+
+_known_address: Final = lru_cache(maxsize=256)(Address)
+"""The same address for the same sender: it is checked once."""
 
 
 def touch_values(

@@ -11,6 +11,7 @@ from markupsafe import escape
 
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.mail.rendering.link_rules import UnsafeLink
+from nurture.mail.rendering.template_bounds import MeteredContext
 
 RENDERING_ERRORS: Final = (TemplateError, UnsafeLink, TypeError, ValueError, AttributeError, ArithmeticError)
 """What rendering raises for values that a template cannot show."""
@@ -45,16 +46,22 @@ class BodyForm:
     _parts: list[str] = field(init=False)
     """The texts, each but the last followed by the place of a value."""
     _length: int = field(init=False)
+    _context: MeteredContext | None = field(init=False)
+    """The context of *own*, used for one recipient after the other: making one takes longer than rendering."""
 
     def __post_init__(self) -> None:
         parts = [""] * (len(self.texts) + len(self.order))
         parts[::2] = self.texts
         object.__setattr__(self, "_parts", parts)
         object.__setattr__(self, "_length", sum(map(len, parts)))
+        object.__setattr__(self, "_context", None if self.own is None else _make_context(self.own, {}))
 
     def find_values(self, values: dict[str, Any]) -> list[str]:
         """Return the values of one recipient, as the body shows them."""
-        rendered = _render_parts(self.own, values) if self.own is not None else []
+        rendered: list[str] = []
+        if self.own is not None and self._context is not None:
+            self._context.parent, self._context.cost, self._context.iterations = values, 0, 0
+            rendered = list(self.own.root_render_func(self._context))
         return [*rendered, *[values[name] for name in self.plain]]
 
     def length(self, values: Sequence[str]) -> int:
@@ -126,9 +133,14 @@ def _write(cut: _CutTemplate | None, values: Mapping[str, object], plain: Mappin
 
 
 def _render_parts(template: Template, values: dict[str, Any]) -> list[str]:
-    """Return what each output of *template* writes. `Template.new_context` would copy the values."""
+    """Return what each output of *template* writes."""
+    return list(template.root_render_func(_make_context(template, values)))
+
+
+def _make_context(template: Template, values: dict[str, Any]) -> MeteredContext:
+    """Return a context with *values*. `Template.new_context` would copy them."""
     environment: Environment = template.environment
-    return list(template.root_render_func(environment.context_class(environment, values, None, {})))
+    return MeteredContext(environment, values, None, {})
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from nurture.domain.frozen import frozen
@@ -151,7 +152,7 @@ def compose(
         sender=envelope.sender,
         to=envelope.to,
         reply_to=envelope.reply_to,
-        subject=" ".join(_CONTROL.sub(" ", subject).split()),
+        subject=_clean_subject(subject),
         written_html=html,
         text=stripped,
         headers=_unsubscribe_headers(values.get("unsubscribe_url"), envelope.unsubscribe_mailto),
@@ -160,6 +161,12 @@ def compose(
         own_values=own,
         may_share=own is not None and may_share and text == stripped != "",
     )
+
+
+@lru_cache(maxsize=1_024)
+def _clean_subject(subject: str) -> str:
+    """Return *subject* on one line; many emails have the same."""
+    return " ".join(_CONTROL.sub(" ", subject).split())
 
 
 def _unsubscribe_headers(url: object, mailto: str | None) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Identity, Integer, String
@@ -52,7 +53,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return _from_postgres if dialect.name == "postgresql" else _from_text
 
 
+@lru_cache(maxsize=4_096)
 def _from_text(value: str | None) -> datetime | None:
+    """Return the time that *value* says. Most times of a batch are few: those of the batches that wrote them."""
     return None if value is None else datetime.fromisoformat(value)
 
 

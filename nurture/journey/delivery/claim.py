@@ -18,6 +18,7 @@ from nurture.errors import DatabaseUnavailable
 from nurture.journey.delivery import send_checks
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
+from nurture.journey.leads.consent_queries import NO_HISTORIES, Histories
 from nurture.journey.leads.custody import lock_leads
 from nurture.mail.inbound.classify import reply_address
 from nurture.outbox import circuit_breakers
@@ -133,6 +134,7 @@ class ClaimedBatch:
     claimed: Sequence[DueMessage] = ()
     composed: Mapping[int, ComposedMessage] = field(default_factory=dict)
     domains: Mapping[int, str] = field(default_factory=dict)
+    histories: Histories = NO_HISTORIES
     states: Counter[str] = field(default_factory=Counter)
     stopped_until: datetime | None = None
     is_probe: bool = False
@@ -179,7 +181,15 @@ def claim_batch(
     claimed = [one for one in decision.ready if one.id in composed]
     is_probe = breaker is not None
     return ClaimedBatch(
-        token, len(due_messages), claimed, composed, decision.sender_domains, states, is_probe=is_probe, claimed_at=now
+        token,
+        len(due_messages),
+        claimed,
+        composed,
+        decision.sender_domains,
+        decision.histories,
+        states,
+        is_probe=is_probe,
+        claimed_at=now,
     )
 
 

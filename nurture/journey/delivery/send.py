@@ -99,9 +99,8 @@ class _MessageSender(Sender[DueMessage]):
         """Mark as sending the messages that may still go and whose lease is still held; store their links."""
         ctx, batch = self.ctx, self.batch
         touches = [one for one in chunk if one.recipient == messages.TO_LEAD]
-        blocked = send_checks.recheck_stops(ctx, tx, chunk, now) | send_checks.recheck_permissions(
-            ctx, tx, touches, now
-        )
+        blocked = send_checks.recheck_stops(ctx, tx, chunk, now)
+        blocked |= send_checks.recheck_permissions(ctx, tx, touches, batch.histories, now)
         if batch.claimed_at is not None and now - batch.claimed_at > LEASE:
             blocked = send_checks.recheck_send_windows(ctx, tx, touches, now) | blocked
         self.write_results(tx, list(blocked.values()), chunk, now)

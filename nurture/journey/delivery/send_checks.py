@@ -8,7 +8,6 @@ from typing import Final
 
 from nurture.db.transaction import Transaction
 from nurture.domain.consent.permission import MailPermission, may_mail
-from nurture.domain.consent.statements import ConsentStatement
 from nurture.domain.consent.suppression import ActiveSuppression
 from nurture.domain.delivery import sending_limits
 from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
@@ -22,7 +21,8 @@ from nurture.journey.delivery import queries as sent_mail
 from nurture.journey.delivery.hourly_ceilings import defer_beyond_ceilings
 from nurture.journey.delivery.results import TOO_LATE, cancel, defer_until, hold_or_cancel, hold_until
 from nurture.journey.delivery.stopped_mail import StoppedMail
-from nurture.journey.leads import consent_queries, stop_queries, suppression_queries
+from nurture.journey.leads import stop_queries, suppression_queries
+from nurture.journey.leads.consent_queries import NO_HISTORIES, Histories, load_histories
 from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.outbox import circuit_breakers, messages
 from nurture.outbox.circuit_breakers import Breaker
@@ -45,6 +45,8 @@ class SendDecision:
     ready: list[DueMessage] = field(default_factory=list)
     held_back: list[DeliveryResult] = field(default_factory=list)
     sender_domains: dict[int, str] = field(default_factory=dict)
+    histories: Histories = NO_HISTORIES
+    """The consent of the addresses, for the last check."""
 
 
 def check_before_send(
@@ -65,7 +67,7 @@ def check_before_send(
     reviews = _review(ctx, tx, due_messages, now)
     stopped, ranks = StoppedMail(ctx.definitions, tx), _Ranks(ctx, programs)
     open_windows = _OpenWindows()
-    decision = SendDecision()
+    decision = SendDecision(histories=histories.consent)
     touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
     for one in sorted(due_messages, key=ranks.of):
         outcome = _withdraw(ctx, one, now) or stopped.result(one, now) or reviews.get(one.id)
@@ -191,10 +193,15 @@ def recheck_send_windows(
 
 
 def recheck_permissions(
-    ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage], now: datetime
+    ctx: AppContext, tx: Transaction, touches: Sequence[DueMessage], known: Histories, now: datetime
 ) -> dict[int, DeliveryResult]:
-    """Return the touches whose lead may no longer be mailed since the claim, as cancelled."""
-    histories = _load_histories(tx, touches)
+    """Return the touches whose lead may no longer be mailed since the claim, as cancelled.
+
+    *known* is the consent of their addresses that was read then.
+    """
+    histories = _load_histories(tx, touches, known)
+    if histories.consent is known and not histories.suppressions:
+        return {}
     programs = _load_programs(ctx.definitions, tx, touches)
     checked = [(one, _permission(ctx, one, programs[one.track, one.track_version], histories, now)) for one in touches]
     return {one.id: cancel(one, _refusal_reason(permission)) for one, permission in checked if not permission.allowed}
@@ -209,15 +216,14 @@ def sender_domain(program: Program) -> str:
 class _Histories:
     """The consent statements and the active suppressions of each address, by its id."""
 
-    statements: Mapping[int, Sequence[ConsentStatement]]
+    consent: Histories
     suppressions: Mapping[int, Sequence[ActiveSuppression]]
 
 
-def _load_histories(tx: Transaction, touches: Sequence[DueMessage]) -> _Histories:
-    addresses = [one.address_id for one in touches if one.address_id is not None]
-    return _Histories(
-        consent_queries.load_statements(tx, addresses), suppression_queries.load_suppressions(tx, addresses)
-    )
+def _load_histories(tx: Transaction, touches: Sequence[DueMessage], known: Histories | None = None) -> _Histories:
+    addresses = {one.address_id for one in touches if one.address_id is not None}
+    consent = known.reload(tx, addresses) if known is not None else load_histories(tx, addresses)
+    return _Histories(consent, suppression_queries.load_suppressions(tx, addresses))
 
 
 def _permission(
@@ -225,7 +231,7 @@ def _permission(
 ) -> MailPermission:
     address_id = message.address_id or 0
     permission = may_mail(
-        histories.statements.get(address_id, ()),
+        histories.consent.statements.get(address_id, ()),
         histories.suppressions.get(address_id, ()),
         program.topic if isinstance(program, Program) else "",
         now,

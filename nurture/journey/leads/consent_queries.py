@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Select, String, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, String, func, select, update
 
 from nurture.db.row_values import Columns
 from nurture.db.suppression_journal import WITHDRAWN
@@ -34,14 +34,44 @@ _COUNTS: Final = consent_statement.c.retracted_at.is_(None)
 
 def load_statements(tx: Transaction, address_ids: Collection[int]) -> dict[int, tuple[ConsentStatement, ...]]:
     """Return the history of each address that has one, oldest record first, in one statement."""
+    return dict(load_histories(tx, address_ids).statements)
+
+
+class Histories(NamedTuple):
+    """The history of each address that has one, and the sum of the ids of its statements."""
+
+    statements: dict[int, tuple[ConsentStatement, ...]]
+    id_sums: dict[int, int]
+
+    def reload(self, tx: Transaction, address_ids: Collection[int]) -> "Histories":
+        """Return the histories of some of these addresses as they are now; read them only if one has changed.
+
+        A history gets statements with higher ids, and loses those that are retracted: then the number of its
+        statements or the sum of their ids changes.
+        """
+        numbers = tx.cached(Histories.reload, lambda: _select(tx, func.count(), func.sum(consent_statement.c.id)))
+        count, id_sum = tx.execute(numbers, {"payload": tx.payload(_CHOSEN, [(id_,) for id_ in address_ids])}).one()
+        known = [id_ for id_ in address_ids if id_ in self.id_sums]
+        expected = sum(len(self.statements[id_]) for id_ in known), sum(self.id_sums[id_] for id_ in known)
+        return self if (count, int(id_sum or 0)) == expected else load_histories(tx, address_ids)
+
+
+NO_HISTORIES: Final = Histories({}, {})
+
+
+def load_histories(tx: Transaction, address_ids: Collection[int]) -> Histories:
+    """Return the history of each address that has one, in one statement."""
     if not address_ids:
-        return {}
-    statement = tx.cached(load_statements, lambda: _select(tx))
+        return NO_HISTORIES
+    columns = [consent_statement.c[name] for name in ("id", *_COLUMNS)]
+    statement = tx.cached(load_histories, lambda: _select(tx, *columns).order_by(consent_statement.c.id))
     values = {"payload": tx.payload(_CHOSEN, [(id_,) for id_ in address_ids])}
     found: dict[int, list[ConsentStatement]] = defaultdict(list)
-    for address_id, scope, *rest in tx.execute(statement, values).all():
+    id_sums: dict[int, int] = defaultdict(int)
+    for id_, address_id, scope, *rest in tx.execute(statement, values).all():
         found[address_id].append(ConsentStatement(_SCOPES[scope], *rest))
-    return {address_id: tuple(statements) for address_id, statements in found.items()}
+        id_sums[address_id] += id_
+    return Histories({address_id: tuple(statements) for address_id, statements in found.items()}, id_sums)
 
 
 def iterate_histories(tx: Transaction, normal: str | None = None) -> Iterator[tuple[str, list[ConsentStatement]]]:
@@ -51,11 +81,10 @@ def iterate_histories(tx: Transaction, normal: str | None = None) -> Iterator[tu
         yield found, [ConsentStatement(_SCOPES[scope], *rest) for scope, *rest in rows]
 
 
-def _select(tx: Transaction) -> Select[Any]:
+def _select(tx: Transaction, *columns: ColumnElement[Any]) -> Select[Any]:
     chosen = tx.rows_parameter("chosen", _CHOSEN)
-    columns = [consent_statement.c[name] for name in _COLUMNS]
-    statement = select(*columns).join(chosen, chosen.c.id == consent_statement.c.address_id)
-    return statement.where(_COUNTS).order_by(consent_statement.c.id)
+    of_chosen = select(*columns).select_from(consent_statement)
+    return of_chosen.join(chosen, chosen.c.id == consent_statement.c.address_id).where(_COUNTS)
 
 
 def load_refusals(tx: Transaction, address_ids: Collection[int]) -> dict[int, tuple[ActiveSuppression, ...]]:
@@ -113,7 +142,7 @@ def _journal(tx: Transaction, action: str, statements: Sequence[tuple[int, Conse
 
 def retract_withdrawals(tx: Transaction, evidence: str, now: datetime) -> list[int]:
     """Retract the withdrawals that were recorded with *evidence*; return the ids of their addresses."""
-    columns = [consent_statement.c[name] for name in _COLUMNS]
+    columns = [consent_statement.c[name] for name in ("id", *_COLUMNS)]
     of_import = consent_statement.c.evidence == evidence, consent_statement.c.basis.is_(None), _COUNTS
     rows = tx.execute(update(consent_statement).where(*of_import).values(retracted_at=now).returning(*columns)).all()
     retracted = [(row[0], ConsentStatement(_SCOPES[row[1]], *row[2:])) for row in rows]

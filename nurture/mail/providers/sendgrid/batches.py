@@ -18,6 +18,7 @@ from nurture.mail.providers.sendgrid.payload import (
     build_personalization,
     encode_payload,
 )
+from nurture.mail.rendering.email_form import BodyForm
 from nurture.mail.rendering.render import Address, ComposedEmail
 
 MAX_PERSONALIZATIONS: Final = 1_000
@@ -44,8 +45,8 @@ def encode_batch(batch: Sequence[ComposedEmail], account: Account) -> bytes:
     if len(batch) == 1 or first.own_values is None or not first.may_share:
         return encode_payload(first, account)
     nonce, form = token_hex(8), first.own_values.form
-    html = [f"-{nonce}h{number}-" for number in range(len(first.own_values.html))]
-    text = [f"-{nonce}t{number}-" for number in range(len(first.own_values.text))]
+    html = _make_tags(form.html, len(first.own_values.html), nonce, "h")
+    text = _make_tags(form.text, len(first.own_values.text), nonce, "t")
     reply_to, local_parts = _share_reply_to(batch, f"-{nonce}r-")
     written = replace(first, written_html=form.html.fill(html), text=form.text.fill(text), own_values=None)
     shared = replace(written, reply_to=reply_to)
@@ -53,10 +54,17 @@ def encode_batch(batch: Sequence[ComposedEmail], account: Account) -> bytes:
     for email, local_part in zip(batch, local_parts, strict=True):
         assert email.own_values is not None
         personalization = build_personalization(email)
-        values = zip((*html, *text), (*email.own_values.html, *email.own_values.text), strict=True)
-        personalization["substitutions"] = _check_size(dict(values) | local_part)
+        values = dict(zip(html, email.own_values.html, strict=True))
+        values.update(zip(text, email.own_values.text, strict=True))
+        personalization["substitutions"] = _check_size(values | local_part)
         personalizations.append(personalization)
     return encode_json(build_message(shared, account, personalizations), "SendGrid", MAX_BYTES)
+
+
+def _make_tags(body: BodyForm, count: int, nonce: str, letter: str) -> list[str]:
+    """Return the tags of the values of *body*. Values that bodies show as they are have the same tag in both."""
+    plain = [f"-{nonce}{name}-" for name in body.plain]
+    return [f"-{nonce}{letter}{number}-" for number in range(count - len(plain))] + plain
 
 
 def _share_reply_to(batch: Sequence[ComposedEmail], tag: str) -> tuple[Address | None, list[dict[str, str]]]:

@@ -8,8 +8,8 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, func, select, update
-from sqlalchemy.sql.dml import ReturningUpdate
+import orjson
+from sqlalchemy import ColumnElement, FromClause, Select, Update, and_, func, select, update
 
 from nurture.db import lead_counts, rollups
 from nurture.db.row_values import column_types
@@ -67,7 +67,12 @@ def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
     leaving = {row.lead_id: row for row in rows if row.since is not None}
     before = lead_counts.load_counted(tx, leaving)
     values = {"payload": tx.payload(_UPDATED, rows)}
-    written = set(tx.execute(tx.cached(write_custody, lambda: _custody_statement(tx)), values).scalars().all())
+    statement, unmoved = tx.cached(write_custody, lambda: _custody_statements(tx))
+    if tx.is_sqlite:  # it has a single writer, and the ids as one JSON row take a fifth of the time of a row for each
+        written = set(orjson.loads(tx.execute(unmoved, values).scalar_one()))
+        tx.execute(statement, values)
+    else:
+        written = set(tx.execute(statement.returning(custody.c.lead_id), values).scalars().all())
     changes = [
         (old, old._replace(kind=leaving[id_].kind, ref=leaving[id_].ref))
         for id_, old in before.items()
@@ -80,11 +85,13 @@ def write_custody(tx: Transaction, rows: Sequence[CustodyUpdate]) -> set[int]:
 _UPDATED: Final = column_types(custody, CustodyUpdate._fields)
 
 
-def _custody_statement(tx: Transaction) -> ReturningUpdate[tuple[int]]:
+def _custody_statements(tx: Transaction) -> tuple[Update, Select[tuple[str]]]:
+    """Return the update of leads whose version is still the stored one, and a query for their ids on SQLite."""
     moved = tx.rows_parameter("moved", _UPDATED)
-    return (
+    is_unmoved = (custody.c.lead_id == moved.c.lead_id, custody.c.version == moved.c.version)
+    statement = (
         update(custody)
-        .where(custody.c.lead_id == moved.c.lead_id, custody.c.version == moved.c.version)
+        .where(*is_unmoved)
         .values(
             kind=moved.c.kind,
             ref=moved.c.ref,
@@ -93,8 +100,8 @@ def _custody_statement(tx: Transaction) -> ReturningUpdate[tuple[int]]:
             due_at=moved.c.due_at,
             version=custody.c.version + 1,
         )
-        .returning(custody.c.lead_id)
     )
+    return statement, select(func.json_group_array(custody.c.lead_id)).where(*is_unmoved)
 
 
 def bring_forward(

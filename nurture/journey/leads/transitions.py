@@ -106,8 +106,10 @@ class LeadTransitions:
     ) -> None:
         """Add an entry to the journal; *custody_change* as returned by `set_custody`."""
         enrollment = lead.view.enrollment
-        more.setdefault("enrollment_id", enrollment.id if enrollment is not None else None)
-        more.setdefault("track", enrollment.track if enrollment is not None else None)
+        if enrollment is not None:
+            more = {"enrollment_id": enrollment.id, "track": enrollment.track, **more}
+        if custody_change is not None:
+            more["custody_from"], more["custody_to"] = custody_change
         self.changes.sources[lead.view.lead.id] = lead.source
         self.changes.journal_entries.append(
             JournalEntry(
@@ -117,8 +119,6 @@ class LeadTransitions:
                 event,
                 reason,
                 policy_version=self.definitions.policy.version,
-                custody_from=custody_change[0] if custody_change else None,
-                custody_to=custody_change[1] if custody_change else None,
                 **more,
             )
         )

@@ -109,10 +109,10 @@ class Sender(ABC, Generic[Row]):
         self.queue.write_results(tx, results, self.token, now)
 
     def _result(self, row: Row, receipt: Receipt, now: datetime) -> Any:
+        if isinstance(receipt, Accepted):
+            return self.accepted(row, receipt, now)
         make = partial[Any](cast("Any", self.queue.result_type), row.id, provider=self.name)
         match receipt:
-            case Accepted():
-                return self.accepted(row, receipt, now)
             case Rejected(reason=reason):
                 return make(state="rejected", reason=reason)
             case NotSent(reason=reason, retry_at=retry_at, blocks_all=stops):

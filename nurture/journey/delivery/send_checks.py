@@ -34,6 +34,8 @@ from nurture.runtime.redact import redact
 RECHECK_AFTER: Final = timedelta(minutes=15)
 """When to check messages again whose sender domain is paused until a person resumes it."""
 
+_NO_LIMITS: Final = DateLimits()
+
 Programs = Mapping[tuple[str | None, int | None], Program | str]
 """The program of each track version, or the error that prevents reading it."""
 
@@ -67,6 +69,7 @@ def check_before_send(
     reviews = _review(ctx, tx, due_messages, now)
     stopped, ranks = StoppedMail(ctx.definitions, tx), _Ranks(ctx, programs)
     open_windows = _OpenWindows()
+    leads = Counter(one.lead_id for one in touches)
     decision = SendDecision(histories=histories.consent)
     touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
     for one in sorted(due_messages, key=ranks.of):
@@ -76,13 +79,14 @@ def check_before_send(
         if outcome is None and one.recipient == TO_LEAD:
             program = programs[one.track, one.track_version]
             permission = _permission(ctx, one, program, histories, now)
-            outcome = _check_touch(ctx, one, program, permission, counted[one.lead_id], now, open_windows)
+            outcome = _check_touch(ctx, one, program, permission, counted.get(one.lead_id, ()), now, open_windows)
             if outcome is None and isinstance(program, Program):
                 if permission.basis != one.consent_basis:  # the basis for this topic
                     one = one._replace(consent_basis=permission.basis)  # noqa: PLW2901
-                if not ctx.message_kinds[one.kind].asks_consent:
-                    counted[one.lead_id].append(_count(one, program, now))
-                in_air.add(one)
+                if leads[one.lead_id] > 1:  # it counts for the next one
+                    if not ctx.message_kinds[one.kind].asks_consent:
+                        counted[one.lead_id].append(_count(one, program, now))
+                    in_air.add(one)
                 domain = sender_domain(program)
                 touches_by_domain[domain].append(one)
                 decision.sender_domains[one.id] = domain
@@ -305,10 +309,10 @@ def _check_touch(
 def _find_date_limits(ctx: AppContext, message: DueMessage, program: Program | str, now: datetime) -> DateLimits:
     """Return what the dates of a touch say now: they may have moved since it was planned."""
     if isinstance(program, str) or message.step not in program.index:
-        return DateLimits()
+        return _NO_LIMITS
     email = program.instructions[program.index[message.step]]
     if not isinstance(email, Email) or not email.has_date:
-        return DateLimits()
+        return _NO_LIMITS
     holidays = ctx.holidays(message.country, now)
     lead = Lead(message.lead_id, message.fields, message.zone, holidays, first_contact_at=message.first_contact_at)
     return find_date_limits(email, program, lead)

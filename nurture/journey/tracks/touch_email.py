@@ -194,8 +194,9 @@ def withdrawal_reason(message: DueMessage) -> str:
     """Return why a due touch is not to be sent any more, "" if it is."""
     if message.custodian != Custodian.TRACK or message.custody_ref != message.track:
         return "left_track"
-    moved_on = (message.current_step, message.current_visit) != (message.step, message.visit)
-    return "superseded" if message.attempts and moved_on else ""  # its delivery was unknown
+    if not message.attempts:  # its delivery is not unknown
+        return ""
+    return "" if (message.current_step, message.current_visit) == (message.step, message.visit) else "superseded"
 
 
 TOUCH: Final = MessageKind("touch", Touches.load, withdrawal_reason)

@@ -36,6 +36,9 @@ MAX_DISTINCT: Final = 20
 """Distinct values of a column whose values are looked at."""
 
 _VALUES_OF_FLAG: Final = 2
+_WITH_REMARKS: Final = frozenset({"last_name", "title", "lead_source"})
+"""Fields in whose columns people write that a lead wants no email: "Lima (do not email)"."""
+
 _REMARK: Final = re.compile(r"[^\d@:/]+|[^@/]*[^\W\d_]{2}.*\s.*", re.DOTALL)  # a number, date, address or link is none
 _BATCH: Final = 2_000
 _MAX_EXAMPLES: Final = 3
@@ -89,7 +92,8 @@ def survey(file: CsvRows, plan: RowPlan, evidence: Mapping[int, Evidence]) -> Su
     """
     profiles = [ColumnProfile(column) for column in file.header]
     keys, lines = array("q"), array("i")
-    texts, refusing = {index for index, _ in plan.custom}, set[int]()
+    texts = {index for index, _ in plan.custom} | {one.index for one in plan.columns if one.field in _WITH_REMARKS}
+    names, refusing = {one.index for one in plan.columns if one.field == "last_name"}, set[int]()
     with file.reopen() as reopened:
         readable = (row for row in reopened if not isinstance(row, BadRow))
         while batch := list(islice(readable, _BATCH)):
@@ -100,7 +104,7 @@ def survey(file: CsvRows, plan: RowPlan, evidence: Mapping[int, Evidence]) -> Su
             for index, found in evidence.items():
                 for text in dict.fromkeys(columns[index]):
                     found.add(text)
-            refusing |= {index for index in texts - refusing if _has_remark(columns[index])}
+            refusing |= {index for index in texts - refusing if _has_remark(columns[index], is_name=index in names)}
             for identities in _identities(plan, rows, columns):
                 keys.extend([hash(one) for one in identities if one])
                 lines.extend(compress(numbers, identities))
@@ -111,9 +115,10 @@ def survey(file: CsvRows, plan: RowPlan, evidence: Mapping[int, Evidence]) -> Su
     return Survey(profiles, repeated, refusing)
 
 
-def _has_remark(cells: Sequence[str]) -> bool:
-    """Return whether a cell says nothing but that its lead wants no email."""
-    return any(is_note_refusal(text.strip()) for text in set(cells) if _REMARK.fullmatch(text))
+def _has_remark(cells: Sequence[str], *, is_name: bool) -> bool:
+    """Return whether a cell, or a part of it, says nothing but that its lead wants no email. A word may be a name."""
+    texts = (text for text in set(cells) if _REMARK.fullmatch(text) and (not is_name or " " in text))
+    return any(is_note_refusal(text.strip()) for text in texts)
 
 
 def _identities(

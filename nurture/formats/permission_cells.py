@@ -146,8 +146,11 @@ class PermissionReader:
                 if (reading := self._read_status(text, known, found)) is not None:
                     consents.append(("" if reading.known else name, text, reading))
         for index in self._states:  # "State" is a region, or the state of a subscription
-            if says := read_status(cells[index].strip(), whole=True):
+            text = cells[index].strip()
+            if says := read_status(text, whole=True):
                 found.refuse(says)
+            elif is_unconfirmed(text, _OTHER_STATUS):
+                consents.append(("", text, ConsentReading(UNDECIDED)))
         _decide_consent(found, consents)
         for index, name, kind in self._unclear:
             text = cells[index].strip()

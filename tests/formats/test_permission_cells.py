@@ -143,6 +143,13 @@ def test_a_refusal_counts_beside_a_consent(tmp_path: Path, column: str, text: st
         ("Stage", "3"),
         ("Lead Status", "Pending"),
         ("Account Status", "Inactive"),
+        ("Last Name", "Stop"),
+        ("Lead Source", "Website"),
+        ("Subscription plan", "None"),
+        ("Cookie consent", "No"),
+        ("WhatsApp opt-in", "false"),
+        ("Kündigungsfrist", "3 Monate"),
+        ("同意書", "無"),
         ("Bounce type", "Soft"),
         ("Bounced", "soft"),
         ("Bounce reason", "mailbox full"),
@@ -183,6 +190,9 @@ def test_a_row_that_may_be_mailed_is_not_refused(tmp_path: Path, column: str, te
         ("Double Opt-In", "angefordert"),
         ("Email status", "pending"),
         ("Status", "Pending"),
+        ("State", "Unconfirmed"),
+        ("Email Status", "Provided Email, No Opt In"),
+        ("オプトイン", "×"),  # noqa: RUF001 - a cross in a form
         ("Contact Status", "en attente"),
         ("Subscription status", "Pending"),
         ("Status", "2"),
@@ -414,3 +424,48 @@ def test_no_mapping_makes_a_refused_lead_mailable(
     )
     if refuses(automatic):
         assert refuses(read(folder, cells, mapping))
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("MailerLite status", "junk"),
+        ("Pazarlama izni", "Hayır"),  # noqa: RUF001 - Turkish
+        ("İYS durumu", "RET"),
+        ("E-posta gönderilmesin", "evet"),
+        ("Cofnięcie zgody", "2026-01-02"),
+        ("Obchodní sdělení", "ne"),
+        ("Nesouhlas", "ano"),
+        ("Frabedt reklame", "ja"),
+        ("Reserverad", "ja"),
+        ("Suglasnost", "ne"),
+        ("Sutikimas", "ne"),
+        ("Piekrišana", "nē"),
+        ("Nõusolek", "ei"),
+        ("Persetujuan", "tidak"),
+        ("ยินยอม", "ไม่"),
+        ("メール配信", "停止中"),
+        ("メルマガ配信", "しない"),
+        ("メール可否", "否"),
+        ("お知らせメール", "受け取らない"),
+        ("配信エラー", "あり"),
+        ("ステータス", "退会"),
+        ("是否接收邮件", "否"),
+        ("订阅状态", "已取消"),
+        ("이메일 수신동의", "미동의"),
+        ("الاشتراك", "ملغى"),
+        ("Kontaktaufnahme per E-Mail", "unerwünscht"),
+        ("Communication preference", "Phone only"),
+        ("Emailable", "unemailable"),
+        ("is_archived", "true"),
+        ("Last Name", "Lima (do not email)"),
+        ("Lead Source", "Unsubscribed"),
+        ("Notes", "requested removal from list"),
+    ],
+)
+def test_a_no_of_any_system_and_language_is_never_mailable(tmp_path: Path, column: str, text: str) -> None:
+    path = tmp_path / "leads.csv"
+    path.write_text(f'Email,Consent,"{column}"\na@example.com,Yes,"{text}"\n', encoding="utf-8")
+    with open_leads(path, attended=False) as file:
+        (lead,) = [row for row in file if isinstance(row, LeadRow)]
+    assert refuses(lead) or lead.unclear_opt_out or lead.deleted or lead.consent_basis is None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import FromClause, Select, and_, bindparam, case, func, or_, select, update
 
 from nurture.db import rollups
 from nurture.db.row_values import row_columns
@@ -145,6 +145,11 @@ def write_results(
 
 def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = None) -> list[DueMessage]:
     """Lock and return due messages, earliest `send_at` first: email, or the notices for *target*."""
+    query = tx.cached((lock_due, target is None), lambda: _due_query(tx, is_mail=target is None))
+    return [DueMessage._make(row) for row in tx.execute(query, {"now": now, "limit": limit, "target": target}).all()]
+
+
+def _due_query(tx: Transaction, *, is_mail: bool) -> Select[Any]:
     query = (
         select(
             *row_columns(
@@ -164,44 +169,48 @@ def lock_due(tx: Transaction, now: datetime, limit: int, target: str | None = No
         .outerjoin(addresses, addresses.c.id == lead.c.address_id)
         .outerjoin(offer, offer.c.id == message.c.offer_id)
         .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
-        .where(message.c.state == "planned", message.c.send_at <= now, _is_for_target(target))
+        .where(_IS_DUE, _IS_MAIL if is_mail else _IS_FOR_TARGET)
         .order_by(message.c.send_at, message.c.id)
-        .limit(limit)
+        .limit(bindparam("limit"))
     )
     if tx.skips_locked:
         # Lock custody too: a sweep that cancels messages locks it first, so the two cannot deadlock.
         query = query.with_for_update(of=[message, custody], skip_locked=True)
-    return [DueMessage._make(row) for row in tx.execute(query).all()]
-
-
-def _is_for_target(target: str | None) -> ColumnElement[bool]:
-    if target is None:
-        return message.c.recipient != TO_NOTIFIER
-    return and_(message.c.recipient == TO_NOTIFIER, message.c.email == target)
+    return query
 
 
 def list_due_targets(tx: Transaction, now: datetime) -> list[str]:
     """Return the names of notifiers with due notices."""
-    query = (
-        select(message.c.email)
-        .where(message.c.state == "planned", message.c.send_at <= now, message.c.recipient == TO_NOTIFIER)
-        .distinct()
-    )
-    return sorted(tx.execute(query).scalars())
+    return sorted(tx.execute(_DUE_TARGETS, {"now": now}).scalars())
 
 
 def count_due(tx: Transaction, now: datetime) -> int:
     """Return the number of due emails."""
-    query = select(func.count()).where(message.c.state == "planned", message.c.send_at <= now, _is_for_target(None))
-    return tx.execute(query).scalar_one()
+    return tx.execute(select(func.count()).where(_IS_DUE, _IS_MAIL), {"now": now}).scalar_one()
+
+
+_IS_DUE: Final = and_(message.c.state == "planned", message.c.send_at <= bindparam("now", type_=UtcDateTime()))
+_IS_MAIL: Final = message.c.recipient != TO_NOTIFIER
+_IS_FOR_TARGET: Final = and_(message.c.recipient == TO_NOTIFIER, message.c.email == bindparam("target"))
+_DUE_TARGETS: Final = select(message.c.email).where(_IS_DUE, message.c.recipient == TO_NOTIFIER).distinct()
 
 
 def list_counted_since(
     tx: Transaction, lead_ids: Sequence[int], since: datetime
 ) -> list[tuple[int, str, CountedEmail]]:
     """Return the emails after *since* that count for caps, with lead and kind: sent, perhaps sent, or claimed."""
-    chosen = tx.ids("chosen", list(set(lead_ids)))
-    query = (
+    found = []
+    for lead_id, accepted_at, state_at, kind, track, topic in tx.execute_for(
+        _counted_query, set(lead_ids), since=since
+    ):
+        place = (track or "", topic or "") if kind in MARKETING else ()
+        found.append((lead_id, kind, CountedEmail(accepted_at or state_at, *place)))
+    return found
+
+
+def _counted_query(chosen: FromClause) -> Select[Any]:
+    since = bindparam("since", type_=UtcDateTime())
+    return (
         select(*(message.c[name] for name in ("lead_id", "accepted_at", "state_at", "kind", "track", "topic")))
         .join(chosen, chosen.c.id == message.c.lead_id)
         .where(
@@ -211,11 +220,6 @@ def list_counted_since(
             or_(message.c.accepted_at > since, message.c.state_at > since),
         )
     )
-    found = []
-    for lead_id, accepted_at, state_at, kind, track, topic in tx.execute(query):
-        place = (track or "", topic or "") if kind in MARKETING else ()
-        found.append((lead_id, kind, CountedEmail(accepted_at or state_at, *place)))
-    return found
 
 
 RESEND_WINDOW: Final = timedelta(days=1)

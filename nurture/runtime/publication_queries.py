@@ -5,7 +5,7 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, bindparam, func, or_, select
 
 from nurture.db.row_values import row_columns
 from nurture.db.tables.publishing import approval as approvals
@@ -80,16 +80,18 @@ def _newest_versions_query(*, only_in_force: bool) -> Select[Any]:
 
 def list_policy_versions(tx: Transaction) -> list[PolicyVersion]:
     """Return every version of the policy, newest first."""
-    query = (
-        select(*_VERSION, publication.c.published_at, *approvals.c)
-        .outerjoin(approvals, approvals.c.publication_id == publication.c.id)
-        .where(publication.c.kind == POLICY)
-        .order_by(publication.c.version.desc())
-    )
     return [
         PolicyVersion(PublishedVersion._make(row[:5]), row[5], None if row[6] is None else Approval._make(row[6:]))
-        for row in tx.execute(query)
+        for row in tx.execute(_POLICY_VERSIONS)
     ]
+
+
+_POLICY_VERSIONS: Final = (
+    select(*_VERSION, publication.c.published_at, *approvals.c)
+    .outerjoin(approvals, approvals.c.publication_id == publication.c.id)
+    .where(publication.c.kind == POLICY)
+    .order_by(publication.c.version.desc())
+)
 
 
 class ListedVersion(NamedTuple):
@@ -130,9 +132,15 @@ def insert_approval(tx: Transaction, new_approval: Approval) -> bool:
 
 def find_version(tx: Transaction, kind: str, name: str, version: int) -> PublishedVersion | None:
     """Return one published version, None if there is none."""
-    is_wanted = (publication.c.kind == kind, publication.c.name == name, publication.c.version == version)
-    row = tx.execute(select(*_VERSION).where(*is_wanted)).one_or_none()
+    row = tx.execute(_ONE_VERSION, {"of_kind": kind, "of_name": name, "number": version}).one_or_none()
     return PublishedVersion._make(row) if row is not None else None
+
+
+_ONE_VERSION: Final = select(*_VERSION).where(
+    publication.c.kind == bindparam("of_kind"),
+    publication.c.name == bindparam("of_name"),
+    publication.c.version == bindparam("number"),
+)
 
 
 class VersionDetail(NamedTuple):
@@ -152,10 +160,11 @@ def load_details(tx: Transaction, ids: Sequence[int]) -> Mapping[int, VersionDet
 
 def load_sources(tx: Transaction, publication_id: int) -> Mapping[str, str]:
     """Return the files of a version, by path under templates/."""
-    found: Mapping[str, str] = tx.execute(
-        select(publication.c.sources).where(publication.c.id == publication_id)
-    ).scalar_one()
+    found: Mapping[str, str] = tx.execute(_SOURCES, {"chosen": publication_id}).scalar_one()
     return found
+
+
+_SOURCES: Final = select(publication.c.sources).where(publication.c.id == bindparam("chosen"))
 
 
 def load_sources_in_force(tx: Transaction) -> Mapping[str, str]:

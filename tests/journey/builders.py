@@ -191,8 +191,8 @@ def add_lead(
     with ctx.database.write() as tx:
         address_id = None
         if address is not None:
-            row = insert(_ADDRESS).values(email=address, normalized=normalize_address(address))
-            address_id = tx.execute(row).inserted_primary_key[0]
+            spelled = {"email": address, "normalized": normalize_address(address)}
+            address_id = tx.execute(_ADD_ADDRESS, spelled).inserted_primary_key[0]
         values = {
             "address_id": address_id,
             "source": source,
@@ -209,9 +209,9 @@ def add_lead(
         if address_id is not None and consent_basis is not None:
             given = grant(consent_basis, source, None, at)
             consent_queries.append_statements(tx, [(address_id, given)])
-        lead_id: int = tx.execute(insert(_LEAD).values(values)).inserted_primary_key[0]
+        lead_id: int = tx.execute(_ADD_LEAD, values).inserted_primary_key[0]
         identity = {"source": source, "external_id": external_id or f"x{number}", "lead_id": lead_id}
-        tx.execute(insert(_IDENTITY).values(identity))
+        tx.execute(_ADD_IDENTITY, identity)
         custody = {
             "lead_id": lead_id,
             "kind": "intake",
@@ -221,7 +221,7 @@ def add_lead(
             "due_at": at,
             "version": 1,
         }
-        tx.execute(insert(_CUSTODY).values(custody))
+        tx.execute(_ADD_CUSTODY, custody)
         lead_counts.count_new(tx, [CountedLead(first_contact_at or at, source, "", "intake", source)])
         entry = JournalEntry(lead_id, at, "intake", "imported", f"from {source}", custody_to="intake", ref=source)
         write_journal(tx, [entry])
@@ -251,7 +251,7 @@ def run_at(ctx: AppContext, *times: datetime) -> None:
         run_once.run_once(ctx, at)
 
 
-_ADDRESS = table(lead_tables.Address)
-_LEAD = table(lead_tables.Lead)
-_IDENTITY = table(lead_tables.Identity)
-_CUSTODY = table(lead_tables.Custody)
+_ADD_ADDRESS = insert(table(lead_tables.Address))
+_ADD_LEAD = insert(table(lead_tables.Lead))
+_ADD_IDENTITY = insert(table(lead_tables.Identity))
+_ADD_CUSTODY = insert(table(lead_tables.Custody))

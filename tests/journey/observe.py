@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import event, insert, text
@@ -30,7 +31,10 @@ from tests.journey.builders import START
 def rows(ctx: AppContext, sql: str, **values: Any) -> list[tuple[Any, ...]]:
     """Return what *sql* reads, as plain tuples."""
     with ctx.database.read() as tx:
-        return [tuple(row) for row in tx.execute(text(sql), values)]
+        return [tuple(row) for row in tx.execute(_parse(sql), values)]
+
+
+_parse = cache(text)
 
 
 def one(ctx: AppContext, sql: str, **values: Any) -> Any:

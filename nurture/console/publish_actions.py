@@ -112,8 +112,10 @@ def _approve(call: Call) -> str:
 
 
 def _save_file(call: Call) -> str:
-    file = editing.save_file(call.ctx.templates, call.object, call.values["text"], call.values["seen"])
-    committed = git_commit.commit_file(file, call.user.login, f"Edit {call.object}")
+    root = call.ctx.templates
+    with editing.lock_folder(root):
+        file = editing.save_file(root, call.object, call.values["text"], call.values["seen"])
+        committed = git_commit.commit_file(file, call.user.login, f"Edit {call.object}")
     return f"{call.object} is saved. {committed}".rstrip()
 
 

@@ -3,8 +3,11 @@
 A draft is checked in memory. It is written only over the text that its author saw.
 """
 
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -74,8 +77,25 @@ def open_file(root: Path, path: str) -> OpenedFile:
     return OpenedFile(path, text, digest_of(text), is_writable)
 
 
+@contextmanager
+def lock_folder(root: Path) -> Iterator[None]:
+    """Wait until no other process saves in the folder: of two who save at once, the second sees what the first wrote.
+
+    Raises FileUnreadable if there is no folder.
+    """
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise FileUnreadable(f"{root.name} cannot be read: {error.strerror}. Check the permissions.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def save_file(root: Path, path: str, text: str, digest: str) -> Path:
-    """Write *text* over the text with this *digest*, as a whole or not at all; return the file.
+    """Write *text* over the text with this *digest*, whole or not at all; return the file. Call it in `lock_folder`.
 
     Raises NotFound for a path that is not a definition in the folder, FileChanged if the file on disk has another text,
     InvalidState for a text that is too large, and FileUnreadable if the folder cannot be written.

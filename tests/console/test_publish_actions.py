@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -11,7 +14,8 @@ from nurture.console.publish_actions import MOVE
 from nurture.db.engine import Database
 from nurture.definitions.folder import write_texts
 from nurture.errors import InvalidDefinitions, InvalidState
-from nurture.publishing import track_versions
+from nurture.publishing import editing, track_versions
+from nurture.publishing.editing import FileChanged
 from nurture.publishing.folder_state import compare_folder
 from nurture.runtime.context import AppContext
 from tests.console.test_actions import log, perform, session_of
@@ -52,6 +56,40 @@ def test_one_track_is_published_under_the_name_of_the_user(ctx: AppContext) -> N
     assert versions(ctx) == [(2, "marketer (console)"), (1, "")]
     assert versions(ctx, "keep") == [(1, "")]
     assert log(ctx) == [("marketer", "publish", "welcome", "done")]
+
+
+def test_of_four_who_publish_at_once_one_does(ctx: AppContext) -> None:
+    write(ctx, WELCOME, "after: 3 days", "after: 1 day")
+    mark, session = seen(ctx, "welcome"), session_of(ctx, Role.MARKETER)
+    assert at_once(lambda _: perform(ctx, "publish", session, "welcome", seen=mark)) == 1
+    assert [version for version, _ in versions(ctx)] == [2, 1]
+
+
+def test_of_four_who_save_a_file_at_once_one_does(ctx: AppContext) -> None:
+    session = session_of(ctx, Role.MARKETER)
+    opened = editing.open_file(ctx.templates, WELCOME)
+
+    def save(number: int) -> str:
+        text = opened.text.replace("after: 3 days", f"after: {number + 4} days")
+        return perform(ctx, "save_file", session, WELCOME, text=text, seen=opened.digest)
+
+    assert at_once(save) == 1
+
+
+def at_once(act: Callable[[int], str]) -> int:
+    """Return how many of four succeed who act at the same moment; the others are refused."""
+    begun = Barrier(4)
+
+    def attempt(number: int) -> bool:
+        begun.wait(30)
+        try:
+            act(number)
+        except (InvalidState, FileChanged):
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        return sum(threads.map(attempt, range(4)))
 
 
 def test_of_two_who_look_at_the_same_change_the_second_is_refused(ctx: AppContext) -> None:

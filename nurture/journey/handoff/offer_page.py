@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.crm_status import SalesStatus
@@ -13,14 +13,14 @@ from nurture.journey.handoff import queries
 from nurture.journey.handoff.call_back import CALL_LATER, list_colleagues
 from nurture.journey.handoff.lead_profile import LeadProfiles, TemplateValues, describe_routing, format_day, rep_name
 from nurture.journey.handoff.rep_emails import format_deadline
-from nurture.journey.handoff.responses import is_held
+from nurture.journey.handoff.responses import follow_up_action, is_held
 from nurture.journey.leads.changeset import OfferRow
 from nurture.runtime.context import AppContext
 
 
 @dataclass(frozen=True, slots=True)
 class OfferDetails:
-    """A hand-off as its rep sees it. *reject_reasons* and *follow_up_within* are of the current policy.
+    """A hand-off as its rep sees it. *reject_reasons* are of the current policy.
 
     *answer_by* is the deadline in the rep's time zone, *answered_on* the date of the answer; *profile* is what the
     brief shows of the lead, *contact* the links that reach it; *colleagues* are the reps it can be passed on to.
@@ -36,7 +36,8 @@ class OfferDetails:
     answer_reason: str
     reject_reasons: Mapping[str, RejectReason]
     colleagues: Sequence[Rep]
-    follow_up_within: timedelta
+    follow_up_by: str
+    """When the first contact is due if the rep accepts now."""
     zone: str
     why_now: str
     why_this_rep: str
@@ -67,7 +68,7 @@ def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDe
         _answer_reason(offer, policy.reject_reasons),
         policy.reject_reasons,
         list_colleagues(policy, offer.rep, excluded, now.date()),
-        policy.follow_up_within,
+        format_deadline(follow_up_action(ctx.holidays, policy, offer, now)[1], rep),
         rep.hours.zone,
         profiles.why_now_of(offer, offer_policy, now),
         describe_routing(offer.routing_reason, offer_policy),

@@ -22,6 +22,7 @@ from nurture.journey.leads import snapshot
 from nurture.journey.leads.changeset import OfferRow
 from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.journey.leads.transitions import LeadTransitions
+from nurture.journey.routing.availability import is_active
 from nurture.runtime.context import AppContext
 
 _SOONEST_RETURN: Final = timedelta(days=1)
@@ -32,9 +33,13 @@ HELD_STATES: Final = ("offered", "accepted")
 
 
 def accept(ctx: AppContext, offer_id: int, now: datetime) -> OfferRow:
-    """Give the lead to the rep and end its track. Raises NotFound, or InvalidState if already answered."""
+    """Give the lead to the rep and end its track. Raises NotFound, or InvalidState if answered, or the rep left."""
     with ctx.database.write() as tx:
         one, lead, transitions = lock_offer(ctx, tx, offer_id, now)
+        rep = transitions.definitions.policy.rep(one.rep)
+        if rep is None or not is_active(rep, now.date()):
+            next_move = f"the next run offers lead {one.lead_id} to another rep"
+            raise InvalidState(f"{one.rep} has left, or is no longer in the policy; {next_move}.")
         queries.record_answers(tx, [(offer_id, "accepted", None)], now)
         transitions.end_enrollment(lead, "accepted", "handed_off")
         action, due = follow_up_action(ctx.holidays, transitions.definitions.policy, one, now)

@@ -156,10 +156,8 @@ def _accept(page: OfferPage) -> HTMLResponse:
     try:
         responses.accept(page.site.ctx, page.offer_id, page.now)
     except InvalidState:
-        return _conflict_page(page)
-    return page.site.templates.response(
-        "accepted.html", details=page.details, follow_up_by=page.now + page.details.follow_up_within, back=page.back
-    )
+        return _conflict_page(page, accepting=True)
+    return page.site.templates.response("accepted.html", details=page.details, back=page.back)
 
 
 def _reject(page: OfferPage) -> HTMLResponse:
@@ -300,11 +298,11 @@ def _parse_date(text: str, now: datetime) -> tuple[date | None, str]:
     return day, ""
 
 
-def _conflict_page(page: OfferPage) -> HTMLResponse:
-    """Return the page for an answer that is too late, or whose reason the policy no longer has."""
+def _conflict_page(page: OfferPage, *, accepting: bool = False) -> HTMLResponse:
+    """Return the page for an answer that is too late, or whose rep or reason the policy no longer has."""
     details = load_offer_details(page.site.ctx, page.offer_id, page.now)
     updated = OfferPage(page.site, details, page.now, page.action, back=page.back)
-    if details.in_hand and page.action != public_links.REJECT:
+    if accepting or (details.in_hand and page.action != public_links.REJECT):
         return _answered_page(updated)
     return closed_page(updated) or page.site.templates.response("reasons-changed.html", status=409)
 

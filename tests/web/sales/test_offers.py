@@ -14,7 +14,7 @@ from nurture.db.engine import Database
 from nurture.journey.handoff import reassign, sweep, workspace_links
 from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
 from tests.doubles.chat_server import ChatServer
-from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.handoff.test_sla_sweep import PEOPLE, escalation_rules
 from tests.journey.observe import one, rows
 from tests.web.world import BASE, NOW, World, advance_clock
@@ -33,6 +33,7 @@ def test_accepting_passes_the_lead_to_the_rep(world: World) -> None:
     page = world.client.post(world.path("dana", "accept"), data={"answer": "accept"})
     assert page.status_code == 200
     assert "Dana Miller is yours, Ana" in page.text
+    assert "get in touch by <strong>Wednesday 7 January 2026, 12:00 (UTC)" in page.text
     assert "Wednesday 7 January 2026" in page.text  # two days to follow up
     assert world.custodian("dana") == ("rep", "ana")
     assert world.value("SELECT state FROM offer WHERE lead_id = :id", id=world.ids["dana"]) == "accepted"
@@ -130,6 +131,22 @@ def test_an_expired_offer_cannot_be_answered(world: World) -> None:
     assert page.status_code == 409
     assert "This offer has expired" in page.text
     assert world.all_rows() == before
+
+
+def test_a_rep_who_left_cannot_accept_by_an_old_link(sqlite_world: World) -> None:
+    ctx, offer = sqlite_world.ctx, int(sqlite_world.custodian("dana")[1])
+    rep = sqlite_world.value("SELECT rep FROM offer WHERE id = :id", id=offer)
+    rules = sample_rules()
+    old = f"email: {rep}@house.example, "
+    assert old in rules["sales/policy.yaml"]
+    rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(
+        old, f"{old}left_on: {NOW.date() - timedelta(days=1)}, "
+    )
+    publish_approved(ctx, rules, NOW)
+    page = sqlite_world.client.post(sqlite_world.path("dana", "accept"), data={"answer": "accept"})
+    assert page.status_code == 409
+    assert "This offer was withdrawn" in page.text
+    assert sqlite_world.custodian("dana") == ("offer", str(offer))
 
 
 def test_an_old_link_does_not_say_that_the_rep_passed_on_what_somebody_else_took(sqlite_world: World) -> None:

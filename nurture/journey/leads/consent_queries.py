@@ -142,7 +142,7 @@ def _journal(tx: Transaction, action: str, statements: Sequence[tuple[int, Conse
 
 def retract_withdrawals(tx: Transaction, evidence: str, now: datetime) -> list[int]:
     """Retract the withdrawals that were recorded with *evidence*; return the ids of their addresses."""
-    columns = [consent_statement.c[name] for name in ("id", *_COLUMNS)]
+    columns = [consent_statement.c[name] for name in _COLUMNS]
     of_import = consent_statement.c.evidence == evidence, consent_statement.c.basis.is_(None), _COUNTS
     rows = tx.execute(update(consent_statement).where(*of_import).values(retracted_at=now).returning(*columns)).all()
     retracted = [(row[0], ConsentStatement(_SCOPES[row[1]], *row[2:])) for row in rows]

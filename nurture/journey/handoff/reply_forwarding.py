@@ -46,8 +46,10 @@ We read the reply as: {{ reply.meaning }}.
 Reply to this email to write to {{ lead.email }}.
 {% endif %}
 
-- Lead number: {{ lead.id }}; `nurture leads replies {{ lead.id }}` shows all replies,
-  `nurture explain {{ lead.id }}` the full history
+{% if lead.phone %}
+- Call: {{ lead.phone }}
+{% endif %}
+- Lead number: {{ lead.id }}
 """
 
 

@@ -10,6 +10,7 @@ from nurture.db.transaction import Transaction
 from nurture.domain.code_names import readable
 from nurture.domain.planning import calendar
 from nurture.domain.planning.callback import CALLBACK_RULE
+from nurture.domain.planning.program import HandOff
 from nurture.domain.policy.team import Rep
 from nurture.errors import InvalidState
 from nurture.journey.handoff.call_back import CALL_LATER
@@ -149,7 +150,7 @@ def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]
 def _load_reps_and_labels(
     definitions: PublishedDefinitions, tx: Transaction
 ) -> tuple[dict[str, Rep], dict[str, str], dict[str, str]]:
-    """Return the reps by id, and the labels of reject reasons and of hand-off rules."""
+    """Return the reps by id, and the labels of reject reasons and of what hands off: rules, and steps of tracks."""
     current = definitions.find_current(tx)
     if current is None:
         return {}, {}, {}
@@ -157,7 +158,9 @@ def _load_reps_and_labels(
     labels = {CALLBACK_RULE: CALL_LATER.label} | {code: one.label for code, one in policy.reject_reasons.items()}
     rules = [one.name for one in policy.readiness] + [one.name for one in policy.criteria]
     names = [CALLBACK_RULE, CLAIMED_BY_REP, *rules]
-    rule_labels = {name: label for name in names if (label := rule_label(policy, name))}
+    steps = (step for program in current.programs.values() for step in program.instructions)
+    rule_labels = {step.step: step.reason for step in steps if isinstance(step, HandOff)}
+    rule_labels |= {name: label for name in names if (label := rule_label(policy, name))}
     return {rep.id: rep for rep in policy.reps}, labels, rule_labels
 
 

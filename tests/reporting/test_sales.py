@@ -14,7 +14,7 @@ from nurture.journey.handoff import responses
 from nurture.reporting.sales import SalesReport, percentile, report_sales
 from nurture.reporting.sales_rates import SalesRate
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, add_lead, close_lead, make_context, run_at
+from tests.journey.builders import START, add_lead, close_lead, make_context, run_at, sample_rules
 from tests.journey.observe import recorded_statements
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -49,6 +49,16 @@ def test_every_hand_off_is_counted_with_what_became_of_it(ctx: AppContext) -> No
     assert (_rate(found, "loop closed in 30 days").count, _rate(found, "loop closed in 30 days").total) == (2, 3)
     assert _rate(found, "loop closed in 90 days").share is None
     assert found.wins.wins == 1
+
+
+def test_a_step_that_hands_off_is_named_by_its_reason(sqlite_db: Database, tmp_path: Path) -> None:
+    rules = sample_rules()
+    step = "steps:\n  - hand_off: finished the trial\n"
+    rules["tracks/welcome/track.yaml"] = rules["tracks/welcome/track.yaml"].replace("steps:\n", step)
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
+    add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    assert [(one.label, one.handed_off) for one in report_sales(ctx, START).rules] == [("finished the trial", 1)]
 
 
 def test_days_and_sources_narrow_the_report(ctx: AppContext) -> None:

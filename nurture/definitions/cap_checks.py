@@ -1,12 +1,14 @@
-"""Warn about emails that a cap moves on every way through a track, because its own delays are too short."""
+"""Warn about emails that a cap moves on every way through a track, or the send window at the times as written."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
+from nurture.definitions.steps import Step, every_step
 from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.planning import calendar
+from nurture.domain.planning.dates import DateOffset
 from nurture.domain.planning.frequency_cap import CountedEmail, FrequencyCap, format_span, latest_release
 from nurture.domain.planning.program import (
     Branch,
@@ -61,6 +63,27 @@ def check_caps(program: Program, node: Node, context: ParseContext) -> None:
     what = f"the cap of {span} moves {names} to a later day: the delays of the track are shorter"
     remedy = "Lengthen `after:`, raise the cap, or write `cap: {exempt: REASON}` on mail that was promised."
     context.warn(node.part("steps") or node, what, remedy)
+
+
+def check_send_times(steps: Iterable[Step], window: calendar.Window, context: ParseContext) -> None:
+    """Warn about each weekday and time of `after:` that is outside *window*."""
+    for step in every_step(list(steps)):
+        after = getattr(step.shape, "after", None) if step.verb == "email" else None
+        delay = after.delay if isinstance(after, DateOffset) else after
+        if delay is None or (delay.on is None and delay.at is None) or not window.days:
+            continue
+        days = min(window.days) if delay.on is None else delay.on
+        day = _MONDAY.replace(hour=0) + timedelta(days=days)
+        at = day if delay.at is None else datetime.combine(day, delay.at, UTC)
+        opens_at = calendar.next_open(window, *_PLACE, at)
+        if opens_at == at or (delay.at is None and opens_at.date() == day.date()):
+            continue
+        written = step.node.parts["after"]
+        what = f"`{written.value}` is outside the send window, so the email goes only later: at {opens_at:%H:%M}"
+        what += (
+            f" on {opens_at:%A}" if delay.on is not None else " on the next day" if at.date() < opens_at.date() else ""
+        )
+        context.warn(written, what, "Write another time, or `send:` for it.")
 
 
 def _run_instruction(program: Program, lead: _Lead, found: _Found) -> Iterable[_Lead]:

@@ -61,22 +61,24 @@ def read_track_cap(track: str, node: Node | None, context: ParseContext) -> tupl
     """Return the cap of *track* itself, None if it has none, and why it is exempt from the others, "" if it is not."""
     given = node.value if node is not None else None
     if not isinstance(given, dict) or given.keys() == {"exempt"}:
-        return None, read_exemption(node, context)
+        return None, read_exemption(node, context, "{touches: 2, per: 7 days}")
     shape = read_shape(TrackCapShape, node, context, "`cap`")
     if shape is None:
         return None, ""
     return FrequencyCap(shape.touches, shape.per, track=track), shape.exempt or ""
 
 
-def read_exemption(node: Node | None, context: ParseContext) -> str:
+def read_exemption(node: Node | None, context: ParseContext, example: str = _EXEMPT) -> str:
     """Return why no cap holds an email, "" if caps do."""
     if node is None:
         return ""
     if isinstance(node.value, dict):
         shape = read_shape(ExemptShape, node, context, "`cap`")
         return shape.exempt if shape is not None else ""
-    what = "`cap: exempt` gives no reason" if node.value == "exempt" else f"`cap: {node.value}` is not a cap"
-    context.add_problem(node, what, f"Write for example `cap: {_EXEMPT}`, on mail that was promised.")
+    what, remedy = "`cap: exempt` gives no reason", f"Write for example `cap: {_EXEMPT}`, on mail that was promised."
+    if node.value != "exempt":
+        what, remedy = f"`cap: {node.value}` is not a cap", f"Write for example `cap: {example}`."
+    context.add_problem(node, what, remedy)
     return ""
 
 

@@ -155,6 +155,11 @@ def _field(node: Node, _: KnownEmails, context: ParseContext) -> Condition | Non
         )
         return None
     unknown = [key for key in others if key not in _COMPARISONS]
+    if len(others) == 2 and str(others[1]).isdigit():
+        written = f"{node.value[others[0]]},{others[1]}"
+        what, remedy = f"`{others[0]}: {written}` has a comma in a number", f"Write `{written.replace(',', '.')}`"
+        context.add_problem(node, what, f"{remedy}, or `{written.replace(',', '')}` for thousands.")
+        return None
     for key in unknown:
         context.add_problem(node.parts[key], f"`{key}` is not a way to compare a field", suggest(key, _COMPARISONS))
     if len(others) != 1:

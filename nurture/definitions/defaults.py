@@ -132,6 +132,10 @@ def override_sender(node: Node | None, sender: Sender, context: ParseContext) ->
     """Return *sender* with a track's `sender:` applied; `sender: owner` stands for `sender: {owner: yes}`."""
     if node is not None and node.value == "owner":
         return replace(sender, owner=True)
+    if node is not None and isinstance(node.value, str):
+        remedy = "Write `sender: owner` for the lead's rep, or `name:` and `email:` on indented lines below it."
+        context.add_problem(node, f"`sender: {node.value}` is not a sender", remedy)
+        return sender
     shape = read_shape(SenderOverrideShape, node, context, "the sender")
     if node is None or shape is None:
         return sender
@@ -145,6 +149,9 @@ def read_sending(node: Node | None, start: SendingDefaults, context: ParseContex
     if shape is None:
         return start
     opens, closes = shape.between or (start.window.opens, start.window.closes)
+    if shape.between and closes < opens and node is not None:
+        what = f"the send window lasts over midnight, from {opens:%H:%M} until {closes:%H:%M} of the next day"
+        context.warn(node.parts["between"], what, f"Write `between: {closes:%H:%M}-{opens:%H:%M}` for the day.")
     skip = start.window.skip_holidays if shape.skip_holidays is None else shape.skip_holidays
     window = Window(shape.days or start.window.days, opens, closes, skip)
     grace = start.grace if shape.grace is None else shape.grace

@@ -66,6 +66,8 @@ def check_field_conditions(fields: Fields, context: ParseContext) -> None:
         for value in quoted:
             message = f"the typographic quotes of {value} are part of the word, so nothing contains it"
             context.warn(node, message, f'Write "{value.strip(_QUOTES)}", in straight quotes.')
+        if condition.comparison is Comparison.CONTAINS and not isinstance(condition.value, tuple):
+            _check_word(str(condition.value), node, context)
         if condition.name not in fields or condition.name in COMPUTED:
             near = suggest(condition.name, fields.keys() - COMPUTED, " ").strip()
             if condition.name in FIELDS:  # an import uses it for itself
@@ -76,6 +78,15 @@ def check_field_conditions(fields: Fields, context: ParseContext) -> None:
             field = fields[condition.name]
             for message, suggestion in dict.fromkeys(find_mismatches(field, condition.comparison, values)):
                 context.warn(node, message, suggestion)
+
+
+def _check_word(word: str, node: Node, context: ParseContext) -> None:
+    """Warn about a word that no text contains as it is meant: a list in one text, a wildcard."""
+    if ", " in word:
+        listed = ", ".join(part.strip() for part in word.split(","))
+        context.warn(node, f"`{word}` is one text with a comma, not a list", f"Write `contains: [{listed}]`.")
+    elif "*" in word:
+        context.warn(node, f"the `*` of `{word}` stands for itself", f"Write `contains: {word.replace('*', '')}`.")
 
 
 def check_owner_names(policy: Policy, context: ParseContext) -> None:

@@ -145,6 +145,7 @@ def _explain(model: type[Shape], detail: ErrorDetails, called: str) -> tuple[str
         least = detail.get("ctx", {}).get("min_length", 1)
         return (f"`{key}` has {'too few' if kind == 'too_short' else 'too many'} entries: {least} are needed", example)
     given = detail["input"]
+    given = {True: "yes", False: "no"}[given] if isinstance(given, bool) else given
     shown = f"`{given}` " if isinstance(given, str | int | float) else "this "
     return f"`{key}`: {shown}is not {_KINDS.get(kind) or _pydantic_message(detail)}", example
 

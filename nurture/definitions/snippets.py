@@ -125,7 +125,10 @@ def _check_include(
     node: Node, name: str, line: str, known: Mapping[str, str], sources: Sources, context: ParseContext
 ) -> None:
     if name not in known:
-        instead = suggest(name, known, f"Write the file {SNIPPETS}{name}.md.")
+        stem = name.removesuffix(".md")
+        instead = suggest(name, known, f"Write the file {SNIPPETS}{stem}.md.")
+        if stem in known:
+            instead = f'Write `{{% include "{stem}" %}}`, without `.md`.'
         context.add_problem(node, f"there is no snippet `{name}` in {SNIPPETS}", instead)
     elif not _INCLUDE.fullmatch(line.strip()) and "\n" in sources[known[name]].strip():
         what = f"the snippet `{name}` has several lines, and stands inside a line here"

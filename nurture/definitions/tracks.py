@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from nurture.definitions.cap_checks import check_send_times
 from nurture.definitions.caps import read_track_cap
 from nurture.definitions.conditions import KnownEmails, read_condition
 from nurture.definitions.defaults import Defaults
@@ -122,6 +123,7 @@ def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseCo
         **read_program_defaults(folder, emails, node, defaults, context),
         **_plain_values(shape),
     )
+    check_send_times(steps, program.window, context)
     return ParsedTrack(program, emails, read_layouts(folder, emails, defaults, sources, context), node)
 
 

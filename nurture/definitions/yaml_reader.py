@@ -34,6 +34,7 @@ _BARE_WORDS: Final = {
 _YES_NO: Final = {"yes": True, "no": False}
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}")
+_THOUSANDS: Final = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COLOR: Final = re.compile(r": +#[0-9a-fA-F]{3,6}\b")
 """A color without quotes."""
@@ -182,7 +183,11 @@ class _Converter:
                 }
                 return Node(self._file, line, [part.value for part in listed.values()], listed)
             case ScalarNode():
-                return Node(self._file, line, _scalar(parsed))
+                found = Node(self._file, line, _scalar(parsed))
+                if not parsed.style and _THOUSANDS.fullmatch(parsed.value):
+                    what = f"`{parsed.value}` is {found.value:g}: no sign parts thousands"
+                    self._context.warn(found, what, f"Write `{parsed.value.replace('.', '')}`, if you mean that.")
+                return found
             case _:
                 return Node(self._file, line, None)
 

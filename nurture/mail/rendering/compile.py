@@ -4,6 +4,7 @@ Jinja tags are replaced by placeholders before the text is parsed and restored a
 tag breaks no markup and rendered values are never parsed again.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -224,4 +225,6 @@ def _unknown_name_problem(piece: Piece, name: str, line: int, known: Collection[
         if near := get_close_matches(name.rpartition(".")[2].replace("_", "").lower(), by_letters, n=1):
             fallback = "there" if near[0] == "firstname" else "..."
             remedy = f'Here it is {{{{ {by_letters[near[0]]} or "{fallback}" }}}}'
+    if re.search(rf"\bor\s+{re.escape(name)}\s*[}}|]", piece.text):
+        remedy = f'Put a fallback in quotes: or "{name}"'
     return Problem(piece.file, line, f"unknown name `{name}`", remedy)

@@ -24,6 +24,9 @@ FRONT_MATTER_KEYS: Final = (
     "piece",
 )
 _FENCE: Final = re.compile(r"^---[ \t]*$")
+_COMMENT: Final = re.compile(r"^\w+:\s([^\"'\n]*?)\s(#.*)$")
+"""A value without quotes, and the comment behind it."""
+
 _EXPECTED_FORMAT: Final = "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
 
 
@@ -155,6 +158,11 @@ def _parse_front_matter(file: str, text: str, first_line: int) -> tuple[_FrontMa
             problems.append(Problem(file, lines[key], f"`{key}` is not a text", f'Put it in quotes: {key}: "..."'))
         else:
             values[key] = "" if value is None else placeholders.restore(str(value)).strip()
+            comment = _COMMENT.search(text.split("\n")[lines[key] - first_line])
+            if key in ("subject", "preheader") and comment and comment[1].strip() == values[key]:
+                what = f"the {key} ends before `#`, which begins a comment: `{values[key][:60]}`"
+                remedy = f'Put the value in quotes: {key}: "{comment[1].strip()} {comment[2]}"'
+                problems.append(Problem(file, lines[key], what, remedy, is_warning=True))
     for key in ("subject", "preheader"):
         if key not in lines:
             problems.append(Problem(file, first_line, f"the email has no {key}", f"Add a line `{key}: ...`"))

@@ -14,7 +14,8 @@ _TAG_START: Final = re.compile("|".join(map(re.escape, _TAG_ENDS)))
 _TOKEN: Final = re.compile(
     r"\*\|[A-Z][A-Z0-9_:]{0,60}+\|\*"  # Mailchimp
     r"|\{contactfield=[^{}\n]{0,60}+\}"  # Mautic
-    r"|%[A-Z][A-Z_]{2,60}+%"  # Brevo, CleverReach
+    r"|##[A-Z][A-Z_]{2,60}+##"  # CleverReach, rapidmail
+    r"|%[A-Z][A-Z_]{2,60}+%"  # Brevo
     r"|\[\[ {0,9}+[A-Za-z][\w .]{0,60}+\]\]|<< {0,9}+[A-Za-z][\w .]{0,60}+>>"
     r"|\{(?:lead|contact|person|first|last|full|company)[\w. |=-]{0,60}+\}"  # one brace instead of two
     r"|\[(?:first|last|full|company)[ _-]?name\](?![(\[:])",  # a placeholder in brackets, and no link
@@ -48,7 +49,7 @@ def blank_tags(text: str, instead: str = " ") -> str:
 
 
 def _remedy(token: str) -> str:
-    letters = re.sub(r"^(?:contactfield|lead|contact|person)\b", "", token.strip("*|%[]<>{} ").lower())
+    letters = re.sub(r"^(?:contactfield|lead|contact|person)\b", "", token.strip("*|%#[]<>{} ").lower())
     name = re.sub(r"[^a-z]", "", letters.partition("|")[0].partition(":")[0])
     fields = {field.replace("_", ""): field for field in STORED_FIELDS}
     near = get_close_matches(name, fields, n=1)

@@ -181,7 +181,7 @@ def _render_buttons(inline: Token) -> str:
     remaining = [part for part in parts if part.type != "softbreak" and (part.content.strip() or part.nesting)]
     cells: list[str] = []
     while remaining:
-        title = str(remaining[0].attrGet("title") or "") if remaining[0].type == "link_open" else ""
+        title = str(remaining[0].attrGet("title") or "").lower() if remaining[0].type == "link_open" else ""
         if title not in ("button", "button quiet"):
             return ""
         end = next(index for index, part in enumerate(remaining) if part.type == "link_close")

@@ -45,6 +45,32 @@ _MISTAKES: Final = tuple(
             "is an address that only your own network knows",
             "Write the address that a reader can open",
         ),
+        (
+            r"\[[^\[\]\n]+\]\((?:https?://|mailto:|tel:)[^()\n]*$",
+            "is no link: its bracket is not closed",
+            "Write `)` after the address",
+        ),
+        (r"\[\s*\]\(https?://[^()\n]*\)", "is a link without words: nobody sees it", _LINK_HINT),
+        (
+            r"https?://[^\s()/:\"?#{]*,[^\s()\"]*",
+            "is no address of a page: it has a comma for a dot",
+            "Write `.` instead",
+        ),
+        (
+            r"https?://[^\s()?\"]+\?[^\s()?#\"]*=[^\s()?#\"]*\?[^\s()\"]*",
+            "has a second `?`, so what follows is lost",
+            "Write `&` between two values",
+        ),
+        (
+            r"\[[^\[\]\n]*(?i:unsubscribe|opt out|abmelden|désinscrire|désabonner)[^\[\]\n]*\]\(https?://[^()\n]*\)",
+            "is an opt-out of another page, which nothing here knows of",
+            "Remove it: the layout has the link to unsubscribe",
+        ),
+        (
+            r"\S{0,40}(?:[\u00c2\u00c3][\u0080-\u00bf\u0178\u0152\u0153\u0160\u0161\u201a-\u203a]|\u00e2\u20ac)\S{0,40}",
+            "was saved in another encoding",
+            "Write the word anew, and save the file as UTF-8",
+        ),
         (r"mailto:[^\s()@?\"]*(?=[\s()?\"])", "is no address of a mailbox", "Write `mailto:` and a whole address"),
         (r"^ {0,3}(?:#{2,6}|#(?=\w+ ))[^\W\d_].*$", f"is no heading: {_NO_SPACE}", "Write a space after `#`"),
         (

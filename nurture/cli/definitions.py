@@ -115,9 +115,10 @@ def tracks(templates: TemplatesOption = None, json: JsonOption = False) -> None:
     rows: list[tuple[object, ...]] = []
     for name, track in sorted(rules.tracks.items()):
         program, on_it = track.program(0), leads.get(name, 0) if leads else None
-        rows.append((name, program.priority, len(track.emails), on_it, program.goal, str(stops.get(name, ""))))
+        stopped = stops[name].details if name in stops else ""
+        rows.append((name, program.priority, len(track.emails), on_it, program.goal, stopped))
     gone = [(name, stop) for name, stop in stops.items() if name and name not in rules.tracks]
-    rows += [(name, None, None, leads.get(name, 0), "", str(stop)) for name, stop in gone]
+    rows += [(name, None, None, leads.get(name, 0), "", stop.details) for name, stop in gone]
     columns = ("track", "priority", "emails", "leads", "goal", "stopped")
     data = [dict(zip(columns, row, strict=True)) for row in rows]
     print_table(columns, rows, data, json=json, right=("priority", "emails", "leads"))

@@ -36,11 +36,16 @@ class Stop(NamedTuple):
     def __str__(self) -> str:
         """Describe what is stopped, since when, by whom and why."""
         what = name_stopped(self.track) or "all mail to leads"
-        state = f"retired; its leads move to {self.move_to}" if self.action is StopAction.RETIRE else "stopped"
         if self.action is StopAction.STOP_ALL:
             what = "all mail, also to sales,"
-        since = f"since {self.at:%Y-%m-%d %H:%M} UTC by {self.decided_by}"
-        return f"{what} is {state}, {since}" + (f": {self.reason}" if self.reason else "")
+        return f"{what} is {'' if self.action is StopAction.RETIRE else 'stopped, '}{self.details}"
+
+    @property
+    def details(self) -> str:
+        """Return since when it is stopped, by whom and why; of a retired track first where its leads go."""
+        moved = f"retired; its leads move to {self.move_to}, " if self.action is StopAction.RETIRE else ""
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{moved}since {self.at:%Y-%m-%d %H:%M} UTC by {self.decided_by}{reason}"
 
 
 Stops = Mapping[str, Stop]

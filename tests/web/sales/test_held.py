@@ -85,6 +85,7 @@ def test_a_lead_is_lost_or_disqualified_with_the_reason(held: tuple[World, str],
     _submit(world, path, do="close", outcome=outcome, why="bought elsewhere")
     assert world.custodian("dana") == ("closed", ref)
     assert world.value("SELECT reason FROM outcome") == "bought elsewhere"
+    assert "This lead is no longer with Ana" in _submit(world, path, 409, do="no_mail")
 
 
 def test_a_lead_is_given_back_or_passed_on(held: tuple[World, str]) -> None:

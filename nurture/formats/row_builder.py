@@ -87,6 +87,7 @@ class RowBuilder:
         addresses += [index for index, name in plan.custom if is_address_column(name)]
         self._addresses = addresses if len(addresses) > 1 else []
         self._constants = {"status_text" if name == "status" else name: it for name, it in plan.constants.items()}
+        self._has_statuses = bool(self._status_columns or self._converted_columns or "status" in plan.constants)
 
     def build(self, line: int, cells: list[str]) -> LeadRow | BadRow:
         """Return the lead of *cells*, or a BadRow with the reason."""
@@ -141,7 +142,8 @@ class RowBuilder:
         if permission.unclear_consent:
             custom[UNCLEAR_CONSENT] = permission.unclear_consent
         self._fill_templates(cells, row)
-        self._read_statuses(cells, row)
+        if self._has_statuses:
+            self._read_statuses(cells, row)
         _derive_fields(row)
         if row.postcode and row.country:
             self._check_postcode(row)

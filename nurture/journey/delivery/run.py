@@ -94,8 +94,8 @@ def deliver(
 class _DeliveryWorker:
     """Sends mail, or the notices for *target*, batch by batch.
 
-    While the last calls of a batch are made, it claims and composes the next one, so that neither the provider nor
-    this process waits for the other. Its heartbeat keeps the leases of both.
+    While the last shared request of a batch is made, it claims and composes the next one, so that neither the
+    provider nor this process waits for the other. Its heartbeat keeps the leases of both.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Send claimed messages: the checks of mail before the call, and the results of its provider."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -41,8 +41,9 @@ def send_claimed(
     """Send in chunks the messages that may still go; put back the others if the provider stops.
 
     *consecutive_unknown* is the number of unknown results in a row so far. *while_calling* is called once, while the
-    last chunks are at the provider.
+    last shared request is at the provider; beside a request for each email it would delay what was just checked.
     """
+    single, shared = _chunks(batch, ctx.provider)
     sender = _MessageSender(
         ctx=ctx,
         batch=batch,
@@ -55,26 +56,28 @@ def send_claimed(
         observe=observe,
         beat_interval=ctx.beat_interval,
         result=SendResult(consecutive_unknown=consecutive_unknown),
-        while_calling=while_calling,
+        while_calling=while_calling if shared else lambda: None,
     )
-    result = sender.send(_chunks(batch, ctx.provider))
+    result = sender.send([*single, *shared])
     result.states += Counter(planned=result.held)
     return result
 
 
-def _chunks(batch: ClaimedBatch, provider: Provider) -> Iterator[Sequence[DueMessage]]:
-    """Yield what *provider* is called with at once: as many messages as it sends in parallel, or one shared request."""
+_Chunks = list[Sequence[DueMessage]]
+
+
+def _chunks(batch: ClaimedBatch, provider: Provider) -> tuple[_Chunks, _Chunks]:
+    """Return what *provider* is called with at once: as many messages as it sends in parallel, and shared requests."""
     by_form: dict[Hashable, list[DueMessage]] = defaultdict(list)
     for one in batch.claimed:
         by_form[batch.composed[one.id].email.shared_form].append(one)
-    shared: list[Sequence[DueMessage]] = []
+    shared: _Chunks = []
     if isinstance(provider, BatchProvider):
         groups = [rows for form, rows in by_form.items() if form is not None and len(rows) > 1]
         shared = [rows for group in groups for rows in chunks(group, provider.max_batch)]
     grouped = {one.id for rows in shared for one in rows}
     single = [one for one in batch.claimed if one.id not in grouped]
-    yield from chunks(single, max(1, provider.max_concurrency // IN_FLIGHT))
-    yield from shared
+    return list(chunks(single, max(1, provider.max_concurrency // IN_FLIGHT))), shared
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""While a batch is at the provider, its worker claims and composes the next one."""
+"""While a shared request is at the provider, its worker claims and composes the next batch."""
 
 from __future__ import annotations
 
@@ -17,22 +17,28 @@ from nurture.journey.delivery import run
 from nurture.journey.tracks import advance, enroll
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.runtime.context import AppContext
-from tests.journey.builders import START, make_context
+from tests.journey.builders import START, make_context, sample_rules
 from tests.journey.observe import RecordingProvider, add_leads, rows
 
 OPEN = START + timedelta(hours=1)
 WAIT = 60.0
 
 
+class SharingProvider(RecordingProvider):
+    """Takes many emails in one request."""
+
+    max_batch = 1_000
+
+
 class World:
-    """Four due touches in batches of two; the first call returns when the second batch is composed."""
+    """Four due touches that share requests of two; the first one returns when the second batch is composed."""
 
     def __init__(self, ctx: AppContext) -> None:
         self.ctx = ctx
         self.composed = 0
         self.has_next = Event()
         self.receipt: Receipt | None = None
-        self.provider = ctx.provider = RecordingProvider(self._answer)
+        self.provider = ctx.provider = SharingProvider(self._answer)
         ctx.batch_size = 2
         add_leads(ctx, 4, title="Head")
         enroll.classify(ctx, START)
@@ -56,10 +62,12 @@ class World:
 
 @pytest.fixture
 def world(db: Database, tmp_path: Path) -> World:
-    return World(make_context(db, tmp_path))
+    rules = sample_rules()
+    rules["tracks/welcome/track.yaml"] += "batch: yes\n"
+    return World(make_context(db, tmp_path, rules=rules))
 
 
-def test_the_next_batch_is_composed_while_a_batch_is_at_the_provider(world: World) -> None:
+def test_the_next_batch_is_composed_while_a_request_is_at_the_provider(world: World) -> None:
     done = run.deliver(world.ctx, VirtualClock(OPEN), observe=world.observe)
     assert (done.messages, done.states["accepted"]) == (4, 4)
     assert world.states() == [("accepted", 1, False)] * 4
@@ -87,3 +95,14 @@ def test_results_are_written_though_the_next_batch_cannot_be_composed(world: Wor
     with pytest.raises(DatabaseUnavailable):
         run.deliver(world.ctx, VirtualClock(OPEN), observe=fail)
     assert world.states() == [("accepted", 1, False)] * 2 + [("claimed", 0, True)] * 2
+
+
+def test_the_next_batch_waits_for_the_calls_of_single_emails(world: World) -> None:
+    order: list[str] = []
+    world.provider = world.ctx.provider = RecordingProvider(
+        lambda email, _: (order.append("called"), Accepted(email.ref))[1]
+    )
+    run.deliver(
+        world.ctx, VirtualClock(OPEN), observe=lambda point, _: order.append(point) if point == "render" else None
+    )
+    assert order == ["render", "called", "called"] * 2

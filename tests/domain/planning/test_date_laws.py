@@ -12,9 +12,23 @@ from hypothesis import strategies as st
 from nurture.domain.planning import calendar
 from nurture.domain.planning.calendar import Delay
 from nurture.domain.planning.dates import DateOffset, find_date, local_day, parse_date
-from nurture.domain.planning.planner import RecallTouch, SkipTouch, apply_decision
+from nurture.domain.planning.lead_view import Touch, TouchState
+from nurture.domain.planning.planner import RecallTouch, SendTouch, SkipTouch, apply_decision, decide
 from nurture.domain.planning.program import Email
-from tests.domain.builders import DAY, HOUR, Fork, Mail, Wait, World
+from tests.domain import builders
+from tests.domain.builders import (
+    DAY,
+    HOUR,
+    NO_ENTRIES,
+    START,
+    Fork,
+    Mail,
+    Wait,
+    World,
+    policy,
+    track,
+    view,
+)
 from tests.domain.planning.test_planner_laws import (
     LIFE,
     brief_law,
@@ -90,6 +104,19 @@ def test_a_moved_date_sends_no_touch_twice(life: Any, more: list[Any]) -> None:
     skipped = [(one.step, one.visit) for _, one in world.happened if isinstance(one, SkipTouch)]
     assert not set(taken) & set(skipped)
     assert len(skipped) == len(set(skipped))
+
+
+@law
+@given(st.sampled_from([one for one in TouchState if one not in (TouchState.PLANNED, TouchState.RECALLED)]), offsets)
+def test_a_touch_that_a_worker_took_is_neither_recalled_nor_sent_again_wherever_its_date_moves(
+    state: TouchState, moves: list[timedelta]
+) -> None:
+    of = track(Mail(DateOffset("due", Delay(days=1), is_before=True)))
+    touches = (Touch("s0", 1, state, START),)
+    for moved in (START + one for one in moves):
+        seen = view("s0", lead=builders.lead(fields={"due": moved.date().isoformat()}), touches=touches)
+        done = decide(seen, of, NO_ENTRIES, policy(), START + HOUR).actions
+        assert not [one for one in done if isinstance(one, RecallTouch | SendTouch)]
 
 
 @law

@@ -79,13 +79,20 @@ def all_rows(ctx: AppContext) -> dict[str, list[tuple[Any, ...]]]:
     return {name: sorted(rows(ctx, f"SELECT * FROM {name}"), key=repr) for name in metadata.tables}
 
 
+def _is_rest_of(before: str, statement: str) -> bool:
+    """Return whether *statement* inserts what was left, fewer rows, of the many rows at once of the one before."""
+    head, values, _ = statement.partition(" VALUES (")
+    return bool(values) and before.startswith(head + values) and len(before) > len(statement)
+
+
 @contextmanager
 def recorded_statements(database: Database) -> Iterator[list[str]]:
-    """Collect the statements sent to *database* inside the block."""
+    """Collect the statements sent to *database* inside the block; an insert in two parts counts once."""
     statements: list[str] = []
 
     def note(_c: object, _u: object, statement: str, *_: object) -> None:
-        statements.append(statement)
+        if not statements or not _is_rest_of(statements[-1], statement):
+            statements.append(statement)
 
     event.listen(database.engine, "before_cursor_execute", note)
     try:

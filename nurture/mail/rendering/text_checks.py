@@ -50,7 +50,7 @@ _MISTAKES: Final = tuple(
             "is no link: its bracket is not closed",
             "Write `)` after the address",
         ),
-        (r"\[\s*\]\(https?://[^()\n]*\)", "is a link without words: nobody sees it", _LINK_HINT),
+        (r"(?<!!)\[\s*\]\(https?://[^()\n]*\)", "is a link without words: nobody sees it", _LINK_HINT),
         (
             r"https?://[^\s()/:\"?#{]*,[^\s()\"]*",
             "is no address of a page: it has a comma for a dot",

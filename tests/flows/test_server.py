@@ -329,7 +329,11 @@ def test_a_run_without_heartbeats_is_ended_even_if_prefect_missed_its_end(
             return await end_dead_runs(asking, deployment.id, now)
 
     assert asyncio.run(end(RealClock().now())) == 0, "both began just now"
-    recorded = {"event": {"name": [heartbeat.event]}, "occurred": {"until": (later + SILENT).isoformat()}}
+    recorded = {
+        "resource": {"id": [heartbeat.resource.id]},
+        "event": {"name": [heartbeat.event]},
+        "occurred": {"until": (later + SILENT).isoformat()},
+    }
     assert until(lambda: ask(world.api, "/events/filter", filter=recorded)["total"], 60)
     assert asyncio.run(end(later)) == 1
     assert [_state(world, one.id) for one in (dead, alive)] == ["Crashed", "Running"]

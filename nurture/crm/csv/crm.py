@@ -246,7 +246,7 @@ def _read_outcomes(path: Path, now: datetime) -> tuple[list[RemoteRecord], list[
                 problems.append(f"{path.name}, line {row.line}: {row.reason}")
             else:
                 found = _to_remote_record(row[0], path, now)
-                faults = "; ".join(row[0].faults)
+                faults = "; ".join(filter(None, (*row[0].faults, row[0].amount_fault)))  # nobody would see a note
                 problem = f"{path.name}, line {row[0].line}: {faults}" if faults else ""
                 records.append(replace(found, problem=problem))
     return records, problems

@@ -46,7 +46,8 @@ def test_a_batch_costs_the_same_statements_for_ten_rows_and_a_thousand(db: Datab
                 import_leads(ctx, tmp_path, *rows)
             costs.append(len(statements))
     assert costs[:4] == costs[4:]
-    assert max(costs) < 43  # among them the counts of days, signals and leads, and the stage intervals
+    # Among them the counts of days, signals and leads, and the stage intervals; SQLite asks apart who was written.
+    assert max(costs) < (44 if db.is_sqlite else 43)
 
 
 @pytest.mark.slow

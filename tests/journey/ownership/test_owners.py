@@ -72,7 +72,7 @@ def test_the_name_and_the_reply_address_are_those_of_the_rep_and_the_address_sta
     assert [str(mia[name]) for name in ("From", "Reply-To")] == ["Ben <ada@house.example>", "Ben <ben@house.example>"]
     assert [str(noor["From"]), noor["Reply-To"]] == ["Ada <ada@house.example>", None]
     assert "mailto:ada@house.example" in str(mia["List-Unsubscribe"])  # an opt-out must not land with a rep
-    assert "Ben, 1 Harbour Lane" in mia.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "\n1 Harbour Lane, Exampleton" in mia.get_body(("plain",)).get_content()  # type: ignore[union-attr]
 
 
 def test_an_email_names_the_rep_of_the_lead_and_has_words_for_a_lead_without(db: Database, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def read_track_cap(track: str, node: Node | None, context: ParseContext) -> tupl
     """Return the cap of *track* itself, None if it has none, and why it is exempt from the others, "" if it is not."""
     given = node.value if node is not None else None
     if not isinstance(given, dict) or given.keys() == {"exempt"}:
-        return None, read_exemption(node, context, "{touches: 2, per: 7 days}")
+        return None, read_exemption(node, context, "{touches: 2, per: 7 days}" if str(given)[:1].isdigit() else _EXEMPT)
     shape = read_shape(TrackCapShape, node, context, "`cap`")
     if shape is None:
         return None, ""

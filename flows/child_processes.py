@@ -143,7 +143,10 @@ def require_auth(url: str) -> None:
         )
 
 
-def reserve_port(wanted: int) -> tuple[int, socket.socket]:
+PortReservation = socket.socket
+
+
+def reserve_port(wanted: int) -> tuple[int, PortReservation]:
     """Return the first free loopback port from *wanted* upward, and the socket that reserves it until it is closed.
 
     A server listens seconds after its port was chosen; without the reservation, a name among the abstract sockets of

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from socket import socket
 from tempfile import TemporaryFile
 from typing import NoReturn
 
-from flows.child_processes import SERVER_SECRET, is_free, reserve_port
+from flows.child_processes import SERVER_SECRET, PortReservation, is_free, reserve_port
 from flows.environment import build_console_environment, build_environment
 from flows.lock import hold_lock, write_owner
 from flows.supervisor import Plan
@@ -57,7 +56,7 @@ def up(settings: Settings) -> None:
         _become_supervisor(plan, home, reservation)
 
 
-def _become_supervisor(plan: Plan, home: Path, reservation: socket) -> NoReturn:
+def _become_supervisor(plan: Plan, home: Path, reservation: PortReservation) -> NoReturn:
     """Replace this program; lock and port stay held. The plan has a secret: it goes through a file without a name."""
     with TemporaryFile("w+", encoding="utf-8", dir=home) as file:
         json.dump(asdict(plan), file)

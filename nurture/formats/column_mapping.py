@@ -102,7 +102,7 @@ def _load_yaml(path: Path) -> Any:
     except MarkedYAMLError as error:
         where = f"{path}:{1 if error.problem_mark is None else error.problem_mark.line + 1}"
         raise FileUnreadable(f"{where}: not valid YAML ({error.problem}); check its indents") from error
-    except (YAMLError, ValueError, RecursionError) as error:
+    except (YAMLError, ValueError, IndexError, RecursionError) as error:  # IndexError: a number without digits, as `+_`
         raise FileUnreadable(f"{path} {_NOT_A_MAPPING}") from error
     if not isinstance(raw, dict):
         raise FileUnreadable(f"{path} {_NOT_A_MAPPING}")

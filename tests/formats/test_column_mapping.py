@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nurture.errors import FileUnreadable
@@ -87,6 +87,7 @@ def test_a_folder_or_a_missing_mapping_raises_a_clear_error(tmp_path: Path) -> N
         load_mapping(tmp_path / "none.yaml")
 
 
+@example(content=b"+_")
 @given(st.binary(max_size=200) | st.text(alphabet="columns:{}[]&*!| \n-'\"%ab", max_size=80).map(str.encode))
 @settings(max_examples=100, deadline=None)
 def test_random_bytes_raise_only_file_unreadable(tmp_path: Path, content: bytes) -> None:

@@ -144,6 +144,9 @@ def _parse_front_matter(file: str, text: str, first_line: int) -> tuple[_FrontMa
         key, _, value = text.split("\n")[line].partition(":")
         written = f'{key.strip()}: "{value.strip()}"' if value.strip() and '"' not in value else 'subject: "..."'
         return _FrontMatter(), [Problem(file, first_line + line, message, f"Put the value in quotes: {written}")]
+    except (ValueError, IndexError):  # a number without digits, as `0x_` and `+_`
+        message = "the front matter has a value that begins like a number and is none"
+        return _FrontMatter(), [Problem(file, first_line, message, 'Put it in quotes: subject: "..."')]
     if not isinstance(loaded, dict):
         return _FrontMatter(), [Problem(file, first_line, "the front matter has no keys", _EXPECTED_FORMAT)]
     lines = {str(key): first_line + loaded.lc.key(key)[0] for key in loaded}  # type: ignore[attr-defined]
@@ -177,6 +180,6 @@ def _load(text: str, placeholders: Placeholders) -> Any:
         loaded = YAML(typ="rt").load(text)
         if isinstance(loaded, dict) and all(not isinstance(value, dict | list) for value in loaded.values()):
             return loaded
-    except (MarkedYAMLError, TypeError):
+    except (MarkedYAMLError, TypeError, ValueError, IndexError):
         pass
     return YAML(typ="rt").load("\n".join(line for _, line in placeholders.hide(text, 1)))

@@ -184,6 +184,8 @@ def test_a_problem_in_the_text_names_line_and_remedy(body: str, line: int, says:
         ("---\nsubject: a\nsubject: b\npreheader: p\n---\nx", 5, "duplicate key"),
         ("---\nsubject: a\npreheader: p\n---\n\n", 7, "the email has no text"),
         ("---\n- a\n---\nx", 4, "the front matter has no keys"),
+        ("---\nsubject: +_\npreheader: a\n---\nx", 4, "begins like a number and is none"),
+        ("---\nsubject: 0x_\npreheader: a\n---\nx", 4, "begins like a number and is none"),
     ],
 )
 def test_a_problem_in_the_front_matter_names_its_line(text: str, line: int, says: str) -> None:

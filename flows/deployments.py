@@ -17,6 +17,9 @@ HEARTBEAT_SECONDS: Final = 30
 SILENT_SECONDS: Final = 180
 """Seconds without a heartbeat after which a run is ended as crashed."""
 
+WORKER_GONE: Final = "Its worker is gone; later runs do its work."
+"""The message of a run that is ended so."""
+
 LOOP_DEPLOYMENT: Final = "loop"
 """The deployment of each stage on the Prefect server of `nurture up`."""
 

@@ -1,4 +1,4 @@
-"""Other runs of a deployment: extra ones by which free workers join a long round, and late ones that nobody needs."""
+"""Other runs of a deployment: extra ones by which workers join a long round, late and dead ones that are ended."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed
 from prefect.types import DateTime
 
-from flows.deployments import SILENT_SECONDS
+from flows.deployments import SILENT_SECONDS, WORKER_GONE
 from nurture.clock import RealClock
 
 EXTRA: Final = "extra"
@@ -62,6 +62,10 @@ def _deployed_run() -> tuple[FlowRun, UUID] | None:
     return (run, run.deployment_id) if run is not None and run.deployment_id is not None else None
 
 
+def _of_deployment(deployment_id: UUID) -> DeploymentFilter:
+    return DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+
+
 async def _count_workers(client: PrefectClient, pool: str | None) -> int:
     if pool is None:
         return 0
@@ -77,7 +81,7 @@ async def end_stale_runs() -> None:
     deployed = _deployed_run()
     if deployed is None:
         return
-    ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployed[1]]))
+    ours = _of_deployment(deployed[1])
     skipped: State[None] = Completed(name="Skipped", message="It was late; a later run found what was due.")
     async with get_client() as client:
         for kind, late in ((StateType.SCHEDULED, LATE), (StateType.PENDING, NEVER_BEGAN)):
@@ -97,7 +101,7 @@ async def end_dead_runs(client: PrefectClient, deployment_id: UUID, now: datetim
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
         start_time=FlowRunFilterStartTime(before_=DateTime.instance(now - SILENT)),
     )
-    ours = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+    ours = _of_deployment(deployment_id)
     silent = []
     for run in await client.read_flow_runs(flow_run_filter=filter_, deployment_filter=ours, limit=200):
         heartbeats = EventFilter(
@@ -107,6 +111,6 @@ async def end_dead_runs(client: PrefectClient, deployment_id: UUID, now: datetim
         )
         if not (await client.read_events(heartbeats, limit=1)).total:
             silent.append(run.id)
-    dead: State[None] = Crashed(message="Its worker is gone; later runs do its work.")
+    dead: State[None] = Crashed(message=WORKER_GONE)
     await asyncio.gather(*(client.set_flow_run_state(one, dead, force=True) for one in silent))
     return len(silent)

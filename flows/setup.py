@@ -24,7 +24,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Crashed
 from prefect.types import DateTime
 
-from flows.deployments import DEAD_RUNS, SILENT_SECONDS, TAG, WORK_POOL
+from flows.deployments import DEAD_RUNS, SILENT_SECONDS, TAG, WORK_POOL, WORKER_GONE
 from nurture.app import open_app
 from nurture.clock import RealClock
 from nurture.errors import FileUnreadable
@@ -151,9 +151,7 @@ def ensure_dead_runs(client: SyncPrefectClient) -> str:
         threshold=1,
         within=timedelta(seconds=SILENT_SECONDS),
     )
-    gone = ChangeFlowRunState(
-        name=None, force=False, state=StateType.CRASHED, message="Its worker is gone; later runs do its work."
-    )
+    gone = ChangeFlowRunState(name=None, force=False, state=StateType.CRASHED, message=WORKER_GONE)
     client.create_automation(
         AutomationCore(
             name=DEAD_RUNS,

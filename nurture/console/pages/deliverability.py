@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from itertools import islice
 from typing import Final
 
@@ -13,6 +13,7 @@ from nurture.console.components import Cell, Link, Time
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.pages.calendar import format_day
 from nurture.console.reports.charts import Bar, bars
+from nurture.console.reports.people import within_days
 from nurture.console.view import View
 from nurture.domain.delivery.stops import ALL_TRACKS
 from nurture.errors import InvalidState
@@ -120,8 +121,7 @@ def _draw_days(found: Deliverability) -> None:
 
 def _emailed(day: date, sent: int) -> Cell:
     """Return the number of emails of a day, which leads to those who got one."""
-    begins = datetime.combine(day, time.min, UTC)
-    people = LeadFilter(did="emailed", since=begins, until=begins + timedelta(days=1))
+    people = within_days(LeadFilter(did="emailed"), day, day)
     return Link(f"{sent:,}", addresses.of_leads(people)) if sent else 0
 
 

@@ -9,6 +9,7 @@ from nicegui import ui
 from nurture.console import addresses, components
 from nurture.console.page import ALL_BUT_REPS, Page, PageRequest
 from nurture.console.pages.tracks import draw_count, draw_counts, draw_periods, draw_worst, read_days
+from nurture.console.reports.people import within_days
 from nurture.console.view import View
 from nurture.domain.planning.program import FINALLY, ToTrack
 from nurture.reporting.console.lead_list_queries import LeadFilter
@@ -118,8 +119,8 @@ def _draw_share(found: TrackMap, step: str, ways: Mapping[int, int], number: int
         with components.block("share"):
             bar = ui.element("meter").props(f"min=0 max=1 value={taken / passed:.3f}")
             bar.props["aria-label"] = "Share of this way"
-            since = datetime.combine(found.since, time.min, UTC)
-            people = addresses.of_leads(LeadFilter(track=found.tile.name, step=step, way=number, since=since))
+            took = LeadFilter(track=found.tile.name, step=step, way=number)
+            people = addresses.of_leads(within_days(took, found.since, None))
             text = f"{taken / passed:.0%}: {taken:,} of {passed:,}"
             components.link(text, people) if taken else components.write("span", text)
 

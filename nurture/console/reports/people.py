@@ -52,7 +52,7 @@ def find_people(report: str, table: ReportTable, at: int, column: str, chosen: M
         case "tracks" if column in _OF_STEP and "step" in row:
             return LeadFilter(track=table.title, step=str(row["step"]), did=_OF_STEP[column])
         case "emails" if column in ("touches", "leads") and isinstance(monday := row.get("week of"), date):
-            return _within(LeadFilter(did="emailed"), monday, monday + timedelta(days=6))
+            return within_days(LeadFilter(did="emailed"), monday, monday + timedelta(days=6))
         case "ledger" if column in (*Custodian, "leads"):
             of = "" if row["source"] == "all" else str(row["source"])
             return LeadFilter(source=of, custodian="" if column == "leads" else column)
@@ -67,20 +67,20 @@ def _of_sales(table: ReportTable, at: int, column: str, chosen: Mapping[str, str
     source = chosen.get("source", "")
     match table.columns[0]:
         case "rep" if column in _OF_REP:
-            return _within(LeadFilter(did=_OF_REP[column], rep=table.ids[at], source=source), first, last)
+            return within_days(LeadFilter(did=_OF_REP[column], rep=table.ids[at], source=source), first, last)
         case "hand-off reason" if column in _OF_RULE:
-            return _within(LeadFilter(did=_OF_RULE[column], rule=table.ids[at], source=source), first, last)
+            return within_days(LeadFilter(did=_OF_RULE[column], rule=table.ids[at], source=source), first, last)
         case "reject reason" if column == "times":
-            return _within(LeadFilter(did="rejected", reason=table.ids[at], source=source), first, last)
+            return within_days(LeadFilter(did="rejected", reason=table.ids[at], source=source), first, last)
         case "month" if column == "hand-offs":
             begins = date.fromisoformat(f"{table.rows[at][0]}-01")
             ends = (begins + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-            return _within(LeadFilter(did="offered", source=source), begins, ends)
+            return within_days(LeadFilter(did="offered", source=source), begins, ends)
         case _:
             return None
 
 
-def _within(chosen: LeadFilter, first: date | None, last: date | None) -> LeadFilter:
+def within_days(chosen: LeadFilter, first: date | None, last: date | None) -> LeadFilter:
     """Return the filter for the days from *first* to *last* (UTC), both included."""
     since = datetime.combine(first, time.min, UTC) if first is not None else None
     until = datetime.combine(last + timedelta(days=1), time.min, UTC) if last is not None else None

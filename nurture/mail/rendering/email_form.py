@@ -47,7 +47,7 @@ class BodyForm:
     """The texts, each but the last followed by the place of a value."""
     _length: int = field(init=False)
     _context: MeteredContext | None = field(init=False)
-    """The context of *own*, used for one recipient after the other: making one takes longer than rendering."""
+    """The context of *own* for one recipient after the other, in one thread: making one takes longer than rendering."""
 
     def __post_init__(self) -> None:
         parts = [""] * (len(self.texts) + len(self.order))
